@@ -1,0 +1,53 @@
+# Every target that needs the environment builds it first; nothing else has to be installed.
+PYTHON ?= python3
+RUN := .venv/bin/python
+READY := .venv/.ready
+BOOTSTRAP := build/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check format eval bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## build .venv from requirements.lock (PYTHON=... chooses the interpreter)
+
+demo: $(READY) ## draw data, train with and without the Leffa loss, write outputs/demo/report.html
+	.venv/bin/leffa demo
+
+test: $(READY) ## the tests that need no GPU, no network and no downloaded weights
+	$(RUN) -m pytest -m "not slow and not gpu and not weights and not browser"
+
+test-all: $(READY) ## every test that needs no GPU
+	$(RUN) -m pytest -m "not gpu"
+
+check: $(READY) ## lint, format and types
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy src
+
+format: $(READY) ## rewrite the code in the project's format
+	$(RUN) -m ruff check --fix
+	$(RUN) -m ruff format
+
+eval: $(READY) ## evaluate: make eval DATASET=vitonhd_unpaired CKPT=FILE_OR_FOLDER [PROTOCOL=NAME]
+	@test -n "$(DATASET)" || { echo "Which data set? make eval DATASET=NAME CKPT=FILE_OR_FOLDER; the names are in conf/dataset" >&2; exit 2; }
+	$(RUN) evaluate.py dataset=$(DATASET) $(if $(CKPT),ckpt=$(CKPT)) $(if $(PROTOCOL),protocol=$(PROTOCOL))
+
+bench: $(READY) ## speed and memory of the flow field, into benchmarks/results
+	$(RUN) benchmarks/flow_field.py
+
+clean: ## remove caches and build products; .venv and outputs stay
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
+	find src tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# The file is newer than the lock only after an installation that went through to its end.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+		|| { echo "Python 3.11 or newer is needed, '$(PYTHON)' is not: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@command -v uv >/dev/null || { $(PYTHON) -m venv $(BOOTSTRAP) && $(BOOTSTRAP)/bin/pip install --quiet uv; }
+	@export PATH="$$PATH:$(CURDIR)/$(BOOTSTRAP)/bin" \
+		&& { test -x $(RUN) || uv venv --python "$$(command -v $(PYTHON))" .venv; } \
+		&& uv pip install --python $(RUN) --requirement requirements.lock \
+		&& uv pip install --python $(RUN) --no-deps --editable .
+	@touch $@

@@ -1,0 +1,49 @@
+"""The data contract: what every dataset yields and every step reads.
+
+Shape letters, used in all docstrings of the project:
+
+    B batch    C channels    H W pixels    h w latent cells    L tokens    N heads    D head width
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+from torch import Tensor
+
+
+class Batch(TypedDict):
+    """Images are RGB in [-1, 1]; a single sample has the same keys without the leading B.
+
+    In training the source is also the target: the model learns to paint `source` inside `mask` back
+    from `reference` (Leffa, section 2.2).
+    """
+
+    source: Tensor  # (B, 3, H, W) the person
+    reference: Tensor  # (B, 3, H, W) the garment, or the same person in another pose
+    mask: Tensor  # (B, 1, H, W) 1 = generate, 0 = keep
+    densepose: Tensor  # (B, 3, H, W) body-surface map of `source`, background -1
+    loss_region: Tensor  # (B, 1, H, W) 0 or 1: where the warped reference must equal the target
+    name: list[str]  # unique; names the saved prediction and seeds its noise
+    category: list[str]
+    flow: NotRequired[Tensor]  # (B, H, W, 2) true correspondence, (x, y) in [-1, 1], corner-aligned
+    flow_valid: NotRequired[Tensor]  # (B, 1, H, W) 0 or 1: where `flow` is known and unoccluded
+
+
+@dataclass(frozen=True)
+class Record:
+    """The files of one sample, as a layout class finds them; nothing is opened yet.
+
+    A field is None where the data set has no such file.
+    """
+
+    name: str
+    category: str
+    source: Path
+    reference: Path
+    mask: Path | None = None  # agnostic mask of `source`: white = generate
+    densepose: Path | None = None
+    parse: Path | None = None  # label map of `source`
+    keypoints: Path | None = None  # of `source`
+    reference_mask: Path | None = None
+    flow: Path | None = None  # .npz with `flow` (H, W, 2) and `valid` (H, W); synthetic data only

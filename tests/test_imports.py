@@ -1,0 +1,128 @@
+"""Who may import whom: the order that keeps each package usable on its own, e.g. in a notebook."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "leffa"
+
+# What a package may import of ours, beside itself and `leffa` (the version). One that is not listed
+# is a program on top of the others (run, evaluation, cli, app): it may import all, nobody it.
+ANYTHING = ("",)
+OURS: dict[str, tuple[str, ...]] = {
+    "losses": (),
+    "data": (),
+    "synthetic": ("data.batch",),
+    "metrics": ("data.batch",),
+    "models": ("losses", "data.batch"),
+    "preprocess": ("data",),
+    "pictures": ("losses", "data.batch"),
+    "assets": ("synthetic",),
+    "training": ("models", "losses", "metrics", "data", "pictures"),
+}
+
+# Where a third-party package may appear; one that is not listed may appear outside `losses`.
+THIRD_PARTY: dict[str, tuple[str, ...]] = {
+    "PIL": (
+        "data",
+        "synthetic",
+        "metrics",
+        "preprocess",
+        "pictures",
+        "training",
+        "evaluation",
+        "app",
+    ),
+    "torchvision": ("data", "synthetic", "models"),
+    "torchmetrics": ("metrics",),
+    "lpips": ("metrics",),
+    "diffusers": ("models", "assets"),
+    "onnxruntime": ("preprocess",),
+    "lightning": ("training", "data.datamodule", "run"),
+    "hydra": ("run",),
+    "omegaconf": ("run",),
+    "gradio": ("app",),
+}
+LOSSES_MAY_IMPORT = {"torch", "math", "collections", "dataclasses", "typing"}
+
+
+def imported_names(source: str, module: str) -> list[str]:
+    """Every absolute dotted name that a module's source imports, wherever in the file."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = f"leffa.{module}".split(".")[: -node.level] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            names += [f"{base}.{alias.name}" for alias in node.names]
+    return names
+
+
+def violations(source: str, module: str) -> list[str]:
+    """One line for every import that `module` (dotted, below leffa) must not make."""
+    package = module.split(".")[0]
+    found = []
+    for name in imported_names(source, module):
+        root, _, rest = name.partition(".")
+        if root == "leffa":
+            allowed = (
+                within(rest, (package, "__version__", *OURS.get(package, ANYTHING))) or not rest
+            )
+        elif package == "losses":
+            allowed = root in LOSSES_MAY_IMPORT
+        else:
+            allowed = root not in THIRD_PARTY or within(module, THIRD_PARTY[root])
+        if not allowed:
+            found.append(f"leffa.{module} imports {name}")
+    return found
+
+
+def within(name: str, places: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of the places or lies below one; "" is above everything."""
+    return any(place in ("", name) or name.startswith(f"{place}.") for place in places)
+
+
+def module_name(path: Path) -> str:
+    """`models.leffa` for src/leffa/models/leffa.py; a package goes by its __init__."""
+    return ".".join(path.relative_to(SRC).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", sorted(SRC.rglob("*.py")), ids=module_name)
+def test_imports_only_what_its_place_allows(path: Path) -> None:
+    assert violations(path.read_text(encoding="utf-8"), module_name(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("losses.flow", "from leffa.data.batch import Batch"),
+        ("losses.flow", "import numpy"),
+        ("models.leffa", "from leffa.training import module"),
+        ("models.leffa", "from leffa.data.transforms import resize"),
+        ("models.leffa", "from leffa import training"),
+        ("training.module", "from leffa.run import Run"),
+        ("models.leffa", "from ..training import module"),
+        ("metrics.paired", "import diffusers.models"),
+        ("data.dataset", "from lightning import LightningDataModule"),
+        ("training.module", "def setup():\n    from omegaconf import DictConfig"),
+    ],
+)
+def test_catches_a_planted_violation(module: str, source: str) -> None:
+    assert len(violations(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("models.leffa", "from leffa.losses.flow import FlowRequest"),
+        ("models.leffa", "from leffa.data.batch import Batch"),
+        ("models.cfld.blocks", "from .attention import Mixer"),
+        ("data.datamodule", "from lightning import LightningDataModule"),
+        ("metrics.result", "import leffa"),
+        ("run", "from leffa.training.module import PersonGenerationModule"),
+    ],
+)
+def test_lets_an_allowed_import_pass(module: str, source: str) -> None:
+    assert violations(source, module) == []
