@@ -1,0 +1,123 @@
+"""Pictures, labels and arrays as the bytes of a file; the same input gives the same bytes."""
+
+import io
+import json
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from leffa.synthetic.arrays import Floats, Mask, Pixels
+
+JPEG_QUALITY = 95
+
+
+def _voc_palette() -> list[int]:
+    """The palette of label maps (Pascal VOC): a label's bits, spread over the three channels."""
+    palette = []
+    for label in range(256):
+        bits = [
+            [(label >> (3 * place + channel)) & 1 for place in range(3)] for channel in range(3)
+        ]
+        palette += [sum(bit << (7 - place) for place, bit in enumerate(row)) for row in bits]
+    return palette
+
+
+VOC_PALETTE = _voc_palette()
+
+# The limbs of the OpenPose drawing, as pairs of BODY_25 joints.
+_LIMBS = (
+    (1, 8), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (8, 9), (9, 10), (10, 11), (8, 12),
+    (12, 13), (13, 14), (1, 0), (0, 15), (15, 17), (0, 16), (16, 18), (14, 19), (19, 20), (14, 21),
+    (11, 22), (22, 23), (11, 24),
+)  # fmt: skip
+
+
+def jpeg(picture: Pixels) -> bytes:
+    """(H, W, 3) or (H, W) as JPEG."""
+    return _image_bytes(Image.fromarray(picture), "JPEG", quality=JPEG_QUALITY)
+
+
+def png(picture: Pixels) -> bytes:
+    """(H, W, 3) or (H, W) as PNG."""
+    return _image_bytes(Image.fromarray(picture), "PNG")
+
+
+def palette_png(labels: Pixels) -> bytes:
+    """(H, W) labels as a PNG of mode P whose index is the label."""
+    image = Image.fromarray(labels).convert("L")
+    image.putpalette(VOC_PALETTE)
+    return _image_bytes(image, "PNG")
+
+
+def _image_bytes(image: Image.Image, kind: str, quality: int = JPEG_QUALITY) -> bytes:
+    file = io.BytesIO()
+    if kind == "JPEG":
+        image.save(file, kind, quality=quality)
+    else:
+        image.save(file, kind)
+    return file.getvalue()
+
+
+def black_and_white(mask: Mask) -> Pixels:
+    """(H, W) True as 255."""
+    return np.where(mask, np.uint8(255), np.uint8(0))
+
+
+def flow(field: Floats, valid: Mask) -> bytes:
+    """A `.npz` with `flow` (H, W, 2) float16 and `valid` (H, W) bool."""
+    file = io.BytesIO()
+    np.savez_compressed(file, flow=field.astype(np.float16), valid=valid)
+    return file.getvalue()
+
+
+def surface(uv: Pixels) -> bytes:
+    """(H, W, 2) U and V in 0..255 as a `.npz` with `uv` (2, H, W) float32 in [0, 1]."""
+    file = io.BytesIO()
+    np.savez_compressed(file, uv=np.moveaxis(uv, -1, 0).astype(np.float32) / 255)
+    return file.getvalue()
+
+
+def openpose_json(keypoints: Floats) -> bytes:
+    """BODY_25 keypoints (25, 3) as OpenPose 1.3 writes one person, without face and hands."""
+    person = {
+        "person_id": [-1],
+        "pose_keypoints_2d": [round(float(value), 3) for value in keypoints.ravel()],
+        "face_keypoints_2d": [0.0] * 3 * 70,
+        "hand_left_keypoints_2d": [0.0] * 3 * 21,
+        "hand_right_keypoints_2d": [0.0] * 3 * 21,
+        "pose_keypoints_3d": [],
+        "face_keypoints_3d": [],
+        "hand_left_keypoints_3d": [],
+        "hand_right_keypoints_3d": [],
+    }
+    return json.dumps({"version": 1.3, "people": [person]}).encode()
+
+
+def dress_code_json(keypoints: Floats, size: tuple[int, int]) -> bytes:
+    """COCO-18 keypoints (18, 3) as DressCode writes them: x, y in a 384 x 512 frame, score, number.
+
+    `size` is the picture's (height, width). A missing joint is 0, 0, 0, -1.
+    """
+    stretch = np.array([384 / size[1], 512 / size[0], 1.0])
+    rows = [
+        [*(round(float(value), 3) for value in row), float(number) if row[2] > 0 else -1.0]
+        for number, row in enumerate(keypoints * stretch)
+    ]
+    return json.dumps({"keypoints": rows}).encode()
+
+
+def skeleton(keypoints: Floats, size: tuple[int, int]) -> Pixels:
+    """(H, W, 3) the OpenPose drawing of BODY_25 keypoints on black, one hue per limb."""
+    image = Image.new("RGB", size[::-1])
+    pen = ImageDraw.Draw(image)
+    width = max(1, round(size[0] / 128))
+    for number, (a, b) in enumerate(_LIMBS):
+        if keypoints[a, 2] > 0 and keypoints[b, 2] > 0:
+            ends = [(float(x), float(y)) for x, y in keypoints[[a, b], :2]]
+            hue = round(360 * number / len(_LIMBS))
+            pen.line(ends, fill=f"hsv({hue}, 100%, 100%)", width=width)
+            for x, y in ends:
+                pen.ellipse(
+                    (x - width, y - width, x + width, y + width), fill=f"hsv({hue}, 70%, 100%)"
+                )
+    return np.asarray(image)

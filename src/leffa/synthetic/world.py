@@ -1,0 +1,220 @@
+"""The drawn world: one call, one sample, with its exact labels.
+
+    drawing = draw_tryon(seed=0, index=7, height=256, width=192)
+    drawing.person.image, drawing.garment, drawing.flow   # what to paint, from what, looking where
+
+Everything of a sample follows from (seed, index) and the picture's size; the size changes the
+resolution, not the scene.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+
+from leffa.synthetic.agnostic import agnostic_mask
+from leffa.synthetic.arrays import Floats, Mask, Pixels
+from leffa.synthetic.backdrop import Backdrop, draw_backdrop
+from leffa.synthetic.body import CHIN, CROWN, Pose, draw_shape
+from leffa.synthetic.figure import Placement, build_figure
+from leffa.synthetic.flatlay import lay_flat
+from leffa.synthetic.flows import flow_between, flow_to_flat
+from leffa.synthetic.garments import Garment, Kind, draw_garment
+from leffa.synthetic.keypoints import find_keypoints
+from leffa.synthetic.labels import (
+    ATR_OF_CIHP,
+    CATEGORIES,
+    COCO_18_OF_BODY_25,
+    DENSEPOSE_RGB,
+    Category,
+)
+from leffa.synthetic.looks import draw_look
+from leffa.synthetic.persons import Person, Studio, body_map
+from leffa.synthetic.poses import draw_pose
+
+GREY = 128
+VERSION = 2  # of the pictures: raised whenever the same (seed, index) would look different
+
+
+@dataclass(frozen=True)
+class PersonDrawing:
+    """A picture of a person and its labels; left and right are the person's."""
+
+    image: Pixels  # (H, W, 3) RGB
+    iuv: Pixels  # (H, W, 3) DensePose part 0..24, U, V of the body under the clothes
+    parsing: Pixels  # (H, W) CIHP-20 labels
+    keypoints: Floats  # (25, 3) BODY_25 x, y in pixels, confidence; 0, 0, 0 outside the picture
+
+    @property
+    def parsing_atr(self) -> Pixels:
+        """(H, W) the parsing in the ATR-18 labels of DressCode."""
+        return ATR_OF_CIHP[self.parsing]
+
+    @property
+    def densepose_rgb(self) -> Pixels:
+        """(H, W, 3) part map in the colours of VITON-HD's `image-densepose`."""
+        return DENSEPOSE_RGB[self.iuv[..., 0]]
+
+    @property
+    def keypoints_coco18(self) -> Floats:
+        """(18, 3) the keypoints in COCO-18 order."""
+        return self.keypoints[list(COCO_18_OF_BODY_25)]
+
+
+@dataclass(frozen=True)
+class TryOnDrawing:
+    """A person, one garment of theirs laid flat, and where the one is seen in the other."""
+
+    person: PersonDrawing
+    garment: Pixels  # (H, W, 3) RGB, on white
+    garment_mask: Mask  # (H, W)
+    agnostic_mask: Mask  # (H, W) True = generate
+    flow: Floats  # (H, W, 2) person -> garment picture, see `flows`; 0 off the garment
+    flow_valid: Mask  # (H, W) both pictures show the garment there, and nothing else
+    category: Category
+
+    @property
+    def agnostic(self) -> Pixels:
+        """(H, W, 3) the person with grey where the mask is."""
+        return np.where(self.agnostic_mask[..., None], np.uint8(GREY), self.person.image)
+
+
+@dataclass(frozen=True)
+class PosePairDrawing:
+    """One person, in one outfit, in two poses."""
+
+    source: PersonDrawing  # the pose to generate
+    reference: PersonDrawing  # where the appearance comes from
+    flow: Floats  # (H, W, 2) source -> reference, see `flows`; 0 where unknown
+    flow_valid: Mask  # (H, W) the same surface point is seen in both pictures
+
+
+@dataclass(frozen=True)
+class _Framing:
+    """Which part of a person the picture shows."""
+
+    heads: float  # height of the picture
+    top: float  # heads above the crown
+    aside: float  # heads to the right of the middle
+
+    def place(self, size: tuple[int, int]) -> Placement:
+        """The person's place in a picture of (H, W)."""
+        height, width = size
+        scale = height / self.heads
+        crown = CHIN + CROWN
+        return Placement((width - 1) / 2 + self.aside * scale, (self.top + crown) * scale, scale)
+
+
+def draw_tryon(
+    seed: int, index: int, height: int, width: int, category: Category = "upper_body"
+) -> TryOnDrawing:
+    """Draw a person who wears a garment, and the garment laid flat.
+
+    Raises:
+        ValueError: the category is unknown.
+    """
+    if category not in CATEGORIES:
+        raise ValueError(f"unknown category {category!r}; choose one of {', '.join(CATEGORIES)}")
+    rng = np.random.default_rng([seed, index, CATEGORIES.index(category)])
+    size = (height, width)
+    framing = _draw_framing(rng, category)
+    garments, worn = _draw_outfit(rng, category)
+    outfit = tuple(lay_flat(garment, size, framing.place(size).scale) for garment in garments)
+    person = Person(draw_shape(rng), draw_look(rng), outfit)
+    studio, drawing = _shoot(person, draw_pose(rng), framing, draw_backdrop(rng), size)
+    photo, cover = outfit[worn].photograph()
+    flow, valid = flow_to_flat(studio.painter, outfit[worn], cover, worn)
+    return TryOnDrawing(
+        person=drawing,
+        garment=_to_uint8(photo),
+        garment_mask=cover >= 0.5,
+        agnostic_mask=agnostic_mask(studio, drawing.parsing, category, worn),
+        flow=flow,
+        flow_valid=valid,
+        category=category,
+    )
+
+
+@dataclass(frozen=True)
+class PoseSet:
+    """One person in one outfit before one backdrop, in several poses."""
+
+    person: Person
+    drawings: tuple[PersonDrawing, ...]
+    _studios: tuple[Studio, ...] = field(repr=False)
+
+    def pair(self, source: int, reference: int) -> PosePairDrawing:
+        """Two of the pictures, with the true flow from the one to the other."""
+        flow, valid = flow_between(self._studios[source], self._studios[reference])
+        return PosePairDrawing(self.drawings[source], self.drawings[reference], flow, valid)
+
+
+def draw_pose_set(seed: int, index: int, height: int, width: int, poses: int) -> PoseSet:
+    """Draw one person, from head to foot, in a number of poses."""
+    rng = np.random.default_rng([seed, index, len(CATEGORIES)])
+    size = (height, width)
+    garments, _ = _draw_outfit(rng, CATEGORIES[rng.choice(3, p=[0.45, 0.25, 0.3])], plain=False)
+    framings = [_draw_framing(rng, "dresses")]
+    outfit = tuple(lay_flat(garment, size, framings[0].place(size).scale) for garment in garments)
+    person = Person(draw_shape(rng), draw_look(rng), outfit)
+    backdrop = draw_backdrop(rng)
+    shots = []
+    for _ in range(poses):
+        shots.append(_shoot(person, draw_pose(rng), framings[-1], backdrop, size))
+        framings.append(_draw_framing(rng, "dresses"))
+    studios, drawings = zip(*shots, strict=True)
+    return PoseSet(person, drawings, studios)
+
+
+def draw_pose_pair(seed: int, index: int, height: int, width: int) -> PosePairDrawing:
+    """Draw one person in two poses: the first two of their `draw_pose_set`."""
+    return draw_pose_set(seed, index, height, width, poses=2).pair(source=0, reference=1)
+
+
+def _draw_outfit(
+    rng: Generator, category: Category, plain: bool = True
+) -> tuple[list[Garment], int]:
+    """Garments from the skin outwards, and which of them to try on; `plain` keeps others quiet."""
+    if category == "dresses":
+        return [draw_garment(rng, "dress")], 0
+    kinds: list[Kind] = ["trousers", "shorts", "skirt"]
+    top = draw_garment(rng, "top", plain=plain and category != "upper_body")
+    bottom = draw_garment(
+        rng, kinds[rng.choice(3, p=[0.5, 0.2, 0.3])], plain=plain and category != "lower_body"
+    )
+    tucked = bool(rng.random() < (0.3 if category == "upper_body" else 0.6))
+    outfit = [top, bottom] if tucked else [bottom, top]
+    return outfit, int(tucked == (category == "lower_body"))
+
+
+def _draw_framing(rng: Generator, category: Category) -> _Framing:
+    """Head to thigh for tops, mouth to feet for lower garments (as DressCode), or all."""
+    aside = rng.uniform(-0.12, 0.12)
+    match category:
+        case "upper_body":
+            return _Framing(rng.uniform(4.3, 4.9), rng.uniform(0.1, 0.3), aside)
+        case "lower_body":
+            heads = rng.uniform(7.3, 7.9)
+            return _Framing(heads, heads - rng.uniform(8.25, 8.4), aside)
+        case "dresses":
+            return _Framing(rng.uniform(8.5, 8.9), rng.uniform(0.15, 0.35), aside)
+
+
+def _shoot(
+    person: Person, pose: Pose, framing: _Framing, backdrop: Backdrop, size: tuple[int, int]
+) -> tuple[Studio, PersonDrawing]:
+    """Paint a person in a pose, and read the labels off."""
+    figure = build_figure(person.shape, pose, framing.place(size))
+    studio = Studio(person, figure, backdrop.paint(size))
+    painter = studio.draw()
+    drawing = PersonDrawing(
+        image=_to_uint8(painter.image),
+        iuv=body_map(painter),
+        parsing=painter.parsing(),
+        keypoints=find_keypoints(figure, size, painter),
+    )
+    return studio, drawing
+
+
+def _to_uint8(picture: Floats) -> Pixels:
+    return np.round(picture.clip(0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,270 @@
+"""The drawn world on disk: complete, reproducible, resumable, in the data sets' layouts."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from leffa.synthetic.labels import DENSEPOSE_RGB
+from leffa.synthetic.samples import flat_name
+from leffa.synthetic.world import draw_pose_set, draw_tryon
+from leffa.synthetic.write import (
+    SETTINGS,
+    derangement,
+    write_deepfashion,
+    write_dress_code,
+    write_viton_hd,
+)
+
+HEIGHT, WIDTH = 64, 48
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
+
+
+def mode_and_size(path: Path) -> tuple[str, tuple[int, int]]:
+    with Image.open(path) as image:
+        return image.mode, image.size
+
+
+def pixels(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture(scope="module")
+def viton_hd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("viton_hd")
+    write_viton_hd(root, train=2, test=3, seed=4, height=HEIGHT, width=WIDTH)
+    return root
+
+
+@pytest.fixture(scope="module")
+def dress_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("dress_code")
+    write_dress_code(root, train=1, test=2, seed=4, height=HEIGHT, width=WIDTH)
+    return root
+
+
+@pytest.fixture(scope="module")
+def deepfashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("deepfashion")
+    write_deepfashion(root, train=4, test=3, seed=4, height=HEIGHT, width=WIDTH)
+    return root
+
+
+def test_viton_hd_has_every_file_of_every_sample_in_the_right_mode(viton_hd: Path) -> None:
+    modes = {
+        "image/{}.jpg": "RGB",
+        "cloth/{}.jpg": "RGB",
+        "cloth-mask/{}.jpg": "L",
+        "agnostic-v3.2/{}.jpg": "RGB",
+        "agnostic-mask/{}_mask.png": "RGB",
+        "image-densepose/{}.jpg": "RGB",
+        "image-parse-v3/{}.png": "P",
+        "image-parse-agnostic-v3.2/{}.png": "P",
+        "openpose_img/{}_rendered.png": "RGB",
+        "image-iuv/{}.png": "RGB",
+    }
+    for split, count in (("train", 2), ("test", 3)):
+        rows = [
+            line.split(" ") for line in (viton_hd / f"{split}_pairs.txt").read_text().splitlines()
+        ]
+        assert len(rows) == count
+        for person, garment in rows:
+            assert (viton_hd / split / "cloth" / garment).exists()
+            for name, mode in modes.items():
+                path = viton_hd / split / name.format(Path(person).stem)
+                assert mode_and_size(path) == (mode, (WIDTH, HEIGHT)), name
+
+
+def test_the_files_hold_what_was_drawn(viton_hd: Path) -> None:
+    drawing = draw_tryon(4, 50_001, HEIGHT, WIDTH)
+    folder = viton_hd / "test"
+    read = {
+        kind: pixels(folder / kind / f"50001_00{ending}")
+        for kind, ending in (
+            ("image-parse-v3", ".png"),
+            ("image-iuv", ".png"),
+            ("agnostic-mask", "_mask.png"),
+            ("image", ".jpg"),
+            ("image-parse-agnostic-v3.2", ".png"),
+            ("image-densepose", ".jpg"),
+        )
+    }
+    assert np.array_equal(read["image-parse-v3"], drawing.person.parsing)
+    assert np.array_equal(read["image-iuv"], drawing.person.iuv)
+    assert np.array_equal(read["agnostic-mask"][..., 0] > 127, drawing.agnostic_mask)
+    assert np.abs(read["image"].astype(float) - drawing.person.image).mean() < 5
+    assert not np.any(read["image-parse-agnostic-v3.2"][drawing.agnostic_mask] == 5)
+    distance = read["image-densepose"][:, :, None].astype(float) - DENSEPOSE_RGB
+    assert ((distance**2).sum(axis=-1).argmin(axis=-1) == drawing.person.iuv[..., 0]).mean() > 0.85
+    with np.load(folder / "flow" / "50001_00.npz") as arrays:
+        assert arrays["flow"].dtype == np.float16
+        assert np.array_equal(arrays["valid"], drawing.flow_valid)
+        assert np.abs(arrays["flow"] - drawing.flow).max() < 1e-3
+    pose = json.loads((folder / "openpose_json" / "50001_00_keypoints.json").read_text())
+    joints = np.reshape(pose["people"][0]["pose_keypoints_2d"], (25, 3))
+    assert np.allclose(joints, drawing.person.keypoints, atol=1e-3)
+
+
+def test_nobody_wears_their_own_garment_in_the_unpaired_list(viton_hd: Path) -> None:
+    rows = [line.split(" ") for line in (viton_hd / "test_pairs.txt").read_text().splitlines()]
+    assert all(person != garment for person, garment in rows)
+    assert len({garment for _, garment in rows}) == len(rows)
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 101])
+def test_a_derangement_moves_everything(count: int) -> None:
+    order = derangement(count, seed=0)
+    assert sorted(order) == list(range(count))
+    assert all(place != other for place, other in enumerate(order))
+
+
+def test_dress_code_has_every_file_of_every_sample(dress_code: Path) -> None:
+    modes = {
+        "label_maps/{}_4.png": "L",
+        "dense/{}_5.png": "L",
+        "skeletons/{}_5.jpg": "RGB",
+        "image-densepose/{}_0.jpg": "RGB",
+        "agnostic_masks/{}_0.png": "L",
+        "masks/{}_1.png": "L",
+    }
+    for number, category in enumerate(("upper_body", "lower_body", "dresses")):
+        for name, count in (
+            ("train_pairs", 1),
+            ("test_pairs_paired", 2),
+            ("test_pairs_unpaired", 2),
+        ):
+            rows = [
+                line.split("\t")
+                for line in (dress_code / category / f"{name}.txt").read_text().splitlines()
+            ]
+            assert len(rows) == count
+            for person, garment in rows:
+                same = person.removesuffix("_0.jpg") == garment.removesuffix("_1.jpg")
+                assert same != (name == "test_pairs_unpaired")
+                stem = person.removesuffix("_0.jpg")
+                assert mode_and_size(dress_code / category / "images" / garment)[1] == (
+                    WIDTH,
+                    HEIGHT,
+                )
+                for path, mode in modes.items():
+                    found = mode_and_size(dress_code / category / path.format(stem))
+                    assert found == (mode, (WIDTH, HEIGHT)), path
+                with np.load(dress_code / category / "dense" / f"{stem}_5_uv.npz") as arrays:
+                    assert arrays["uv"].shape == (2, HEIGHT, WIDTH)
+            root_list = (dress_code / f"{name}.txt").read_text().splitlines()
+            own = [line for line in root_list if line.endswith(f"\t{number}")]
+            assert own == ["\t".join([*row, str(number)]) for row in rows]
+
+
+def test_dress_code_keypoints_are_in_their_own_frame(dress_code: Path) -> None:
+    drawn = draw_tryon(4, 0, HEIGHT, WIDTH).person.keypoints_coco18
+    rows = np.array(
+        json.loads((dress_code / "upper_body/keypoints/000000_2.json").read_text())["keypoints"]
+    )
+    assert rows.shape == (18, 4)
+    assert np.allclose(rows[:, :2], drawn[:, :2] * [384 / WIDTH, 512 / HEIGHT], atol=1e-2)
+    assert np.all(rows[drawn[:, 2] == 0, :2] == 0)
+
+
+def test_deepfashion_has_every_file_of_every_pair(deepfashion: Path) -> None:
+    for split, count in (("train", 4), ("test", 3)):
+        with (deepfashion / f"fasion-resize-pairs-{split}.csv").open() as file:
+            pairs = [(row["from"], row["to"]) for row in csv.DictReader(file)]
+        assert len(pairs) == count
+        pictures = (deepfashion / f"{split}.lst").read_text().splitlines()
+        assert {name for pair in pairs for name in pair} <= set(pictures)
+        lines = (deepfashion / f"fasion-resize-annotation-{split}.csv").read_text().splitlines()
+        assert lines[0] == "name:keypoints_y:keypoints_x"
+        for line, picture in zip(lines[1:], pictures, strict=True):
+            name, y, x = line.split(":")
+            assert name == picture
+            assert len(json.loads(y)) == len(json.loads(x)) == 18
+            assert max(json.loads(y)) < 256 and max(json.loads(x)) < 176
+            assert mode_and_size(deepfashion / f"{split}_highres" / name)[1] == (WIDTH, HEIGHT)
+            assert mode_and_size(deepfashion / "densepose" / f"{Path(name).stem}.png")[0] == "RGB"
+        for reference, source in pairs:
+            assert reference.split("id")[1][:8] == source.split("id")[1][:8]  # one person
+            assert (
+                deepfashion / "flow" / f"{Path(reference).stem}_2_{Path(source).stem}.npz"
+            ).exists()
+
+
+def test_the_release_tree_holds_the_flat_pictures(deepfashion: Path) -> None:
+    tree = [path for gender in ("MEN", "WOMEN") for path in (deepfashion / gender).rglob("*.jpg")]
+    assert len(tree) == 9
+    for path in tree:
+        name = flat_name(path.relative_to(deepfashion))
+        flat = next(
+            folder / name for folder in deepfashion.glob("*_highres") if (folder / name).exists()
+        )
+        assert flat.read_bytes() == path.read_bytes()
+
+
+def test_the_flow_of_a_pair_leads_from_the_target_to_the_reference(deepfashion: Path) -> None:
+    stems = [f"fashionMENDrawn_Outfitsid0000000001_{pose}" for pose in ("1front", "2side")]
+    drawn = draw_pose_set(4, 0, HEIGHT, WIDTH, poses=3).pair(source=1, reference=0)
+    with np.load(deepfashion / "flow" / f"{stems[0]}_2_{stems[1]}.npz") as arrays:
+        assert np.array_equal(arrays["valid"], drawn.flow_valid)
+
+
+def test_flat_names_are_those_of_the_field() -> None:
+    path = Path("WOMEN/Tees_Tanks/id_00000029/06_2_side.jpg")
+    assert flat_name(path) == "fashionWOMENTees_Tanksid0000002906_2side.jpg"
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(viton_hd: Path, tmp_path: Path) -> None:
+    write_viton_hd(tmp_path, train=2, test=3, seed=4, height=HEIGHT, width=WIDTH, workers=2)
+    assert contents(tmp_path) == contents(viton_hd)
+
+
+def test_a_second_run_draws_only_what_is_missing(tmp_path: Path) -> None:
+    options = {"seed": 1, "height": HEIGHT, "width": WIDTH}
+    write_viton_hd(tmp_path, train=2, test=0, **options)
+    before = contents(tmp_path)
+    missing, kept = tmp_path / "train/image/00001_00.jpg", tmp_path / "train/image/00000_00.jpg"
+    missing.unlink()
+    age = kept.stat().st_mtime_ns
+    steps: list[tuple[int, int]] = []
+    write_viton_hd(tmp_path, train=2, test=0, progress=lambda *step: steps.append(step), **options)
+    assert contents(tmp_path) == before
+    assert kept.stat().st_mtime_ns == age
+    assert steps == [(2, 2)]
+
+
+def test_more_samples_leave_the_first_ones_alone(tmp_path: Path) -> None:
+    write_viton_hd(tmp_path, train=1, test=0, height=HEIGHT, width=WIDTH)
+    before = contents(tmp_path / "train")
+    write_viton_hd(tmp_path, train=2, test=2, height=HEIGHT, width=WIDTH)
+    after = contents(tmp_path / "train")
+    assert {name: after[name] for name in before} == before
+    assert json.loads((tmp_path / SETTINGS).read_text())["train"] == 2
+
+
+def test_other_settings_in_the_same_folder_are_refused(viton_hd: Path) -> None:
+    with pytest.raises(
+        ValueError, match="was written with seed 4 instead of 5; choose another folder"
+    ):
+        write_viton_hd(viton_hd, train=2, test=3, seed=5, height=HEIGHT, width=WIDTH)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"precious")
+    with pytest.raises(ValueError, match=r"is not empty and has no synthetic\.json"):
+        write_viton_hd(tmp_path, train=1, test=0)
+
+
+@pytest.mark.parametrize(("train", "test"), [(-1, 0), (0, 1), (60_000, 0)])
+def test_impossible_counts_are_refused(tmp_path: Path, train: int, test: int) -> None:
+    with pytest.raises(ValueError, match=r"(train|test)="):
+        write_viton_hd(tmp_path, train=train, test=test)
+    assert not any(tmp_path.iterdir())
