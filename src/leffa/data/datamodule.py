@@ -1,0 +1,185 @@
+"""The one LightningDataModule: given data sets, a transform and stages, it deals batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Sampler
+
+from leffa.data.batch import Record
+from leffa.data.dataset import PersonDataset, collate
+from leffa.data.transforms import PersonTransform, Sample
+
+
+class LoaderStage(Protocol):
+    """What a loader must know of a training stage."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+
+
+class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
+    """Deals (index, draw) pairs: every sample once per pass, in an order that only the seed fixes.
+
+    Draw g of the whole run is sample g mod N of pass g // N. Micro-batch k holds draws
+    [k * size, (k + 1) * size), and rank r of R takes micro-batches r, r + R, ...: one process that
+    accumulates sees the same draws per optimiser step as several processes that do not.
+
+    Args:
+        samples: N.
+        size: images per micro-batch.
+        count: micro-batches that this rank deals.
+        seed: of the order.
+        rank, ranks: r and R.
+        start: micro-batches of this rank that were dealt before (a resumed run).
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        size: int,
+        count: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        start: int = 0,
+    ) -> None:
+        self.samples, self.size, self.count = samples, size, count
+        self.seed, self.rank, self.ranks, self.start = seed, rank, ranks, start
+
+    def __len__(self) -> int:
+        return self.count - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order: tuple[int, list[int]] = (-1, [])
+        for own in range(self.start, self.count):
+            first = (own * self.ranks + self.rank) * self.size
+            micro_batch = []
+            for draw in range(first, first + self.size):
+                turn, place = divmod(draw, self.samples)
+                if order[0] != turn:
+                    order = (turn, self._order(turn))
+                micro_batch.append((order[1][place], draw))
+            yield micro_batch
+
+    def _order(self, turn: int) -> list[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + turn)
+        return torch.randperm(self.samples, generator=generator).tolist()
+
+
+class PersonDataModule(LightningDataModule):
+    """Deals the batches of a curriculum; one stage is one epoch.
+
+    Args:
+        train: the training records.
+        val: the validation records; the first `val_samples` of them are used, the same at each
+            validation.
+        transform: from a height and a width to a transform.
+        stages: of the curriculum.
+        micro_batches: per stage (images per device and forward pass, passes per optimiser step).
+        val_samples: 0 for no validation.
+        seed: of order and augmentation.
+        num_workers: processes that decode.
+    """
+
+    def __init__(
+        self,
+        train: Sequence[Record],
+        val: Sequence[Record],
+        transform: Callable[..., PersonTransform],
+        stages: Sequence[LoaderStage],
+        micro_batches: Sequence[tuple[int, int]],
+        val_samples: int = 16,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if not len(train):
+            raise ValueError("data.train has no samples")
+        self.train_records = train
+        self.val_records = [val[index] for index in range(min(val_samples, len(val)))]
+        self.transform = transform
+        self.stages = stages
+        self.micro_batches = micro_batches
+        self.seed = seed
+        self.num_workers = num_workers
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        epoch, rank, ranks = self._position()
+        stage = self.stages[epoch]
+        size, accumulate = self.micro_batches[epoch]
+        sampler = MicroBatchSampler(
+            len(self.train_records),
+            size,
+            stage.steps * accumulate,
+            self.seed + epoch,
+            rank,
+            ranks,
+            self._dealt(),
+        )
+        dataset = PersonDataset(self.train_records, self._transform(stage), self.seed)
+        return self._loader(dataset, batch_sampler=sampler)
+
+    def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+        epoch, rank, ranks = self._position()
+        records = self.val_records[rank::ranks]
+        if not records:
+            return []
+        stage = self.stages[epoch]
+        dataset = PersonDataset(records, self._still(stage), self.seed)
+        size = max(1, min(len(records), self.micro_batches[epoch][0]))
+        batches = [
+            list(range(first, min(first + size, len(records))))
+            for first in range(0, len(records), size)
+        ]
+        return self._loader(dataset, batch_sampler=batches)
+
+    def check(self) -> None:
+        """Make one sample of each kind, so that a broken folder is found before the model is
+        built."""
+        transform = self._still(self.stages[0])
+        PersonDataset(self.train_records, transform, self.seed)[0]
+        if self.val_records:
+            PersonDataset(self.val_records, transform, self.seed)[0]
+
+    def _transform(self, stage: LoaderStage) -> PersonTransform:
+        return self.transform(height=stage.height, width=stage.width)
+
+    def _still(self, stage: LoaderStage) -> PersonTransform:
+        """The transform without augmentation."""
+        return self.transform(height=stage.height, width=stage.width, flip=0.0)
+
+    def _position(self) -> tuple[int, int, int]:
+        """Stage, rank and number of ranks; the first stage of a single process outside a
+        trainer."""
+        if self.trainer is None:
+            return 0, 0, 1
+        epoch = min(self.trainer.current_epoch, len(self.stages) - 1)
+        return epoch, self.trainer.global_rank, self.trainer.world_size
+
+    def _dealt(self) -> int:
+        """Micro-batches of this stage that a resumed run has behind it."""
+        if self.trainer is None:
+            return 0
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+
+    def _loader(
+        self,
+        dataset: PersonDataset,
+        batch_sampler: Sampler[list[tuple[int, int]]] | list[list[int]],
+    ) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            batch_sampler=batch_sampler,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

@@ -1,0 +1,93 @@
+"""Opening the pictures of a sample. A damaged one gets one line that names it and the remedy."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+_UNREADABLE = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,  # raised where a user turns warnings into errors
+    OSError,  # truncated data
+    SyntaxError,  # a damaged PNG chunk
+)
+_GREY = (64, 192)  # from, to: neither black nor white, even after JPEG
+_MOST_GREY = 0.1  # of a mask's pixels: soft edges stay far below, an agnostic picture far above
+
+
+def open_picture(path: Path) -> Image.Image:
+    """A photograph or colour picture, in RGB.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded.
+    """
+    return _decode(path).convert("RGB")
+
+
+def open_labels(path: Path) -> Image.Image:
+    """A label map: PIL mode L, or P whose indices (never its palette) are the labels.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded or is a colour picture.
+    """
+    image = _decode(path)
+    if image.mode not in ("L", "P"):
+        raise ValueError(
+            f"{path}: is a {image.mode} picture, not a label map; "
+            "use the file with one label a pixel"
+        )
+    return image
+
+
+def open_mask(path: Path) -> Image.Image:
+    """A mask in grey, black and white but for soft edges.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded, or it is no mask. Some copies of VITON-HD hold the grey
+            agnostic picture in the mask's place, which trains without a word and ruins the results.
+    """
+    mask = _decode(path).convert("L")
+    pixels = np.asarray(mask)
+    grey = np.mean((pixels >= _GREY[0]) & (pixels < _GREY[1]))
+    if grey > _MOST_GREY:
+        raise ValueError(
+            f"{path}: {grey:.0%} of it is grey, so it is no mask; use the black and white mask file"
+        )
+    return mask
+
+
+def check_same_size(image: Image.Image, path: Path, source: Image.Image, source_path: Path) -> None:
+    """Raise ValueError, naming both files, where two pictures of one person differ in size."""
+    if image.size != source.size:
+        raise ValueError(
+            f"{path} is {image.width}x{image.height} but {source_path} is "
+            f"{source.width}x{source.height}; use files of one release, all of one size"
+        )
+
+
+def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """A picture (H, W, 3) of bytes as (3, H, W) in [-1, 1]."""
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path}: no such file; extract the data set's archive again"
+        ) from error
+    except _UNREADABLE as error:
+        reason = str(error).removesuffix(f" {str(path)!r}")
+        raise ValueError(
+            f"{path}: is not a readable image ({reason}); replace it with a good copy"
+        ) from error

@@ -1,0 +1,178 @@
+"""What the layout classes share: a checked, immutable sequence of records.
+
+A layout class only knows where a data set keeps its files. It reads the pair list, names the files
+of each sample and hands the records to `Layout`, which finds every missing file at once, before
+anything is trained.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal, overload
+
+from leffa.data.batch import Record
+
+Split = Literal["train", "test"]
+Pairs = Literal["paired", "unpaired"]
+Locate = Callable[
+    [str], Path | None
+]  # from a file's stem to its place, or None where there is no such file
+
+_SHOWN = 3  # file names in an error message: enough to see the pattern, few enough for one line
+
+
+class Layout(Sequence[Record]):
+    """The samples of one split. Names are unique and every file that a record names exists.
+
+    Raises:
+        ValueError: two samples share a name.
+        FileNotFoundError: some files are missing; the message counts them and names the first few.
+    """
+
+    def __init__(self, records: Sequence[Record], pair_list: Path) -> None:
+        names = Counter(record.name for record in records)
+        repeated = [name for name, count in names.items() if count > 1]
+        if repeated:
+            shown = ", ".join(repeated[:_SHOWN])
+            raise ValueError(
+                f"{pair_list}: {len(repeated)} pairs are listed more than once, first {shown}; "
+                "remove the repeated lines"
+            )
+        _check_files(records, pair_list)
+        self._records = tuple(records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        return self._records[index]
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Raise ValueError, naming the choices, unless `value` is one of them."""
+    if value not in choices:
+        raise ValueError(f"{name}={value}: choose one of {', '.join(choices)}")
+
+
+def check_split(split: str, pairs: str) -> None:
+    """Raise ValueError unless try-on data sets have this list: none is unpaired for training."""
+    check_choice("split", split, ("train", "test"))
+    check_choice("pairs", pairs, ("paired", "unpaired"))
+    if (split, pairs) == ("train", "unpaired"):
+        raise ValueError(
+            "pairs=unpaired: training has no unpaired list; use pairs=paired, or split=test"
+        )
+
+
+def check_root(root: str | Path) -> Path:
+    """The root as a path; raises FileNotFoundError where there is no such folder."""
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root}: no such folder; give the folder that holds the data set's pair lists"
+        )
+    return root
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a list that are not blank.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: the list is empty or is not text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such list; copy it from the data set's archive into {path.parent}"
+        )
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: is not a text file; copy it again from the data set's archive"
+        ) from error
+    lines = [line for line in lines if line]
+    if not lines:
+        raise ValueError(f"{path}: lists nothing; copy it again from the data set's archive")
+    return lines
+
+
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """Person and garment file of every line; columns are split on any white space."""
+    pairs = []
+    for line in read_lines(path):
+        columns = line.split()
+        if len(columns) != 2:
+            raise ValueError(
+                f"{path}: expected 'person garment' on each line, found '{line}'; correct that line"
+            )
+        pairs.append((columns[0], columns[1]))
+    return pairs
+
+
+def names_in(folder: Path) -> frozenset[str]:
+    """The names of the files in a folder, read once; nothing where the folder is absent."""
+    if not folder.is_dir():
+        return frozenset()
+    with os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries)
+
+
+def absent(stem: str) -> None:
+    """Locates nothing: the data set has no such files, or they were not asked for."""
+
+
+def required(folder: Path, pattern: str) -> Locate:
+    """Locates `folder / pattern` for every stem, `{}` standing for the stem."""
+    return lambda stem: folder / pattern.format(stem)
+
+
+def optional(folder: Path, pattern: str, stems: Iterable[str]) -> Locate:
+    """As `required` where the folder holds files of this split, else as `absent`.
+
+    A folder that holds some of the files must hold all of them (`Layout` checks that): half a
+    folder is a mistake.
+    """
+    names = names_in(folder)
+    if any(pattern.format(stem) in names for stem in stems):
+        return required(folder, pattern)
+    return absent
+
+
+def where_present(folder: Path, pattern: str) -> Locate:
+    """Locates each file that is there: for what a sample can do without."""
+    names = names_in(folder)
+    return lambda stem: folder / name if (name := pattern.format(stem)) in names else None
+
+
+def spelling(folder: Path, names: Sequence[str]) -> Path:
+    """What exists in `folder` under one of these names; the first name if nothing does."""
+    return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
+
+
+def _check_files(records: Iterable[Record], pair_list: Path) -> None:
+    """One directory scan per folder: a stat per file takes minutes on a network disk."""
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for field in fields(record):
+            if isinstance(path := getattr(record, field.name), Path):
+                folder, name = os.path.split(path)
+                wanted[folder].add(name)
+    missing = sorted(
+        f"{folder}/{name}"
+        for folder, names in wanted.items()
+        for name in names - names_in(Path(folder))
+    )
+    if missing:
+        shown = ", ".join(missing[:_SHOWN])
+        total = sum(len(names) for names in wanted.values())
+        raise FileNotFoundError(
+            f"{len(missing)} of the {total} files that {pair_list} asks for are missing, "
+            f"first {shown}; extract the archive again or remove their lines from the list"
+        )

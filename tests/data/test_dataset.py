@@ -1,0 +1,62 @@
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from leffa.data.dataset import PersonDataset, collate
+from leffa.data.transforms import PersonTransform
+from leffa.data.viton_hd import VitonHD
+
+
+@pytest.fixture
+def dataset(viton_hd: Path) -> PersonDataset:
+    return PersonDataset(VitonHD(viton_hd), PersonTransform(16, 12, flip=0.5), seed=3)
+
+
+def test_an_item_is_the_sample_of_its_record(dataset: PersonDataset) -> None:
+    assert len(dataset) == 3
+    assert dataset[1]["name"] == "00002_00"
+    assert dataset[1, 17]["name"] == "00002_00"
+
+
+def test_the_augmentation_depends_on_seed_and_draw_alone(dataset: PersonDataset) -> None:
+    draws = [dataset[0, draw]["mask"] for draw in range(20)]
+    again = [dataset[0, draw]["mask"] for draw in reversed(range(20))]
+    assert all(torch.equal(a, b) for a, b in zip(draws, reversed(again), strict=True))
+    flips = [not torch.equal(mask, draws[0]) for mask in draws]
+    assert 0 < sum(flips) < 20
+    other = PersonDataset(dataset.records, dataset.transform, seed=4)
+    assert any(not torch.equal(other[0, draw]["mask"], draws[draw]) for draw in range(20))
+    assert torch.equal(dataset[2]["mask"], dataset[2, 2]["mask"])
+
+
+def test_the_global_random_state_is_left_alone(dataset: PersonDataset) -> None:
+    random.seed(0)
+    before = random.getstate()
+    dataset[0]
+    assert random.getstate() == before
+
+
+def test_samples_become_a_batch(dataset: PersonDataset) -> None:
+    batch = collate([dataset[0], dataset[1]])
+    assert batch["source"].shape == (2, 3, 16, 12)
+    assert batch["flow"].shape == (2, 16, 12, 2)
+    assert batch["flow_valid"].shape == (2, 1, 16, 12)
+    assert batch["name"] == ["00001_00", "00002_00"]
+    assert batch["category"] == ["upper_body"] * 2
+
+
+def test_a_batch_has_a_flow_only_where_every_sample_has_one(dataset: PersonDataset) -> None:
+    without = dataset[1]
+    del without["flow"], without["flow_valid"]
+    assert "flow" not in collate([dataset[0], without])
+
+
+def test_a_loader_with_workers_gives_the_same_samples(dataset: PersonDataset) -> None:
+    loader = DataLoader(dataset, batch_size=3, num_workers=1, collate_fn=collate)
+    (batch,) = loader
+    expected = collate([dataset[index] for index in range(3)])
+    assert torch.equal(batch["source"], expected["source"])
+    assert torch.equal(batch["mask"], expected["mask"])

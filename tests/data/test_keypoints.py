@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leffa.data.keypoints import BODY_25_MIRROR, read_keypoints
+from leffa.data.skeleton import draw_skeleton
+
+SIZE = (24, 32)
+
+
+def test_all_formats_give_the_same_body(viton_hd: Path, viton: Path, dress_code: Path) -> None:
+    hd = read_keypoints(viton_hd / "train/openpose_json/00001_00_keypoints.json", SIZE)
+    old = read_keypoints(viton / "train/pose/000001_0_keypoints.json", SIZE)
+    dress = read_keypoints(dress_code / "dresses/keypoints/000005_2.json", SIZE)
+    assert hd.shape == (25, 3)
+    coco = [*range(8), *range(9, 19)]
+    np.testing.assert_allclose(old[coco], hd[coco], atol=1e-6)
+    np.testing.assert_allclose(dress[coco], hd[coco], atol=1e-6)
+    np.testing.assert_allclose(hd[5], (17 / 24, 9 / 32, 0.9), atol=1e-6)
+
+
+def test_a_missing_joint_is_zero(viton: Path) -> None:
+    joints = read_keypoints(viton / "train/pose/000001_0_keypoints.json", SIZE)
+    assert not joints[[8, 11, 14, 19, 24]].any()
+
+
+def test_the_mirror_exchanges_left_and_right_and_is_its_own_inverse() -> None:
+    mirror = np.array(BODY_25_MIRROR)
+    assert (mirror[mirror] == np.arange(25)).all()
+    assert (mirror[[2, 9, 15, 22]] == (5, 12, 16, 19)).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"people": []}', "no person was found"),
+        ('{"people"', "is not JSON"),
+        ("[1, 2]", "holds no OpenPose or DressCode keypoints"),
+        ('{"people": [{"hands": []}]}', "holds no OpenPose or DressCode keypoints"),
+        (json.dumps({"people": [{"pose_keypoints": [1, 2]}]}), "rows of 3"),
+        (json.dumps({"people": [{"pose_keypoints": [1, 2, 3]}]}), "has 1 joints"),
+        (json.dumps({"keypoints": [["a", 0, 0, 0]] * 18}), "rows of 4"),
+    ],
+)
+def test_a_bad_file_is_named_in_one_line(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "pose.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"pose\.json: .*{message}") as error:
+        read_keypoints(path, SIZE)
+    assert "\n" not in str(error.value)
+
+
+def test_the_skeleton_lies_on_the_joints_and_leaves_out_what_is_missing(viton: Path) -> None:
+    joints = read_keypoints(viton / "train/pose/000001_0_keypoints.json", SIZE)
+    picture = draw_skeleton(joints, (96, 128))
+    assert picture.shape == (128, 96, 3)
+    for x, y, confidence in joints:
+        if confidence > 0:
+            assert picture[round(y * 128), round(x * 96)].any()
+    armless = joints.copy()
+    armless[[6, 7]] = 0
+    assert not draw_skeleton(armless, (96, 128))[60:80, 71:].any()
+
+
+def test_left_and_right_bones_differ_in_colour(viton: Path) -> None:
+    joints = read_keypoints(viton / "train/pose/000001_0_keypoints.json", SIZE)
+    other = draw_skeleton(joints[list(BODY_25_MIRROR)], (96, 128))
+    assert (draw_skeleton(joints, (96, 128)) != other).any()
+
+
+def test_real_keypoints_lie_in_the_picture(shared: Path) -> None:
+    for path in (shared / "samples/viton_hd_parse_pose/test/openpose-json").iterdir():
+        joints = read_keypoints(path, (768, 1024))
+        assert joints[[0, 1, 2, 5], 2].all()
+        assert ((joints >= 0) & (joints <= 1)).all()
