@@ -1,0 +1,89 @@
+"""The diffusion loss: timesteps, noising, and the error of an epsilon or v prediction.
+
+z_t = sqrt(a_t) z_0 + sqrt(1 - a_t) eps          a_t: the cumulative product of 1 - beta
+epsilon-prediction asks for eps; v-prediction for sqrt(a_t) eps - sqrt(1 - a_t) z_0
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+PredictionType = Literal["epsilon", "v_prediction"]
+
+
+class NoiseSchedule(nn.Module):
+    """The forward process q(z_t | z_0), and what the network is asked for.
+
+    Args:
+        alphas_cumprod: (T,) a_t in [0, 1]; diffusers' training schedulers hold it under this name.
+        prediction_type: "epsilon" or "v_prediction", as in the scheduler's config.
+    """
+
+    alphas_cumprod: Tensor
+
+    def __init__(self, alphas_cumprod: Tensor, prediction_type: PredictionType = "epsilon") -> None:
+        super().__init__()
+        if prediction_type not in ("epsilon", "v_prediction"):
+            raise ValueError(
+                f"prediction_type must be 'epsilon' or 'v_prediction', got {prediction_type!r}"
+            )
+        self.register_buffer("alphas_cumprod", alphas_cumprod.double(), persistent=False)
+        self.prediction_type = prediction_type
+
+    @property
+    def steps(self) -> int:
+        """T, the number of training timesteps."""
+        return len(self.alphas_cumprod)
+
+    def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """z_t, (B, C, h, w), for z_0 and noise of that shape and timesteps (B,)."""
+        signal, sigma = self._weights(timesteps, clean)
+        return signal * clean + sigma * noise
+
+    def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the network must predict, (B, C, h, w)."""
+        if self.prediction_type == "epsilon":
+            return noise
+        signal, sigma = self._weights(timesteps, clean)
+        return signal * noise - sigma * clean
+
+    def loss_weight(self, timesteps: Tensor, min_snr_gamma: float | None) -> Tensor:
+        """(B,) weights of min-SNR (arXiv 2303.09556, section 3.4); ones where gamma is None."""
+        if min_snr_gamma is None:
+            return torch.ones(len(timesteps), device=timesteps.device)
+        alpha = self.alphas_cumprod[timesteps]
+        snr = alpha / (1 - alpha).clamp_min(1e-12)
+        clipped = snr.clamp_max(min_snr_gamma)
+        divisor = snr if self.prediction_type == "epsilon" else snr + 1
+        return (clipped / divisor.clamp_min(1e-12)).float()
+
+    def _weights(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        alpha = self.alphas_cumprod[timesteps].view(-1, *[1] * (like.ndim - 1))
+        return alpha.sqrt().to(like.dtype), (1 - alpha).sqrt().to(like.dtype)
+
+
+def sample_timesteps(
+    count: int,
+    steps: int,
+    law: Literal["uniform", "cubic"] = "uniform",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """(count,) integers in [0, steps), on the generator's device.
+
+    "cubic" draws t = (1 - u^3) T, which favours late, noisy steps (CFLD, section 4.1).
+    """
+    if law not in ("uniform", "cubic"):
+        raise ValueError(f"the law of the timesteps must be 'uniform' or 'cubic', got {law!r}")
+    u = torch.rand(
+        count, generator=generator, device=generator.device if generator is not None else None
+    )
+    share = u if law == "uniform" else 1 - u**3
+    return (share * steps).long().clamp_(0, steps - 1)
+
+
+def diffusion_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Squared error of each sample, (B,): mean over everything but the batch, times `weight`
+    (B,)."""
+    error = (prediction.float() - target.float()).square().flatten(1).mean(dim=1)
+    return error if weight is None else error * weight

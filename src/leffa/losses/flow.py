@@ -1,0 +1,229 @@
+"""Learning flow fields in attention: the paper's contribution, as pure functions of tensors.
+
+The idea. In a two-UNet model every generated token attends to the reference tokens. Replace the
+values of that attention by the coordinates of the reference tokens and the result is, for every
+generated token, the
+average place where it looks: a flow field. Warp the reference image with this flow and compare it
+    with the
+target image; the difference is a loss on the attention itself, with no new parameter.
+
+    A   = softmax(Q K^T / (tau sqrt(d)))         attention on the reference tokens only
+    (Eq. 2) F   = mean_heads(A) C                        C: corner-aligned coordinates, so F is
+    absolute  (Eq. 3) L   = sum_layers || (target - warp(reference, F)) * region ||^2
+                  (Eq. 4)
+
+The mean over heads is linear, so F = mean_heads(SDPA(Q, K, V=C)): the L x L map is never stored.
+
+Nothing here imports more than torch; bring your own model and hand over its queries and keys.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def coordinates(grid: tuple[int, int], *, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The corner-aligned coordinates of a token grid, (h*w, 2) as (x, y): first (-1, -1), last (1,
+    1)."""
+    height, width = grid
+    y = torch.linspace(-1, 1, height, device=device, dtype=torch.float32)
+    x = torch.linspace(-1, 1, width, device=device, dtype=torch.float32)
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([x, y], dim=-1).reshape(height * width, 2).to(dtype)
+
+
+def flow_field(query: Tensor, key: Tensor, key_grid: tuple[int, int], temperature: float) -> Tensor:
+    """Where each query looks in the reference, on average over heads (Leffa, Eq. 2-3).
+
+    This is attention whose values are coordinates, so the L x L map is never stored.
+
+    Args:
+        query: (B, N, L, D), the generative tokens.
+        key: (B, N, h*w, D), the reference tokens.
+        key_grid: (h, w) of the reference tokens.
+        temperature: tau > 0; it divides the logits, so larger is smoother.
+
+    Returns:
+        (B, L, 2) as (x, y) in [-1, 1], corner-aligned: the convention of
+        `grid_sample(align_corners=True)`. At least float32, although bfloat16 attention knows a
+        coordinate to 8 bits only (about 0.004).
+
+    Raises:
+        ValueError: the grid does not match the keys, or the temperature is not positive.
+    """
+    batch, heads, tokens, width = key.shape
+    if tokens != key_grid[0] * key_grid[1]:
+        raise ValueError(f"key_grid {key_grid} does not fit the keys, which have {tokens} tokens")
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    value = coordinates(key_grid, device=key.device, dtype=key.dtype)
+    # Padded to the head width: the fused kernels want values as wide as the keys.
+    padded = F.pad(value, (0, max(width - 2, 0))).expand(batch, heads, -1, -1)
+    scale = 1.0 / (temperature * math.sqrt(width))
+    looked_at = F.scaled_dot_product_attention(query, key, padded, scale=scale)
+    precision = torch.promote_types(looked_at.dtype, torch.float32)
+    return looked_at[..., :2].to(precision).mean(dim=1)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """Sample `image` where `flow` points, at the image's own resolution (Leffa, section 3.2).
+
+    Args:
+        image: (B, C, H, W).
+        flow: (B, h, w, 2) absolute (x, y) in [-1, 1]; upsampled bilinearly to (H, W) where it is
+            smaller.
+
+    Returns:
+        (B, C, H, W) in the image's dtype; what lies outside the image takes its border.
+    """
+    grid = upsample(flow, image.shape[-2:])
+    return F.grid_sample(image, grid.to(image.dtype), padding_mode="border", align_corners=True)
+
+
+def upsample(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """A (B, h, w, 2) flow field at another resolution, corners on corners."""
+    if flow.shape[1:3] == tuple(size):
+        return flow
+    planes = flow.movedim(-1, 1)
+    return F.interpolate(planes, size=tuple(size), mode="bilinear", align_corners=True).movedim(
+        1, -1
+    )
+
+
+class Sharpness(NamedTuple):
+    """How peaked an attention is; flat attention means a collapsed flow."""
+
+    peak_mass: Tensor  # () mean over queries and heads of the largest weight, in [1/L, 1]
+    entropy: Tensor  # () mean entropy divided by log L, in [0, 1]; 1 is uniform
+
+
+@torch.no_grad()
+def attention_sharpness(
+    query: Tensor, key: Tensor, temperature: float, chunk: int = 512
+) -> Sharpness:
+    """Peak mass and entropy of the attention that `flow_field` averages, a few queries at a time.
+
+    Args:
+        query, key: (B, N, L, D) as in `flow_field`.
+        chunk: queries looked at together; memory is B*N*chunk*L.
+    """
+    scale = 1.0 / (temperature * math.sqrt(key.shape[-1]))
+    peaks, entropies = [], []
+    for part in query.float().split(chunk, dim=2):
+        logits = part @ key.float().transpose(-1, -2) * scale
+        log_weights = logits.log_softmax(dim=-1)
+        weights = log_weights.exp()
+        peaks.append(weights.amax(dim=-1).flatten())
+        entropies.append(-(weights * log_weights).sum(dim=-1).flatten())
+    tokens = max(key.shape[2], 2)
+    return Sharpness(torch.cat(peaks).mean(), torch.cat(entropies).mean() / math.log(tokens))
+
+
+@dataclass(frozen=True)
+class FlowRequest:
+    """What a model is asked to read out of its attention during one prediction.
+
+    Args:
+        temperature: tau of Eq. 2.
+        min_resolution: theta_resolution; layers with h_l / H at least this give a flow.
+        strict: compare with > instead of >=. The paper writes "greater than", yet reports a result
+            for 1/8 that only >= makes possible, so >= is the default.
+        samples: indices (S,) of the samples wanted; None for all. The others cost nothing.
+        sharpness: also measure peak mass and entropy of every such layer (for monitoring; slower).
+    """
+
+    temperature: float = 2.0
+    min_resolution: float = 1 / 32
+    strict: bool = False
+    samples: Tensor | None = None
+    sharpness: bool = False
+
+    def wants(self, layer_height: int, image_height: int) -> bool:
+        """Whether a layer of this height takes part, for an image of this height."""
+        ratio = layer_height / image_height
+        return ratio > self.min_resolution if self.strict else ratio >= self.min_resolution
+
+
+class LeffaLossOutput(NamedTuple):
+    total: Tensor  # () unweighted; exactly 0 where nothing was selected
+    layers: dict[str, Tensor]  # () per layer
+
+
+class LeffaLoss(nn.Module):
+    """The warped reference must equal the target inside a region (Leffa, Eq. 4-5).
+
+    Reduction: mean over the region's pixels and channels of each sample, mean over the samples,
+        then the
+    sum over layers as in Eq. 4. The paper's literal sum over pixels would depend on the resolution
+    and make its lambda of 1e-3 enormous; `reduction="sum"` gives it for comparison.
+
+    Args:
+        weight: lambda; the caller multiplies, `forward` returns the loss unweighted.
+        temperature: tau.
+        min_resolution: theta_resolution, see `FlowRequest`.
+        max_timestep: theta_timestep; only samples with t < max_timestep take part.
+        strict: see `FlowRequest`.
+        reduction: "mean" over the region per sample, or the literal "sum".
+    """
+
+    def __init__(
+        self,
+        weight: float = 1e-3,
+        temperature: float = 2.0,
+        min_resolution: float = 1 / 32,
+        max_timestep: int = 500,
+        strict: bool = False,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"leffa_loss.temperature must be positive, got {temperature}")
+        if weight < 0:
+            raise ValueError(f"leffa_loss.weight must not be negative, got {weight}")
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"leffa_loss.reduction must be 'mean' or 'sum', got {reduction!r}")
+        self.weight = weight
+        self.temperature = temperature
+        self.min_resolution = min_resolution
+        self.max_timestep = max_timestep
+        self.strict = strict
+        self.reduction = reduction
+
+    def select(self, timesteps: Tensor, usable: Tensor | None = None) -> Tensor:
+        """Indices (S,) of the samples that take part: early enough, and `usable` (B,) where
+        given."""
+        early = timesteps < self.max_timestep
+        return (early if usable is None else early & usable).nonzero().flatten()
+
+    def request(self, samples: Tensor | None = None, sharpness: bool = False) -> FlowRequest:
+        """What to ask the model for; see `FlowRequest`."""
+        return FlowRequest(self.temperature, self.min_resolution, self.strict, samples, sharpness)
+
+    def forward(
+        self, flows: Mapping[str, Tensor], reference: Tensor, target: Tensor, region: Tensor
+    ) -> LeffaLossOutput:
+        """The loss of S samples.
+
+        Args:
+            flows: per layer (S, h_l, w_l, 2).
+            reference, target: (S, 3, H, W) in [-1, 1].
+            region: (S, 1, H, W) 0 or 1.
+        """
+        layers = {
+            name: self._layer(flow, reference.float(), target.float(), region.float())
+            for name, flow in flows.items()
+        }
+        total = sum(layers.values(), start=reference.new_zeros((), dtype=torch.float32))
+        return LeffaLossOutput(total, layers)
+
+    def _layer(self, flow: Tensor, reference: Tensor, target: Tensor, region: Tensor) -> Tensor:
+        error = (warp(reference, flow) - target).square() * region
+        per_sample = error.sum(dim=(1, 2, 3))
+        if self.reduction == "mean":
+            per_sample = per_sample / (region.sum(dim=(1, 2, 3)).clamp_min(1) * reference.shape[1])
+        return per_sample.sum() / max(len(per_sample), 1)  # the mean of no sample would be NaN

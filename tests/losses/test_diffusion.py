@@ -1,0 +1,101 @@
+"""The diffusion loss, against diffusers' scheduler and against values worked out by hand."""
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from leffa.losses.diffusion import NoiseSchedule, diffusion_loss, sample_timesteps
+
+TIMESTEPS = torch.tensor([0, 1, 400, 999])
+
+
+@pytest.fixture(scope="module", params=["scaled_linear", "zero terminal SNR"])
+def scheduler(request: pytest.FixtureRequest) -> DDPMScheduler:
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        rescale_betas_zero_snr=request.param == "zero terminal SNR",
+    )
+
+
+def latents(seed: int) -> torch.Tensor:
+    return torch.randn(4, 4, 6, 5, generator=torch.Generator().manual_seed(seed))
+
+
+def test_adds_noise_as_diffusers_does(scheduler: DDPMScheduler) -> None:
+    clean, noise = latents(0), latents(1)
+    ours = NoiseSchedule(scheduler.alphas_cumprod).add_noise(clean, noise, TIMESTEPS)
+    torch.testing.assert_close(ours, scheduler.add_noise(clean, noise, TIMESTEPS))
+
+
+def test_velocity_is_that_of_diffusers(scheduler: DDPMScheduler) -> None:
+    clean, noise = latents(0), latents(1)
+    schedule = NoiseSchedule(scheduler.alphas_cumprod, "v_prediction")
+    expected = scheduler.get_velocity(clean, noise, TIMESTEPS)
+    torch.testing.assert_close(schedule.target(clean, noise, TIMESTEPS), expected)
+
+
+def test_epsilon_prediction_asks_for_the_noise(scheduler: DDPMScheduler) -> None:
+    noise = latents(1)
+    schedule = NoiseSchedule(scheduler.alphas_cumprod)
+    assert schedule.target(latents(0), noise, TIMESTEPS) is noise
+    assert schedule.steps == 1000
+
+
+@pytest.mark.parametrize(
+    ("prediction_type", "expected"),
+    # SNR = a / (1 - a): 9, 1 and 1/4, clipped at 5; divided by the SNR, for v by the SNR + 1
+    [("epsilon", [5 / 9, 1.0, 1.0]), ("v_prediction", [5 / 10, 1 / 2, 1 / 5])],
+)
+def test_min_snr_weights_worked_out_by_hand(prediction_type: Any, expected: list[float]) -> None:
+    schedule = NoiseSchedule(torch.tensor([0.9, 0.5, 0.2]), prediction_type)
+    weight = schedule.loss_weight(torch.arange(3), min_snr_gamma=5.0)
+    torch.testing.assert_close(weight, torch.tensor(expected))
+
+
+def test_no_gamma_weighs_all_timesteps_alike() -> None:
+    schedule = NoiseSchedule(torch.tensor([0.9, 0.5, 0.2]))
+    assert torch.equal(schedule.loss_weight(torch.arange(3), None), torch.ones(3))
+
+
+def test_min_snr_weights_stay_finite_at_both_ends() -> None:
+    schedule = NoiseSchedule(torch.tensor([1.0, 0.0]))
+    assert schedule.loss_weight(torch.arange(2), 5.0).isfinite().all()
+
+
+@pytest.mark.parametrize(("law", "mean"), [("uniform", 1 / 2), ("cubic", 3 / 4)])
+def test_timesteps_follow_their_law(law: Any, mean: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = sample_timesteps(200_000, 1000, law, generator)
+    assert drawn.min() >= 0
+    assert drawn.max() == 999
+    assert abs(drawn.double().mean() / 1000 - mean) < 3e-3
+
+
+def test_the_same_generator_draws_the_same_timesteps() -> None:
+    drawn = [sample_timesteps(9, 1000, "cubic", torch.Generator().manual_seed(4)) for _ in range(2)]
+    assert torch.equal(*drawn)
+
+
+def test_the_loss_is_one_mean_per_sample_times_its_weight() -> None:
+    prediction = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(2, 4, 3, 3)
+    target = torch.zeros(2, 4, 3, 3)
+    assert diffusion_loss(prediction, target).tolist() == [1.0, 4.0]
+    assert diffusion_loss(prediction, target, torch.tensor([0.5, 2.0])).tolist() == [0.5, 8.0]
+
+
+def test_the_error_of_bfloat16_predictions_is_taken_in_float32() -> None:
+    prediction = latents(0).bfloat16()
+    loss = diffusion_loss(prediction, torch.zeros_like(prediction))
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, prediction.float().square().flatten(1).mean(dim=1))
+
+
+def test_names_an_unknown_prediction_type_and_law() -> None:
+    with pytest.raises(ValueError, match="prediction_type must be 'epsilon' or 'v_prediction'"):
+        NoiseSchedule(torch.ones(3), "sample")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="law of the timesteps must be 'uniform' or 'cubic'"):
+        sample_timesteps(1, 1000, "square")  # type: ignore[arg-type]
