@@ -1,0 +1,180 @@
+"""How features go from the reference UNet to the generative UNet, and how a flow comes back.
+
+The reference UNet records the normalised hidden states that enter each of its self-attentions. The
+same
+layer of the generative UNet appends them to its own tokens: keys and values are [generative;
+    reference]
+through the generative UNet's projections, queries come from the generative tokens alone. So two
+stock diffusers UNets and the two processors below are the whole network (Leffa, section 3.1).
+
+Everything travels in one `AttentionExchange` passed at the call (`cross_attention_kwargs`), keyed
+by the layer's dotted name: nothing depends on the order of calls and nothing stays on a module.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+
+from leffa.losses.flow import FlowRequest, Sharpness, attention_sharpness, flow_field
+
+
+@dataclass
+class AttentionExchange:
+    """What the attention layers of one prediction read and write.
+
+    Args:
+        features: reference features (B, L, C) by layer name; written by the reference UNet.
+        image_height: H of the picture, which decides what share of it a layer's height is.
+        grid: (h, w) of the generative latent.
+        reference_grid: (h, w) of the reference latent.
+        request: which flows are wanted; None for none.
+    """
+
+    features: dict[str, Tensor] = field(default_factory=dict)
+    image_height: int = 0
+    grid: tuple[int, int] = (0, 0)
+    reference_grid: tuple[int, int] = (0, 0)
+    request: FlowRequest | None = None
+    flows: dict[str, Tensor] = field(default_factory=dict)  # (S, h_l, w_l, 2)
+    sharpness: dict[str, Sharpness] = field(default_factory=dict)
+
+    def read_flow(self, name: str, query: Tensor, reference_key: Tensor) -> None:
+        """Keep this layer's flow field if the request wants it; heads first, (B, N, L, D)."""
+        grid = layer_grid(query.shape[2], self.grid)
+        if self.request is None or not self.request.wants(grid[0], self.image_height):
+            return
+        if self.request.samples is not None:
+            query, reference_key = query[self.request.samples], reference_key[self.request.samples]
+        key_grid = layer_grid(reference_key.shape[2], self.reference_grid)
+        flow = flow_field(query, reference_key, key_grid, self.request.temperature)
+        self.flows[name] = flow.unflatten(1, grid)
+        if self.request.sharpness:
+            self.sharpness[name] = attention_sharpness(
+                query, reference_key, self.request.temperature
+            )
+
+
+def layer_grid(tokens: int, latent_grid: tuple[int, int]) -> tuple[int, int]:
+    """(h_l, w_l) of a layer with this many tokens: the latent halved, rounding up, as the UNet's
+    convolutions do."""
+    height, width = latent_grid
+    while height * width > tokens:
+        height, width = (height + 1) // 2, (width + 1) // 2
+    if height * width != tokens:
+        raise ValueError(
+            f"{tokens} tokens are no halving of a latent of {latent_grid[0]}x{latent_grid[1]} cells"
+        )
+    return height, width
+
+
+class SelfAttention:
+    """A self-attention of the reference UNet: records what enters it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        exchange: AttentionExchange | None = None,
+    ) -> Tensor:
+        if exchange is not None:
+            exchange.features[self.name] = hidden_states
+        query, key, value = (
+            split_heads(p(hidden_states), attn.heads) for p in (attn.to_q, attn.to_k, attn.to_v)
+        )
+        return attend(attn, query, key, value)
+
+
+class ReferenceAttention:
+    """A self-attention of the generative UNet that also looks at the reference."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        exchange: AttentionExchange | None = None,
+    ) -> Tensor:
+        if exchange is None or self.name not in exchange.features:
+            raise ValueError(
+                f"no reference feature for layer {self.name}: the UNets must have the same layers"
+            )
+        own = hidden_states.shape[1]
+        tokens = torch.cat([hidden_states, exchange.features[self.name]], dim=1)
+        query = split_heads(attn.to_q(hidden_states), attn.heads)
+        key, value = (split_heads(p(tokens), attn.heads) for p in (attn.to_k, attn.to_v))
+        exchange.read_flow(self.name, query, key[:, :, own:])
+        return attend(attn, query, key, value)
+
+
+def split_heads(tokens: Tensor, heads: int) -> Tensor:
+    """(B, L, N*D) -> (B, N, L, D)."""
+    return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention and the layer's output projection, (B, L, C)."""
+    hidden_states = F.scaled_dot_product_attention(query, key, value, scale=attn.scale)
+    projection, dropout = attn.to_out
+    return dropout(projection(hidden_states.transpose(1, 2).flatten(2)))
+
+
+class NormalisedInput(nn.Module):
+    """Stands where the text cross-attention was, and returns what it is given.
+
+    The block adds this to its residual stream, h <- h + norm2(h). The official networks were
+    trained with that term (their "skipped" attention returns its input too), so official weights
+    need it.
+    """
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        exchange: AttentionExchange | None = None,
+    ) -> Tensor:
+        return hidden_states
+
+
+class LastRecord(nn.Module):
+    """The last transformer block of the reference UNet: it records its feature, and nothing
+    follows."""
+
+    def __init__(self, name: str, norm1: nn.Module) -> None:
+        super().__init__()
+        self.name = name
+        self.norm1 = norm1
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        timestep: Tensor | None = None,
+        cross_attention_kwargs: dict[str, AttentionExchange] | None = None,
+        class_labels: Tensor | None = None,
+    ) -> Tensor:
+        if cross_attention_kwargs is not None:
+            cross_attention_kwargs["exchange"].features[self.name] = self.norm1(hidden_states)
+        return hidden_states
+
+
+def self_attention_names(unet: UNet2DConditionModel) -> list[str]:
+    """Dotted names of a UNet's self-attentions, in the order in which they run."""
+    names = [name for name, _ in unet.named_modules() if name.endswith(".attn1")]
+    order = ("down_blocks", "mid_block", "up_blocks")
+    return sorted(names, key=lambda name: order.index(name.split(".")[0]))

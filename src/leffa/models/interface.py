@@ -1,0 +1,86 @@
+"""The one interface of every model, so that one training module, one sampler and one Leffa loss
+serve all."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from leffa.data.batch import Batch
+from leffa.losses.diffusion import NoiseSchedule
+from leffa.losses.flow import FlowRequest, Sharpness
+
+
+class Conditioning(Protocol):
+    """What a model knows beside the noisy latent; each model has its own dataclass."""
+
+    def unconditional(self) -> Self:
+        """The same without the reference: the other end of classifier-free guidance."""
+
+    def drop(self, dropped: Tensor) -> Self:
+        """Unconditional where `dropped` (B,) is true: the training side of guidance."""
+
+    def branches(self, guidance: float) -> list[tuple[float, Self]]:
+        """Weights and conditionings whose weighted predictions sum to the guided one.
+
+        The fully conditional branch comes last. Classifier-free guidance is
+        [(1 - g, unconditional), (g, conditional)].
+        """
+
+
+@dataclass
+class Prediction:
+    """What one evaluation of the network returns."""
+
+    noise: Tensor  # (B, C, h, w): epsilon or v, as the schedule says
+    flows: dict[str, Tensor] = field(default_factory=dict)  # layer name -> (S, h_l, w_l, 2)
+    sharpness: dict[str, Sharpness] = field(default_factory=dict)
+
+
+class PersonGenerator(nn.Module, ABC):
+    """A person generated from a reference: the base of Leffa, CatVTON, IDM-VTON and CFLD.
+
+    `encode` and `encode_target` take `sample=True` to draw from the autoencoder's posterior
+    (training) instead of taking its mode; the draw uses `generator`, or the global one.
+    """
+
+    schedule: NoiseSchedule
+    scheduler_config: dict[str, object]
+
+    @abstractmethod
+    def encode(
+        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+    ) -> Conditioning:
+        """Everything but the noisy latent, computed once for an image."""
+
+    @abstractmethod
+    def encode_target(
+        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+    ) -> Tensor:
+        """The clean latent that training noises, (B, C, h, w)."""
+
+    @abstractmethod
+    def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
+        """(C, h, w) of the noise from which sampling starts."""
+
+    @abstractmethod
+    def predict_noise(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        conditioning: Conditioning,
+        flow: FlowRequest | None = None,
+    ) -> Prediction:
+        """One evaluation: noisy (B, C, h, w) at timesteps (B,), with the flows that `flow` asks
+        for."""
+
+    @abstractmethod
+    def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:
+        """Evaluate what depends on the reference once, at `timestep`, for all steps of a sampling
+        run."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents to images (B, 3, H, W) in [-1, 1]."""

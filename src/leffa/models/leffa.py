@@ -1,0 +1,237 @@
+"""Leffa: an autoencoder, a reference UNet and a generative UNet (arXiv 2412.08486, section 3.1).
+
+conditioning = model.encode(batch)                       latents of everything that is known
+prediction = model.predict_noise(noisy, t, conditioning, flow=FlowRequest(...))
+prediction.noise, prediction.flows["up_blocks.1.attentions.0.transformer_blocks.0.attn1"]
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.losses.diffusion import NoiseSchedule
+from leffa.losses.flow import FlowRequest
+from leffa.models.attention import AttentionExchange
+from leffa.models.interface import PersonGenerator, Prediction
+from leffa.models.unets import (
+    Autoencoder,
+    load_scheduler,
+    load_unet,
+    load_vae,
+    make_generative,
+    make_reference,
+)
+
+Part = Literal["mask", "masked_source", "densepose"]
+
+# In the order of the official checkpoints: noisy 4, mask 1, masked source 4, densepose 3 = 12
+# channels.
+PARTS: tuple[Part, ...] = ("mask", "masked_source", "densepose")
+
+Features = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What Leffa knows beside the noisy latent."""
+
+    concat: Tensor  # (B, K, h, w) joins the noisy latent along channels, in the order of `PARTS`
+    reference: Tensor  # (B, C, h, w) clean latent of the reference; zeros: no reference
+    features: Features | None = (
+        None  # reference features, where they were computed once for all steps
+    )
+    unconditional_features: Features | None = None
+
+    def unconditional(self) -> "Conditioning":
+        return Conditioning(
+            self.concat, torch.zeros_like(self.reference), self.unconditional_features
+        )
+
+    def drop(self, dropped: Tensor) -> "Conditioning":
+        kept = (~dropped).to(self.reference).view(-1, 1, 1, 1)
+        return replace(self, reference=self.reference * kept)
+
+    def branches(self, guidance: float) -> list[tuple[float, "Conditioning"]]:
+        if guidance == 1.0:
+            return [(1.0, self)]
+        return [(1.0 - guidance, self.unconditional()), (guidance, self)]
+
+
+class LeffaModel(PersonGenerator):
+    """The two-UNet model; both UNets are trained, the autoencoder is frozen.
+
+    Args:
+        vae, reference_unet, generative_unet: already fitted together, see `build`.
+        scheduler_config: of a diffusers training scheduler; fixes the noise schedule and epsilon or
+            v.
+        parts: what is concatenated to the noisy latent. All three: the official 12 channels. The
+            paper has ("mask", "masked_source") for try-on, 9, and ("densepose",) for pose transfer,
+            7.
+    """
+
+    def __init__(
+        self,
+        vae: Autoencoder,
+        reference_unet: torch.nn.Module,
+        generative_unet: torch.nn.Module,
+        scheduler_config: dict[str, Any],
+        parts: tuple[Part, ...] = PARTS,
+    ) -> None:
+        super().__init__()
+        self.vae = vae
+        self.reference_unet = reference_unet
+        self.generative_unet = generative_unet
+        self.scheduler_config = dict(scheduler_config)
+        self.parts = tuple(part for part in PARTS if part in parts)
+        scheduler = load_scheduler(self.scheduler_config)
+        self.schedule = NoiseSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
+
+    @classmethod
+    def build(
+        cls,
+        unet: str | Path | dict[str, Any],
+        vae: str | Path | dict[str, Any],
+        scheduler: str | Path | dict[str, Any],
+        parts: tuple[Part, ...] | list[Part] = PARTS,
+        gradient_checkpointing: bool = False,
+    ) -> "LeffaModel":
+        """Both UNets start from the same weights: a diffusers folder, a hub id, or a config (from
+        scratch).
+
+        A base with inpainting channels (noisy 4, mask 1, masked source 4) keeps their weights where
+        `parts` begins with both; every further input channel starts at zero.
+
+        Raises:
+            ValueError: an unknown part, or none.
+            FileNotFoundError: a folder that is not there.
+        """
+        if unknown := set(parts) - set(PARTS):
+            raise ValueError(
+                f"model.parts: unknown {sorted(unknown)}; known are {', '.join(PARTS)}"
+            )
+        autoencoder = load_vae(vae)
+        latent = autoencoder.config.latent_channels
+        reference = make_reference(load_unet(unet), latent)
+        inpainting = {"mask", "masked_source"} <= set(parts)
+        generative = make_generative(
+            load_unet(unet), _input_channels(latent, parts), keep=None if inpainting else latent
+        )
+        if gradient_checkpointing:
+            reference.enable_gradient_checkpointing()
+            generative.enable_gradient_checkpointing()
+        return cls(
+            autoencoder, reference, generative, dict(load_scheduler(scheduler).config), tuple(parts)
+        )
+
+    @property
+    def downscale(self) -> int:
+        """Pixels per latent cell, along each side."""
+        if isinstance(self.vae, AutoencoderKL):
+            return 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return 2 ** (len(self.vae.config.encoder_block_out_channels) - 1)
+
+    def train(self, mode: bool = True) -> "LeffaModel":
+        """Like any module, but the frozen autoencoder always stays in evaluation mode."""
+        super().train(mode)
+        self.vae.eval()
+        return self
+
+    def encode(
+        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+    ) -> Conditioning:
+        size = self.latent_shape(batch)[1:]
+        mask, densepose = (
+            F.interpolate(batch[part], size=size, mode="nearest") for part in ("mask", "densepose")
+        )
+        planes = {"mask": mask, "densepose": densepose}
+        if "masked_source" in self.parts:
+            kept = batch["source"] * (batch["mask"] < 0.5)
+            planes["masked_source"] = self._to_latent(kept, generator, sample)
+        reference = self._to_latent(batch["reference"], generator, sample)
+        return Conditioning(torch.cat([planes[part] for part in self.parts], dim=1), reference)
+
+    def encode_target(
+        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+    ) -> Tensor:
+        return self._to_latent(batch["source"], generator, sample)
+
+    def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
+        height, width = batch["source"].shape[-2:]
+        if height % self.downscale or width % self.downscale:
+            raise ValueError(
+                f"images of {height}x{width} are no multiple of {self.downscale} pixels, "
+                "one cell of the autoencoder"
+            )
+        return self.vae.config.latent_channels, height // self.downscale, width // self.downscale
+
+    def reference_features(self, latent: Tensor, timesteps: Tensor) -> Features:
+        """What the reference UNet records of a clean latent (B, C, h, w), by the name of the layer.
+
+        The reference is clean, yet the network is told the timestep of the generative UNet.
+        """
+        exchange = AttentionExchange()
+        self.reference_unet(latent, timesteps, None, cross_attention_kwargs={"exchange": exchange})
+        return exchange.features
+
+    def predict_noise(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
+        flow: FlowRequest | None = None,
+    ) -> Prediction:
+        features = conditioning.features
+        if features is None:
+            features = self.reference_features(conditioning.reference, timesteps)
+        exchange = AttentionExchange(
+            features=features,
+            image_height=noisy.shape[-2] * self.downscale,
+            grid=(noisy.shape[-2], noisy.shape[-1]),
+            reference_grid=(conditioning.reference.shape[-2], conditioning.reference.shape[-1]),
+            request=flow,
+        )
+        inputs = torch.cat([noisy, conditioning.concat], dim=1)
+        noise = self.generative_unet(
+            inputs, timesteps, None, cross_attention_kwargs={"exchange": exchange}
+        ).sample
+        return Prediction(noise, exchange.flows, exchange.sharpness)
+
+    def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
+        """The official "ref_acceleration": features of one timestep serve all steps."""
+        timesteps = torch.full(
+            (len(conditioning.reference),), timestep, device=conditioning.reference.device
+        )
+        nothing = torch.zeros_like(conditioning.reference)
+        return replace(
+            conditioning,
+            features=self.reference_features(conditioning.reference, timesteps),
+            unconditional_features=self.reference_features(nothing, timesteps),
+        )
+
+    def decode(self, latents: Tensor) -> Tensor:
+        config = self.vae.config
+        latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
+        return self.vae.decode(latents).sample
+
+    def _to_latent(self, image: Tensor, generator: torch.Generator | None, sample: bool) -> Tensor:
+        with torch.no_grad():
+            encoded = self.vae.encode(image)
+            if isinstance(self.vae, AutoencoderKL):
+                posterior = encoded.latent_dist
+                latent = posterior.sample(generator) if sample else posterior.mode()
+            else:
+                latent = encoded.latents
+        config = self.vae.config
+        return (latent - (config.shift_factor or 0.0)) * config.scaling_factor
+
+
+def _input_channels(latent: int, parts: tuple[Part, ...] | list[Part]) -> int:
+    return latent + sum(
+        {"mask": 1, "masked_source": latent, "densepose": 3}[part] for part in set(parts)
+    )

@@ -1,0 +1,191 @@
+"""The denoising loop, written out, over any diffusers scheduler.
+
+The noise of a sample comes from (seed, name) alone: the same picture whatever the batch size, the
+order or the number of devices. `SamplerSettings.official()` reproduces the released pipeline
+instead, with its quirks.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import diffusers
+import torch
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+from leffa.data.batch import Batch
+from leffa.models.interface import Conditioning, PersonGenerator
+
+SCHEDULERS = {
+    "ddpm": "DDPMScheduler",
+    "ddim": "DDIMScheduler",
+    "dpm_solver": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+}
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """How an image is sampled. The defaults are the released inference: DDPM, 50 steps, guidance
+    2.5.
+
+    Args:
+        scheduler: a name of `SCHEDULERS`.
+        steps: evaluations of the network.
+        guidance: 1 switches classifier-free guidance off.
+        guidance_rescale: share by which the guided prediction is brought back to the spread of the
+            conditional one (arXiv 2305.08891, section 3.4); 0 is off.
+        reference_cache: evaluate the reference UNet once, at the middle timestep, instead of every
+            step.
+        paste_back: keep the source's own pixels outside the mask.
+        paste_feather: width in pixels over which pasted and generated pixels blend; 0 is a hard
+            edge.
+        seed: with the sample's name, fixes all of its noise. 0 is a seed like any other.
+        noise: "per_name", or "global": the quirk of the released code, whose latents and first
+            noise come from torch's global generator and whose steps share one generator.
+    """
+
+    scheduler: str = "ddpm"
+    steps: int = 50
+    guidance: float = 2.5
+    guidance_rescale: float = 0.0
+    reference_cache: bool = False
+    paste_back: bool = False
+    paste_feather: int = 0
+    seed: int = 42
+    noise: Literal["per_name", "global"] = "per_name"
+
+    def __post_init__(self) -> None:
+        if self.scheduler not in SCHEDULERS:
+            raise ValueError(
+                f"sampler.scheduler: unknown {self.scheduler!r}; known are {', '.join(SCHEDULERS)}"
+            )
+        if self.steps < 1:
+            raise ValueError(f"sampler.steps must be at least 1, got {self.steps}")
+        if self.noise not in ("per_name", "global"):
+            raise ValueError(f"sampler.noise must be 'per_name' or 'global', got {self.noise!r}")
+
+    @classmethod
+    def official(cls, **changes: Any) -> "SamplerSettings":
+        """The released pipeline: global noise, and a guidance rescale that equals the guidance
+        itself (2.5)."""
+        settings = replace(cls(noise="global"), **changes)
+        return replace(settings, guidance_rescale=settings.guidance)
+
+
+@torch.no_grad()
+def generate(
+    model: PersonGenerator,
+    batch: Batch,
+    settings: SamplerSettings,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Generate one image per sample of the batch.
+
+    Args:
+        on_step: called as (steps done, steps) after each step.
+
+    Returns:
+        (B, 3, H, W) in [-1, 1].
+    """
+    latents = sample_latents(model, batch, settings, on_step)
+    images = model.decode(latents).clamp(-1, 1)
+    if settings.paste_back:
+        images = paste(images, batch["source"], batch["mask"], settings.paste_feather)
+    return images
+
+
+@torch.no_grad()
+def sample_latents(
+    model: PersonGenerator,
+    batch: Batch,
+    settings: SamplerSettings,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """The denoised latents (B, C, h, w) of a batch; `generate` decodes them."""
+    device = batch["source"].device
+    official = settings.noise == "global"
+    conditioning = model.encode(batch, sample=official)
+    scheduler = make_scheduler(settings.scheduler, model.scheduler_config)
+    scheduler.set_timesteps(settings.steps, device=device)
+    shape = model.latent_shape(batch)
+    if official:
+        # The released code hands one generator to the steps and none to the first noise, which it
+        # draws "like" an encoded latent: in that tensor's memory order, channels last.
+        generators: torch.Generator | list[torch.Generator] = torch.Generator(device).manual_seed(
+            settings.seed
+        )
+        noise = torch.empty(len(batch["name"]), *shape, device=device)
+        noise = noise.to(memory_format=torch.channels_last).normal_()
+    else:
+        generators = [name_generator(settings.seed, name) for name in batch["name"]]
+        noise = torch.cat(
+            [torch.randn(1, *shape, generator=generator) for generator in generators]
+        ).to(device)
+    latents = noise * scheduler.init_noise_sigma
+
+    timesteps = scheduler.timesteps
+    if settings.reference_cache:
+        conditioning = model.freeze_reference(conditioning, int(timesteps[len(timesteps) // 2]))
+    extra = {"generator": generators} if settings.scheduler in ("ddpm", "ddim") else {}
+    for done, timestep in enumerate(timesteps, start=1):
+        inputs = scheduler.scale_model_input(latents, timestep)
+        predicted = guided_noise(model, inputs, timestep, conditioning, settings)
+        latents = scheduler.step(predicted, timestep, latents, **extra, return_dict=False)[0]
+        if on_step is not None:
+            on_step(done, len(timesteps))
+    return latents
+
+
+def guided_noise(
+    model: PersonGenerator,
+    inputs: Tensor,
+    timestep: Tensor,
+    conditioning: Conditioning,
+    settings: SamplerSettings,
+) -> Tensor:
+    """The guided prediction, (B, C, h, w): the weighted sum over the branches of the
+    conditioning."""
+    timesteps = timestep.expand(len(inputs))
+    predictions = [
+        (weight, model.predict_noise(inputs, timesteps, branch).noise)
+        for weight, branch in conditioning.branches(settings.guidance)
+    ]
+    guided = torch.stack([weight * noise for weight, noise in predictions]).sum(dim=0)
+    if settings.guidance_rescale == 0 or len(predictions) == 1:
+        return guided
+    conditional = predictions[-1][1]
+    ratio = conditional.flatten(1).std(dim=1) / guided.flatten(1).std(dim=1)
+    rescaled = guided * ratio.view(-1, 1, 1, 1)
+    return torch.lerp(guided, rescaled, settings.guidance_rescale)
+
+
+def make_scheduler(name: str, training_config: dict[str, Any]) -> Any:
+    """A diffusers sampler with the noise schedule that the model was trained with."""
+    return getattr(diffusers, SCHEDULERS[name]).from_config(training_config)
+
+
+def name_generator(seed: int, name: str) -> torch.Generator:
+    """A CPU generator that depends on (seed, name) only; CPU, so that every device draws the
+    same."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def name_noise(names: list[str], shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
+    """(B, *shape) Gaussian noise, each sample's from (seed, name)."""
+    return torch.stack(
+        [torch.randn(shape, generator=name_generator(seed, name)) for name in names]
+    ).to(device)
+
+
+def paste(generated: Tensor, source: Tensor, mask: Tensor, feather: int = 0) -> Tensor:
+    """Generated pixels inside the mask, the source's outside; (B, 3, H, W) and a mask (B, 1, H,
+    W)."""
+    if feather > 0:
+        # Blurred outwards only: inside the mask nothing of the source may shine through.
+        mask = torch.maximum(mask, gaussian_blur(mask, kernel_size=2 * feather + 1))
+    return generated * mask + source * (1 - mask)
