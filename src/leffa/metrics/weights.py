@@ -1,0 +1,86 @@
+"""The networks behind LPIPS, FID and KID: local files, checked by hash, never downloaded.
+
+A metric whose network is not at hand is reported as missing; nothing ever stands in for it.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+WEIGHTS_VARIABLE = "LEFFA_WEIGHTS"
+
+
+class MissingWeights(FileNotFoundError):
+    """A network's file is nowhere on this machine; the message names it and says where it goes."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A published file of weights, recognised by its hash.
+
+    Attributes:
+        name: the file name under which it is looked for.
+        sha256: its digest, or the leading digits where its publisher gives no more.
+        origin: where a person gets it.
+        packaged: `package/file` of an optional Python package that ships it.
+    """
+
+    name: str
+    sha256: str
+    origin: str
+    packaged: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What a result records: the file's name and hash."""
+        return f"{self.name}, SHA256 {self.sha256}"
+
+    def locate(self, path: Path | None = None) -> Path:
+        """Find the file on this machine.
+
+        Looks at `path` (a file or a folder), $LEFFA_WEIGHTS, the torch hub cache, the package.
+
+        Raises:
+            MissingWeights: it is in none of these places.
+            ValueError: the file found is another one.
+        """
+        found = next((file for file in self._candidates(path) if file.is_file()), None)
+        if found is None:
+            raise MissingWeights(
+                f"{self.name} not found: get it from {self.origin} and put it into the folder "
+                f"that the environment variable {WEIGHTS_VARIABLE} names, or into {_hub_folder()}"
+            )
+        digest = sha256_of(found)
+        if not digest.startswith(self.sha256):
+            raise ValueError(
+                f"{found}: SHA256 begins {digest[:16]}, expected {self.sha256[:16]}: "
+                f"replace it with {self.name} from {self.origin}"
+            )
+        return found
+
+    def _candidates(self, path: Path | None) -> Iterator[Path]:
+        if path is not None:
+            yield path / self.name if path.is_dir() else path
+        if folder := os.environ.get(WEIGHTS_VARIABLE):
+            yield Path(folder) / self.name
+        yield _hub_folder() / self.name
+        if self.packaged is not None:
+            package, file = self.packaged.split("/")
+            spec = find_spec(package)  # finds the folder without running the package's code
+            if spec is not None and spec.submodule_search_locations:
+                yield Path(spec.submodule_search_locations[0]) / file
+
+
+def sha256_of(file: Path) -> str:
+    """The file's SHA256, as 64 hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hub_folder() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"

