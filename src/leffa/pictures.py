@@ -1,0 +1,121 @@
+"""Batches and flows as pictures: the cells of a sample sheet, the sheet, and PNG files."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.losses.flow import upsample, warp
+
+HEADINGS = (
+    "reference",
+    "source",
+    "agnostic",
+    "generated",
+    "warped reference",
+    "predicted flow",
+    "true flow",
+)
+
+
+def sample_rows(batch: Batch, generated: Tensor, flows: dict[str, Tensor]) -> list[list[Tensor]]:
+    """For each sample the pictures of `HEADINGS`, (3, H, W) in [-1, 1]; without a true flow, one
+    fewer."""
+    source, mask = batch["source"].float(), batch["mask"].float()
+    flow = mean_flow(flows, source.shape[-2:])
+    shown = batch.get("flow_valid", batch["loss_region"]).float()
+    warped = warp(batch["reference"].float(), flow) * shown + (1 - shown)
+    columns = [
+        batch["reference"],
+        source,
+        source * (1 - mask),
+        generated,
+        warped,
+        flow_picture(flow, shown),
+    ]
+    if "flow" in batch:
+        columns.append(flow_picture(batch["flow"], shown))
+    return [[column[index].float().cpu() for column in columns] for index in range(len(source))]
+
+
+def mean_flow(flows: dict[str, Tensor], size: torch.Size | tuple[int, int]) -> Tensor:
+    """The mean over layers at one size, (B, H, W, 2)."""
+    return torch.stack([upsample(flow.float(), size) for flow in flows.values()]).mean(dim=0)
+
+
+def flow_picture(flow: Tensor, shown: Tensor) -> Tensor:
+    """A flow as colours, (B, 3, H, W) in [-1, 1]: red grows with x, green with y; white where not
+    shown.
+
+    Args:
+        flow: (B, H, W, 2) in [-1, 1].
+        shown: (B, 1, H, W) 0 or 1.
+    """
+    x, y = flow.float().clamp(-1, 1).unbind(dim=-1)
+    colours = torch.stack([x, y, -(x + y) / 2], dim=1)
+    return colours * shown + (1 - shown)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Tensor]], headings: Sequence[str], scale: int = 2, gap: int = 6
+) -> Image.Image:
+    """Pictures in rows on white, each column under its heading.
+
+    Args:
+        rows: pictures (3, H, W) in [-1, 1], all of one size; not more in a row than headings.
+        headings: one per column; may hold a line break.
+        scale: by which the pictures are enlarged.
+        gap: between pictures, in pixels of the sheet.
+    """
+    height, width = (scale * side for side in rows[0][0].shape[-2:])
+    columns = len(rows[0])
+    letters = max(10.0, width / 10)  # their height
+    font = ImageFont.load_default(letters)
+    lines = max(heading.count("\n") + 1 for heading in headings[:columns])
+    top = round(1.3 * letters * lines) + gap
+    size = (gap + columns * (width + gap), top + gap + len(rows) * (height + gap))
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, heading in enumerate(headings[:columns]):
+        middle = gap + column * (width + gap) + width / 2
+        draw.multiline_text(
+            (middle, top), heading, fill="#222222", font=font, anchor="md", align="center"
+        )
+    for row, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
+            picture = Image.fromarray(to_uint8(cell)).resize((width, height), Image.Resampling.BICUBIC)
+            sheet.paste(picture, (gap + column * (width + gap), top + gap + row * (height + gap)))
+    return sheet
+
+
+def save_png(image: Tensor | Image.Image, path: Path) -> None:
+    """Write a picture, or (3, H, W) in [-1, 1], to a PNG that is whole or not there."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_bytes(encode_png(image))
+    unfinished.replace(path)
+
+
+def encode_png(image: Tensor | Image.Image) -> bytes:
+    """The bytes of a PNG file of a picture, or of (3, H, W) in [-1, 1]."""
+    picture = Image.fromarray(to_uint8(image.float().cpu())) if torch.is_tensor(image) else image
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def read_png(path: Path) -> Tensor:
+    """(3, H, W) in [-1, 1]."""
+    with Image.open(path) as image:
+        pixels = torch.from_numpy(np.array(image.convert("RGB")))
+    return pixels.permute(2, 0, 1).float().div(127.5).sub(1)
+
+
+def to_uint8(image: Tensor) -> NDArray[np.uint8]:
+    """(3, H, W) in [-1, 1] to (H, W, 3), rounded."""
+    return image.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(1, 2, 0).numpy()

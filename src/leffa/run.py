@@ -1,0 +1,341 @@
+"""From a configuration to a run: the only file of the package that knows Hydra.
+
+    compose -> assemble -> fit            `train`
+    compose -> restore  -> generate, score  `evaluate`
+
+Everything below gets plain values, so every class works in a notebook.
+"""
+
+import difflib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from lightning import Trainer, seed_everything
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.progress import Progress
+
+from leffa.data.datamodule import PersonDataModule
+from leffa.evaluation import Evaluation, evaluate_model
+from leffa.training.module import PersonGenerationModule
+from leffa.training.stages import Curriculum, MicroBatch, Stage
+
+log = logging.getLogger(__name__)
+
+CONF = Path(__file__).parents[2] / "conf"
+VERSION_BASE = "1.3"
+
+
+@dataclass
+class Run:
+    """The assembled parts of a training run."""
+
+    config: dict[str, Any]
+    datamodule: PersonDataModule
+    module: PersonGenerationModule
+    trainer: Trainer
+
+
+def compose(name: str, overrides: list[str]) -> DictConfig:
+    """A configuration as the command line would make it; for tests, notebooks and `leffa demo`."""
+    with hydra.initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+        return hydra.compose(name, overrides)
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Run an experiment; returns the metric that a sweep minimises, if it was measured."""
+    run = assemble(cfg)
+    folder = Path(run.config["paths"]["output_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(run.config, sort_keys=False))
+    run.trainer.fit(
+        run.module, run.datamodule, ckpt_path=_resume_from(cfg.resume, folder), weights_only=True
+    )
+    measured = run.trainer.callback_metrics
+    for key in sorted(key for key in measured if key.startswith("val/") and "layers" not in key):
+        log.info("%s: %.4f", key, measured[key])
+    log.info("written to %s", folder)
+    return measured[cfg.objective_metric].item() if cfg.objective_metric in measured else None
+
+
+def assemble(cfg: DictConfig) -> Run:
+    """Seed, then build data, model and trainer; what can fail fails here, cheapest first."""
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    config = _resolved(cfg)
+    stages = [Stage(**stage) for stage in config["curriculum"]["stages"]]
+    curriculum = Curriculum(
+        stages, config["curriculum"]["warmup_steps"], config["trainer"]["max_steps"]
+    )
+    trainer = _trainer(config, epochs=len(curriculum.stages))
+    largest = config["hardware"]["micro_batch"]
+    splits = [
+        MicroBatch.split(stage.batch_size, trainer.world_size, largest)
+        for stage in curriculum.stages
+    ]
+    # Lightning's own callback for a factor that changes from stage to stage. It is added here:
+    # only the trainer knows how many devices there are.
+    factors = {epoch: split.accumulate for epoch, split in enumerate(splits)}
+    if any(factor > 1 for factor in factors.values()):
+        trainer.callbacks.append(GradientAccumulationScheduler(factors))  # type: ignore[attr-defined]
+    datamodule = _datamodule(config, curriculum, splits)
+    module = PersonGenerationModule(
+        model=_build(config["model"]),
+        optimizer=_build(config["optimizer"]),
+        curriculum=curriculum,
+        leffa_loss=_build(config["leffa_loss"]),
+        objective=_build(config["objective"]),
+        sampler=_build(config["sampler"]),
+        inspect_timestep=config["inspect_timestep"],
+        seed=config["seed"],
+        config=config,
+    )
+    return Run(config, datamodule, module, trainer)
+
+
+def evaluate(cfg: DictConfig) -> Evaluation:
+    """Generate the images of a data set with a checkpoint's model, and score them."""
+    config = _resolved(cfg)
+    trained, module = restore(Path(config["ckpt"]))
+    dataset = config["dataset"]
+    _prepare(dataset)
+    device = config["device"]
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return evaluate_model(
+        model=module.model.eval().to(device),
+        records=_build(dataset["records"]),
+        transform=_build(dataset["transform"]),
+        paired=dataset["paired"],
+        name=dataset["name"],
+        sampler=_build(config["sampler"]),
+        leffa_loss=module.leffa_loss,
+        inspect_timesteps=config["inspect_timesteps"],
+        protocol=config["protocol"],
+        folder=Path(config["paths"]["output_dir"]),
+        batch_size=config["batch_size"],
+        limit=config["limit"],
+        weights=Path(config["weights_dir"]) if config["weights_dir"] else None,
+        settings={
+            "ckpt": str(config["ckpt"]),
+            "trained_as": trained["name"],
+            "sampler": config["sampler"],
+        },
+    )
+
+
+def restore(checkpoint: Path) -> tuple[dict[str, Any], PersonGenerationModule]:
+    """The configuration and the module of a checkpoint of ours, rebuilt from the checkpoint alone.
+
+    Args:
+        checkpoint: a .ckpt file, or the folder of a run (its last checkpoint).
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is no checkpoint of ours, or its weights are of another model.
+    """
+    if checkpoint.is_dir():
+        checkpoint = next(
+            iter(sorted(checkpoint.glob("**/last.ckpt"))), checkpoint / "checkpoints" / "last.ckpt"
+        )
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"ckpt={checkpoint}: no such checkpoint")
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types here: pickle, zip, EOF, runtime errors
+        raise ValueError(
+            f"ckpt={checkpoint}: not a readable checkpoint ({str(error).splitlines()[0]})"
+        ) from error
+    config = content.get("config") if isinstance(content, dict) else None
+    if not config or "state_dict" not in content:
+        raise ValueError(
+            f"ckpt={checkpoint}: has no configuration; it is not a checkpoint written by train.py"
+        )
+    module = PersonGenerationModule(
+        model=_build(config["model"]),
+        optimizer=_build(config["optimizer"]),
+        curriculum=Curriculum([Stage(**stage) for stage in config["curriculum"]["stages"]]),
+        leffa_loss=_build(config["leffa_loss"]),
+        objective=_build(config["objective"]),
+        sampler=_build(config["sampler"]),
+        config=config,
+    )
+    load_trained(module, content["state_dict"], str(checkpoint))
+    return config, module
+
+
+def load_trained(module: PersonGenerationModule, state: dict[str, torch.Tensor], name: str) -> None:
+    """Load every trained weight; a checkpoint leaves out only what is frozen."""
+    wanted = {key for key, parameter in module.named_parameters() if parameter.requires_grad}
+    if foreign := sorted(state.keys() - module.state_dict().keys()):
+        raise ValueError(
+            f"ckpt={name}: is of another model: {len(foreign)} unknown weights, first {foreign[0]}"
+        )
+    if missing := sorted(wanted - state.keys()):
+        raise ValueError(
+            f"ckpt={name}: is of another model: {len(missing)} weights missing, first {missing[0]}"
+        )
+    try:
+        module.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f"ckpt={name}: is of another model: {str(error).splitlines()[1].strip()}"
+        ) from error
+
+
+def program(name: str, task: Callable[[DictConfig], Any]) -> None:
+    """Run a Hydra program: a user's mistake is one line and exit code 1, HYDRA_FULL_ERROR=1 shows
+    the trace."""
+    _check_command_line(name)
+
+    @hydra.main(config_path=str(CONF), config_name=name, version_base=VERSION_BASE)
+    def main(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except (ValueError, FileNotFoundError, PermissionError, OmegaConfBaseException) as error:
+            _fail(error)
+
+    main()
+
+
+def _check_command_line(name: str) -> None:
+    """Compose once before Hydra does, to say in one line what is wrong with the overrides."""
+    arguments = sys.argv[1:]
+    if any(argument.startswith("-") for argument in arguments):
+        return  # --help, --cfg, and sweeps, whose values are lists
+    try:
+        compose(name, arguments)
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(error, _suggestion(name, arguments, str(error)))
+
+
+def _suggestion(name: str, arguments: list[str], message: str) -> str:
+    """A name close to the misspelt one: a key, or a file of a config group."""
+    for argument in arguments:
+        key, _, value = argument.lstrip("+~").partition("=")
+        if key not in message and value not in message:
+            continue
+        group = CONF / key
+        if group.is_dir():
+            known = sorted(path.stem for path in group.glob("*.yaml"))
+            return f"; {key} is one of: {', '.join(known)}" if value not in known else ""
+        whole = [other for other in arguments if other != argument]
+        try:
+            keys = _dotted_keys(OmegaConf.to_container(compose(name, whole)))
+        except (HydraException, OmegaConfBaseException):
+            return ""
+        if key not in keys and (close := difflib.get_close_matches(key, keys, n=1)):
+            return f"; did you mean {close[0]}?"
+    return ""
+
+
+def _dotted_keys(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return [prefix]
+    below = [
+        key
+        for name, value in node.items()
+        for key in _dotted_keys(value, f"{prefix}.{name}" if prefix else name)
+    ]
+    return [prefix, *below] if prefix else below
+
+
+def _fail(error: Exception, hint: str = "") -> None:
+    if os.environ.get("HYDRA_FULL_ERROR"):
+        raise error
+    first = " ".join(str(error).split("\n")[0].split()).rstrip(".")
+    print(f"error: {first}{hint}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _resolved(cfg: DictConfig) -> dict[str, Any]:
+    """Plain values; the output folder is the job's own where Hydra runs the job (a sweep has
+    many)."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        cfg = cfg.copy()
+        OmegaConf.update(cfg, "paths.output_dir", HydraConfig.get().runtime.output_dir)
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise ValueError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
+    container = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def _trainer(config: dict[str, Any], epochs: int) -> Trainer:
+    """One stage is one epoch; the curriculum has counted `max_steps` already."""
+    return _build(
+        {**config["trainer"], "max_steps": -1},
+        max_epochs=epochs,
+        default_root_dir=config["paths"]["output_dir"],
+        logger=[_build(part) for part in config["logger"].values()],
+        callbacks=[_build(part) for part in config["callbacks"].values()],
+    )
+
+
+def _build(part: dict[str, Any], **extra: Any) -> Any:
+    """Instantiate one part; an error inside it is told as itself, not as Hydra's wrapping of it."""
+    try:
+        return instantiate(part, _convert_="all", **extra)
+    except HydraException as error:
+        raise (
+            error.__cause__ if isinstance(error.__cause__, ValueError | OSError) else error
+        ) from None
+
+
+def _prepare(data: dict[str, Any]) -> None:
+    """Draw a synthetic data set on first use, with a progress bar."""
+    if data.get("prepare") is None:
+        return
+    with Progress(transient=True) as bar:
+        task = bar.add_task(f"drawing {data['root']}", total=None)
+        _build(
+            data["prepare"],
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def _datamodule(
+    config: dict[str, Any], curriculum: Curriculum, splits: list[MicroBatch]
+) -> PersonDataModule:
+    data = config["data"]
+    _prepare(data)
+    datamodule = PersonDataModule(
+        train=_build(data["train"]),
+        val=_build(data["val"]),
+        transform=_build(data["transform"]),
+        stages=curriculum.stages,
+        micro_batches=[(split.size, split.accumulate) for split in splits],
+        val_samples=data["val_samples"],
+        seed=config["seed"],
+        num_workers=config["hardware"]["num_workers"],
+    )
+    datamodule.check()
+    return datamodule
+
+
+def _resume_from(resume: str | None, folder: Path) -> Path | None:
+    if resume is None:
+        return None
+    if resume == "auto":
+        last = folder / "checkpoints" / "last.ckpt"
+        return last if last.is_file() else None
+    if not Path(resume).is_file():
+        raise FileNotFoundError(f"resume={resume}: no such checkpoint")
+    return Path(resume)
+
+
+# Lightning suggests worker counts; on small data the answer is deliberate.
+warnings.filterwarnings("ignore", message=".*does not have many workers.*")

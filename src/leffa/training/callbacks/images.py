@@ -1,0 +1,56 @@
+"""Pictures of the run as it goes: what is generated, and what the attention warps."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from PIL import Image
+
+from leffa.data.batch import Batch
+from leffa.pictures import sample_rows, to_uint8
+from leffa.training.module import PersonGenerationModule
+
+
+class ImageGrid(Callback):
+    """Writes `<folder>/step_<N>.png` at each validation, and gives it to the loggers that take
+    images.
+
+    Columns: reference, source, agnostic, generated, attention-warped reference, predicted flow, and
+        the true
+    flow where it is known.
+
+    Args:
+        folder: where the pictures go.
+        rows: samples shown.
+    """
+
+    def __init__(self, folder: str, rows: int = 6) -> None:
+        self.folder = Path(folder)
+        self.rows = rows
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx or not trainer.is_global_zero:
+            return
+        rows = sample_rows(batch, outputs["images"], outputs["flows"])[: self.rows]
+        grid = np.concatenate(
+            [np.concatenate([to_uint8(cell) for cell in row], axis=1) for row in rows], axis=0
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grid).save(self.folder / f"step_{trainer.global_step:06d}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(
+                    "val/images", grid, trainer.global_step, dataformats="HWC"
+                )
+            elif isinstance(logger, WandbLogger):
+                logger.log_image("val/images", [Image.fromarray(grid)], step=trainer.global_step)

@@ -1,0 +1,32 @@
+"""The switch of the Leffa loss.
+
+Three thresholds decide where the loss acts (Leffa, section 3.2): the stage of the curriculum,
+decided here; the timestep, by `LeffaLoss.select`; and the resolution of a layer, by
+`FlowRequest.wants`.
+"""
+
+import logging
+
+from lightning import Callback, Trainer
+
+from leffa.training.module import PersonGenerationModule
+
+log = logging.getLogger(__name__)
+
+
+class LeffaLossSwitch(Callback):
+    """Turns the loss on in the stages that ask for it, unless its weight is 0."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        stage = pl_module.curriculum.stages[trainer.current_epoch]
+        loss = pl_module.leffa_loss
+        pl_module.leffa_loss_on = stage.leffa_loss and loss.weight > 0
+        state = (
+            f"on: weight {loss.weight:g}, temperature {loss.temperature:g}, "
+            f"layers from {loss.min_resolution:g} of the "
+            f"height, timesteps below {loss.max_timestep}"
+            if pl_module.leffa_loss_on
+            else "off"
+        )
+        size = f"{stage.height}x{stage.width}"
+        log.info("stage %s: %d steps at %s, Leffa loss %s", stage.name, stage.steps, size, state)

@@ -1,0 +1,173 @@
+"""The LightningModule: steps, optimiser, logging. The mathematics is in `objective` and
+`losses`."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from leffa.data.batch import Batch
+from leffa.losses.flow import LeffaLoss, warp
+from leffa.metrics.flow import FlowMetrics
+from leffa.metrics.paired import MaskedPSNR, ssim
+from leffa.models.interface import PersonGenerator, Prediction
+from leffa.models.sampler import SamplerSettings, generate
+from leffa.training.inspection import denoising_error, inspect_attention
+from leffa.training.objective import StepResult, TrainingObjective
+from leffa.training.stages import Curriculum
+
+FROZEN = "model.vae."
+
+
+class PersonGenerationModule(LightningModule):
+    """Trains any `PersonGenerator`; it never knows which.
+
+    Args:
+        model: what is trained.
+        optimizer: from the trainable parameters to an optimiser; its learning rate is the
+            curriculum's.
+        curriculum: the stages of the run.
+        leffa_loss: used while `leffa_loss_on`, which the callback `LeffaLossSwitch` sets.
+        objective: how the diffusion loss is drawn and weighted.
+        sampler: how validation images are generated.
+        inspect_timestep: where validation looks into the attention.
+        seed: of the training noise and the validation noise.
+        config: the resolved configuration, kept in every checkpoint so that it can be rebuilt
+            alone.
+    """
+
+    def __init__(
+        self,
+        model: PersonGenerator,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        curriculum: Curriculum,
+        leffa_loss: LeffaLoss,
+        objective: TrainingObjective,
+        sampler: SamplerSettings,
+        inspect_timestep: int = 200,
+        seed: int = 0,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.leffa_loss = leffa_loss
+        self.leffa_loss_on = False
+        self.curriculum = curriculum
+        self.objective = objective
+        self.sampler = sampler
+        self.inspect_timestep = inspect_timestep
+        self.seed = seed
+        self.config = config
+        self._optimizer = optimizer
+        # Checkpoints leave out what is frozen, so loading one must not miss it.
+        self.strict_loading = False
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        result = self.objective(
+            self.model,
+            batch,
+            self.leffa_loss if self.leffa_loss_on else None,
+            self._step_generator(batch_idx),
+        )
+        count = len(batch["name"])
+        self.log("train/loss", result.loss.detach(), prog_bar=True, batch_size=count)
+        self.log("train/diffusion", result.diffusion.mean(), batch_size=count)
+        if self.leffa_loss_on:
+            self.log("train/leffa", result.leffa, prog_bar=True, batch_size=count)
+        return {"loss": result.loss, "result": _detached(result)}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Fixed samples with fixed noise: the diffusion loss, the attention, and generated
+        images."""
+        request = self.leffa_loss.request(sharpness=True)
+        prediction = inspect_attention(self.model, batch, request, self.inspect_timestep, self.seed)
+        images = generate(self.model, batch, self.sampler)
+        truth, generated = (picture.float().add(1).div(2) for picture in (batch["source"], images))
+        self._log_flows(batch, prediction)
+        self._log_validation("ssim", ssim(generated, truth).mean(), batch)
+        self._log_validation(
+            "masked_psnr", MaskedPSNR()(generated.cpu(), truth.cpu(), batch["mask"].cpu()), batch
+        )
+        self._log_denoising(batch)
+        return {"images": images, "flows": prediction.flows, "batch": batch}
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = self._optimizer([p for p in self.model.parameters() if p.requires_grad])
+        for group in optimizer.param_groups:
+            group["lr"] = 1.0  # the schedule below gives the rate itself
+        schedule = LambdaLR(optimizer, self.curriculum.learning_rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = {
+            key: value
+            for key, value in checkpoint["state_dict"].items()
+            if not key.startswith(FROZEN)
+        }
+        checkpoint["config"] = self.config
+
+    def _step_generator(self, batch_idx: int) -> torch.Generator:
+        """Randomness from (seed, stage, micro-batch): the same on one device and on many, fresh or
+        resumed."""
+        micro_batch = batch_idx * self.trainer.world_size + self.trainer.global_rank
+        seed = hash((self.seed, self.trainer.current_epoch, micro_batch)) % 2**63
+        return torch.Generator(self.device).manual_seed(seed)
+
+    def _log_denoising(self, batch: Batch) -> None:
+        """The diffusion loss at four timesteps, with the inspection's noise."""
+        for share in (0.1, 0.3, 0.5, 0.8):
+            timestep = int(share * self.model.schedule.steps)
+            loss = denoising_error(self.model, batch, timestep, self.seed).mean()
+            self._log_validation(f"diffusion_t{timestep}", loss, batch)
+
+    def _log_flows(self, batch: Batch, prediction: Prediction) -> None:
+        reference, source, region = (
+            batch[key].float() for key in ("reference", "source", "loss_region")
+        )
+        per_layer: dict[str, list[Tensor]] = {}
+        for name, flow in prediction.flows.items():
+            values = {
+                "warp_error": ((warp(reference, flow) - source).square() * region).mean()
+                / region.mean()
+            }
+            values["spread"] = flow.flatten(1, 2).std(dim=1).mean()
+            if "flow" in batch:
+                metrics = FlowMetrics().to(flow.device)
+                metrics.update(flow, batch["flow"], batch["flow_valid"])
+                values |= metrics.compute()
+            if name in prediction.sharpness:
+                values |= prediction.sharpness[name]._asdict()
+            for key, value in values.items():
+                self._log_validation(f"layers/{name}/{key}", value, batch)
+                per_layer.setdefault(key, []).append(value.float())
+        for key, layer_values in per_layer.items():
+            self._log_validation(
+                f"flow/{key}", torch.stack(layer_values).mean(), batch, prog_bar=key == "epe_px"
+            )
+
+    def _log_validation(
+        self, name: str, value: Tensor, batch: Batch, prog_bar: bool = False
+    ) -> None:
+        self.log(
+            f"val/{name}",
+            value.float(),
+            prog_bar=prog_bar,
+            batch_size=len(batch["name"]),
+            sync_dist=True,
+        )
+
+
+def _detached(result: StepResult) -> StepResult:
+    return StepResult(
+        result.loss.detach(),
+        result.diffusion,
+        result.timesteps,
+        result.leffa,
+        result.layers,
+        result.selected,
+    )

@@ -1,0 +1,114 @@
+"""Training stages as data: resolution, steps, batch size, learning rate, and whether the Leffa loss
+is on.
+
+One stage is one Lightning epoch, so everything that Lightning does per epoch (new data loaders,
+gradient accumulation, checkpoints) happens per stage.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a curriculum.
+
+    Args:
+        name: for logs.
+        steps: optimiser steps.
+        height, width: of the images, in pixels.
+        batch_size: images per optimiser step over all devices and accumulated micro-batches.
+        learning_rate: of every optimiser step of the stage, after the warm-up.
+        leffa_loss: whether the Leffa loss is added (Leffa, section 3.2: only in the last stage).
+    """
+
+    name: str
+    steps: int
+    height: int
+    width: int
+    batch_size: int
+    learning_rate: float
+    leffa_loss: bool = False
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "height", "width", "batch_size"):
+            if getattr(self, key) < 1:
+                raise ValueError(
+                    f"curriculum: stage {self.name!r} has {key}={getattr(self, key)}; at least 1"
+                )
+
+
+class Curriculum:
+    """Stages in order.
+
+    Args:
+        stages: at least one.
+        warmup_steps: linear warm-up of the learning rate at the start of the run. The paper states
+            none.
+        max_steps: caps the whole run; None or -1 for no cap.
+    """
+
+    def __init__(
+        self, stages: Sequence[Stage], warmup_steps: int = 0, max_steps: int | None = None
+    ) -> None:
+        if not stages:
+            raise ValueError("curriculum: needs at least one stage")
+        cap = None if max_steps in (None, -1) else max_steps
+        if cap is not None and cap < 1:
+            raise ValueError(f"trainer.max_steps must be at least 1, got {cap}")
+        self.stages = _capped(stages, cap)
+        self.warmup_steps = warmup_steps
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return sum(stage.steps for stage in self.stages)
+
+    def at(self, step: int) -> Stage:
+        """The stage of an optimiser step; beyond the end, the last one."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
+
+    def learning_rate(self, step: int) -> float:
+        """Of an optimiser step, counted from 0."""
+        rate = self.at(step).learning_rate
+        return rate * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else rate
+
+
+def _capped(stages: Sequence[Stage], cap: int | None) -> tuple[Stage, ...]:
+    kept, left = [], cap
+    for stage in stages:
+        if left is None:
+            kept.append(stage)
+        elif left > 0:
+            kept.append(replace(stage, steps=min(stage.steps, left)))
+            left -= kept[-1].steps
+    return tuple(kept)
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """How a global batch is dealt to devices."""
+
+    size: int  # images per device and forward pass
+    accumulate: int  # forward passes per optimiser step
+
+    @classmethod
+    def split(cls, batch_size: int, devices: int, largest: int) -> "MicroBatch":
+        """The fewest accumulation steps whose micro-batches are at most `largest` images.
+
+        Raises:
+            ValueError: the global batch does not divide by the devices.
+        """
+        if batch_size % devices:
+            raise ValueError(
+                f"curriculum: a batch of {batch_size} does not divide by {devices} devices"
+            )
+        share = batch_size // devices
+        accumulate = next(
+            n for n in range(1, share + 1) if share % n == 0 and share // n <= max(largest, 1)
+        )
+        return cls(share // accumulate, accumulate)
