@@ -5,8 +5,8 @@
 
 The written-out flow stores an L x L map for every head; ours is an attention whose values are
 coordinates, so the fused kernels apply and no map is stored. Both run forward and backward on the
-same queries and keys. Each measurement has a process of its own, because the highest memory of a
-process never falls. Run it on a quiet machine: the load before it is part of the report.
+same queries and keys. Memory is measured in one process each, because the highest memory of a
+process never falls; time in turns within one process, so that both meet the same load.
 """
 
 import argparse
@@ -19,9 +19,10 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -31,11 +32,13 @@ from leffa.losses.flow import coordinates, flow_field
 HEADS, WIDTH, TEMPERATURE = 8, 40, 2.0  # the attention of SD1.5 at its finest layers
 SIZES = (768, 3072, 12288)  # tokens of the latents of 256x192, 512x384 and 1024x768
 GRIDS = {64: (8, 8), 768: (32, 24), 3072: (64, 48), 12288: (128, 96)}  # 64: to warm up
+ROUNDS = {768: 20, 3072: 5, 12288: 1}  # the fastest of so many counts
 
 # The project's goals, forward + backward, float32 on the CPU.
 TIME_GOAL, MEMORY_GOAL = 0.2, 0.3  # shares of the written-out flow at 3,072 tokens
 LARGEST_GOAL_MB = 1000.0  # extra memory at 12,288 tokens
 
+Result = TypeVar("Result")
 FlowField = Callable[[Tensor, Tensor, tuple[int, int], float], Tensor]
 
 
@@ -52,21 +55,20 @@ IMPLEMENTATIONS: dict[str, FlowField] = {"ours": flow_field, "written out": writ
 
 
 @dataclass(frozen=True)
-class Job:
-    """One process: what it computes, at which size, where."""
+class Setting:
+    """Where, in what and at which size everything is computed."""
 
-    implementation: str
     tokens: int
     device: str
     dtype: str
+    threads: int
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """What one process reports."""
+class MemoryUse:
+    """What one forward + backward needs, and what it returns."""
 
-    seconds: float  # forward + backward, the fastest of several
-    extra_mb: float  # highest memory of one forward + backward, beyond inputs and libraries
+    extra_mb: float  # highest memory beyond inputs and libraries
     flow: list[list[float]]  # (L, 2), so that the results can be compared
 
 
@@ -83,31 +85,47 @@ class Row:
     largest_difference: float | None = None  # of a flow in [-1, 1]
 
 
-def measure(job: Job) -> Measurement:
-    """One implementation at one size; to be called in a fresh process."""
-    compute = IMPLEMENTATIONS[job.implementation]
-    run_once(compute, *make_inputs(64, job))  # libraries and kernels load before the measurement
-    query, key, gradient = make_inputs(job.tokens, job)
-    before = peak_memory(job.device)
-    flow = run_once(compute, query, key, gradient)
-    extra = peak_memory(job.device) - before
-    seconds = best_time(lambda: run_once(compute, query, key, gradient), job.device)
-    return Measurement(seconds, extra / 1e6, flow[0].tolist())
+def measure_memory(implementation: str, setting: Setting) -> MemoryUse:
+    """One forward + backward; to be called in a fresh process."""
+    compute = IMPLEMENTATIONS[implementation]
+    run_once(compute, *make_inputs(replace(setting, tokens=64)))  # libraries load before
+    inputs = make_inputs(setting)
+    before = peak_memory(setting.device)
+    flow = run_once(compute, *inputs)
+    extra = peak_memory(setting.device) - before
+    return MemoryUse(extra / 1e6, flow[0].tolist())
 
 
-def make_inputs(tokens: int, job: Job) -> tuple[Tensor, Tensor, Tensor]:
+def measure_seconds(implementations: list[str], setting: Setting) -> dict[str, float]:
+    """The fastest forward + backward of each: the one that other programs disturbed least."""
+    inputs = make_inputs(setting)
+    times: dict[str, list[float]] = {name: [] for name in implementations}
+    for name in implementations:
+        run_once(IMPLEMENTATIONS[name], *make_inputs(replace(setting, tokens=64)))  # kernels load
+    for _ in range(ROUNDS[setting.tokens]):
+        for name, measured in times.items():
+            start = time.perf_counter()
+            run_once(IMPLEMENTATIONS[name], *inputs)
+            if setting.device == "cuda":
+                torch.cuda.synchronize()
+            measured.append(time.perf_counter() - start)
+    return {name: min(measured) for name, measured in times.items()}
+
+
+def make_inputs(setting: Setting) -> tuple[Tensor, Tensor, Tensor]:
     """Queries and keys (1, N, L, D), and the gradient of the flow (1, L, 2).
 
     The heads are a view of what a linear projection would return, as they are inside a UNet.
     """
     torch.manual_seed(0)
-    dtype = getattr(torch, job.dtype)
+    torch.set_num_threads(setting.threads)
+    dtype = getattr(torch, setting.dtype)
 
     def heads() -> Tensor:
-        projected = torch.randn(1, tokens, HEADS * WIDTH).to(job.device, dtype)
+        projected = torch.randn(1, setting.tokens, HEADS * WIDTH).to(setting.device, dtype)
         return projected.unflatten(-1, (HEADS, WIDTH)).transpose(1, 2).requires_grad_()
 
-    return heads(), heads(), torch.randn(1, tokens, 2).to(job.device)
+    return heads(), heads(), torch.randn(1, setting.tokens, 2).to(setting.device)
 
 
 def run_once(compute: FlowField, query: Tensor, key: Tensor, gradient: Tensor) -> Tensor:
@@ -115,18 +133,6 @@ def run_once(compute: FlowField, query: Tensor, key: Tensor, gradient: Tensor) -
     flow = compute(query, key, GRIDS[key.shape[2]], TEMPERATURE)
     torch.autograd.grad(flow, (query, key), gradient)
     return flow.detach()
-
-
-def best_time(run: Callable[[], object], device: str, budget: float = 3.0, most: int = 10) -> float:
-    """Seconds of the fastest run within the budget: the one that others disturbed least."""
-    times: list[float] = []
-    while not times or (sum(times) < budget and len(times) < most):
-        start = time.perf_counter()
-        run()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def peak_memory(device: str) -> float:
@@ -137,25 +143,29 @@ def peak_memory(device: str) -> float:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
-def measure_in_new_process(job: Job) -> Measurement:
-    """`measure`, where nothing else has used memory before."""
-    print(f"{job.implementation}, {job.tokens} tokens ...", file=sys.stderr)
+def in_new_process(function: Callable[..., Result], *arguments: object) -> Result:
+    """The function's result, computed where nothing else has used memory before."""
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as fresh:
-        return fresh.submit(measure, job).result()
+        return fresh.submit(function, *arguments).result()
 
 
-def compare(measurements: dict[tuple[int, str], Measurement]) -> list[Row]:
-    """One row per size and implementation, in that order."""
-    rows = []
-    for (tokens, implementation), own in sorted(measurements.items()):
-        row = Row(tokens, implementation, own.seconds, own.extra_mb)
-        other = measurements.get((tokens, "written out"))
-        if implementation == "ours" and other is not None:
-            difference = (torch.tensor(own.flow) - torch.tensor(other.flow)).abs().max().item()
-            ratios = own.seconds / other.seconds, own.extra_mb / other.extra_mb
-            row = Row(tokens, implementation, own.seconds, own.extra_mb, *ratios, difference)
-        rows.append(row)
-    return rows
+def measure(setting: Setting, implementations: list[str]) -> list[Row]:
+    """The table's rows of one size."""
+    print(f"{setting.tokens:,} tokens ...", file=sys.stderr)
+    seconds = in_new_process(measure_seconds, implementations, setting)
+    memory = {name: in_new_process(measure_memory, name, setting) for name in implementations}
+    rows = [Row(setting.tokens, name, seconds[name], memory[name].extra_mb) for name in memory]
+    if len(rows) == 1:
+        return rows
+    ours, other = rows
+    difference = torch.tensor(memory["ours"].flow) - torch.tensor(memory["written out"].flow)
+    compared = replace(
+        ours,
+        time_ratio=ours.seconds / other.seconds,
+        memory_ratio=ours.extra_mb / other.extra_mb,
+        largest_difference=difference.abs().max().item(),
+    )
+    return [compared, other]
 
 
 def check_goals(rows: list[Row]) -> dict[str, bool]:
@@ -171,12 +181,12 @@ def check_goals(rows: list[Row]) -> dict[str, bool]:
     return goals
 
 
-def describe_machine(device: str, dtype: str) -> dict[str, str | int | float]:
+def describe_machine(device: str, dtype: str, threads: int) -> dict[str, str | int | float]:
     """What the figures depend on."""
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "load before": round(os.getloadavg()[0], 1),
         "dtype": dtype,
         "torch": torch.__version__,
@@ -216,21 +226,16 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="written out at 12,288 tokens too")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
 
-    machine = describe_machine(arguments.device, arguments.dtype)
-    wanted = [(tokens, name) for tokens in SIZES for name in IMPLEMENTATIONS]
-    if not arguments.all:
-        wanted.remove((max(SIZES), "written out"))
-    rows = compare(
-        {
-            (tokens, name): measure_in_new_process(
-                Job(name, tokens, arguments.device, arguments.dtype)
-            )
-            for tokens, name in wanted
-        }
-    )
+    machine = describe_machine(arguments.device, arguments.dtype, arguments.threads)
+    rows = []
+    for tokens in SIZES:
+        both = tokens < max(SIZES) or arguments.all
+        setting = Setting(tokens, arguments.device, arguments.dtype, arguments.threads)
+        rows += measure(setting, list(IMPLEMENTATIONS) if both else ["ours"])
     goals = check_goals(rows)
     report = as_markdown(machine, rows, goals)
     print(report)

@@ -202,15 +202,15 @@ def _write_samples(
     rows = sample_rows(batch, generated, flows)
     for name, row in zip(names, rows, strict=True):
         for heading, cell in zip(HEADINGS, row, strict=False):  # the true flow may be missing
-            path = sample_path(folder, heading, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(cell, path)
+            column = sample_folder(folder, heading)
+            column.mkdir(parents=True, exist_ok=True)
+            save_png(cell, column / f"{name}.png")
     save_png(contact_sheet(rows, HEADINGS), folder / "samples.png")
 
 
-def sample_path(folder: Path, heading: str, name: str) -> Path:
-    """Where an evaluation leaves one picture of its sample sheet."""
-    return folder / "samples" / heading.replace(" ", "_") / f"{name}.png"
+def sample_folder(folder: Path, heading: str) -> Path:
+    """Where the evaluation in `folder` leaves the pictures of one column of its sample sheet."""
+    return folder / "samples" / heading.replace(" ", "_")
 
 
 def _write_results(

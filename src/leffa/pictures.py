@@ -89,7 +89,9 @@ def contact_sheet(
         )
     for row, cells in enumerate(rows):
         for column, cell in enumerate(cells):
-            picture = Image.fromarray(to_uint8(cell)).resize((width, height), Image.Resampling.BICUBIC)
+            picture = Image.fromarray(to_uint8(cell)).resize(
+                (width, height), Image.Resampling.BICUBIC
+            )
             sheet.paste(picture, (gap + column * (width + gap), top + gap + row * (height + gap)))
     return sheet
 

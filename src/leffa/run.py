@@ -24,13 +24,14 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.progress import Progress
 
 from leffa.data.datamodule import PersonDataModule
 from leffa.evaluation import Evaluation, evaluate_model
+from leffa.training.callbacks.last_checkpoint import LastCheckpoint
+from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.module import PersonGenerationModule
 from leffa.training.stages import Curriculum, MicroBatch, Stage
 
@@ -86,11 +87,9 @@ def assemble(cfg: DictConfig) -> Run:
         MicroBatch.split(stage.batch_size, trainer.world_size, largest)
         for stage in curriculum.stages
     ]
-    # Lightning's own callback for a factor that changes from stage to stage. It is added here:
-    # only the trainer knows how many devices there are.
-    factors = {epoch: split.accumulate for epoch, split in enumerate(splits)}
-    if any(factor > 1 for factor in factors.values()):
-        trainer.callbacks.append(GradientAccumulationScheduler(factors))  # type: ignore[attr-defined]
+    # Added here, since only the trainer knows how many devices there are.
+    schedule = StageSchedule([split.accumulate for split in splits])
+    trainer.callbacks += [schedule, LastCheckpoint()]  # type: ignore[attr-defined]
     datamodule = _datamodule(config, curriculum, splits)
     module = PersonGenerationModule(
         model=_build(config["model"]),
@@ -234,7 +233,7 @@ def _suggestion(name: str, arguments: list[str], message: str) -> str:
             return f"; {key} is one of: {', '.join(known)}" if value not in known else ""
         whole = [other for other in arguments if other != argument]
         try:
-            keys = _dotted_keys(OmegaConf.to_container(compose(name, whole)))
+            keys = _dotted(OmegaConf.to_container(compose(name, whole)))
         except (HydraException, OmegaConfBaseException):
             return ""
         if key not in keys and (close := difflib.get_close_matches(key, keys, n=1)):
@@ -242,15 +241,13 @@ def _suggestion(name: str, arguments: list[str], message: str) -> str:
     return ""
 
 
-def _dotted_keys(node: Any, prefix: str = "") -> list[str]:
-    if not isinstance(node, dict):
-        return [prefix]
-    below = [
-        key
-        for name, value in node.items()
-        for key in _dotted_keys(value, f"{prefix}.{name}" if prefix else name)
-    ]
-    return [prefix, *below] if prefix else below
+def _dotted(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Everything in a configuration, groups and values, by its dotted key."""
+    found = {prefix: node} if prefix else {}
+    if isinstance(node, dict):
+        for name, value in node.items():
+            found |= _dotted(value, f"{prefix}.{name}" if prefix else name)
+    return found
 
 
 def _fail(error: Exception, hint: str = "") -> None:
@@ -267,7 +264,8 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         cfg = cfg.copy()
         OmegaConf.update(cfg, "paths.output_dir", HydraConfig.get().runtime.output_dir)
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
+    written = _dotted(OmegaConf.to_container(cfg))
+    if missing := [key for key, value in written.items() if value == "???"]:
         raise ValueError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
     container = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(container, dict)
@@ -279,6 +277,7 @@ def _trainer(config: dict[str, Any], epochs: int) -> Trainer:
     return _build(
         {**config["trainer"], "max_steps": -1},
         max_epochs=epochs,
+        reload_dataloaders_every_n_epochs=1,
         default_root_dir=config["paths"]["output_dir"],
         logger=[_build(part) for part in config["logger"].values()],
         callbacks=[_build(part) for part in config["callbacks"].values()],
@@ -339,3 +338,5 @@ def _resume_from(resume: str | None, folder: Path) -> Path | None:
 
 # Lightning suggests worker counts; on small data the answer is deliberate.
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+# It does not see that the data module deals on from where a run stopped.
+warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")

@@ -183,7 +183,7 @@ def test_sharpness_does_not_depend_on_the_chunk() -> None:
 
 def test_says_which_grid_does_not_fit_the_keys() -> None:
     heads = random_heads(1, 2, 12, 8)
-    with pytest.raises(ValueError, match=r"key_grid \(4, 4\) has 16 cells, the keys have 12"):
+    with pytest.raises(ValueError, match=r"key_grid \(4, 4\) does not fit the keys, which have 12"):
         flow_field(heads, heads, (4, 4), temperature=1.0)
 
 

@@ -31,7 +31,7 @@ def attention() -> Attention:
 
 @pytest.fixture
 def exchange() -> AttentionExchange:
-    """A layer of 4 x 3 cells whose reference has the same size, in a picture of 32 pixels height."""
+    """A layer of 4 x 3 cells and a reference of the same size, in a picture 32 pixels high."""
     return AttentionExchange(
         features={NAME: tokens(1)}, image_height=32, grid=(4, 3), reference_grid=(4, 3)
     )

@@ -95,6 +95,20 @@ def upsample(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     )
 
 
+def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
+    """Blur (B, C, H, W) with a Gaussian of `sigma` pixels, cut at 3 sigma; 0 changes nothing."""
+    radius = math.ceil(3 * sigma)
+    if radius == 0:
+        return image
+    offsets = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
+    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    weights = weights / weights.sum()
+    planes = image.flatten(0, 1).unsqueeze(1)
+    planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), "replicate"), weights.view(1, 1, 1, -1))
+    planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), "replicate"), weights.view(1, 1, -1, 1))
+    return planes.view_as(image)
+
+
 class Sharpness(NamedTuple):
     """How peaked an attention is; flat attention means a collapsed flow."""
 
@@ -169,6 +183,10 @@ class LeffaLoss(nn.Module):
         max_timestep: theta_timestep; only samples with t < max_timestep take part.
         strict: see `FlowRequest`.
         reduction: "mean" over the region per sample, or the literal "sum".
+        blur: standard deviation of a Gaussian, as a share of the image height, that reference and
+            target are blurred with before they are compared; 0, as in the paper, for none. Sharp
+            detail gives the flow of an untrained attention a strong gradient in no useful
+            direction (benchmarks/loss_landscape.py), so training from scratch needs a blur.
     """
 
     def __init__(
@@ -179,6 +197,7 @@ class LeffaLoss(nn.Module):
         max_timestep: int = 500,
         strict: bool = False,
         reduction: Literal["mean", "sum"] = "mean",
+        blur: float = 0.0,
     ) -> None:
         super().__init__()
         if temperature <= 0:
@@ -187,16 +206,18 @@ class LeffaLoss(nn.Module):
             raise ValueError(f"leffa_loss.weight must not be negative, got {weight}")
         if reduction not in ("mean", "sum"):
             raise ValueError(f"leffa_loss.reduction must be 'mean' or 'sum', got {reduction!r}")
+        if blur < 0:
+            raise ValueError(f"leffa_loss.blur must not be negative, got {blur}")
         self.weight = weight
         self.temperature = temperature
         self.min_resolution = min_resolution
         self.max_timestep = max_timestep
         self.strict = strict
         self.reduction = reduction
+        self.blur = blur
 
     def select(self, timesteps: Tensor, usable: Tensor | None = None) -> Tensor:
-        """Indices (S,) of the samples that take part: early enough, and `usable` (B,) where
-        given."""
+        """Indices (S,) of the samples that take part: early, and `usable` (B,) where given."""
         early = timesteps < self.max_timestep
         return (early if usable is None else early & usable).nonzero().flatten()
 
@@ -214,8 +235,10 @@ class LeffaLoss(nn.Module):
             reference, target: (S, 3, H, W) in [-1, 1].
             region: (S, 1, H, W) 0 or 1.
         """
+        sigma = self.blur * reference.shape[-2]
+        reference, target = (gaussian_blur(image.float(), sigma) for image in (reference, target))
         layers = {
-            name: self._layer(flow, reference.float(), target.float(), region.float())
+            name: self._layer(flow, reference, target, region.float())
             for name, flow in flows.items()
         }
         total = sum(layers.values(), start=reference.new_zeros((), dtype=torch.float32))

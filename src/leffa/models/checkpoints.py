@@ -7,7 +7,7 @@ The official release is one plain state dict over three prefixes, beside a diffu
     unet.           the generative UNet
 
 Every key is accounted for: loaded, or dropped for a reason that `DROPPED` names. Anything else is
-    an error.
+an error.
 """
 
 import logging
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leffa.models.attention import LastRecord
@@ -53,11 +53,11 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
-    if path.suffix == ".safetensors":
-        return load_file(path)
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises many types here: pickle, zip, EOF, runtime errors
+    except Exception as error:  # many types are raised here: pickle, zip, EOF, runtime errors
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"{path}: not a file of plain tensors, so it is not loaded ({reason})"
@@ -96,17 +96,17 @@ def load_official_state(
     model: LeffaModel, state: dict[str, Tensor], name: str = "weights"
 ) -> LoadReport:
     """Fill the model from an official state dict and say what became of each key."""
+    wanted = {part: model.get_submodule(part).state_dict() for part in PREFIXES}
     parts: dict[str, dict[str, Tensor]] = {part: {} for part in PREFIXES}
     foreign: list[str] = []
     dropped: dict[str, str] = {}
     for key, tensor in state.items():
         part = next((part for part, prefix in PREFIXES.items() if key.startswith(prefix)), None)
         own = key.removeprefix(PREFIXES[part]) if part else key
-        if part and own in (own_keys := model.get_submodule(part).state_dict()):
-            if own_keys[own].shape != tensor.shape:
+        if part and own in wanted[part]:
+            if (shape := wanted[part][own].shape) != tensor.shape:
                 raise ValueError(
-                    f"{name}: {key} is {tuple(tensor.shape)}, "
-                    f"the base wants {tuple(own_keys[own].shape)}"
+                    f"{name}: {key} is {tuple(tensor.shape)}, the base wants {tuple(shape)}"
                 )
             parts[part][own] = tensor
         elif part and (reason := _why_unused(model, part, own)):
@@ -130,7 +130,7 @@ def load_official_state(
 
 
 def save_official(model: LeffaModel, path: str | Path, template: str | Path | None = None) -> None:
-    """Write the model in the official layout, a plain state dict.
+    """Write the model in the official layout, a plain state dict, as a torch or .safetensors file.
 
     The official layout also has the weights that we drop because nothing reads them. They are
     copied from `template`, an official file; without one they are zeros of the right shape, which
@@ -150,7 +150,11 @@ def save_official(model: LeffaModel, path: str | Path, template: str | Path | No
     state |= {key: tensor for key, tensor in source.items() if ".add_embedding." in key}
     path = Path(path)
     unfinished = path.with_name(path.name + ".unfinished")
-    torch.save({key: tensor.contiguous() for key, tensor in state.items()}, unfinished)
+    state = {key: tensor.contiguous() for key, tensor in state.items()}
+    if path.suffix == ".safetensors":
+        save_file(state, unfinished)
+    else:
+        torch.save(state, unfinished)
     unfinished.replace(path)
 
 

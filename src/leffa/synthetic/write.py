@@ -53,10 +53,13 @@ def write_viton_hd(
 
     Args:
         root: the folder to fill; it may hold an earlier run of the same settings, which is
-        completed or extended. train: number of training samples, up to 50,000. test: number of test
-        samples, 0 or from 2 to 50,000. seed: of the whole world; 0 is a seed. height: of every
-        picture, pixels. width: of every picture, pixels. workers: processes; the files do not
-        depend on it. progress: called with (samples done, samples in all).
+            completed or extended.
+        train: number of training samples, up to 50,000.
+        test: number of test samples, 0 or from 2 to 50,000.
+        seed: of the whole world; 0 is a seed.
+        height, width: of every picture, pixels.
+        workers: processes; the files do not depend on it.
+        progress: called with (samples done, samples in all).
 
     Raises:
         ValueError: the numbers are out of range, or the folder holds something else.

@@ -64,13 +64,21 @@ class Curriculum:
         """Optimiser steps of the whole run."""
         return sum(stage.steps for stage in self.stages)
 
+    def position(self, step: int) -> tuple[int, int]:
+        """The number of the stage that `step` steps lead to, and how many of them lie in it.
+
+        At the end of the run this is (number of stages, 0).
+        """
+        for number, stage in enumerate(self.stages):
+            if step < stage.steps:
+                return number, step
+            step -= stage.steps
+        return len(self.stages), 0
+
     def at(self, step: int) -> Stage:
         """The stage of an optimiser step; beyond the end, the last one."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage
-            step -= stage.steps
-        return self.stages[-1]
+        number, _ = self.position(step)
+        return self.stages[min(number, len(self.stages) - 1)]
 
     def learning_rate(self, step: int) -> float:
         """Of an optimiser step, counted from 0."""

@@ -9,7 +9,9 @@ import logging
 
 from lightning import Callback, Trainer
 
+from leffa.data.batch import Batch
 from leffa.training.module import PersonGenerationModule
+from leffa.training.stages import Stage
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +19,21 @@ log = logging.getLogger(__name__)
 class LeffaLossSwitch(Callback):
     """Turns the loss on in the stages that ask for it, unless its weight is 0."""
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def __init__(self) -> None:
+        self.stage: Stage | None = None
+
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        # Not at the start of the epoch: a run that resumes within a stage has none.
         stage = pl_module.curriculum.stages[trainer.current_epoch]
+        if stage is self.stage:
+            return
+        self.stage = stage
         loss = pl_module.leffa_loss
         pl_module.leffa_loss_on = stage.leffa_loss and loss.weight > 0
         state = (

@@ -10,15 +10,17 @@ from leffa.training.module import PersonGenerationModule
 
 
 class ProgressReport(Callback):
-    """After each optimiser step calls `tell(steps done, steps in all, mean loss since the start of
-    the run)`, the mean with more weight on the recent steps.
+    """Calls `tell(steps done, diffusion loss)` after each training batch.
+
+    The diffusion loss, since it is comparable between runs with and without the Leffa loss; a
+    running mean, since a single batch says little.
 
     Args:
         tell: must be quick; the training waits for it.
-        memory: weight of the past in the running mean, 0 to 1.
+        memory: weight of the past in the running mean, from 0 to 1.
     """
 
-    def __init__(self, tell: Callable[[int, int, float], None], memory: float = 0.95) -> None:
+    def __init__(self, tell: Callable[[int, float], None], memory: float = 0.95) -> None:
         self.tell = tell
         self.memory = memory
         self.total = self.weight = 0.0
@@ -31,7 +33,6 @@ class ProgressReport(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        self.total = self.memory * self.total + outputs["result"].loss.item()
+        self.total = self.memory * self.total + outputs["result"].diffusion.mean().item()
         self.weight = self.memory * self.weight + 1.0
-        steps = sum(stage.steps for stage in pl_module.curriculum.stages)
-        self.tell(trainer.global_step, steps, self.total / self.weight)
+        self.tell(trainer.global_step, self.total / self.weight)

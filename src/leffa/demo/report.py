@@ -1,0 +1,179 @@
+"""The demo's report: a picture of samples, the numbers, and one page that holds both.
+
+The page needs nothing but itself: pictures are data URIs, charts are inline SVG, and there is no
+script.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import torch
+
+from leffa.demo.chart import Line, line_chart
+from leffa.demo.findings import findings
+from leffa.demo.results import Results, running_mean
+from leffa.demo.reuse import write_text
+from leffa.evaluation import sample_folder
+from leffa.metrics.flow import identity_flow
+from leffa.pictures import contact_sheet, encode_png, flow_picture, read_png, save_png
+
+# Columns of samples.png: (heading, column of an evaluation, model whose evaluation has it).
+COLUMNS = (
+    ("reference", "reference", "leffa"),
+    ("source", "source", "leffa"),
+    ("agnostic", "agnostic", "leffa"),
+    ("generated\ncontrol", "generated", "control"),
+    ("generated\nLeffa", "generated", "leffa"),
+    ("warped reference\ncontrol", "warped reference", "control"),
+    ("warped reference\nLeffa", "warped reference", "leffa"),
+    ("true flow", "true flow", "leffa"),
+    ("predicted flow\ncontrol", "predicted flow", "control"),
+    ("predicted flow\nLeffa", "predicted flow", "leffa"),
+)
+
+ROWS = {
+    "untrained": "before training",
+    "control": "trained without the Leffa loss",
+    "leffa": "trained with the Leffa loss",
+    "identity": "no network: look straight ahead",
+    "constant": "no network: look at the best single point",
+    "true": "the true flow",
+}
+MODELS = ("untrained", "control", "leffa")
+
+# metric -> (title, digits, whether higher is better; None where neither is).
+METRICS: dict[str, tuple[str, int, bool | None]] = {
+    "flow/epe_px": ("EPE (px)", 2, False),
+    "flow/pck_3": ("PCK 3 %", 3, True),
+    "flow/spread": ("spread", 3, None),
+    "flow/peak_mass": ("peak mass", 3, None),
+    "paired/ssim": ("SSIM", 3, True),
+    "paired/psnr": ("PSNR (dB)", 2, True),
+    "paired/lpips": ("LPIPS", 3, False),
+}
+SMOOTHED = 8  # logged values in the running mean of a loss curve
+
+
+def write_report(results: Results, out: Path) -> list[Path]:
+    """Write report.html, samples.png and metrics.json below `out`; returns their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    report, samples, metrics = (
+        out / name for name in ("report.html", "samples.png", "metrics.json")
+    )
+    _write_samples(results.evaluations, samples)
+    write_text(metrics, json.dumps(results.as_dict(), indent=2) + "\n")
+    write_text(report, render(results, samples.read_bytes()))
+    return [report, samples, metrics]
+
+
+def render(results: Results, samples: bytes) -> str:
+    """The page; `samples` is the PNG file of the sample sheet."""
+    template = Template(files("leffa.demo").joinpath("report.html").read_text(encoding="utf-8"))
+    settings = results.settings
+    return template.substitute(
+        findings="".join(f"<li>{escape(sentence)}</li>" for sentence in findings(results.rows)),
+        steps=f"{settings['steps']:,}",
+        drawn=f"{settings['train_samples']:,}",
+        scored=f"{results.samples:,}",
+        out=escape(str(settings["out"])),
+        samples=_data_uri(samples),
+        legend=_data_uri(encode_png(_flow_legend())),
+        table=metrics_table(results.rows),
+        charts=charts(results),
+        settings=_description_list(settings),
+        versions=_description_list(results.versions),
+    )
+
+
+def _write_samples(evaluations: Mapping[str, Path], path: Path) -> None:
+    """The first samples of the evaluations, both models side by side."""
+    names = sorted(
+        file.name for file in sample_folder(evaluations["leffa"], "source").glob("*.png")
+    )
+    rows = [
+        [read_png(sample_folder(evaluations[model], column) / name) for _, column, model in COLUMNS]
+        for name in names
+    ]
+    save_png(contact_sheet(rows, [heading for heading, _, _ in COLUMNS]), path)
+
+
+def metrics_table(rows: dict[str, dict[str, float]]) -> str:
+    """An HTML table; an arrow says which way is better, bold is the best of the models."""
+    shown = [key for key in METRICS if any(key in row for row in rows.values())]
+    heads = "".join(
+        f"<th>{escape(METRICS[key][0])} {_arrow(METRICS[key][2])}</th>" for key in shown
+    )
+    lines = [f"<thead><tr><td></td>{heads}</tr></thead><tbody>"]
+    best = {key: _best(rows, key) for key in shown}
+    for name, title in ROWS.items():
+        cells = "".join(_cell(rows[name], key, best[key], name in MODELS) for key in shown)
+        lines.append(f'<tr class="{name}"><th>{escape(title)}</th>{cells}</tr>')
+    return f"<table>{''.join(lines)}</tbody></table>"
+
+
+def charts(results: Results) -> str:
+    """The training curves, as <figure> elements."""
+    control, leffa = results.curves["control"], results.curves["leffa"]
+    titles = ("without the loss", "with the loss")
+
+    def both(column: str, window: int) -> list[Line]:
+        return [
+            Line(title, style, running_mean(curves[column], window))
+            for title, style, curves in zip(
+                titles, ("control", "leffa"), (control, leffa), strict=True
+            )
+        ]
+
+    end = max((step for step, _ in leffa["train/diffusion"]), default=0.0)
+    baselines = [
+        Line(title, f"baseline {name}", [(0.0, value), (end, value)])
+        for name, title in (("constant", "one point"), ("identity", "straight ahead"))
+        for value in (results.rows[name]["flow/epe_px"],)
+    ]
+    return "".join(
+        [
+            line_chart("Flow error (EPE, px)", [*both("val/flow/epe_px", 1), *baselines]),
+            line_chart("Diffusion loss, running mean", both("train/diffusion", SMOOTHED)),
+            line_chart("Leffa loss (unweighted), running mean", both("train/leffa", SMOOTHED)),
+        ]
+    )
+
+
+def _best(rows: dict[str, dict[str, float]], key: str) -> float | None:
+    higher = METRICS[key][2]
+    values = [rows[name][key] for name in MODELS if key in rows[name]]
+    if higher is None or not values:
+        return None
+    return max(values) if higher else min(values)
+
+
+def _cell(row: dict[str, float], key: str, best: float | None, is_model: bool) -> str:
+    if key not in row:
+        return "<td>-</td>"
+    text = f"{row[key]:.{METRICS[key][1]}f}"
+    return f"<td><b>{text}</b></td>" if is_model and row[key] == best else f"<td>{text}</td>"
+
+
+def _arrow(higher: bool | None) -> str:
+    return "" if higher is None else ("↑" if higher else "↓")
+
+
+def _flow_legend(height: int = 96, width: int = 72) -> torch.Tensor:
+    """The colour of each place of the reference, (3, H, W)."""
+    flow = identity_flow(height, width)[None]
+    return flow_picture(flow, torch.ones(1, 1, height, width))[0]
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _description_list(facts: Mapping[str, object]) -> str:
+    return "".join(
+        f"<dt>{escape(key)}</dt><dd>{escape(str(fact))}</dd>" for key, fact in facts.items()
+    )

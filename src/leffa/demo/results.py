@@ -1,0 +1,105 @@
+"""What the demo's trainings and evaluations left behind, as numbers."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leffa.demo.run import DemoSettings
+
+Points = list[tuple[float, float]]  # (step, value)
+
+# Flows that need no network, by the name that an evaluation gives them.
+BASELINES = {"identity": "flow_identity/", "constant": "flow_constant/", "true": "flow_true/"}
+CURVES = ("train/diffusion", "train/leffa", "val/flow/epe_px")
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the report tells.
+
+    Attributes:
+        rows: "untrained", "control", "leffa": every metric of the evaluation; "identity" and
+            "constant": `flow/...` of these flows; "true": `flow/spread` of the true flow.
+        curves: "control", "leffa" -> column of the training's log -> points.
+        evaluations: "untrained", "control", "leffa" -> folder of the evaluation.
+        samples: how many test samples were scored.
+        settings: of the demo.
+        versions: library -> version.
+    """
+
+    rows: dict[str, dict[str, float]]
+    curves: dict[str, dict[str, Points]]
+    evaluations: dict[str, Path]
+    samples: int
+    settings: dict[str, Any]
+    versions: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        facts = {"samples": self.samples, "settings": self.settings, "versions": self.versions}
+        return {**self.rows, **facts}
+
+
+def collect(
+    settings: "DemoSettings", runs: Mapping[str, Path], evaluations: Mapping[str, Path]
+) -> Results:
+    """Read the files of finished trainings (log) and evaluations (metrics.json)."""
+    found = {
+        name: json.loads((folder / "metrics.json").read_text())
+        for name, folder in evaluations.items()
+    }
+    rows = {
+        name: {
+            key: value
+            for key, value in result["metrics"].items()
+            if not key.startswith(tuple(BASELINES.values()))
+        }
+        for name, result in found.items()
+    }
+    metrics = found["leffa"]["metrics"]
+    for name, prefix in BASELINES.items():
+        rows[name] = {
+            f"flow/{key.removeprefix(prefix)}": value
+            for key, value in metrics.items()
+            if key.startswith(prefix)
+        }
+    curves = {
+        name: {column: read_curve(folder / "logs" / "metrics.csv", column) for column in CURVES}
+        for name, folder in runs.items()
+    }
+    return Results(
+        rows=rows,
+        curves=curves,
+        evaluations=dict(evaluations),
+        samples=found["leffa"]["samples"],
+        settings={key: _plain(value) for key, value in asdict(settings).items()},
+        versions=found["leffa"]["scores"]["versions"],
+    )
+
+
+def read_curve(log: Path, column: str) -> Points:
+    """One column of a Lightning CSV log; a column that is not there has no points."""
+    with log.open(newline="") as file:
+        return [
+            (float(row["step"]), float(row[column]))
+            for row in csv.DictReader(file)
+            if row.get(column)
+        ]
+
+
+def running_mean(points: Points, window: int) -> Points:
+    """Each value replaced by the mean of itself and up to `window - 1` before it."""
+    return [
+        (step, math.fsum(value for _, value in recent) / len(recent))
+        for index, (step, _) in enumerate(points)
+        if (recent := points[max(0, index + 1 - window) : index + 1])
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,63 @@
+"""What is done need not be done again.
+
+The rule: a part of the demo (one training, one evaluation) is reused when its folder says that it
+was finished with the same fingerprint, a hash of
+
+- the settings that the part was given, and the fingerprints of the parts that it builds on;
+- every file of the package and of `conf/`, the demo's own pages aside, whatever the version says.
+
+Anything else in the folder, such as half of an interrupted training, is removed first.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+NO_RESULT = {"demo", "app", "cli.py", "__main__.py", "__pycache__"}  # no number depends on them
+STAMP = "finished.json"
+
+
+def fingerprint(settings: Iterable[str], *builds_on: str) -> str:
+    """A short hash of settings, of other fingerprints and of the code."""
+    facts = json.dumps([list(settings), builds_on, _code()])
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+
+def claim(folder: Path, mark: str, fresh: bool = False) -> bool:
+    """Whether the part in `folder` has to be done; if so, the folder is empty afterwards."""
+    stamp = folder / STAMP
+    if not fresh and stamp.is_file() and json.loads(stamp.read_text())["fingerprint"] == mark:
+        return False
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return True
+
+
+def finish(folder: Path, mark: str) -> None:
+    """Record that the part in `folder` is whole."""
+    write_text(folder / STAMP, json.dumps({"fingerprint": mark}) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is complete as soon as it has its name."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+@cache
+def _code() -> str:
+    """A hash of the files that decide results: code, configuration, shipped weights."""
+    digest = hashlib.sha256()
+    for root in (PACKAGE, PACKAGE.parents[1] / "conf"):
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root)
+            if path.is_file() and NO_RESULT.isdisjoint(name.parts):
+                digest.update(f"{name.as_posix()}\0".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()

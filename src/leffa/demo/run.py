@@ -1,0 +1,199 @@
+"""`leffa demo`: the whole system on a laptop, from no data to a report.
+
+    draw a data set -> train with and without the Leffa loss -> evaluate -> report
+
+    <out>/report.html  samples.png  metrics.json      to look at
+    <out>/runs/{control,leffa}                        the two trainings
+    <out>/evaluations/{untrained,control,leffa}       generated pictures and their scores
+    <out>/logs                                        what each process said
+
+The two trainings run at the same time, each on one core, and differ in nothing but the Leffa loss.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from leffa.demo.findings import findings
+from leffa.demo.jobs import Job, add_bar, complete, progress_bars, run_jobs
+from leffa.demo.results import Results, collect
+from leffa.demo.reuse import claim, fingerprint, finish
+from leffa.demo.tasks import evaluate, train
+
+EXPERIMENTS = {"control": "tryon_synthetic_control", "leffa": "tryon_synthetic"}
+TITLES = {
+    "untrained": "before training",
+    "control": "without the Leffa loss",
+    "leffa": "with the Leffa loss",
+}
+VALIDATIONS = 6  # looks into the attention during a training
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What a user may choose; the defaults take about a quarter of an hour on two cores.
+
+    Args:
+        out: where everything but the data goes.
+        data: where data sets are drawn, as `paths.data_dir` of train.py.
+        steps: of each training.
+        seed: of the trainings; 0 is a seed.
+        fresh: redo what is there already.
+        processes: trainings or evaluations at a time, each on one core; 0: all in this process.
+        train_samples, test_samples: drawn.
+        evaluated: test samples that are generated and scored.
+        sampler_steps: of the generation.
+    """
+
+    out: Path = Path("outputs/demo")
+    data: Path = Path("data")
+    steps: int = 600
+    seed: int = 0
+    fresh: bool = False
+    processes: int = 2
+    train_samples: int = 600
+    test_samples: int = 64
+    evaluated: int = 32
+    sampler_steps: int = 20
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"--steps must be at least 1, got {self.steps}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A training or an evaluation: its folder, its settings as overrides, its fingerprint."""
+
+    folder: Path
+    overrides: list[str]
+    mark: str
+
+
+def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
+    """Do all of it, reusing what an earlier run has finished; see `leffa.demo.reuse` for the rule.
+
+    Raises:
+        ChildProcessError: a training or an evaluation failed.
+        ValueError: bad settings, or the data folder holds something else.
+    """
+    console = console or Console()
+    trainings = {name: _training(settings, name) for name in EXPERIMENTS}
+    evaluations = {name: _evaluation(settings, name, trainings) for name in TITLES}
+
+    console.print("[bold]1/4[/] Drawing persons, garments and the true flow between them")
+    _draw(trainings["leffa"])
+    console.print(
+        f"[bold]2/4[/] Training {settings.steps} steps, with and without the Leffa loss, "
+        "from the same weights"
+    )
+    _run(settings, console, trainings, "training")
+    console.print("[bold]3/4[/] Generating and scoring test samples")
+    _run(settings, console, evaluations, "evaluation")
+    console.print("[bold]4/4[/] Writing the report")
+    from leffa.demo.report import write_report  # here, so that the first lines come at once
+
+    results = collect(
+        settings,
+        runs={name: part.folder for name, part in trainings.items()},
+        evaluations={name: part.folder for name, part in evaluations.items()},
+    )
+    paths = write_report(results, settings.out)
+    console.print()
+    for sentence in findings(results.rows):
+        console.print(f"  {sentence}", highlight=False)
+    console.print()
+    for path in paths:
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
+    return results
+
+
+def _training(settings: DemoSettings, name: str) -> Part:
+    folder = settings.out / "runs" / name
+    overrides = [
+        f"experiment={EXPERIMENTS[name]}",
+        f"seed={settings.seed}",
+        f"paths.data_dir={_quoted(settings.data)}",
+        f"paths.output_dir={_quoted(folder)}",
+        f"data.prepare.train={settings.train_samples}",
+        f"data.prepare.test={settings.test_samples}",
+        f"data.val_samples={min(8, settings.test_samples)}",
+        "sampler.steps=1",  # validation is for the flow here; the evaluation makes the pictures
+        f"trainer.max_steps={settings.steps}",
+        f"trainer.val_check_interval={max(1, settings.steps // VALIDATIONS)}",
+        f"trainer.log_every_n_steps={max(1, min(10, settings.steps // 50))}",
+        "trainer.accelerator=cpu",  # the same numbers on every machine
+        "+trainer.enable_progress_bar=false",
+        "+trainer.enable_model_summary=false",
+        "~callbacks.progress",
+        "~callbacks.images",
+        "~logger.tensorboard",
+    ]
+    return Part(folder, overrides, fingerprint(overrides))
+
+
+def _evaluation(settings: DemoSettings, name: str, trainings: dict[str, Part]) -> Part:
+    folder = settings.out / "evaluations" / name
+    run = trainings["control" if name == "untrained" else name]
+    checkpoint = "untrained.ckpt" if name == "untrained" else "checkpoints/last.ckpt"
+    overrides = [
+        "dataset=synthetic_tryon",
+        f"ckpt={_quoted(run.folder / checkpoint)}",
+        f"paths.data_dir={_quoted(settings.data)}",
+        f"paths.output_dir={_quoted(folder)}",
+        f"dataset.prepare.train={settings.train_samples}",
+        f"dataset.prepare.test={settings.test_samples}",
+        f"sampler.steps={settings.sampler_steps}",
+        f"limit={min(settings.evaluated, settings.test_samples)}",
+        "device=cpu",
+    ]
+    return Part(folder, overrides, fingerprint(overrides, run.mark))
+
+
+def _draw(training: Part) -> None:
+    """Draw the data set of the trainings, or what is missing of it."""
+    from leffa.run import compose
+    from leffa.synthetic.write import write_viton_hd
+
+    data = compose("train", training.overrides).data.prepare
+    with progress_bars() as bars:
+        total = data.train + data.test
+        row = add_bar(bars, "samples", total)
+        bars.start_task(row)
+        write_viton_hd(
+            root=data.root,
+            train=data.train,
+            test=data.test,
+            seed=data.seed,
+            height=data.height,
+            width=data.width,
+            workers=data.workers,
+            progress=lambda done, _: bars.update(row, completed=done),
+        )
+        complete(bars, row, total)
+
+
+def _run(settings: DemoSettings, console: Console, parts: dict[str, Part], kind: str) -> None:
+    """Do those parts that are not finished, two at a time."""
+    todo = [name for name, part in parts.items() if claim(part.folder, part.mark, settings.fresh)]
+    for name in parts.keys() - todo:
+        console.print(f"  {TITLES[name]}: finished earlier, reused from {parts[name].folder}")
+    run_jobs([_job(settings, name, parts[name], kind) for name in todo], settings.processes)
+    for name in todo:
+        finish(parts[name].folder, parts[name].mark)
+
+
+def _job(settings: DemoSettings, name: str, part: Part, kind: str) -> Job:
+    log = settings.out / "logs" / f"{kind}_{name}.log"
+    if kind == "training":
+        untrained = part.folder / "untrained.ckpt" if name == "control" else None
+        return Job(TITLES[name], settings.steps, train, (part.overrides, untrained), log)
+    pictures = part.folder / "images"
+    return Job(TITLES[name], settings.evaluated, evaluate, (part.overrides,), log, pictures)
+
+
+def _quoted(path: Path) -> str:
+    """A path as a Hydra override's value, whatever characters it has."""
+    escaped = str(path).replace("'", r"\'")
+    return f"'{escaped}'"

@@ -1,0 +1,164 @@
+"""Official weights: every key has a fate, both ways, and nothing is unpickled from strangers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from leffa.models.checkpoints import (
+    DROPPED,
+    load_official,
+    load_official_state,
+    load_weights,
+    save_official,
+)
+from leffa.models.leffa import LeffaModel
+
+BASES = {
+    "sd15": "stable-diffusion-inpainting",
+    "sdxl": "stable-diffusion-xl-1.0-inpainting-0.1",
+}
+
+State = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module", params=BASES)
+def official(request: pytest.FixtureRequest, shared: Path) -> tuple[Path, Path]:
+    """Base folder and weights of a tiny model in the layout of the release."""
+    folder = shared / "golden" / request.param
+    return folder / BASES[request.param], folder / "official.pth"
+
+
+@pytest.fixture
+def model(build_model: Callable[..., LeffaModel]) -> LeffaModel:
+    return build_model()
+
+
+@pytest.fixture
+def state(model: LeffaModel, tmp_path: Path) -> State:
+    """What the release would hold for this model."""
+    save_official(model, tmp_path / "model.pth")
+    return load_weights(tmp_path / "model.pth")
+
+
+def test_loads_and_saves_an_official_file_key_by_key(
+    official: tuple[Path, Path], tmp_path: Path
+) -> None:
+    base, weights = official
+    save_official(load_official(base, weights), tmp_path / "ours.pth", template=weights)
+    ours, theirs = load_weights(tmp_path / "ours.pth"), load_weights(weights)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], tensor) for key, tensor in theirs.items())
+    assert [path.name for path in tmp_path.iterdir()] == ["ours.pth"]
+
+
+def test_without_a_template_the_keys_and_shapes_are_the_official_ones(
+    shared: Path, tmp_path: Path
+) -> None:
+    folder = shared / "golden" / "sd15"
+    base, weights = folder / BASES["sd15"], folder / "official.pth"
+    save_official(load_official(base, weights), tmp_path / "ours.pth")
+    ours, theirs = load_weights(tmp_path / "ours.pth"), load_weights(weights)
+    assert {key: tensor.shape for key, tensor in ours.items()} == {
+        key: tensor.shape for key, tensor in theirs.items()
+    }
+    again = load_official(base, tmp_path / "ours.pth").state_dict()
+    expected = load_official(base, weights).state_dict()
+    assert all(torch.equal(again[key], tensor) for key, tensor in expected.items())
+
+
+def test_every_key_is_loaded_or_dropped_for_a_reason(official: tuple[Path, Path]) -> None:
+    base, weights = official
+    state = load_weights(weights)
+    model = load_official(base, weights)
+    report = load_official_state(model, state)
+    assert sorted([*report.loaded, *report.dropped]) == sorted(state)
+    assert set(report.dropped.values()) <= set(DROPPED.values())
+    own = {
+        key.replace("reference_unet.", "unet_encoder.").replace("generative_unet.", "unet.")
+        for key in model.state_dict()
+    }
+    assert own == set(report.loaded)
+    text = {key for key, reason in report.dropped.items() if reason == DROPPED["text"]}
+    assert text == {key for key in state if ".attn2." in key}
+
+
+def test_reads_safetensors_as_well(model: LeffaModel, state: State, tmp_path: Path) -> None:
+    save_file(state, tmp_path / "model.safetensors")
+    assert load_weights(tmp_path / "model.safetensors").keys() == state.keys()
+    save_official(model, tmp_path / "again.safetensors")
+    again = load_weights(tmp_path / "again.safetensors")
+    assert all(torch.equal(again[key], tensor) for key, tensor in state.items())
+
+
+def test_reads_a_state_dict_inside_a_checkpoint(state: State, tmp_path: Path) -> None:
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "wrapped.pth")
+    assert load_weights(tmp_path / "wrapped.pth").keys() == state.keys()
+
+
+def refusal(load: Callable[[], object]) -> str:
+    """The one line with which something is refused."""
+    with pytest.raises(ValueError) as caught:
+        load()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_foreign_key_is_an_error(model: LeffaModel, state: State) -> None:
+    state["unet.control.weight"] = torch.zeros(1)
+    assert refusal(lambda: load_official_state(model, state, "file.pth")) == (
+        "file.pth: 1 keys have no place in this model, first 'unet.control.weight': another base?"
+    )
+
+
+def test_a_missing_key_is_an_error(model: LeffaModel, state: State) -> None:
+    del state["unet.conv_in.bias"]
+    assert refusal(lambda: load_official_state(model, state, "file.pth")) == (
+        "file.pth: 1 keys of generative_unet are missing, first 'conv_in.bias': another base?"
+    )
+
+
+def test_a_wrong_shape_is_an_error(model: LeffaModel, state: State) -> None:
+    state["unet.conv_in.weight"] = torch.zeros(16, 9, 3, 3)
+    assert refusal(lambda: load_official_state(model, state, "file.pth")) == (
+        "file.pth: unet.conv_in.weight is (16, 9, 3, 3), the base wants (16, 12, 3, 3)"
+    )
+
+
+class _Intruder:
+    """Unpickling it creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_runs_nothing_that_hides_in_a_file(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    torch.save({"weight": torch.ones(1), "payload": _Intruder(victim)}, tmp_path / "evil.pth")
+    message = refusal(lambda: load_weights(tmp_path / "evil.pth"))
+    assert message.startswith(f"{tmp_path / 'evil.pth'}: not a file of plain tensors")
+    assert not victim.exists()
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_damaged_file_is_an_error(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"damaged.{suffix}"
+    path.write_bytes(b"\x00half a download")
+    assert refusal(lambda: load_weights(path)).startswith(f"{path}: not a file of plain tensors")
+
+
+def test_a_list_of_tensors_is_no_state_dict(tmp_path: Path) -> None:
+    torch.save([torch.ones(1)], tmp_path / "list.pth")
+    assert "expected a state dict" in refusal(lambda: load_weights(tmp_path / "list.pth"))
+
+
+def test_names_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.pth: no such weights file"):
+        load_weights(tmp_path / "nothing.pth")

@@ -1,0 +1,242 @@
+"""The denoising loop: parity with the released pipeline, and what a sample's noise depends on."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.models.checkpoints import load_official
+from leffa.models.leffa import LeffaModel
+from leffa.models.sampler import (
+    SCHEDULERS,
+    SamplerSettings,
+    generate,
+    guided_noise,
+    name_noise,
+    paste,
+    sample_latents,
+)
+
+BASES = {
+    "sd15": "stable-diffusion-inpainting",
+    "sdxl": "stable-diffusion-xl-1.0-inpainting-0.1",
+}
+# diffusers 0.42 hands torch tensors to NumPy 2 in three of its schedulers:
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+QUICK = SamplerSettings(scheduler="ddim", steps=2)
+
+Golden = tuple[LeffaModel, Batch, dict[str, Tensor]]
+
+
+@pytest.fixture(scope="module", params=BASES)
+def golden(request: pytest.FixtureRequest, shared: Path) -> Golden:
+    """The official network of a base, its inputs, and what the released pipeline made of them."""
+    folder = shared / "golden" / request.param
+    recorded = load_file(folder / "golden.safetensors")
+    model = load_official(base=folder / BASES[request.param], weights=folder / "official.pth")
+    batch: Batch = {
+        "source": recorded["src_image"],
+        "reference": recorded["ref_image"],
+        "mask": recorded["mask"],
+        "densepose": recorded["densepose"],
+        "loss_region": recorded["mask"],
+        "name": ["first", "second"],
+        "category": ["upper_body"] * 2,
+    }
+    return model, batch, recorded
+
+
+@pytest.fixture
+def model(build_model: Callable[..., LeffaModel]) -> LeffaModel:
+    return build_model().eval()
+
+
+def only(batch: Batch, indices: list[int]) -> Batch:
+    """Some samples of a batch, in this order."""
+    return {
+        key: value[indices] if torch.is_tensor(value) else [value[index] for index in indices]
+        for key, value in batch.items()
+    }  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("reference_cache", [False, True])
+def test_the_official_settings_give_the_latents_of_the_released_pipeline(
+    golden: Golden, reference_cache: bool
+) -> None:
+    model, batch, recorded = golden
+    settings = SamplerSettings.official(steps=4, seed=42, reference_cache=reference_cache)
+    torch.manual_seed(10)
+    latents = sample_latents(model, batch, settings)
+    name = "pipeline_accelerated_final_latent" if reference_cache else "pipeline_final_latent"
+    torch.testing.assert_close(latents, recorded[name], atol=1e-4, rtol=0)
+
+
+def test_the_official_settings_give_the_images_of_the_released_pipeline(golden: Golden) -> None:
+    model, batch, recorded = golden
+    torch.manual_seed(10)
+    images = generate(model, batch, SamplerSettings.official(steps=4, seed=42))
+    levels = images.permute(0, 2, 3, 1).add(1).mul(127.5).round().numpy()
+    assert np.abs(levels - recorded["pipeline_image"].numpy()).max() <= 1
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_samples_both_kinds_of_schedule(golden: Golden, scheduler: str) -> None:
+    model, batch, _ = golden  # SDXL's has no signal at all in its last timestep
+    latents = sample_latents(model, batch, SamplerSettings(scheduler=scheduler, steps=3))
+    assert latents.shape == (2, 4, 8, 6)
+    assert latents.isfinite().all()
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_sample_does_not_depend_on_its_batch(
+    model: LeffaModel, make_batch: Callable[..., Batch], scheduler: str
+) -> None:
+    batch = make_batch(3)
+    settings = SamplerSettings(scheduler=scheduler, steps=3)
+    together = sample_latents(model, batch, settings)
+    alone = sample_latents(model, only(batch, [1]), settings)
+    turned = sample_latents(model, only(batch, [2, 1, 0]), settings)
+    torch.testing.assert_close(alone, together[1:2], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(turned, together.flip(0), atol=1e-4, rtol=1e-4)
+
+
+def test_seed_zero_is_a_seed_like_any_other(
+    model: LeffaModel, make_batch: Callable[..., Batch]
+) -> None:
+    first, again, other = (
+        sample_latents(model, make_batch(), replace(QUICK, seed=seed)) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+
+
+def test_another_name_gives_another_picture(
+    model: LeffaModel, make_batch: Callable[..., Batch]
+) -> None:
+    batch = make_batch()
+    renamed = batch | {"name": ["sample_0", "renamed"]}
+    first, other = (sample_latents(model, each, QUICK) for each in (batch, renamed))
+    torch.testing.assert_close(first[0], other[0])
+    assert not torch.allclose(first[1], other[1])
+
+
+def test_the_noise_of_a_name_is_gaussian() -> None:
+    noise = name_noise(["a", "b"], (4, 64, 64), seed=0, device=torch.device("cpu"))
+    assert noise.mean().abs() < 0.02
+    assert noise.std().sub(1).abs() < 0.02
+
+
+def test_sampling_leaves_the_global_generator_alone(
+    model: LeffaModel, make_batch: Callable[..., Batch]
+) -> None:
+    state = torch.get_rng_state()
+    sample_latents(model, make_batch(), SamplerSettings(scheduler="ddpm", steps=2))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("guidance", "evaluations"), [(1.0, 3), (2.5, 6)])
+def test_no_guidance_is_one_evaluation_a_step(
+    model: LeffaModel, make_batch: Callable[..., Batch], guidance: float, evaluations: int
+) -> None:
+    calls: list[int] = []
+    model.generative_unet.register_forward_hook(lambda *_: calls.append(1))
+    sample_latents(model, make_batch(), replace(QUICK, steps=3, guidance=guidance))
+    assert len(calls) == evaluations
+
+
+def test_the_reference_cache_evaluates_the_reference_once(
+    model: LeffaModel, make_batch: Callable[..., Batch]
+) -> None:
+    timesteps: list[int] = []
+    model.reference_unet.register_forward_hook(
+        lambda _, inputs, __: timesteps.append(int(inputs[1][0]))
+    )
+    sample_latents(model, make_batch(), replace(QUICK, steps=5, reference_cache=True))
+    assert timesteps == [400, 400]  # with and without the reference; the middle of 800, 600, ...
+
+
+def branches(
+    model: LeffaModel, batch: Batch, settings: SamplerSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The unconditional, the conditional and the guided prediction."""
+    conditioning = model.encode(batch)
+    noisy = name_noise(batch["name"], model.latent_shape(batch), 0, torch.device("cpu"))
+    timesteps = torch.full((len(noisy),), 300)
+    with torch.no_grad():
+        conditional = model.predict_noise(noisy, timesteps, conditioning).noise
+        without = model.predict_noise(noisy, timesteps, conditioning.unconditional()).noise
+        guided = guided_noise(model, noisy, torch.tensor(300), conditioning, settings)
+    return without, conditional, guided
+
+
+def test_guidance_moves_away_from_the_prediction_without_reference(
+    model: LeffaModel, make_batch: Callable[..., Batch]
+) -> None:
+    without, conditional, guided = branches(model, make_batch(), SamplerSettings(guidance=2.5))
+    torch.testing.assert_close(guided, without + 2.5 * (conditional - without))
+    _, conditional, plain = branches(model, make_batch(), SamplerSettings(guidance=1.0))
+    torch.testing.assert_close(plain, conditional)
+
+
+def test_guidance_rescale_brings_back_the_spread_of_the_conditional_prediction(
+    model: LeffaModel, make_batch: Callable[..., Batch]
+) -> None:
+    settings = SamplerSettings(guidance=5.0)
+    _, conditional, guided = branches(model, make_batch(), settings)
+    full = branches(model, make_batch(), replace(settings, guidance_rescale=1.0))[-1]
+    half = branches(model, make_batch(), replace(settings, guidance_rescale=0.5))[-1]
+    torch.testing.assert_close(full.flatten(1).std(dim=1), conditional.flatten(1).std(dim=1))
+    torch.testing.assert_close(half, (guided + full) / 2)
+    torch.testing.assert_close(full / guided, (full / guided)[:, :1, :1, :1].expand_as(full))
+
+
+def test_keeps_pixels_outside_the_mask(model: LeffaModel, make_batch: Callable[..., Batch]) -> None:
+    batch = make_batch()
+    free = generate(model, batch, QUICK)
+    pasted = generate(model, batch, replace(QUICK, paste_back=True))
+    inside = batch["mask"].bool().expand_as(free)
+    assert torch.equal(pasted[~inside], batch["source"][~inside])
+    assert torch.equal(pasted[inside], free[inside])
+    assert not torch.allclose(free[~inside], batch["source"][~inside])
+
+
+def test_feathering_blends_outside_the_mask_only() -> None:
+    generated, source = torch.ones(1, 3, 9, 9), torch.zeros(1, 3, 9, 9)
+    mask = torch.zeros(1, 1, 9, 9)
+    mask[..., 3:6, 3:6] = 1
+    blended = paste(generated, source, mask, feather=2)[0, 0]
+    assert (blended[3:6, 3:6] == 1).all()
+    assert 0 < blended[4, 2] < 1
+    assert blended[4, 0] == 0  # three pixels away
+
+
+def test_images_lie_in_range(model: LeffaModel, make_batch: Callable[..., Batch]) -> None:
+    images = generate(model, make_batch(), QUICK)
+    assert images.shape == (2, 3, 16, 12)
+    assert images.abs().max() <= 1
+
+
+def test_tells_how_many_steps_are_done(model: LeffaModel, make_batch: Callable[..., Batch]) -> None:
+    told: list[tuple[int, int]] = []
+    generate(model, make_batch(), replace(QUICK, steps=3), lambda *step: told.append(step))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scheduler": "magic"}, "sampler.scheduler: unknown 'magic'; known are ddpm, ddim"),
+        ({"steps": 0}, "sampler.steps must be at least 1, got 0"),
+        ({"noise": "white"}, "sampler.noise must be 'per_name' or 'global', got 'white'"),
+    ],
+)
+def test_says_which_setting_is_wrong(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SamplerSettings(**changes)  # type: ignore[arg-type]

@@ -1,0 +1,103 @@
+"""The command line: quick help, plain errors, and the small commands end to end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leffa.cli import COMMANDS, main
+
+
+def folder_of_images(folder: Path, brightness: int) -> Path:
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 128, (3, 64, 48, 3))
+    for number, pixels in enumerate(noise):
+        image = Image.fromarray((pixels + brightness).astype(np.uint8))
+        image.save(folder / f"{number}.png")
+    return folder
+
+
+def test_help_names_every_command_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert {"demo", "draw", "score"} <= {command.__name__ for command in COMMANDS}
+    for command in COMMANDS:
+        assert command.__name__ in printed
+        assert command.__doc__
+        assert command.__doc__.endswith(".")
+
+
+def test_help_needs_none_of_the_heavy_libraries() -> None:
+    code = (
+        "import contextlib, sys\n"
+        "from leffa.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['demo', '--help'])\n"
+        "sys.exit(bool({'torch', 'numpy', 'rich', 'hydra'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "leffa"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "usage: leffa" in done.stderr
+
+
+def test_draws_a_data_set_and_completes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = ["--height", "64", "--width", "48"]
+    root = tmp_path / "drawn"
+    assert main(["draw", "viton_hd", str(root), "--train", "1", "--test", "2", *size]) == 0
+    assert len(list((root / "test" / "image").iterdir())) == 2
+    assert str(root) in capsys.readouterr().out
+    assert main(["draw", "viton_hd", str(root), "--train", "2", "--test", "2", *size]) == 0
+    assert len(list((root / "train" / "image").iterdir())) == 2
+
+
+def test_scores_two_folders_as_markdown_and_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pred, true = (
+        folder_of_images(tmp_path / name, shade) for name, shade in (("p", 0), ("t", 100))
+    )
+    file = tmp_path / "scores.json"
+    assert main(["score", str(pred), str(true), "--protocol", "leffa", "--json", str(file)]) == 0
+    assert "SSIM ↑" in capsys.readouterr().out
+    assert json.loads(file.read_text())["values"]["psnr"] == pytest.approx(8.13, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["score", "nowhere", "nowhere", "--protocol", "leffa"], "nowhere"),
+        (["score", ".", ".", "--protocol", "best"], "no protocol 'best'; choose from: leffa"),
+        (["draw", "viton_hd", "new", "--train", "1", "--test", "1"], "test=1"),
+        (["demo", "--steps", "0"], "--steps must be at least 1, got 0"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+
+
+def test_shows_the_trace_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ValueError, match="--steps"):
+        main(["demo", "--steps", "0"])

@@ -1,0 +1,118 @@
+"""What a run leaves in its checkpoint, and how a model comes back from it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from leffa.data.batch import Batch
+from leffa.losses.flow import FlowRequest
+from leffa.run import Run, assemble, compose, restore
+from leffa.training.inspection import inspect_attention
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of two steps."""
+    folder = tmp_path_factory.mktemp("run")
+    overrides = [
+        "experiment=tryon_synthetic",
+        "debug=tiny",
+        f"data.root={folder / 'data'}",
+        "data.prepare.train=4",
+        "data.prepare.test=2",
+        "+trainer.limit_val_batches=0",
+        "hardware.draw_workers=1",
+        f"paths.output_dir={folder}",
+    ]
+    run = assemble(compose("train", overrides))
+    run.trainer.fit(run.module, run.datamodule)
+    return run
+
+
+@pytest.fixture(scope="module")
+def checkpoint(run: Run) -> Path:
+    return Path(run.config["paths"]["output_dir"]) / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture
+def content(checkpoint: Path) -> dict[str, Any]:
+    return torch.load(checkpoint, weights_only=True)
+
+
+def test_a_checkpoint_is_readable_without_unpickling(content: dict[str, Any], run: Run) -> None:
+    assert content["global_step"] == 2
+    assert content["config"] == run.config
+    assert content["config"]["name"] == "tryon_synthetic"
+
+
+def test_a_checkpoint_holds_what_was_trained_and_no_more(content: dict[str, Any], run: Run) -> None:
+    trained = {name for name, value in run.module.named_parameters() if value.requires_grad}
+    assert set(content["state_dict"]) == trained
+    assert not any("vae" in name for name in trained)
+
+
+def test_the_restored_model_predicts_the_same(run: Run, checkpoint: Path) -> None:
+    batch: Batch = next(iter(run.datamodule.val_dataloader()))
+    config, restored = restore(checkpoint)
+    assert config == run.config
+    request = FlowRequest(temperature=1.0)
+    first, second = (
+        inspect_attention(module.model.eval(), batch, request) for module in (run.module, restored)
+    )
+    assert torch.equal(first.noise, second.noise)
+    assert all(torch.equal(flow, second.flows[layer]) for layer, flow in first.flows.items())
+
+
+def test_a_folder_stands_for_its_last_checkpoint(checkpoint: Path) -> None:
+    config, _ = restore(checkpoint.parents[1])
+    assert config["name"] == "tryon_synthetic"
+
+
+def refusal(path: Path) -> str:
+    """The one line with which a checkpoint is refused."""
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        restore(path)
+    message = str(caught.value)
+    assert message.startswith(f"ckpt={path}")
+    assert "\n" not in message
+    return message
+
+
+def test_a_checkpoint_of_another_model_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "other.ckpt"
+    unet = content["config"]["model"]["unet"]
+    for key, value in (("block_out_channels", [32, 32, 96]), ("layers_per_block", 2)):
+        other = content | {"config": content["config"] | {}}
+        other["config"]["model"] = content["config"]["model"] | {"unet": unet | {key: value}}
+        torch.save(other, path)
+        assert "is of another model" in refusal(path)
+
+
+def test_a_checkpoint_with_weights_of_its_own_is_refused(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    content["state_dict"]["model.adapter.weight"] = torch.zeros(1)
+    torch.save(content, tmp_path / "more.ckpt")
+    assert "1 unknown weights, first model.adapter.weight" in refusal(tmp_path / "more.ckpt")
+
+
+def test_a_truncated_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    whole = checkpoint.read_bytes()
+    (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
+    assert "not a readable checkpoint" in refusal(tmp_path / "half.ckpt")
+
+
+def test_weights_alone_are_no_checkpoint(content: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(content["state_dict"], tmp_path / "weights.ckpt")
+    assert "not a checkpoint written by train.py" in refusal(tmp_path / "weights.ckpt")
+
+
+def test_names_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "nothing.ckpt").endswith("no such checkpoint")
+
+
+def test_names_the_checkpoint_that_a_folder_lacks(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        restore(tmp_path)

@@ -1,0 +1,173 @@
+"""The LightningModule under a real trainer: accumulation, a resumed run, validation."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.data.datamodule import PersonDataModule
+from leffa.models.leffa import LeffaModel
+from leffa.training.callbacks.stages import StageSchedule
+from leffa.training.module import PersonGenerationModule
+from leffa.training.stages import Curriculum, Stage
+
+Make = Callable[..., PersonGenerationModule]
+MakeData = Callable[..., PersonDataModule]
+MakeTrainer = Callable[..., Trainer]
+Start = Callable[..., tuple[PersonGenerationModule, list[str]]]
+
+RESUMES = "ignore:You're resuming from a checkpoint that ended before the epoch"
+
+STAGES = [
+    Stage("first", steps=2, height=16, width=16, batch_size=2, learning_rate=1e-2),
+    Stage("second", 4, height=32, width=24, batch_size=4, learning_rate=1e-3, leffa_loss=True),
+]
+LARGEST = 2  # the second stage accumulates two micro-batches
+ACCUMULATE = [1, 2]
+
+
+class Dealt(Callback):
+    """Remembers the name of every sample."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: PersonGenerationModule, batch: Batch, batch_idx: int
+    ) -> None:  # type: ignore[override]
+        self.names += batch["name"]
+
+
+def weights(module: PersonGenerationModule) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.model.named_parameters()}
+
+
+def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], msg=lambda text, name=name: name + text)
+
+
+def test_accumulated_micro_batches_are_one_step_with_their_mean_gradient(
+    make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer
+) -> None:
+    """Each micro-batch draws its own noise, as it would on its own GPU."""
+    stages = [
+        Stage("only", 1, height=32, width=24, batch_size=4, learning_rate=0.1, leffa_loss=True)
+    ]
+    trained = make_module(stages)
+    trainer = make_trainer(stages, StageSchedule([2]))
+    trainer.fit(trained, make_datamodule(stages, largest=2))
+
+    by_hand = make_module(stages)
+    by_hand.model.train()
+    loader = make_datamodule(stages, largest=2).train_dataloader()
+    for index, batch in enumerate(loader):
+        generator = torch.Generator().manual_seed(hash((0, 0, index)) % 2**63)
+        loss = by_hand.objective(by_hand.model, batch, by_hand.leffa_loss, generator).loss
+        (loss / 2).backward()
+    assert index == 1
+    with torch.no_grad():
+        for parameter in by_hand.model.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.1 * parameter.grad
+    assert_equal(weights(trained), weights(by_hand))
+
+
+@pytest.fixture
+def start(
+    make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer, tmp_path: Path
+) -> Start:
+    """Trains stages, saving each step to `step=N.ckpt`; gives the module and the names dealt."""
+
+    def start(
+        stages: list[Stage], largest: int, accumulate: list[int], resume: Path | None = None
+    ) -> tuple[PersonGenerationModule, list[str]]:
+        saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+        module, dealt = make_module(stages), Dealt()
+        callbacks = [StageSchedule(accumulate), dealt, saver]
+        trainer = make_trainer(stages, *callbacks, checkpoints=True)
+        data = make_datamodule(stages, largest)
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        assert trainer.global_step == sum(stage.steps for stage in stages)
+        return module, dealt.names
+
+    return start
+
+
+@pytest.mark.filterwarnings(RESUMES)
+@pytest.mark.parametrize("done", [1, 2, 3, 5, 6])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    start: Start, tmp_path: Path, done: int
+) -> None:
+    whole, every = start(STAGES, LARGEST, ACCUMULATE)
+    resumed, rest = start(STAGES, LARGEST, ACCUMULATE, resume=tmp_path / f"step={done}.ckpt")
+    images = min(done, 2) * 2 + max(done - 2, 0) * 4
+    assert rest == every[images:]
+    assert_equal(weights(resumed), weights(whole))
+
+
+@pytest.mark.filterwarnings(RESUMES)
+def test_a_capped_run_goes_on_within_its_stage(start: Start, tmp_path: Path) -> None:
+    whole, every = start(STAGES, LARGEST, ACCUMULATE)
+    capped = list(Curriculum(STAGES, max_steps=3).stages)
+    start(capped, LARGEST, ACCUMULATE)
+    resumed, rest = start(STAGES, LARGEST, ACCUMULATE, resume=tmp_path / "step=3-v1.ckpt")
+    assert rest == every[8:]
+    assert_equal(weights(resumed), weights(whole))
+
+
+@pytest.mark.filterwarnings(RESUMES)
+def test_a_resumed_run_may_deal_its_batches_otherwise(start: Start, tmp_path: Path) -> None:
+    _, every = start(STAGES, LARGEST, ACCUMULATE)
+    _, rest = start(STAGES, 4, [1, 1], resume=tmp_path / "step=4.ckpt")
+    assert rest == every[12:]
+
+
+def test_training_leaves_the_autoencoder_as_it_was(
+    make_module: Make,
+    make_datamodule: MakeData,
+    make_trainer: MakeTrainer,
+    build_model: Callable[[], LeffaModel],
+) -> None:
+    module = make_module(STAGES[:1])
+    make_trainer(STAGES[:1]).fit(module, make_datamodule(STAGES[:1]))
+    before = build_model().state_dict()
+    changed = {
+        name.split(".")[0]
+        for name, value in module.model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"reference_unet", "generative_unet"}
+
+
+def test_validation_is_the_same_each_time(
+    make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer
+) -> None:
+    module, stages = make_module(STAGES[1:]), STAGES[1:]
+    measured = []
+    for _ in range(2):
+        data = make_datamodule(stages, val_samples=2)
+        measured.append(
+            make_trainer(stages, validate=True).validate(module, data, verbose=False)[0]
+        )
+    assert measured[0] == measured[1]
+    expected = {"ssim", "masked_psnr", "diffusion_t100", "diffusion_t800"} | {
+        f"flow/{key}" for key in ("epe_px", "pck_3", "spread", "warp_error", "peak_mass", "entropy")
+    }
+    assert {f"val/{key}" for key in expected} <= measured[0].keys()
+
+
+def test_validation_does_not_change_the_training(
+    make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer
+) -> None:
+    with_, without = make_module(STAGES), make_module(STAGES)
+    for module, validate in ((with_, True), (without, False)):
+        data = make_datamodule(STAGES, val_samples=2)
+        make_trainer(STAGES, validate=validate).fit(module, data)
+    assert_equal(weights(with_), weights(without))
