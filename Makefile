@@ -16,10 +16,10 @@ demo: $(READY) ## draw data, train with and without the Leffa loss, write output
 	.venv/bin/leffa demo
 
 test: $(READY) ## the tests that need no GPU, no network and no downloaded weights
-	$(RUN) -m pytest -m "not slow and not gpu and not weights and not browser"
+	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not slow and not gpu and not weights and not browser"
 
 test-all: $(READY) ## every test that needs no GPU
-	$(RUN) -m pytest -m "not gpu"
+	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not gpu"
 
 check: $(READY) ## lint, format and types
 	$(RUN) -m ruff check

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -95,8 +96,22 @@ def test_every_experiment_trains_two_steps(
     assert (run / "checkpoints" / "last.ckpt").is_file()
     assert (run / "images" / "step_000002.png").is_file()
     assert yaml.safe_load((run / "config.yaml").read_text())["name"] == experiment
-    columns = (run / "logs" / "metrics.csv").read_text().splitlines()[0].split(",")
+    columns = next(run.rglob("metrics.csv")).read_text().splitlines()[0].split(",")
     assert {"val/ssim", "val/flow/spread", "train/loss"} <= set(columns)
+
+
+@pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty")
+def test_a_run_resumes_where_it_stopped(
+    overrides: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    for steps in (1, 2):
+        cfg = compose(
+            "train", [*overrides("viton_256"), "resume=auto", f"trainer.max_steps={steps}"]
+        )
+        train(cfg)
+        assert torch.load(last, weights_only=True)["global_step"] == steps
+    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -219,6 +234,7 @@ def test_a_broken_picture_is_named_before_the_training(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_the_program_ends_with_one_line_and_code_1(tmp_path: Path) -> None:
     """The whole program once, in a process of its own."""
     nowhere = tmp_path / "nowhere"

@@ -147,9 +147,12 @@ def restore(checkpoint: Path) -> tuple[dict[str, Any], PersonGenerationModule]:
         ValueError: the file is no checkpoint of ours, or its weights are of another model.
     """
     if checkpoint.is_dir():
-        checkpoint = next(
-            iter(sorted(checkpoint.glob("**/last.ckpt"))), checkpoint / "checkpoints" / "last.ckpt"
-        )
+        found = sorted(checkpoint.glob("**/last.ckpt"))
+        if len(found) > 1:
+            raise ValueError(
+                f"ckpt={checkpoint}: holds {len(found)} runs, first {found[0]}: say which"
+            )
+        checkpoint = found[0] if found else checkpoint / "checkpoints" / "last.ckpt"
     if not checkpoint.is_file():
         raise FileNotFoundError(f"ckpt={checkpoint}: no such checkpoint")
     try:

@@ -109,6 +109,13 @@ def test_weights_alone_are_no_checkpoint(content: dict[str, Any], tmp_path: Path
     assert "not a checkpoint written by train.py" in refusal(tmp_path / "weights.ckpt")
 
 
+def test_a_folder_of_several_runs_is_refused(tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "last.ckpt").touch()
+    assert "holds 2 runs" in refusal(tmp_path)
+
+
 def test_names_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     assert refusal(tmp_path / "nothing.ckpt").endswith("no such checkpoint")
 

@@ -55,7 +55,7 @@ class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
         self.seed, self.rank, self.ranks, self.start = seed, rank, ranks, start
 
     def __len__(self) -> int:
-        return self.count - self.start
+        return self.count  # of the whole stage: a resumed Lightning loop counts on from `start`
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order: tuple[int, list[int]] = (-1, [])
@@ -168,7 +168,9 @@ class PersonDataModule(LightningDataModule):
         """Micro-batches of this stage that a resumed run has behind it."""
         if self.trainer is None:
             return 0
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        epoch, _, _ = self._position()
+        steps = self.trainer.global_step - sum(stage.steps for stage in self.stages[:epoch])
+        return steps * self.micro_batches[epoch][1]
 
     def _loader(
         self,

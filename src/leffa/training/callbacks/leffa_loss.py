@@ -20,7 +20,7 @@ class LeffaLossSwitch(Callback):
     """Turns the loss on in the stages that ask for it, unless its weight is 0."""
 
     def __init__(self) -> None:
-        self.stage: Stage | None = None
+        self.announced: Stage | None = None
 
     def on_train_batch_start(
         self,
@@ -31,17 +31,19 @@ class LeffaLossSwitch(Callback):
     ) -> None:
         # Not at the start of the epoch: a run that resumes within a stage has none.
         stage = pl_module.curriculum.stages[trainer.current_epoch]
-        if stage is self.stage:
-            return
-        self.stage = stage
-        loss = pl_module.leffa_loss
-        pl_module.leffa_loss_on = stage.leffa_loss and loss.weight > 0
-        state = (
-            f"on: weight {loss.weight:g}, temperature {loss.temperature:g}, "
-            f"layers from {loss.min_resolution:g} of the "
-            f"height, timesteps below {loss.max_timestep}"
-            if pl_module.leffa_loss_on
-            else "off"
-        )
-        size = f"{stage.height}x{stage.width}"
-        log.info("stage %s: %d steps at %s, Leffa loss %s", stage.name, stage.steps, size, state)
+        pl_module.leffa_loss_on = stage.leffa_loss and pl_module.leffa_loss.weight > 0
+        if stage is not self.announced:
+            self.announced = stage
+            _announce(stage, pl_module)
+
+
+def _announce(stage: Stage, module: PersonGenerationModule) -> None:
+    loss = module.leffa_loss
+    state = (
+        f"on: weight {loss.weight:g}, temperature {loss.temperature:g}, layers from "
+        f"{loss.min_resolution:g} of the height, timesteps below {loss.max_timestep}"
+        if module.leffa_loss_on
+        else "off"
+    )
+    size = f"{stage.height}x{stage.width}"
+    log.info("stage %s: %d steps at %s, Leffa loss %s", stage.name, stage.steps, size, state)
