@@ -152,7 +152,7 @@ def to_markdown(
         "# What the Leffa loss does on the drawn world",
         "",
         f"`{command} --seeds {options.seeds}` on {machine}.",
-        "Mean ± standard deviation over seeds; a single run has no ±. Flows are read at t = 200 and",
+        "Mean ± standard deviation over seeds; a single run has no ±. Flows are read at t = 200,",
         "averaged over all layers; pixels are those of 96x72 images. FID over 64 images is biased:",
         "compare rows only.",
     ]

@@ -11,6 +11,7 @@ A finished image is kept: an interrupted evaluation goes on where it stopped.
 
 import json
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,10 @@ def evaluate_model(
         leffa_loss: how flows are read (temperature, resolutions).
         inspect_timesteps: where attention is compared with the true flow, if the data has one.
         limit: only the first samples; the result says so.
-        settings: further facts for the result file.
+        settings: what else the pictures depend on, plain values; kept in the result file.
+
+    Raises:
+        ValueError: the folder holds pictures of other settings, or an unknown protocol.
     """
     get_protocol(protocol)
     kept = [
@@ -81,6 +85,9 @@ def evaluate_model(
     ]
     dataset = PersonDataset(kept, transform)
     device = next(model.parameters()).device
+    _claim(
+        folder, {"dataset": name, "size": [transform.height, transform.width], **(settings or {})}
+    )
     _generate_all(model, dataset, sampler, folder, batch_size, device)
     scores = score_folders(
         folder / "images",
@@ -163,6 +170,19 @@ def score_flows(
     return result
 
 
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Say in `<folder>/settings.json` whose pictures these are; refuse another one's."""
+    path = folder / "settings.json"
+    text = json.dumps(settings, indent=2) + "\n"
+    if path.is_file() and path.read_text() != text:
+        raise ValueError(
+            f"{folder}: holds pictures of another checkpoint or other settings; "
+            "give another paths.output_dir, or delete the folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
 def _generate_all(
     model: PersonGenerator,
     dataset: PersonDataset,
@@ -227,11 +247,13 @@ def _write_results(
         "samples": used,
         "subset_of": available if used < available else None,
         **settings,
-        "metrics": metrics,
+        "metrics": {
+            key: value if math.isfinite(value) else str(value) for key, value in metrics.items()
+        },
         "scores": scores.as_dict(),
     }
     unfinished = folder / "metrics.json.unfinished"
-    unfinished.write_text(json.dumps(result, indent=2) + "\n")
+    unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
     unfinished.replace(folder / "metrics.json")
     (folder / "metrics.md").write_text(scores.to_markdown() + "\n")
 

@@ -108,7 +108,8 @@ def assemble(cfg: DictConfig) -> Run:
 def evaluate(cfg: DictConfig) -> Evaluation:
     """Generate the images of a data set with a checkpoint's model, and score them."""
     config = _resolved(cfg)
-    trained, module = restore(Path(config["ckpt"]))
+    checkpoint = find_checkpoint(Path(config["ckpt"]))
+    trained, module = restore(checkpoint)
     dataset = config["dataset"]
     _prepare(dataset)
     device = config["device"]
@@ -129,7 +130,8 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         limit=config["limit"],
         weights=Path(config["weights_dir"]) if config["weights_dir"] else None,
         settings={
-            "ckpt": str(config["ckpt"]),
+            "ckpt": str(checkpoint),
+            "ckpt_written": int(checkpoint.stat().st_mtime),
             "trained_as": trained["name"],
             "sampler": config["sampler"],
         },
@@ -146,15 +148,7 @@ def restore(checkpoint: Path) -> tuple[dict[str, Any], PersonGenerationModule]:
         FileNotFoundError: there is none.
         ValueError: the file is no checkpoint of ours, or its weights are of another model.
     """
-    if checkpoint.is_dir():
-        found = sorted(checkpoint.glob("**/last.ckpt"))
-        if len(found) > 1:
-            raise ValueError(
-                f"ckpt={checkpoint}: holds {len(found)} runs, first {found[0]}: say which"
-            )
-        checkpoint = found[0] if found else checkpoint / "checkpoints" / "last.ckpt"
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"ckpt={checkpoint}: no such checkpoint")
+    checkpoint = find_checkpoint(checkpoint)
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types here: pickle, zip, EOF, runtime errors
@@ -177,6 +171,20 @@ def restore(checkpoint: Path) -> tuple[dict[str, Any], PersonGenerationModule]:
     )
     load_trained(module, content["state_dict"], str(checkpoint))
     return config, module
+
+
+def find_checkpoint(checkpoint: Path) -> Path:
+    """The file itself, or the last checkpoint below the folder of a run."""
+    if checkpoint.is_dir():
+        found = sorted(checkpoint.glob("**/last.ckpt"))
+        if len(found) > 1:
+            raise ValueError(
+                f"ckpt={checkpoint}: holds {len(found)} runs, first {found[0]}: say which"
+            )
+        checkpoint = found[0] if found else checkpoint / "checkpoints" / "last.ckpt"
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"ckpt={checkpoint}: no such checkpoint")
+    return checkpoint
 
 
 def load_trained(module: PersonGenerationModule, state: dict[str, torch.Tensor], name: str) -> None:

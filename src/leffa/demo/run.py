@@ -27,7 +27,7 @@ TITLES = {
     "control": "without the Leffa loss",
     "leffa": "with the Leffa loss",
 }
-VALIDATIONS = 6  # looks into the attention during a training
+VALIDATIONS = 3  # looks into the attention during a training
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class DemoSettings:
 
     out: Path = Path("outputs/demo")
     data: Path = Path("data")
-    steps: int = 600
+    steps: int = 350
     seed: int = 0
     fresh: bool = False
     processes: int = 2
     train_samples: int = 600
     test_samples: int = 64
     evaluated: int = 32
-    sampler_steps: int = 20
+    sampler_steps: int = 15
 
     def __post_init__(self) -> None:
         if self.steps < 1:
