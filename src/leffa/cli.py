@@ -16,34 +16,20 @@ Runner = Callable[[argparse.Namespace], None]
 
 def demo(parser: argparse.ArgumentParser) -> Runner:
     """Draw data, train with and without the Leffa loss, compare, and write a report."""
-    parser.add_argument(
-        "--out", type=Path, default=Path("outputs/demo"), help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path("data"),
-        help="where data sets are drawn; default: %(default)s",
-    )
-    parser.add_argument(
-        "--steps", type=int, default=600, help="of each training; default: %(default)s"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the trainings; default: %(default)s"
-    )
+    from leffa.demo.settings import DemoSettings
+
+    usual = DemoSettings()
+    _option(parser, "--out", usual.out, "folder for everything but the data")
+    _option(parser, "--data", usual.data, "folder where data sets are drawn")
+    _option(parser, "--steps", usual.steps, "of each training")
+    _option(parser, "--seed", usual.seed, "of the trainings")
+    _option(parser, "--processes", usual.processes, "at a time, a core each; 0: none but this one")
     parser.add_argument(
         "--fresh", action="store_true", help="redo what an earlier run has finished"
     )
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=2,
-        metavar="K",
-        help="trainings at a time, one core each; 0: in this process; default: %(default)s",
-    )
 
     def run(args: argparse.Namespace) -> None:
-        from leffa.demo.run import DemoSettings, run_demo
+        from leffa.demo.run import run_demo
 
         run_demo(
             DemoSettings(args.out, args.data, args.steps, args.seed, args.fresh, args.processes)
@@ -64,14 +50,10 @@ def draw(parser: argparse.ArgumentParser) -> Runner:
         help="training samples (dress_code: per category)",
     )
     parser.add_argument("--test", type=int, required=True, metavar="N", help="test samples")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the whole drawn world; default: %(default)s"
-    )
-    parser.add_argument("--height", type=int, default=256, help="pixels; default: %(default)s")
+    _option(parser, "--seed", 0, "of the whole drawn world")
+    _option(parser, "--height", 256, "pixels")
     parser.add_argument("--width", type=int, help="pixels; default: 192, deepfashion 176")
-    parser.add_argument(
-        "--workers", type=int, default=1, metavar="K", help="processes; default: %(default)s"
-    )
+    _option(parser, "--workers", 1, "processes")
 
     def run(args: argparse.Namespace) -> None:
         from rich.progress import MofNCompleteColumn, Progress
@@ -154,6 +136,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130  # what a shell gives for Ctrl-C
     return 0
+
+
+def _option(parser: argparse.ArgumentParser, name: str, default: int | Path, purpose: str) -> None:
+    """An option of its default's type, whose help tells the default."""
+    parser.add_argument(
+        name, type=type(default), default=default, help=f"{purpose}; default: {default}"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

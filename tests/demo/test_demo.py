@@ -13,7 +13,8 @@ from rich.console import Console
 import leffa
 from leffa.demo.report import COLUMNS
 from leffa.demo.results import Results
-from leffa.demo.run import DemoSettings, run_demo
+from leffa.demo.run import run_demo
+from leffa.demo.settings import DemoSettings
 
 MODELS = ("untrained", "control", "leffa")
 

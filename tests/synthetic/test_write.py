@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from leffa.synthetic.labels import DENSEPOSE_RGB
 from leffa.synthetic.samples import flat_name
@@ -105,7 +106,12 @@ def test_the_files_hold_what_was_drawn(viton_hd: Path) -> None:
     assert np.abs(read["image"].astype(float) - drawing.person.image).mean() < 5
     assert not np.any(read["image-parse-agnostic-v3.2"][drawing.agnostic_mask] == 5)
     distance = read["image-densepose"][:, :, None].astype(float) - DENSEPOSE_RGB
-    assert ((distance**2).sum(axis=-1).argmin(axis=-1) == drawing.person.iuv[..., 0]).mean() > 0.85
+    read_parts = (distance**2).sum(axis=-1).argmin(axis=-1)
+    # JPEG halves the resolution of colour, so only pixels away from a border keep theirs.
+    parts = drawing.person.iuv[..., 0]
+    inside = maximum_filter(parts, 5) == minimum_filter(parts, 5)
+    assert inside.mean() > 0.3
+    assert (read_parts == parts)[inside].mean() > 0.95
     with np.load(folder / "flow" / "50001_00.npz") as arrays:
         assert arrays["flow"].dtype == np.float16
         assert np.array_equal(arrays["valid"], drawing.flow_valid)

@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from leffa.demo.run import DemoSettings
+from leffa.demo.settings import DemoSettings
 
 Points = list[tuple[float, float]]  # (step, value)
 
@@ -46,7 +45,7 @@ class Results:
 
 
 def collect(
-    settings: "DemoSettings", runs: Mapping[str, Path], evaluations: Mapping[str, Path]
+    settings: DemoSettings, runs: Mapping[str, Path], evaluations: Mapping[str, Path]
 ) -> Results:
     """Read the files of finished trainings (log) and evaluations (metrics.json)."""
     found = {

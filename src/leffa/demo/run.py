@@ -19,6 +19,7 @@ from leffa.demo.findings import findings
 from leffa.demo.jobs import Job, add_bar, complete, progress_bars, run_jobs
 from leffa.demo.results import Results, collect
 from leffa.demo.reuse import claim, fingerprint, finish
+from leffa.demo.settings import DemoSettings
 from leffa.demo.tasks import evaluate, train
 
 EXPERIMENTS = {"control": "tryon_synthetic_control", "leffa": "tryon_synthetic"}
@@ -28,38 +29,6 @@ TITLES = {
     "leffa": "with the Leffa loss",
 }
 VALIDATIONS = 3  # looks into the attention during a training
-
-
-@dataclass(frozen=True)
-class DemoSettings:
-    """What a user may choose; the defaults take about a quarter of an hour on two cores.
-
-    Args:
-        out: where everything but the data goes.
-        data: where data sets are drawn, as `paths.data_dir` of train.py.
-        steps: of each training.
-        seed: of the trainings; 0 is a seed.
-        fresh: redo what is there already.
-        processes: trainings or evaluations at a time, each on one core; 0: all in this process.
-        train_samples, test_samples: drawn.
-        evaluated: test samples that are generated and scored.
-        sampler_steps: of the generation.
-    """
-
-    out: Path = Path("outputs/demo")
-    data: Path = Path("data")
-    steps: int = 350
-    seed: int = 0
-    fresh: bool = False
-    processes: int = 2
-    train_samples: int = 600
-    test_samples: int = 64
-    evaluated: int = 32
-    sampler_steps: int = 15
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"--steps must be at least 1, got {self.steps}")
 
 
 @dataclass(frozen=True)
@@ -120,7 +89,7 @@ def _training(settings: DemoSettings, name: str) -> Part:
         f"data.prepare.test={settings.test_samples}",
         f"data.val_samples={min(8, settings.test_samples)}",
         "sampler.steps=1",  # validation is for the flow here; the evaluation makes the pictures
-        f"trainer.max_steps={settings.steps}",
+        f"curriculum.stages.0.steps={settings.steps}",  # its only stage
         f"trainer.val_check_interval={max(1, settings.steps // VALIDATIONS)}",
         f"trainer.log_every_n_steps={max(1, min(10, settings.steps // 50))}",
         "trainer.accelerator=cpu",  # the same numbers on every machine
