@@ -106,7 +106,8 @@ def test_the_result_says_what_it_depends_on(
 ) -> None:
     assert result["dataset"] == "synthetic_tryon"
     assert (result["samples"], result["subset_of"]) == (4, 5)
-    assert (result["ckpt"], result["trained_as"]) == (str(trained), "tryon_synthetic")
+    assert result["ckpt"] == str(trained / "checkpoints" / "last.ckpt")
+    assert result["trained_as"] == "tryon_synthetic"
     assert result["sampler"]["steps"] == 2
     assert result["scores"]["protocol"]["name"] == "quick"
     assert result["metrics"] == evaluation.metrics
@@ -141,6 +142,14 @@ def test_goes_on_where_it_stopped(evaluation: Evaluation, run_evaluation: Evalua
     assert {name: after[name] for name in before} == before
     assert lost.read_bytes() == pixels  # its noise follows from its name
     assert again.metrics == evaluation.metrics
+
+
+@pytest.mark.parametrize("other", ["sampler.seed=7", "limit=2"])
+def test_refuses_to_mix_pictures_of_different_settings(
+    run_evaluation: Evaluate, evaluation: Evaluation, other: str
+) -> None:
+    with pytest.raises(ValueError, match="holds pictures of another checkpoint or other settings"):
+        run_evaluation(evaluation.folder, other)
 
 
 def test_an_unpaired_evaluation_has_no_truth_to_compare_with(

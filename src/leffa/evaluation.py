@@ -85,9 +85,8 @@ def evaluate_model(
     ]
     dataset = PersonDataset(kept, transform)
     device = next(model.parameters()).device
-    _claim(
-        folder, {"dataset": name, "size": [transform.height, transform.width], **(settings or {})}
-    )
+    size = [transform.height, transform.width]
+    _claim(folder, {"dataset": name, "size": size, "limit": limit, **(settings or {})})
     _generate_all(model, dataset, sampler, folder, batch_size, device)
     scores = score_folders(
         folder / "images",
