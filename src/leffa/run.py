@@ -6,13 +6,12 @@
 Everything below gets plain values, so every class works in a notebook.
 """
 
-import difflib
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,10 @@ from rich.progress import Progress
 
 from leffa.data.datamodule import PersonDataModule
 from leffa.evaluation import Evaluation, evaluate_model
+from leffa.mistakes import check_overrides, dotted, fail
 from leffa.training.callbacks.last_checkpoint import LastCheckpoint
 from leffa.training.callbacks.stages import StageSchedule
+from leffa.training.checkpoints import find_checkpoint, load_trained, read_checkpoint
 from leffa.training.module import PersonGenerationModule
 from leffa.training.stages import Curriculum, MicroBatch, Stage
 
@@ -148,18 +149,8 @@ def restore(checkpoint: Path) -> tuple[dict[str, Any], PersonGenerationModule]:
         FileNotFoundError: there is none.
         ValueError: the file is no checkpoint of ours, or its weights are of another model.
     """
-    checkpoint = find_checkpoint(checkpoint)
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types here: pickle, zip, EOF, runtime errors
-        raise ValueError(
-            f"ckpt={checkpoint}: not a readable checkpoint ({str(error).splitlines()[0]})"
-        ) from error
-    config = content.get("config") if isinstance(content, dict) else None
-    if not config or "state_dict" not in content:
-        raise ValueError(
-            f"ckpt={checkpoint}: has no configuration; it is not a checkpoint written by train.py"
-        )
+    content = read_checkpoint(find_checkpoint(checkpoint))
+    config = content["config"]
     module = PersonGenerationModule(
         model=_build(config["model"]),
         optimizer=_build(config["optimizer"]),
@@ -169,104 +160,30 @@ def restore(checkpoint: Path) -> tuple[dict[str, Any], PersonGenerationModule]:
         sampler=_build(config["sampler"]),
         config=config,
     )
-    load_trained(module, content["state_dict"], str(checkpoint))
+    load_trained(module, content["state_dict"], checkpoint)
     return config, module
-
-
-def find_checkpoint(checkpoint: Path) -> Path:
-    """The file itself, or the last checkpoint below the folder of a run."""
-    if checkpoint.is_dir():
-        found = sorted(checkpoint.glob("**/last.ckpt"))
-        if len(found) > 1:
-            raise ValueError(
-                f"ckpt={checkpoint}: holds {len(found)} runs, first {found[0]}: say which"
-            )
-        checkpoint = found[0] if found else checkpoint / "checkpoints" / "last.ckpt"
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"ckpt={checkpoint}: no such checkpoint")
-    return checkpoint
-
-
-def load_trained(module: PersonGenerationModule, state: dict[str, torch.Tensor], name: str) -> None:
-    """Load every trained weight; a checkpoint leaves out only what is frozen."""
-    wanted = {key for key, parameter in module.named_parameters() if parameter.requires_grad}
-    if foreign := sorted(state.keys() - module.state_dict().keys()):
-        raise ValueError(
-            f"ckpt={name}: is of another model: {len(foreign)} unknown weights, first {foreign[0]}"
-        )
-    if missing := sorted(wanted - state.keys()):
-        raise ValueError(
-            f"ckpt={name}: is of another model: {len(missing)} weights missing, first {missing[0]}"
-        )
-    try:
-        module.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise ValueError(
-            f"ckpt={name}: is of another model: {str(error).splitlines()[1].strip()}"
-        ) from error
 
 
 def program(name: str, task: Callable[[DictConfig], Any]) -> None:
     """Run a Hydra program: a user's mistake is one line and exit code 1, HYDRA_FULL_ERROR=1 shows
     the trace."""
-    _check_command_line(name)
+    mistakes = (HydraException, OmegaConfBaseException)
+    check_overrides(sys.argv[1:], partial(_composed, name), mistakes, CONF)
 
     @hydra.main(config_path=str(CONF), config_name=name, version_base=VERSION_BASE)
     def main(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
         except (ValueError, FileNotFoundError, PermissionError, OmegaConfBaseException) as error:
-            _fail(error)
+            fail(error)
 
     main()
 
 
-def _check_command_line(name: str) -> None:
-    """Compose once before Hydra does, to say in one line what is wrong with the overrides."""
-    arguments = sys.argv[1:]
-    if any(argument.startswith("-") for argument in arguments):
-        return  # --help, --cfg, and sweeps, whose values are lists
-    try:
-        compose(name, arguments)
-    except (HydraException, OmegaConfBaseException) as error:
-        _fail(error, _suggestion(name, arguments, str(error)))
-
-
-def _suggestion(name: str, arguments: list[str], message: str) -> str:
-    """A name close to the misspelt one: a key, or a file of a config group."""
-    for argument in arguments:
-        key, _, value = argument.lstrip("+~").partition("=")
-        if key not in message and value not in message:
-            continue
-        group = CONF / key
-        if group.is_dir():
-            known = sorted(path.stem for path in group.glob("*.yaml"))
-            return f"; {key} is one of: {', '.join(known)}" if value not in known else ""
-        whole = [other for other in arguments if other != argument]
-        try:
-            keys = _dotted(OmegaConf.to_container(compose(name, whole)))
-        except (HydraException, OmegaConfBaseException):
-            return ""
-        if key not in keys and (close := difflib.get_close_matches(key, keys, n=1)):
-            return f"; did you mean {close[0]}?"
-    return ""
-
-
-def _dotted(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Everything in a configuration, groups and values, by its dotted key."""
-    found = {prefix: node} if prefix else {}
-    if isinstance(node, dict):
-        for name, value in node.items():
-            found |= _dotted(value, f"{prefix}.{name}" if prefix else name)
-    return found
-
-
-def _fail(error: Exception, hint: str = "") -> None:
-    if os.environ.get("HYDRA_FULL_ERROR"):
-        raise error
-    first = " ".join(str(error).split("\n")[0].split()).rstrip(".")
-    print(f"error: {first}{hint}", file=sys.stderr)
-    sys.exit(1)
+def _composed(name: str, overrides: list[str]) -> dict[str, Any]:
+    container = OmegaConf.to_container(compose(name, overrides))
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -275,7 +192,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         cfg = cfg.copy()
         OmegaConf.update(cfg, "paths.output_dir", HydraConfig.get().runtime.output_dir)
-    written = _dotted(OmegaConf.to_container(cfg))
+    written = dotted(OmegaConf.to_container(cfg))
     if missing := [key for key, value in written.items() if value == "???"]:
         raise ValueError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
     container = OmegaConf.to_container(cfg, resolve=True)

@@ -101,7 +101,7 @@ def test_a_checkpoint_with_weights_of_its_own_is_refused(
 def test_a_truncated_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     whole = checkpoint.read_bytes()
     (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
-    assert "not a readable checkpoint" in refusal(tmp_path / "half.ckpt")
+    assert "half.ckpt: not a file of plain tensors" in refusal(tmp_path / "half.ckpt")
 
 
 def test_weights_alone_are_no_checkpoint(content: dict[str, Any], tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""A user's mistake on the command line is one line that names the key and the remedy."""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+Compose = Callable[[list[str]], dict[str, Any]]
+
+
+def check_overrides(
+    arguments: list[str], compose: Compose, mistakes: tuple[type[Exception], ...], conf: Path
+) -> None:
+    """Compose once before the program does, to say in one line what is wrong with the overrides.
+
+    Args:
+        arguments: the command line after the program's name.
+        compose: from overrides to the configuration, as plain values.
+        mistakes: what `compose` raises when an override is wrong.
+        conf: the folder of the config groups.
+
+    Raises:
+        SystemExit: an override is wrong; the line stands on stderr.
+    """
+    if any(argument.startswith("-") for argument in arguments):
+        return  # --help, --cfg, and sweeps, whose values are lists
+    try:
+        compose(arguments)
+    except mistakes as error:
+        fail(error, _suggestion(arguments, compose, mistakes, conf, str(error)))
+
+
+def fail(error: Exception, hint: str = "") -> NoReturn:
+    """End the program with one line; HYDRA_FULL_ERROR=1 shows the trace instead."""
+    if os.environ.get("HYDRA_FULL_ERROR"):
+        raise error
+    first = " ".join(str(error).split("\n")[0].split()).rstrip(".")
+    print(f"error: {first}{hint}", file=sys.stderr)
+    sys.exit(1)
+
+
+def dotted(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Everything in a configuration, groups and values, by its dotted key."""
+    found = {prefix: node} if prefix else {}
+    if isinstance(node, dict):
+        for name, value in node.items():
+            found |= dotted(value, f"{prefix}.{name}" if prefix else name)
+    return found
+
+
+def _suggestion(
+    arguments: list[str],
+    compose: Compose,
+    mistakes: tuple[type[Exception], ...],
+    conf: Path,
+    message: str,
+) -> str:
+    """A name close to the misspelt one: a key, or a file of a config group."""
+    for argument in arguments:
+        key, _, value = argument.lstrip("+~").partition("=")
+        if key not in message and value not in message:
+            continue
+        group = conf / key
+        if group.is_dir():
+            known = sorted(path.stem for path in group.glob("*.yaml"))
+            return f"; {key} is one of: {', '.join(known)}" if value not in known else ""
+        try:
+            keys = dotted(compose([other for other in arguments if other != argument]))
+        except mistakes:
+            return ""
+        if key not in keys and (close := difflib.get_close_matches(key, keys, n=1)):
+            return f"; did you mean {close[0]}?"
+    return ""
