@@ -18,8 +18,9 @@ OURS: dict[str, tuple[str, ...]] = {
     "models": ("losses", "data.batch"),
     "preprocess": ("data",),
     "pictures": ("losses", "data.batch"),
-    "assets": ("synthetic",),
-    "training": ("models", "losses", "metrics", "data", "pictures"),
+    "chart": (),
+    "assets": ("synthetic", "models", "losses"),
+    "training": ("models", "losses", "metrics", "data", "pictures", "chart"),
 }
 
 # Where a third-party package may appear; one that is not listed may appear outside `losses`.

@@ -48,6 +48,14 @@ class PersonGenerator(nn.Module, ABC):
 
     schedule: NoiseSchedule
     scheduler_config: dict[str, object]
+    vae: nn.Module  # frozen
+
+    @abstractmethod
+    def latents(self, batch: Batch) -> dict[str, Tensor]:
+        """What the frozen autoencoder makes of a batch's pictures, by the picture's name.
+
+        A batch that brings it, as `latents`, is not encoded again.
+        """
 
     @abstractmethod
     def encode(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
 from leffa.data.batch import Batch
@@ -75,6 +76,8 @@ class LeffaModel(PersonGenerator):
             7.
     """
 
+    vae: Autoencoder
+
     def __init__(
         self,
         vae: Autoencoder,
@@ -117,10 +120,12 @@ class LeffaModel(PersonGenerator):
             )
         autoencoder = load_vae(vae)
         latent = autoencoder.config.latent_channels
-        reference = make_reference(load_unet(unet), latent)
-        inpainting = {"mask", "masked_source"} <= set(parts)
+        channels = _input_channels(latent, parts)
+        # A new network has nothing to keep: all its inputs are born alike.
+        inpainting = isinstance(unet, dict) or {"mask", "masked_source"} <= set(parts)
+        reference = make_reference(load_unet(unet, latent), latent)
         generative = make_generative(
-            load_unet(unet), _input_channels(latent, parts), keep=None if inpainting else latent
+            load_unet(unet, channels), channels, keep=None if inpainting else latent
         )
         if gradient_checkpointing:
             reference.enable_gradient_checkpointing()
@@ -142,6 +147,10 @@ class LeffaModel(PersonGenerator):
         self.vae.eval()
         return self
 
+    def latents(self, batch: Batch) -> dict[str, Tensor]:
+        pictures = ["source", "reference", *(p for p in self.parts if p == "masked_source")]
+        return {picture: self._encoded(batch, picture) for picture in pictures}
+
     def encode(
         self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
     ) -> Conditioning:
@@ -151,15 +160,14 @@ class LeffaModel(PersonGenerator):
         )
         planes = {"mask": mask, "densepose": densepose}
         if "masked_source" in self.parts:
-            kept = batch["source"] * (batch["mask"] < 0.5)
-            planes["masked_source"] = self._to_latent(kept, generator, sample)
-        reference = self._to_latent(batch["reference"], generator, sample)
+            planes["masked_source"] = self._latent(batch, "masked_source", generator, sample)
+        reference = self._latent(batch, "reference", generator, sample)
         return Conditioning(torch.cat([planes[part] for part in self.parts], dim=1), reference)
 
     def encode_target(
         self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
     ) -> Tensor:
-        return self._to_latent(batch["source"], generator, sample)
+        return self._latent(batch, "source", generator, sample)
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
         height, width = batch["source"].shape[-2:]
@@ -219,16 +227,30 @@ class LeffaModel(PersonGenerator):
         latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
         return self.vae.decode(latents).sample
 
-    def _to_latent(self, image: Tensor, generator: torch.Generator | None, sample: bool) -> Tensor:
+    def _encoded(self, batch: Batch, picture: str) -> Tensor:
+        """The autoencoder's output as it is: the posterior's parameters (B, 2C, h, w), or the
+        latent (B, C, h, w) of an autoencoder that has none."""
+        if picture == "masked_source":
+            image = batch["source"] * (batch["mask"] < 0.5)
+        else:
+            image = batch["source"] if picture == "source" else batch["reference"]
         with torch.no_grad():
             encoded = self.vae.encode(image)
-            if isinstance(self.vae, AutoencoderKL):
-                posterior = encoded.latent_dist
-                latent = posterior.sample(generator) if sample else posterior.mode()
-            else:
-                latent = encoded.latents
+        return (
+            encoded.latent_dist.parameters
+            if isinstance(self.vae, AutoencoderKL)
+            else encoded.latents
+        )
+
+    def _latent(
+        self, batch: Batch, picture: str, generator: torch.Generator | None, sample: bool
+    ) -> Tensor:
+        encoded = batch["latents"][picture] if "latents" in batch else self._encoded(batch, picture)
+        if isinstance(self.vae, AutoencoderKL):
+            posterior = DiagonalGaussianDistribution(encoded)
+            encoded = posterior.sample(generator) if sample else posterior.mode()
         config = self.vae.config
-        return (latent - (config.shift_factor or 0.0)) * config.scaling_factor
+        return (encoded - (config.shift_factor or 0.0)) * config.scaling_factor
 
 
 def _input_channels(latent: int, parts: tuple[Part, ...] | list[Part]) -> int:

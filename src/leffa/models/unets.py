@@ -29,17 +29,30 @@ Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
 # both.
 NO_TEXT = {"addition_embed_type": None, "encoder_hid_dim_type": None}
 
-SHIPPED_VAE = Path(__file__).parent.parent / "assets" / "tiny_vae"
+ASSETS = Path(__file__).parent.parent / "assets"
+SHIPPED_VAE = ASSETS / "tiny_vae"
+SHIPPED_UNET = ASSETS / "tiny_unet"
 
 
-def load_unet(source: str | Path | dict[str, Any]) -> UNet2DConditionModel:
-    """A stock UNet from a diffusers folder or hub id (its `unet` subfolder), or a new one from a
-    config dict."""
+def load_unet(
+    source: str | Path | dict[str, Any], channels: int | None = None
+) -> UNet2DConditionModel:
+    """A stock UNet: "shipped", a diffusers folder or hub id (its `unet` subfolder), or a new one
+    from a config dict, which may be told its input channels."""
     if isinstance(source, dict):
-        return UNet2DConditionModel.from_config({**source, **NO_TEXT})
-    _check_folder(source, "unet")
+        config = {**source, **NO_TEXT}
+        return UNet2DConditionModel.from_config(
+            config if channels is None else {**config, "in_channels": channels}
+        )
+    subfolder = None if source == "shipped" else "unet"
+    if subfolder is not None:
+        _check_folder(source, subfolder)
     return UNet2DConditionModel.from_pretrained(
-        source, subfolder="unet", low_cpu_mem_usage=False, **NO_TEXT
+        SHIPPED_UNET if source == "shipped" else source,
+        subfolder=subfolder,
+        torch_dtype=torch.float32,
+        low_cpu_mem_usage=False,
+        **NO_TEXT,
     )
 
 

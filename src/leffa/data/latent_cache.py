@@ -1,0 +1,198 @@
+"""What the frozen autoencoder makes of a data set, kept on disk.
+
+Encoding the same pictures again in every epoch is work that is thrown away. A cache holds, for each
+sample, what `PersonGenerator.latents` computes, in single precision, so a run with a cache equals
+one without bit for bit. The pictures themselves are still read: the Leffa loss compares pixels.
+
+    <folder>/<split>_<height>x<width>/cache.json                 whose latents these are
+    <folder>/<split>_<height>x<width>/latents_00000.safetensors  of the first 256 samples, ...
+
+Latents are right only for the autoencoder, the transform and the files that they were made of, so
+these are written down, and a cache of others is refused.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import cached_property, partial
+from inspect import isfunction
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from leffa.data.batch import Batch, Record
+from leffa.data.dataset import PersonDataset, collate
+from leffa.data.transforms import PersonTransform
+
+SHARD = 256  # samples in a file: what an interrupted run may have to repeat
+
+Latents = dict[str, Tensor]  # picture -> (C, h, w), or with a leading B
+
+
+class LatentEncoder(Protocol):
+    """The part of a `PersonGenerator` that a cache stands in for."""
+
+    vae: nn.Module
+
+    def latents(self, batch: Batch) -> Latents: ...
+
+
+class LatentCache(Sequence[Latents]):
+    """The latents of a data set's samples, by index; made on first use.
+
+    Args:
+        folder: of this data set at this size.
+        records: the samples.
+        transform: makes their pictures; it must not be random.
+        encoder: makes their latents, where its autoencoder lies.
+        batch_size: pictures encoded at a time.
+        progress: called with (samples done, samples in all).
+
+    Raises:
+        ValueError: the transform is random, or the folder holds latents of another autoencoder,
+            transform or data.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        records: Sequence[Record],
+        transform: PersonTransform,
+        encoder: LatentEncoder,
+        batch_size: int = 8,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if transform != transform.still():
+            raise ValueError(
+                "latent_cache: a cache keeps one version of every picture, and data.transform "
+                "augments; switch the augmentation or the cache off"
+            )
+        self.folder = folder
+        self._length = len(records)
+        self._shards: dict[Path, Any] = {}
+        _claim(folder, _origin(records, transform, encoder))
+        dataset = PersonDataset(records, transform)
+        for first in range(0, self._length, SHARD):
+            if not (path := self._shard(first)).is_file():
+                _write(
+                    path,
+                    dataset,
+                    range(first, min(first + SHARD, self._length)),
+                    encoder,
+                    batch_size,
+                )
+            if progress is not None:
+                progress(min(first + SHARD, self._length), self._length)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Latents:  # type: ignore[override]  # no slices
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        path = self._shard(index)
+        if path not in self._shards:
+            self._shards[path] = safe_open(path, framework="pt")
+        return {
+            picture: self._shards[path].get_tensor(f"{index}/{picture}")
+            for picture in self._pictures
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_shards": {}}  # open files do not travel to loader processes
+
+    @cached_property
+    def _pictures(self) -> list[str]:
+        with safe_open(self._shard(0), framework="pt") as shard:
+            names = shard.keys()
+        return sorted(name.removeprefix("0/") for name in names if name.startswith("0/"))
+
+    def _shard(self, index: int) -> Path:
+        return self.folder / f"latents_{index // SHARD:05d}.safetensors"
+
+
+def _write(
+    path: Path,
+    dataset: PersonDataset,
+    indices: range,
+    encoder: LatentEncoder,
+    batch_size: int,
+) -> None:
+    tensors: Latents = {}
+    device = next(encoder.vae.parameters()).device
+    for first in range(indices.start, indices.stop, batch_size):
+        part = range(first, min(first + batch_size, indices.stop))
+        batch = collate([dataset[index] for index in part])
+        moved = {
+            key: value.to(device) if isinstance(value, Tensor) else value
+            for key, value in batch.items()
+        }
+        with torch.no_grad():
+            latents = encoder.latents(moved)  # type: ignore[arg-type]  # the same keys
+        for picture, values in latents.items():
+            for index, value in zip(part, values.float().cpu(), strict=True):
+                tensors[f"{index}/{picture}"] = value.clone()
+    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")  # several ranks may write at once
+    save_file(tensors, unfinished)
+    unfinished.replace(path)
+
+
+def _origin(
+    records: Sequence[Record], transform: PersonTransform, encoder: LatentEncoder
+) -> dict[str, str]:
+    """What the latents depend on, each part under the name that a message gives it."""
+    files = hashlib.sha256()
+    for record in records:
+        for field in fields(record):
+            value = getattr(record, field.name)
+            files.update(f"{field.name}={value}".encode())
+            if isinstance(value, Path):
+                status = value.stat()
+                files.update(f"{status.st_size},{status.st_mtime_ns}".encode())
+    return {
+        "autoencoder": fingerprint(encoder.vae),
+        "transform": ", ".join(
+            f"{field.name}={_described(getattr(transform, field.name))}"
+            for field in fields(transform)
+        ),
+        "files": files.hexdigest(),
+        "samples": str(len(records)),
+    }
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A hash of a module's weights: tells one autoencoder from another."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _described(value: object) -> str:
+    """A value's text that is the same in every process, which a function's own is not."""
+    if isinstance(value, partial):
+        return f"{_described(value.func)}{value.args}{sorted(value.keywords.items())}"
+    return f"{value.__module__}.{value.__qualname__}" if isfunction(value) else repr(value)
+
+
+def _claim(folder: Path, origin: dict[str, str]) -> None:
+    path = folder / "cache.json"
+    if path.is_file():
+        known = json.loads(path.read_text())
+        if changed := [part for part in origin if known.get(part) != origin[part]]:
+            raise ValueError(
+                f"{folder}: holds latents of another {', '.join(changed)}; "
+                "delete this folder or give another latent_cache"
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"cache.{os.getpid()}.unfinished"
+    unfinished.write_text(json.dumps(origin, indent=2) + "\n")
+    unfinished.replace(path)

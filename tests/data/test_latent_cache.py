@@ -1,0 +1,113 @@
+"""Kept latents: the same numbers as fresh ones, of the same pictures only."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from leffa.data import latent_cache
+from leffa.data.dataset import PersonDataset, collate
+from leffa.data.latent_cache import LatentCache
+from leffa.data.transforms import PersonTransform
+from leffa.data.viton_hd import VitonHD
+from leffa.models.leffa import LeffaModel
+from leffa.run import compose
+from leffa.synthetic.write import write_viton_hd
+
+TRANSFORM = PersonTransform(height=32, width=24, densepose="iuv")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> VitonHD:
+    root = tmp_path_factory.mktemp("world")
+    write_viton_hd(root, 5, 2, seed=3, height=64, width=48)
+    return VitonHD(root, densepose="iuv")
+
+
+@pytest.fixture(scope="module")
+def model() -> LeffaModel:
+    backbone = OmegaConf.to_container(compose("train", []).backbone)
+    return LeffaModel.build(**backbone)
+
+
+def build(folder: Path, records: VitonHD, model: LeffaModel, **changes: object) -> LatentCache:
+    return LatentCache(folder, records, replace(TRANSFORM, **changes), model, batch_size=2)
+
+
+def test_a_batch_with_latents_is_encoded_as_one_without(
+    records: VitonHD, model: LeffaModel, tmp_path: Path
+) -> None:
+    cache = build(tmp_path, records, model)
+    fresh, kept = (
+        collate([PersonDataset(records, TRANSFORM, latents=latents)[i] for i in (0, 1)])
+        for latents in (None, cache)
+    )
+    draws = [torch.Generator().manual_seed(0) for _ in range(2)]
+    for sample in (False, True):
+        ours, theirs = (
+            (model.encode(batch, draw, sample), model.encode_target(batch, draw, sample))
+            for batch, draw in zip((fresh, kept), draws, strict=True)
+        )
+        assert ours[0].concat.equal(theirs[0].concat)
+        assert ours[0].reference.equal(theirs[0].reference)
+        assert ours[1].equal(theirs[1])
+
+
+def test_keeps_the_finished_part_of_an_interrupted_run(
+    records: VitonHD, model: LeffaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latent_cache, "SHARD", 2)
+    whole = [build(tmp_path / "whole", records, model)[index] for index in range(5)]
+    build(tmp_path / "cut", records, model)
+    first, second, third = sorted((tmp_path / "cut").glob("*.safetensors"))
+    before = first.stat().st_mtime_ns
+    second.unlink()
+    third.unlink()
+    again = build(tmp_path / "cut", records, model)
+    assert first.stat().st_mtime_ns == before
+    for index, latents in enumerate(whole):
+        assert latents.keys() == {"source", "reference", "masked_source"}
+        assert all(latents[picture].equal(again[index][picture]) for picture in latents)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"image_filter": "bicubic"}, "transform"), ({"height": 40}, "transform")],
+)
+def test_refuses_latents_of_another_transform(
+    records: VitonHD, model: LeffaModel, tmp_path: Path, changes: dict[str, object], named: str
+) -> None:
+    build(tmp_path, records, model)
+    with pytest.raises(ValueError, match=f"holds latents of another {named}; delete"):
+        build(tmp_path, records, model, **changes)
+
+
+def test_refuses_latents_of_another_autoencoder(
+    records: VitonHD, model: LeffaModel, tmp_path: Path
+) -> None:
+    build(tmp_path, records, model)
+    other = copy.deepcopy(model)
+    next(other.vae.parameters()).data[0].add_(1e-6)
+    with pytest.raises(ValueError, match="another autoencoder"):
+        build(tmp_path, records, other)
+
+
+def test_refuses_latents_of_files_that_changed(model: LeffaModel, tmp_path: Path) -> None:
+    write_viton_hd(tmp_path / "world", 2, 2, seed=4, height=64, width=48)
+    records = VitonHD(tmp_path / "world", densepose="iuv")
+    build(tmp_path / "cache", records, model)
+    picture = records[1].source
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    with pytest.raises(ValueError, match="another files; delete"):
+        build(tmp_path / "cache", records, model)
+
+
+def test_refuses_a_transform_that_augments(
+    records: VitonHD, model: LeffaModel, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="switch the augmentation or the cache off"):
+        build(tmp_path, records, model, flip=0.5)
+    assert not any(tmp_path.iterdir())
