@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from leffa.data.densepose import MIRROR, ColourDensePose, IUVDensePose, LabelDensePose
+from leffa.data.densepose import (
+    ENCODINGS,
+    MIRROR,
+    ColourDensePose,
+    IUVDensePose,
+    LabelDensePose,
+    LabelUVDensePose,
+    densepose_encoding,
+)
 
 parts = arrays(np.uint8, (6, 5), elements=st.integers(0, 24))
 charts = arrays(np.uint8, (6, 5, 2), elements=st.integers(0, 255))
@@ -42,7 +50,7 @@ def test_colours_of_a_jpeg_are_recognised_and_swapped(labels: np.ndarray, seed: 
     colour = ColourDensePose()
     noise = np.random.default_rng(seed).integers(-1, 2, (*labels.shape, 3))
     pixels = np.clip(colour.COLOURS[labels] + noise, 0, 255).astype(np.uint8)
-    assert (colour.labels(pixels) == labels).all()
+    assert (colour.parts(pixels) == labels).all()
     swapped = colour.swap_sides(pixels).astype(int)
     assert np.abs(swapped - colour.COLOURS[MIRROR[labels]]).max() <= 1
     assert (colour.body(pixels) == (labels > 0)).all()
@@ -69,6 +77,90 @@ def test_iuv_is_encoded_as_u_v_and_part() -> None:
     encoded = IUVDensePose().encode(np.array([[[24, 0, 255]]], np.uint8))
     assert encoded.flatten().tolist() == [-1, 1, 1]
     assert LabelDensePose().encode(np.array([[12]], np.uint8)).flatten().tolist() == [0, 0, 0]
+
+
+def test_parts_are_the_same_in_every_encoding() -> None:
+    labels = np.arange(25, dtype=np.uint8).reshape(5, 5)
+    iuv = np.stack([labels, labels * 3, labels * 5], axis=-1)
+    assert (IUVDensePose().parts(iuv) == labels).all()
+    assert (LabelDensePose().parts(labels) == labels).all()
+    assert (
+        ColourDensePose().parts(ColourDensePose.COLOURS[labels].astype(np.uint8)) == labels
+    ).all()
+
+
+@pytest.mark.parametrize("order", ["iuv", "vui", "ivu"])
+def test_iuv_is_read_in_each_order_of_its_channels(tmp_path: Path, order: str) -> None:
+    rng = np.random.default_rng(0)
+    iuv = rng.integers(0, 256, (6, 5, 3), np.uint8)
+    iuv[..., 0] %= 25
+    stored = iuv[..., ["iuv".index(channel) for channel in order]]
+    Image.fromarray(stored).save(tmp_path / "a.png")
+    encoding = densepose_encoding(order)
+    assert (np.asarray(encoding.read(tmp_path / "a.png")) == iuv).all()
+
+
+def test_the_wrong_order_names_the_right_one(tmp_path: Path) -> None:
+    iuv = np.full((4, 4, 3), 200, np.uint8)
+    iuv[..., 2] = 7
+    Image.fromarray(iuv).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: its first channel .* choose densepose=vui"):
+        IUVDensePose().read(tmp_path / "a.png")
+    iuv = iuv[..., ::-1]
+    Image.fromarray(iuv).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: its third channel .* choose densepose=iuv"):
+        IUVDensePose("vui").read(tmp_path / "a.png")
+
+
+def test_the_demos_range_divides_part_ids_by_255() -> None:
+    labels = np.array([[0, 24]], np.uint8)
+    as_published = densepose_encoding("labels", 255).encode(labels)
+    np.testing.assert_allclose(as_published[0, 0], (-1, 24 / 127.5 - 1), atol=1e-6)
+    iuv = np.array([[[24, 255, 0]]], np.uint8)
+    by_demo = densepose_encoding("iuv", 255).encode(iuv).flatten()
+    np.testing.assert_allclose(by_demo, (1, -1, 24 / 127.5 - 1), atol=1e-6)
+    assert densepose_encoding("iuv").encode(iuv).flatten().tolist() == [1, -1, 1]
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(1 / 255, np.float32), (1, np.uint8)])
+def test_dress_codes_labels_and_uv_become_iuv(
+    tmp_path: Path, scale: float, dtype: type[np.generic]
+) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 25, (6, 5), np.uint8)
+    uv = rng.integers(0, 256, (2, 6, 5), np.uint8)
+    Image.fromarray(labels).save(tmp_path / "000001_5.png")
+    np.savez_compressed(tmp_path / "000001_5_uv.npz", uv=(uv * scale).astype(dtype))
+    image = np.asarray(LabelUVDensePose().read(tmp_path / "000001_5.png"))
+    assert (image[..., 0] == labels).all()
+    assert (image[..., 1:] == np.moveaxis(uv, 0, -1)).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"uv": np.zeros((2, 3, 3))}, r"uv \(2, 3, 3\) does not fit the label map of 5x6"),
+        ({"other": np.zeros(1)}, "holds no array `uv`"),
+        (None, "no such file"),
+    ],
+)
+def test_a_bad_uv_file_is_named(
+    tmp_path: Path, content: dict[str, np.ndarray] | None, message: str
+) -> None:
+    Image.fromarray(np.zeros((6, 5), np.uint8)).save(tmp_path / "000001_5.png")
+    if content is not None:
+        np.savez(tmp_path / "000001_5_uv.npz", **content)
+    with pytest.raises((ValueError, FileNotFoundError), match=rf"000001_5_uv\.npz: {message}"):
+        LabelUVDensePose().read(tmp_path / "000001_5.png")
+
+
+def test_an_unknown_encoding_or_range_gets_the_choices() -> None:
+    for name in ENCODINGS:
+        densepose_encoding(name)
+    with pytest.raises(ValueError, match="densepose=rgb: choose one of colour, iuv"):
+        densepose_encoding("rgb")
+    with pytest.raises(ValueError, match="part_range=1: choose 24, or 255"):
+        densepose_encoding("iuv", 1)  # type: ignore[arg-type]
 
 
 def test_an_ordinary_picture_is_no_iuv(tmp_path: Path) -> None:
@@ -110,9 +202,7 @@ def test_a_mirrored_real_body_has_the_charts_of_a_real_body(shared: Path) -> Non
 def test_real_colour_maps_show_the_parts_of_a_person(shared: Path) -> None:
     path = shared / "samples/viton_hd_densepose/test/image-densepose/00002_00.jpg"
     pixels = np.asarray(ColourDensePose().read(path))
-    share = (
-        np.bincount(ColourDensePose().labels(pixels).ravel(), minlength=25) / pixels[..., 0].size
-    )
+    share = np.bincount(ColourDensePose().parts(pixels).ravel(), minlength=25) / pixels[..., 0].size
     assert share[2] > 0.05
     assert share[[15, 16, 17, 18, 19, 20, 21, 22]].sum() > 0.02
     assert share[[5, 6]].sum() < 0.01

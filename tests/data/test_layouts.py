@@ -3,10 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from leffa.data.batch import DRAWN
+from leffa.data.counts import check_count
 from leffa.data.deepfashion import DeepFashion
-from leffa.data.dress_code import DressCode
+from leffa.data.dress_code import CATEGORIES, DressCode
 from leffa.data.viton import Viton
 from leffa.data.viton_hd import VitonHD
+from leffa.synthetic.write import write_viton
 
 
 def test_training_ignores_the_second_column_of_the_train_list(viton_hd: Path) -> None:
@@ -204,5 +207,90 @@ def test_deepfashion_needs_flat_names(deepfashion: Path) -> None:
 
 def test_real_viton_hd_pairs_are_read(shared: Path) -> None:
     root = shared / "samples/viton_hd_pairs"
-    shown = VitonHD(root, split="test", pairs="unpaired", densepose="none")
-    assert len({record.name for record in shown}) == len(shown)
+    options = {"split": "test", "pairs": "unpaired", "densepose": "none"}
+    with pytest.raises(ValueError, match=r"lists 33 of 2,032 pairs"):
+        VitonHD(root, **options)
+    shown = VitonHD(root, **options, allow_subset=True)
+    assert len({record.name for record in shown}) == len(shown) == 33
+
+
+def unmark(root: Path) -> None:
+    """From now on it passes for the real data set."""
+    (root / DRAWN).unlink()
+
+
+@pytest.mark.parametrize(
+    ("layout", "folder", "shown"),
+    [
+        (VitonHD, "viton_hd", "VITON-HD train: 3 of 11,647 pairs"),
+        (Viton, "viton", "VITON train: 2 of 14,221 pairs"),
+        (DressCode, "dress_code", "DressCode lower_body train: 2 of 7,151 pairs"),
+        (DeepFashion, "deepfashion", "DeepFashion train: 2 of 101,966 pairs"),
+    ],
+)
+def test_a_subset_is_refused_unless_asked_for_and_then_logged(
+    layout: type,
+    folder: str,
+    shown: str,
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    root = request.getfixturevalue(folder)
+    unmark(root)
+    with pytest.raises(ValueError, match=r"lists . of .* pairs; copy .* allow_subset=true"):
+        layout(root)
+    with caplog.at_level("INFO"):
+        layout(root, allow_subset=True)
+    assert shown in caplog.messages
+
+
+def test_a_drawn_copy_has_a_size_of_its_own(
+    viton_hd: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        VitonHD(viton_hd)
+    assert not caplog.messages
+
+
+def test_more_pairs_than_the_official_list_has_are_another_list(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"lists 2,033 pairs, the official list has 2,032"):
+        check_count(tmp_path, ["VITON test"], 2_033, tmp_path / "test_pairs.txt", allow_subset=True)
+
+
+def test_the_order_is_that_of_the_list(viton_hd: Path) -> None:
+    """Seeds and sharding lean on it; the pairs of DressCode's two test lists differ in it."""
+    path = viton_hd / "test_pairs.txt"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    names = [record.source.stem for record in VitonHD(viton_hd, split="test")]
+    assert names == ["00003_00", "00002_00", "00001_00"]
+
+
+@pytest.mark.parametrize("separator", ["\t", " ", "   ", " \t"])
+def test_dress_code_falls_back_on_the_list_of_its_root(dress_code: Path, separator: str) -> None:
+    rows = [("000001", 0), ("000002", 0), ("000003", 1), ("000004", 1), ("000005", 2)]
+    lines = [separator.join((f"{a}_0.jpg", f"{a}_1.jpg", str(kind))) for a, kind in rows]
+    (dress_code / "train_pairs.txt").write_text("\r\n".join(lines))
+    for category in CATEGORIES:
+        (dress_code / category / "train_pairs.txt").unlink()
+    records = DressCode(dress_code)
+    assert [record.name for record in records] == [f"{number}_0" for number, _ in rows]
+    assert records[2].source == dress_code / "lower_body/images/000003_0.jpg"
+    assert [r.category for r in DressCode(dress_code, categories=["dresses"])] == ["dresses"]
+    (dress_code / "train_pairs.txt").write_text(f"{lines[0]}\n")
+    with pytest.raises(ValueError, match=r"has no lines of category 2 \(dresses\)"):
+        DressCode(dress_code, categories=["dresses"])
+
+
+def test_dress_code_wants_a_list_of_categories(dress_code: Path) -> None:
+    with pytest.raises(ValueError, match=r"categories=dresses: give a list"):
+        DressCode(dress_code, categories="dresses")
+    with pytest.raises(ValueError, match=r"categories=shoes: choose one of"):
+        DressCode(dress_code, categories=["shoes"])
+
+
+def test_viton_has_the_true_flow_of_drawn_persons(tmp_path: Path) -> None:
+    write_viton(tmp_path, 1, 2, height=32, width=24)
+    assert all(record.flow is not None for record in Viton(tmp_path, split="test"))
+    unpaired = Viton(tmp_path, split="test", pairs="unpaired")
+    assert all(record.flow is None for record in unpaired)
+    assert all(record.source.name[:6] != record.reference.name[:6] for record in unpaired)

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from leffa.data.batch import Record
+from leffa.data.dataset import collate
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.densepose import MIRROR
 from leffa.data.dress_code import DressCode
+from leffa.data.fit import unpad
+from leffa.data.recipe import PersonMaps
 from leffa.data.transforms import PersonTransform, Sample
 from leffa.data.viton import Viton
 from leffa.data.viton_hd import VitonHD
@@ -150,14 +153,15 @@ def test_a_recipe_builds_the_mask_in_pixels_of_the_sample(viton: Path) -> None:
     assert mask.shape == (1, 16, 12)
 
 
-def lowest_row(parse: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> NDArray[np.bool_]:
+def lowest_row(person: PersonMaps) -> NDArray[np.bool_]:
     """Down to the right wrist."""
-    rows = np.arange(parse.shape[0])[:, None] <= keypoints[4, 1]
-    return np.broadcast_to(rows, parse.shape).copy()
+    assert person.keypoints is not None
+    rows = np.arange(person.height)[:, None] <= person.keypoints[4, 1]
+    return np.broadcast_to(rows, person.parse.shape).copy()
 
 
 def test_the_error_of_a_recipe_names_the_file(viton: Path) -> None:
-    def refuse(parse: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def refuse(person: PersonMaps) -> NDArray[np.bool_]:
         raise ValueError("the pose has no shoulders")
 
     with pytest.raises(ValueError, match=r"000001_0\.jpg: the pose has no shoulders"):
@@ -175,10 +179,126 @@ def test_the_mirrored_skeleton_is_that_of_a_person_turned_round(viton: Path) -> 
     assert not torch.equal(on_the_right.amax(-1), on_the_left.amax(-1))
 
 
+def test_padding_keeps_the_aspect_of_each_picture(viton_hd: Path) -> None:
+    """24x32 pictures on a square canvas: 18 columns of 24 show them."""
+    record = VitonHD(viton_hd)[0]
+    transform = PersonTransform(24, 24, fit="pad", loss_region="all")
+    sample, whole = take(transform, record), take(PersonTransform(24, 18), record)
+    picture, around = slice(3, 21), [0, 1, 2, 21, 22, 23]
+    for key in ("source", "reference", "mask", "densepose"):
+        torch.testing.assert_close(sample[key][..., picture], whole[key])
+    for key, fill in (("source", 1), ("reference", 1), ("mask", 0), ("densepose", -1)):
+        assert (sample[key][..., around] == fill).all()
+    assert sample["loss_region"][..., picture].all()
+    assert not sample["loss_region"][..., around].any()
+    assert not sample["flow_valid"][..., around].any()
+
+
+def test_a_padded_result_is_undone_to_the_persons_picture(viton_hd: Path) -> None:
+    record = VitonHD(viton_hd)[0]
+    source = take(PersonTransform(32, 40, fit="pad"), record)["source"]
+    pixels = ((source + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    back = unpad(Image.fromarray(pixels), (24, 32))
+    with Image.open(record.source) as picture:
+        assert back.tobytes() == picture.convert("RGB").tobytes()
+
+
+def test_the_skeleton_and_the_mask_of_a_recipe_are_padded_with_the_picture(viton: Path) -> None:
+    options = {"densepose": "skeleton", "agnostic": lowest_row}
+    padded = take(PersonTransform(32, 48, fit="pad", **options), Viton(viton)[0])
+    plain = take(PersonTransform(32, 24, **options), Viton(viton)[0])
+    assert torch.equal(padded["mask"][..., 12:36], plain["mask"])
+    assert not padded["mask"][..., :12].any()
+    # Lines are drawn from other fractions of a pixel.
+    assert (padded["densepose"][..., 12:36] - plain["densepose"]).abs().mean() < 0.05
+
+
+def test_zoom_and_shift_move_the_person_and_leave_the_garment(viton_hd: Path) -> None:
+    record = VitonHD(viton_hd)[0]
+    plain = take(PersonTransform(**SIZE), record)
+    moved = take(PersonTransform(**SIZE, scale=0.3, shift=0.2), record)
+    assert torch.equal(moved["reference"], plain["reference"])
+    for key in ("source", "mask", "densepose", "flow", "flow_valid"):
+        assert not torch.equal(moved[key], plain[key])
+    both = take(PersonTransform(**SIZE, scale=0.3, shift=0.2, moves="both"), record)
+    assert torch.equal(both["source"], moved["source"])
+    assert not torch.equal(both["reference"], plain["reference"])
+
+
+def test_colours_change_alike_in_source_and_reference(viton_hd: Path) -> None:
+    record = VitonHD(viton_hd)[0]
+    same = replace(record, reference=record.source)
+    plain = take(PersonTransform(**SIZE), same)
+    changed = take(PersonTransform(**SIZE, colour=0.4), same)
+    assert torch.equal(changed["source"], changed["reference"])
+    assert not torch.equal(changed["source"], plain["source"])
+    for key in ("mask", "densepose", "loss_region"):
+        assert torch.equal(changed[key], plain[key])
+
+
+def test_still_changes_nothing_by_chance(viton_hd: Path) -> None:
+    transform = PersonTransform(**SIZE, flip=1, scale=0.2, shift=0.2, colour=0.3)
+    record = VitonHD(viton_hd)[0]
+    still, plain = take(transform.still(), record), take(PersonTransform(**SIZE), record)
+    for key in (*IMAGES, "flow", "flow_valid"):
+        assert torch.equal(still[key], plain[key])
+
+
+def test_pose_transfer_works_from_keypoints_alone(viton: Path) -> None:
+    transform = PersonTransform(
+        64, 48, task="pose", densepose="none", pose=True, loss_region="foreground"
+    )
+    sample = take(transform, Viton(viton)[0])
+    assert sample["pose"].shape == (21, 64, 48)
+    assert (sample["pose"].amax(), sample["pose"].amin()) == (1, 0)
+    peak = sample["pose"][3 + 4].argmax()  # the right wrist, at (6, 20) of 24x32
+    assert divmod(int(peak), 48) == (40, 12)
+    assert sample["loss_region"].any()
+    assert "pose" not in take(replace(transform, pose=False), Viton(viton)[0])
+
+
+def test_the_mirrored_pose_tensor_is_that_of_a_person_turned_round(viton: Path) -> None:
+    transform = PersonTransform(64, 48, task="pose", densepose="none", pose=True)
+    plain = take(transform, Viton(viton)[0])["pose"]
+    flipped = take(replace(transform, flip=1), Viton(viton)[0])["pose"]
+    right, left = 3 + 4, 3 + 7
+    torch.testing.assert_close(flipped[right], plain[left].flip(-1))
+    torch.testing.assert_close(flipped[left], plain[right].flip(-1))
+
+
+def test_samples_with_a_pose_make_a_batch_with_poses(viton: Path) -> None:
+    transform = PersonTransform(16, 12, task="pose", densepose="none", pose=True)
+    samples = [take(transform, record) for record in Viton(viton)]
+    assert collate(samples)["pose"].shape == (len(samples), 21, 16, 12)
+    without = take(replace(transform, pose=False), Viton(viton)[0])
+    assert "pose" not in collate([samples[0], without])
+
+
+def test_a_recipe_is_given_category_labels_and_densepose(dress_code: Path) -> None:
+    seen: list[PersonMaps] = []
+
+    def recipe(person: PersonMaps) -> NDArray[np.bool_]:
+        seen.append(person)
+        return np.ones(person.parse.shape, np.bool_)
+
+    transform = PersonTransform(**SIZE, densepose="labels", label_set="atr", agnostic=recipe)
+    take(transform, DressCode(dress_code, categories=["lower_body"])[0])
+    (person,) = seen
+    assert (person.category, person.label_set) == ("lower_body", "atr")
+    assert person.densepose is not None
+    assert set(np.unique(person.densepose).tolist()) == {0, 2, 15, 16}
+    assert person.keypoints is not None
+    np.testing.assert_allclose(person.keypoints[4, :2], (3, 10), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"densepose": "color"}, "densepose=color: choose one of colour, iuv, labels"),
+        ({"part_range": 1}, "part_range=1: choose 24, or 255"),
+        ({"fit": "crop"}, "fit=crop: choose one of stretch, pad"),
+        ({"moves": "garment"}, "moves=garment: choose one of source, both"),
+        ({"scale": 1.5}, "scale=1.5: is the largest change"),
+        ({"densepose": "color"}, "densepose=color: choose one of colour, iuv, vui"),
         ({"task": "swap"}, "task=swap: choose one of tryon, pose"),
         ({"loss_region": "body"}, "loss_region=body: choose one of mask"),
         ({"label_set": "coco"}, "label_set=coco: choose one of cihp"),

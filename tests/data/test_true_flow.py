@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from leffa.data.flow import mirror_flow, read_flow, resize_flow
+from leffa.data.fit import fit_picture
+from leffa.data.flow import mirror_flow, place_flow, read_flow
 
 
 def grid(height: int, width: int) -> Tensor:
@@ -18,6 +19,15 @@ def grid(height: int, width: int) -> Tensor:
         torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
     )
     return torch.stack([x, y])
+
+
+def stretched(
+    flow: Tensor, valid: Tensor, size: tuple[int, int], reference_size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """The flow after both pictures are stretched to a size."""
+    source_size = (flow.shape[2], flow.shape[1])
+    here, there = (fit_picture(old, size, "stretch") for old in (source_size, reference_size))
+    return place_flow(flow, valid, here, there)
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
@@ -50,14 +60,14 @@ def test_a_mirror_is_its_own_inverse() -> None:
 
 @pytest.mark.parametrize("size", [(24, 32), (16, 12), (12, 16)])
 def test_the_flow_onto_itself_stays_that_at_any_smaller_size(size: tuple[int, int]) -> None:
-    flow, valid = resize_flow(grid(64, 48), torch.ones(1, 64, 48), size, (48, 64))
+    flow, valid = stretched(grid(64, 48), torch.ones(1, 64, 48), size, (48, 64))
     assert valid.all()
     torch.testing.assert_close(flow, grid(size[1], size[0]), atol=1e-5, rtol=0)
 
 
 def test_at_the_stored_size_the_flow_is_untouched() -> None:
     flow, valid = torch.rand(2, 8, 6) - 0.5, (torch.rand(1, 8, 6) > 0.5).float()
-    same, still_valid = resize_flow(flow, valid, (6, 8), (6, 8))
+    same, still_valid = stretched(flow, valid, (6, 8), (6, 8))
     torch.testing.assert_close(same, flow * valid)
     torch.testing.assert_close(still_valid, valid)
 
@@ -69,7 +79,7 @@ def test_the_resized_reference_warped_by_the_resized_flow_is_the_resized_source(
     width, height = 24, 32
     x, y = grid(64, 48)
     flow = torch.stack([0.5 * x + 0.2 * y - 0.1, 0.6 * y - 0.15 * x])
-    resized, valid = resize_flow(flow, torch.ones(1, 64, 48), (width, height), reference_size)
+    resized, valid = stretched(flow, torch.ones(1, 64, 48), (width, height), reference_size)
     # The same surface points by hand: both pictures in fractions of their edges.
     edge_x, edge_y = (torch.arange(width) + 0.5) / width, (torch.arange(height) + 0.5) / height
     centre_x, centre_y = ((edge_x * 48 - 0.5) / 47 * 2 - 1), ((edge_y * 64 - 0.5) / 63 * 2 - 1)
@@ -93,14 +103,14 @@ def _to_size(flow: Tensor, width: int, height: int) -> Tensor:
 
 def test_a_stretched_garment_stays_valid() -> None:
     flow = grid(64, 48) * torch.tensor([2.5, 1.5]).view(2, 1, 1)
-    _, valid = resize_flow(flow, torch.ones(1, 64, 48), (24, 32), (48, 64))
+    _, valid = stretched(flow, torch.ones(1, 64, 48), (24, 32), (48, 64))
     assert valid.all()
 
 
 def test_pixels_beside_an_invalid_one_become_invalid() -> None:
     valid = torch.ones(1, 8, 8)
     valid[0, 2, 2] = 0
-    flow, kept = resize_flow(grid(8, 8), valid, (4, 4), (8, 8))
+    flow, kept = stretched(grid(8, 8), valid, (4, 4), (8, 8))
     assert kept[0, 1, 1] == 0
     assert kept.sum() == 15
     assert (flow[:, 1, 1] == 0).all()
@@ -109,7 +119,7 @@ def test_pixels_beside_an_invalid_one_become_invalid() -> None:
 def test_the_two_sides_of_a_seam_are_never_mixed() -> None:
     flow = torch.full((2, 8, 8), -0.5)
     flow[:, :, 3:] = 0.5
-    resized, valid = resize_flow(flow, torch.ones(1, 8, 8), (4, 4), (8, 8))
+    resized, valid = stretched(flow, torch.ones(1, 8, 8), (4, 4), (8, 8))
     assert valid[0].tolist() == [[1, 0, 1, 1]] * 4
     scale = 7 / 8 * 4 / 3
     shown = resized[valid.expand(2, -1, -1) > 0].abs()
@@ -143,7 +153,7 @@ def test_a_picture_resized_by_pil_agrees_with_the_resized_flow() -> None:
     small = np.asarray(Image.fromarray(pixels).resize((48, 64), Image.Resampling.LANCZOS))
     small_reference = torch.from_numpy(small.copy()).permute(2, 0, 1) / 127.5 - 1
     flow = 0.7 * grid(128, 96)
-    resized, _ = resize_flow(flow, torch.ones(1, 128, 96), (48, 64), (96, 128))
+    resized, _ = stretched(flow, torch.ones(1, 128, 96), (48, 64), (96, 128))
     source = F.avg_pool2d(warp(reference, flow)[None], 2)[0]
     difference = (warp(small_reference, resized) - source).abs().mean()
     assert difference < 0.02

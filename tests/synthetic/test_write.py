@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 
+from leffa.cli import DRAWN_LAYOUTS
 from leffa.synthetic.labels import DENSEPOSE_RGB
-from leffa.synthetic.samples import flat_name
+from leffa.synthetic.pose_samples import flat_name
 from leffa.synthetic.world import draw_pose_set, draw_tryon
 from leffa.synthetic.write import (
     SETTINGS,
+    WRITERS,
     derangement,
     write_deepfashion,
     write_dress_code,
+    write_folder,
+    write_market1501,
+    write_viton,
     write_viton_hd,
+    write_wpose,
 )
 
 HEIGHT, WIDTH = 64, 48
@@ -274,3 +281,57 @@ def test_impossible_counts_are_refused(tmp_path: Path, train: int, test: int) ->
     with pytest.raises(ValueError, match=r"(train|test)="):
         write_viton_hd(tmp_path, train=train, test=test)
     assert not any(tmp_path.iterdir())
+
+
+def test_viton_has_every_file_of_every_sample(tmp_path: Path) -> None:
+    write_viton(tmp_path, train=2, test=3, seed=4, height=HEIGHT, width=WIDTH)
+    for split, count in (("train", 2), ("test", 3)):
+        rows = [line.split() for line in (tmp_path / f"{split}_pairs.txt").read_text().splitlines()]
+        assert len(rows) == count
+        for person, garment in rows:
+            assert (person[:6] == garment[:6]) == (split == "train")
+            stem, folder = Path(person).stem, tmp_path / split
+            size = (WIDTH, HEIGHT)
+            assert mode_and_size(folder / "image" / person) == ("RGB", size)
+            assert mode_and_size(folder / "cloth" / garment) == ("RGB", size)
+            assert mode_and_size(folder / "cloth-mask" / garment) == ("L", size)
+            assert mode_and_size(folder / "image-parse" / f"{stem}.png") == ("P", size)
+            labels = pixels(folder / "image-parse" / f"{stem}.png")
+            assert 5 in labels and 10 not in labels  # LIP's 10 is jumpsuits, not the neck
+            pose = json.loads((folder / "pose" / f"{stem}_keypoints.json").read_text())
+            assert len(pose["people"][0]["pose_keypoints"]) == 3 * 18
+
+
+def test_market_names_persons_cameras_and_frames(tmp_path: Path) -> None:
+    write_market1501(tmp_path, train=7, test=6, seed=4)
+    pairs = list(csv.DictReader((tmp_path / "market-pairs-train.csv").read_text().splitlines()))
+    assert len(pairs) == 7
+    for pair in pairs:
+        assert re.fullmatch(r"\d{4}_c\ds1_\d{6}_00\.jpg", pair["from"])
+        assert pair["from"][:4] == pair["to"][:4] != "0000"
+        assert mode_and_size(tmp_path / "train" / pair["to"]) == ("RGB", (64, 128))
+    lines = (tmp_path / "market-annotation-train.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 3
+    _, y, x = lines[1].split(":")
+    assert 64 < max(json.loads(y)) < 128 and 32 < max(json.loads(x)) < 64
+
+
+def test_wpose_numbers_its_pictures(tmp_path: Path) -> None:
+    write_wpose(tmp_path, train=0, test=4, seed=4, height=HEIGHT, width=WIDTH)
+    rows = [line.split() for line in (tmp_path / "test_pairs.txt").read_text().splitlines()]
+    assert rows == [[f"{a}.png", f"{b}.png"] for a, b in ((1, 2), (2, 3), (3, 1), (4, 5))]
+    drawn = draw_pose_set(4, 0, HEIGHT, WIDTH, poses=3).drawings[0]
+    assert np.array_equal(pixels(tmp_path / "densepose/1.png"), drawn.iuv[..., ::-1])
+    assert np.array_equal(pixels(tmp_path / "images/1.png"), drawn.image)
+
+
+def test_a_folder_of_ones_own_has_all_categories(tmp_path: Path) -> None:
+    write_folder(tmp_path, train=3, test=2, seed=4, height=HEIGHT, width=WIDTH)
+    rows = list(csv.DictReader((tmp_path / "train.csv").read_text().splitlines()))
+    assert [row.pop("category") for row in rows] == ["upper_body", "lower_body", "dresses"]
+    assert all((tmp_path / path).is_file() for row in rows for path in row.values())
+    assert len(rows[0]) == 7
+
+
+def test_the_command_line_knows_every_writer() -> None:
+    assert set(DRAWN_LAYOUTS) == set(WRITERS)

@@ -26,8 +26,27 @@ class Batch(TypedDict):
     loss_region: Tensor  # (B, 1, H, W) 0 or 1: where the warped reference must equal the target
     name: list[str]  # unique; names the saved prediction and seeds its noise
     category: list[str]
+    pose: NotRequired[Tensor]  # (B, 21, H, W) in [0, 1]: skeleton and heat maps of `source`
+    latents: NotRequired[dict[str, Tensor]]  # of the pictures, see `data.latent_cache`
     flow: NotRequired[Tensor]  # (B, H, W, 2) true correspondence, (x, y) in [-1, 1], corner-aligned
     flow_valid: NotRequired[Tensor]  # (B, 1, H, W) 0 or 1: where `flow` is known and unoccluded
+
+
+DRAWN = "synthetic.json"  # in the root of a drawn copy: tells it from the real data set
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Where the 18 COCO joints of one picture stand, in the form that pose transfer shares them.
+
+    `data.keypoint_csv` reads both forms: a row of PATN's list of many pictures, or a file of
+    NTED's, which holds one picture.
+    """
+
+    path: Path
+    frame: tuple[int, int]  # (width, height) of the picture that the joints were found in
+    row: str | None = None  # the picture's name in the list; None: the file is of one picture
+    left: int = 0  # pixels of white border at the left, which the pictures in use do not have
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,6 @@ class Record:
     mask: Path | None = None  # agnostic mask of `source`: white = generate
     densepose: Path | None = None
     parse: Path | None = None  # label map of `source`
-    keypoints: Path | None = None  # of `source`
+    keypoints: Path | Annotation | None = None  # of `source`
     reference_mask: Path | None = None
     flow: Path | None = None  # .npz with `flow` (H, W, 2) and `valid` (H, W); synthetic data only

@@ -1,14 +1,19 @@
 """The one LightningDataModule: given data sets, a transform and stages, it deals batches."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from lightning import LightningDataModule
+from rich.progress import Progress
 from torch.utils.data import DataLoader, Sampler
 
 from leffa.data.batch import Record
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.latent_cache import LatentCache, LatentEncoder
 from leffa.data.transforms import PersonTransform, Sample
 
 
@@ -110,6 +115,7 @@ class PersonDataModule(LightningDataModule):
         self.micro_batches = micro_batches
         self.seed = seed
         self.num_workers = num_workers
+        self._latents: tuple[Path, LatentEncoder] | None = None
 
     def train_dataloader(self) -> DataLoader[Sample]:
         epoch, rank, ranks = self._position()
@@ -124,8 +130,14 @@ class PersonDataModule(LightningDataModule):
             ranks,
             self._dealt(),
         )
-        dataset = PersonDataset(self.train_records, self._transform(stage), self.seed)
+        transform = self._transform(stage)
+        latents = self._cached(f"train_{stage.height}x{stage.width}", transform)
+        dataset = PersonDataset(self.train_records, transform, self.seed, latents)
         return self._loader(dataset, batch_sampler=sampler)
+
+    def keep_latents(self, folder: Path, encoder: LatentEncoder) -> None:
+        """Encode every training picture once, into `folder`, when a stage first needs it."""
+        self._latents = folder, encoder
 
     def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
         epoch, rank, ranks = self._position()
@@ -134,12 +146,9 @@ class PersonDataModule(LightningDataModule):
             return []
         stage = self.stages[epoch]
         dataset = PersonDataset(records, self._still(stage), self.seed)
-        size = max(1, min(len(records), self.micro_batches[epoch][0]))
-        batches = [
-            list(range(first, min(first + size, len(records))))
-            for first in range(0, len(records), size)
-        ]
-        return self._loader(dataset, batch_sampler=batches)
+        share = len(self.val_records) / ranks
+        count = min(math.ceil(math.ceil(share) / self.micro_batches[epoch][0]), math.floor(share))
+        return self._loader(dataset, batch_sampler=_split(len(records), max(count, 1)))
 
     def check(self) -> None:
         """Make one sample of each kind, so that a broken folder is found before the model is
@@ -149,12 +158,38 @@ class PersonDataModule(LightningDataModule):
         if self.val_records:
             PersonDataset(self.val_records, transform, self.seed)[0]
 
+    def check_ranks(self, ranks: int) -> None:
+        """See that every process has something to validate, so that none waits for another.
+
+        Raises:
+            ValueError: there are fewer validation samples than processes.
+        """
+        if 0 < len(self.val_records) < ranks:
+            raise ValueError(
+                f"data.val_samples={len(self.val_records)}: fewer than the {ranks} processes; "
+                f"give at least {ranks}, or 0 for no validation"
+            )
+
     def _transform(self, stage: LoaderStage) -> PersonTransform:
         return self.transform(height=stage.height, width=stage.width)
 
     def _still(self, stage: LoaderStage) -> PersonTransform:
         """The transform without augmentation."""
-        return self.transform(height=stage.height, width=stage.width, flip=0.0)
+        return self._transform(stage).still()
+
+    def _cached(self, name: str, transform: PersonTransform) -> LatentCache | None:
+        if self._latents is None:
+            return None
+        folder, encoder = self._latents
+        with Progress(transient=True) as bar:
+            task = bar.add_task(f"encoding {folder / name}", total=None)
+            return LatentCache(
+                folder / name,
+                self.train_records,
+                transform,
+                encoder,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
 
     def _position(self) -> tuple[int, int, int]:
         """Stage, rank and number of ranks; the first stage of a single process outside a
@@ -185,3 +220,13 @@ class PersonDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _split(count: int, parts: int) -> list[list[int]]:
+    """The numbers below `count` in order, in parts whose sizes differ by at most one.
+
+    The processes share the samples so that theirs differ by at most one too; each has the same
+    number of parts, since the model is evaluated by all of them together.
+    """
+    bounds = [part * count // parts for part in range(parts + 1)]
+    return [list(range(start, end)) for start, end in pairwise(bounds)]

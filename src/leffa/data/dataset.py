@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from leffa.data.batch import Batch, Record
@@ -21,25 +22,35 @@ class PersonDataset(Dataset[Sample]):
         records: a layout class, or part of one.
         transform: makes the tensors.
         seed: of the augmentation.
+        latents: what the autoencoder makes of each sample, see `data.latent_cache`.
     """
 
     def __init__(
-        self, records: Sequence[Record], transform: PersonTransform, seed: int = 0
+        self,
+        records: Sequence[Record],
+        transform: PersonTransform,
+        seed: int = 0,
+        latents: Sequence[dict[str, Tensor]] | None = None,
     ) -> None:
         self.records = records
         self.transform = transform
         self.seed = seed
+        self.latents = latents
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, item: int | tuple[int, int]) -> Sample:
         index, draw = item if isinstance(item, tuple) else (item, item)
-        return self.transform(self.records[index], random.Random(f"{self.seed}/{draw}"))
+        sample = self.transform(self.records[index], random.Random(f"{self.seed}/{draw}"))
+        if self.latents is not None:
+            sample["latents"] = self.latents[index]
+        return sample
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples of one size as a batch. It has a flow where every sample has one."""
+    """Samples of one size as a batch. It has a pose, latents and a flow where every sample has
+    them."""
     batch = Batch(
         source=torch.stack([sample["source"] for sample in samples]),
         reference=torch.stack([sample["reference"] for sample in samples]),
@@ -49,6 +60,13 @@ def collate(samples: Sequence[Sample]) -> Batch:
         name=[sample["name"] for sample in samples],
         category=[sample["category"] for sample in samples],
     )
+    if all("pose" in sample for sample in samples):
+        batch["pose"] = torch.stack([sample["pose"] for sample in samples])
+    if all("latents" in sample for sample in samples):
+        batch["latents"] = {
+            picture: torch.stack([sample["latents"][picture] for sample in samples])
+            for picture in samples[0]["latents"]
+        }
     if all("flow" in sample and "flow_valid" in sample for sample in samples):
         batch["flow"] = torch.stack([sample["flow"] for sample in samples])
         batch["flow_valid"] = torch.stack([sample["flow_valid"] for sample in samples])

@@ -1,93 +1,153 @@
-"""DeepFashion In-shop for pose transfer, in CFLD's layout: where it keeps its files."""
+"""DeepFashion In-shop for pose transfer: which pairs there are, and their files."""
 
-import csv
-import re
+import logging
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Literal
 
 from leffa.data.batch import Record
+from leffa.data.counts import check_count
+from leffa.data.inshop import WORDS, category_of, find_joints, find_pictures, flat_name
 from leffa.data.layout import (
     Layout,
     Split,
     absent,
     check_choice,
     check_root,
+    names_in,
     optional,
+    read_csv_pairs,
     read_lines,
     required,
     spelling,
 )
 
-_FLAT_NAME = re.compile(r"fashion(?P<gender>WOMEN|MEN)(?P<garment>.+?)id\d{8}")
+log = logging.getLogger(__name__)
+
+Pairs = list[tuple[str, str]]  # reference, source: flat names
 
 
 class DeepFashion(Layout):
     """Pairs of one person in two poses (Zhu et al., 2019): reference `from`, source `to`.
 
-        <root>/fasion-resize-pairs-{train,test}.csv     header from,to; `fashion-` is read too
-        <root>/{train,test}_highres/<flat name>.jpg
-          optional: densepose/<flat stem>.png (IUV)
+        <root>/fasion-resize-pairs-{train,test}.csv      header from,to (CFLD, DPTN, PATN)
+          pictures, the first that exists:
+            {train,test}_highres/<flat name>.jpg         CFLD's copies
+            {train,test}/<flat name>.jpg                 PATN's crops
+            {MEN,WOMEN}/Tees_Tanks/id_00000029/06_2_side.jpg, below the root, img/ or img_highres/
+          optional:
+            {train,test}.lst                             the pictures of the split
+            fasion-resize-annotation-{train,test}.csv    joints; or NTED's pose/**/*.txt
+            densepose/<flat stem>.png                    IUV; the release has none
           synthetic copies: flow/<from stem>_2_<to stem>.npz
 
-    A flat name is the path of the In-shop release without its separators, such as
-    `fashionWOMENTees_Tanksid0000002906_2side.jpg`. The category is its gender and garment type,
-    `WOMEN-Tees_Tanks`. Samples are named `<from stem>_2_<to stem>`, as the field names its results.
+    `fashion-`, and GFLA's lists without `resize-`, are read too. Flat names: see `data.inshop`. The
+    category is gender and garment type, `WOMEN-Tees_Tanks`. Samples are named
+    `<from stem>_2_<to stem>`, as the field names its results.
 
     Args:
         root: the folder that holds the pair lists (CFLD's `fashion`).
         split: "train" or "test".
         densepose: "iuv", or "none".
+        lists: "cfld", or "nted" for the `{train,test}_pairs.txt` of NTED and PIDM. Their lines are
+            paths of the release, the target first and then one or more references, of which each
+            makes a pair.
+        pictures: the folder below the root that holds flat names, as .jpg or .png; None as above.
+        undetected: a target without a DensePose file is an "error"; or its pairs are left out
+            ("drop") and counted in the log, since DensePose does not find everybody.
+        allow_subset: the list may be shorter than the official one.
     """
 
     def __init__(
-        self, root: str | Path, split: Split = "train", densepose: Literal["iuv", "none"] = "iuv"
+        self,
+        root: str | Path,
+        split: Split = "train",
+        densepose: Literal["iuv", "none"] = "iuv",
+        lists: Literal["cfld", "nted"] = "cfld",
+        pictures: str | None = None,
+        undetected: Literal["error", "drop"] = "error",
+        allow_subset: bool = False,
     ) -> None:
         check_choice("split", split, ("train", "test"))
         check_choice("densepose", densepose, ("iuv", "none"))
+        check_choice("lists", lists, ("cfld", "nted"))
+        check_choice("undetected", undetected, ("error", "drop"))
         root = check_root(root)
-        pair_list = spelling(
-            root, [f"{word}-resize-pairs-{split}.csv" for word in ("fasion", "fashion")]
+        pair_list, listed = _read_nted(root, split) if lists == "nted" else _read_cfld(root, split)
+        if (lists, split) != ("nted", "train"):  # how many references they list is not published
+            check_count(root, [f"DeepFashion {split}"], len(listed), pair_list, allow_subset)
+        _check_split(root / f"{split}.lst", listed, pair_list)
+        if (densepose, undetected) == ("iuv", "drop"):
+            listed = _detected(listed, root / "densepose")
+        super().__init__(_records(root, split, listed, densepose, pictures), pair_list)
+
+
+def _records(
+    root: Path, split: Split, listed: Pairs, densepose: str, pictures: str | None
+) -> list[Record]:
+    # A picture is in several pairs: its paths are made once and shared.
+    picture_of, joints_of = (
+        cache(find_pictures(root, split, pictures)),
+        cache(find_joints(root, split)),
+    )
+    body_of = cache(required(root / "densepose", "{}.png") if densepose == "iuv" else absent)
+    stem_of, kind_of = cache(lambda name: PurePath(name).stem), cache(category_of)
+    names = [f"{stem_of(reference)}_2_{stem_of(source)}" for reference, source in listed]
+    flow_of = optional(root / "flow", "{}.npz", names)
+    return [
+        Record(
+            name=name,
+            category=kind_of(source),
+            source=picture_of(source),
+            reference=picture_of(reference),
+            densepose=body_of(stem_of(source)),
+            keypoints=joints_of(source),
+            flow=flow_of(name),
         )
-        listed = _read_csv(pair_list)
-        pictures = root / f"{split}_highres"
-        body_of = required(root / "densepose", "{}.png") if densepose == "iuv" else absent
-        names = [
-            f"{PurePath(reference).stem}_2_{PurePath(source).stem}" for reference, source in listed
-        ]
-        flow_of = optional(root / "flow", "{}.npz", names)
-        records = [
-            Record(
-                name=name,
-                category=_category(source, pair_list),
-                source=pictures / source,
-                reference=pictures / reference,
-                densepose=body_of(PurePath(source).stem),
-                flow=flow_of(name),
+        for name, (reference, source) in zip(names, listed, strict=True)
+    ]
+
+
+def _read_cfld(root: Path, split: Split) -> tuple[Path, Pairs]:
+    names = [f"{word}-{kind}-{split}.csv" for kind in ("resize-pairs", "pairs") for word in WORDS]
+    path = spelling(root, names)
+    return path, read_csv_pairs(path)
+
+
+def _read_nted(root: Path, split: Split) -> tuple[Path, Pairs]:
+    path = root / f"{split}_pairs.txt"
+    pairs = []
+    for line in read_lines(path):
+        target, *references = [name.strip() for name in line.split(",")]
+        if not references:
+            raise ValueError(
+                f"{path}: expected 'target,reference' on each line, found '{line}'; copy the list "
+                "again from NTED's release"
             )
-            for name, (reference, source) in zip(names, listed, strict=True)
-        ]
-        super().__init__(records, pair_list)
+        try:
+            pairs += [(flat_name(reference), flat_name(target)) for reference in references]
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return path, pairs
 
 
-def _read_csv(path: Path) -> list[tuple[str, str]]:
-    rows = csv.DictReader(read_lines(path))
-    if not {"from", "to"} <= set(rows.fieldnames or ()):
+def _check_split(path: Path, listed: Pairs, pair_list: Path) -> None:
+    """Pairs of another split would put test persons into the training."""
+    if not path.is_file():
+        return
+    own = frozenset(read_lines(path))
+    if strange := sorted({name for pair in listed for name in pair} - own):
         raise ValueError(
-            f"{path}: has no header 'from,to'; copy the list again from CFLD's release"
+            f"{pair_list}: names {len(strange)} pictures that {path.name} does not, first "
+            f"{strange[0]}; use the two lists of one release"
         )
-    pairs = [(row["from"], row["to"]) for row in rows]
-    if not all(reference and source for reference, source in pairs):
-        raise ValueError(f"{path}: line without a comma; copy the list again from CFLD's release")
-    if not pairs:
-        raise ValueError(f"{path}: lists nothing; copy the list again from CFLD's release")
-    return pairs
 
 
-def _category(name: str, pair_list: Path) -> str:
-    match = _FLAT_NAME.match(name)
-    if match is None:
-        raise ValueError(
-            f"{pair_list}: '{name}' is not a flat In-shop name such as "
-            "fashionMENDenimid0000008001_1front.jpg; rename the pictures as CFLD's script does"
-        )
-    return f"{match['gender']}-{match['garment']}"
+def _detected(listed: Pairs, folder: Path) -> Pairs:
+    """The pairs whose target has a DensePose file."""
+    present = names_in(folder)
+    kept = [pair for pair in listed if f"{PurePath(pair[1]).stem}.png" in present]
+    if not kept:
+        raise ValueError(f"{folder}: has no DensePose of any target; make it, or densepose=none")
+    log.info("%d of %d pairs left out: no DensePose", len(listed) - len(kept), len(listed))
+    return kept

@@ -1,12 +1,13 @@
-"""DensePose files: three encodings of one body-surface map, and the mirror image of each.
+"""DensePose files: the encodings of one body-surface map, and the mirror image of each.
 
 Part ids are DensePose's: 0 background, 1 back, 2 front of the torso, 3-4 hands, 5-6 feet, 7-22
-limbs in left/right pairs, 23-24 the two halves of the head.
+limbs in left/right pairs, 23-24 the two halves of the head. The sources differ on which foot is 5.
 """
 
+import zipfile
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,10 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from leffa.data.images import open_labels, open_picture, to_tensor
+from leffa.data.part_colours import PART_COLOURS
 
 Pixels = NDArray[np.uint8]
+PartRange = Literal[24, 255]
 
 PARTS = 24
+_ORDINALS = ("first", "second", "third")
 # A mirrored picture shows a left part where the right one was.
 MIRROR = np.array([0, 1, 2, *(pair for k in range(3, 25, 2) for pair in (k + 1, k))], np.uint8)
 # The limbs' charts are mirror images of each other, so a limb keeps its U and V. The torso charts
@@ -53,6 +57,10 @@ class DensePoseEncoding(Protocol):
         """(H, W), True on the body."""
         ...
 
+    def parts(self, pixels: Pixels) -> Pixels:
+        """(H, W) part ids."""
+        ...
+
 
 class ColourDensePose:
     """VITON-HD's `image-densepose`: a colour per part on black, usually JPEG.
@@ -63,16 +71,7 @@ class ColourDensePose:
 
     resampling = Image.Resampling.LANCZOS
 
-    # fmt: off
-    COLOURS = np.array([
-        (0, 0, 0),
-        (37, 60, 163), (20, 80, 194), (4, 97, 223), (8, 110, 221), (14, 122, 216), (20, 132, 212),
-        (15, 144, 208), (11, 156, 203), (6, 166, 198), (22, 173, 185), (38, 179, 172),
-        (55, 185, 159), (86, 187, 144), (114, 189, 130), (145, 191, 116), (170, 189, 105),
-        (192, 188, 96), (216, 186, 86), (228, 192, 74), (240, 199, 60), (252, 206, 46),
-        (251, 220, 36), (250, 235, 25), (249, 251, 14),
-    ], np.int16)
-    # fmt: on
+    COLOURS = PART_COLOURS
     # Half of the dimmest part's brightest channel: JPEG noise on black stays far below.
     _DARKEST = 72
 
@@ -81,7 +80,8 @@ class ColourDensePose:
 
     def swap_sides(self, pixels: Pixels) -> Pixels:
         """Adds the difference of the two parts' colours: noise and soft edges stay as they are."""
-        shift = (self.COLOURS[MIRROR] - self.COLOURS)[self.labels(pixels)]
+        # Faster than indexing, which counts for a whole picture.
+        shift = np.take(self.COLOURS[MIRROR] - self.COLOURS, self.parts(pixels), axis=0)
         return np.clip(pixels + shift, 0, 255).astype(np.uint8)
 
     def encode(self, pixels: Pixels) -> Tensor:
@@ -91,7 +91,7 @@ class ColourDensePose:
         brightest: Pixels = pixels.max(axis=-1)
         return brightest >= self._DARKEST
 
-    def labels(self, pixels: Pixels) -> Pixels:
+    def parts(self, pixels: Pixels) -> Pixels:
         """(H, W) part ids by the nearest colour: JPEG noise rules out an exact match."""
         red, green, blue = np.moveaxis(pixels >> 2, -1, 0)
         parts: Pixels = _nearest_part()[red, green, blue]
@@ -99,22 +99,35 @@ class ColourDensePose:
 
 
 class IUVDensePose:
-    """An RGB picture whose channels are I (part id), U and V (0-255).
+    """A picture whose channels are I (part id), U and V (0-255).
 
-    Encoded as (U, V, I / 24), the order and range of the pose model (Leffa, `transform.py`).
+    Encoded as (U, V, I), the order of the pose model (Leffa, `transform.py`).
+
+    Args:
+        order: of the file's channels, as red, green and blue: "iuv"; "vui" where OpenCV wrote
+            I, U, V (it takes them for blue, green and red); or "ivu" (Leffa,
+            `densepose_predictor.py`). Pixels in memory are always (I, U, V).
+        part_range: I is divided by 24, as `transform.py` does for "pose_transfer", or by 255 like
+            U and V: what the released demo feeds its pose model.
     """
 
     resampling = Image.Resampling.NEAREST
 
+    def __init__(self, order: str = "iuv", part_range: PartRange = 24) -> None:
+        self.order = order
+        self.part_range = part_range
+
     def read(self, path: Path) -> Image.Image:
-        image = open_picture(path)
-        highest = int(np.asarray(image)[..., 0].max())
+        picture = np.asarray(open_picture(path))
+        part = self.order.index("i")
+        highest = int(picture[..., part].max())
         if highest > PARTS:
+            fitting = (order for order in ("iuv", "vui") if _holds_parts(picture, order))
             raise ValueError(
-                f"{path}: its first channel reaches {highest}, not a part id (0-24); "
-                "save it as RGB = (I, U, V)"
+                f"{path}: its {_ORDINALS[part]} channel reaches {highest}, not a part id (0-24); "
+                f"choose densepose={next(fitting, 'none')}, or save it as RGB = (I, U, V)"
             )
-        return image
+        return Image.fromarray(picture[..., [self.order.index(channel) for channel in "iuv"]])
 
     def swap_sides(self, pixels: Pixels) -> Pixels:
         part, u, v = np.moveaxis(pixels, -1, 0)
@@ -124,16 +137,40 @@ class IUVDensePose:
 
     def encode(self, pixels: Pixels) -> Tensor:
         part, u, v = torch.from_numpy(pixels).permute(2, 0, 1)
-        return torch.stack([u / 127.5, v / 127.5, part / (PARTS / 2)]) - 1
+        return torch.stack([u / 127.5, v / 127.5, part / (self.part_range / 2)]) - 1
 
     def body(self, pixels: Pixels) -> NDArray[np.bool_]:
         return pixels[..., 0] > 0
 
+    def parts(self, pixels: Pixels) -> Pixels:
+        return pixels[..., 0]
+
+
+class LabelUVDensePose(IUVDensePose):
+    """DressCode's `dense/*_5.png` with the `*_5_uv.npz` beside it, as one IUV map.
+
+    The array `uv` is (2, H, W), U and V from 0 to 1 or, if it goes further, from 0 to 255: the
+    release does not say. It is encoded as IUV.
+    """
+
+    def read(self, path: Path) -> Image.Image:
+        labels = np.asarray(LabelDensePose().read(path))
+        uv = _read_uv(path.with_name(f"{path.stem}_uv.npz"), labels.shape)
+        return Image.fromarray(np.stack([labels, *uv], axis=-1))
+
 
 class LabelDensePose:
-    """DressCode's `dense/*_5.png`: one part id a pixel. Encoded as I / 24 in all three channels."""
+    """DressCode's `dense/*_5.png`: one part id a pixel, encoded alike in all three channels.
+
+    Args:
+        part_range: I is divided by 24, which uses the whole range, or by 255: what the released
+            DressCode model was given.
+    """
 
     resampling = Image.Resampling.NEAREST
+
+    def __init__(self, part_range: PartRange = 24) -> None:
+        self.part_range = part_range
 
     def read(self, path: Path) -> Image.Image:
         image = open_labels(path)
@@ -149,10 +186,64 @@ class LabelDensePose:
         return MIRROR[pixels]
 
     def encode(self, pixels: Pixels) -> Tensor:
-        return (torch.from_numpy(pixels) / (PARTS / 2) - 1).expand(3, -1, -1)
+        return (torch.from_numpy(pixels) / (self.part_range / 2) - 1).expand(3, -1, -1)
 
     def body(self, pixels: Pixels) -> NDArray[np.bool_]:
         return pixels > 0
+
+    def parts(self, pixels: Pixels) -> Pixels:
+        return pixels
+
+
+ENCODINGS = ("colour", "iuv", "vui", "ivu", "labels", "labels_uv")
+
+
+def densepose_encoding(name: str, part_range: PartRange = 24) -> DensePoseEncoding:
+    """The encoding of that name, one of `ENCODINGS`.
+
+    Raises:
+        ValueError: no encoding has the name, or `part_range` is neither 24 nor 255.
+    """
+    if part_range not in (PARTS, 255):
+        raise ValueError(f"part_range={part_range}: choose 24, or 255 as the released demo does")
+    match name:
+        case "colour":
+            return ColourDensePose()
+        case "labels":
+            return LabelDensePose(part_range)
+        case "labels_uv":
+            return LabelUVDensePose(part_range=part_range)
+        case "iuv" | "vui" | "ivu":
+            return IUVDensePose(name, part_range)
+    raise ValueError(f"densepose={name}: choose one of {', '.join(ENCODINGS)}")
+
+
+def _holds_parts(picture: Pixels, order: str) -> bool:
+    return int(picture[..., order.index("i")].max()) <= PARTS
+
+
+def _read_uv(path: Path, size: tuple[int, ...]) -> Pixels:
+    """(2, H, W) U and V as bytes."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            uv = arrays["uv"]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path}: no such file; extract the data set's archive again, or choose "
+            "densepose=labels"
+        ) from error
+    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: holds no array `uv` ({error}); use a good copy or densepose=labels"
+        ) from error
+    if uv.shape != (2, *size):
+        raise ValueError(
+            f"{path}: uv {uv.shape} does not fit the label map of {size[1]}x{size[0]}; "
+            "use files of one release"
+        )
+    scale = 255.0 if np.nanmax(uv, initial=0) <= 1 else 1.0
+    pixels: Pixels = np.nan_to_num(uv * scale).round().clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 @cache

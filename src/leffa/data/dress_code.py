@@ -5,6 +5,7 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from leffa.data.batch import Record
+from leffa.data.counts import check_count
 from leffa.data.layout import (
     Layout,
     Pairs,
@@ -15,6 +16,7 @@ from leffa.data.layout import (
     check_split,
     optional,
     read_pairs,
+    read_rows,
     required,
     where_present,
 )
@@ -25,8 +27,10 @@ CATEGORIES = ("upper_body", "lower_body", "dresses")
 class DressCode(Layout):
     """Try-on pairs of DressCode (Morelli et al., 2022) in three categories.
 
+        <root>/train_pairs.txt  test_pairs_paired.txt  test_pairs_unpaired.txt
+                                             person garment category (0, 1 or 2)
         <root>/{upper_body,lower_body,dresses}/
-            train_pairs.txt  test_pairs_paired.txt  test_pairs_unpaired.txt   person garment
+            the same three lists             person garment
             images/NNNNNN_0.jpg (person)     images/NNNNNN_1.jpg (garment)
           optional:
             keypoints/NNNNNN_2.json          label_maps/NNNNNN_4.png
@@ -34,18 +38,21 @@ class DressCode(Layout):
             masks/NNNNNN_1.png (LaDI's)      agnostic_masks/NNNNNN_0.png (CatVTON's)
           synthetic copies: flow/NNNNNN_0.npz
 
-    The lists are the only split: both splits share the folders. Columns are split on any white
-    space, since copies of the lists differ. Parse labels are ATR ids. An optional folder without
-    files of this split leaves its field None, except the DensePose that was asked for.
+    The lists are the only split: both splits share the folders. A category's own list is read
+    where there is one, else its lines of the root's. Columns are split on any white space, since
+    copies of the lists differ. The paired and the unpaired list have the persons in another order.
+    Parse labels are ATR ids. An optional folder without files of this split leaves its field None,
+    except the DensePose that was asked for.
 
     Args:
         root: the folder that holds the categories.
         split: "train" or "test".
         pairs: "paired" names the sample by the person's stem; "unpaired" reads the unpaired test
             lists and names it `<person stem>__<garment stem>`.
-        categories: which categories, in which order.
+        categories: which categories, in which order; one or more of the three.
         densepose: the file that stands for DensePose: "labels" (`dense`), "colour"
             (`image-densepose`) or "none".
+        allow_subset: the lists may be shorter than the official ones.
     """
 
     def __init__(
@@ -55,17 +62,36 @@ class DressCode(Layout):
         pairs: Pairs = "paired",
         categories: Sequence[str] = CATEGORIES,
         densepose: Literal["labels", "colour", "none"] = "labels",
+        allow_subset: bool = False,
     ) -> None:
         check_split(split, pairs)
         check_choice("densepose", densepose, ("labels", "colour", "none"))
-        root = check_root(root)
-        pair_list = "train_pairs.txt" if split == "train" else f"test_pairs_{pairs}.txt"
-        records: list[Record] = []
+        if isinstance(categories, str) or not categories:
+            raise ValueError(f"categories={categories}: give a list, such as [upper_body]")
         for category in categories:
             check_choice("categories", category, CATEGORIES)
-            listed = read_pairs(root / category / pair_list)
+        root = check_root(root)
+        file = "train_pairs.txt" if split == "train" else f"test_pairs_{pairs}.txt"
+        records: list[Record] = []
+        for category in categories:
+            pair_list, listed = _read_list(root, category, file)
+            part = f"DressCode {category} {split}"
+            check_count(root, [part], len(listed), pair_list, allow_subset)
             records += _records(root / category, listed, pairs, densepose)
-        super().__init__(records, root / "*" / pair_list)
+        super().__init__(records, root / "*" / file)
+
+
+def _read_list(root: Path, category: str, file: str) -> tuple[Path, list[tuple[str, str]]]:
+    """The pairs of a category, and the list that they stand in."""
+    own, common = root / category / file, root / file
+    if own.is_file() or not common.is_file():
+        return own, read_pairs(own)
+    number = str(CATEGORIES.index(category))
+    rows = read_rows(common, "person garment category")
+    listed = [(person, garment) for person, garment, kind in rows if kind == number]
+    if not listed:
+        raise ValueError(f"{common}: has no lines of category {number} ({category})")
+    return common, listed
 
 
 def _records(

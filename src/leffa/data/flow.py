@@ -1,4 +1,4 @@
-"""The true flow of a drawn sample: from the file to the training size, and its mirror image.
+"""The true flow of a drawn sample: from the file to the canvas, and its mirror image.
 
 The flow (H, W, 2) says where each pixel of the source looks in the reference, as (x, y) in [-1, 1],
 corner-aligned: the centres of the outermost pixels are at -1 and 1. Only synthetic data has one.
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from leffa.data.fit import Placement
 
 # Standard deviation, in pixels of the reference, of the four neighbours that one resized pixel may
 # mix: 0.5 where the garment keeps its size, 1.5 where it is shrunk to a third.
@@ -45,33 +47,43 @@ def read_flow(path: Path, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return flow, torch.from_numpy(valid.astype(np.float32))[None]
 
 
-def resize_flow(
-    flow: Tensor, valid: Tensor, size: tuple[int, int], reference_size: tuple[int, int]
+def place_flow(
+    flow: Tensor, valid: Tensor, source: Placement, reference: Placement
 ) -> tuple[Tensor, Tensor]:
-    """The flow between the two pictures after both are resized to `size`.
+    """The flow between the two canvases that the pictures are placed on.
 
-    Positions and values follow the geometry of image resizing, which aligns pixel edges: the
-    corner-aligned coordinate of a point shifts a little, by (n - 1)/n * m/(m - 1) from n to m
-    pixels. Values are bilinear, but only where all four neighbours are valid and agree: across a
-    seam, between sleeve and body say, their mean would lie on neither.
+    Positions follow the source, values the reference; both use the geometry of image resizing,
+    which aligns pixel edges. Values are bilinear, but only where all four neighbours are valid and
+    agree: across a seam, between sleeve and body say, their mean would lie on neither.
 
     Args:
-        flow: (2, h, w).
+        flow: (2, h, w), between the two whole pictures.
         valid: (1, h, w), 0 or 1.
-        size: (width, height) of both pictures afterwards.
-        reference_size: (width, height) of the reference now.
+        source: of the person's picture.
+        reference: of the picture that the flow looks at.
 
     Returns:
-        flow (2, H, W), zero where it is not valid, and valid (1, H, W).
+        flow (2, H, W), zero where it is not valid, and valid (1, H, W): a pixel that shows the
+        source, and looks at a place on the canvas of the reference.
     """
-    if flow.shape[1:] != size[::-1]:
-        flow = torch.where(valid > 0, flow, 0)
-        mean, square, share = (_resize(maps, size) for maps in (flow, flow**2, valid))
-        pixel = 2 / (_column(reference_size) - 1)
+    flow = torch.where(valid > 0, flow, 0)
+    if not (source.fills and source.canvas == flow.shape[:0:-1]):
+        mean, square, share = _sample(torch.cat([flow, flow**2, valid]), source).split([2, 2, 1])
+        pixel = 2 / (_column(reference.picture) - 1)
         agree = (square - mean**2 <= (_MOST_SPREAD * pixel) ** 2).all(0, keepdim=True)
-        flow, valid = mean, ((share > 0.999) & agree).float()
-    old, new = _column(reference_size), _column(size)
-    flow = flow * (old - 1) / old * new / (new - 1)
+        covered = torch.from_numpy(source.covered())[None]
+        flow, valid = mean, ((share > 0.999) & agree & covered).float()
+    # From the corner-aligned coordinate to a fraction of the picture, to a pixel of the canvas.
+    old, new = _column(reference.picture), _column(reference.canvas)
+    fraction = ((flow + 1) / 2 * (old - 1) + 0.5) / old
+    start, extent = (
+        _column((reference.left, reference.top)),
+        _column((reference.width, reference.height)),
+    )
+    edge = start + fraction * extent
+    if not reference.fills:  # it may reach over the canvas
+        valid = valid * ((edge >= 0) & (edge <= new)).all(0, keepdim=True)
+    flow = (edge - 0.5) / (new - 1) * 2 - 1
     return torch.where(valid > 0, flow, 0), valid
 
 
@@ -81,9 +93,19 @@ def mirror_flow(flow: Tensor) -> Tensor:
     return torch.stack([-mirrored[0], mirrored[1]])
 
 
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(maps[None], size=size[::-1], mode="bilinear", align_corners=False)[0]
+def _sample(maps: Tensor, placement: Placement) -> Tensor:
+    """Maps (C, h, w) of a picture at the pixels of the canvas, (C, H, W)."""
+    at = [
+        ((torch.arange(length) + 0.5 - start) / extent) * 2 - 1
+        for length, start, extent in (
+            (placement.canvas[1], placement.top, placement.height),
+            (placement.canvas[0], placement.left, placement.width),
+        )
+    ]
+    y, x = torch.meshgrid(*at, indexing="ij")
+    grid = torch.stack([x, y], dim=-1)
+    return F.grid_sample(maps[None], grid[None], padding_mode="border", align_corners=False)[0]
 
 
-def _column(size: tuple[int, int]) -> Tensor:
-    return torch.tensor(size, dtype=torch.float32).view(2, 1, 1)
+def _column(pair: tuple[float, float]) -> Tensor:
+    return torch.tensor(pair, dtype=torch.float32).view(2, 1, 1)

@@ -16,37 +16,26 @@ BODY_25 = 25
 COCO_18 = 18
 # Where each joint goes when the picture is mirrored.
 BODY_25_MIRROR = (
-    0,
-    1,
-    5,
-    6,
-    7,
-    2,
-    3,
-    4,
-    8,
-    12,
-    13,
-    14,
-    9,
-    10,
-    11,
-    16,
-    15,
-    18,
-    17,
-    22,
-    23,
-    24,
-    19,
-    20,
-    21,
+    *(0, 1, 5, 6, 7, 2, 3, 4, 8, 12, 13, 14, 9),
+    *(10, 11, 16, 15, 18, 17, 22, 23, 24, 19, 20, 21),
 )
+# The BODY_25 number of each COCO-18 joint.
+_COCO_18_OF_BODY_25 = (*range(8), *range(9, 19))
 
-_DRESS_CODE_FRAME = (
-    384,
-    512,
-)  # DressCode's keypoints are in this frame, whatever the picture's size
+# DressCode's keypoints are in this frame, whatever the picture's size.
+_DRESS_CODE_FRAME = (384, 512)
+
+
+def to_body_25(joints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """COCO-18 joints (18, 3) as BODY_25 (25, 3); mid-hip and feet, which it lacks, are zero."""
+    body = np.zeros((BODY_25, joints.shape[1]), joints.dtype)
+    body[list(_COCO_18_OF_BODY_25)] = joints
+    return body
+
+
+def to_coco_18(joints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """BODY_25 joints (25, 3) as COCO-18 (18, 3), without mid-hip and feet."""
+    return joints[list(_COCO_18_OF_BODY_25)]
 
 
 def read_keypoints(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -75,16 +64,10 @@ def read_keypoints(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
     except ValueError as error:  # not JSON, or not text
         raise ValueError(f"{path}: is not JSON ({error}); replace it with a good copy") from error
     joints, frame = _joints(content, path, size)
-    present = (joints[:, :2] > 1).all(
-        axis=1, keepdims=True
-    )  # DressCode writes missing joints as 0 or 1
-    joints = np.where(present, joints / (*frame, 1), 0)
-    body = np.zeros((BODY_25, 3), np.float32)
-    if len(joints) == BODY_25:
-        body[:] = joints
-    else:
-        body[:8], body[9:19] = joints[:8], joints[8:]
-    return body
+    # DressCode writes missing joints as 0 or 1.
+    present = (joints[:, :2] > 1).all(axis=1, keepdims=True)
+    body = np.where(present, joints / (*frame, 1), 0).astype(np.float32)
+    return body if len(body) == BODY_25 else to_body_25(body)
 
 
 def _joints(

@@ -5,14 +5,16 @@ of each sample and hands the records to `Layout`, which finds every missing file
 anything is trained.
 """
 
+import csv
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, overload
 
-from leffa.data.batch import Record
+from leffa.data.batch import Annotation, Record
+from leffa.data.keypoint_csv import listed_names
 
 Split = Literal["train", "test"]
 Pairs = Literal["paired", "unpaired"]
@@ -26,8 +28,12 @@ _SHOWN = 3  # file names in an error message: enough to see the pattern, few eno
 class Layout(Sequence[Record]):
     """The samples of one split. Names are unique and every file that a record names exists.
 
+    Args:
+        records: in the order of the list.
+        pair_list: the list, for messages.
+
     Raises:
-        ValueError: two samples share a name.
+        ValueError: two samples share a name, or a list of keypoints lacks a picture.
         FileNotFoundError: some files are missing; the message counts them and names the first few.
     """
 
@@ -41,6 +47,7 @@ class Layout(Sequence[Record]):
                 "remove the repeated lines"
             )
         _check_files(records, pair_list)
+        _check_annotations(records)
         self._records = tuple(records)
 
     def __len__(self) -> int:
@@ -103,17 +110,48 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
-def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """Person and garment file of every line; columns are split on any white space."""
-    pairs = []
-    for line in read_lines(path):
-        columns = line.split()
-        if len(columns) != 2:
+def read_pairs(path: Path, columns: str = "person garment") -> list[tuple[str, str]]:
+    """The two columns of every line, split on any white space; `columns` names them in messages."""
+    return [(row[0], row[1]) for row in read_rows(path, columns)]
+
+
+def read_rows(path: Path, columns: str) -> list[list[str]]:
+    """The columns of every line, split on any white space: copies of the lists differ in it.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `read_lines`; or a line has not as many as `columns`.
+    """
+    rows = [line.split() for line in read_lines(path)]
+    for row in rows:
+        if len(row) != len(columns.split()):
             raise ValueError(
-                f"{path}: expected 'person garment' on each line, found '{line}'; correct that line"
+                f"{path}: expected '{columns}' on each line, found '{' '.join(row)}'; "
+                "correct that line"
             )
-        pairs.append((columns[0], columns[1]))
+    return rows
+
+
+def read_csv_pairs(path: Path) -> list[tuple[str, str]]:
+    """The columns `from` and `to` of a list of PATN's; other columns, such as an index, are left.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `read_lines`; or the file has no such columns.
+    """
+    again = "copy the list again from its release"
+    rows = csv.DictReader(read_lines(path))
+    if not {"from", "to"} <= set(rows.fieldnames or ()):
+        raise ValueError(f"{path}: has no header 'from,to'; {again}")
+    pairs = [(row["from"], row["to"]) for row in rows]
+    if not all(reference and source for reference, source in pairs):
+        raise ValueError(f"{path}: line without a comma; {again}")
+    if not pairs:
+        raise ValueError(f"{path}: lists nothing; {again}")
     return pairs
+
+
+def pose_pair(reference: str, source: str) -> str:
+    """The name of a pose-transfer sample, as the field names its results."""
+    return f"{PurePath(reference).stem}_2_{PurePath(source).stem}"
 
 
 def names_in(folder: Path) -> frozenset[str]:
@@ -158,12 +196,12 @@ def spelling(folder: Path, names: Sequence[str]) -> Path:
 
 def _check_files(records: Iterable[Record], pair_list: Path) -> None:
     """One directory scan per folder: a stat per file takes minutes on a network disk."""
+    files = [field.name for field in fields(Record) if field.name not in ("name", "category")]
+    paths = {getattr(record, file) for record in records for file in files} - {None}
     wanted: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        for field in fields(record):
-            if isinstance(path := getattr(record, field.name), Path):
-                folder, name = os.path.split(path)
-                wanted[folder].add(name)
+    for path in {path.path if isinstance(path, Annotation) else path for path in paths}:
+        folder, name = os.path.split(path)
+        wanted[folder].add(name)
     missing = sorted(
         f"{folder}/{name}"
         for folder, names in wanted.items()
@@ -176,3 +214,17 @@ def _check_files(records: Iterable[Record], pair_list: Path) -> None:
             f"{len(missing)} of the {total} files that {pair_list} asks for are missing, "
             f"first {shown}; extract the archive again or remove their lines from the list"
         )
+
+
+def _check_annotations(records: Iterable[Record]) -> None:
+    """A list of keypoints must name every picture: found now, not in the middle of a training."""
+    wanted: dict[Path, set[str]] = defaultdict(set)
+    for record in records:
+        if isinstance(record.keypoints, Annotation) and record.keypoints.row is not None:
+            wanted[record.keypoints.path].add(record.keypoints.row)
+    for path, names in wanted.items():
+        if missing := sorted(names - listed_names(path)):
+            raise ValueError(
+                f"{path}: lacks {len(missing)} of the {len(names)} pictures that the pairs ask "
+                f"for, first {', '.join(missing[:_SHOWN])}; use the two lists of one release"
+            )

@@ -1,15 +1,13 @@
-"""From the files of a record to tensors: resize, mask, DensePose, loss region, joint mirror.
+"""From the files of a record to tensors: placed on the canvas, masked, augmented.
 
-Everything stays uint8 until the end, and the mirror image is taken last, of all maps at once, so
-they cannot disagree.
+Everything stays uint8 until the end. One `Placement` moves all maps of a picture, and the mirror
+image is taken last, of all maps at once, so they cannot disagree.
 """
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import ClassVar, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -17,27 +15,24 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from leffa.data.augment import Augmentation, Draw
 from leffa.data.batch import Record
-from leffa.data.densepose import ColourDensePose, DensePoseEncoding, IUVDensePose, LabelDensePose
-from leffa.data.flow import mirror_flow, read_flow, resize_flow
-from leffa.data.images import check_same_size, open_labels, open_mask, open_picture, to_tensor
-from leffa.data.keypoints import BODY_25_MIRROR, read_keypoints
+from leffa.data.densepose import ENCODINGS, DensePoseEncoding, PartRange, densepose_encoding
+from leffa.data.files import PersonFiles
+from leffa.data.fit import WHITE, Fit, Placement, fit_picture
+from leffa.data.flow import mirror_flow, place_flow, read_flow
+from leffa.data.images import open_mask, open_picture, to_tensor
+from leffa.data.keypoints import BODY_25_MIRROR
 from leffa.data.labels import GARMENT_LABELS, LabelSet
 from leffa.data.layout import check_choice
+from leffa.data.pose import pose_tensor
+from leffa.data.recipe import AgnosticRecipe, PersonMaps
 from leffa.data.skeleton import draw_skeleton
 
-# From parse (H, W), label ids, and keypoints (25, 3), BODY_25 in pixels, to a mask (H, W), True =
-# generate.
-AgnosticRecipe = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.bool_]]
 Region = NDArray[np.bool_]
-BodyMap = Literal["colour", "iuv", "labels", "skeleton", "none"]
+BodyMap = Literal["colour", "iuv", "vui", "ivu", "labels", "labels_uv", "skeleton", "none"]
 LossRegion = Literal["mask", "garment", "foreground", "all"]
 
-DENSEPOSE: dict[str, DensePoseEncoding] = {
-    "colour": ColourDensePose(),
-    "iuv": IUVDensePose(),
-    "labels": LabelDensePose(),
-}
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
@@ -55,6 +50,8 @@ class Sample(TypedDict):
     loss_region: Tensor  # (1, H, W)
     name: str
     category: str
+    pose: NotRequired[Tensor]  # (21, H, W)
+    latents: NotRequired[dict[str, Tensor]]
     flow: NotRequired[Tensor]  # (H, W, 2)
     flow_valid: NotRequired[Tensor]  # (1, H, W)
 
@@ -63,16 +60,20 @@ class Sample(TypedDict):
 class PersonTransform:
     """Opens a record's files and makes its sample: `transform(record, rng)`.
 
-    Pictures are resized straight to (width, height), as all published try-on code does. Masks are
-    resized like pictures and cut at 0.5 (Leffa, `transform.py`); label maps and IUV by nearest.
+    Masks are resized like pictures and cut at 0.5 (Leffa, `transform.py`); label maps and IUV by
+    nearest. Around a picture that does not fill the canvas, photographs are white, the mask of
+    try-on and the loss region are 0, and DensePose is background.
 
     Args:
         height: of the sample, in pixels.
         width: of the sample, in pixels.
         task: "tryon", or "pose": the whole source is generated (the mask is all ones).
-        densepose: how `record.densepose` is encoded: "colour", "iuv" or "labels"; "skeleton" draws
-            `record.keypoints` instead, and "none" gives -1 everywhere.
-        agnostic: builds the try-on mask from parse and keypoints (a function of
+        densepose: how `record.densepose` is encoded: "colour"; "iuv", "vui" or "ivu", by the order
+            of the channels; "labels"; or "labels_uv". "skeleton" draws `record.keypoints` instead,
+            and "none" gives -1 everywhere.
+        part_range: what divides part ids: 24, or 255 as the released demo does.
+        pose: adds CFLD's pose tensor, drawn from `record.keypoints`.
+        agnostic: builds the try-on mask from parse, keypoints and DensePose (a function of
             `preprocess.agnostic`); None reads the mask file.
         loss_region: where the warped reference must equal the target: "mask" (Leffa, Eq. 4; the
             default for try-on), "garment" (the part of the mask where the person wears the garment,
@@ -80,31 +81,47 @@ class PersonTransform:
             none; the default for pose transfer) or "all".
         label_set: of `record.parse`: "cihp" (VITON-HD), "lip" (VITON) or "atr" (DressCode).
         image_filter: resizes photographs: "lanczos", "bicubic" or "bilinear".
+        fit: "stretch" brings pictures to the sample's shape, as all published try-on code does;
+            "pad" keeps their own. `data.fit.unpad` undoes it for results.
         flip: probability of mirroring the whole sample, source and reference together.
+        scale: largest zoom, in or out, as a fraction: 0.2 zooms by 0.8 to 1.2.
+        shift: largest shift, as a fraction of the width and of the height.
+        colour: largest change of brightness, contrast and saturation, as a fraction; the same for
+            source and reference.
+        moves: what zoom and shift move: "source", the person with all its maps (IDM-VTON), or
+            "both", the reference likewise.
     """
 
     height: int
     width: int
     task: Literal["tryon", "pose"] = "tryon"
     densepose: BodyMap = "colour"
+    part_range: PartRange = 24
+    pose: bool = False
     agnostic: AgnosticRecipe | None = None
     loss_region: LossRegion | None = None
     label_set: LabelSet = "cihp"
     image_filter: Literal["lanczos", "bicubic", "bilinear"] = "lanczos"
+    fit: Fit = "stretch"
     flip: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    colour: float = 0.0
+    moves: Literal["source", "both"] = "source"
 
     def __post_init__(self) -> None:
         check_choice("task", self.task, ("tryon", "pose"))
-        check_choice("densepose", self.densepose, (*DENSEPOSE, "skeleton", "none"))
+        check_choice("densepose", self.densepose, (*ENCODINGS, "skeleton", "none"))
         check_choice("loss_region", self.region, ("mask", "garment", "foreground", "all"))
         check_choice("label_set", self.label_set, GARMENT_LABELS)
         check_choice("image_filter", self.image_filter, FILTERS)
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip={self.flip}: is a probability; give a number from 0 to 1")
+        check_choice("fit", self.fit, ("stretch", "pad"))
+        check_choice("moves", self.moves, ("source", "both"))
         if min(self.height, self.width) < 2:
             raise ValueError(
                 f"height={self.height}, width={self.width}: give at least 2 pixels each"
             )
+        _ = self.augmentation, self.encoding  # their own checks, before any file is opened
 
     @property
     def region(self) -> LossRegion:
@@ -116,67 +133,115 @@ class PersonTransform:
         """(width, height), PIL's order."""
         return self.width, self.height
 
+    @cached_property
+    def augmentation(self) -> Augmentation:
+        """The random changes."""
+        return Augmentation(self.flip, self.scale, self.shift, self.colour)
+
+    @cached_property
+    def encoding(self) -> DensePoseEncoding | None:
+        """Of the DensePose files; None where none is read."""
+        if self.densepose in ("skeleton", "none"):
+            return None
+        return densepose_encoding(self.densepose, self.part_range)
+
+    def still(self) -> "PersonTransform":
+        """The same without random changes: for validation and evaluation."""
+        return replace(self, flip=0.0, scale=0.0, shift=0.0, colour=0.0)
+
     def __call__(self, record: Record, rng: random.Random) -> Sample:
-        """The sample of a record; `rng` decides whether it is mirrored.
+        """The sample of a record; `rng` decides what the augmentation does to it.
 
         Raises:
             FileNotFoundError: a file is gone.
             ValueError: a file is unreadable or of the wrong kind or size, or the record lacks one
                 that this transform needs.
         """
-        mirror = rng.random() < self.flip
-        files = _Files(record, self.size)
+        draw = self.augmentation.draw(rng)
+        files = PersonFiles(record)
         reference = open_picture(record.reference)
-        mask = self._mask(files)
-        densepose, body = self._densepose(files, mirror)
+        here, there = self._placements(files.source, reference, draw)
+        mask = self._mask(files, here)
+        densepose, body = self._densepose(files, here, draw.mirror)
         sample = Sample(
-            source=self._picture(files.source),
-            reference=self._picture(reference),
+            source=self._picture(files.source, here, draw),
+            reference=self._picture(reference, there, draw),
             mask=_binary(mask),
             densepose=densepose,
-            loss_region=_binary(self._loss_region(files, mask, body)),
+            loss_region=_binary(self._loss_region(files, here, mask, body)),
             name=record.name,
             category=record.category,
         )
+        if self.pose:
+            sample["pose"] = pose_tensor(_joints(files, here, draw.mirror), self.size)
         if record.flow is not None:
             flow, valid = read_flow(record.flow, files.source.size)
-            flow, sample["flow_valid"] = resize_flow(flow, valid, self.size, reference.size)
+            flow, sample["flow_valid"] = place_flow(flow, valid, here, there)
             sample["flow"] = flow.permute(1, 2, 0)
-        return mirrored(sample) if mirror else sample
+        return mirrored(sample) if draw.mirror else sample
 
-    def _picture(self, image: Image.Image) -> Tensor:
-        return to_tensor(np.array(image.resize(self.size, FILTERS[self.image_filter])))
+    def _placements(
+        self, source: Image.Image, reference: Image.Image, draw: Draw
+    ) -> tuple[Placement, Placement]:
+        here, there = (
+            fit_picture(image.size, self.size, self.fit) for image in (source, reference)
+        )
+        if not draw.moves:
+            return here, there
+        moved = there.moved(draw.zoom, draw.shift) if self.moves == "both" else there
+        return here.moved(draw.zoom, draw.shift), moved
 
-    def _mask(self, files: "_Files") -> Region:
+    def _picture(self, image: Image.Image, placement: Placement, draw: Draw) -> Tensor:
+        canvas = placement.place(image, FILTERS[self.image_filter], WHITE)
+        return to_tensor(np.array(draw.recolour(canvas)))
+
+    def _mask(self, files: PersonFiles, placement: Placement) -> Region:
         if self.task == "pose":
             return np.ones((self.height, self.width), np.bool_)
         if self.agnostic is None:
             mask = files.open("mask", open_mask)
-            return np.asarray(mask.resize(self.size, FILTERS[self.image_filter])) >= 128
-        pixels = np.array((self.width, self.height, 1), np.float32)
+        else:
+            mask = Image.fromarray(self._recipe(files, self.agnostic)).convert("L")
+        return np.asarray(placement.place(mask, FILTERS[self.image_filter])) >= 128
+
+    def _recipe(self, files: PersonFiles, agnostic: AgnosticRecipe) -> Region:
+        """The mask of the whole picture, at the size that it has on the canvas before it moves."""
+        fitted = fit_picture(files.source.size, self.size, self.fit)
+        size = round(fitted.width), round(fitted.height)
+        whole = Placement(files.source.size, size, 0, 0, *size)
+        keypoints = densepose = None
+        if files.record.keypoints is not None:
+            keypoints = files.keypoints * np.array((*size, 1), np.float32)
+        if self.encoding is not None and files.record.densepose is not None:
+            body = whole.place(files.body_map(self.encoding), Image.Resampling.NEAREST)
+            densepose = self.encoding.parts(np.asarray(body))
         try:
-            return self.agnostic(files.parse, files.keypoints * pixels)
+            parse, category = files.parse(whole), files.record.category
+            return agnostic(PersonMaps(parse, keypoints, category, self.label_set, densepose))
         except ValueError as error:
             raise ValueError(f"{files.record.source}: {error}") from error
 
-    def _densepose(self, files: "_Files", mirror: bool) -> tuple[Tensor, Region | None]:
+    def _densepose(
+        self, files: PersonFiles, placement: Placement, mirror: bool
+    ) -> tuple[Tensor, Region | None]:
         """The encoded map, sides swapped if it will be mirrored, and where it shows the body."""
-        if self.densepose == "none":
-            return torch.full((3, self.height, self.width), -1.0), None
         if self.densepose == "skeleton":
-            joints = files.keypoints[list(BODY_25_MIRROR)] if mirror else files.keypoints
+            joints = _joints(files, placement, mirror)
             return to_tensor(draw_skeleton(joints, self.size)), None
-        encoding = DENSEPOSE[self.densepose]
-        image = files.open("densepose", encoding.read)
+        if self.encoding is None:
+            return torch.full((3, self.height, self.width), -1.0), None
+        image = files.body_map(self.encoding)
         if mirror:
-            image = Image.fromarray(encoding.swap_sides(np.asarray(image)))
-        pixels = np.array(image.resize(self.size, encoding.resampling))
-        return encoding.encode(pixels), encoding.body(pixels)
+            image = Image.fromarray(self.encoding.swap_sides(np.asarray(image)))
+        pixels = np.array(placement.place(image, self.encoding.resampling))
+        return self.encoding.encode(pixels), self.encoding.body(pixels)
 
-    def _loss_region(self, files: "_Files", mask: Region, body: Region | None) -> Region:
+    def _loss_region(
+        self, files: PersonFiles, placement: Placement, mask: Region, body: Region | None
+    ) -> Region:
         match self.region:
             case "mask":
-                return mask
+                return mask & placement.covered()
             case "garment":
                 category = files.record.category
                 labels = GARMENT_LABELS[self.label_set].get(category)
@@ -185,67 +250,33 @@ class PersonTransform:
                         f"{files.record.source}: loss_region=garment has no labels for category "
                         f"{category}; choose loss_region=mask"
                     )
-                return mask & np.isin(files.parse, labels)
+                return mask & np.isin(files.parse(placement), labels)
             case "foreground":
-                return files.parse > 0 if body is None else body
+                return files.parse(placement) > 0 if body is None else body
             case "all":
-                return np.ones_like(mask)
-
-
-class _Files:
-    """The opened files of one person, each read at most once and all of one size."""
-
-    _REMEDIES: ClassVar = {
-        "mask": "give `agnostic` a recipe that builds the mask from parse and keypoints",
-        "densepose": "choose densepose=skeleton or densepose=none",
-        "parse": "choose a mask file and a loss region that do without it",
-        "keypoints": "choose a mask file and a densepose that do without them",
-    }
-
-    def __init__(self, record: Record, size: tuple[int, int]) -> None:
-        self.record = record
-        self._size = size
-        self.source = open_picture(record.source)
-
-    def path(self, field: Literal["mask", "densepose", "parse", "keypoints"]) -> Path:
-        path: Path | None = getattr(self.record, field)
-        if path is None:
-            raise ValueError(
-                f"{self.record.source}: the data set has no {field} file for it; "
-                f"{self._REMEDIES[field]}"
-            )
-        return path
-
-    def open(
-        self, field: Literal["mask", "densepose", "parse"], read: Callable[[Path], Image.Image]
-    ) -> Image.Image:
-        path = self.path(field)
-        image = read(path)
-        check_same_size(image, path, self.source, self.record.source)
-        return image
-
-    @cached_property
-    def parse(self) -> NDArray[np.uint8]:
-        """(H, W), at the sample's size."""
-        return np.asarray(
-            self.open("parse", open_labels).resize(self._size, Image.Resampling.NEAREST)
-        )
-
-    @cached_property
-    def keypoints(self) -> NDArray[np.float32]:
-        """(25, 3), in fractions of the picture."""
-        return read_keypoints(self.path("keypoints"), self.source.size)
+                return placement.covered()
 
 
 def mirrored(sample: Sample) -> Sample:
-    """The sample in a mirror. DensePose is only moved: its sides are swapped where it is read."""
+    """The sample in a mirror.
+
+    DensePose and pose are only moved: their sides are swapped where they are read.
+    """
     result = sample.copy()
     for key in ("source", "reference", "mask", "densepose", "loss_region"):
         result[key] = sample[key].flip(-1)
+    if "pose" in sample:
+        result["pose"] = sample["pose"].flip(-1)
     if "flow" in sample and "flow_valid" in sample:
         result["flow"] = mirror_flow(sample["flow"].permute(2, 0, 1)).permute(1, 2, 0)
         result["flow_valid"] = sample["flow_valid"].flip(-1)
     return result
+
+
+def _joints(files: PersonFiles, placement: Placement, mirror: bool) -> NDArray[np.float32]:
+    """(25, 3) in fractions of the canvas, sides swapped if the sample will be mirrored."""
+    joints = files.keypoints[list(BODY_25_MIRROR)] if mirror else files.keypoints
+    return placement.points(joints)
 
 
 def _binary(region: Region) -> Tensor:

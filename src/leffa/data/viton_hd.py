@@ -4,6 +4,7 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from leffa.data.batch import Record
+from leffa.data.counts import check_count
 from leffa.data.layout import (
     Layout,
     Pairs,
@@ -47,6 +48,7 @@ class VitonHD(Layout):
             person's stem; "unpaired" gives the garment of the test list and names it
             `<person stem>__<garment stem>`.
         densepose: the file that stands for DensePose: "colour", "iuv" or "none".
+        allow_subset: the list may be shorter than the official one.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class VitonHD(Layout):
         split: Split = "train",
         pairs: Pairs = "paired",
         densepose: Literal["colour", "iuv", "none"] = "colour",
+        allow_subset: bool = False,
     ) -> None:
         check_split(split, pairs)
         check_choice("densepose", densepose, ("colour", "iuv", "none"))
         pair_list = check_root(root) / f"{split}_pairs.txt"
         listed = read_pairs(pair_list)
+        check_count(pair_list.parent, [f"VITON-HD {split}"], len(listed), pair_list, allow_subset)
         if pairs == "paired":
             listed = [(person, person) for person, _ in listed]
         super().__init__(_records(pair_list.parent / split, listed, pairs, densepose), pair_list)

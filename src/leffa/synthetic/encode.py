@@ -93,6 +93,13 @@ def openpose_json(keypoints: Floats) -> bytes:
     return json.dumps({"version": 1.3, "people": [person]}).encode()
 
 
+def viton_json(keypoints: Floats) -> bytes:
+    """COCO-18 keypoints (18, 3) as OpenPose 1.0 writes one person; VITON has these."""
+    values = [round(float(value), 3) for value in keypoints.ravel()]
+    person = {"pose_keypoints": values, "face_keypoints": [], "hand_left_keypoints": []}
+    return json.dumps({"version": 1.0, "people": [{**person, "hand_right_keypoints": []}]}).encode()
+
+
 def dress_code_json(keypoints: Floats, size: tuple[int, int]) -> bytes:
     """COCO-18 keypoints (18, 3) as DressCode writes them: x, y in a 384 x 512 frame, score, number.
 

@@ -1,30 +1,23 @@
-"""What is written for one sample of each layout: which files, and what is in them.
+"""What is written for one try-on sample of each layout: which files, and what is in them.
 
 A sample knows its paths before it is drawn, so a sample whose files are all there need not be drawn
 again. The number in a file's name is the index that it is drawn from.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from leffa.synthetic import encode
 from leffa.synthetic.labels import Category, Parsing
-from leffa.synthetic.world import PersonDrawing, draw_pose_set, draw_tryon
+from leffa.synthetic.world import draw_tryon
 
 # What VITON-HD's `image-parse-agnostic` takes out of the label map inside the agnostic mask.
 _HIDDEN = (
     Parsing.UPPER_CLOTHES, Parsing.DRESS, Parsing.NECK, Parsing.LEFT_ARM, Parsing.RIGHT_ARM,
 )  # fmt: skip
-POSES = (
-    "1_front",
-    "2_side",
-    "7_additional",
-)  # the pictures of one person, under DeepFashion's names
 
 
 class Sample(Protocol):
@@ -173,83 +166,95 @@ class DressCodeSample:
 
 
 @dataclass(frozen=True)
-class DeepFashionSample:
-    """One person in three poses in CFLD's layout; `split` is train or test."""
+class VitonSample:
+    """One person and garment in the layout of the original VITON; `folder` is train/ or test/."""
 
     recipe: Recipe
-    root: Path
-    split: str
+    folder: Path
     number: int
 
     @property
-    def release_names(self) -> list[Path]:
-        """Where the In-shop release has the pictures, below the root."""
-        # Drawn people have no gender; both folders occur, as in the release.
-        gender = "MEN" if self.number % 4 == 0 else "WOMEN"
-        item = Path(gender) / "Drawn_Outfits" / f"id_{self.number:08d}"
-        return [item / f"01_{pose}.jpg" for pose in POSES]
+    def person(self) -> str:
+        """The file of the person in the lists."""
+        return f"{self.number:06d}_0.jpg"
 
     @property
-    def stems(self) -> list[str]:
-        """Their flat names without `.jpg`."""
-        return [flat_name(path).removesuffix(".jpg") for path in self.release_names]
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """(from, to) stems: each picture serves once as reference and once as target."""
-        return list(zip(self.stems, [*self.stems[1:], self.stems[0]], strict=True))
-
-    def keypoint_path(self, stem: str) -> Path:
-        """Where the keypoints of a picture are kept until the annotation list is written."""
-        return self.root / "keypoints" / f"{stem}.json"
+    def garment(self) -> str:
+        """The file of the garment in the lists."""
+        return f"{self.number:06d}_1.jpg"
 
     def paths(self) -> list[Path]:
         """All files of the sample."""
-        per_picture = [path for number in range(len(POSES)) for path in self._picture_paths(number)]
-        return per_picture + [self._flow_path(*pair) for pair in self.pairs]
+        return list(self._names().values())
 
-    def _picture_paths(self, pose: int) -> tuple[Path, Path, Path, Path]:
-        stem = self.stems[pose]
-        return (
-            self.root / self.release_names[pose],
-            self.root / f"{self.split}_highres" / f"{stem}.jpg",
-            self.root / "densepose" / f"{stem}.png",
-            self.keypoint_path(stem),
-        )
-
-    def _flow_path(self, reference: str, source: str) -> Path:
-        return self.root / "flow" / f"{reference}_2_{source}.npz"
+    def _names(self) -> dict[str, Path]:
+        names = {
+            "image": self.person,
+            "cloth": self.garment,
+            "cloth-mask": self.garment,
+            "image-parse": f"{self.number:06d}_0.png",
+            "pose": f"{self.number:06d}_0_keypoints.json",
+            "flow": f"{self.number:06d}_0.npz",
+        }
+        return {kind: self.folder / kind / name for kind, name in names.items()}
 
     def draw(self) -> dict[Path, bytes]:
         """The contents of the files, by path."""
         recipe = self.recipe
-        people = draw_pose_set(recipe.seed, self.number, recipe.height, recipe.width, len(POSES))
-        files: dict[Path, bytes] = {}
-        for pose, drawing in enumerate(people.drawings):
-            released, picture, body, keypoints = self._picture_paths(pose)
-            files[released] = files[picture] = encode.jpeg(drawing.image)
-            files[body] = encode.png(drawing.iuv)
-            files[keypoints] = json.dumps(_annotation(drawing).tolist()).encode()
-        for reference, pair in enumerate(self.pairs):
-            drawn = people.pair(source=(reference + 1) % len(POSES), reference=reference)
-            files[self._flow_path(*pair)] = encode.flow(drawn.flow, drawn.flow_valid)
-        return files
+        drawing = draw_tryon(recipe.seed, self.number, recipe.height, recipe.width)
+        person = drawing.person
+        # LIP's labels are CIHP's but for the neck, which is background there.
+        parse = np.where(person.parsing == Parsing.NECK, np.uint8(0), person.parsing)
+        contents = {
+            "image": encode.jpeg(person.image),
+            "cloth": encode.jpeg(drawing.garment),
+            "cloth-mask": encode.jpeg(encode.black_and_white(drawing.garment_mask)),
+            "image-parse": encode.palette_png(parse),
+            "pose": encode.viton_json(person.keypoints_coco18),
+            "flow": encode.flow(drawing.flow, drawing.flow_valid),
+        }
+        return {path: contents[kind] for kind, path in self._names().items()}
 
 
-def flat_name(path: Path) -> str:
-    """A path of the release without its separators.
+@dataclass(frozen=True)
+class FolderSample:
+    """One person and garment of a folder of one's own: a folder a kind, one name in all."""
 
-    `WOMEN/Tees_Tanks/id_00000029/06_2_side.jpg` becomes
-    `fashionWOMENTees_Tanksid0000002906_2side.jpg`.
-    """
-    gender, category, item, name = path.parts
-    person, rest = name.split("_", maxsplit=1)
-    return f"fashion{gender}{category}{item.replace('_', '')}{person}_{rest.replace('_', '')}"
+    recipe: Recipe
+    folder: Path
+    category: Category
+    number: int
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The sample's line in the table, by column."""
+        stem = f"{self.number:06d}"
+        return {
+            "person": f"persons/{stem}.jpg",
+            "garment": f"garments/{stem}.jpg",
+            "mask": f"masks/{stem}.png",
+            "densepose": f"densepose/{stem}.png",
+            "parse": f"parse/{stem}.png",
+            "keypoints": f"keypoints/{stem}.json",
+            "garment_mask": f"garment_masks/{stem}.png",
+        }
 
-def _annotation(drawing: PersonDrawing) -> NDArray[np.int64]:
-    """(2, 18) y and x of COCO-18 in a frame 256 high and 176 wide, -1 where missing."""
-    height, width = drawing.parsing.shape
-    x, y, seen = drawing.keypoints_coco18.T
-    places = np.stack([y * 256 / height, x * 176 / width])
-    return np.where(seen > 0, np.floor(places), -1).astype(np.int64)
+    def paths(self) -> list[Path]:
+        """All files of the sample."""
+        return [self.folder / name for name in self.columns.values()]
+
+    def draw(self) -> dict[Path, bytes]:
+        """The contents of the files, by path."""
+        recipe = self.recipe
+        drawing = draw_tryon(recipe.seed, self.number, recipe.height, recipe.width, self.category)
+        person = drawing.person
+        contents = {
+            "person": encode.jpeg(person.image),
+            "garment": encode.jpeg(drawing.garment),
+            "mask": encode.png(encode.black_and_white(drawing.agnostic_mask)),
+            "densepose": encode.png(person.densepose_rgb),
+            "parse": encode.palette_png(person.parsing),
+            "keypoints": encode.openpose_json(person.keypoints),
+            "garment_mask": encode.png(encode.black_and_white(drawing.garment_mask)),
+        }
+        return {self.folder / name: contents[kind] for kind, name in self.columns.items()}

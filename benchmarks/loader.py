@@ -1,0 +1,134 @@
+"""How fast samples are made, against bare decoding and resizing of the same files.
+
+    python benchmarks/loader.py                       a drawn data set in VITON-HD's layout
+    python benchmarks/loader.py --root DIR            your own VITON-HD
+
+One process each, turn about in one run: the files of a sample opened and resized with PIL and
+nothing else, and `PersonDataset` with everything that a batch needs. Then a training step of the
+tiny model with and without kept latents (`data.latent_cache`).
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from leffa.data.batch import Record
+from leffa.data.dataset import PersonDataset, collate
+from leffa.data.latent_cache import LatentCache
+from leffa.data.transforms import PersonTransform
+from leffa.data.viton_hd import VitonHD
+from leffa.losses.flow import LeffaLoss
+from leffa.models.leffa import LeffaModel
+from leffa.models.unets import load_scheduler
+from leffa.run import compose
+from leffa.synthetic.write import write_viton_hd
+from leffa.training.objective import TrainingObjective
+
+RESULTS = Path(__file__).parent / "results"
+SIZES = ((512, 384), (1024, 768))
+PICTURES = 2  # photographs in a sample: person and garment
+
+
+def bare(record: Record, size: tuple[int, int]) -> None:
+    """Open and resize each file that a sample needs, with the filter that it needs."""
+    photograph, label = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
+    files = ((record.source, photograph), (record.reference, photograph))
+    for path, resampling in (*files, (record.mask, photograph), (record.densepose, label)):
+        if path is not None:
+            with Image.open(path) as image:
+                image.resize(size, resampling)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def turn_about(
+    first: Callable[[], object], second: Callable[[], object], rounds: int
+) -> list[float]:
+    """Median CPU seconds of each, measured alternately so that both meet the same machine."""
+    first(), second()
+    pairs = [(seconds(first), seconds(second)) for _ in range(rounds)]
+    return [statistics.median(column) for column in zip(*pairs, strict=True)]
+
+
+def measure_loading(records: VitonHD, height: int, width: int, rounds: int) -> dict[str, float]:
+    transform = PersonTransform(height, width, densepose="iuv" if drawn(records) else "colour")
+    dataset = PersonDataset(records, transform)
+    count = len(records)
+    plain, ours = turn_about(
+        lambda: [bare(record, (width, height)) for record in records],
+        lambda: [dataset[index] for index in range(count)],
+        rounds,
+    )
+    return {
+        "bare_images_per_s": PICTURES * count / plain,
+        "loader_images_per_s": PICTURES * count / ours,
+        "ratio": plain / ours,
+    }
+
+
+def measure_step(records: VitonHD, rounds: int) -> dict[str, float]:
+    """A training step at 96x72 with the Leffa loss, batch 8, latents fresh or kept."""
+    backbone = compose("train", []).backbone
+    torch.manual_seed(0)
+    model = LeffaModel.build("shipped", "shipped", load_scheduler(dict(backbone.scheduler)).config)
+    transform = PersonTransform(96, 72, densepose="iuv" if drawn(records) else "colour")
+    objective, loss = TrainingObjective(), LeffaLoss(weight=1.0, max_timestep=1000)
+    indices = [index % len(records) for index in range(8)]
+    with tempfile.TemporaryDirectory() as folder:
+        cache = LatentCache(Path(folder) / "cache", records, transform, model)
+
+        def step(latents: LatentCache | None) -> None:
+            dataset = PersonDataset(records, transform, latents=latents)
+            batch = collate([dataset[index] for index in indices])
+            objective(model, batch, loss, torch.Generator().manual_seed(0)).loss.backward()
+            model.zero_grad()
+
+        fresh, kept = turn_about(lambda: step(None), lambda: step(cache), rounds)
+    return {"fresh_s": fresh, "kept_s": kept, "ratio": kept / fresh}
+
+
+def drawn(records: VitonHD) -> bool:
+    path = records[0].densepose
+    return path is not None and path.parent.name == "image-iuv"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, help="a VITON-HD folder; without it one is drawn")
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.root is None:
+            write_viton_hd(Path(folder), options.samples, 2, seed=0, height=1024, width=768)
+            records = VitonHD(folder, densepose="iuv")
+        else:
+            records = VitonHD(options.root, split="test")
+        result = {
+            **{
+                f"{height}x{width}": measure_loading(records, height, width, options.rounds)
+                for height, width in SIZES
+            },
+            "training_step_96x72": measure_step(records, options.rounds),
+        }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "loader.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

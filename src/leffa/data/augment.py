@@ -1,0 +1,95 @@
+"""Random changes of a sample that keep its task: what moves, moves in all its maps.
+
+A draw is made once per sample, from the sample's own random numbers, and says what happens to every
+picture and map of it. Colour changes are the same function of a pixel for the source and the
+reference, since a garment must keep the colour that it has in the other picture. That is why
+contrast is taken about mid grey and not, as usual, about each picture's own mean.
+"""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_LUMA = np.array((0.299, 0.587, 0.114))  # ITU-R 601, what PIL's mode L uses
+_MID_GREY = 127.5
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What happens to one sample."""
+
+    mirror: bool = False
+    zoom: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)  # right and down, fractions of the canvas
+    colours: Matrix | None = None  # (3, 4), from RGB and 1 to RGB, in bytes
+
+    @property
+    def moves(self) -> bool:
+        """Whether the picture is zoomed or shifted."""
+        return (self.zoom, self.shift) != (1.0, (0.0, 0.0))
+
+    def recolour(self, image: Image.Image) -> Image.Image:
+        """The picture, RGB, in the colours of this draw."""
+        if self.colours is None:
+            return image
+        return image.convert("RGB", tuple(self.colours.ravel().tolist()))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much a sample may change; all zero changes nothing.
+
+    Args:
+        flip: probability of the mirror image.
+        scale: the zoom is between 1 - scale and 1 + scale.
+        shift: the most to either side, and up or down, as a fraction of the canvas.
+        colour: brightness, contrast and saturation change by a factor between 1 - colour and 1 +
+            colour each.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+
+    flip: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    colour: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip={self.flip}: is a probability; give a number from 0 to 1")
+        for name in ("scale", "shift", "colour"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name}={getattr(self, name)}: is the largest change as a fraction; "
+                    "give a number from 0 up to, but not including, 1"
+                )
+
+    def draw(self, rng: random.Random) -> Draw:
+        """What happens to the next sample."""
+        mirror = rng.random() < self.flip
+        zoom = 1 + rng.uniform(-self.scale, self.scale) if self.scale else 1.0
+        shift = (0.0, 0.0)
+        if self.shift:
+            shift = (rng.uniform(-self.shift, self.shift), rng.uniform(-self.shift, self.shift))
+        colours = None
+        if self.colour:
+            factors = [1 + rng.uniform(-self.colour, self.colour) for _ in range(3)]
+            colours = colour_matrix(*factors)
+        return Draw(mirror, zoom, shift, colours)
+
+
+def colour_matrix(brightness: float, contrast: float, saturation: float) -> Matrix:
+    """One linear map (3, 4) of RGB bytes: saturation first, then contrast, then brightness.
+
+    All three are factors; 1 changes nothing.
+    """
+    grey = np.broadcast_to(_LUMA, (3, 3))
+    mixed = saturation * np.eye(3) + (1 - saturation) * grey
+    offset = np.full((3, 1), _MID_GREY * (1 - contrast))
+    return brightness * np.concatenate([contrast * mixed, offset], axis=1)

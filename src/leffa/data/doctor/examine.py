@@ -1,0 +1,156 @@
+"""Examines a data set's folder: names, lists, each file, and what several files show together."""
+
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from leffa.data.batch import DRAWN
+from leffa.data.doctor.contents import look_at
+from leffa.data.doctor.declare import DataSet, Files
+from leffa.data.doctor.layouts import DATASETS
+from leffa.data.doctor.lists import check_together, check_totals
+from leffa.data.doctor.look import Look
+from leffa.data.doctor.own import TITLE, is_own, survey_own
+from leffa.data.doctor.recognise import recognise, recognise_below
+from leffa.data.doctor.report import Count, Finding, Report, gather
+from leffa.data.doctor.rows import pick_rows
+from leffa.data.doctor.survey import Present, Survey, Surveyor
+from leffa.data.doctor.together import compare
+
+Progress = Callable[[int, int], None]  # (files done, files in all)
+
+CHOICES = ("auto", *DATASETS, "folder")
+_NO_LAYOUT = DataSet("pictures of no known data set", "", ".*", (), same_size=False)
+_CHUNK = 16
+
+
+def examine(
+    root: str | Path,
+    dataset: str = "auto",
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Report:
+    """Examine the folder of a data set; every listed file is opened and decoded.
+
+    Args:
+        root: the folder that holds the data set's lists.
+        dataset: a key of `DATASETS`, "folder" for one's own, or "auto" to recognise it.
+        workers: processes that decode.
+        progress: called with (files done, files in all).
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: there is no such data set, or nothing of it is in the folder.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder; give the folder that holds the data set")
+    if dataset not in CHOICES:
+        raise ValueError(f"dataset={dataset}: choose one of {', '.join(CHOICES)}")
+    began = time.perf_counter()
+    name, declared, survey = _survey(root, dataset)
+    looked = list(_look(survey.present, workers, progress))
+    drawn = (root / DRAWN).is_file()
+    counts = _counts(survey, drawn)
+    findings = [
+        *survey.findings,
+        *_of_files(looked),
+        *_of_lists(root, declared, survey, counts),
+        *compare(looked, declared),
+    ]
+    if drawn:
+        findings = [found for found in findings if found.kind != "size-unofficial"]
+    folders = Counter(
+        f"{present.where}/{present.files.pattern.replace('{}', '*')}" for present, _ in looked
+    )
+    return Report(
+        name,
+        declared.title,
+        root,
+        drawn,
+        counts,
+        dict(folders),
+        gather(findings),
+        len(looked),
+        time.perf_counter() - began,
+        pick_rows(survey, looked, findings),
+    )
+
+
+def _counts(survey: Survey, drawn: bool) -> list[Count]:
+    """The length of every list; official numbers do not bind a drawn copy."""
+    counts = [listed.count for group in survey.lists.values() for listed in group]
+    return [replace(count, official=None) for count in counts] if drawn else counts
+
+
+def _of_lists(
+    root: Path, declared: DataSet, survey: Survey, counts: Iterable[Count]
+) -> Iterator[Finding]:
+    """What several lists show, and lists that are too long."""
+    lists = [listed for group in survey.lists.values() for listed in group]
+    yield from check_together(lists, declared.disjoint)
+    yield from check_totals(root, declared.totals, survey.lists)
+    for count in counts:
+        if count.official is not None and count.found > count.official:
+            yield Finding("list-longer", count.what, "", f"{count.found:,}")
+
+
+def _survey(root: Path, dataset: str) -> tuple[str, DataSet, Survey]:
+    """The data set's name, its declaration and what is there of it."""
+    name: str | None = dataset
+    if dataset == "auto":
+        name = "folder" if is_own(root) else recognise(root)
+    if name == "folder":
+        return "folder", replace(_NO_LAYOUT, title=TITLE), survey_own(root)
+    survey = Surveyor(root, DATASETS[name]).run() if name is not None else Survey()
+    nothing = not survey.present and not any(survey.lists.values())
+    if nothing and (deeper := recognise_below(root)):
+        survey = Survey()
+        survey.add("nested", str(root), str(deeper))
+    elif nothing:
+        survey = _survey_pictures(root, name)
+    return name or "unknown", DATASETS[name] if name is not None else _NO_LAYOUT, survey
+
+
+def _survey_pictures(root: Path, name: str | None) -> Survey:
+    """Every picture below a folder without a known layout."""
+    survey = Survey()
+    files = Files("", "{}", "photo", "picture", main=True)
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() in (".jpg", ".jpeg", ".png") and not path.name.startswith("."):
+            where = path.parent.relative_to(root).as_posix()
+            survey.present.append(Present(path, where, files, "", path.name))
+    if name is not None or not survey.present:
+        wanted = f"the data set {name}" if name else f"a data set ({', '.join(CHOICES[1:])})"
+        raise ValueError(f"{root}: does not hold {wanted}; give the folder that holds its lists")
+    survey.add("unknown-layout", str(root))
+    return survey
+
+
+def _look(
+    present: Sequence[Present], workers: int, progress: Progress | None
+) -> Iterator[tuple[Present, Look]]:
+    tasks = [(entry.path, entry.files.content) for entry in present]
+    for done, pair in enumerate(zip(present, _run(tasks, workers), strict=True), start=1):
+        if progress is not None:
+            progress(done, len(tasks))
+        yield pair
+
+
+def _run(tasks: Sequence[tuple[Path, str]], workers: int) -> Iterable[Look]:
+    if workers <= 1 or len(tasks) < 2 * _CHUNK:
+        yield from map(look_at, tasks)
+        return
+    # Fresh processes: a copy of one that runs threads (torch) can hang.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(look_at, tasks, chunksize=_CHUNK)
+
+
+def _of_files(looked: Iterable[tuple[Present, Look]]) -> Iterator[Finding]:
+    for present, look in looked:
+        for kind, detail in look.findings:
+            yield Finding(kind, present.where, present.path.name, detail)

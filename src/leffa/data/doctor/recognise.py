@@ -1,0 +1,54 @@
+"""Tells which data set a folder holds by the names in it."""
+
+import os
+import re
+from pathlib import Path
+
+from leffa.data.doctor.declare import DataSet, Files
+from leffa.data.doctor.layouts import DATASETS
+from leffa.data.doctor.lists import find_list
+from leffa.data.doctor.names import is_hidden
+
+_RECOGNISED_FROM = 64  # names of a folder
+
+
+def recognise(root: Path) -> str | None:
+    """The name of the data set that the folder looks most like, None where it looks like none."""
+    scores = {name: _likeness(root, dataset) for name, dataset in DATASETS.items()}
+    best = max(scores, key=lambda name: scores[name])
+    return best if scores[best] > 0 else None
+
+
+def recognise_below(root: Path) -> Path | None:
+    """A folder one or two levels deeper that looks like a data set."""
+    for depth in ("*", "*/*"):
+        for folder in sorted(root.glob(depth)):
+            if folder.is_dir() and not is_hidden(folder.name) and recognise(folder):
+                return folder
+    return None
+
+
+def _likeness(root: Path, dataset: DataSet) -> float:
+    """How many of its folders and lists are there, names of the official form counting most."""
+    score = 0.0
+    for group in dataset.groups:
+        score += sum(0.5 for listing in group.lists if find_list(root, listing))
+        for files in group.files:
+            for spelling in files.spellings:
+                folder = root / group.folder / spelling
+                names = _some_names(folder) if folder.is_dir() else []
+                official = sum(official_name(dataset, files, name) for name in names)
+                score += official / max(1, len(names))
+                score += 0.1 * (folder.is_dir() and folder != root)
+    return score
+
+
+def official_name(dataset: DataSet, files: Files, name: str) -> bool:
+    """Whether a file is named as in the official release."""
+    key = files.key(name)
+    return key is not None and re.fullmatch(dataset.key, key) is not None
+
+
+def _some_names(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry, _ in zip(entries, range(_RECOGNISED_FROM), strict=False)]

@@ -1,0 +1,166 @@
+"""What the doctor found: findings of single files, gathered into one line a problem."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from leffa.data.doctor.kinds import KINDS
+
+_SHOWN = 3  # names in a line
+
+
+class Finding(NamedTuple):
+    """One thing about one file: `kind` is a key of `KINDS`, `where` a folder or list."""
+
+    kind: str
+    where: str
+    name: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All findings of one kind in one place.
+
+    Args:
+        kind: a key of `KINDS`.
+        where: the folder or list, below the data set's root.
+        names: the files or lines, with what was found in brackets, sorted.
+        harmless: it is worth knowing, and nothing need be done.
+    """
+
+    kind: str
+    where: str
+    names: tuple[str, ...]
+    harmless: bool
+
+    @property
+    def line(self) -> str:
+        """The place, what is wrong, how many, the first few, and the remedy, in one line."""
+        kind = KINDS[self.kind]
+        named = [name for name in self.names if name]
+        shown = ", ".join(named[:_SHOWN])
+        many = len(named) > _SHOWN
+        count = f": {len(named):,}, first {shown}" if many else (f": {shown}" if shown else "")
+        remedy = f"; {kind.remedy}" if kind.remedy else ""
+        return f"{self.where}: {kind.says} [{self.kind}]{count}{remedy}"
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many samples a list has, beside the official number where there is one."""
+
+    what: str
+    found: int
+    official: int | None = None
+
+    @property
+    def line(self) -> str:
+        """For example `test_pairs.txt: subset: 64 of 2,032`."""
+        if self.official is None:
+            return f"{self.what}: {self.found:,}"
+        if self.found == self.official:
+            return f"{self.what}: complete: {self.found:,}"
+        if self.found < self.official:
+            return f"{self.what}: subset: {self.found:,} of {self.official:,}"
+        return f"{self.what}: {self.found:,}, officially {self.official:,}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole examination.
+
+    Args:
+        dataset: its name in the table.
+        title: its name in print.
+        root: the folder.
+        drawn: it is a synthetic copy, which official numbers do not bind.
+        counts: per list.
+        folders: files of each kind that were opened, by folder and pattern.
+        problems: in the order of the table of kinds, the harmless ones last.
+        files: how many were opened.
+        seconds: that this took.
+    """
+
+    dataset: str
+    title: str
+    root: Path
+    drawn: bool
+    counts: Sequence[Count]
+    folders: dict[str, int]
+    problems: Sequence[Problem]
+    files: int
+    seconds: float
+    samples: Sequence["Row"] = field(default=(), repr=False)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing but harmless things was found."""
+        return all(problem.harmless for problem in self.problems)
+
+    def to_text(self) -> str:
+        """For the terminal."""
+        drawn = ", a synthetic copy" if self.drawn else ""
+        lines = [f"{self.title} ({self.dataset}{drawn}) in {self.root}", ""]
+        lines += [f"  {count.line}" for count in self.counts]
+        lines += [f"  {folder}: {count:,} files" for folder, count in self.folders.items()]
+        for heading, harmless in (("to mend", False), ("worth knowing", True)):
+            found = [problem.line for problem in self.problems if problem.harmless == harmless]
+            if found:
+                lines += ["", f"{heading}:", *(f"  {line}" for line in found)]
+        serious = sum(not problem.harmless for problem in self.problems)
+        verdict = "no problems" if self.clean else f"{serious} problem{'s' * (serious > 1)}"
+        rate = self.files / max(self.seconds, 1e-6)
+        lines += ["", f"{verdict}; {self.files:,} files opened, {rate:,.0f} files/s"]
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """Everything, every name included."""
+        content = {
+            "dataset": self.dataset,
+            "root": str(self.root),
+            "clean": self.clean,
+            "drawn": self.drawn,
+            "counts": [asdict(count) for count in self.counts],
+            "folders": self.folders,
+            "problems": [
+                {
+                    "kind": problem.kind,
+                    "where": problem.where,
+                    "count": len(problem.names),
+                    "harmless": problem.harmless,
+                    "says": KINDS[problem.kind].says,
+                    "remedy": KINDS[problem.kind].remedy,
+                    "names": problem.names,
+                }
+                for problem in self.problems
+            ],
+            "files": self.files,
+            "seconds": round(self.seconds, 3),
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The files of one sample for the contact sheet, and what was found in them."""
+
+    key: str
+    files: dict[str, Path]  # by content
+    remarks: tuple[str, ...]
+
+
+def gather(findings: Iterable[Finding]) -> list[Problem]:
+    """One problem for each kind and place, in the order of `KINDS`, the harmless ones last."""
+    grouped: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for kind, where, name, detail in findings:
+        grouped[kind, where].add(f"{name} ({detail})" if name and detail else name or detail)
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    problems = [
+        Problem(kind, where, tuple(sorted(names)), KINDS[kind].harmless)
+        for (kind, where), names in grouped.items()
+    ]
+    return sorted(problems, key=lambda found: (found.harmless, order[found.kind], found.where))

@@ -1,0 +1,74 @@
+"""The opened files of one person, each read at most once, checked, and laid on the canvas."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from leffa.data.batch import Record
+from leffa.data.densepose import DensePoseEncoding
+from leffa.data.fit import Placement
+from leffa.data.images import check_same_size, open_labels, open_picture
+from leffa.data.keypoint_csv import read_pose
+
+Field = Literal["mask", "densepose", "parse", "keypoints"]
+
+
+class PersonFiles:
+    """What a record's files hold, opened when it is asked for."""
+
+    _REMEDIES: ClassVar = {
+        "mask": "give `agnostic` a recipe that builds the mask from parse and keypoints",
+        "densepose": "choose densepose=skeleton or densepose=none",
+        "parse": "choose a mask file and a loss region that do without it",
+        "keypoints": "choose a mask file, a densepose and pose=false, which do without them",
+    }
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.source = open_picture(record.source)
+        self._body_map: Image.Image | None = None
+
+    def require(self, field: Field) -> None:
+        """Raise ValueError, with the remedy, where the data set has no such file."""
+        if getattr(self.record, field) is None:
+            raise ValueError(
+                f"{self.record.source}: the data set has no {field} file for it; "
+                f"{self._REMEDIES[field]}"
+            )
+
+    def open(
+        self, field: Literal["mask", "densepose", "parse"], read: Callable[[Path], Image.Image]
+    ) -> Image.Image:
+        """The file of this field, of the person's size."""
+        self.require(field)
+        path: Path = getattr(self.record, field)
+        image = read(path)
+        check_same_size(image, path, self.source, self.record.source)
+        return image
+
+    @cached_property
+    def labels(self) -> Image.Image:
+        """The parse as it lies on disk."""
+        return self.open("parse", open_labels)
+
+    def parse(self, placement: Placement) -> NDArray[np.uint8]:
+        """(H, W) of the canvas; 0 around the picture."""
+        return np.asarray(placement.place(self.labels, Image.Resampling.NEAREST))
+
+    @cached_property
+    def keypoints(self) -> NDArray[np.float32]:
+        """(25, 3) BODY_25, in fractions of the picture."""
+        self.require("keypoints")
+        assert self.record.keypoints is not None
+        return read_pose(self.record.keypoints, self.source.size)
+
+    def body_map(self, encoding: DensePoseEncoding) -> Image.Image:
+        """The DensePose as it lies on disk."""
+        if self._body_map is None:
+            self._body_map = self.open("densepose", encoding.read)
+        return self._body_map

@@ -1,0 +1,137 @@
+"""How pictures of one shape get onto a canvas of another: stretched, padded, zoomed and shifted.
+
+A `Placement` is the one description of that geometry. Photographs, masks, label maps, keypoints and
+flow all follow it, so they cannot come apart.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Fit = Literal["stretch", "pad"]
+Size = tuple[int, int]  # (width, height), PIL's order
+
+WHITE = (255, 255, 255)  # the padding of photographs: Leffa's app and FitDiT use it too
+_ROUNDING = 1e-6  # of a pixel
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the four edges of a picture come to lie on a canvas, in pixels of the canvas.
+
+    The picture may reach over the canvas, and the canvas over the picture.
+    """
+
+    picture: Size
+    canvas: Size
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def fills(self) -> bool:
+        """Whether the picture's edges are the canvas's."""
+        return (self.left, self.top, self.width, self.height) == (0, 0, *self.canvas)
+
+    @property
+    def window(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the pixels of the canvas that lie in the picture."""
+        across = _whole_pixels(self.left, self.left + self.width, self.canvas[0])
+        down = _whole_pixels(self.top, self.top + self.height, self.canvas[1])
+        return across[0], down[0], across[1], down[1]
+
+    def place(
+        self,
+        image: Image.Image,
+        resampling: Image.Resampling,
+        fill: int | tuple[int, int, int] = 0,
+    ) -> Image.Image:
+        """The canvas with the picture on it, in the picture's mode, and `fill` around it.
+
+        `image` may have another size than `picture`: it is that picture at another resolution.
+        """
+        if self.fills:
+            return image.resize(self.canvas, resampling)
+        left, top, right, bottom = self.window
+        canvas = Image.new(image.mode, self.canvas, fill)
+        if left < right and top < bottom:
+            across, down = image.width / self.width, image.height / self.height
+            box = (
+                max(0.0, (left - self.left) * across),
+                max(0.0, (top - self.top) * down),
+                min(float(image.width), (right - self.left) * across),
+                min(float(image.height), (bottom - self.top) * down),
+            )
+            canvas.paste(image.resize((right - left, bottom - top), resampling, box), (left, top))
+        return canvas
+
+    def points(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points (N, 2 or more) whose x and y are fractions of the picture, as those of the canvas.
+
+        They may lie outside the canvas.
+        """
+        moved = points.copy()
+        moved[:, 0] = (points[:, 0] * self.width + self.left) / self.canvas[0]
+        moved[:, 1] = (points[:, 1] * self.height + self.top) / self.canvas[1]
+        return moved
+
+    def covered(self) -> NDArray[np.bool_]:
+        """(H, W) of the canvas, True where it shows the picture."""
+        left, top, right, bottom = self.window
+        covered = np.zeros(self.canvas[::-1], np.bool_)
+        covered[top:bottom, left:right] = True
+        return covered
+
+    def moved(self, zoom: float, shift: tuple[float, float]) -> "Placement":
+        """Zoomed about the middle of the canvas, then shifted by fractions of it."""
+        (width, height), (right, down) = self.canvas, shift
+        return replace(
+            self,
+            left=(self.left - width / 2) * zoom + width / 2 + right * width,
+            top=(self.top - height / 2) * zoom + height / 2 + down * height,
+            width=self.width * zoom,
+            height=self.height * zoom,
+        )
+
+
+def fit_picture(picture: Size, canvas: Size, fit: Fit) -> Placement:
+    """The placement of a whole picture.
+
+    Args:
+        picture: (width, height) of the picture.
+        canvas: (width, height) of the canvas.
+        fit: "stretch" brings it to the canvas's shape; "pad" keeps its own, as large as it goes, in
+            the middle, on whole pixels.
+    """
+    if fit == "stretch":
+        return Placement(picture, canvas, 0, 0, *canvas)
+    scale = min(canvas[0] / picture[0], canvas[1] / picture[1])
+    width, height = (max(1, round(length * scale)) for length in picture)
+    left, top = (canvas[0] - width) // 2, (canvas[1] - height) // 2
+    return Placement(picture, canvas, left, top, width, height)
+
+
+def unpad(
+    result: Image.Image,
+    size: Size,
+    resampling: Image.Resampling = Image.Resampling.LANCZOS,
+) -> Image.Image:
+    """A result made under `fit="pad"`, without its padding and at the size of its person's picture.
+
+    Args:
+        result: the generated picture, padding included.
+        size: (width, height) of the picture that was fitted.
+        resampling: for the way back to that size.
+    """
+    window = fit_picture(size, result.size, "pad").window
+    return result.resize(size, resampling, window)
+
+
+def _whole_pixels(start: float, end: float, length: int) -> tuple[int, int]:
+    first = max(0, math.ceil(start - _ROUNDING))
+    return first, max(first, min(length, math.floor(end + _ROUNDING)))

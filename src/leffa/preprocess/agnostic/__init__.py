@@ -1,0 +1,53 @@
+"""Cloth-agnostic masks from parsing, keypoints and DensePose: the field's recipes by name.
+
+A recipe takes a `PersonMaps` and gives a mask (H, W), True = generate. It works at any resolution:
+sizes that are published in pixels are scaled by the height. A missing arm is left out, missing hips
+are put below the shoulders, and what a recipe cannot do without is a ValueError.
+
+    recipe        garments     needs                  by
+    viton_hd      upper        keypoints              VITON-HD
+    hr_viton      upper        keypoints              HR-VITON: VITON-HD's `agnostic-v3.2` files
+    ladi_vton     upper        keypoints              LaDI-VTON, for VITON-HD
+    viton         upper        keypoints              ours, for the original VITON
+    dress_code    all three    keypoints but lower    DressCode, and IDM-VTON on it
+    ladi_dress_code  the same  the same               LaDI-VTON, for DressCode
+    leffa_dc      all three    keypoints but lower    Leffa's app, DressCode model
+    ootdiffusion  all three    keypoints but lower    OOTDiffusion, and IDM-VTON's demo
+    ootdiffusion_dc  the same  the same               the same, for DressCode
+    leffa_hd      all three    keypoints but lower    Leffa's app, VITON-HD model
+    catvton       all three    DensePose              CatVTON
+
+`Dilated` and `Boxed` wrap any of them.
+"""
+
+from leffa.data.recipe import AgnosticRecipe
+from leffa.preprocess.agnostic.automasker import catvton
+from leffa.preprocess.agnostic.parsed import (
+    dress_code,
+    ladi_dress_code,
+    leffa_dc,
+    leffa_hd,
+    ootdiffusion,
+    ootdiffusion_dc,
+)
+from leffa.preprocess.agnostic.upper import hr_viton, ladi_vton, viton, viton_hd
+from leffa.preprocess.agnostic.wider import Boxed, Dilated
+
+AGNOSTIC: dict[str, AgnosticRecipe] = {
+    "viton_hd": viton_hd,
+    "hr_viton": hr_viton,
+    "ladi_vton": ladi_vton,
+    "viton": viton,
+    "dress_code": dress_code,
+    "ladi_dress_code": ladi_dress_code,
+    "leffa_dc": leffa_dc,
+    "ootdiffusion": ootdiffusion,
+    "ootdiffusion_dc": ootdiffusion_dc,
+    "leffa_hd": leffa_hd,
+    "catvton": catvton,
+}
+
+__all__ = [
+    "AGNOSTIC", "Boxed", "Dilated", "catvton", "dress_code", "hr_viton", "ladi_dress_code",
+    "ladi_vton", "leffa_dc", "leffa_hd", "ootdiffusion", "ootdiffusion_dc", "viton", "viton_hd",
+]  # fmt: skip

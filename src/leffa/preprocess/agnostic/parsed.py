@@ -1,0 +1,189 @@
+"""The recipes that dilate the worn garment: DressCode's family and OOTDiffusion's.
+
+Both are for all three categories. They take the garment by its labels and, for upper garments and
+dresses, a strip along the arms, and keep other clothes, head and hands. They are published for
+ATR-18 labels; a label that another set adds, such as a coat, goes where its like goes.
+"""
+
+import numpy as np
+
+from leffa.data.recipe import Mask, PersonMaps
+from leffa.preprocess.agnostic.body import (
+    ARM_LABELS,
+    ARMS,
+    LEGS,
+    SHOES,
+    SHOULDERS,
+    check_category,
+    joints_of,
+    shoulder_distance,
+)
+from leffa.preprocess.agnostic.shapes import (
+    Brush,
+    Joints,
+    dilate,
+    erode,
+    largest_piece,
+    without_holes,
+)
+
+_TOP = ("upper", "coat")
+_DRESS = ("dress", "jumpsuit")
+_HEAD = ("hat", "sunglasses", "face")
+_DRESS_CODE_TAKEN = {
+    "upper_body": _TOP,
+    "lower_body": ("pants", *LEGS),
+    "dresses": (*_DRESS, *LEGS),
+}
+_OOTDIFFUSION_TAKEN = {
+    "upper_body": (*_TOP, *_DRESS),
+    "lower_body": ("skirt", "pants", *LEGS),
+    "dresses": (*_TOP, "skirt", "pants", *_DRESS),
+}
+_OTHER_GARMENTS = {
+    "upper_body": ("skirt", "pants"),
+    "lower_body": (*_TOP, *ARM_LABELS),
+    "dresses": (),
+}
+
+
+def dress_code(person: PersonMaps) -> Mask:
+    """DressCode's own recipe at 1024x768 (Morelli et al., 2022, `data/dataset.py`).
+
+    IDM-VTON's `inference_dc.py` is the same at this size. As published, skirts are not among the
+    labels of `lower_body`: only legs and trousers, dilated, are covered. `ootdiffusion` and
+    `catvton` cover skirts.
+    """
+    # A strip of 30 px and five dilations by 10x10; five by 20x20 for the garment.
+    return _dilated_garment(person, at=1024, arm=30, strip=22.5, garment=47.5)
+
+
+def ladi_dress_code(person: PersonMaps) -> Mask:
+    """LaDI-VTON's recipe for DressCode at 512x384 (Morelli et al., 2023, `dresscode.py`).
+
+    `dress_code` with broader arms and a tighter garment.
+    """
+    return _dilated_garment(person, at=512, arm=45, strip=0, garment=10)
+
+
+def leffa_dc(person: PersonMaps) -> Mask:
+    """What Leffa's app makes for its DressCode model (`get_agnostic_mask_dc`), at 512x384.
+
+    IDM-VTON's variant of `dress_code`, and holes are filled. By its author the masks of the paper
+    were others.
+    """
+    mask = _dilated_garment(person, at=512, arm=30, strip=10, garment=22.5, neck_is_head=True)
+    return without_holes(mask)
+
+
+def ootdiffusion(person: PersonMaps) -> Mask:
+    """OOTDiffusion's recipe (Xu et al., 2024, `utils_ootd.py`), with arms as for VITON-HD.
+
+    IDM-VTON's demo makes the same masks. Hair is not kept.
+    """
+    return _dilated_outfit(person, arm=60, garment=10)
+
+
+def ootdiffusion_dc(person: PersonMaps) -> Mask:
+    """`ootdiffusion` with the narrower arms that it has for DressCode."""
+    return _dilated_outfit(person, arm=45, garment=10)
+
+
+def leffa_hd(person: PersonMaps) -> Mask:
+    """What Leffa's app makes for its VITON-HD model (`get_agnostic_mask_hd`).
+
+    `ootdiffusion` with a garment dilated further and other clothes eroded. For evaluation its
+    author advises the mask files of VITON-HD.
+    """
+    return _dilated_outfit(person, arm=60, garment=22.5, erosion=2)
+
+
+def _dilated_garment(
+    person: PersonMaps,
+    at: int,
+    arm: float,
+    strip: float,
+    garment: float,
+    neck_is_head: bool = False,
+) -> Mask:
+    """DressCode's family. Sizes are in pixels of a picture `at` pixels high.
+
+    Args:
+        arm: width of the strip along the arms.
+        strip, garment: how far they are dilated.
+        neck_is_head: whether a neck label is part of the head.
+    """
+    check_category(person, *_DRESS_CODE_TAKEN)
+    pixel = person.height / at
+    taken = person.shows(*_DRESS_CODE_TAKEN[person.category])
+    head = person.shows(*_HEAD, "hair", *(["neck"] if neck_is_head else []))
+    kept = person.shows("hat", "hair", "sunglasses", "scarf", "bag", *SHOES)
+    kept |= person.shows(*_OTHER_GARMENTS[person.category])
+    if person.category != "lower_body":
+        keypoints = joints_of(person)
+        shoulder_distance(keypoints)
+        brush = Brush(person.parse.shape, pixel)
+        # One line from wrist to wrist; a missing wrist or elbow shortens it.
+        line = [joint for joint in (4, 3, 2, 5, 6, 7) if keypoints[joint, 2] > 0]
+        brush.line(keypoints, line, arm)
+        arms = dilate(brush.mask(), strip * pixel)
+        kept |= person.shows(*ARM_LABELS) & ~arms
+        neck = head & _below_shoulders(person, keypoints)
+        taken |= arms | neck
+        head &= ~neck
+    return dilate(taken, garment * pixel) & ~kept & ~head
+
+
+def _below_shoulders(person: PersonMaps, keypoints: Joints) -> Mask:
+    """Below a line a little above both shoulders: there, what ATR calls face is the neck."""
+    (x, y), (other_x, other_y) = keypoints[SHOULDERS, :2]
+    across = other_x - x
+    slope = (other_y - y) / across if abs(across) > 1 else 0.0
+    rows, columns = np.ogrid[: person.height, : person.parse.shape[1]]
+    below: Mask = rows >= y + slope * (columns - x) - 20 * person.height / 512
+    return below
+
+
+def _dilated_outfit(person: PersonMaps, arm: float, garment: float, erosion: float = 0) -> Mask:
+    """OOTDiffusion's family. Sizes are in pixels of a picture 512 high, where it works.
+
+    Args:
+        arm: width of the strip along the arms.
+        garment: how far the garment is dilated.
+        erosion: how far other clothes are eroded.
+    """
+    check_category(person, *_OOTDIFFUSION_TAKEN)
+    pixel = person.height / 512
+    taken = dilate(person.shows(*_OOTDIFFUSION_TAKEN[person.category]), garment * pixel)
+    head = person.shows(*_HEAD)
+    kept = person.shows("hat", "sunglasses", "bag", *SHOES, *_OTHER_GARMENTS[person.category])
+    if person.category != "lower_body":
+        neck = dilate(person.shows("neck"), 2 * pixel) & ~head
+        arms, hands = _separate_arms(person, arm * pixel)
+        taken |= neck | dilate(arms, 8 * pixel)
+        kept |= hands
+    kept = erode(kept, erosion * pixel) | head
+    return largest_piece(without_holes(taken & ~kept))
+
+
+def _separate_arms(person: PersonMaps, width: float) -> tuple[Mask, Mask]:
+    """A strip along each arm, a little beyond the wrist, and the arm labels outside it: hands.
+
+    An arm whose joints are not all known is its label.
+    """
+    joints = joints_of(person).copy()
+    arms, hands = (np.zeros(person.parse.shape, np.bool_) for _ in range(2))
+    for arm, label in ARMS:
+        shoulder, elbow, wrist = arm
+        shown = person.shows(label)
+        if (joints[list(arm), 2] > 0).all():
+            joints[wrist, :2] = joints[elbow, :2] + 1.2 * (joints[wrist, :2] - joints[elbow, :2])
+            brush = Brush(person.parse.shape, unit=1)
+            brush.line(joints, arm, width)
+            brush.disc(joints[shoulder], width / 2, width / 2)
+            strip = brush.mask()
+            hands |= shown & ~strip
+        else:
+            strip = shown
+        arms |= strip
+    return arms, hands

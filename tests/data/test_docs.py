@@ -1,0 +1,54 @@
+"""Every data set has its page, and what the pages tell one to run exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from leffa.cli import DRAWN_LAYOUTS
+from leffa.data.counts import OFFICIAL
+from leffa.run import CONF, compose
+
+PAGES = sorted((CONF.parent / "docs" / "data").glob("*.md"))
+
+
+def test_every_layout_has_a_page() -> None:
+    assert {page.stem for page in PAGES} == set(DRAWN_LAYOUTS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_names_what_exists(page: Path) -> None:
+    text = page.read_text()
+    assert f"leffa draw {page.stem} ROOT" in text
+    for group in ("data", "dataset"):
+        for name in re.findall(rf"\b{group}=(\w+)", text):
+            assert (CONF / group / f"{name}.yaml").is_file(), name
+    for layout in re.findall(r"leffa (?:draw|doctor) (\w+)", text):
+        assert layout == page.stem
+    assert re.search(r"`leffa\.data\.\w+\.\w+`", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_overrides_of_a_page_are_accepted(page: Path) -> None:
+    # A quoted override may hold blanks; the values that a page leaves open become the letter X.
+    text = page.read_text().replace("ROOT", "X").replace("RUN", "X")
+    found = re.findall(r"'(data(?:set)?\.[^']+)'|\b(data(?:set)?\.\w[\w.]*=[^\s`,]+)", text)
+    overrides = [quoted or plain for quoted, plain in found]
+    option = {"viton_hd": "vitonhd_paired", "dress_code": "dresscode_all_paired"}
+    option |= {"deepfashion": "deepfashion_512", "viton": "viton_paired"}
+    ours = [text for text in overrides if text.startswith("data.")]
+    theirs = [text for text in overrides if text.startswith("dataset.")]
+    assert theirs
+    compose("evaluate", [f"dataset={option.get(page.stem, page.stem)}", *theirs])
+    if ours:
+        compose("train", [f"data={page.stem}", *ours])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_has_the_official_counts(page: Path) -> None:
+    """The name of a data set in `OFFICIAL` begins with its title's first word."""
+    text = page.read_text()
+    title = text.splitlines()[0].removeprefix("# ").split()[0]
+    counts = [count for key, count in OFFICIAL.items() if key.split()[0] == title]
+    assert counts or page.stem == "folder"
+    assert all(f"{count:,}" in text for count in counts)
