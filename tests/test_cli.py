@@ -77,7 +77,7 @@ def test_scores_two_folders_as_markdown_and_json(
     ("arguments", "message"),
     [
         (["score", "nowhere", "nowhere", "--protocol", "leffa"], "nowhere"),
-        (["score", ".", ".", "--protocol", "best"], "no protocol 'best'; choose from: leffa"),
+        (["score", ".", ".", "--protocol", "best"], "no protocol 'best'; choose from: catvton, "),
         (["draw", "viton_hd", "new", "--train", "1", "--test", "1"], "test=1"),
         (["demo", "--steps", "0"], "--steps must be at least 1, got 0"),
     ],

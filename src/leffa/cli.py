@@ -11,7 +11,15 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-Runner = Callable[[argparse.Namespace], None]
+from leffa.commands.data import doctor, prepare
+from leffa.commands.options import Runner
+from leffa.commands.options import option as _option
+
+# Known here as well as in `synthetic.write`, which is slow to import.
+DRAWN_LAYOUTS = (
+    *("viton_hd", "dress_code", "viton", "folder"),
+    *("deepfashion", "market1501", "wpose"),
+)
 
 
 def demo(parser: argparse.ArgumentParser) -> Runner:
@@ -40,44 +48,39 @@ def demo(parser: argparse.ArgumentParser) -> Runner:
 
 def draw(parser: argparse.ArgumentParser) -> Runner:
     """Draw a synthetic data set, with its true flow, in the layout of a real one."""
-    parser.add_argument("layout", choices=["viton_hd", "dress_code", "deepfashion"])
+    parser.add_argument("layout", choices=DRAWN_LAYOUTS)
     parser.add_argument("root", type=Path, help="folder to fill; an interrupted run is completed")
     parser.add_argument(
         "--train",
         type=int,
-        required=True,
+        default=0,
         metavar="N",
-        help="training samples (dress_code: per category)",
+        help="training samples (dress_code: per category); default: 0",
     )
     parser.add_argument("--test", type=int, required=True, metavar="N", help="test samples")
     _option(parser, "--seed", 0, "of the whole drawn world")
-    _option(parser, "--height", 256, "pixels")
-    parser.add_argument("--width", type=int, help="pixels; default: 192, deepfashion 176")
+    for side in ("height", "width"):
+        parser.add_argument(
+            f"--{side}", type=int, metavar="PIXELS", help="default: the layout's usual shape"
+        )
     _option(parser, "--workers", 1, "processes")
 
     def run(args: argparse.Namespace) -> None:
         from rich.progress import MofNCompleteColumn, Progress
 
-        from leffa.synthetic import write
+        from leffa.synthetic.write import WRITERS
 
-        writers = {
-            "viton_hd": (write.write_viton_hd, 192),
-            "dress_code": (write.write_dress_code, 192),
-            "deepfashion": (write.write_deepfashion, 176),
-        }
-        writer, usual_width = writers[args.layout]
-        width = usual_width if args.width is None else args.width
+        size = {side: getattr(args, side) for side in ("height", "width")}
         with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as bar:
             task = bar.add_task("drawing", total=None)
-            writer(
+            WRITERS[args.layout](
                 args.root,
                 args.train,
                 args.test,
                 seed=args.seed,
-                height=args.height,
-                width=width,
                 workers=args.workers,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
+                **{side: pixels for side, pixels in size.items() if pixels is not None},
             )
             bar.update(task, total=1, completed=1, visible=False)
         print(f"written to {args.root}")
@@ -90,32 +93,81 @@ def score(parser: argparse.ArgumentParser) -> Runner:
     parser.add_argument("pred", type=Path, help="folder of predictions")
     parser.add_argument("true", type=Path, help="folder of true images of the same names")
     parser.add_argument(
-        "--protocol", required=True, metavar="NAME", help="how to score, e.g. leffa"
+        "--protocol", required=True, metavar="NAME", help="a file of conf/protocol, e.g. leffa"
     )
     parser.add_argument("--unpaired", action="store_true", help="compare the sets only (FID, KID)")
+    folders = {
+        "real": "folder of the real set of FID and KID, where it is not TRUE",
+        "masks": "folder of masks, for masked metrics; not 0 is inside",
+        "weights": "folder of the metrics' networks; default: $LEFFA_WEIGHTS",
+    }
+    for name, purpose in folders.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="DIR", help=purpose)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     parser.add_argument(
-        "--weights", type=Path, metavar="DIR", help="folder of the metrics' networks"
+        "--remark",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="for the result: where masks come from, repaint, guidance, seed; repeatable",
     )
+    _option(parser, "--fid-resamples", 0, "for a confidence interval of FID, e.g. 30")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda; default: cpu")
+    _option(parser, "--batch-size", 16, "images at a time; changes no value")
+    _option(parser, "--workers", 0, "processes that open files")
 
     def run(args: argparse.Namespace) -> None:
+        from leffa.metrics.result import write_whole
         from leffa.metrics.score import score_folders
 
+        for file in (args.json, args.markdown):
+            if file is not None:  # before the work, since it fails where one may not write
+                file.parent.mkdir(parents=True, exist_ok=True)
         scores = score_folders(
             args.pred,
             args.true,
             args.protocol,
             paired=not args.unpaired,
+            real=args.real,
+            masks=args.masks,
             weights=args.weights,
+            remarks=args.remark,
+            fid_resamples=args.fid_resamples,
+            device=args.device,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            progress=sys.stderr.isatty(),
         )
         print(scores.to_markdown())
         if args.json is not None:
             scores.save(args.json)
+        if args.markdown is not None:
+            write_whole(args.markdown, scores.to_markdown() + "\n")
 
     return run
 
 
-COMMANDS: tuple[Callable[[argparse.ArgumentParser], Runner], ...] = (demo, draw, score)
+def report(parser: argparse.ArgumentParser) -> Runner:
+    """Set finished evaluations beside the published numbers: HTML, Markdown, LaTeX and CSV."""
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folder of an evaluation, or of several"
+    )
+    _option(parser, "--out", Path("outputs/report"), "folder for the pages")
+
+    def run(args: argparse.Namespace) -> None:
+        from leffa.metrics.pages import write_report
+
+        for path in write_report(args.runs, args.out):
+            print(path)
+
+    return run
+
+
+COMMANDS: tuple[Callable[[argparse.ArgumentParser], Runner], ...] = (
+    *(demo, draw, score, report),
+    *(doctor, prepare),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(arguments)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
@@ -135,14 +187,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130  # what a shell gives for Ctrl-C
-    return 0
-
-
-def _option(parser: argparse.ArgumentParser, name: str, default: int | Path, purpose: str) -> None:
-    """An option of its default's type, whose help tells the default."""
-    parser.add_argument(
-        name, type=type(default), default=default, help=f"{purpose}; default: {default}"
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,89 @@
+"""Commands about data on disk: check a folder, and make what training reads from a download."""
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from leffa.commands.options import Runner, option, progress_bar
+
+# Known here as well as in `data.doctor.layouts`, which is slow to import.
+DOCTORED = (
+    *("auto", "viton_hd", "viton", "dress_code", "deepfashion", "market1501", "wpose"),
+    *("deepfashion_iuv", "folder"),
+)
+PREPARED = ("deepfashion", "dress_code", "viton_hd", "market1501", "masks")
+
+
+def doctor(parser: argparse.ArgumentParser) -> Runner:
+    """Check a data set's lists, names and every file; exit code 1 where something is wrong."""
+    parser.add_argument("dataset", choices=DOCTORED, help="auto recognises it")
+    parser.add_argument("root", type=Path, help="folder that holds the data set's lists")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a contact sheet there")
+    option(parser, "--workers", os.cpu_count() or 1, "processes that decode")
+
+    def run(args: argparse.Namespace) -> int:
+        from leffa.data.doctor.examine import examine
+        from leffa.data.doctor.sheet import write_json, write_sheet
+
+        with progress_bar("opening files") as progress:
+            report = examine(args.root, args.dataset, args.workers, progress)
+        for write, file in ((write_json, args.json), (write_sheet, args.html)):
+            if file is not None:
+                write(report, file)
+        print(report.to_text())
+        return 0 if report.clean else 1
+
+    return run
+
+
+def prepare(parser: argparse.ArgumentParser) -> Runner:
+    """Make what training reads from a download: resized pictures, missing lists, masks."""
+    parser.add_argument("what", choices=PREPARED, help="a data set, or the masks of one")
+    parser.add_argument("root", type=Path, help="its folder; a killed run is completed by the next")
+    parser.add_argument(
+        "--sizes",
+        type=_size,
+        nargs="+",
+        metavar="HxW",
+        help="deepfashion: of the pictures; default: 256x176 512x352",
+    )
+    parser.add_argument("--recipe", metavar="NAME", help="masks: of preprocess.agnostic")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="masks: write a contact sheet")
+    option(parser, "--workers", os.cpu_count() or 1, "processes")
+
+    def run(args: argparse.Namespace) -> None:
+        from leffa.preprocess.prepare.run import prepare_dataset, prepare_masks
+
+        _check(args)
+        with progress_bar("preparing") as progress:
+            if args.what == "masks":
+                made = prepare_masks(args.root, args.recipe, args.html, args.workers, progress)
+            else:
+                made = prepare_dataset(args.what, args.root, args.sizes, args.workers, progress)
+        for path in made:
+            print(path)
+        if not made:
+            print("nothing to do: everything is there")
+
+    return run
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Options that belong together, before any work."""
+    if not args.root.is_dir():
+        raise FileNotFoundError(f"{args.root}: no such folder; give the data set's folder")
+    if args.what == "masks" and args.recipe is None:
+        raise ValueError("--recipe is missing: name one, for example hr_viton")
+    for name, wanted in (("sizes", "deepfashion"), ("recipe", "masks"), ("html", "masks")):
+        if getattr(args, name) is not None and args.what != wanted:
+            raise ValueError(f"--{name} goes with `leffa prepare {wanted}` only")
+
+
+def _size(text: str) -> tuple[int, int]:
+    """`256x176`, height first, as (width, height)."""
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is not HEIGHTxWIDTH, such as 256x176")
+    return int(match[2]), int(match[1])

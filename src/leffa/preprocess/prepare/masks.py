@@ -1,0 +1,217 @@
+"""Cloth-agnostic masks for a whole data set, by a named recipe."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from leffa.data.batch import Record
+from leffa.data.densepose import densepose_encoding
+from leffa.data.doctor.own import is_own
+from leffa.data.doctor.recognise import recognise
+from leffa.data.doctor.report import Row
+from leffa.data.dress_code import CATEGORIES, DressCode
+from leffa.data.files import PersonFiles
+from leffa.data.fit import Placement
+from leffa.data.folder import FolderPairs
+from leffa.data.labels import LabelSet
+from leffa.data.layout import check_choice
+from leffa.data.recipe import PersonMaps
+from leffa.data.viton_hd import VitonHD
+from leffa.preprocess.agnostic import AGNOSTIC
+from leffa.preprocess.prepare.jobs import Progress, run_jobs, write_whole
+
+
+@dataclass(frozen=True)
+class MaskSet:
+    """The masks of one folder.
+
+    Args:
+        folder: where the data set's class looks for them.
+        files: record of each mask, by the mask's name.
+        label_set: of the parse.
+        densepose: encoding of the DensePose files, None where there are none.
+        mode: of the pictures: the releases differ.
+    """
+
+    folder: Path
+    files: dict[str, Record]
+    label_set: LabelSet
+    densepose: str | None
+    mode: str
+
+    @cached_property
+    def unfinished(self) -> Path:
+        """Where the masks wait until all of them are there: half a folder is read by no class."""
+        return self.folder.with_name(f"{self.folder.name}.unfinished")
+
+    @property
+    def note(self) -> Path:
+        """Says by which recipe the masks were made."""
+        return self.folder.with_name(f"{self.folder.name}.json")
+
+    def jobs(self, recipe: str) -> list["MaskJob"]:
+        """One job a mask; finished sets have theirs in place already."""
+        folder = self.folder if self.folder.is_dir() else self.unfinished
+        return [
+            MaskJob(record, folder / name, recipe, self.label_set, self.densepose, self.mode)
+            for name, record in self.files.items()
+        ]
+
+
+@dataclass(frozen=True)
+class MaskJob:
+    """One mask."""
+
+    record: Record
+    target: Path
+    recipe: str
+    label_set: LabelSet
+    densepose: str | None
+    mode: str
+
+    def make(self) -> bytes:
+        """The PNG, of the photograph's size; raises ValueError, naming the person."""
+        files = PersonFiles(self.record)
+        width, height = size = files.source.size
+        whole = Placement(size, size, 0, 0, width, height)
+        joints = parts = None
+        if self.record.keypoints is not None:
+            joints = files.keypoints * np.array((width, height, 1), np.float32)
+        if self.densepose is not None and self.record.densepose is not None:
+            encoding = densepose_encoding(self.densepose, 24)
+            parts = encoding.parts(np.asarray(files.body_map(encoding)))
+        person = PersonMaps(files.parse(whole), joints, self.record.category, self.label_set, parts)
+        try:
+            mask = AGNOSTIC[self.recipe](person)
+        except ValueError as error:
+            raise ValueError(f"{self.record.source}: {error}") from error
+        file = io.BytesIO()
+        Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).convert(self.mode).save(
+            file, "PNG"
+        )
+        return file.getvalue()
+
+
+def make_masks(
+    root: Path, recipe: str, workers: int = 1, progress: Progress | None = None
+) -> list[MaskSet]:
+    """Make the masks of every split or category that has none, where its class looks for them.
+
+    VITON-HD: `<split>/agnostic-mask/<stem>_mask.png`; DressCode: `<category>/agnostic_masks/`;
+    a folder of one's own: `masks/`. A folder appears when all its masks are made; beside it,
+    `<folder>.json` names the recipe.
+
+    Args:
+        root: of the data set, which is recognised.
+        recipe: a key of `preprocess.agnostic.AGNOSTIC`.
+        workers: processes.
+        progress: called with (masks done, masks in all).
+
+    Returns:
+        The sets, also those that an earlier run has finished.
+
+    Raises:
+        FileNotFoundError: files of the data set are missing.
+        ValueError: there is no such recipe or data set, a folder of masks by another recipe is
+            there, or persons lack what the recipe needs.
+    """
+    check_choice("recipe", recipe, AGNOSTIC)
+    sets = list(_mask_sets(root))
+    for entry in sets:
+        _claim(entry, recipe)
+    jobs = [job for entry in sets for job in entry.jobs(recipe)]
+    if failures := run_jobs(jobs, workers, progress):
+        raise ValueError(
+            f"{len(failures)} of {len(jobs)} masks could not be made, first {failures[0]}; mend "
+            "this or take these persons off the list, and run it again"
+        )
+    for entry in sets:
+        if not entry.folder.is_dir():
+            entry.unfinished.replace(entry.folder)
+    return sets
+
+
+def sheet_rows(sets: Sequence[MaskSet], most: int = 48) -> list[Row]:
+    """Persons with their masks, evenly spread, for a contact sheet."""
+    rows = []
+    for entry in sets:
+        step = max(1, -(-len(entry.files) * len(sets) // most))
+        for name in sorted(entry.files)[::step]:
+            record = entry.files[name]
+            shown = {"source": record.source, "mask": entry.folder / name}
+            for column in ("parse", "densepose", "keypoints"):
+                if isinstance(path := getattr(record, column), Path):
+                    shown[column] = path
+            rows.append(Row(record.name, shown, ()))
+    return rows
+
+
+def _mask_sets(root: Path) -> Iterator[MaskSet]:
+    dataset = "folder" if is_own(root) else recognise(root)
+    if dataset == "viton_hd":
+        for split in ("train", "test"):
+            if (root / f"{split}_pairs.txt").is_file():
+                yield _viton_hd(root, split)
+    elif dataset == "dress_code":
+        for category in CATEGORIES:
+            if (root / category).is_dir():
+                yield _dress_code(root, category)
+    elif dataset == "folder":
+        table = "pairs.csv" if (root / "pairs.csv").is_file() else None
+        files = {f"{r.source.stem}.png": r for r in FolderPairs(root, table)}
+        yield MaskSet(root / "masks", files, "cihp", None, "L")
+    else:
+        raise ValueError(
+            f"{root}: masks are made for viton_hd, dress_code and folder, and this is "
+            f"{dataset or 'none of them'}"
+        )
+
+
+def _viton_hd(root: Path, split: str) -> MaskSet:
+    colours = (root / split / "image-densepose").is_dir()
+    records = VitonHD(
+        root,
+        "train" if split == "train" else "test",
+        densepose="colour" if colours else "none",
+        allow_subset=True,
+    )
+    files = {f"{record.source.stem}_mask.png": record for record in records}
+    folder = root / split / "agnostic-mask"
+    return MaskSet(folder, files, "cihp", "colour" if colours else None, "RGB")
+
+
+def _dress_code(root: Path, category: str) -> MaskSet:
+    labels = (root / category / "dense").is_dir()
+    files: dict[str, Record] = {}
+    for split, name in (("train", "train_pairs.txt"), ("test", "test_pairs_paired.txt")):
+        if (root / category / name).is_file():
+            records = DressCode(
+                root,
+                "train" if split == "train" else "test",
+                categories=(category,),
+                densepose="labels" if labels else "none",
+                allow_subset=True,
+            )
+            files |= {f"{record.source.stem}.png": record for record in records}
+    folder = root / category / "agnostic_masks"
+    return MaskSet(folder, files, "atr", "labels" if labels else None, "L")
+
+
+def _claim(entry: MaskSet, recipe: str) -> None:
+    """Note the recipe; refuse a folder of another recipe, or of unknown origin."""
+    found = json.loads(entry.note.read_text())["recipe"] if entry.note.is_file() else None
+    if found == recipe:
+        return
+    if entry.folder.is_dir() or entry.unfinished.is_dir():
+        origin = f"by the recipe {found}" if found else "that were not made here"
+        raise ValueError(
+            f"{entry.folder}: holds masks {origin}; rename or delete "
+            f"{entry.folder if entry.folder.is_dir() else entry.unfinished} to make others"
+        )
+    write_whole(entry.note, (json.dumps({"recipe": recipe}) + "\n").encode())
