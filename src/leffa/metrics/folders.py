@@ -5,8 +5,9 @@ prediction, a montage in a sub-folder, one side at another size. Only file heade
 this costs little.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,11 @@ class ImageFolder:
         return dict(Counter(image.format for image in self.images.values()))
 
 
-def read_folder(path: Path) -> ImageFolder:
+def read_folder(path: Path, modes: Sequence[str] = ("RGB",)) -> ImageFolder:
     """List and check the images directly in a folder.
+
+    Args:
+        modes: that its images may have, as PIL names them.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -61,7 +65,7 @@ def read_folder(path: Path) -> ImageFolder:
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such folder; give a folder of images")
     images: dict[str, ImageFile] = {}
-    unreadable, twice, not_rgb = [], [], []
+    unreadable, twice, other_modes = [], [], []
     for file in _image_files(path):
         image = _read_header(file)
         if image is None:
@@ -70,14 +74,14 @@ def read_folder(path: Path) -> ImageFolder:
             twice.append(f"{images[image.name].path.name} and {file.name}")
         else:
             images[image.name] = image
-            if image.mode != "RGB":
-                not_rgb.append(f"{file.name} ({image.mode})")
+            if image.mode not in modes:
+                other_modes.append(f"{file.name} ({image.mode})")
     nested = [each.name for each in sorted(path.iterdir()) if each.is_dir() and _image_files(each)]
     problems = [
-        *_problem(f"{path}: unreadable, save again", unreadable),
-        *_problem(f"{path}: two files of one name, remove one", twice),
-        *_problem(f"{path}: not 8-bit RGB, convert", not_rgb),
-        *_problem(f"{path}: images in sub-folders, score these by themselves or move them", nested),
+        *problem(f"{path}: unreadable, save again", unreadable),
+        *problem(f"{path}: two files of one name, remove one", twice),
+        *problem(f"{path}: not 8-bit {' or '.join(modes)}, convert", other_modes),
+        *problem(f"{path}: images in sub-folders, score these by themselves or move them", nested),
     ]
     if not images and not problems:
         problems = [f"{path}: no images ({', '.join(sorted(SUFFIXES))})"]
@@ -85,35 +89,93 @@ def read_folder(path: Path) -> ImageFolder:
 
 
 def match(
-    pred: ImageFolder, true: ImageFolder, names: Mapping[str, str] | None = None
+    pred: ImageFolder,
+    true: ImageFolder,
+    names: Mapping[str, str] | None = None,
+    ids: str = "stem",
 ) -> tuple[list[tuple[ImageFile, ImageFile]], list[str]]:
     """Pair every prediction with its true image; returns the pairs and the problems.
 
     Args:
-        names: the true image's name for each prediction, without suffixes. By default both are
-            equal and each true image has its prediction; with `names`, `true` may hold more images.
+        names: the true image's name for each prediction, without suffixes; `true` may then hold
+            more images. By default each true image has its prediction of the same name.
+        ids: the rule of `ID_RULES` by which names belong together where they are not the same.
     """
-    wanted = {name: name for name in true.images} if names is None else names
+    if names is None:
+        names, problems = _names_by_rule(pred, true, ids)
+        if problems:
+            return [], problems
     pairs = [
         (pred.images[p], true.images[t])
-        for p, t in sorted(wanted.items())
+        for p, t in sorted(names.items())
         if p in pred.images and t in true.images
     ]
-    sizes = [
-        f"{p.path.name} {p.size[0]}x{p.size[1]} but {t.path.name} {t.size[0]}x{t.size[1]}"
-        for p, t in pairs
-        if p.size != t.size
-    ]
     problems = [
-        *_problem("predictions missing", wanted.keys() - pred.images.keys()),
-        *_problem("predictions without a true image", pred.images.keys() - wanted.keys()),
-        *_problem("true images missing", set(wanted.values()) - true.images.keys()),
-        *_problem("sizes differ, resize one side", sizes),
+        *problem("predictions missing", names.keys() - pred.images.keys()),
+        *problem("predictions without a true image", pred.images.keys() - names.keys()),
+        *problem("true images missing", set(names.values()) - true.images.keys()),
     ]
     return pairs, problems
 
 
-def _problem(what: str, which: Iterable[str]) -> list[str]:
+def _names_by_rule(
+    pred: ImageFolder, true: ImageFolder, ids: str
+) -> tuple[Mapping[str, str], list[str]]:
+    """Prediction's name -> true image's name; a true image without prediction keeps its own."""
+    same = {name: name for name in true.images}
+    if ids == "stem" or pred.images.keys() == true.images.keys():
+        return same, []
+    rules = ID_RULES[ids]
+    by_id = [_by_id(side, rule) for side, rule in zip((pred, true), rules, strict=True)]
+    clashes = [
+        f"{side.path}: {' and '.join(sorted(names)[:2])} (both {key})"
+        for side, known in zip((pred, true), by_id, strict=True)
+        for key, names in known.items()
+        if len(names) > 1
+    ]
+    if clashes:
+        rule = f"names that the protocol's rule ({ids}) cannot tell apart, give both sides the same"
+        return {}, problem(rule, clashes)
+    preds, trues = by_id
+    return {(preds.get(key) or names)[0]: names[0] for key, names in trues.items()}, []
+
+
+def _by_id(folder: ImageFolder, rule: Callable[[str], str]) -> dict[str, list[str]]:
+    known: dict[str, list[str]] = {}
+    for name in folder.images:
+        known.setdefault(rule(name), []).append(name)
+    return known
+
+
+def _stem(name: str) -> str:
+    return name
+
+
+def _eight_characters(name: str) -> str:
+    """From the first digit on; DeepFashion's names with "inshop" as they are (VtonEval)."""
+    digit = re.search(r"\d", name)
+    return name if digit is None or "inshop" in name else name[digit.start() :][:8]
+
+
+def _first_part(name: str) -> str:
+    return name.split("_")[0]
+
+
+def _pidm_target(name: str) -> str:
+    """Of `<from>_2_<to>_vis`, the file of the true image."""
+    return "deep" + name.split("_2_")[-1].split("_vis")[0]
+
+
+# What a prediction and its true image have in common, each computed from its name.
+ID_RULES: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
+    "stem": (_stem, _stem),
+    "eight_characters": (_eight_characters, _eight_characters),
+    "first_part": (_first_part, _first_part),
+    "pidm": (_pidm_target, _stem),
+}
+
+
+def problem(what: str, which: Iterable[str]) -> list[str]:
     """One line that counts and names the first few, or nothing."""
     found = sorted(which)
     if not found:

@@ -6,23 +6,25 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from leffa.metrics.folders import ImageFile
+from leffa.metrics.plan import Picture
 
-ImageGroup = tuple[ImageFile, ...]  # images that belong together: a prediction and its true image
+PictureGroup = tuple[Picture, ...]  # what belongs together: a prediction, its true image, its mask
+Views = list[Tensor]  # the views of one batch of pictures, each (B, 3, H, W)
 
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Reads groups of images.
+    """Reads groups of pictures as a protocol wants them.
 
     Attributes:
         batch_size: groups at a time.
         workers: processes that decode; 0 = this one.
-        progress: show a bar.
+        progress: show a bar on stderr.
     """
 
     batch_size: int = 16
@@ -30,22 +32,29 @@ class ImageReader:
     progress: bool = False
 
     def __call__(
-        self, groups: Sequence[ImageGroup], title: str
-    ) -> Iterator[tuple[list[str], list[Tensor]]]:
-        """Yield the names of each group's first image, and for each place a uint8 (B, 3, H, W).
+        self, groups: Sequence[PictureGroup], title: str
+    ) -> Iterator[tuple[list[str], list[Views]]]:
+        """Yield the names of each group's first picture, and the views of each of its pictures.
 
-        Only equal sizes stack, so groups come ordered by size.
+        Only equal sizes stack, so groups come ordered by size, then as they were given. Views are
+        uint8, or floats in [0, 255]; a mask has one, (B, 1, H, W) uint8 with 0 or 1.
         """
         batches = self._batches_of_one_size(groups)
         loader = DataLoader(_Decoder(groups), batch_sampler=batches, num_workers=self.workers)
-        bar = track(loader, title, total=len(batches), disable=not self.progress)
-        for batch, images in zip(batches, bar, strict=True):
-            yield [groups[index][0].name for index in batch], list(images)
+        bar = track(
+            loader,
+            title,
+            total=len(batches),
+            console=Console(stderr=True),
+            disable=not self.progress,
+        )
+        for batch, pictures in zip(batches, bar, strict=True):
+            yield [groups[index][0].file.name for index in batch], pictures
 
-    def _batches_of_one_size(self, groups: Sequence[ImageGroup]) -> list[list[int]]:
+    def _batches_of_one_size(self, groups: Sequence[PictureGroup]) -> list[list[int]]:
         by_size: dict[tuple[tuple[int, int], ...], list[int]] = {}
         for index, group in enumerate(groups):
-            by_size.setdefault(tuple(image.size for image in group), []).append(index)
+            by_size.setdefault(tuple(picture.size for picture in group), []).append(index)
         return [
             indices[start : start + self.batch_size]
             for _, indices in sorted(by_size.items())
@@ -53,19 +62,31 @@ class ImageReader:
         ]
 
 
-class _Decoder(Dataset[tuple[Tensor, ...]]):
-    def __init__(self, groups: Sequence[ImageGroup]) -> None:
+class _Decoder(Dataset[list[Views]]):
+    def __init__(self, groups: Sequence[PictureGroup]) -> None:
         self.groups = groups
 
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        return tuple(_decode(image) for image in self.groups[index])
+    def __getitem__(self, index: int) -> list[Views]:
+        return [decode(picture) for picture in self.groups[index]]
 
 
-def _decode(file: ImageFile) -> Tensor:
-    """(3, H, W) uint8."""
+def decode(picture: Picture) -> Views:
+    """The views of one picture, each (3, H, W).
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = picture.file.path
     try:
-        with Image.open(file.path) as image:
-            pixels = np.array(image)
+        with Image.open(path) as image:
+            image.load()
+            if picture.is_mask:
+                mask = np.array(image)
+                return [torch.from_numpy(mask.astype(bool).astype(np.uint8))[None]]
+            prepared = image if picture.prepare is None else picture.prepare.apply(image, path)
     except (OSError, SyntaxError) as error:  # truncated data; a damaged PNG chunk
-        raise ValueError(f"{file.path}: cannot be decoded ({error}); save it again") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+        raise ValueError(f"{path}: cannot be decoded ({error}); save it again") from error
+    pixels = np.array(prepared)
+    start = Image.fromarray(pixels) if len(picture.views) > 1 else None
+    arrays = [pixels if view is None else view.apply(start, path) for view in picture.views]  # type: ignore[arg-type]
+    return [torch.from_numpy(np.array(array)).permute(2, 0, 1) for array in arrays]

@@ -1,4 +1,4 @@
-"""How close a generated image is to the true one: SSIM, PSNR, masked PSNR, LPIPS.
+"""How close a generated image is to the true one: SSIM, PSNR, masked PSNR, squared error.
 
 Every metric scores each image by itself and reports the mean over images, so a value depends
 neither on the batch size nor on the number of processes. The single values stay: they order the
@@ -6,38 +6,26 @@ sheets of best and worst samples. Images are (B, 3, H, W) floats in [0, 1].
 """
 
 import math
-import warnings
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
-import lpips
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from leffa.metrics.weights import WeightsFile
-
 Border = Literal["crop", "full"]
-LpipsNet = Literal["alex", "squeeze", "vgg"]
-
-
-def _torchvision(name: str, sha256: str) -> WeightsFile:
-    return WeightsFile(name, sha256, f"https://download.pytorch.org/models/{name}")
-
-
-LPIPS_BACKBONES: dict[LpipsNet, WeightsFile] = {
-    "alex": _torchvision("alexnet-owt-7be5be79.pth", "7be5be79"),
-    "squeeze": _torchvision("squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
-    "vgg": _torchvision("vgg16-397923af.pth", "397923af"),
-}
+DataRange = Literal["unit", "prediction"]
+Pooling = Literal["image", "all"] | int
 
 
 class PerImageMetric(Metric):
     """One value per image, the mean over images as the result.
 
-    Subclasses call `self.append` in their `update`.
+    Subclasses call `self.append` in their `update`, and override `aggregate` where the result is
+    not the mean.
     """
 
     is_differentiable = False
@@ -56,59 +44,93 @@ class PerImageMetric(Metric):
         """The values so far, (number of images,), in the order in which they came."""
         return dim_zero_cat(self.values)
 
+    def aggregate(self, values: Tensor) -> Tensor:
+        """The result of values (..., number of images): the mean over images, (...)."""
+        return values.double().mean(dim=-1)
+
     def compute(self) -> Tensor:
-        """The mean over images."""
-        return self.per_image().double().mean()
+        """The result over all images, a scalar."""
+        return self.aggregate(self.per_image())
 
 
 class SSIM(PerImageMetric):
-    """Structural similarity (Wang et al., 2004): Gaussian window, data range 1, mean over channels.
+    """Structural similarity (Wang et al., 2004), mean over the map and over channels.
 
-    Two averages of the same map are in use and differ by up to 0.014: scikit-image and torchmetrics
-    up to 1.4.1 leave out the border that the window does not cover ("crop"); torchmetrics since
-    1.4.2 reflects the image there and averages everything ("full").
+    The usual window is Gaussian. Two averages of its map are in use and differ by up to 0.014:
+    scikit-image and torchmetrics up to 1.4.1 leave out the border that the window does not cover
+    ("crop"); torchmetrics since 1.4.2 reflects the image there and averages everything ("full").
 
     Args:
         border: which of the two.
-        sigma: of the window in pixels; it is cut at 3.5 sigma, 11 x 11 for the usual 1.5.
+        sigma: of the Gaussian in pixels; it is cut at 3.5 sigma, 11 x 11 for the usual 1.5.
+        window: side of a uniform window, in pixels, instead of the Gaussian. Variances are then
+            those of a sample, divided by N - 1, as is scikit-image's habit.
+        data_range: 1, or what each prediction spans from its darkest to its brightest value, as
+            GFLA, PIDM and CFLD have it.
+        gray: compare luminance, rounded to 8 bits as PIL does.
     """
 
     higher_is_better = True
 
-    def __init__(self, border: Border = "full", sigma: float = 1.5) -> None:
+    def __init__(
+        self,
+        border: Border = "full",
+        sigma: float = 1.5,
+        window: int | None = None,
+        data_range: DataRange = "unit",
+        gray: bool = False,
+    ) -> None:
         super().__init__()
-        self.border = border
-        self.sigma = sigma
+        self.border, self.sigma, self.window = border, sigma, window
+        self.data_range, self.gray = data_range, gray
 
     def update(self, pred: Tensor, true: Tensor) -> None:
         check_images(pred, true)
-        self.append(ssim(pred, true, self.border, self.sigma))
+        if self.gray:
+            pred, true = to_gray(pred), to_gray(true)
+        span = pred.flatten(1).amax(dim=1) - pred.flatten(1).amin(dim=1)
+        data_range = span if self.data_range == "prediction" else torch.ones_like(span)
+        self.append(ssim(pred, true, self.border, self.sigma, self.window, data_range))
 
 
 class PSNR(PerImageMetric):
     """Peak signal-to-noise ratio in dB, data range 1; infinite for equal images.
 
     Args:
-        pooled: take the logarithm once, of the squared error averaged over all images, as
-            torchmetrics does, not the mean of each image's PSNR. Then images should all have the
-            same size.
+        pool: over what the squared error is averaged before the logarithm: each "image", as in
+            papers; "all" images, as torchmetrics does when it accumulates; or batches of this many
+            images in the order in which they came, as in VtonEval. Then images should all have
+            the same size.
     """
 
     higher_is_better = True
 
-    def __init__(self, pooled: bool = False) -> None:
+    def __init__(self, pool: Pooling = "image") -> None:
         super().__init__()
-        self.pooled = pooled
+        self.pool = pool
 
     def update(self, pred: Tensor, true: Tensor) -> None:
         check_images(pred, true)
-        self.append(to_decibel((pred - true).double().square().mean(dim=(1, 2, 3))))
+        self.append(to_decibel(mean_squared_error(pred, true)))
 
-    def compute(self) -> Tensor:
-        """The mean of the PSNR, or the PSNR of the mean error."""
-        if self.pooled:
-            return to_decibel(torch.pow(10, -self.per_image().double() / 10).mean())
-        return super().compute()
+    def aggregate(self, values: Tensor) -> Tensor:
+        """The mean of the PSNR, the PSNR of the mean error, or the batches' mean of that."""
+        if self.pool == "image":
+            return super().aggregate(values)
+        size = values.shape[-1] if self.pool == "all" else int(self.pool)
+        batches = torch.pow(10, -values.double() / 10).split(size, dim=-1)
+        weighted = [to_decibel(batch.mean(dim=-1)) * batch.shape[-1] for batch in batches]
+        return torch.stack(weighted).sum(dim=0) / values.shape[-1]
+
+
+class MSE(PerImageMetric):
+    """Squared error of values in [0, 1], mean over pixels and channels."""
+
+    higher_is_better = False
+
+    def update(self, pred: Tensor, true: Tensor) -> None:
+        check_images(pred, true)
+        self.append(mean_squared_error(pred, true))
 
 
 class MaskedPSNR(PerImageMetric):
@@ -122,65 +144,63 @@ class MaskedPSNR(PerImageMetric):
         self.append(masked_psnr(pred, true, mask))
 
 
-class LPIPS(PerImageMetric):
-    """Learned perceptual image patch similarity (Zhang et al., 2018), version 0.1.
-
-    Values of different networks are not comparable: say which one was used.
+def ssim(
+    pred: Tensor,
+    true: Tensor,
+    border: Border = "full",
+    sigma: float = 1.5,
+    window: int | None = None,
+    data_range: Tensor | None = None,
+) -> Tensor:
+    """SSIM of each image pair (B, C, H, W), (B,) float64; see `SSIM`.
 
     Args:
-        net: a backbone's name, or a ready network that maps two images in [-1, 1] to (B, 1, 1, 1).
-        weights: the backbone's file or its folder; see `WeightsFile.locate`.
-
-    Raises:
-        MissingWeights: the backbone's ImageNet weights are not on this machine.
-    """
-
-    higher_is_better = False
-
-    def __init__(self, net: LpipsNet | nn.Module = "alex", weights: Path | None = None) -> None:
-        super().__init__()
-        network = net if isinstance(net, nn.Module) else load_lpips(net, weights)
-        self.network = network.eval().requires_grad_(False)
-
-    def update(self, pred: Tensor, true: Tensor) -> None:
-        check_images(pred, true)
-        self.append(self.network(2 * pred.float() - 1, 2 * true.float() - 1).flatten())
-
-
-def ssim(pred: Tensor, true: Tensor, border: Border = "full", sigma: float = 1.5) -> Tensor:
-    """SSIM of each image pair, (B,) float64; see `SSIM`.
+        data_range: of each pair, (B,); 1 by default.
 
     Raises:
         ValueError: the images are smaller than the window.
     """
-    radius = int(3.5 * sigma + 0.5)
+    radius = int(3.5 * sigma + 0.5) if window is None else window // 2
     if min(pred.shape[-2:]) <= 2 * radius:
         raise ValueError(
             f"SSIM: images of {_size(pred)} are smaller than the window of {2 * radius + 1}"
         )
+    means = _gaussian_means if window is None else _uniform_means
+    # Of N pixels: the step from the population's variance to the sample's.
+    sample = 1.0 if window is None else (2 * radius + 1) ** 2 / ((2 * radius + 1) ** 2 - 1)
+    ranges = torch.ones(len(pred)) if data_range is None else data_range
     # float64: variance as a difference of means loses half of float32's digits in flat regions.
     # Plane by plane: the working set stays in the cache, four times faster on a CPU at 1024x768.
-    planes = zip(pred.double().flatten(0, 1), true.double().flatten(0, 1), strict=True)
-    values = torch.stack([_ssim_plane(p, t, border, radius, sigma) for p, t in planes])
-    return values.view(pred.shape[:2]).mean(dim=1)
+    values = [
+        _ssim_plane(torch.stack(planes), border, radius, partial(means, radius, sigma), sample, top)
+        for p, t, top in zip(pred.double(), true.double(), ranges.tolist(), strict=True)
+        for planes in zip(p, t, strict=True)
+    ]
+    return torch.stack(values).view(pred.shape[:2]).mean(dim=1)
 
 
-def _ssim_plane(pred: Tensor, true: Tensor, border: Border, radius: int, sigma: float) -> Tensor:
-    """SSIM of two planes (H, W), a scalar."""
-    planes = torch.stack([pred, true])
+def _ssim_plane(
+    planes: Tensor,
+    border: Border,
+    radius: int,
+    means: Callable[[Tensor], Tensor],
+    sample: float,
+    data_range: float,
+) -> Tensor:
+    """SSIM of the two planes (2, H, W), a scalar."""
     if border == "full":
         planes = F.pad(planes, [radius] * 4, mode="reflect")
     products = torch.stack([planes[0] ** 2, planes[1] ** 2, planes[0] * planes[1]])
-    mean_p, mean_t = _gaussian_means(planes, radius, sigma)
-    square_p, square_t, product = _gaussian_means(products, radius, sigma)
-    c1, c2 = 0.01**2, 0.03**2
+    mean_p, mean_t = means(planes)
+    square_p, square_t, product = means(products)
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_p * mean_t + c1) / (mean_p**2 + mean_t**2 + c1)
-    variances = square_p - mean_p**2 + square_t - mean_t**2
-    structure = (2 * (product - mean_p * mean_t) + c2) / (variances + c2)
+    variances = sample * (square_p - mean_p**2 + square_t - mean_t**2)
+    structure = (2 * sample * (product - mean_p * mean_t) + c2) / (variances + c2)
     return (luminance * structure).mean()
 
 
-def _gaussian_means(planes: Tensor, radius: int, sigma: float) -> Tensor:
+def _gaussian_means(radius: int, sigma: float, planes: Tensor) -> Tensor:
     """Gaussian-weighted local means of (N, H, W), where the window fits: (N, H - 2r, W - 2r)."""
     tails = [math.exp(-0.5 * (distance / sigma) ** 2) for distance in range(radius, 0, -1)]
     total = 1 + 2 * sum(tails)
@@ -192,6 +212,27 @@ def _gaussian_means(planes: Tensor, radius: int, sigma: float) -> Tensor:
             means.add_(pair, alpha=tail / total)
         planes = means
     return planes
+
+
+def _uniform_means(radius: int, _sigma: float, planes: Tensor) -> Tensor:
+    """Local means of (N, H, W), where the window fits; running sums cost the same at any size."""
+    side = 2 * radius + 1
+    for dim in (-2, -1):
+        sums = F.pad(planes.transpose(dim, -1), (1, 0)).cumsum(dim=-1).transpose(dim, -1)
+        length = planes.shape[dim] - 2 * radius
+        planes = (sums.narrow(dim, side, length) - sums.narrow(dim, 0, length)) / side
+    return planes
+
+
+def to_gray(images: Tensor) -> Tensor:
+    """Luminance as PIL's convert("L"): (B, 3, H, W) -> (B, 1, H, W), in steps of 1/255."""
+    red, green, blue = (images * 255).round().long().unbind(dim=1)
+    return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16)[:, None] / 255
+
+
+def mean_squared_error(pred: Tensor, true: Tensor) -> Tensor:
+    """Of each image pair, (B,) float64."""
+    return (pred - true).double().square().mean(dim=(1, 2, 3))
 
 
 def masked_psnr(pred: Tensor, true: Tensor, mask: Tensor) -> Tensor:
@@ -208,34 +249,14 @@ def masked_psnr(pred: Tensor, true: Tensor, mask: Tensor) -> Tensor:
     return to_decibel(squared_error / area)
 
 
-def to_decibel(mean_squared_error: Tensor) -> Tensor:
-    """PSNR in dB for data range 1."""
-    return -10 * torch.log10(mean_squared_error)
+def to_decibel(error: Tensor) -> Tensor:
+    """PSNR in dB of a mean squared error, for data range 1."""
+    return -10 * torch.log10(error)
 
 
-def load_lpips(net: LpipsNet, weights: Path | None = None) -> nn.Module:
-    """LPIPS: linear layers from the `lpips` package, backbone from its torchvision file.
-
-    Raises:
-        MissingWeights: the backbone's file is not on this machine.
-    """
-    file = LPIPS_BACKBONES[net].locate(weights)
-    network = untrained_lpips(net)
-    backbone: nn.Module = network.get_submodule("net")
-    trained = torch.load(file, map_location="cpu", weights_only=True)
-    # The package cuts torchvision's `features` into slices and keeps the layers' numbers.
-    layers = {key: f"features.{key.split('.', 1)[1]}" for key in backbone.state_dict()}
-    backbone.load_state_dict({ours: trained[theirs] for ours, theirs in layers.items()})
-    return network
-
-
-def untrained_lpips(net: LpipsNet) -> nn.Module:
-    """The LPIPS network with its trained linear layers on a random backbone; downloads nothing."""
-    with warnings.catch_warnings():
-        # The package still calls torchvision with `pretrained=False`, which torchvision deprecates.
-        warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
-        network: nn.Module = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    return network
+def full_batches(images: int, batch: int | None) -> int:
+    """How many of the images lie in full batches; all where they do not fill a single one."""
+    return images if batch is None or images < batch else images - images % batch
 
 
 def check_images(pred: Tensor, true: Tensor) -> None:

@@ -1,71 +1,223 @@
 """Named, versioned evaluation protocols: everything that decides a number, apart from the pictures.
 
 The same pictures score differently under the code of different papers (the choice of SSIM alone
-moves it by more than 0.1), so a result always carries its protocol. A protocol's version rises when
-a number may change.
+moves it by more than 0.1), so a result always carries its protocol. Each is a file of
+`conf/protocol`, read here without Hydra; a protocol's version rises when a number may change.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from leffa.metrics.distribution import KID_SUBSET_SIZE, KID_SUBSETS
-from leffa.metrics.paired import Border, LpipsNet
+from leffa.metrics.features import KINDS, FeatureName
+from leffa.metrics.paired import Border, DataRange, Pooling
+from leffa.metrics.perceptual import LPIPS_BACKBONES, LpipsNet
+from leffa.metrics.views import CLOSED, Size, View
+from leffa.metrics.weights import WeightsFile
 
-PairedName = Literal["ssim", "psnr", "lpips"]
-SetName = Literal["fid", "kid"]
+IdRule = Literal["stem", "eight_characters", "first_part", "pidm"]
+RealSet = Literal["test", "train"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CLOSED)
+class SSIMSettings:
+    """See `leffa.metrics.paired.SSIM`; `view` is how both images are brought to the metric."""
+
+    metric: Literal["ssim"] = "ssim"
+    border: Border = "full"
+    sigma: float = 1.5
+    window: int | None = None
+    data_range: DataRange = "unit"
+    gray: bool = False
+    view: View | None = None
+
+
+@dataclass(frozen=True, config=CLOSED)
+class PSNRSettings:
+    """See `leffa.metrics.paired.PSNR`."""
+
+    metric: Literal["psnr"] = "psnr"
+    pool: Pooling = "image"
+    view: View | None = None
+
+
+@dataclass(frozen=True, config=CLOSED)
+class MaskedPSNRSettings:
+    """See `leffa.metrics.paired.MaskedPSNR`; it needs a folder of masks."""
+
+    metric: Literal["masked_psnr"] = "masked_psnr"
+    view: None = None
+
+
+@dataclass(frozen=True, config=CLOSED)
+class MSESettings:
+    """See `leffa.metrics.paired.MSE`."""
+
+    metric: Literal["mse"] = "mse"
+    view: View | None = None
+
+
+@dataclass(frozen=True, config=CLOSED)
+class LPIPSSettings:
+    """See `leffa.metrics.perceptual.LPIPS`; images go in as [-1, 1]."""
+
+    metric: Literal["lpips"] = "lpips"
+    net: LpipsNet = "alex"
+    view: View | None = None
+
+    @property
+    def weights(self) -> WeightsFile:
+        """The backbone's file."""
+        return LPIPS_BACKBONES[self.net]
+
+
+@dataclass(frozen=True, config=CLOSED)
+class FIDSettings:
+    """See `leffa.metrics.distribution.FID`; `features` are those of `leffa.metrics.features`."""
+
+    metric: Literal["fid"] = "fid"
+    features: FeatureName = "clean_fid"
+    view: View | None = None
+
+    @property
+    def weights(self) -> WeightsFile:
+        """The Inception network's file."""
+        return KINDS[self.features].weights
+
+
+@dataclass(frozen=True, config=CLOSED)
+class KIDSettings:
+    """See `leffa.metrics.distribution.KID`; the value is multiplied by `factor`."""
+
+    metric: Literal["kid"] = "kid"
+    features: FeatureName = "clean_fid"
+    subsets: int = KID_SUBSETS
+    subset_size: int = KID_SUBSET_SIZE
+    seed: int = 0
+    factor: float = 1.0
+    view: View | None = None
+
+    @property
+    def weights(self) -> WeightsFile:
+        """The Inception network's file."""
+        return KINDS[self.features].weights
+
+
+PairedSettings = Annotated[
+    SSIMSettings | PSNRSettings | MaskedPSNRSettings | MSESettings | LPIPSSettings,
+    Field(discriminator="metric"),
+]
+SetSettings = Annotated[FIDSettings | KIDSettings, Field(discriminator="metric")]
+
+
+@dataclass(frozen=True, config=CLOSED)
 class Protocol:
     """How two folders of images are compared.
 
     Attributes:
         name, version: what a table prints.
         description: one sentence for the reader of a table.
-        paired: metrics against the true image of the same name.
-        distribution: metrics of the sets; the network is Inception of 2015-12-05, resized as
-            clean-fid does.
-        ssim_border, ssim_sigma: see `leffa.metrics.paired.SSIM`.
-        psnr_pooled: see `leffa.metrics.paired.PSNR`.
-        lpips_net: backbone of LPIPS.
-        kid_subsets, kid_subset_size, kid_seed: see `leffa.metrics.distribution.KID`.
+        source: whose code is reproduced.
+        paired: a result's name -> a metric against the true image.
+        sets: a result's name -> a metric of the sets.
+        prepare_pred: what happens to predictions before any metric sees them; None: nothing.
+        prepare_true: the same for true images and for the real set.
+        sizes: (height, width) that predictions may have; empty: any.
+        ids: how a prediction finds its true image where their names differ; see
+            `leffa.metrics.folders.ID_RULES`.
+        real: the real set of FID and KID: the true images of the test, or all training images.
+        drop_last: FID and LPIPS leave out the last images, by name, that do not fill a batch of
+            this many.
+        counts: a published test set -> how many predictions it has.
     """
 
     name: str
     version: int
     description: str
-    paired: tuple[PairedName, ...] = ("ssim", "psnr", "lpips")
-    distribution: tuple[SetName, ...] = ("fid", "kid")
-    ssim_border: Border = "full"
-    ssim_sigma: float = 1.5
-    psnr_pooled: bool = False
-    lpips_net: LpipsNet = "alex"
-    kid_subsets: int = KID_SUBSETS
-    kid_subset_size: int = KID_SUBSET_SIZE
-    kid_seed: int = 0
+    source: str = ""
+    paired: dict[str, PairedSettings] = field(default_factory=dict)
+    sets: dict[str, SetSettings] = field(default_factory=dict)
+    prepare_pred: View | None = None
+    prepare_true: View | None = None
+    sizes: tuple[Size, ...] = ()
+    ids: IdRule = "stem"
+    real: RealSet = "test"
+    drop_last: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def views(self) -> tuple[View | None, ...]:
+        """The different views that metrics have, None first: the prepared picture as it is."""
+        settings = [*self.paired.values(), *self.sets.values()]
+        return (None, *dict.fromkeys(each.view for each in settings if each.view is not None))
 
 
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol(
-            name="leffa",
-            version=1,
-            description=(
-                "Images as stored, equal sizes, PNG predictions; SSIM over the whole image, PSNR "
-                "and LPIPS (AlexNet) as per-image means; FID, raw KID on clean-fid's resizing."
-            ),
-        ),
-    )
-}
+def folder() -> Path:
+    """Where the protocols' files lie: in the repository, or in the installed package."""
+    places = [Path(__file__).parents[depth] / "conf" / "protocol" for depth in (1, 3)]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise FileNotFoundError(f"{places[1]}: no such folder; install from a full checkout")
+    return found
 
 
-def get_protocol(name: str) -> Protocol:
-    """The protocol of that name.
+def parse_protocol(content: Any, where: str) -> Protocol:
+    """A protocol from the plain values of its file.
+
+    A result's name is its metric's too, unless it says otherwise with `metric`.
 
     Raises:
-        ValueError: there is none; the message lists the names.
+        ValueError: a key or a value is wrong; names it, and `where` it stands.
     """
-    if name not in PROTOCOLS:
-        raise ValueError(f"no protocol {name!r}; choose from: {', '.join(sorted(PROTOCOLS))}")
-    return PROTOCOLS[name]
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{where}: expected keys and values, got {type(content).__name__}")
+    content = dict(content)
+    for group in ("paired", "sets"):
+        content[group] = {
+            name: {"metric": name, **(settings or {})}
+            for name, settings in (content.get(group) or {}).items()
+        }
+    try:
+        return TypeAdapter(Protocol).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{where}: {key}: {first['msg']}") from None
+
+
+def _stored() -> dict[str, Protocol]:
+    files = sorted(folder().glob("*.yaml"))
+    return {
+        file.stem: parse_protocol(yaml.safe_load(file.read_text()), str(file)) for file in files
+    }
+
+
+PROTOCOLS: dict[str, Protocol] = _stored()
+
+
+def get_protocol(chosen: str | Mapping[str, Any] | Protocol) -> Protocol:
+    """The protocol of that name, or the one that a mapping describes.
+
+    Raises:
+        ValueError: there is none of that name (the message lists the names); or a mapping has the
+            name of a protocol but other settings.
+    """
+    if isinstance(chosen, Protocol):
+        return chosen
+    if isinstance(chosen, str):
+        if chosen not in PROTOCOLS:
+            raise ValueError(f"no protocol {chosen!r}; choose from: {', '.join(sorted(PROTOCOLS))}")
+        return PROTOCOLS[chosen]
+    described = parse_protocol(chosen, "protocol")
+    if PROTOCOLS.get(described.name, described) != described:
+        raise ValueError(
+            f"protocol {described.name} is changed: its numbers would not be those of "
+            f"conf/protocol/{described.name}.yaml; give the changed one its own protocol.name"
+        )
+    return described

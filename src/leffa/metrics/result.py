@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ class Scores:
         weights: network -> its file and SHA256.
         versions: library -> version.
         per_image: metric -> prediction's name -> value.
+        intervals: metric -> 95 % bootstrap interval over the test images.
+        names_sha256: of the list of pairs (or of predictions, if unpaired): two results with the
+            same one are about the same images.
     """
 
     protocol: Protocol
@@ -41,6 +44,8 @@ class Scores:
     weights: dict[str, str]
     versions: dict[str, str]
     per_image: dict[str, dict[str, float]]
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    names_sha256: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON: an infinite PSNR becomes "inf"."""
@@ -51,9 +56,7 @@ class Scores:
 
     def save(self, path: Path) -> None:
         """Write the JSON file; an interrupted run leaves no half of it."""
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
-        partial.replace(path)
+        write_whole(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
 
     def to_markdown(self) -> str:
         """A table of one row; below it what is missing and what to know."""
@@ -61,10 +64,22 @@ class Scores:
         row = (
             f"{self.protocol.name} v{self.protocol.version}, {kind}, {self.images['pred']:,} images"
         )
-        table = results_table({row: self.values}, [*self.values, *self.missing])
+        rows = {row: self.values}
+        if self.intervals:
+            low, high = zip(*self.intervals.values(), strict=True)
+            rows["95 % from"] = dict(zip(self.intervals, low, strict=True))
+            rows["95 % to"] = dict(zip(self.intervals, high, strict=True))
+        table = results_table(rows, [*self.values, *self.missing])
         remarks = [f"{metric} is missing: {reason}" for metric, reason in self.missing.items()]
         remarks += self.notes
         return "\n".join([table, *(f"- {remark}" for remark in remarks)])
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file completely or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def library_versions() -> dict[str, str]:

@@ -1,0 +1,107 @@
+"""From images to Inception features: the same network, three ways of feeding it.
+
+Resizing to 299x299 decides a FID as much as the pictures do (Parmar et al., 2022), so it belongs to
+the extractor and has a name:
+
+    clean_fid     bicubic with antialiasing in float, TensorFlow's network
+    pytorch_fid   bilinear without antialiasing, TensorFlow's network
+    torchvision   bilinear without antialiasing, torchvision's ImageNet network (pose transfer)
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from leffa.metrics.inception import (
+    TENSORFLOW_INCEPTION,
+    TORCHVISION_INCEPTION,
+    Inception,
+    load_tensorflow,
+    load_torchvision,
+)
+from leffa.metrics.weights import WeightsFile
+
+SIDE = 299
+FeatureName = Literal["clean_fid", "pytorch_fid", "torchvision"]
+
+
+class InceptionFeatures(nn.Module):
+    """Pooled Inception features of images (B, 3, H, W) -> (B, 2048).
+
+    Images are uint8, or floats in [0, 1].
+
+    Args:
+        weights: the network's file or its folder; see `WeightsFile.locate`.
+        kind: how images are resized and which network sees them; see the module.
+
+    Raises:
+        MissingWeights: the network is not on this machine.
+    """
+
+    def __init__(self, weights: Path | None = None, kind: FeatureName = "clean_fid") -> None:
+        super().__init__()
+        self.kind = kind
+        self.network = KINDS[kind].load(weights)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.network(KINDS[self.kind].prepare(images))
+        return features
+
+
+def clean_resize(images: Tensor, size: int = SIDE) -> Tensor:
+    """Resize as clean-fid does: (B, 3, H, W) -> (B, 3, size, size) floats in [0, 255].
+
+    Floats are first rounded to 8 bits, as saving them would.
+    """
+    if images.is_floating_point():
+        images = (images * 255).round()
+    elif images.dtype != torch.uint8:
+        raise ValueError(f"expected uint8, or floats in [0, 1], got {images.dtype}")
+    # float64: the filter's weights in float32 would move a pixel by 0.004 from what PIL computes.
+    resized = F.interpolate(images.double(), (size, size), mode="bicubic", antialias=True)
+    return resized.clamp(0, 255).float()
+
+
+def _clean_fid(images: Tensor) -> Tensor:
+    return (clean_resize(images) - 128) / 128
+
+
+def _pytorch_fid(images: Tensor) -> Tensor:
+    return 2 * _plain_resize(images) - 1
+
+
+def _torchvision(images: Tensor) -> Tensor:
+    """GFLA's preparation, inherited by PIDM and CFLD.
+
+    It undoes an ImageNet normalisation that was never applied, so the network sees values between
+    -0.04 and 0.43. Published pose transfer numbers rest on it.
+    """
+    scale = images.new_tensor([0.229, 0.224, 0.225], dtype=torch.float32)[:, None, None]
+    shift = images.new_tensor([0.485, 0.456, 0.406], dtype=torch.float32)[:, None, None]
+    return _plain_resize(images) * (scale / 0.5) + (shift - 0.5) / 0.5
+
+
+def _plain_resize(images: Tensor) -> Tensor:
+    if not images.is_floating_point():
+        images = images.float() / 255
+    return F.interpolate(images.float(), (SIDE, SIDE), mode="bilinear", align_corners=False)
+
+
+class Kind(NamedTuple):
+    """One way of making features."""
+
+    prepare: Callable[[Tensor], Tensor]
+    load: Callable[[Path | None], Inception]
+    weights: WeightsFile
+
+
+KINDS: dict[FeatureName, Kind] = {
+    "clean_fid": Kind(_clean_fid, load_tensorflow, TENSORFLOW_INCEPTION),
+    "pytorch_fid": Kind(_pytorch_fid, load_tensorflow, TENSORFLOW_INCEPTION),
+    "torchvision": Kind(_torchvision, load_torchvision, TORCHVISION_INCEPTION),
+}

@@ -1,0 +1,90 @@
+"""LPIPS: the distance between deep features of two images, weighted as people judged.
+
+The linear layers come with the `lpips` package; the backbone is a file of torchvision's.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import lpips
+import torch
+from torch import Tensor, nn
+
+from leffa.metrics.paired import PerImageMetric, check_images, full_batches
+from leffa.metrics.weights import WeightsFile
+
+LpipsNet = Literal["alex", "squeeze", "vgg"]
+
+
+def _torchvision(name: str, sha256: str) -> WeightsFile:
+    return WeightsFile(name, sha256, f"https://download.pytorch.org/models/{name}")
+
+
+LPIPS_BACKBONES: dict[LpipsNet, WeightsFile] = {
+    "alex": _torchvision("alexnet-owt-7be5be79.pth", "7be5be79"),
+    "squeeze": _torchvision("squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
+    "vgg": _torchvision("vgg16-397923af.pth", "397923af"),
+}
+
+
+class LPIPS(PerImageMetric):
+    """Learned perceptual image patch similarity (Zhang et al., 2018), version 0.1.
+
+    Values of different networks are not comparable: say which one was used.
+
+    Args:
+        net: a backbone's name, or a ready network that maps two images in [-1, 1] to (B, 1, 1, 1).
+        weights: the backbone's file or its folder; see `WeightsFile.locate`.
+        drop_last: leave out the last images, in the order in which they came, that do not fill a
+            batch of this many, as PIDM does.
+
+    Raises:
+        MissingWeights: the backbone's ImageNet weights are not on this machine.
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        net: LpipsNet | nn.Module = "alex",
+        weights: Path | None = None,
+        drop_last: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.drop_last = drop_last
+        network = net if isinstance(net, nn.Module) else load_lpips(net, weights)
+        self.network = network.eval().requires_grad_(False)
+
+    def update(self, pred: Tensor, true: Tensor) -> None:
+        check_images(pred, true)
+        self.append(self.network(2 * pred.float() - 1, 2 * true.float() - 1).flatten())
+
+    def aggregate(self, values: Tensor) -> Tensor:
+        """The mean over the images that are kept."""
+        return super().aggregate(values[..., : full_batches(values.shape[-1], self.drop_last)])
+
+
+def load_lpips(net: LpipsNet, weights: Path | None = None) -> nn.Module:
+    """LPIPS: linear layers from the `lpips` package, backbone from its torchvision file.
+
+    Raises:
+        MissingWeights: the backbone's file is not on this machine.
+    """
+    file = LPIPS_BACKBONES[net].locate(weights)
+    network = untrained_lpips(net)
+    backbone: nn.Module = network.get_submodule("net")
+    trained = torch.load(file, map_location="cpu", weights_only=True)
+    # The package cuts torchvision's `features` into slices and keeps the layers' numbers.
+    layers = {key: f"features.{key.split('.', 1)[1]}" for key in backbone.state_dict()}
+    backbone.load_state_dict({ours: trained[theirs] for ours, theirs in layers.items()})
+    return network
+
+
+def untrained_lpips(net: LpipsNet) -> nn.Module:
+    """The LPIPS network with its trained linear layers on a random backbone; downloads nothing."""
+    with warnings.catch_warnings():
+        # The package still calls torchvision with `pretrained=False`, which torchvision deprecates.
+        warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
+        network: nn.Module = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    return network

@@ -1,0 +1,199 @@
+"""The metrics of a protocol, fed with one batch of pictures after the other."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from leffa.metrics.bootstrap import Interval, fid_interval, per_image_interval
+from leffa.metrics.distribution import FID, KID, DistributionMetrics
+from leffa.metrics.features import FeatureName, InceptionFeatures
+from leffa.metrics.loading import Views
+from leffa.metrics.paired import MSE, PSNR, SSIM, MaskedPSNR, PerImageMetric, full_batches
+from leffa.metrics.perceptual import LPIPS
+from leffa.metrics.protocols import (
+    FIDSettings,
+    KIDSettings,
+    LPIPSSettings,
+    MaskedPSNRSettings,
+    MSESettings,
+    PairedSettings,
+    Protocol,
+    PSNRSettings,
+    SSIMSettings,
+)
+from leffa.metrics.views import View
+from leffa.metrics.weights import MissingWeights
+
+NO_MASKS = "it needs a folder of masks: give --masks"
+NO_REAL_SET = "the real set of this protocol is all training images: give their folder with --real"
+
+
+class Scorer:
+    """The metrics of a protocol, as far as their networks are on this machine.
+
+    Args:
+        protocol: which metrics, and how.
+        paired: whether predictions have true images; if not, only the set metrics remain.
+        masks: whether pairs come with masks.
+        sets: how many images of each side, generated and real; None: there is no real set.
+        weights: the networks' folder; see `WeightsFile.locate`.
+        device: where they run.
+        fid_resamples: of the FID's confidence interval; 0: none.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        *,
+        paired: bool,
+        masks: bool = False,
+        sets: tuple[int, int] | None = None,
+        weights: Path | None = None,
+        device: str = "cpu",
+        fid_resamples: int = 0,
+    ) -> None:
+        self.protocol, self.device, self.fid_resamples = protocol, device, fid_resamples
+        self.names: list[str] = []
+        self.missing: dict[str, str] = {}
+        self.weights: dict[str, str] = {}
+        self.per_image: dict[str, PerImageMetric] = {}
+        self.sets: dict[tuple[FeatureName, View | None], DistributionMetrics] = {}
+        self.to_come = {False: 0, True: 0}
+        if paired:
+            self._build_paired(masks, weights)
+        if sets is None:
+            self.missing |= dict.fromkeys(protocol.sets, NO_REAL_SET)
+        else:
+            self.to_come = {
+                real: full_batches(images, protocol.drop_last)
+                for real, images in zip((False, True), sets, strict=True)
+            }
+            self._build_sets(weights)
+
+    @torch.no_grad()
+    def add_pairs(
+        self, names: Sequence[str], pred: Views, true: Views, masks: Views | None = None
+    ) -> None:
+        """Score the views of some predictions against those of their true images."""
+        self.names.extend(names)
+        pairs = {
+            view: (self._unit(p), self._unit(t))
+            for view, p, t in zip(self.protocol.views, pred, true, strict=True)
+        }
+        for name, metric in self.per_image.items():
+            images = pairs[self.protocol.paired[name].view]
+            if isinstance(metric, MaskedPSNR):
+                assert masks is not None
+                metric.update(*images, masks[0].to(self.device))
+            else:
+                metric.update(*images)
+
+    def add_set(self, views: Views, *, real: bool) -> None:
+        """Add the views of some images to one of the two sets."""
+        kept = min(len(views[0]), self.to_come[real])
+        self.to_come[real] -= kept
+        if not kept:
+            return
+        by_view = dict(zip(self.protocol.views, views, strict=True))
+        for (_, view), metrics in self.sets.items():
+            images = by_view[view][:kept].to(self.device)
+            metrics.update(images / 255 if images.is_floating_point() else images, real=real)
+
+    def values(self) -> dict[str, float]:
+        """Result's name -> value over all images so far, in the protocol's order."""
+        values = {name: metric.compute().item() for name, metric in self.per_image.items()}
+        computed = {key: metrics.compute() for key, metrics in self.sets.items()}
+        for name, settings in self._set_settings().items():
+            found = computed[settings.features, settings.view]
+            if isinstance(settings, FIDSettings):
+                values[name] = found["fid"].item()
+            else:
+                values[name] = found["kid"].item() * settings.factor
+                values[f"{name}_std"] = found["kid_std"].item() * settings.factor
+        return values
+
+    def values_per_image(self) -> dict[str, dict[str, float]]:
+        """Result's name -> prediction's name -> value."""
+        return {
+            key: dict(zip(self.names, metric.per_image().tolist(), strict=True))
+            for key, metric in self.per_image.items()
+        }
+
+    def intervals(self) -> tuple[dict[str, Interval], list[str]]:
+        """Result's name -> 95 % interval, and remarks on them."""
+        found = {name: per_image_interval(metric) for name, metric in self.per_image.items()}
+        intervals = {name: interval for name, interval in found.items() if interval is not None}
+        notes = []
+        for name, settings in self._set_settings().items() if self.fid_resamples else ():
+            if isinstance(settings, FIDSettings):
+                metrics = self.sets[settings.features, settings.view]
+                features = metrics.features(real=False), metrics.features(real=True)
+                intervals[name], bias = fid_interval(*features, self.fid_resamples)
+                notes.append(
+                    f"{name}: its interval covers the choice of test images, not the bias of small "
+                    f"sets; resampling these images raises it by {bias:.2f}"
+                )
+        return intervals, notes
+
+    def _unit(self, images: Tensor) -> Tensor:
+        """Floats in [0, 1] on the device."""
+        return images.to(self.device) / 255
+
+    def _set_settings(self) -> dict[str, FIDSettings | KIDSettings]:
+        settings = self.protocol.sets.items()
+        return {name: each for name, each in settings if (each.features, each.view) in self.sets}
+
+    def _build_paired(self, masks: bool, weights: Path | None) -> None:
+        for name, settings in self.protocol.paired.items():
+            if isinstance(settings, MaskedPSNRSettings) and not masks:
+                self.missing[name] = NO_MASKS
+                continue
+            try:
+                metric = build_paired(settings, weights, self.protocol.drop_last)
+            except MissingWeights as error:
+                self.missing[name] = str(error)
+                continue
+            self.per_image[name] = metric.to(self.device)
+            if isinstance(settings, LPIPSSettings):
+                self.weights[name] = settings.weights.label
+
+    def _build_sets(self, weights: Path | None) -> None:
+        for name, settings in self.protocol.sets.items():
+            key = settings.features, settings.view
+            try:
+                if key not in self.sets:
+                    extractor = InceptionFeatures(weights, settings.features)
+                    keep = self.fid_resamples > 0
+                    metrics = DistributionMetrics(extractor, None, None, keep)
+                    self.sets[key] = metrics.to(self.device)
+            except MissingWeights as error:
+                self.missing[name] = str(error)
+                continue
+            self.weights[name] = settings.weights.label
+            if isinstance(settings, FIDSettings):
+                self.sets[key].fid = FID().to(self.device)
+            else:
+                kid = KID(
+                    subsets=settings.subsets, subset_size=settings.subset_size, seed=settings.seed
+                )
+                self.sets[key].kid = kid.to(self.device)
+
+
+def build_paired(
+    settings: PairedSettings, weights: Path | None = None, drop_last: int | None = None
+) -> PerImageMetric:
+    """The metric that a protocol describes.
+
+    Raises:
+        MissingWeights: its network is not on this machine.
+    """
+    builders: dict[type, Callable[..., PerImageMetric]] = {
+        SSIMSettings: lambda s: SSIM(s.border, s.sigma, s.window, s.data_range, s.gray),
+        PSNRSettings: lambda s: PSNR(s.pool),
+        MaskedPSNRSettings: lambda _: MaskedPSNR(),
+        MSESettings: lambda _: MSE(),
+        LPIPSSettings: lambda s: LPIPS(s.net, weights, drop_last),
+    }
+    return builders[type(settings)](settings)

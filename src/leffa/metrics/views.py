@@ -1,0 +1,101 @@
+"""How a protocol brings stored pictures to its metrics: sizes, filters, a second compression.
+
+Every filter is the one of the library that a protocol's code uses: at 299 pixels or at 256x176 they
+give visibly different pictures, and different scores.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+CLOSED = ConfigDict(extra="forbid")  # a misspelt key is an error
+Size = tuple[int, int]  # (height, width)
+Filter = Literal["bilinear", "bicubic", "lanczos", "opencv_bilinear", "torch_bicubic_truncated"]
+RelativeSize = Literal["prediction", "prediction_height"]
+
+
+@dataclass(frozen=True, config=CLOSED)
+class View:
+    """A size that pictures are brought to; a picture that has it already is left alone.
+
+    Attributes:
+        size: (height, width); or that of the predictions; or their height, with the picture's own
+            aspect, the width rounded down.
+        filter: `bilinear`, `bicubic`, `lanczos` are PIL's (antialiased, rounded to 8 bits);
+            `opencv_bilinear` is cv2.resize on floats: no antialiasing, no rounding;
+            `torch_bicubic_truncated` is torch's, antialiased, and cut off to 8 bits.
+        jpeg: quality at which a resized picture is stored again, where its file is a JPEG.
+    """
+
+    size: Size | RelativeSize
+    filter: Filter
+    jpeg: int | None = Field(default=None, ge=1, le=95)
+
+    def resolved(self, stored: Size, prediction: Size | None) -> "View":
+        """The same view with its size in pixels, for a picture of the `stored` size."""
+        if isinstance(self.size, tuple):
+            return self
+        if prediction is None:
+            raise ValueError("a size relative to the predictions needs predictions of one size")
+        if self.size == "prediction":
+            return replace(self, size=prediction)
+        height = prediction[0]
+        return replace(self, size=(height, int(stored[1] * height / stored[0])))
+
+    def apply(self, image: Image.Image, path: Path) -> np.ndarray:
+        """Bring an RGB image to a size in pixels: (height, width, 3), uint8 or float32 in [0, 255].
+
+        Args:
+            path: the image's file; its suffix says whether it would be stored as JPEG.
+        """
+        assert isinstance(self.size, tuple)
+        if image.size == (self.size[1], self.size[0]):
+            return np.asarray(image)
+        pixels = FILTERS[self.filter](image, *self.size)
+        if self.jpeg is not None and path.suffix.lower() in {".jpg", ".jpeg"}:
+            stored = io.BytesIO()
+            Image.fromarray(pixels).save(stored, "JPEG", quality=self.jpeg)
+            pixels = np.asarray(Image.open(stored))
+        return pixels
+
+
+def _pil(resampling: Image.Resampling) -> Callable[[Image.Image, int, int], np.ndarray]:
+    def resize(image: Image.Image, height: int, width: int) -> np.ndarray:
+        return np.asarray(image.resize((width, height), resampling))
+
+    return resize
+
+
+def _opencv_bilinear(image: Image.Image, height: int, width: int) -> np.ndarray:
+    resized = F.interpolate(_tensor(image), (height, width), mode="bilinear", align_corners=False)
+    return resized[0].permute(1, 2, 0).numpy()
+
+
+def _torch_bicubic_truncated(image: Image.Image, height: int, width: int) -> np.ndarray:
+    unit = _tensor(image) / 255
+    resized = F.interpolate(unit, (height, width), mode="bicubic", antialias=True)
+    truncated = (resized * 255).clamp(0, 255).to(torch.uint8)
+    return truncated[0].permute(1, 2, 0).numpy()
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1)[None]
+
+
+FILTERS: dict[Filter, Callable[[Image.Image, int, int], np.ndarray]] = {
+    "bilinear": _pil(Image.Resampling.BILINEAR),
+    "bicubic": _pil(Image.Resampling.BICUBIC),
+    "lanczos": _pil(Image.Resampling.LANCZOS),
+    "opencv_bilinear": _opencv_bilinear,
+    "torch_bicubic_truncated": _torch_bicubic_truncated,
+}

