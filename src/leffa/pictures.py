@@ -1,6 +1,7 @@
 """Batches and flows as pictures: the cells of a sample sheet, the sheet, and PNG files."""
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,16 +29,20 @@ def sample_rows(batch: Batch, generated: Tensor, flows: dict[str, Tensor]) -> li
     """For each sample the pictures of `HEADINGS`, (3, H, W) in [-1, 1]; without a true flow, one
     fewer."""
     source, mask = batch["source"].float(), batch["mask"].float()
-    flow = mean_flow(flows, source.shape[-2:])
     shown = batch.get("flow_valid", batch["loss_region"]).float()
-    warped = warp(batch["reference"].float(), flow) * shown + (1 - shown)
+    seen = shown if flows else torch.zeros_like(shown)  # no layer was asked: white pictures
+    height, width = source.shape[-2:]
+    flow = (
+        mean_flow(flows, (height, width)) if flows else torch.zeros(len(source), height, width, 2)
+    )
+    warped = warp(batch["reference"].float(), flow) * seen + (1 - seen)
     columns = [
         batch["reference"],
         source,
         source * (1 - mask),
         generated,
         warped,
-        flow_picture(flow, shown),
+        flow_picture(flow, seen),
     ]
     if "flow" in batch:
         columns.append(flow_picture(batch["flow"], shown))
@@ -98,7 +103,7 @@ def contact_sheet(
 
 def save_png(image: Tensor | Image.Image, path: Path) -> None:
     """Write a picture, or (3, H, W) in [-1, 1], to a PNG that is whole or not there."""
-    unfinished = path.with_suffix(".unfinished")
+    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
     unfinished.write_bytes(encode_png(image))
     unfinished.replace(path)
 

@@ -1,0 +1,213 @@
+"""Generate a data set's images and score them: pictures, table and numbers in one folder.
+
+    <folder>/images/<name>.png      generated
+    <folder>/true/<name>.png        the true image at the generated size
+    <folder>/masks/<name>.png       where the person is, if the protocol looks at it
+    <folder>/flow/<name>.json       predicted against true flow, where the data has one
+    <folder>/manifest.csv           each sample's category and files
+    <folder>/samples.png            the first samples, column by column
+    <folder>/{best,median,worst}.png   the same of these samples, if images have a truth
+    <folder>/samples/<column>/      the pictures of a sheet one by one; best/, ... likewise
+    <folder>/metrics.json  .md      the numbers, with all that they depend on
+
+A finished image is kept: an interrupted evaluation goes on where it stopped. Pictures follow from
+the checkpoint, the settings and each sample's name; the number of processes, the order and the
+batch size only enter through the rounding of the device's kernels (see `evaluate_model`).
+"""
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from leffa.data.batch import Record
+from leffa.data.dataset import PersonDataset, collate
+from leffa.data.transforms import PersonTransform
+from leffa.evaluation.flows import flow_baselines, mean_flow_values, read_flow_values
+from leffa.evaluation.folder import EvaluationFolder, sample_folder, write_text
+from leffa.evaluation.generate import PRECISIONS, Load, Work, generate_all
+from leffa.evaluation.masks import write_masks
+from leffa.evaluation.samples import GROUPS, SHOWN, rank, write_sheet
+from leffa.evaluation.scoring import Scoring, finite, named_metrics, score_all, score_categories
+from leffa.losses.flow import LeffaLoss
+from leffa.metrics.protocols import Protocol, get_protocol
+from leffa.metrics.result import Scores
+from leffa.models.interface import PersonGenerator
+from leffa.models.sampler import SamplerSettings
+
+__all__ = ["Evaluation", "evaluate_model", "sample_folder"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found."""
+
+    metrics: dict[str, float]  # "paired/ssim", "set/fid", "flow/epe_px", ...
+    scores: Scores
+    folder: Path
+
+
+def evaluate_model(
+    model: PersonGenerator,
+    records: Sequence[Record],
+    transform: PersonTransform,
+    paired: bool,
+    name: str,
+    sampler: SamplerSettings,
+    leffa_loss: LeffaLoss,
+    inspect_timesteps: Sequence[int],
+    protocol: Protocol | Mapping[str, Any] | str,
+    folder: Path,
+    batch_size: int,
+    limit: int | None = None,
+    weights: Path | None = None,
+    real: Path | None = None,
+    settings: dict[str, Any] | None = None,
+    load: Load | None = None,
+    devices: Sequence[str] = ("cpu",),
+    workers: int = 0,
+    precision: str = "32-true",
+    progress: bool = True,
+) -> Evaluation:
+    """Generate, score, and write everything below `folder`.
+
+    Pictures have the same bits for any number of devices and after any interruption. Another batch
+    size means other kernels, which may move a pixel by one level of 255 (seen with batches of one).
+
+    Args:
+        model: in evaluation mode; ends on the first of the devices.
+        paired: whether the source wears the reference, so that image metrics have a truth.
+        protocol: how pictures are scored, its name, or its settings.
+        leffa_loss: how flows are read (temperature, resolutions).
+        inspect_timesteps: where attention is compared with the true flow, if the data has one.
+        limit: only the first samples; the result says so.
+        weights: folder of the metrics' networks.
+        real: folder of the real set behind FID and KID, where it is not the true images
+            (DeepFashion: all training images).
+        settings: what else the pictures depend on, plain values; kept in the result file.
+        load: makes the model again in another process; needed for more than one device.
+        devices: a process each.
+        workers: processes per device that open files.
+        precision: "32-true", "bf16-mixed" or "16-mixed", of the generation.
+        progress: show bars; in a log file, a line a minute.
+
+    Raises:
+        ValueError: the folder holds pictures of other settings, or an unknown protocol.
+    """
+    protocol = get_protocol(protocol)
+    _check(limit, batch_size, precision, real, inspect_timesteps)
+    place = EvaluationFolder(folder)
+    kept = list(records[: len(records) if limit is None else limit])
+    size = [transform.height, transform.width]
+    depends_on = {"dataset": name, "size": size, "limit": limit, "precision": precision}
+    place.claim({**depends_on, **(settings or {})})
+    place.write_manifest(kept)
+    timesteps = list(inspect_timesteps) if paired else []
+    batch_size = min(batch_size, len(kept))  # here, so that all processes have the same
+    work = Work(
+        kept, transform, place, sampler, leffa_loss, timesteps, batch_size, workers, precision
+    )
+    generate_all(work, model, load, devices, progress)
+    model.to(devices[0])  # only now: with several, the first is another process's until here
+
+    kind = devices[0].split(":")[0]
+    has_masks = paired and write_masks(protocol, kept, transform, place, workers)
+    masks = place.masks if has_masks else None
+    scoring = Scoring(protocol, paired, real, masks, weights, kind, workers, progress)
+    scores = score_all(place, kept, scoring)
+    metrics = named_metrics(scores.values)
+    if timesteps:
+        metrics |= _flow_metrics(work)
+    ranking = rank(scores)
+    result = {
+        "dataset": name,
+        "samples": len(kept),
+        "subset_of": len(records) if len(kept) < len(records) else None,
+        "size": size,
+        "precision": precision,
+        "real": None if real is None else str(real),
+        **(settings or {}),
+        "metrics": finite(metrics),
+        "categories": score_categories(place, kept, scoring),
+        "ranking": ranking,
+        "scores": scores.as_dict(),
+    }
+    _write_sheets(model, work, ranking, inspect_timesteps)
+    write_text(folder / "metrics.md", scores.to_markdown() + "\n")
+    write_text(place.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    shown = (f"{key} {value:.4f}" for key, value in metrics.items() if key.count("/") == 1)
+    log.info("%s: %s", name, ", ".join(shown))
+    log.info("written to %s", folder)
+    return Evaluation(metrics, scores, folder)
+
+
+def _check(
+    limit: int | None,
+    batch_size: int,
+    precision: str,
+    real: Path | None,
+    inspect_timesteps: Sequence[int],
+) -> None:
+    """Refuse at once what would fail after hours."""
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit}: give a number from 1, or null for all samples")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: give a number from 1")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision}: choose one of {', '.join(PRECISIONS)}")
+    if not inspect_timesteps:
+        raise ValueError("inspect_timesteps is empty: give one at least, such as [200]")
+    if real is not None and not real.is_dir():
+        raise FileNotFoundError(
+            f"{real}: no such folder; it is the real set behind FID and KID "
+            "(dataset.real=null compares with the true images instead)"
+        )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "the evaluation starts its own processes: give devices=N instead of using torchrun"
+        )
+
+
+def _flow_metrics(work: Work) -> dict[str, float]:
+    values = read_flow_values(work.folder, work.records)
+    if not values:
+        return {}
+    found = mean_flow_values(values.values())
+    if not found:
+        log.warning(
+            "leffa_loss.min_resolution=%s leaves no attention layer: no flow is scored",
+            work.leffa_loss.min_resolution,
+        )
+    with_flow = [record for record in work.records if record.flow is not None]
+    loader = partial(
+        DataLoader[Any],
+        PersonDataset(with_flow, work.transform),
+        batch_size=work.batch_size,
+        collate_fn=collate,
+        num_workers=work.workers,
+    )
+    return found | flow_baselines(loader)
+
+
+def _write_sheets(
+    model: PersonGenerator,
+    work: Work,
+    ranking: dict[str, Any] | None,
+    inspect_timesteps: Sequence[int],
+) -> None:
+    dataset = PersonDataset(work.records, work.transform)
+    sheets = {"samples": [record.name for record in work.records[:SHOWN]]}
+    if ranking is not None:
+        sheets |= {group: list(ranking[group]) for group in GROUPS if ranking[group]}
+    for sheet, names in sheets.items():
+        write_sheet(
+            model, dataset, names, work.leffa_loss, inspect_timesteps[0], work.folder, sheet
+        )

@@ -1,0 +1,122 @@
+"""Where an evaluation keeps its files; every one of them is whole or not there."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leffa.data.batch import Record
+
+
+@dataclass(frozen=True)
+class EvaluationFolder:
+    """The places below the folder of one evaluation.
+
+    Args:
+        path: the folder; `claim` makes it.
+    """
+
+    path: Path
+
+    @property
+    def images(self) -> Path:
+        """Generated pictures, `<name>.png`."""
+        return self.path / "images"
+
+    @property
+    def true(self) -> Path:
+        """The true pictures at the generated size, `<name>.png`."""
+        return self.path / "true"
+
+    @property
+    def flows(self) -> Path:
+        """What was found about each sample's flow, `<name>.json`."""
+        return self.path / "flow"
+
+    @property
+    def masks(self) -> Path:
+        """White where the person is, `<name>.png`; for masked metrics only."""
+        return self.path / "masks"
+
+    @property
+    def result(self) -> Path:
+        """The numbers."""
+        return self.path / "metrics.json"
+
+    @property
+    def manifest(self) -> Path:
+        """A line per sample: name, category, source, reference."""
+        return self.path / "manifest.csv"
+
+    def claim(self, settings: dict[str, Any]) -> None:
+        """Say in settings.json whose pictures these are, and clear away what was half-written.
+
+        Raises:
+            ValueError: the folder holds pictures of other settings.
+        """
+        path = self.path / "settings.json"
+        text = json.dumps(settings, indent=2) + "\n"
+        if path.is_file() and path.read_text() != text:
+            raise ValueError(
+                f"{self.path}: holds pictures of another checkpoint or other settings; "
+                "give another paths.output_dir, or delete the folder"
+            )
+        for place in (self.images, self.true):
+            place.mkdir(parents=True, exist_ok=True)
+        for place in (self.images, self.true, self.flows, self.masks):
+            for unfinished in place.glob("*.unfinished"):
+                unfinished.unlink(missing_ok=True)
+        write_text(path, text)
+
+    def write_manifest(self, records: Iterable[Record]) -> None:
+        """Keep each sample's category and files, for tables per category and for the curious."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["name", "category", "source", "reference"])
+        writer.writerows([r.name, r.category, r.source, r.reference] for r in records)
+        write_text(self.manifest, text.getvalue())
+
+    def without_images(self, records: Sequence[Record]) -> list[Record]:
+        """The samples that are still to be generated."""
+        done = _stems(self.images) & _stems(self.true)
+        return [record for record in records if record.name not in done]
+
+    def without_flows(self, records: Sequence[Record]) -> list[Record]:
+        """The samples with a true flow that was not yet compared with the predicted one."""
+        done = _stems(self.flows)
+        return [record for record in records if record.flow is not None and record.name not in done]
+
+    def without_masks(self, records: Sequence[Record]) -> list[Record]:
+        """The samples whose mask is still to be written."""
+        done = _stems(self.masks)
+        return [record for record in records if record.name not in done]
+
+
+def sample_folder(folder: Path, heading: str, sheet: str = "samples") -> Path:
+    """Where the evaluation in `folder` leaves the pictures of one column of a sheet.
+
+    Args:
+        heading: one of `leffa.pictures.HEADINGS`.
+        sheet: "samples" (the first ones), "best", "median" or "worst".
+    """
+    return folder / sheet / heading.replace(" ", "_")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _stems(folder: Path) -> set[str]:
+    """The finished files of a folder without their suffixes; one scan, not a look per file."""
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {Path(e.name).stem for e in entries if e.name.endswith((".png", ".json"))}

@@ -1,0 +1,280 @@
+"""Generated pictures, one PNG per sample, by one process or by one process per device.
+
+Samples are dealt out, never repeated to fill a batch, and the processes exchange nothing: a
+finished file is the message. So an evaluation that was killed goes on where it stopped, on any
+number of devices.
+"""
+
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.thread import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from leffa.data.batch import Batch, Record
+from leffa.data.dataset import PersonDataset, collate
+from leffa.data.transforms import PersonTransform
+from leffa.evaluation.flows import write_flow_values
+from leffa.evaluation.folder import EvaluationFolder
+from leffa.evaluation.progress import progress_bar
+from leffa.losses.flow import LeffaLoss
+from leffa.models.interface import PersonGenerator
+from leffa.models.sampler import SamplerSettings, generate
+from leffa.pictures import save_png
+
+log = logging.getLogger(__name__)
+
+Load = Callable[[], PersonGenerator]
+Tell = Callable[[int], None]  # so many more are done
+
+PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+POLL = 0.5  # seconds between two looks at the processes
+WRITERS = 2  # threads that encode PNGs while the device computes on
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is generated and how; plain values, so that it can be sent to another process.
+
+    Args:
+        records: the samples.
+        flow_timesteps: where flows are compared with the true ones; none for unpaired samples.
+        batch_size: per process; changes the speed, and pictures by no more than rounding.
+        workers: processes that open files, per process.
+        precision: a key of `PRECISIONS`.
+    """
+
+    records: Sequence[Record]
+    transform: PersonTransform
+    folder: EvaluationFolder
+    sampler: SamplerSettings
+    leffa_loss: LeffaLoss
+    flow_timesteps: Sequence[int]
+    batch_size: int
+    workers: int = 0
+    precision: str = "32-true"
+
+    def unfinished(self) -> tuple[list[Record], list[Record]]:
+        """The samples that lack a picture, and those that lack the look at their flow."""
+        flows = self.folder.without_flows(self.records) if self.flow_timesteps else []
+        return self.folder.without_images(self.records), flows
+
+
+def generate_all(
+    work: Work, model: PersonGenerator, load: Load | None, devices: Sequence[str], progress: bool
+) -> None:
+    """Do what is not yet done.
+
+    Args:
+        model: used, on the device, where there is one only.
+        load: makes the model again in another process; needed for several devices.
+        devices: a process each; with one, this process does it.
+
+    Raises:
+        ValueError: pictures would depend on the number of devices; or a file is unreadable.
+        ChildProcessError: one of the processes was killed.
+    """
+    images, flows = work.unfinished()
+    if len(images) < len(work.records):
+        done = len(work.records) - len(images)
+        log.info("%d of %d images are there already", done, len(work.records))
+    total = len(images) + len(flows)
+    if total == 0:
+        return
+    with progress_bar("generating", total, progress) as bar:
+        if len(devices) == 1:
+            device = torch.device(devices[0])
+            generate_part(work, model.to(device), device, _Counter(bar))
+            return
+        if load is None:
+            raise ValueError("several devices need `load`, which makes the model in each process")
+        if work.sampler.noise == "global":
+            raise ValueError(
+                "sampler.noise=global draws the noise in the order of the samples, so pictures "
+                "would depend on the number of devices; choose devices=1 or sampler.noise=per_name"
+            )
+        parts = [
+            replace(work, records=work.records[rank :: len(devices)])
+            for rank in range(len(devices))
+        ]
+        _in_processes(parts, load, devices, bar)
+
+
+def generate_part(work: Work, model: PersonGenerator, device: torch.device, tell: Tell) -> None:
+    """Do what is not yet done of `work`, on one device."""
+    images, flows = work.unfinished()
+    folder = work.folder
+    dtype = PRECISIONS[work.precision]
+    with ThreadPoolExecutor(WRITERS) as pool:
+        writing: list[Future[None]] = []
+        for batch in _batches(work, images, work.batch_size, device):
+            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                # Noise of the order of samples ("global") would not be that of the released code.
+                full = work.batch_size if work.sampler.noise == "per_name" else 0
+                generated = generate(model, _filled(batch, full), work.sampler).float().cpu()
+            true = batch["source"].cpu()
+            for future in writing:
+                future.result()  # at most one batch waits to be written, and its errors are heard
+            writing = [
+                pool.submit(_save, folder, name, generated[i], true[i])
+                for i, name in enumerate(batch["name"])
+            ]
+            tell(len(batch["name"]))
+        for future in writing:
+            future.result()
+    # One at a time, so that no value depends on the batch.
+    for batch in _batches(work, flows, 1, device):
+        write_flow_values(model, batch, work.leffa_loss, work.flow_timesteps, folder)
+        tell(1)
+
+
+def choose_devices(device: str, count: int | str) -> list[str]:
+    """The devices' names for torch.
+
+    Args:
+        device: "auto" (a GPU if there is one), "cpu", "cuda" or one GPU's name such as "cuda:1".
+        count: how many; "auto" is every GPU of the machine, and one process without a GPU.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device={device}: choose auto, cpu, cuda or cuda:N") from None
+    if count != "auto" and not (isinstance(count, int) and count >= 1):
+        raise ValueError(f"devices={count}: give a number from 1, or auto")
+    if kind.type == "cpu":
+        return ["cpu"] * (1 if count == "auto" else int(count))
+    present = torch.cuda.device_count() if kind.type == "cuda" else 1
+    wanted = present if count == "auto" else int(count)
+    if kind.index is not None:
+        if count not in (1, "auto"):
+            raise ValueError(f"device={device} is one device; choose device=cuda for {count}")
+        return [device]
+    if not 1 <= wanted <= present:
+        raise ValueError(f"devices={count}: this machine has {present} {kind.type} devices")
+    return [f"{kind.type}:{index}" for index in range(wanted)]
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on `device`."""
+    moved = {
+        key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for key, value in batch.items()
+    }
+    return moved  # type: ignore[return-value]  # the same keys
+
+
+def _batches(
+    work: Work, records: Sequence[Record], batch_size: int, device: torch.device
+) -> Iterator[Batch]:
+    """Batches on the device; workers open the next ones meanwhile."""
+    loader = DataLoader(
+        PersonDataset(records, work.transform),
+        batch_size=batch_size,
+        collate_fn=collate,
+        num_workers=work.workers if len(records) > batch_size else 0,
+        pin_memory=device.type == "cuda",
+    )
+    return (to_device(batch, device) for batch in loader)
+
+
+def _filled(batch: Batch, size: int) -> Batch:
+    """The batch with its last sample repeated up to `size`; the surplus is thrown away.
+
+    Kernels round differently for batches of different size, so with the last batch of a process as
+    full as all others, a picture has the same bits whatever the number of processes or kills.
+    """
+    lacking = size - len(batch["name"])
+    if lacking <= 0:
+        return batch
+    filled: dict[str, Any] = {}
+    for key, value in batch.items():
+        if isinstance(value, Tensor):
+            filled[key] = torch.cat([value, value[-1:].expand(lacking, *value.shape[1:])])
+        elif isinstance(value, list):
+            filled[key] = value + value[-1:] * lacking
+    return filled  # type: ignore[return-value]  # the same keys
+
+
+def _save(folder: EvaluationFolder, name: str, generated: Tensor, true: Tensor) -> None:
+    save_png(true, folder.true / f"{name}.png")
+    save_png(generated, folder.images / f"{name}.png")  # last: its presence says done
+
+
+class _Counter:
+    """From "so many more" to "so many in all"."""
+
+    def __init__(self, bar: Callable[[int], None]) -> None:
+        self.bar, self.done = bar, 0
+
+    def __call__(self, more: int) -> None:
+        self.done += more
+        self.bar(self.done)
+
+
+class _Stopped(Exception):
+    """Another process failed, or the one that started this one is gone."""
+
+
+def _in_processes(
+    parts: Sequence[Work], load: Load, devices: Sequence[str], bar: Callable[[int], None]
+) -> None:
+    # Fresh processes: CUDA does not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    done, stop = context.Value("q", 0), context.Event()
+    threads = max(1, torch.get_num_threads() // len(devices))
+    with ProcessPoolExecutor(
+        len(devices), context, initializer=_start, initargs=(done, stop, threads)
+    ) as pool:
+        pending = {
+            pool.submit(_child, part, load, device)
+            for part, device in zip(parts, devices, strict=True)
+        }
+        try:
+            while pending:
+                finished, pending = wait(pending, POLL, FIRST_EXCEPTION)
+                bar(done.value)
+                for future in finished:
+                    future.result()
+        except BrokenProcessPool:
+            raise ChildProcessError(
+                "a process of the evaluation was killed (out of memory?); the same command goes on "
+                "from the finished images, and a smaller batch_size needs less memory"
+            ) from None
+        finally:
+            stop.set()
+
+
+_process: dict[str, Any] = {}  # of a child: what `_start` was given
+
+
+def _start(done: Any, stop: Any, threads: int) -> None:
+    torch.set_num_threads(threads)
+    _process.update(done=done, stop=stop)
+
+
+def _child(work: Work, load: Load, device: str) -> None:
+    target = torch.device(device)
+    if target.type == "cuda":
+        torch.cuda.set_device(target)
+    generate_part(work, load().eval().to(target), target, _tell_parent)
+
+
+def _tell_parent(more: int) -> None:
+    """Count, and end early where nobody waits for the rest."""
+    with _process["done"].get_lock():
+        _process["done"].value += more
+    parent = multiprocessing.parent_process()
+    if _process["stop"].is_set() or parent is None or not parent.is_alive():
+        raise _Stopped

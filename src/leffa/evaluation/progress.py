@@ -1,0 +1,57 @@
+"""A bar with an estimate on a terminal; in a log file, a line a minute."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+log = logging.getLogger(__name__)
+
+EVERY = 60.0  # seconds between two lines of a log file
+
+
+@contextmanager
+def progress_bar(title: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
+    """Gives a function that is told how many of `total` are done."""
+    console = Console(stderr=True)
+    if not show:
+        yield lambda done: None
+    elif not console.is_terminal:
+        yield _Lines(title, total)
+    else:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+        )
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda done: bar.update(task, completed=done)
+
+
+class _Lines:
+    """The same for a log file, which no bar can be drawn in."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total = title, total
+        self.start = self.last = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if done and (now - self.last > EVERY):
+            self.last = now
+            minutes = (now - self.start) / done * (self.total - done) / 60
+            log.info("%s: %d of %d, %.0f min left", self.title, done, self.total, minutes)

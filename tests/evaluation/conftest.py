@@ -1,0 +1,72 @@
+"""A tiny drawn data set, a model trained on it for two steps, and their evaluation."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from leffa.evaluation import Evaluation
+from leffa.metrics.protocols import PROTOCOLS
+from leffa.run import compose, evaluate, train
+from leffa.synthetic.write import write_viton_hd
+
+HEIGHT, WIDTH = 64, 48
+
+Evaluate = Callable[..., Evaluation]
+
+# The same as overrides: the protocol `leffa` without its networks, under a name of its own.
+QUICK = ["protocol=leffa", "protocol.name=quick", "~protocol.sets", "~protocol.paired.lpips"]
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("drawn")
+    write_viton_hd(root, train=4, test=5, height=HEIGHT, width=WIDTH)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    chosen = ["experiment=tryon_synthetic", "debug=tiny", "+trainer.limit_val_batches=0"]
+    data = [f"data.root={drawn}", "data.prepare=null", f"paths.output_dir={folder}"]
+    train(compose("train", chosen + data))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def usual(drawn: Path, trained: Path) -> list[str]:
+    """The overrides that all evaluations here share."""
+    chosen = ["dataset=synthetic_tryon", f"ckpt={trained}", "limit=4", "device=cpu"]
+    quick = ["sampler.steps=2", "batch_size=2"]
+    data = [f"dataset.root={drawn}", "dataset.prepare=null"]
+    size = [f"dataset.transform.height={HEIGHT}", f"dataset.transform.width={WIDTH}"]
+    return [*chosen, *quick, *data, *size]
+
+
+@pytest.fixture(scope="session")
+def run_evaluation(usual: list[str]) -> Evaluate:
+    """evaluate.py with these further arguments."""
+
+    def run(folder: Path, *arguments: str) -> Evaluation:
+        output = [*QUICK, f"paths.output_dir={folder}"]
+        return evaluate(compose("evaluate", [*usual, *output, *arguments]), progress=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def evaluation(run_evaluation: Evaluate, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    return run_evaluation(tmp_path_factory.mktemp("evaluation"))
+
+
+@pytest.fixture(scope="module")
+def quick_protocol() -> Iterator[str]:
+    """One without networks, so that these tests do the same whatever weights a machine has."""
+    paired = {name: PROTOCOLS["leffa"].paired[name] for name in ("ssim", "psnr")}
+    protocol = replace(PROTOCOLS["leffa"], name="quick", paired=paired, sets={})
+    PROTOCOLS[protocol.name] = protocol
+    yield protocol.name
+    del PROTOCOLS[protocol.name]
