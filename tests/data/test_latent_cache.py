@@ -60,7 +60,8 @@ def test_keeps_the_finished_part_of_an_interrupted_run(
     records: VitonHD, model: LeffaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latent_cache, "SHARD", 2)
-    whole = [build(tmp_path / "whole", records, model)[index] for index in range(5)]
+    whole = build(tmp_path / "whole", records, model)
+    assert list(whole) == [record.name for record in records]
     build(tmp_path / "cut", records, model)
     first, second, third = sorted((tmp_path / "cut").glob("*.safetensors"))
     before = first.stat().st_mtime_ns
@@ -68,9 +69,9 @@ def test_keeps_the_finished_part_of_an_interrupted_run(
     third.unlink()
     again = build(tmp_path / "cut", records, model)
     assert first.stat().st_mtime_ns == before
-    for index, latents in enumerate(whole):
+    for name, latents in whole.items():
         assert latents.keys() == {"source", "reference", "masked_source"}
-        assert all(latents[picture].equal(again[index][picture]) for picture in latents)
+        assert all(latents[picture].equal(again[name][picture]) for picture in latents)
 
 
 @pytest.mark.parametrize(

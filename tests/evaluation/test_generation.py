@@ -65,6 +65,15 @@ def test_the_batch_size_moves_a_pixel_by_no_more_than_its_rounding(
     assert {key: other.metrics[key] for key in flows} == flows
 
 
+def test_kept_latents_change_no_picture(
+    run_evaluation: Evaluate, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    for name in ("first", "second"):  # the second one finds the latents
+        run_evaluation(tmp_path / name, f"latent_cache={tmp_path / 'latents'}")
+        assert levels_apart(tmp_path / name, evaluation.folder) <= 1
+    assert len(list((tmp_path / "latents").glob("*/*.safetensors"))) == 1
+
+
 def test_a_part_that_fills_no_batch_changes_no_bit(
     run_evaluation: Evaluate, evaluation: Evaluation, tmp_path: Path
 ) -> None:

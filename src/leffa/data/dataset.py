@@ -1,7 +1,7 @@
 """A layout and a transform make a torch dataset, and samples make a batch."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class PersonDataset(Dataset[Sample]):
         records: a layout class, or part of one.
         transform: makes the tensors.
         seed: of the augmentation.
-        latents: what the autoencoder makes of each sample, see `data.latent_cache`.
+        latents: what the autoencoder makes of each sample, by name, see `data.latent_cache`.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class PersonDataset(Dataset[Sample]):
         records: Sequence[Record],
         transform: PersonTransform,
         seed: int = 0,
-        latents: Sequence[dict[str, Tensor]] | None = None,
+        latents: Mapping[str, dict[str, Tensor]] | None = None,
     ) -> None:
         self.records = records
         self.transform = transform
@@ -44,7 +44,7 @@ class PersonDataset(Dataset[Sample]):
         index, draw = item if isinstance(item, tuple) else (item, item)
         sample = self.transform(self.records[index], random.Random(f"{self.seed}/{draw}"))
         if self.latents is not None:
-            sample["latents"] = self.latents[index]
+            sample["latents"] = self.latents[sample["name"]]
         return sample
 
 

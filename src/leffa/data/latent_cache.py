@@ -2,7 +2,7 @@
 
 Encoding the same pictures again in every epoch is work that is thrown away. A cache holds, for each
 sample, what `PersonGenerator.latents` computes, in single precision, so a run with a cache equals
-one without bit for bit. The pictures themselves are still read: the Leffa loss compares pixels.
+one without but for the rounding of another batch size. The pictures themselves are still read: the Leffa loss compares pixels.
 
     <folder>/<split>_<height>x<width>/cache.json                 whose latents these are
     <folder>/<split>_<height>x<width>/latents_00000.safetensors  of the first 256 samples, ...
@@ -14,7 +14,7 @@ these are written down, and a cache of others is refused.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property, partial
 from inspect import isfunction
@@ -43,8 +43,8 @@ class LatentEncoder(Protocol):
     def latents(self, batch: Batch) -> Latents: ...
 
 
-class LatentCache(Sequence[Latents]):
-    """The latents of a data set's samples, by index; made on first use.
+class LatentCache(Mapping[str, Latents]):
+    """The latents of a data set's samples, by name; made on first use.
 
     Args:
         folder: of this data set at this size.
@@ -74,33 +74,34 @@ class LatentCache(Sequence[Latents]):
                 "augments; switch the augmentation or the cache off"
             )
         self.folder = folder
-        self._length = len(records)
+        self._places = {record.name: place for place, record in enumerate(records)}
         self._shards: dict[Path, Any] = {}
         _claim(folder, _origin(records, transform, encoder))
         dataset = PersonDataset(records, transform)
-        for first in range(0, self._length, SHARD):
+        for first in range(0, len(records), SHARD):
             if not (path := self._shard(first)).is_file():
                 _write(
                     path,
                     dataset,
-                    range(first, min(first + SHARD, self._length)),
+                    range(first, min(first + SHARD, len(records))),
                     encoder,
                     batch_size,
                 )
             if progress is not None:
-                progress(min(first + SHARD, self._length), self._length)
+                progress(min(first + SHARD, len(records)), len(records))
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._places)
 
-    def __getitem__(self, index: int) -> Latents:  # type: ignore[override]  # no slices
-        if not 0 <= index < self._length:
-            raise IndexError(index)
-        path = self._shard(index)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __getitem__(self, name: str) -> Latents:
+        path = self._shard(self._places[name])
         if path not in self._shards:
             self._shards[path] = safe_open(path, framework="pt")
         return {
-            picture: self._shards[path].get_tensor(f"{index}/{picture}")
+            picture: self._shards[path].get_tensor(f"{name}/{picture}")
             for picture in self._pictures
         }
 
@@ -109,9 +110,10 @@ class LatentCache(Sequence[Latents]):
 
     @cached_property
     def _pictures(self) -> list[str]:
+        start = f"{next(iter(self._places))}/"
         with safe_open(self._shard(0), framework="pt") as shard:
-            names = shard.keys()
-        return sorted(name.removeprefix("0/") for name in names if name.startswith("0/"))
+            keys = shard.keys()
+        return sorted(key.removeprefix(start) for key in keys if key.startswith(start))
 
     def _shard(self, index: int) -> Path:
         return self.folder / f"latents_{index // SHARD:05d}.safetensors"
@@ -136,8 +138,8 @@ def _write(
         with torch.no_grad():
             latents = encoder.latents(moved)  # type: ignore[arg-type]  # the same keys
         for picture, values in latents.items():
-            for index, value in zip(part, values.float().cpu(), strict=True):
-                tensors[f"{index}/{picture}"] = value.clone()
+            for name, value in zip(batch["name"], values.float().cpu(), strict=True):
+                tensors[f"{name}/{picture}"] = value.clone()
     unfinished = path.with_suffix(f".{os.getpid()}.unfinished")  # several ranks may write at once
     save_file(tensors, unfinished)
     unfinished.replace(path)

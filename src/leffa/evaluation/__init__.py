@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 
 from leffa.data.batch import Record
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.latent_cache import LatentCache
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.flows import flow_baselines, mean_flow_values, read_flow_values
 from leffa.evaluation.folder import EvaluationFolder, sample_folder, write_text
@@ -75,6 +76,7 @@ def evaluate_model(
     devices: Sequence[str] = ("cpu",),
     workers: int = 0,
     precision: str = "32-true",
+    latent_cache: Path | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Generate, score, and write everything below `folder`.
@@ -97,6 +99,8 @@ def evaluate_model(
         devices: a process each.
         workers: processes per device that open files.
         precision: "32-true", "bf16-mixed" or "16-mixed", of the generation.
+        latent_cache: folder where the autoencoder's work on the data set is kept, for the next
+            evaluation of the same pictures.
         progress: show bars; in a log file, a line a minute.
 
     Raises:
@@ -112,8 +116,22 @@ def evaluate_model(
     place.write_manifest(kept)
     timesteps = list(inspect_timesteps) if paired else []
     batch_size = min(batch_size, len(kept))  # here, so that all processes have the same
+    latents = None
+    if latent_cache is not None:
+        latents = _kept_latents(
+            latent_cache, f"{name}_{limit or 'all'}", kept, transform, model, devices
+        )
     work = Work(
-        kept, transform, place, sampler, leffa_loss, timesteps, batch_size, workers, precision
+        kept,
+        transform,
+        place,
+        sampler,
+        leffa_loss,
+        timesteps,
+        batch_size,
+        workers,
+        precision,
+        latents,
     )
     generate_all(work, model, load, devices, progress)
     model.to(devices[0])  # only now: with several, the first is another process's until here
@@ -147,6 +165,21 @@ def evaluate_model(
     log.info("%s: %s", name, ", ".join(shown))
     log.info("written to %s", folder)
     return Evaluation(metrics, scores, folder)
+
+
+def _kept_latents(
+    folder: Path,
+    name: str,
+    records: Sequence[Record],
+    transform: PersonTransform,
+    model: PersonGenerator,
+    devices: Sequence[str],
+) -> LatentCache:
+    """Made on the first device, which the model then leaves to the processes to come."""
+    place = folder / f"{name}_{transform.height}x{transform.width}"
+    cache = LatentCache(place, records, transform, model.to(devices[0]))
+    model.to("cpu" if len(devices) > 1 else devices[0])
+    return cache
 
 
 def _check(

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from leffa.data.batch import Batch, Record
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.latent_cache import LatentCache
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.flows import write_flow_values
 from leffa.evaluation.folder import EvaluationFolder
@@ -49,6 +50,7 @@ class Work:
         batch_size: per process; changes the speed, and pictures by no more than rounding.
         workers: processes that open files, per process.
         precision: a key of `PRECISIONS`.
+        latents: of the samples' pictures, where they are kept.
     """
 
     records: Sequence[Record]
@@ -60,6 +62,7 @@ class Work:
     batch_size: int
     workers: int = 0
     precision: str = "32-true"
+    latents: LatentCache | None = None
 
     def unfinished(self) -> tuple[list[Record], list[Record]]:
         """The samples that lack a picture, and those that lack the look at their flow."""
@@ -168,11 +171,13 @@ def choose_devices(device: str, count: int | str) -> list[str]:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on `device`."""
-    moved = {
-        key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-        for key, value in batch.items()
-    }
-    return moved  # type: ignore[return-value]  # the same keys
+    return {key: _moved(value, device) for key, value in batch.items()}  # type: ignore[return-value]  # the same keys
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, dict):
+        return {key: _moved(part, device) for key, part in value.items()}
+    return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
 
 
 def _batches(
@@ -180,7 +185,7 @@ def _batches(
 ) -> Iterator[Batch]:
     """Batches on the device; workers open the next ones meanwhile."""
     loader = DataLoader(
-        PersonDataset(records, work.transform),
+        PersonDataset(records, work.transform, latents=work.latents),
         batch_size=batch_size,
         collate_fn=collate,
         num_workers=work.workers if len(records) > batch_size else 0,
@@ -198,13 +203,15 @@ def _filled(batch: Batch, size: int) -> Batch:
     lacking = size - len(batch["name"])
     if lacking <= 0:
         return batch
-    filled: dict[str, Any] = {}
-    for key, value in batch.items():
-        if isinstance(value, Tensor):
-            filled[key] = torch.cat([value, value[-1:].expand(lacking, *value.shape[1:])])
-        elif isinstance(value, list):
-            filled[key] = value + value[-1:] * lacking
-    return filled  # type: ignore[return-value]  # the same keys
+    return {key: _extended(value, lacking) for key, value in batch.items()}  # type: ignore[return-value]  # the same keys
+
+
+def _extended(value: Any, more: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _extended(part, more) for key, part in value.items()}
+    if isinstance(value, Tensor):
+        return torch.cat([value, value[-1:].expand(more, *value.shape[1:])])
+    return value + value[-1:] * more
 
 
 def _save(folder: EvaluationFolder, name: str, generated: Tensor, true: Tensor) -> None:
