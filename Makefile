@@ -31,7 +31,7 @@ format: $(READY) ## rewrite the code in the project's format
 	$(RUN) -m ruff format
 
 eval: $(READY) ## evaluate: make eval DATASET=vitonhd_unpaired CKPT=FILE_OR_FOLDER [PROTOCOL=NAME]
-	@test -n "$(DATASET)" || { echo "Which data set? make eval DATASET=NAME CKPT=FILE_OR_FOLDER; the names are in conf/dataset" >&2; exit 2; }
+	@test -n "$(DATASET)" || { echo "Which data set? make eval DATASET=NAME CKPT=FILE_OR_FOLDER; NAME is one of:" $(sort $(basename $(notdir $(wildcard conf/dataset/*.yaml)))) >&2; exit 2; }
 	$(RUN) evaluate.py dataset=$(DATASET) $(if $(CKPT),ckpt=$(CKPT)) $(if $(PROTOCOL),protocol=$(PROTOCOL))
 
 bench: $(READY) ## speed and memory of the flow field, into benchmarks/results

@@ -103,7 +103,6 @@ def run(job: Job, options: argparse.Namespace) -> None:
         f"ckpt={checkpoint}",
         f"paths.output_dir={folder}/evaluation",
         "sampler.steps=10",
-        "sampler.guidance=1.0",
     ]
     _python("evaluate.py", [*evaluation, *shared], folder)
 
@@ -191,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--hardware", default="cpu", help="a name of conf/hardware")

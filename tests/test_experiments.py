@@ -1,6 +1,5 @@
 """Every shipped experiment trains; every configuration composes; every mistake is one line."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,51 +12,32 @@ import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from PIL import Image
 
+from leffa.models.checkpoints import save_official
+from leffa.models.leffa import LeffaModel
 from leffa.run import CONF, assemble, compose, evaluate, program, train
-from leffa.synthetic.encode import palette_png
-from leffa.synthetic.world import draw_tryon
-from leffa.synthetic.write import write_deepfashion, write_dress_code, write_viton_hd
+from leffa.synthetic.write import (
+    write_deepfashion,
+    write_dress_code,
+    write_folder,
+    write_market1501,
+    write_viton,
+    write_viton_hd,
+)
 
 REPOSITORY = Path(__file__).parents[1]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SIZE = (64, 48)
 
 
-def write_viton(root: Path, train: int, test: int) -> None:
-    """A few drawn samples in VITON's layout; CIHP's labels are LIP's for what is worn here."""
-    for split, numbers in (("train", range(train)), ("test", range(100, 100 + test))):
-        for number in numbers:
-            drawing = draw_tryon(0, number, *SIZE)
-            person, garment = f"{number:06}_0", f"{number:06}_1"
-            pictures = {
-                f"image/{person}.jpg": drawing.person.image,
-                f"cloth/{garment}.jpg": drawing.garment,
-                f"cloth-mask/{garment}.jpg": drawing.garment_mask,
-            }
-            for name, pixels in pictures.items():
-                Image.fromarray(pixels).convert("RGB").save(_made(root / split / name))
-            parse = palette_png(drawing.person.parsing)
-            _made(root / split / f"image-parse/{person}.png").write_bytes(parse)
-            joints = {"pose_keypoints": drawing.person.keypoints_coco18.ravel().tolist()}
-            pose = _made(root / split / f"pose/{person}_keypoints.json")
-            pose.write_text(json.dumps({"people": [joints]}))
-        lines = [f"{number:06}_0.jpg {number:06}_1.jpg\n" for number in numbers]
-        (root / f"{split}_pairs.txt").write_text("".join(lines))
-
-
-def _made(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 # A new data set that an experiment trains on needs its small copy here.
 WRITERS: dict[str, Callable[[Path], None]] = {
-    "leffa.data.viton.Viton": lambda root: write_viton(root, 4, 2),
+    "leffa.data.viton.Viton": lambda root: write_viton(root, 4, 2, 0, *SIZE),
     "leffa.data.viton_hd.VitonHD": lambda root: write_viton_hd(root, 4, 2, 0, *SIZE),
     "leffa.data.dress_code.DressCode": lambda root: write_dress_code(root, 2, 2, 0, *SIZE),
     "leffa.data.deepfashion.DeepFashion": lambda root: write_deepfashion(root, 6, 3, 0, *SIZE),
+    "leffa.data.market1501.Market1501": lambda root: write_market1501(root, 6, 6, 0, *SIZE),
+    "leffa.data.folder.FolderPairs": lambda root: write_folder(root, 4, 3, 0, *SIZE),
 }
 
 
@@ -75,13 +55,32 @@ def small_copy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     return write
 
 
+@pytest.fixture(scope="session")
+def official_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model in the official layout, for what starts from one."""
+    backbone = compose("train", ["backbone=tiny"]).backbone
+    model = LeffaModel.build(
+        backbone.unet, backbone.vae, {str(key): value for key, value in backbone.scheduler.items()}
+    )
+    path = tmp_path_factory.mktemp("official") / "official.safetensors"
+    save_official(model, path)
+    return path
+
+
 @pytest.fixture
-def overrides(small_copy: Callable[[str], Path], tmp_path: Path) -> Callable[[str], list[str]]:
+def overrides(
+    small_copy: Callable[[str], Path], official_file: Path, tmp_path: Path
+) -> Callable[[str], list[str]]:
     """The command line that trains an experiment for two steps on a small copy of its data."""
 
     def arguments(experiment: str) -> list[str]:
         chosen = [f"experiment={experiment}", "debug=tiny", f"paths.output_dir={tmp_path / 'run'}"]
-        layout = compose("train", chosen).data.train["_target_"]
+        cfg = compose("train", chosen)
+        layout = cfg.data.train["_target_"]
+        if experiment.startswith("finetune"):
+            chosen.append(f"start_from={official_file}")
+        if cfg.model.get("lora"):
+            pytest.importorskip("peft")
         return [*chosen, f"data.root={small_copy(layout)}", "data.prepare=null"]
 
     return arguments
@@ -111,7 +110,7 @@ def test_a_run_resumes_where_it_stopped(
         )
         train(cfg)
         assert torch.load(last, weights_only=True)["global_step"] == steps
-    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
+    assert {"step_000001.ckpt", "step_000002.ckpt"} < {path.name for path in last.parent.iterdir()}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -143,8 +142,9 @@ def options(groups: Iterable[str]) -> list[str]:
     options(path.name for path in sorted(CONF.iterdir()) if path.is_dir()),
 )
 def test_every_option_composes(option: str) -> None:
-    program_name = "evaluate" if option.startswith("dataset=") else "train"
-    assert compose(program_name, [option]).name
+    scoring = option.startswith("protocol=")
+    program_name = "evaluate" if scoring or option.startswith("dataset=") else "train"
+    assert compose(program_name, [option, *["dataset=synthetic_tryon"] * scoring]).name
 
 
 @pytest.fixture
@@ -183,6 +183,7 @@ def test_a_misspelt_key_is_named_with_the_nearest_one(command: Callable[..., str
         ("train", "experiment=tryon_sinthetic", "experiment"),
         ("train", "hardware=gpu", "hardware"),
         ("evaluate", "dataset=nonsense", "dataset"),
+        ("evaluate", "protocol=nonsense", "protocol"),
     ],
 )
 def test_an_unknown_option_is_answered_with_the_known_ones(
@@ -208,6 +209,7 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
     ("mistake", "line"),
     [
         ("trainer.max_steps=0", "trainer.max_steps must be at least 1, got 0"),
+        ("curriculum.warmup_steps=x", "curriculum.warmup_steps=x: is not a whole number"),
         ("leffa_loss.temperature=0", "leffa_loss.temperature must be positive, got 0"),
         ("sampler.scheduler=magic", "sampler.scheduler: unknown 'magic'; known are"),
         ("resume=nothing.ckpt", "resume=nothing.ckpt: no such checkpoint"),

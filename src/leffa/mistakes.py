@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,9 @@ def _suggestion(
     message: str,
 ) -> str:
     """A name close to the misspelt one: a key, or a file of a config group."""
+    if lacking := re.match("You must specify '([a-z_/]+)'", message):
+        known = sorted(path.stem for path in (conf / lacking[1]).glob("*.yaml"))
+        return f"; {lacking[1]} is one of: {', '.join(known)}"
     for argument in arguments:
         key, _, value = argument.lstrip("+~").partition("=")
         if key not in message and value not in message:

@@ -16,24 +16,35 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.progress import Progress
 
 from leffa.data.datamodule import PersonDataModule
 from leffa.evaluation import Evaluation, evaluate_model
+from leffa.evaluation.generate import choose_devices
 from leffa.mistakes import check_overrides, dotted, fail
-from leffa.training.callbacks.last_checkpoint import LastCheckpoint
+from leffa.models.interface import PersonGenerator
 from leffa.training.callbacks.stages import StageSchedule
-from leffa.training.checkpoints import find_checkpoint, load_trained, read_checkpoint
+from leffa.training.checkpoints import (
+    Weights,
+    find_checkpoint,
+    load_trained,
+    read_checkpoint,
+    start_point,
+    weights_of,
+)
+from leffa.training.loggers import rewind
 from leffa.training.module import PersonGenerationModule
+from leffa.training.processes import alone, process_group
+from leffa.training.record import differences, record_start
+from leffa.training.saving import AtomicCheckpointIO
 from leffa.training.stages import Curriculum, MicroBatch, Stage
 
 log = logging.getLogger(__name__)
@@ -59,14 +70,21 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
 
 
 def train(cfg: DictConfig) -> float | None:
-    """Run an experiment; returns the metric that a sweep minimises, if it was measured."""
+    """Run an experiment; returns the metric that a sweep minimises, if it was measured.
+
+    Raises:
+        ValueError: a setting is wrong, or a loss was not finite.
+        OSError: a checkpoint could not be written, or another process of the run ended.
+    """
+    config = _resolved(cfg)
+    folder, overrides = Path(config["paths"]["output_dir"]), _job_overrides()
+    checkpoint, step = start_point(config["resume"], folder / "checkpoints")
     run = assemble(cfg)
-    folder = Path(run.config["paths"]["output_dir"])
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(run.config, sort_keys=False))
-    run.trainer.fit(
-        run.module, run.datamodule, ckpt_path=_resume_from(cfg.resume, folder), weights_only=True
-    )
+    if run.trainer.is_global_zero:
+        record_start(folder, run.config, _changes(cfg), step)
+        rewind(run.trainer.loggers, step)
+    with process_group(run.trainer, overrides, folder):
+        run.trainer.fit(run.module, run.datamodule, ckpt_path=checkpoint, weights_only=True)
     measured = run.trainer.callback_metrics
     for key in sorted(key for key in measured if key.startswith("val/") and "layers" not in key):
         log.info("%s: %.4f", key, measured[key])
@@ -80,7 +98,10 @@ def assemble(cfg: DictConfig) -> Run:
     config = _resolved(cfg)
     stages = [Stage(**stage) for stage in config["curriculum"]["stages"]]
     curriculum = Curriculum(
-        stages, config["curriculum"]["warmup_steps"], config["trainer"]["max_steps"]
+        stages,
+        config["curriculum"]["warmup_steps"],
+        config["trainer"]["max_steps"],
+        config["curriculum"]["cooldown_steps"],
     )
     trainer = _trainer(config, epochs=len(curriculum.stages))
     largest = config["hardware"]["micro_batch"]
@@ -90,8 +111,9 @@ def assemble(cfg: DictConfig) -> Run:
     ]
     # Added here, since only the trainer knows how many devices there are.
     schedule = StageSchedule([split.accumulate for split in splits])
-    trainer.callbacks += [schedule, LastCheckpoint()]  # type: ignore[attr-defined]
+    trainer.callbacks.append(schedule)  # type: ignore[attr-defined]
     datamodule = _datamodule(config, curriculum, splits)
+    datamodule.check_ranks(trainer.world_size)
     module = PersonGenerationModule(
         model=_build(config["model"]),
         optimizer=_build(config["optimizer"]),
@@ -103,21 +125,21 @@ def assemble(cfg: DictConfig) -> Run:
         seed=config["seed"],
         config=config,
     )
+    if config["latent_cache"] is not None:
+        datamodule.keep_latents(Path(config["latent_cache"]), module.model)
     return Run(config, datamodule, module, trainer)
 
 
-def evaluate(cfg: DictConfig) -> Evaluation:
+def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     """Generate the images of a data set with a checkpoint's model, and score them."""
     config = _resolved(cfg)
+    devices = choose_devices(config["device"], config["devices"])
     checkpoint = find_checkpoint(Path(config["ckpt"]))
-    trained, module = restore(checkpoint)
+    trained, module = restore(checkpoint, config["weights"])
     dataset = config["dataset"]
     _prepare(dataset)
-    device = config["device"]
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     return evaluate_model(
-        model=module.model.eval().to(device),
+        model=module.model.eval(),
         records=_build(dataset["records"]),
         transform=_build(dataset["transform"]),
         paired=dataset["paired"],
@@ -130,27 +152,47 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         batch_size=config["batch_size"],
         limit=config["limit"],
         weights=Path(config["weights_dir"]) if config["weights_dir"] else None,
+        real=Path(dataset["real"]) if dataset.get("real") else None,
         settings={
             "ckpt": str(checkpoint),
             "ckpt_written": int(checkpoint.stat().st_mtime),
+            "weights": config["weights"],
             "trained_as": trained["name"],
             "sampler": config["sampler"],
         },
+        load=partial(_restored_model, checkpoint, config["weights"]),
+        devices=devices,
+        workers=config["hardware"]["num_workers"],
+        precision=config["precision"],
+        latent_cache=Path(config["latent_cache"]) if config["latent_cache"] else None,
+        progress=progress,
     )
 
 
-def restore(checkpoint: Path) -> tuple[dict[str, Any], PersonGenerationModule]:
+def _restored_model(checkpoint: Path, weights: Weights | None) -> PersonGenerator:
+    """For the other processes of an evaluation."""
+    return restore(checkpoint, weights)[1].model
+
+
+def restore(
+    checkpoint: Path, weights: Weights | None = None
+) -> tuple[dict[str, Any], PersonGenerationModule]:
     """The configuration and the module of a checkpoint of ours, rebuilt from the checkpoint alone.
 
     Args:
         checkpoint: a .ckpt file, or the folder of a run (its last checkpoint).
+        weights: "raw", as trained, or "ema", their running average; None for the average where
+            there is one.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is no checkpoint of ours, or its weights are of another model.
+        FileNotFoundError: there is no checkpoint.
+        ValueError: the file is no checkpoint of ours, its weights are of another model, or it has
+            no average.
     """
     content = read_checkpoint(find_checkpoint(checkpoint))
+    state = weights_of(content, weights, checkpoint)
     config = content["config"]
+    config["model"].pop("start_from", None)  # its weights are in the checkpoint
     module = PersonGenerationModule(
         model=_build(config["model"]),
         optimizer=_build(config["optimizer"]),
@@ -160,21 +202,21 @@ def restore(checkpoint: Path) -> tuple[dict[str, Any], PersonGenerationModule]:
         sampler=_build(config["sampler"]),
         config=config,
     )
-    load_trained(module, content["state_dict"], checkpoint)
+    load_trained(module, state, checkpoint)
     return config, module
 
 
 def program(name: str, task: Callable[[DictConfig], Any]) -> None:
     """Run a Hydra program: a user's mistake is one line and exit code 1, HYDRA_FULL_ERROR=1 shows
     the trace."""
-    mistakes = (HydraException, OmegaConfBaseException)
+    mistakes = (HydraException, OmegaConfBaseException, MisconfigurationException)
     check_overrides(sys.argv[1:], partial(_composed, name), mistakes, CONF)
 
     @hydra.main(config_path=str(CONF), config_name=name, version_base=VERSION_BASE)
     def main(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except (ValueError, FileNotFoundError, PermissionError, OmegaConfBaseException) as error:
+        except (ValueError, OSError, *mistakes) as error:
             fail(error)
 
     main()
@@ -184,6 +226,21 @@ def _composed(name: str, overrides: list[str]) -> dict[str, Any]:
     container = OmegaConf.to_container(compose(name, overrides))
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+def _job_overrides() -> list[str] | None:
+    """What the command line said for this job; None where Hydra does not run it."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
+
+
+def _changes(cfg: DictConfig) -> dict[str, tuple[Any, Any]]:
+    """What the command line changed: key -> (value of the experiment as it stands, value here)."""
+    if not HydraConfig.initialized():
+        return {}
+    hydra_cfg = HydraConfig.get()
+    experiment = hydra_cfg.runtime.choices.get("experiment")
+    base = hydra.compose(hydra_cfg.job.config_name, [f"experiment={experiment or 'null'}"])
+    return differences(*(dotted(OmegaConf.to_container(each)) for each in (base, cfg)))
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -202,9 +259,13 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
 
 def _trainer(config: dict[str, Any], epochs: int) -> Trainer:
     """One stage is one epoch; the curriculum has counted `max_steps` already."""
+    validates = {} if config["data"]["val_samples"] else {"limit_val_batches": 0}
+    strategy = str(config["trainer"]["strategy"]).lower()
+    sharded = strategy != "auto" and "ddp" not in strategy  # these have a format of their own
     return _build(
-        {**config["trainer"], "max_steps": -1},
+        {**config["trainer"], "max_steps": -1, **validates},
         max_epochs=epochs,
+        plugins=None if sharded else [AtomicCheckpointIO()],
         reload_dataloaders_every_n_epochs=1,
         default_root_dir=config["paths"]["output_dir"],
         logger=[_build(part) for part in config["logger"].values()],
@@ -217,16 +278,17 @@ def _build(part: dict[str, Any], **extra: Any) -> Any:
     try:
         return instantiate(part, _convert_="all", **extra)
     except HydraException as error:
-        raise (
-            error.__cause__ if isinstance(error.__cause__, ValueError | OSError) else error
-        ) from None
+        cause = error.__cause__
+        if isinstance(cause, TypeError):  # a value of the wrong type, or one missing
+            raise ValueError(f"{part['_target_']}: {cause}") from error
+        raise (cause if isinstance(cause, ValueError | OSError) else error) from None
 
 
 def _prepare(data: dict[str, Any]) -> None:
     """Draw a synthetic data set on first use, with a progress bar."""
     if data.get("prepare") is None:
         return
-    with Progress(transient=True) as bar:
+    with alone(Path(data["root"])), Progress(transient=True) as bar:
         task = bar.add_task(f"drawing {data['root']}", total=None)
         _build(
             data["prepare"],
@@ -251,17 +313,6 @@ def _datamodule(
     )
     datamodule.check()
     return datamodule
-
-
-def _resume_from(resume: str | None, folder: Path) -> Path | None:
-    if resume is None:
-        return None
-    if resume == "auto":
-        last = folder / "checkpoints" / "last.ckpt"
-        return last if last.is_file() else None
-    if not Path(resume).is_file():
-        raise FileNotFoundError(f"resume={resume}: no such checkpoint")
-    return Path(resume)
 
 
 # Lightning suggests worker counts; on small data the answer is deliberate.

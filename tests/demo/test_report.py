@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from leffa.demo.chart import Line, line_chart, ticks
+from leffa.chart import Line, line_chart, ticks
 from leffa.demo.findings import Rows, findings
 from leffa.demo.report import metrics_table
 from leffa.demo.results import read_curve, running_mean

@@ -10,6 +10,7 @@ from lightning import Trainer
 
 from leffa.data.batch import Batch
 from leffa.data.datamodule import PersonDataModule
+from leffa.losses.flow import warp
 from leffa.models.leffa import LeffaModel
 from leffa.training.callbacks.health import Health
 from leffa.training.module import PersonGenerationModule
@@ -37,11 +38,34 @@ def fit(
     return run
 
 
-def test_stops_at_a_loss_that_is_no_number(fit: Fit, model: LeffaModel) -> None:
+def test_stops_at_a_loss_that_is_no_number_and_names_term_and_layer(
+    fit: Fit, model: LeffaModel
+) -> None:
     with torch.no_grad():
-        model.generative_unet.conv_out.bias[0] = math.nan
-    with pytest.raises(ValueError, match="step 1: the diffusion loss is not finite at timesteps"):
+        model.generative_unet.mid_block.resnets[0].conv1.bias[0] = math.nan
+    said = r"step 1: the diffusion loss is not finite at timesteps \[.*\], first in the layer "
+    with pytest.raises(ValueError, match=said + r"generative_unet\.mid_block\.resnets\.0\.conv1;"):
         fit(model, Health())
+
+
+def test_a_sick_gradient_is_named_and_leaves_the_weights_as_they_are(
+    fit: Fit, model: LeffaModel
+) -> None:
+    weight = model.reference_unet.conv_in.weight
+    weight.register_hook(lambda gradient: gradient / 0)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    said = (
+        r"step 1: the gradients of 1 weights are not finite, first reference_unet\.conv_in\.weight"
+    )
+    with pytest.raises(ValueError, match=said):
+        fit(model, Health())
+    assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
+
+
+def test_logs_the_gradient_norm_of_each_network(fit: Fit, model: LeffaModel) -> None:
+    logged = fit(model, Health()).callback_metrics
+    for network in ("generative_unet", "reference_unet"):
+        assert logged[f"grad/{network}"] > 0
 
 
 def test_names_the_layer_whose_leffa_loss_is_no_number(
@@ -67,14 +91,55 @@ def test_logs_the_loss_of_each_part_of_the_timesteps(fit: Fit, model: LeffaModel
     assert sum(logged[key] for key in layers) == pytest.approx(logged["train/leffa"])
 
 
-@pytest.mark.parametrize(("threshold", "warned"), [(0.0, False), (1.0, True)])
-def test_warns_of_a_flow_without_spread(
-    fit: Fit,
-    model: LeffaModel,
+def test_a_part_without_samples_has_no_number(
+    make_module: Callable[..., PersonGenerationModule], batch: Batch
+) -> None:
+    """Not the number of an earlier step."""
+    logged: dict[str, float] = {}
+    module = make_module(STAGES)
+    module.log = lambda name, value, **_: logged.update({name: float(value)})  # type: ignore[method-assign]
+    result = StepResult(torch.ones(()), torch.ones(2), torch.tensor([3, 4]), torch.zeros(()))
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    Health(buckets=2).on_train_batch_end(trainer, module, {"result": result}, batch, 0)
+    assert logged["health/diffusion_0_500"] == 1
+    assert math.isnan(logged["health/diffusion_500_1000"])
+
+
+@pytest.mark.parametrize(
+    ("spreads", "warned"),
+    [
+        ([0.3, 0.3, 0.3], False),
+        ([0.001], False),  # a young model
+        ([0.001, 0.001], True),
+        ([0.001, 0.3, 0.001], False),
+    ],
+)
+def test_warns_of_a_flow_that_stays_without_spread(
+    make_module: Callable[..., PersonGenerationModule],
     caplog: pytest.LogCaptureFixture,
-    threshold: float,
+    spreads: list[float],
     warned: bool,
 ) -> None:
+    health, module = Health(collapse_patience=2), make_module(STAGES)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    module.leffa_loss_on = True
     with caplog.at_level(logging.WARNING):
-        fit(model, Health(collapse_spread=threshold))
-    assert ("every query looks at one point" in caplog.text) is warned
+        for spread in spreads:
+            resumed = Health(collapse_patience=2)
+            resumed.load_state_dict(health.state_dict())
+            health = resumed
+            trainer.callback_metrics["val/flow/spread"] = torch.tensor(spread)
+            health.on_validation_end(trainer, module)
+    assert ("every query has looked at one point" in caplog.text) is warned
+
+
+def test_warping_with_a_flow_that_is_no_number_gives_none(batch: Batch) -> None:
+    """And leaves the process alive: PyTorch's kernel reads outside of its memory there."""
+    image = batch["source"]
+    flow = torch.zeros(len(image), *image.shape[-2:], 2)
+    flow[0, 3, 4] = math.nan
+    flow.requires_grad_()
+    warped = warp(image, flow)
+    warped.sum().backward()
+    assert warped[0, :, 3, 4].isnan().all()
+    assert warped.isnan().sum() == image.shape[1]

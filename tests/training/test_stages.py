@@ -46,6 +46,12 @@ def test_the_rate_warms_up_over_the_whole_run() -> None:
     assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-4, 1e-4])
 
 
+def test_the_rate_cools_down_at_the_end_of_the_run() -> None:
+    curriculum = Curriculum(STAGES, cooldown_steps=4)
+    rates = [curriculum.learning_rate(step) for step in range(2, 8)]
+    assert rates == pytest.approx([1e-3, 1e-4, 0.75e-4, 0.5e-4, 0.25e-4, 0.0])
+
+
 @pytest.mark.parametrize("key", ["steps", "height", "width", "batch_size"])
 def test_a_stage_of_nothing_is_an_error(key: str) -> None:
     values = {"steps": 1, "height": 8, "width": 8, "batch_size": 1} | {key: 0}

@@ -14,7 +14,7 @@ from string import Template
 
 import torch
 
-from leffa.demo.chart import Line, line_chart
+from leffa.chart import Line, line_chart
 from leffa.demo.findings import findings
 from leffa.demo.results import Results, running_mean
 from leffa.demo.reuse import write_text

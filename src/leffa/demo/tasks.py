@@ -56,4 +56,4 @@ def evaluate(tell: Tell, overrides: list[str]) -> None:
     from leffa.run import evaluate as evaluate_run
 
     torch.set_num_threads(1)
-    evaluate_run(compose("evaluate", overrides))
+    evaluate_run(compose("evaluate", overrides), progress=False)

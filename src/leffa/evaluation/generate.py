@@ -121,7 +121,7 @@ def generate_part(work: Work, model: PersonGenerator, device: torch.device, tell
             with torch.autocast(device.type, dtype, enabled=dtype is not None):
                 # Noise of the order of samples ("global") would not be that of the released code.
                 full = work.batch_size if work.sampler.noise == "per_name" else 0
-                generated = generate(model, _filled(batch, full), work.sampler).float().cpu()
+                generated = generate(model, filled(batch, full), work.sampler).float().cpu()
             true = batch["source"].cpu()
             for future in writing:
                 future.result()  # at most one batch waits to be written, and its errors are heard
@@ -194,7 +194,7 @@ def _batches(
     return (to_device(batch, device) for batch in loader)
 
 
-def _filled(batch: Batch, size: int) -> Batch:
+def filled(batch: Batch, size: int) -> Batch:
     """The batch with its last sample repeated up to `size`; the surplus is thrown away.
 
     Kernels round differently for batches of different size, so with the last batch of a process as

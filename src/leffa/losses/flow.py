@@ -79,10 +79,15 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
             smaller.
 
     Returns:
-        (B, C, H, W) in the image's dtype; what lies outside the image takes its border.
+        (B, C, H, W) in the image's dtype; what lies outside the image takes its border, and a flow
+        that is no number gives none.
     """
-    grid = upsample(flow, image.shape[-2:])
-    return F.grid_sample(image, grid.to(image.dtype), padding_mode="border", align_corners=True)
+    grid = upsample(flow, image.shape[-2:]).to(image.dtype)
+    # PyTorch's own kernel reads outside of its memory at such places, and may end the process.
+    sick = grid.isnan().any(dim=-1)
+    grid = grid.masked_fill(sick[..., None], 0.0)
+    warped = F.grid_sample(image, grid, padding_mode="border", align_corners=True)
+    return warped.masked_fill(sick[:, None], torch.nan)
 
 
 def upsample(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:

@@ -120,7 +120,7 @@ class LeffaModel(PersonGenerator):
             )
         autoencoder = load_vae(vae)
         latent = autoencoder.config.latent_channels
-        channels = _input_channels(latent, parts)
+        channels = input_channels(latent, parts)
         # A new network has nothing to keep: all its inputs are born alike.
         inpainting = isinstance(unet, dict) or {"mask", "masked_source"} <= set(parts)
         reference = make_reference(load_unet(unet, latent), latent)
@@ -253,7 +253,8 @@ class LeffaModel(PersonGenerator):
         return (encoded - (config.shift_factor or 0.0)) * config.scaling_factor
 
 
-def _input_channels(latent: int, parts: tuple[Part, ...] | list[Part]) -> int:
+def input_channels(latent: int, parts: tuple[Part, ...] | list[Part]) -> int:
+    """Of the generative UNet: the noisy latent, and what joins it."""
     return latent + sum(
         {"mask": 1, "masked_source": latent, "densepose": 3}[part] for part in set(parts)
     )

@@ -6,6 +6,7 @@ instead, with its quirks.
 """
 
 import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -112,31 +113,59 @@ def sample_latents(
     scheduler = make_scheduler(settings.scheduler, model.scheduler_config)
     scheduler.set_timesteps(settings.steps, device=device)
     shape = model.latent_shape(batch)
+    generators: torch.Generator | list[torch.Generator]
     if official:
-        # The released code hands one generator to the steps and none to the first noise, which it
-        # draws "like" an encoded latent: in that tensor's memory order, channels last.
-        generators: torch.Generator | list[torch.Generator] = torch.Generator(device).manual_seed(
-            settings.seed
-        )
-        noise = torch.empty(len(batch["name"]), *shape, device=device)
-        noise = noise.to(memory_format=torch.channels_last).normal_()
+        # The released code hands one generator to the steps and none to the first noise.
+        generators = torch.Generator(device).manual_seed(settings.seed)
+        noise = global_noise(len(batch["name"]), shape, device)
     else:
         generators = [name_generator(settings.seed, name) for name in batch["name"]]
         noise = torch.cat(
             [torch.randn(1, *shape, generator=generator) for generator in generators]
         ).to(device)
-    latents = noise * scheduler.init_noise_sigma
 
-    timesteps = scheduler.timesteps
+    def after_step(index: int, timestep: Tensor, latents: Tensor) -> Tensor:
+        if on_step is not None:
+            on_step(index + 1, len(scheduler.timesteps))
+        return latents
+
+    latents = noise * scheduler.init_noise_sigma
+    return denoise(model, conditioning, latents, scheduler, generators, settings, after_step)
+
+
+@torch.no_grad()
+def denoise(
+    model: PersonGenerator,
+    conditioning: Conditioning,
+    latents: Tensor,
+    scheduler: Any,
+    generators: torch.Generator | list[torch.Generator] | None,
+    settings: SamplerSettings,
+    after_step: Callable[[int, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """The loop itself, for any diffusers scheduler.
+
+    Args:
+        latents: (B, C, h, w), the noise that the loop starts from, at the scheduler's own scale.
+        scheduler: its timesteps are set.
+        generators: of the noise that a stochastic scheduler adds; one for all, or one per sample.
+        settings: guidance, its rescale and the reference cache; the rest is not read.
+        after_step: called with (index of the step, its timestep, latents); what it returns is gone
+            on with.
+
+    Returns:
+        (B, C, h, w) in the dtype of `latents`.
+    """
+    timesteps, dtype = scheduler.timesteps, latents.dtype
     if settings.reference_cache:
         conditioning = model.freeze_reference(conditioning, int(timesteps[len(timesteps) // 2]))
-    extra = {"generator": generators} if settings.scheduler in ("ddpm", "ddim") else {}
-    for done, timestep in enumerate(timesteps, start=1):
+    drawn = "generator" in inspect.signature(scheduler.step).parameters
+    extra = {"generator": generators} if drawn else {}
+    for index, timestep in enumerate(timesteps):
         inputs = scheduler.scale_model_input(latents, timestep)
         predicted = guided_noise(model, inputs, timestep, conditioning, settings)
         latents = scheduler.step(predicted, timestep, latents, **extra, return_dict=False)[0]
-        if on_step is not None:
-            on_step(done, len(timesteps))
+        latents = after_step(index, timestep, latents.to(dtype))
     return latents
 
 
@@ -173,6 +202,13 @@ def name_generator(seed: int, name: str) -> torch.Generator:
     same."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def global_noise(count: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """(B, *shape) Gaussian noise from torch's global generator, as the released code draws it:
+    "like" an encoded latent, which is in that tensor's memory order, channels last."""
+    noise = torch.empty(count, *shape, device=device)
+    return noise.to(memory_format=torch.channels_last).normal_()
 
 
 def name_noise(names: list[str], shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:

@@ -68,18 +68,24 @@ class PersonGenerationModule(LightningModule):
         self.strict_loading = False
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        result = self.objective(
-            self.model,
-            batch,
-            self.leffa_loss if self.leffa_loss_on else None,
-            self._step_generator(batch_idx),
-        )
+        result = self.evaluate_objective(batch, batch_idx)
         count = len(batch["name"])
         self.log("train/loss", result.loss.detach(), prog_bar=True, batch_size=count)
         self.log("train/diffusion", result.diffusion.mean(), batch_size=count)
         if self.leffa_loss_on:
             self.log("train/leffa", result.leffa, prog_bar=True, batch_size=count)
         return {"loss": result.loss, "result": _detached(result)}
+
+    def evaluate_objective(self, batch: Batch, batch_idx: int) -> StepResult:
+        """The loss of a micro-batch; the same again each time it is asked for."""
+        generator = torch.Generator(self.device).manual_seed(self.micro_batch_seed(batch_idx))
+        loss = self.leffa_loss if self.leffa_loss_on else None
+        return self.objective(self.model, batch, loss, generator)
+
+    def micro_batch_seed(self, batch_idx: int) -> int:
+        """From (seed, stage, micro-batch): the same on one device and on many, fresh or resumed."""
+        micro_batch = batch_idx * self.trainer.world_size + self.trainer.global_rank
+        return hash((self.seed, self.trainer.current_epoch, micro_batch)) % 2**63
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Fixed samples with fixed noise: the diffusion loss, the attention, and generated
@@ -110,13 +116,6 @@ class PersonGenerationModule(LightningModule):
             if not key.startswith(FROZEN)
         }
         checkpoint["config"] = self.config
-
-    def _step_generator(self, batch_idx: int) -> torch.Generator:
-        """Randomness from (seed, stage, micro-batch): the same on one device and on many, fresh or
-        resumed."""
-        micro_batch = batch_idx * self.trainer.world_size + self.trainer.global_rank
-        seed = hash((self.seed, self.trainer.current_epoch, micro_batch)) % 2**63
-        return torch.Generator(self.device).manual_seed(seed)
 
     def _log_denoising(self, batch: Batch) -> None:
         """The diffusion loss at four timesteps, with the inspection's noise."""

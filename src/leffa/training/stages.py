@@ -31,6 +31,9 @@ class Stage:
     leffa_loss: bool = False
 
     def __post_init__(self) -> None:
+        for key in ("steps", "height", "width", "batch_size", "learning_rate"):
+            wanted = (int, float) if key == "learning_rate" else int
+            check_number(f"curriculum: stage {self.name!r} has {key}", getattr(self, key), wanted)
         for key in ("steps", "height", "width", "batch_size"):
             if getattr(self, key) < 1:
                 raise ValueError(
@@ -46,18 +49,29 @@ class Curriculum:
         warmup_steps: linear warm-up of the learning rate at the start of the run. The paper states
             none.
         max_steps: caps the whole run; None or -1 for no cap.
+        cooldown_steps: at the end of the run, linear fall of the learning rate to zero. The paper
+            states none.
     """
 
     def __init__(
-        self, stages: Sequence[Stage], warmup_steps: int = 0, max_steps: int | None = None
+        self,
+        stages: Sequence[Stage],
+        warmup_steps: int = 0,
+        max_steps: int | None = None,
+        cooldown_steps: int = 0,
     ) -> None:
         if not stages:
             raise ValueError("curriculum: needs at least one stage")
+        check_number("curriculum.warmup_steps", warmup_steps, int)
+        check_number("curriculum.cooldown_steps", cooldown_steps, int)
+        if max_steps is not None:
+            check_number("trainer.max_steps", max_steps, int)
         cap = None if max_steps in (None, -1) else max_steps
         if cap is not None and cap < 1:
             raise ValueError(f"trainer.max_steps must be at least 1, got {cap}")
         self.stages = _capped(stages, cap)
         self.warmup_steps = warmup_steps
+        self.cooldown_steps = cooldown_steps
 
     @property
     def steps(self) -> int:
@@ -82,8 +96,20 @@ class Curriculum:
 
     def learning_rate(self, step: int) -> float:
         """Of an optimiser step, counted from 0."""
-        rate = self.at(step).learning_rate
-        return rate * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else rate
+        begun = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
+        left = (self.steps - step) / self.cooldown_steps if self.cooldown_steps else 1.0
+        return self.at(step).learning_rate * max(0.0, min(1.0, begun, left))
+
+
+def check_number(key: str, value: object, wanted: type | tuple[type, ...]) -> None:
+    """What YAML reads as a text, e.g. 1e-3 without a point, is not taken for a number.
+
+    Raises:
+        ValueError: it is another kind of value.
+    """
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        kind = "a whole number" if wanted is int else "a number (1e-3 is written 1.0e-3 in YAML)"
+        raise ValueError(f"{key}={value}: is not {kind}")
 
 
 def _capped(stages: Sequence[Stage], cap: int | None) -> tuple[Stage, ...]:

@@ -1,4 +1,4 @@
-"""Signs of a sick run: a loss that is no number, loss per timestep bucket, attention that
+"""Signs of a sick run: numbers that are none, loss per timestep bucket, gradients, attention that
 collapses.
 
 A collapsed attention looks at one point from everywhere. The losses do not show it: on plain
@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
+from torch import Tensor
+from torch.optim import Optimizer
 
 from leffa.data.batch import Batch
+from leffa.training.autopsy import first_sick_layer, sick_gradients, sick_term
 from leffa.training.module import PersonGenerationModule
 from leffa.training.objective import StepResult
 
@@ -20,18 +23,52 @@ log = logging.getLogger(__name__)
 
 
 class Health(Callback):
-    """Stops at the first loss that is not finite, and logs what tells a healthy run from a sick
-    one.
+    """Stops at the first loss or gradient that is not finite, before it reaches a checkpoint, and
+    logs what tells a healthy run from a sick one.
+
+    Logged: `health/diffusion_<from>_<to>`, `health/leffa/<layer>`, and `grad/<network>`, the norm
+    of each network's gradient before clipping.
 
     Args:
-        buckets: equal parts of [0, T) over which `health/diffusion_<from>_<to>` is averaged.
-        collapse_spread: a mean flow spread below this, with the Leffa loss on, is warned of. The
-            flow of a garment that fills the picture has a spread of about 0.4.
+        buckets: equal parts of [0, T) over which the diffusion loss is averaged.
+        collapse_spread: a mean flow spread below this, with the Leffa loss on, is a sign of
+            collapse. The flow of a garment that fills the picture has a spread of about 0.4.
+        collapse_patience: validations in a row with that sign before it is warned of. Attention
+            that is trained from scratch begins without any spread.
     """
 
-    def __init__(self, buckets: int = 4, collapse_spread: float = 0.02) -> None:
+    def __init__(
+        self, buckets: int = 4, collapse_spread: float = 0.02, collapse_patience: int = 3
+    ) -> None:
         self.buckets = buckets
         self.collapse_spread = collapse_spread
+        self.collapse_patience = collapse_patience
+        self.collapsed = 0  # validations in a row
+        self.sick = ""
+        self.layers: set[str] = set()  # that have had a Leffa loss
+
+    def on_before_optimizer_step(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        optimizer: Optimizer,
+    ) -> None:
+        gradients = {
+            name: parameter.grad
+            for name, parameter in pl_module.model.named_parameters()
+            if parameter.grad is not None
+        }
+        networks: dict[str, list[Tensor]] = {}
+        for name, gradient in gradients.items():
+            networks.setdefault(name.split(".")[0], []).append(gradient)
+        norms = {key: torch.nn.utils.get_total_norm(value) for key, value in networks.items()}
+        for network, norm in norms.items():
+            pl_module.log(f"grad/{network}", norm, batch_size=1)
+        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        if not scaled and norms and not torch.isfinite(torch.stack([*norms.values()])).all():
+            # With fp16 a scaler skips such steps and goes on; without one they would stay.
+            self.sick = sick_gradients(gradients)
+            optimizer.zero_grad(set_to_none=True)  # leaves the weights as they are
 
     def on_train_batch_end(
         self,
@@ -42,35 +79,59 @@ class Health(Callback):
         batch_idx: int,
     ) -> None:
         result: StepResult = outputs["result"]
-        if not torch.isfinite(result.loss):
-            raise ValueError(_what_is_not_finite(result, trainer.global_step))
+        if self.sick or not torch.isfinite(result.loss):
+            raise ValueError(self._diagnosis(trainer, pl_module, result, batch, batch_idx))
         steps = pl_module.model.schedule.steps
         width = steps / self.buckets
         bucket = (result.timesteps / width).long()
+        # No number where there was no sample: Lightning would log the value of an earlier step.
+        nothing = result.diffusion.new_full((), torch.nan)
         for index in range(self.buckets):
             members = result.diffusion[bucket == index]
-            if len(members):
-                name = f"health/diffusion_{int(index * width)}_{int((index + 1) * width)}"
-                pl_module.log(name, members.mean(), batch_size=len(members))
-        for layer, loss in result.layers.items():
-            pl_module.log(f"health/leffa/{layer}", loss, batch_size=result.selected)
+            name = f"health/diffusion_{int(index * width)}_{int((index + 1) * width)}"
+            pl_module.log(name, members.mean(), batch_size=max(len(members), 1))  # nan if empty
+        self.layers |= result.layers.keys()
+        for layer in sorted(self.layers):
+            loss = result.layers.get(layer, nothing)
+            pl_module.log(f"health/leffa/{layer}", loss, batch_size=max(result.selected, 1))
 
     def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
         spread = trainer.callback_metrics.get("val/flow/spread")
-        if pl_module.leffa_loss_on and spread is not None and spread < self.collapse_spread:
+        if not pl_module.leffa_loss_on or spread is None:
+            return
+        self.collapsed = self.collapsed + 1 if spread < self.collapse_spread else 0
+        if self.collapsed >= self.collapse_patience and trainer.is_global_zero:
             log.warning(
-                "step %d: the flow has a spread of %.4f, every query looks at one point: collapse; "
-                "try a larger leffa_loss.weight or a smaller leffa_loss.temperature",
+                "step %d: the flow has a spread of %.4f, for %d validations every query has looked "
+                "at one point: collapse; try a larger leffa_loss.weight or a smaller "
+                "leffa_loss.temperature",
                 trainer.global_step,
                 spread,
+                self.collapsed,
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"collapsed": self.collapsed}
 
-def _what_is_not_finite(result: StepResult, step: int) -> str:
-    if not torch.isfinite(result.diffusion).all():
-        sick = result.timesteps[~torch.isfinite(result.diffusion)].tolist()
-        where = f"the diffusion loss is not finite at timesteps {sick}"
-        return f"step {step}: {where}; the last checkpoint is untouched"
-    layers = [name for name, loss in result.layers.items() if not torch.isfinite(loss)]
-    where = f"the Leffa loss is not finite in {', '.join(layers)}"
-    return f"step {step}: {where}; the last checkpoint is untouched"
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.collapsed = state_dict["collapsed"]
+
+    def _diagnosis(
+        self,
+        trainer: Trainer,
+        module: PersonGenerationModule,
+        result: StepResult,
+        batch: Batch,
+        batch_idx: int,
+    ) -> str:
+        """One line: the step, the loss term, the layer."""
+        if torch.isfinite(result.loss):
+            return f"step {trainer.global_step}: {self.sick}; the last checkpoint is untouched"
+        where = ""
+        if not torch.isfinite(result.diffusion).all():  # the Leffa loss names its layer itself
+            layer = first_sick_layer(
+                module.model, lambda: module.evaluate_objective(batch, batch_idx)
+            )
+            where = f", first in the layer {layer}" if layer else ""
+        what = f"step {trainer.global_step}: {sick_term(result)}{where}"
+        return f"{what}; the last checkpoint is untouched"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer
 
 from leffa.data.batch import Batch
@@ -22,6 +23,7 @@ class StageSchedule(Callback):
 
     def __init__(self, accumulate: Sequence[int]) -> None:
         self.accumulate = accumulate
+        self.resumed = False
 
     def on_train_batch_start(
         self,
@@ -32,6 +34,12 @@ class StageSchedule(Callback):
     ) -> None:
         # Not at the start of the epoch: a run that resumes within a stage has none.
         trainer.accumulate_grad_batches = self.accumulate[trainer.current_epoch]
+        # Dropout in a model draws from the global generator, which no checkpoint holds.
+        torch.manual_seed(pl_module.micro_batch_seed(batch_idx))
+        if self.resumed:
+            # The number under which Lightning logs; it counts one too many on some ways to resume.
+            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+            self.resumed = False
 
     def on_load_checkpoint(
         self,
@@ -40,6 +48,7 @@ class StageSchedule(Callback):
         checkpoint: dict[str, Any],
     ) -> None:
         """Rewrite Lightning's record: `stage` epochs are done and, unless it is 0, `step` begun."""
+        self.resumed = True
         stage, step = pl_module.curriculum.position(checkpoint["global_step"])
         begun = stage + 1 if step else stage
         epochs = {"ready": begun, "started": begun, "processed": stage, "completed": stage}

@@ -1,8 +1,11 @@
-"""Images per second, and the share of the time spent waiting for data."""
+"""Images per second, the share of the time spent waiting for data, and memory."""
 
+import resource
+import sys
 import time
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer
 
 from leffa.data.batch import Batch
@@ -11,7 +14,7 @@ from leffa.training.module import PersonGenerationModule
 
 class Throughput(Callback):
     """Logs `speed/images_per_s` (all devices) and `speed/data_wait` (0 to 1), means since the last
-    log.
+    log, and `speed/memory_gb`: the most that the device, or on a CPU the process, has held so far.
 
     Args:
         every: micro-batches per logged value.
@@ -50,9 +53,18 @@ class Throughput(Callback):
         if self.batches == self.every:
             elapsed = self.last_end - self.start
             pl_module.log("speed/images_per_s", self.images / elapsed, prog_bar=True, batch_size=1)
-            pl_module.log("speed/data_wait", self.waited / elapsed, batch_size=1)
+            pl_module.log("speed/data_wait", self.waited / elapsed, prog_bar=True, batch_size=1)
+            pl_module.log("speed/memory_gb", _peak_memory(pl_module.device) / 1e9, prog_bar=True)
             self._restart()
 
     def _restart(self) -> None:
         self.start = self.last_end = time.perf_counter()
         self.images, self.batches, self.waited = 0, 0, 0.0
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024.0

@@ -1,0 +1,165 @@
+"""The model card of an exported folder: what a stranger must know before using the weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from leffa.models.export import ModelSettings
+
+USAGE = """\
+```python
+from leffa.models.pipeline import LeffaPipeline
+
+pipe = LeffaPipeline.from_pretrained(FOLDER)
+picture = pipe(person, reference, mask, densepose).images[0]
+```
+
+    leffa predict --ckpt FOLDER --person PERSON --garment GARMENT --mask MASK --out OUT
+
+The folders `vae`, `unet` (the generative UNet) and `reference_unet` open with the stock classes of
+diffusers. Weights that Leffa does not use (text attention, the reference UNet after its last recorded
+layer) are zeros in them."""
+
+# By a word in the data set's class or in the base's name. What is not known is said to be unknown.
+DATA_RIGHTS = {
+    "viton_hd": "VITON-HD: research only, not commercial.",
+    "viton": "VITON: research only.",
+    "dress_code": "DressCode: research only, on its authors' permission.",
+    "deepfashion": "DeepFashion: research only, not commercial.",
+    "market1501": "Market-1501: research only.",
+    "wpose": "WPose: research only, not commercial.",
+    "folder": "A user's own pictures: ask the user.",
+}
+BASE_RIGHTS = {
+    "xl": "Stable Diffusion XL: CreativeML Open RAIL++-M.",
+    "stable-diffusion": "Stable Diffusion: CreativeML Open RAIL-M.",
+    "shipped": "A small network of this package, trained on drawn pictures: Apache-2.0.",
+}
+OFFICIAL_RIGHTS = {
+    "virtual_tryon": ("VITON-HD", "viton_hd"),
+    "virtual_tryon_dc": ("DressCode", "dress_code"),
+    "pose_transfer": ("DeepFashion", "deepfashion"),
+}
+
+
+def model_card(
+    settings: ModelSettings,
+    evaluations: Sequence[Mapping[str, Any]] = (),
+    official: str | None = None,
+) -> str:
+    """The card in Markdown, with the front matter that model hubs read.
+
+    Args:
+        evaluations: what `evaluate.py` left in `metrics.json`, of these weights.
+        official: the name of a released file (`export.OFFICIAL`), if the weights are one.
+    """
+    task = "virtual try-on" if settings.task == "tryon" else "pose transfer"
+    name = official or (settings.config or {}).get("name", "model")
+    training = _official_training(official) if official else _training(settings)
+    sections = {
+        "Use": USAGE,
+        "Input": _input(settings),
+        "Training": training,
+        "Results": _results(evaluations),
+        "Rights": "\n".join(f"- {line}" for line in _rights(settings, official)),
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return (
+        "---\nlibrary_name: diffusers\npipeline_tag: image-to-image\nlicense: other\n"
+        f"tags: [leffa, {task.replace(' ', '-')}]\n---\n\n# {name}: {task} with Leffa\n\n"
+        f"Made from `{settings.source}`. Method: arXiv 2412.08486.\n\n{body}\n"
+    )
+
+
+def _input(settings: ModelSettings) -> str:
+    sampler = settings.sampler
+    rows = {
+        "pictures": f"{settings.height}x{settings.width} (height x width)",
+        "densepose": settings.densepose,
+        "mask": "everything"
+        if settings.task == "pose"
+        else f"a mask file, or the recipe `{settings.recipe}`"
+        if settings.recipe
+        else "a mask file",
+        "sampler": f"{sampler.scheduler}, {sampler.steps} steps, guidance {sampler.guidance}",
+    }
+    return _table(("what", "how"), rows.items())
+
+
+def _training(settings: ModelSettings) -> str:
+    config = settings.config or {}
+    data, loss = config.get("data", {}), config.get("leffa_loss", {})
+    trained = data.get("train", {})
+    drawn = " (drawn by this package)" if _drawn(data) else ""
+    stages = config.get("curriculum", {}).get("stages", [])
+    done = f"{settings.step} optimiser steps" if settings.step is not None else "unknown"
+    facts = {
+        "experiment": config.get("name", "unknown"),
+        "data": f"{trained.get('_target_', 'unknown').rsplit('.', 1)[-1]}{drawn}",
+        "steps": done,
+        "seed": config.get("seed", "unknown"),
+        "Leffa loss": ", ".join(
+            f"{key} {loss[key]}"
+            for key in ("weight", "temperature", "min_resolution", "max_timestep", "blur")
+            if key in loss
+        )
+        or "unknown",
+    }
+    columns = ("name", "steps", "height", "width", "batch_size", "learning_rate", "leffa_loss")
+    table = _table(
+        tuple(column.replace("_", " ") for column in columns),
+        [[stage.get(column, "") for column in columns] for stage in stages],
+    )
+    return f"{_table(('what', 'value'), facts.items())}\n\nStages:\n\n{table}"
+
+
+def _official_training(official: str) -> str:
+    return (
+        f"Trained by the authors of Leffa on {OFFICIAL_RIGHTS[official][0]} "
+        "(github.com/franciszzj/Leffa). The authors call the released models demos; they "
+        "published no training configuration."
+    )
+
+
+def _results(evaluations: Sequence[Mapping[str, Any]]) -> str:
+    if not evaluations:
+        return "Not evaluated."
+    rows = []
+    for found in evaluations:
+        count = f"{found['samples']}" + (" (a part)" if found.get("subset_of") else "")
+        for metric, value in found["metrics"].items():
+            if metric.count("/") == 1 and isinstance(value, int | float):
+                rows.append([found["dataset"], count, metric, f"{value:.4f}"])
+    return _table(("data set", "samples", "metric", "value"), rows)
+
+
+def _rights(settings: ModelSettings, official: str | None) -> list[str]:
+    if official:
+        data = DATA_RIGHTS[OFFICIAL_RIGHTS[official][1]]
+        return [
+            "The released code and weights of Leffa: MIT, by their publisher.",
+            f"They were trained on data with its own terms. {data}",
+        ]
+    config = settings.config or {}
+    data, backbone = config.get("data", {}), config.get("backbone", {})
+    target = str(data.get("train", {}).get("_target_", ""))
+    known = next((text for word, text in DATA_RIGHTS.items() if f".{word}." in target), None)
+    if _drawn(data):
+        known = "Drawn by this package: Apache-2.0."
+    base = str(backbone.get("source") or backbone.get("unet") or "")
+    licence = next((text for word, text in BASE_RIGHTS.items() if word in base), None)
+    if isinstance(backbone.get("unet"), dict):
+        licence = "No pretrained base."
+    return [
+        f"Training data. {known or 'Unknown; ask whoever trained it.'}",
+        f"Base. {licence or f'`{base}`: see its own licence.'}",
+        "Weights inherit the terms of both. Generate pictures of people only with their consent.",
+    ]
+
+
+def _drawn(data: Mapping[str, Any]) -> bool:
+    return str((data.get("prepare") or {}).get("_target_", "")).startswith("leffa.synthetic.")
+
+
+def _table(header: Sequence[str], rows: Any) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -1,0 +1,205 @@
+"""A trained model as a folder that stock diffusers classes open, and back.
+
+    <folder>/model_index.json                         what `LeffaPipeline.from_pretrained` reads
+    <folder>/vae  reference_unet  unet  scheduler     json and safetensors; `unet` is the generative one
+    <folder>/leffa.json                               how the model is fed, and where it comes from
+    <folder>/README.md                                the model card
+"""
+
+import dataclasses
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from leffa.losses.flow import FlowRequest
+from leffa.models.leffa import LeffaModel
+from leffa.models.pipeline import LeffaPipeline, cut_unets
+from leffa.models.sampler import SamplerSettings
+from leffa.models.unets import load_scheduler, load_vae
+
+SETTINGS, CARD, INDEX = "leffa.json", "README.md", "model_index.json"
+FORMAT = 1  # of leffa.json; a later one is refused by name
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """How a model is fed and sampled, and where it comes from; plain values.
+
+    Args:
+        task: "tryon" or "pose".
+        height: of the pictures that it was trained on last, in pixels.
+        width: likewise.
+        source: the file that the weights come from, in words.
+        densepose: the encoding that it was trained with, as `PersonTransform` names it.
+        part_range: likewise.
+        image_filter: likewise.
+        label_set: of the parsing maps that its masks were made from.
+        recipe: of `preprocess.agnostic`, which made its masks; None: mask files.
+        sampler: the defaults of prediction.
+        temperature: at which its flow is read.
+        min_resolution: of the layers whose flow is read.
+        step: optimiser steps; None for the weights of others.
+        config: of the training, resolved; None for the weights of others.
+    """
+
+    task: Literal["tryon", "pose"]
+    height: int
+    width: int
+    source: str
+    densepose: str = "none"
+    part_range: int = 24
+    image_filter: str = "lanczos"
+    label_set: str = "cihp"
+    recipe: str | None = None
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    temperature: float = 2.0
+    min_resolution: float = 1 / 32
+    step: int | None = None
+    config: dict[str, Any] | None = None
+
+    @property
+    def flow_request(self) -> FlowRequest:
+        """What to ask the model for, to see its flow."""
+        return FlowRequest(self.temperature, self.min_resolution)
+
+
+# The released files as the authors' app feeds them (Leffa, `app.py`, `transform.py`; paper, section
+# 4.1). At 1024x768. What its own app gives the pose model differs: part_range=255.
+OFFICIAL: dict[str, ModelSettings] = {
+    "virtual_tryon": ModelSettings(
+        "tryon", 1024, 768, "virtual_tryon", densepose="colour", label_set="atr", recipe="leffa_hd"
+    ),
+    "virtual_tryon_dc": ModelSettings(
+        task="tryon",
+        height=1024,
+        width=768,
+        source="virtual_tryon_dc",
+        densepose="labels",
+        part_range=255,
+        label_set="atr",
+        recipe="leffa_dc",
+    ),
+    "pose_transfer": ModelSettings("pose", 1024, 768, "pose_transfer", densepose="iuv"),
+}
+
+
+def is_exported(path: Path) -> bool:
+    """Whether this is a folder that `save_exported` wrote."""
+    return (path / SETTINGS).is_file() and (path / INDEX).is_file()
+
+
+def save_exported(
+    model: LeffaModel, folder: Path, settings: ModelSettings, card: str, dtype: str = "float32"
+) -> None:
+    """Write the folder; it is whole or not there.
+
+    The model is given `dtype` in place.
+
+    Raises:
+        ValueError: the folder holds something already, or an unknown dtype.
+    """
+    check_target(folder)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    pipeline = LeffaPipeline(
+        model.vae,
+        model.reference_unet,  # type: ignore[arg-type]  # a UNet of diffusers
+        model.generative_unet,  # type: ignore[arg-type]
+        load_scheduler(model.scheduler_config),
+        parts=model.parts,
+        height=settings.height,
+        width=settings.width,
+    )
+    pipeline.to(DTYPES[dtype])
+    pipeline.save_pretrained(unfinished)
+    content = {"format": FORMAT, **asdict(settings)}
+    (unfinished / SETTINGS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (unfinished / CARD).write_text(card, encoding="utf-8")
+    if folder.is_dir():
+        folder.rmdir()  # empty, as `check_target` saw
+    unfinished.rename(folder)
+
+
+def check_target(path: Path) -> None:
+    """Raise ValueError where something would be overwritten, or its place is not there."""
+    if path.is_dir() and any(path.iterdir()):
+        raise ValueError(f"{path}: is not empty; give another --out, or delete it")
+    if path.is_file():
+        raise ValueError(f"{path}: is there already; give another --out, or delete it")
+    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+
+
+def load_exported(folder: Path) -> tuple[LeffaModel, ModelSettings]:
+    """The model of an exported folder, in float32 and evaluation mode, and how it is fed.
+
+    Raises:
+        FileNotFoundError: the folder, or a part of it, is not there.
+        ValueError: a part is damaged or does not fit the others.
+    """
+    settings = read_settings(folder)
+    parts = tuple(_read_json(folder / INDEX).get("parts", ()))
+    vae = load_vae(folder).float()
+    reference, generative = (_load_unet(folder, name) for name in ("reference_unet", "unet"))
+    cut_unets(reference, generative, vae.config.latent_channels, parts)
+    scheduler = dict(load_scheduler(folder).config)
+    return LeffaModel(vae, reference, generative, scheduler, parts).eval(), settings
+
+
+def read_settings(folder: Path) -> ModelSettings:
+    """What `leffa.json` says.
+
+    Raises:
+        FileNotFoundError: there is none: not an exported folder.
+        ValueError: it is damaged, or of a later version.
+    """
+    path = folder / SETTINGS
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder}: has no {SETTINGS}; `leffa convert` makes such a folder from weights"
+        )
+    content = _read_json(path)
+    if content.pop("format", None) != FORMAT:
+        raise ValueError(f"{path}: is of another version of leffa; convert the weights again")
+    known = {entry.name for entry in dataclasses.fields(ModelSettings)}
+    if unknown := content.keys() - known:
+        raise ValueError(f"{path}: unknown key {min(unknown)!r}; known are {', '.join(known)}")
+    try:
+        sampler = SamplerSettings(**content.pop("sampler", {}))
+        return ModelSettings(**content, sampler=sampler)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}; convert the weights again") from error
+
+
+def _load_unet(folder: Path, name: str) -> UNet2DConditionModel:
+    if not (folder / name).is_dir():
+        raise FileNotFoundError(f"{folder}: lacks its folder {name}; convert the weights again")
+    try:
+        return UNet2DConditionModel.from_pretrained(
+            folder,
+            subfolder=name,
+            use_safetensors=True,
+            low_cpu_mem_usage=False,
+            torch_dtype=torch.float32,
+        )
+    except (OSError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{folder / name}: cannot be read ({reason})") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON ({error}); convert the weights again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds no settings; convert the weights again")
+    return content

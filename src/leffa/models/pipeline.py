@@ -1,0 +1,376 @@
+"""Leffa as a diffusers pipeline, for those who know `StableDiffusionInpaintPipeline`.
+
+    pipe = LeffaPipeline.from_pretrained(folder, torch_dtype=torch.float16).to("cuda")
+    picture = pipe(person, garment, mask, densepose, generator=torch.Generator().manual_seed(0))[0][0]
+
+The folder is what `leffa convert` writes. Its parts are stock classes; this class cuts them to the
+shape that Leffa needs (`models.unets`) and runs the one denoising loop of `models.sampler`.
+"""
+
+import copy
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Self, TypeAlias
+
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DConditionModel
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.schedulers import KarrasDiffusionSchedulers
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor, nn
+
+from leffa.data.batch import Batch
+from leffa.models.attention import LastRecord, NormalisedInput
+from leffa.models.leffa import PARTS, Conditioning, LeffaModel, Part, input_channels
+from leffa.models.sampler import SamplerSettings, denoise, global_noise, paste
+from leffa.models.unets import Autoencoder, make_generative, make_reference
+
+Picture: TypeAlias = Any  # a PIL picture, a list of them, or (B, C, H, W) in [-1, 1]
+Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
+OnStepEnd: TypeAlias = Callable[["LeffaPipeline", int, int, dict[str, Tensor]], dict[str, Tensor]]
+
+
+class LeffaPipeline(DiffusionPipeline):
+    """Virtual try-on and pose transfer behind the interface of diffusers.
+
+    `enable_model_cpu_offload` works, and pays off with `reference_cache=True`: without it the
+    reference UNet goes back and forth in every step.
+
+    Args:
+        vae: the autoencoder.
+        reference_unet: stock, or already cut.
+        unet: the generative UNet; stock, or already cut.
+        scheduler: any diffusers scheduler over the noise schedule of the training.
+        parts: what joins the noisy latent, see `LeffaModel`.
+        height: of the pictures that the model was trained on; the default of a call.
+        width: likewise.
+    """
+
+    model_cpu_offload_seq = "reference_unet->unet->vae"
+    _callback_tensor_inputs = ("latents",)
+
+    def __init__(
+        self,
+        vae: Autoencoder,
+        reference_unet: UNet2DConditionModel,
+        unet: UNet2DConditionModel,
+        scheduler: KarrasDiffusionSchedulers,
+        parts: tuple[Part, ...] | list[Part] = PARTS,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> None:
+        super().__init__()
+        cut_unets(reference_unet, unet, vae.config.latent_channels, parts)
+        self.register_modules(
+            vae=vae, reference_unet=reference_unet, unet=unet, scheduler=scheduler
+        )
+        self.register_to_config(parts=list(parts), height=height, width=width)
+        self._interrupt = False
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """As every diffusers pipeline, but weights are read from safetensors only."""
+        usual: dict[str, Any] = {"use_safetensors": True}
+        if importlib.util.find_spec("accelerate") is None:
+            usual["low_cpu_mem_usage"] = False
+        loaded: Self = super().from_pretrained(pretrained_model_name_or_path, **(usual | kwargs))
+        return loaded
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+    ) -> None:
+        """As every diffusers pipeline: UNets are written whole, so that stock classes open them.
+
+        What Leffa cuts away (text attention, the reference UNet after its last recorded layer) is
+        written as zeros.
+        """
+        whole = copy.copy(self)
+        whole.reference_unet = stock_unet(self.reference_unet)
+        whole.unet = stock_unet(self.unet)
+        DiffusionPipeline.save_pretrained(
+            whole,
+            save_directory,
+            safe_serialization=safe_serialization,
+            variant=variant,
+            max_shard_size=max_shard_size,
+        )
+
+    @property
+    def model(self) -> LeffaModel:
+        """The parts as the model that the rest of the package works with; nothing is copied."""
+        return LeffaModel(
+            self.vae,
+            self.reference_unet,
+            self.unet,
+            dict(self.scheduler.config),
+            tuple(self.config.parts),
+        ).eval()
+
+    @property
+    def interrupt(self) -> bool:
+        """Set `_interrupt` from a callback to stop after that step."""
+        return self._interrupt
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        source: Picture,
+        reference: Picture,
+        mask: Picture | None = None,
+        densepose: Picture | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 2.5,
+        guidance_rescale: float = 0.0,
+        reference_cache: bool = False,
+        paste_back: bool = False,
+        generator: Generators = None,
+        latents: Tensor | None = None,
+        official_noise: bool = False,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: OnStepEnd | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> ImagePipelineOutput | tuple[Any]:
+        """Generate a picture per source.
+
+        Pictures of PIL are stretched to the size; tensors are taken as they are, (B, 3, H, W) in
+        [-1, 1], a mask (B, 1, H, W) with 1 = generate.
+
+        Args:
+            source: the person.
+            reference: the garment, or the person in another pose.
+            mask: white = generate; None: everything, as pose transfer wants.
+            densepose: of the source. A picture is taken as a coloured map (VITON-HD); give other
+                encodings as a tensor (`leffa.data.densepose`). None: background everywhere.
+            height: in pixels; None: of the training, else of the source.
+            width: likewise.
+            num_inference_steps, guidance_scale, guidance_rescale, reference_cache, paste_back: see
+                `SamplerSettings`.
+            generator: of the noise; one for all, or one per picture.
+            latents: (B, C, h, w) to start from instead of noise.
+            official_noise: the released pipeline's quirk: latents of the conditions are drawn, and
+                they and the first noise come from torch's global generator, whatever `generator`.
+            output_type: "pil", "np", "pt" (both in [0, 1]) or "latent".
+            callback_on_step_end: called with (pipeline, step, timestep, {"latents": ...}); latents
+                in the dict that it returns replace those of the loop.
+
+        Raises:
+            ValueError: pictures of different number or size, or an unknown callback input.
+        """
+        if unknown := set(callback_on_step_end_tensor_inputs) - {"latents"}:
+            raise ValueError(
+                f"callback_on_step_end_tensor_inputs: unknown {sorted(unknown)}; there is: latents"
+            )
+        self._interrupt = False
+        settings = SamplerSettings(
+            steps=num_inference_steps,
+            guidance=guidance_scale,
+            guidance_rescale=guidance_rescale,
+            reference_cache=reference_cache,
+        )
+        batch = self._batch(source, reference, mask, densepose, height, width)
+        model = self.model
+        with _Float32Autoencoder(self.vae):
+            conditioning = self._encode(model, batch, official_noise)
+            self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+            if latents is None:
+                latents = self._first_noise(model, batch, generator, official_noise)
+            wanted = bool(callback_on_step_end_tensor_inputs)
+            latents = self._denoise(
+                model, conditioning, latents, settings, generator, callback_on_step_end, wanted
+            )
+            images = latents if output_type == "latent" else self._decode(model, latents)
+        if output_type != "latent":
+            if paste_back:
+                images = paste(images, batch["source"].to(images), batch["mask"].to(images))
+            images = VaeImageProcessor().postprocess(images, output_type=output_type)
+        self.maybe_free_model_hooks()
+        return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    def _batch(
+        self,
+        source: Picture,
+        reference: Picture,
+        mask: Picture | None,
+        densepose: Picture | None,
+        height: int | None,
+        width: int | None,
+    ) -> Batch:
+        size = (height or self.config.height, width or self.config.width)
+        colour, binary = VaeImageProcessor(), _mask_processor()
+        person = _to_tensor(colour, source, size)
+        given = {
+            "reference": _to_tensor(colour, reference, size),
+            "mask": torch.ones_like(person[:, :1])
+            if mask is None
+            else _to_tensor(binary, mask, size),
+            "densepose": torch.full_like(person, -1)
+            if densepose is None
+            else _to_tensor(colour, densepose, size),
+        }
+        for name, tensor in given.items():
+            if len(tensor) != len(person) or (
+                name != "reference" and tensor.shape[-2:] != person.shape[-2:]
+            ):
+                raise ValueError(
+                    f"{name} is {tuple(tensor.shape)}, source is {tuple(person.shape)}; "
+                    "give as many, of one size"
+                )
+        device, dtype = self._execution_device, self.vae.dtype
+        pictures = {key: value.to(device, dtype) for key, value in given.items()}
+        count = len(person)
+        return Batch(
+            source=person.to(device, dtype),
+            reference=pictures["reference"],
+            mask=pictures["mask"],
+            densepose=pictures["densepose"],
+            loss_region=pictures["mask"],
+            name=[str(index) for index in range(count)],
+            category=[""] * count,
+        )
+
+    def _encode(self, model: LeffaModel, batch: Batch, sample: bool) -> Conditioning:
+        pictures = ("source", "reference", "mask", "densepose")
+        cast = {key: batch[key].to(self.vae.dtype) for key in pictures}  # type: ignore[literal-required]
+        conditioning = model.encode({**batch, **cast}, sample=sample)  # type: ignore[typeddict-item]
+        return replace(
+            conditioning,
+            concat=conditioning.concat.to(self.unet.dtype),
+            reference=conditioning.reference.to(self.unet.dtype),
+        )
+
+    def _first_noise(
+        self, model: LeffaModel, batch: Batch, generator: Generators, official: bool
+    ) -> Tensor:
+        shape, device = model.latent_shape(batch), self._execution_device
+        if official:
+            noise = global_noise(len(batch["name"]), shape, device)
+        else:  # float32 whatever the dtype, so that a seed means one noise
+            noise = randn_tensor(
+                (len(batch["name"]), *shape), generator, device, dtype=torch.float32
+            )
+        return noise * self.scheduler.init_noise_sigma
+
+    def _denoise(
+        self,
+        model: LeffaModel,
+        conditioning: Conditioning,
+        latents: Tensor,
+        settings: SamplerSettings,
+        generator: Generators,
+        callback: OnStepEnd | None,
+        pass_latents: bool,
+    ) -> Tensor:
+        latents = latents.to(self._execution_device, self.unet.dtype)
+        with self.progress_bar(total=len(self.scheduler.timesteps)) as bar:
+
+            def after_step(index: int, timestep: Tensor, latents: Tensor) -> Tensor:
+                if callback is not None:
+                    given = {"latents": latents} if pass_latents else {}
+                    latents = callback(self, index, timestep, given).get("latents", latents)  # type: ignore[arg-type]  # diffusers hands the tensor
+                bar.update()
+                if self._interrupt:
+                    raise _Interrupted(latents)
+                return latents
+
+            try:
+                return denoise(
+                    model, conditioning, latents, self.scheduler, generator, settings, after_step
+                )
+            except _Interrupted as stopped:
+                return stopped.latents
+
+    def _decode(self, model: LeffaModel, latents: Tensor) -> Tensor:
+        return model.decode(latents.to(self.vae.dtype)).clamp(-1, 1)
+
+
+def cut_unets(
+    reference_unet: UNet2DConditionModel,
+    unet: UNet2DConditionModel,
+    latent_channels: int,
+    parts: Sequence[Part],
+) -> None:
+    """Make stock UNets the reference and the generative one, in place; those that are, stay.
+
+    Raises:
+        ValueError: they have other input channels than `parts` asks for.
+    """
+    channels = input_channels(latent_channels, tuple(parts))
+    for name, network, wanted in (
+        ("reference_unet", reference_unet, latent_channels),
+        ("unet", unet, channels),
+    ):
+        if network.config.in_channels != wanted:
+            raise ValueError(
+                f"{name} takes {network.config.in_channels} channels, {wanted} are wanted with "
+                f"parts={','.join(parts)}: `leffa convert` makes a folder that fits"
+            )
+    if not _has(reference_unet, LastRecord):
+        make_reference(reference_unet, latent_channels)
+    if not _has(unet, NormalisedInput):
+        make_generative(unet, channels)
+
+
+def stock_unet(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The stock UNet that ours was cut from, sharing its weights; what was cut away is zeros."""
+    own = unet.state_dict()
+    with torch.device("meta"):
+        stock = UNet2DConditionModel.from_config(unet.config)
+    state = {
+        key: own[key] if key in own else torch.zeros(tensor.shape, dtype=unet.dtype)
+        for key, tensor in stock.state_dict().items()
+    }
+    stock.load_state_dict(state, assign=True)
+    return stock.eval()
+
+
+class _Interrupted(Exception):
+    """A callback wants no further step."""
+
+    def __init__(self, latents: Tensor) -> None:
+        super().__init__()
+        self.latents = latents
+
+
+class _Float32Autoencoder:
+    """Within it, an autoencoder that overflows in float16 (SDXL's) computes in float32."""
+
+    def __init__(self, vae: Autoencoder) -> None:
+        self.vae = vae
+        self.needed = vae.dtype == torch.float16 and bool(vae.config.get("force_upcast", False))
+
+    def __enter__(self) -> None:
+        if self.needed:
+            self.vae.to(dtype=torch.float32)
+
+    def __exit__(self, *error: object) -> None:
+        if self.needed:
+            self.vae.to(dtype=torch.float16)
+
+
+def _has(unet: nn.Module, kind: type[nn.Module]) -> bool:
+    return any(isinstance(module, kind) for module in unet.modules())
+
+
+def _mask_processor() -> VaeImageProcessor:
+    return VaeImageProcessor(do_normalize=False, do_binarize=True, do_convert_grayscale=True)
+
+
+def _to_tensor(
+    processor: VaeImageProcessor, picture: Picture, size: tuple[int | None, int | None]
+) -> Tensor:
+    """(B, C, H, W); a tensor is taken as it is."""
+    if torch.is_tensor(picture):
+        if picture.ndim != 4:
+            raise ValueError(f"a tensor must be (B, C, H, W), got {tuple(picture.shape)}")
+        return picture
+    tensor: Tensor = processor.preprocess(picture, *size)
+    return tensor

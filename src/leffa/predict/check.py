@@ -1,0 +1,95 @@
+"""What is wrong with a user's files, in one line and before the work starts."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from leffa.data.batch import Record
+from leffa.data.images import open_mask, open_picture
+from leffa.data.transforms import PersonTransform
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_FEWEST_COLOURS = 33  # label maps and DensePose have up to 25, masks two
+_MOST_BODY = 0.97  # of a DensePose map; a photograph taken for one is bright all over
+
+
+def check_record(record: Record, transform: PersonTransform) -> None:
+    """Raise ValueError or FileNotFoundError unless a sample can be made of these files.
+
+    Everything is opened once: a mistake in the last of a thousand files is told at once too.
+    """
+    check_present(record, transform)
+    for path in (record.source, record.reference):
+        _check_photograph(path)
+    if transform.task == "tryon" and transform.agnostic is None and record.mask is not None:
+        _check_mask(record.mask)
+    if transform.encoding is not None and record.densepose is not None:
+        _check_body(record.densepose, transform)
+    sample = transform(record, random.Random(0))
+    if not sample["mask"].any():
+        raise ValueError(
+            f"{record.source}: the mask made by the recipe is empty; give a mask file, or another "
+            "--category"
+        )
+
+
+def check_present(record: Record, transform: PersonTransform) -> None:
+    """Raise ValueError, with the remedy, where the model needs a file that was not given."""
+    if transform.task == "tryon" and transform.agnostic is None and record.mask is None:
+        raise ValueError(
+            f"{record.source}: has no mask, and try-on must know what to repaint; give --mask "
+            "(white is repainted), or --recipe NAME with --parse and --keypoints"
+        )
+    if transform.agnostic is not None and transform.task == "tryon" and record.parse is None:
+        raise ValueError(
+            f"{record.source}: has no parsing map, which the mask is made from; give --parse, or "
+            "--mask instead"
+        )
+    if transform.encoding is not None and record.densepose is None:
+        raise ValueError(
+            f"{record.source}: has no DensePose map, which this model was trained with; give "
+            f"--densepose ({transform.densepose}), or --encoding none to do without, at a cost in "
+            "quality"
+        )
+    if transform.densepose == "skeleton" and record.keypoints is None:
+        raise ValueError(
+            f"{record.source}: has no keypoints, which this model was trained with; give "
+            "--keypoints (OpenPose json)"
+        )
+
+
+def _check_photograph(path: Path) -> None:
+    image = open_picture(path)
+    with Image.open(path) as opened:
+        turned = opened.getexif().get(_ORIENTATION, 1)
+    if turned != 1:
+        raise ValueError(
+            f"{path}: is stored turned (EXIF orientation {turned}), so its mask and maps would not "
+            "fit; save it upright first"
+        )
+    colours = image.getcolors(_FEWEST_COLOURS - 1)
+    if colours is not None:
+        raise ValueError(
+            f"{path}: has {len(colours)} colours only, so it is a mask or a label map; give the "
+            "photograph itself"
+        )
+
+
+def _check_mask(path: Path) -> None:
+    if not (np.asarray(open_mask(path)) >= 128).any():
+        raise ValueError(f"{path}: is black all over; white marks what is repainted")
+
+
+def _check_body(path: Path, transform: PersonTransform) -> None:
+    encoding = transform.encoding
+    assert encoding is not None
+    share = float(encoding.body(np.asarray(encoding.read(path))).mean())
+    if share == 0:
+        raise ValueError(f"{path}: shows no body; give the DensePose of this person")
+    if share > _MOST_BODY:
+        raise ValueError(
+            f"{path}: is body all over, so it is no DensePose map ({transform.densepose}); give "
+            "the map, not the photograph, or say its --encoding"
+        )

@@ -1,0 +1,212 @@
+"""Predict the pictures of a list of pairs; what is finished is kept."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from leffa.data.batch import Annotation, Batch, Record
+from leffa.data.dataset import PersonDataset, collate
+from leffa.data.fit import unpad
+from leffa.data.images import open_picture
+from leffa.data.transforms import PersonTransform
+from leffa.evaluation.folder import write_text
+from leffa.evaluation.generate import PRECISIONS, choose_devices, filled, to_device
+from leffa.evaluation.progress import progress_bar
+from leffa.metrics.result import library_versions
+from leffa.models.sampler import SamplerSettings, generate, paste
+from leffa.pictures import save_png, to_uint8
+from leffa.predict.check import check_present, check_record
+from leffa.predict.flow import look
+from leffa.predict.trained import Trained
+
+log = logging.getLogger(__name__)
+
+_FILES = ("source", "reference", "mask", "densepose", "parse", "keypoints")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Which pictures are made, how, and where they go.
+
+    Args:
+        weights: the file or folder that the model was loaded from.
+        records: the pairs; a name is a file's name and seeds its noise.
+        transform: without random changes.
+        recipe: the name of `transform.agnostic`.
+        out: the folder of the pictures.
+        save_flow: also write the warped reference and the flow.
+        batch_size: changes the speed, and pictures by no more than rounding.
+        precision: a key of `PRECISIONS`.
+    """
+
+    weights: Path
+    records: Sequence[Record]
+    transform: PersonTransform
+    sampler: SamplerSettings
+    out: Path
+    recipe: str | None = None
+    save_flow: bool = False
+    batch_size: int = 1
+    precision: str = "32-true"
+
+    def settings(self, record: Record) -> dict[str, Any]:
+        """All that a picture depends on, plain values."""
+        transform = asdict(replace(self.transform, agnostic=None))
+        files = {field: _path(getattr(record, field)) for field in _FILES}
+        return {
+            "name": record.name,
+            "category": record.category,
+            "files": {
+                field: {"path": str(path), "sha256": _digest(path)}
+                for field, path in files.items()
+                if path is not None
+            },
+            "weights": self._weights,
+            "inputs": transform | {"agnostic": self.recipe},
+            "sampler": asdict(self.sampler),
+            "precision": self.precision,
+            "save_flow": self.save_flow,
+        }
+
+    @cached_property
+    def _weights(self) -> dict[str, Any]:
+        """Hashing gigabytes would take longer than a picture: size and time do."""
+        inside = self.weights.rglob("*") if self.weights.is_dir() else [self.weights]
+        found = [path.stat() for path in inside if path.is_file()]
+        return {
+            "path": str(self.weights),
+            "bytes": sum(each.st_size for each in found),
+            "modified": max(each.st_mtime_ns for each in found),
+        }
+
+    def unfinished(self) -> list[Record]:
+        """The pairs that have no picture yet.
+
+        Raises:
+            ValueError: there is a picture of other settings.
+        """
+        return [record for record in self.records if not self._finished(record)]
+
+    def _finished(self, record: Record) -> bool:
+        path = self.out / f"{record.name}.json"
+        if not (path.is_file() and path.with_suffix(".png").is_file()):
+            return False
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            found.pop("versions", None)
+        except (ValueError, AttributeError):
+            found = None
+        wanted = json.loads(json.dumps(self.settings(record)))
+        if found != wanted:
+            changed = [key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key]]
+            raise ValueError(
+                f"{path.with_suffix('.png')}: was made with other settings "
+                f"({', '.join(changed) or 'another file'}); give another --out, or delete it"
+            )
+        return True
+
+
+def predict(job: Job, trained: Trained, device: str = "auto", progress: bool = True) -> list[Path]:
+    """Make the pictures that are not there yet; returns the paths of all.
+
+    A picture follows from the weights, the settings, its files and its name alone.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or of the wrong kind, found before the first
+            picture is made; or a picture of other settings is there.
+    """
+    if job.precision not in PRECISIONS:
+        raise ValueError(f"precision={job.precision}: choose one of {', '.join(PRECISIONS)}")
+    if job.batch_size < 1:
+        raise ValueError(f"batch_size={job.batch_size}: give a number from 1")
+    (place,) = choose_devices(device, 1)
+    for record in job.records:
+        check_present(record, job.transform)
+    todo = job.unfinished()
+    if done := len(job.records) - len(todo):
+        log.info("%d of %d pictures are there already", done, len(job.records))
+    with progress_bar("checking files", len(todo), progress and len(todo) > 1) as bar:
+        for number, record in enumerate(todo, start=1):
+            check_record(record, job.transform)
+            bar(number)
+    job.out.mkdir(parents=True, exist_ok=True)
+    steps = job.sampler.steps
+    with progress_bar("denoising steps", len(todo) * steps, progress and bool(todo)) as bar:
+        loader = DataLoader(
+            PersonDataset(todo, job.transform), batch_size=job.batch_size, collate_fn=collate
+        )
+        target = torch.device(place)
+        model = trained.model.to(target)
+        for number, batch in enumerate(loader):
+            first = number * job.batch_size
+            records = todo[first : first + job.batch_size]
+
+            def tell(step: int, _: int, first: int = first, count: int = len(records)) -> None:
+                bar(first * steps + step * count)
+
+            _make(job, replace(trained, model=model), records, to_device(batch, target), tell)
+    return [job.out / f"{record.name}.png" for record in job.records]
+
+
+@torch.no_grad()
+def _make(
+    job: Job, trained: Trained, records: Sequence[Record], batch: Batch, tell: Any
+) -> None:
+    """Generate one batch and write its pictures."""
+    dtype, device = PRECISIONS[job.precision], batch["source"].device
+    # Pasted at the photograph's own resolution instead, see `_finish`.
+    sampler = replace(job.sampler, paste_back=False)
+    full = job.batch_size if sampler.noise == "per_name" else 0
+    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        batch = filled(batch, full)  # kernels round differently for batches of another size
+        generated = generate(trained.model, batch, sampler, tell).float()
+        seen: dict[str, Tensor] = {}
+        if job.save_flow:
+            request = trained.settings.flow_request
+            warped, flow = look(trained.model, batch, generated, request, sampler.seed)
+            seen = {"warped": warped, "flow": flow}
+    alpha = paste(
+        torch.ones_like(generated[:, :1]),
+        torch.zeros_like(generated[:, :1]),
+        batch["mask"],
+        sampler.paste_feather,
+    )
+    for index, record in enumerate(records):
+        person = open_picture(record.source)
+        for folder, pictures in seen.items():
+            (job.out / folder).mkdir(exist_ok=True)
+            picture = _undo_fit(job, pictures[index], person)
+            save_png(picture, job.out / folder / f"{record.name}.png")
+        picture = _undo_fit(job, generated[index], person)
+        if job.sampler.paste_back:
+            mask = _undo_fit(job, alpha[index].expand(3, -1, -1) * 2 - 1, person).convert("L")
+            picture = Image.composite(picture, person, mask)
+        save_png(picture, job.out / f"{record.name}.png")
+        settings = job.settings(record) | {"versions": library_versions()}
+        write_text(job.out / f"{record.name}.json", json.dumps(settings, indent=2) + "\n")
+
+
+def _undo_fit(job: Job, image: Tensor, person: Image.Image) -> Image.Image:
+    """(3, H, W) in [-1, 1] as a picture of the photograph's size, without padding."""
+    picture = Image.fromarray(to_uint8(image.float().cpu()))
+    if job.transform.fit == "pad":
+        return unpad(picture, person.size)
+    return picture.resize(person.size, Image.Resampling.LANCZOS)
+
+
+def _path(file: Path | Annotation | None) -> Path | None:
+    return file.path if isinstance(file, Annotation) else file
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,92 @@
+"""Which person gets which garment: from files, from folders, or from a table."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from leffa.data.batch import Record
+from leffa.data.folder import FolderPairs
+from leffa.data.layout import Layout
+
+MAPS = ("mask", "densepose", "parse", "keypoints")  # of the person
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_SUFFIXES = {"keypoints": (".json",)}
+
+
+def pairs_of_files(
+    person: Path, garment: Path, maps: Mapping[str, Path | None], category: str
+) -> Sequence[Record]:
+    """The pairs of two files, of two folders whose files match by name, or of a file and a folder.
+
+    A file beside a folder goes with each of the folder's pictures. The maps are files where the
+    person is one, else folders in which they have the person's name.
+
+    Raises:
+        FileNotFoundError: a file or folder is not there, or lacks what another one has.
+        ValueError: a file where a folder should be, or the other way round.
+    """
+    for option, path in {"person": person, "garment": garment, **maps}.items():
+        if path is not None and not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder (--{option})")
+        if option in MAPS and path is not None and path.is_dir() != person.is_dir():
+            kind = "folder" if person.is_dir() else "file"
+            raise ValueError(f"{path}: --{option} must be a {kind}, as --person is")
+    people, garments = _pictures(person), _pictures(garment)
+    if person.is_dir() and garment.is_dir():
+        if alone := sorted(people.keys() - garments.keys()):
+            raise FileNotFoundError(
+                f"{garment}: has no picture for {len(alone)} of the {len(people)} persons, first "
+                f"{alone[0]}; a person and its garment must have one name, or use --table"
+            )
+        chosen = [(name, name, name) for name in sorted(people)]
+    elif garment.is_dir():
+        chosen = [(f"{one}__{name}", one, name) for one in people for name in sorted(garments)]
+    else:
+        chosen = [(name, name, one) for name in sorted(people) for one in garments]
+    records = [
+        Record(
+            name=name,
+            category=category,
+            source=people[of_person],
+            reference=garments[of_garment],
+            **{field: _map(maps.get(field), field, of_person) for field in MAPS},  # type: ignore[arg-type]  # all are paths
+        )
+        for name, of_person, of_garment in chosen
+    ]
+    return Layout(records, person)
+
+
+def pairs_of_table(table: Path, root: Path | None, category: str) -> Sequence[Record]:
+    """The pairs of a CSV file, see `FolderPairs`; paths begin in `root`, else beside the table."""
+    if not table.is_file():
+        raise FileNotFoundError(f"{table}: no such file (--table)")
+    records = FolderPairs(root or table.parent, str(table.absolute()), category)
+    for record in records:
+        if Path(record.name).name != record.name:
+            raise ValueError(f"{table}: the name {record.name!r} cannot be a file's name")
+    return records
+
+
+def _pictures(path: Path) -> dict[str, Path]:
+    """The file, or the pictures of the folder, by name."""
+    if path.is_file():
+        return {path.stem: path}
+    found = [file for file in path.iterdir() if file.suffix.lower() in _PICTURES]
+    pictures = {file.stem: file for file in sorted(found)}
+    if not pictures:
+        raise FileNotFoundError(f"{path}: holds no pictures ({', '.join(_PICTURES)})")
+    if len(pictures) < len(found):
+        twice = next(f for f in sorted(found) if pictures[f.stem] != f)
+        raise ValueError(f"{twice} and {pictures[twice.stem].name} have one name; remove one")
+    return pictures
+
+
+def _map(path: Path | None, field: str, person: str) -> Path | None:
+    if path is None or path.is_file():
+        return path
+    suffixes = _SUFFIXES.get(field, _PICTURES)
+    places = [path / f"{person}{suffix}" for suffix in suffixes]
+    if not (found := [place for place in places if place.is_file()]):
+        raise FileNotFoundError(
+            f"{path}: has no {field} for {person}; a person's files must have one name"
+        )
+    return found[0]

@@ -1,0 +1,117 @@
+"""Weights of every kind as one thing: a model, and how it is fed.
+
+    a .ckpt file, or the folder of a run     of ours
+    a folder that `leffa convert` wrote
+    virtual_tryon.pth, ...                   the released files, over a diffusers base folder
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from leffa.models.checkpoints import load_official
+from leffa.models.export import OFFICIAL, ModelSettings, is_exported, load_exported
+from leffa.models.leffa import LeffaModel
+from leffa.models.sampler import SamplerSettings
+
+OFFICIAL_SUFFIXES = (".pth", ".pt", ".safetensors", ".bin")
+STEPS = {"ddpm": 50}  # of each scheduler, where it is not 20
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model in evaluation mode, how it is fed, and which released file it is, if it is one."""
+
+    model: LeffaModel
+    settings: ModelSettings
+    official: str | None = None
+
+
+def load_trained(
+    weights: Path, base: str | None = None, preset: str | None = None, raw: bool = False
+) -> Trained:
+    """Load weights of any kind.
+
+    Args:
+        base: for a released file: a diffusers folder or hub id with the configs of its networks.
+        preset: for a released file: a name of `OFFICIAL`; None: by the file's name.
+        raw: of a checkpoint with a running average, the weights as trained.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+        ValueError: they are damaged, want to run code, or need `base` or `preset`.
+    """
+    if is_exported(weights):
+        model, settings = load_exported(weights)
+        return Trained(model, settings)
+    if weights.suffix in OFFICIAL_SUFFIXES:
+        return _official(weights, base, preset)
+    for name, value in (("base", base), ("as", preset)):
+        if value is not None:
+            raise ValueError(f"--{name} goes with a released file (.pth); {weights} is not one")
+    return _of_run(weights, raw)
+
+
+def settings_of_run(config: dict[str, Any], step: int, source: Path) -> ModelSettings:
+    """How a model of ours is fed, by the configuration of its training.
+
+    The sampler is that of the training but for its steps: validation keeps them few.
+    """
+    transform, loss = config["data"]["transform"], config["leffa_loss"]
+    stage = config["curriculum"]["stages"][-1]
+    recipe = transform.get("agnostic") or {}
+    sampler = dict(config["sampler"])
+    make: Any = SamplerSettings
+    if sampler.pop("_target_").endswith(".official"):
+        make = SamplerSettings.official
+    sampler["steps"] = STEPS.get(sampler["scheduler"], 20)
+    names = ("densepose", "part_range", "image_filter", "label_set")
+    return ModelSettings(
+        task=transform["task"],
+        height=stage["height"],
+        width=stage["width"],
+        source=str(source),
+        recipe=recipe["path"].rsplit(".", 1)[-1] if "path" in recipe else None,
+        sampler=make(**sampler),
+        temperature=loss["temperature"],
+        min_resolution=loss["min_resolution"],
+        step=step,
+        config=config,
+        **{name: transform[name] for name in names if name in transform},
+    )
+
+
+def _official(weights: Path, base: str | None, preset: str | None) -> Trained:
+    name = preset or weights.stem
+    if not weights.is_file():
+        raise FileNotFoundError(f"{weights}: no such weights file")
+    if name not in OFFICIAL:
+        raise ValueError(
+            f"{weights}: its name does not say what it was trained for; add "
+            f"--as {'|'.join(OFFICIAL)}"
+        )
+    if base is None:
+        raise ValueError(
+            f"{weights}: holds no configs of its networks; add --base with the diffusers folder "
+            "or hub id of Stable Diffusion inpainting (1.5 for try-on, XL for pose transfer)"
+        )
+    model = load_official(base, weights)
+    return Trained(model, replace(OFFICIAL[name], source=weights.name), name)
+
+
+def _of_run(weights: Path, raw: bool) -> Trained:
+    # Imported here: Hydra and Lightning are for checkpoints only.
+    from leffa.run import restore
+    from leffa.training.checkpoints import find_checkpoint, read_checkpoint
+
+    if not weights.exists():
+        raise FileNotFoundError(
+            f"{weights}: no such weights; give a .ckpt file, the folder of a run, or one that "
+            "`leffa convert` wrote"
+        )
+    checkpoint = find_checkpoint(weights)
+    config, module = restore(checkpoint, "raw" if raw else None)
+    if not isinstance(module.model, LeffaModel):
+        raise ValueError(f"{checkpoint}: is a {type(module.model).__name__}, not a Leffa model")
+    step = int(read_checkpoint(checkpoint).get("global_step", 0))
+    return Trained(module.model.eval(), settings_of_run(config, step, checkpoint))

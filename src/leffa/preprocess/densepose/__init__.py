@@ -1,0 +1,26 @@
+"""DensePose from a photo: which point of the body's surface a pixel shows.
+
+Back ends: exports of the R50-FPN chart model, as TorchScript or ONNX (`chart`), and the exact maps
+of drawn persons (`preprocess.drawn`). `files` writes a map in each encoding of `data.densepose`.
+"""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+class DensePoseEstimator(Protocol):
+    """Maps a person's pixels to the body's surface."""
+
+    def find_surface(self, image: Image.Image) -> NDArray[np.uint8]:
+        """The map of a photo, of the photo's size.
+
+        Returns:
+            (H, W, 3) part id (0 background, 1 to 24), U and V from 0 to 255.
+
+        Raises:
+            ValueError: nobody was found.
+        """
+        ...

@@ -1,0 +1,62 @@
+"""DensePose files in each encoding that `data.densepose` reads."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from leffa.data.densepose import ENCODINGS
+from leffa.data.part_colours import PART_COLOURS
+
+Pixels = NDArray[np.uint8]
+
+
+def encode_surface(surface: Pixels, encoding: str) -> Pixels:
+    """The picture that a file of this encoding holds.
+
+    Args:
+        surface: (H, W, 3) part, U and V.
+        encoding: one of `data.densepose.ENCODINGS`; of "labels_uv" it is the label map.
+
+    Returns:
+        (H, W, 3) as red, green, blue, or (H, W).
+
+    Raises:
+        ValueError: no such encoding.
+    """
+    match encoding:
+        case "colour":
+            return PART_COLOURS.astype(np.uint8)[surface[..., 0]]
+        case "labels" | "labels_uv":
+            return surface[..., 0]
+        case "iuv" | "vui" | "ivu":
+            return surface[..., ["iuv".index(channel) for channel in encoding]]
+    raise ValueError(f"densepose={encoding}: choose one of {', '.join(ENCODINGS)}")
+
+
+def write_surface(surface: Pixels, path: Path, encoding: str) -> list[Path]:
+    """Write a map as PNG; "labels_uv" adds `<stem>_uv.npz` beside it, U and V from 0 to 1.
+
+    Args:
+        surface: (H, W, 3) part, U and V.
+        path: of the PNG file, in a folder that exists.
+        encoding: one of `data.densepose.ENCODINGS`.
+
+    Returns:
+        The files written.
+    """
+    picture = Image.fromarray(encode_surface(surface, encoding))
+    written = [path]
+    if encoding == "labels_uv":
+        beside = path.with_name(f"{path.stem}_uv.npz")
+        unfinished = beside.with_suffix(".unfinished")
+        with unfinished.open("wb") as file:
+            uv = np.moveaxis(surface[..., 1:], -1, 0).astype(np.float32) / 255
+            np.savez_compressed(file, uv=uv)
+        unfinished.replace(beside)
+        written.append(beside)
+    unfinished = path.with_suffix(".unfinished")
+    picture.save(unfinished, "PNG")
+    unfinished.replace(path)
+    return written

@@ -1,0 +1,46 @@
+"""ONNX files, run by onnxruntime, which is an optional extra."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class OnnxModel:
+    """A network with one input, on the processor.
+
+    Args:
+        path: the .onnx file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is no ONNX model, or has several inputs.
+        ImportError: onnxruntime is not installed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{path}: no such model; give the path of your copy")
+        try:
+            import onnxruntime  # type: ignore[import-not-found]
+        except ImportError as error:
+            raise ImportError(
+                f"{path}: needs the package onnxruntime; pip install onnxruntime"
+            ) from error
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(self.path), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own types, which derive from Exception only
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ValueError(f"{path}: is not a readable ONNX model ({reason})") from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise ValueError(f"{path}: has {len(inputs)} inputs, expected one picture")
+        self._input: str = inputs[0].name
+
+    def __call__(self, picture: NDArray[np.generic]) -> list[NDArray[np.float32]]:
+        """The model's outputs, in its own order."""
+        outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: picture})
+        return outputs

@@ -1,0 +1,261 @@
+"""The SCHP network: a ResNet-101 with three branches (Li et al., 2019, arXiv 1910.09777).
+
+    parsing   pooled context (PSP) on the deepest features, refined with the shallowest
+    edge      the outlines of the labels, from three depths
+    fusion    parsing once more, from what the other two have learnt
+
+Names and shapes of the weights are those of the authors' released files, so they load as they are.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_SLOPE = 0.01
+_POOLED = (1, 2, 3, 6)
+_PREFIX = "module."  # the authors trained with DataParallel
+_COUNTER = "num_batches_tracked"
+
+
+class SCHPOutput(NamedTuple):
+    """Scores at a quarter of the input's resolution."""
+
+    parsing: Tensor  # (B, C, h, w)
+    fusion: Tensor  # (B, C, h, w): the result
+    edge: Tensor  # (B, 2, h, w)
+
+
+class ActivatedNorm(nn.BatchNorm2d):
+    """Batch norm followed by a leaky ReLU, in one module as in the authors' layout."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.leaky_relu(super().forward(x), _SLOPE)
+
+
+class SCHP(nn.Module):
+    """The network.
+
+    Args:
+        classes: of the label set: 20 for LIP, 18 for ATR.
+        blocks: residual blocks of the four stages; the default is ResNet-101's.
+        width: channels of the first layers; all others follow. 64 is the authors'.
+    """
+
+    def __init__(
+        self, classes: int, blocks: Sequence[int] = (3, 4, 23, 3), width: int = 64
+    ) -> None:
+        super().__init__()
+        self.classes = classes
+        w = width
+        self.conv1, self.bn1 = _conv(3, w, 3, stride=2), nn.BatchNorm2d(w)
+        self.conv2, self.bn2 = _conv(w, w, 3), nn.BatchNorm2d(w)
+        self.conv3, self.bn3 = _conv(w, 2 * w, 3), nn.BatchNorm2d(2 * w)
+        self.layer1 = _stage(2 * w, w, blocks[0])
+        self.layer2 = _stage(4 * w, 2 * w, blocks[1], stride=2)
+        self.layer3 = _stage(8 * w, 4 * w, blocks[2], stride=2)
+        self.layer4 = _stage(16 * w, 8 * w, blocks[3], dilation=2)
+        self.context_encoding = ContextEncoding(32 * w, 8 * w)
+        self.edge = EdgeBranch((4 * w, 8 * w, 16 * w), 4 * w)
+        self.decoder = ParsingBranch(8 * w, 4 * w, 3 * w // 4, classes)
+        self.fushion = nn.Sequential(  # spelt as in the released files
+            _conv(16 * w, 4 * w),
+            ActivatedNorm(4 * w),
+            nn.Dropout2d(0.1),
+            nn.Conv2d(4 * w, classes, 1),
+        )
+
+    def forward(self, x: Tensor) -> SCHPOutput:
+        """Score (B, 3, H, W), BGR and normalised as in `framing`."""
+        for conv, norm in (
+            (self.conv1, self.bn1),
+            (self.conv2, self.bn2),
+            (self.conv3, self.bn3),
+        ):
+            x = functional.relu(norm(conv(x)))
+        x = functional.max_pool2d(x, 3, stride=2, padding=1)
+        quarter = self.layer1(x)
+        eighth = self.layer2(quarter)
+        sixteenth = self.layer3(eighth)
+        context = self.context_encoding(self.layer4(sixteenth))
+        parsing, parsing_features = self.decoder(context, quarter)
+        edge, edge_features = self.edge(quarter, eighth, sixteenth)
+        fusion = self.fushion(torch.cat([parsing_features, edge_features], dim=1))
+        return SCHPOutput(parsing, fusion, edge)
+
+
+class ContextEncoding(nn.Module):
+    """Averages over coarse grids of the picture, beside the features (PSPNet)."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(side), _conv(channels, out), ActivatedNorm(out))
+            for side in _POOLED
+        )
+        self.bottleneck = nn.Sequential(
+            _conv(channels + len(_POOLED) * out, out, 3), ActivatedNorm(out)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = [_grow(stage(x), x) for stage in self.stages]
+        features: Tensor = self.bottleneck(torch.cat([*pooled, x], dim=1))
+        return features
+
+
+class EdgeBranch(nn.Module):
+    """Outlines from three depths; they share the layer that scores them."""
+
+    def __init__(self, channels: tuple[int, int, int], out: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.conv3 = (
+            nn.Sequential(_conv(depth, out), ActivatedNorm(out)) for depth in channels
+        )
+        self.conv4 = nn.Conv2d(out, 2, 3, padding=1)
+        self.conv5 = nn.Conv2d(6, 2, 1)
+
+    def forward(self, quarter: Tensor, eighth: Tensor, sixteenth: Tensor) -> tuple[Tensor, Tensor]:
+        features = [self.conv1(quarter), self.conv2(eighth), self.conv3(sixteenth)]
+        edges = torch.cat([_grow(self.conv4(x), quarter) for x in features], dim=1)
+        return self.conv5(edges), torch.cat([_grow(x, quarter) for x in features], dim=1)
+
+
+class ParsingBranch(nn.Module):
+    """The context, refined with features of a quarter of the resolution (DeepLab v3+)."""
+
+    def __init__(self, context: int, channels: int, detail: int, classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Sequential(_conv(context, channels), ActivatedNorm(channels))
+        self.conv2 = nn.Sequential(_conv(channels, detail), ActivatedNorm(detail))
+        self.conv3 = nn.Sequential(
+            _conv(channels + detail, channels),
+            ActivatedNorm(channels),
+            _conv(channels, channels),
+            ActivatedNorm(channels),
+        )
+        self.conv4 = nn.Conv2d(channels, classes, 1)
+
+    def forward(self, context: Tensor, quarter: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.cat([_grow(self.conv1(context), quarter), self.conv2(quarter)], dim=1)
+        x = self.conv3(x)
+        return self.conv4(x), x
+
+
+class Bottleneck(nn.Module):
+    """A residual block: 1x1, 3x3, 1x1 convolutions."""
+
+    def __init__(self, channels: int, planes: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv(channels, planes), nn.BatchNorm2d(planes)
+        self.conv2 = _conv(planes, planes, 3, stride, dilation)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3, self.bn3 = _conv(planes, 4 * planes), nn.BatchNorm2d(4 * planes)
+        self.downsample = (
+            nn.Sequential(_conv(channels, 4 * planes, 1, stride), nn.BatchNorm2d(4 * planes))
+            if stride != 1 or channels != 4 * planes
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = functional.relu(self.bn1(self.conv1(x)))
+        out = functional.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return functional.relu(out + (x if self.downsample is None else self.downsample(x)))
+
+
+def load_schp(path: str | Path, classes: int, absolute_gain: bool = False) -> SCHP:
+    """The authors' network with their released weights, for inference.
+
+    Args:
+        path: a file such as `exp-schp-201908261155-lip.pth`; `.safetensors` is read as well.
+        classes: of the label set.
+        absolute_gain: normalise with the size of each learnt gain, without its sign. The layer that
+            the authors trained with (in-place activated batch norm) is remembered to do so, the
+            ports in use and the ONNX files do not; uncertain, and without effect where no gain is
+            negative.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not plain tensors, or not of this network.
+    """
+    with torch.device("meta"):
+        model = SCHP(classes)
+    fill(model, read_state(Path(path)), str(path))
+    if absolute_gain:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.data = module.weight.data.abs() + module.eps
+    return model.eval()
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """A state dict from .safetensors or a torch file, which may not hold code.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a state dict of plain tensors.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weights file; give the path of your copy")
+    try:
+        content: Any
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many types
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(
+            f"{path}: not a file of plain tensors, so not loaded ({reason})"
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path}: expected a state dict, names to tensors; use the weights file")
+    return state
+
+
+def fill(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
+    """Give the model its weights; every one must fit. Counters of training steps may be absent.
+
+    Raises:
+        ValueError: a weight is missing, of another shape, or of no use here.
+    """
+    state = {key.removeprefix(_PREFIX): value for key, value in state.items()}
+    wanted = model.state_dict()
+    counters = [key for key in wanted if key.endswith(_COUNTER)]
+    state = {key: torch.tensor(0) for key in counters} | state
+    wrong = [key for key in state if key in wanted and state[key].shape != wanted[key].shape]
+    for problem, keys in (
+        ("is missing", wanted.keys() - state.keys()),
+        ("has no place in this network", state.keys() - wanted.keys()),
+        ("has another shape", wrong),
+    ):
+        if keys:
+            raise ValueError(
+                f"{name}: {min(keys)} {problem} ({len(keys)} such weights); is it the file of "
+                "another network or label set?"
+            )
+    model.load_state_dict(OrderedDict(state), assign=True)
+
+
+def _conv(channels: int, out: int, side: int = 1, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    padding = side // 2 * dilation
+    return nn.Conv2d(channels, out, side, stride, padding, dilation, bias=False)
+
+
+def _stage(
+    channels: int, planes: int, count: int, stride: int = 1, dilation: int = 1
+) -> nn.Sequential:
+    first = Bottleneck(channels, planes, stride, dilation)
+    rest = (Bottleneck(4 * planes, planes, 1, dilation) for _ in range(count - 1))
+    return nn.Sequential(first, *rest)
+
+
+def _grow(x: Tensor, like: Tensor) -> Tensor:
+    return functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=True)

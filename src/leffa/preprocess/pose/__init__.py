@@ -1,0 +1,30 @@
+"""Body keypoints from a photo.
+
+Back ends: OpenPose's body network from its published weights (`openpose.OpenPose`); MediaPipe,
+whose models come in its package (`mediapipe.MediaPipe`); and the exact joints of drawn persons
+(`preprocess.drawn`).
+"""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+NOBODY = "no person was found; use a photo that shows one person, from head to hip at least"
+
+
+class PoseEstimator(Protocol):
+    """Finds the joints of the person that stands out most."""
+
+    def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
+        """The joints of a photo.
+
+        Returns:
+            (25, 3) BODY_25 (`data.keypoints`): x and y in pixels, confidence from 0 to 1; a joint
+            that was not found is (0, 0, 0).
+
+        Raises:
+            ValueError: nobody was found.
+        """
+        ...

@@ -1,0 +1,146 @@
+"""When a run is saved, and which of its checkpoints are kept.
+
+    <folder>/step_000500.ckpt   the last few
+             last.ckpt          a second name of the newest
+             best.ckpt          a second name of the best one so far
+
+A checkpoint is due after a step, and is written when the next step begins: by then the validation
+that follows the step has run, and its numbers are in the logs. So a run that goes on from a
+checkpoint neither repeats nor misses one.
+"""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+from leffa.data.batch import Batch
+from leffa.training.checkpoints import BEST, LAST, saved_step
+from leffa.training.module import PersonGenerationModule
+from leffa.training.saving import link
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints(Checkpoint):
+    """Saves every so many steps, at the end of each stage, and after the best validation so far.
+
+    Args:
+        dirpath: the folder of the checkpoints.
+        every_n_train_steps: optimiser steps between two of them.
+        keep: how many of the last ones stay; the best and the last always do. At least 1; from 2
+            on there is one to fall back to.
+        monitor: the validation metric that decides which is best; None, or one that is not
+            measured, for none.
+        mode: whether it is best when smallest or when largest.
+
+    Raises:
+        OSError: a checkpoint could not be written; those before it are intact.
+        ValueError: the weights are not finite, so they are not saved.
+    """
+
+    def __init__(
+        self,
+        dirpath: str,
+        every_n_train_steps: int = 500,
+        keep: int = 2,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] = "min",
+    ) -> None:
+        for key, value in (("every_n_train_steps", every_n_train_steps), ("keep", keep)):
+            if value < 1:
+                raise ValueError(f"callbacks.checkpoint.{key} must be at least 1, got {value}")
+        if mode not in ("min", "max"):
+            raise ValueError(f"callbacks.checkpoint.mode must be min or max, got {mode}")
+        self.folder = Path(dirpath)
+        self.every = every_n_train_steps
+        self.keep = keep
+        self.monitor = monitor
+        self.sign = 1.0 if mode == "min" else -1.0
+        self.best = math.inf  # of sign * metric
+        self.due = self.best_is_new = False
+        self.saved = -1
+
+    def on_train_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        self.saved = trainer.global_step
+
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        if self.due:
+            self.save(trainer)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        step = trainer.global_step
+        self.due = self.due or (step > self.saved and step % self.every == 0)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        value = trainer.callback_metrics.get(self.monitor) if self.monitor else None
+        if value is None or trainer.state.fn != TrainerFn.FITTING:
+            return
+        if self.sign * value.item() < self.best:
+            self.best = self.sign * value.item()
+            self.due = self.best_is_new = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        self.save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """Save now, unless this step is saved; to be called by every process, between steps."""
+        self.due = False
+        if trainer.global_step == self.saved:
+            return
+        _check_finite(trainer)
+        path = self.folder / f"step_{trainer.global_step:06d}.ckpt"
+        for logger in trainer.loggers:  # a log must not end before its checkpoint
+            logger.save()
+        trainer.save_checkpoint(path, weights_only=False)
+        self.saved = trainer.global_step
+        if trainer.is_global_zero:
+            link(path, self.folder / LAST)
+            if self.best_is_new:
+                link(path, self.folder / BEST)
+            self._tidy()
+        self.best_is_new = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def _tidy(self) -> None:
+        """Remove what is older than the last few, and what a run that was gone back from left."""
+        found = {path: saved_step(path) for path in self.folder.glob("step_*.ckpt")}
+        kept = sorted(step for step in found.values() if step <= self.saved)[-self.keep :]
+        for path, step in found.items():
+            if step not in kept:
+                path.unlink()
+
+
+def _check_finite(trainer: Trainer) -> None:
+    for name, parameter in trainer.lightning_module.named_parameters():
+        if parameter.requires_grad and not torch.isfinite(parameter).all():
+            raise ValueError(
+                f"step {trainer.global_step}: the weights {name} are not finite, so they are not "
+                "saved; the last checkpoint is untouched"
+            )

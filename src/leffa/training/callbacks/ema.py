@@ -1,0 +1,111 @@
+"""A running average of the trained weights, beside the weights themselves.
+
+Lightning has `EMAWeightAveraging`. It averages the frozen autoencoder too, saves the average in the
+place of the weights, and ends a run by overwriting them, so that a longer run cannot go on from
+its end as if it had never stopped. This one keeps both apart, under a key of its own.
+"""
+
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.training.checkpoints import EMA_STATE
+from leffa.training.module import PersonGenerationModule
+
+
+class WeightAverage(Callback):
+    """Exponential moving average (EMA) of the trained weights, updated after each step.
+
+    The decay of update n is min(decay, (1 + n) / (10 + n)), so that the average of a young run
+    is not the average of its random beginning. It is kept in float32 or better.
+
+    Args:
+        decay: weight of the past. The paper states no EMA; 0.9999 is usual for diffusion
+            models (arXiv 2006.11239, appendix B).
+        validate: whether validation looks at the average instead of the weights.
+    """
+
+    def __init__(self, decay: float = 0.9999, validate: bool = True) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"callbacks.ema.decay must lie in [0, 1), got {decay}")
+        self.decay = decay
+        self.validate = validate
+        self.weights: dict[str, Tensor] = {}
+        self.raw: dict[str, Tensor] = {}  # the weights themselves, while validation has the average
+        self.updates = 0
+        self.step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        trained = _trained(pl_module)
+        # A checkpoint of a run without an average begins one.
+        source = self.weights or trained
+        self.weights = {
+            name: source[name]
+            .detach()
+            .to(parameter.device, _at_least_float32(parameter), copy=True)
+            for name, parameter in trained.items()
+        }
+        self.step = trainer.global_step
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        if trainer.global_step == self.step:
+            return  # a micro-batch that completes no step
+        self.step = trainer.global_step
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        current = [
+            parameter.detach().to(_at_least_float32(parameter))
+            for parameter in _trained(pl_module).values()
+        ]
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)
+
+    @torch.no_grad()
+    def on_validation_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        if not (self.validate and self.weights):
+            return
+        for name, parameter in _trained(pl_module).items():
+            self.raw[name] = parameter.detach().clone()
+            parameter.copy_(self.weights[name])
+
+    @torch.no_grad()
+    def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        trained = _trained(pl_module)
+        for name, raw in self.raw.items():
+            trained[name].copy_(raw)
+        self.raw = {}
+
+    def on_save_checkpoint(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        checkpoint: dict[str, Any],
+    ) -> None:
+        checkpoint[EMA_STATE] = {"weights": self.weights, "updates": self.updates}
+
+    def on_load_checkpoint(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        checkpoint: dict[str, Any],
+    ) -> None:
+        if state := checkpoint.get(EMA_STATE):
+            self.weights, self.updates = state["weights"], state["updates"]
+
+
+def _trained(module: PersonGenerationModule) -> dict[str, torch.nn.Parameter]:
+    return {name: value for name, value in module.named_parameters() if value.requires_grad}
+
+
+def _at_least_float32(parameter: Tensor) -> torch.dtype:
+    return torch.promote_types(parameter.dtype, torch.float32)

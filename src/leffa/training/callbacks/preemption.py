@@ -1,0 +1,87 @@
+"""A run that is told to stop saves first: preemption on a cluster, or an impatient `kill`."""
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+from types import FrameType
+from typing import Any
+
+from lightning import Callback, Trainer
+
+from leffa.data.batch import Batch
+from leffa.training.callbacks.checkpoints import Checkpoints
+from leffa.training.module import PersonGenerationModule
+
+log = logging.getLogger(__name__)
+
+
+class StopOnSignal(Callback):
+    """On SIGTERM or SIGUSR1, to any process of the run: finish the step, save, and stop.
+
+    The exit code is 128 plus the number of the signal. Under SLURM, SIGUSR1
+    (`#SBATCH --signal=USR1@300`) puts the job back into the queue as well. A validation that is
+    under way is finished first. It takes the place of Lightning's handlers, which save in the
+    middle of a step.
+
+    Args:
+        requeue: whether SIGUSR1 puts a SLURM job back into the queue.
+    """
+
+    def __init__(self, requeue: bool = True) -> None:
+        self.requeue = requeue
+        self.received = 0
+        self.before: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                self.before[number] = signal.signal(number, self._receive)
+
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        if batch_idx % trainer.accumulate_grad_batches:
+            return  # in the middle of a step
+        told = trainer.strategy.reduce_boolean_decision(bool(self.received), all=False)
+        if told:
+            self._stop(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: PersonGenerationModule, stage: str) -> None:  # type: ignore[override]
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+
+    def _stop(self, trainer: Trainer) -> None:
+        for saver in trainer.checkpoint_callbacks:
+            if isinstance(saver, Checkpoints):
+                saver.save(trainer)
+        if not trainer.is_global_zero:
+            raise SystemExit(0)  # another code would make rank 0 kill itself
+        number = self.received or signal.SIGTERM
+        name = signal.Signals(number).name
+        log.warning(
+            "stopped by %s and saved after step %d; resume=auto goes on from here",
+            name,
+            trainer.global_step,
+        )
+        if self.requeue and number == signal.SIGUSR1 and (job := os.environ.get("SLURM_JOB_ID")):
+            _requeue(job)
+        raise SystemExit(128 + number)
+
+
+def _requeue(job: str) -> None:
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        log.warning("job %s could not be put back into the queue: %s", job, error)
+    else:
+        log.warning("job %s is back in the queue", job)

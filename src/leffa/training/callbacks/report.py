@@ -1,0 +1,61 @@
+"""The page of a run, kept up to date as it goes."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, Trainer
+
+from leffa.data.batch import Batch
+from leffa.training.module import PersonGenerationModule
+from leffa.training.report import write_report
+
+
+class RunReport(Callback):
+    """Writes `<folder>/report.html` after each validation, now and then between, and at the end.
+
+    Args:
+        folder: of the run.
+        every_minutes: between two pages, where no validation comes in between.
+    """
+
+    def __init__(self, folder: str, every_minutes: float = 5.0) -> None:
+        self.folder = Path(folder)
+        self.every = 60 * every_minutes
+        self.written = time.monotonic()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        if time.monotonic() - self.written > self.every:
+            self._write(trainer, pl_module, "training")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        self._write(trainer, pl_module, "training")
+
+    def on_train_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        self._write(trainer, pl_module, "finished")
+
+    def on_exception(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        exception: BaseException,
+    ) -> None:
+        if not isinstance(exception, OSError):  # a full disk has no room for a page either
+            reason = str(exception) if isinstance(exception, Exception) else "told to stop"
+            self._write(trainer, pl_module, f"stopped: {reason}")
+
+    def _write(self, trainer: Trainer, module: PersonGenerationModule, state: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            logger.save()
+        step, steps = trainer.global_step, module.curriculum.steps
+        write_report(self.folder, f"{state}, {step:,} of {steps:,} steps")
+        self.written = time.monotonic()

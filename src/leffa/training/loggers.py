@@ -1,0 +1,118 @@
+"""Loggers that go on where a resumed run goes on: one log per run, without gaps or repetitions.
+
+Each has `rewind(step)`, called before the training starts. It drops what was logged after the
+checkpoint, since the resumed run logs it again.
+"""
+
+import csv
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from leffa.training.saving import write_whole
+
+
+@runtime_checkable
+class Rewindable(Protocol):
+    """A logger that can go on in the log of an earlier start of the same run."""
+
+    def rewind(self, step: int) -> None: ...
+
+
+def rewind(loggers: Iterable[Logger], step: int) -> None:
+    """Make those loggers that can go on after this step; 0 for a new run."""
+    for logger in loggers:
+        if isinstance(logger, Rewindable):
+            logger.rewind(step)
+
+
+class RunCSVLogger(CSVLogger):
+    """`<save_dir>/<name>/metrics.csv`, kept when the run is resumed.
+
+    Lightning's own deletes the file of the earlier start.
+
+    Args:
+        flush_logs_every_n_steps: how many steps may be lost if the process is killed; a resumed
+            run logs them again.
+    """
+
+    def __init__(
+        self, save_dir: str, name: str = "logs", flush_logs_every_n_steps: int = 50
+    ) -> None:
+        super().__init__(
+            save_dir, name, version="", flush_logs_every_n_steps=flush_logs_every_n_steps
+        )
+
+    @rank_zero_only
+    def rewind(self, step: int) -> None:
+        path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
+        self._experiment = _Writer(self.log_dir)
+        if not path.is_file():
+            return
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])
+            rows = [row for row in reader if (row["step"] or "").isdigit() and None not in row]
+        kept = [row for row in rows if int(row["step"]) < step]
+        self._experiment.metrics_keys = columns
+        write_csv(path, columns, kept)
+
+
+class _Writer(ExperimentWriter):
+    def _check_log_dir_exists(self) -> None:
+        """Nothing to delete, nothing to warn of: `rewind` says what stays."""
+
+
+class RunTensorBoardLogger(TensorBoardLogger):
+    """`<save_dir>/tensorboard`; a resumed run adds a file that hides what it does again."""
+
+    def __init__(self, save_dir: str, name: str = "tensorboard") -> None:
+        super().__init__(save_dir, name, version="")
+
+    def rewind(self, step: int) -> None:
+        if step:
+            self._kwargs["purge_step"] = step
+
+    @rank_zero_only
+    def save(self) -> None:
+        super().save()
+        self.experiment.flush()
+
+
+class RunWandbLogger(WandbLogger):
+    """A Weights & Biases run whose id lies in `<save_dir>/wandb_id.txt`, so that it is continued.
+
+    Works offline too (`WANDB_MODE=offline`): `wandb sync` joins the parts, which have one id. Steps
+    that were logged after the checkpoint stay, since the service takes nothing back; their values
+    are logged a second time.
+    """
+
+    def __init__(self, project: str, name: str, save_dir: str) -> None:
+        self.id_file = Path(save_dir) / "wandb_id.txt"
+        super().__init__(name=name, save_dir=save_dir, project=project, id=uuid.uuid4().hex[:8])
+
+    def rewind(self, step: int) -> None:
+        if step and self.id_file.is_file():
+            self._id = self._wandb_init["id"] = self.id_file.read_text().strip()
+
+    @property
+    def experiment(self) -> Any:
+        if getattr(rank_zero_only, "rank", 0) == 0 and self._experiment is None:
+            number = str(self._wandb_init["id"]).encode()
+            write_whole(self.id_file, lambda file: file.write(number))
+        return super().experiment
+
+
+def write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    """Write a table that is whole as soon as it has its name."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with unfinished.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    unfinished.replace(path)

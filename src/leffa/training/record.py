@@ -1,0 +1,80 @@
+"""What a run writes down about itself, once, when it starts or goes on.
+
+<run>/config.yaml        every value that it used
+      changes.yaml       what the command line changed in the experiment
+      environment.yaml   versions, devices, commit; one entry for each start
+"""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from leffa.training.saving import write_whole
+
+CONFIG, CHANGES, ENVIRONMENT = "config.yaml", "changes.yaml", "environment.yaml"
+LIBRARIES = ("leffa", "torch", "lightning", "diffusers")
+
+
+def record_start(
+    folder: Path, config: dict[str, Any], changes: Mapping[str, tuple[Any, Any]], step: int
+) -> None:
+    """Write the three files.
+
+    Args:
+        folder: of the run.
+        config: resolved.
+        changes: dotted key -> (value in the experiment, value in this run).
+        step: 0 for a new run, otherwise the step from which it goes on.
+    """
+    changed = {key: {"experiment": old, "run": new} for key, (old, new) in changes.items()}
+    path = folder / ENVIRONMENT
+    starts = yaml.safe_load(path.read_text()) if step and path.is_file() else []
+    starts.append({"from_step": step, **environment()})
+    for name, content in ((CONFIG, config), (CHANGES, changed), (ENVIRONMENT, starts)):
+        text = yaml.safe_dump(content, sort_keys=False).encode()
+        write_whole(folder / name, lambda file, text=text: file.write(text))  # type: ignore[misc]
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Key -> (value before, value after) where they differ; None where there is none."""
+    found = {key: (before.get(key), after.get(key)) for key in [*before, *after]}
+    return {
+        key: both
+        for key, both in found.items()
+        if both[0] != both[1] and not any(isinstance(value, dict) for value in both)
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Where a run runs, as plain values."""
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": " ".join(sys.argv),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+        "devices": devices or [f"CPU, {torch.get_num_threads()} threads"],
+        "system": platform.platform(terse=True),
+    }
+
+
+def _commit() -> str:
+    """Of the code, "+" where it was changed since; "unknown" outside a repository."""
+    here = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        found = [
+            subprocess.run([*here, *words], check=True, capture_output=True, text=True, timeout=10)
+            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "-uno"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return found[0].stdout.strip() + ("+" if found[1].stdout.strip() else "")

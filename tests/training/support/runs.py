@@ -1,0 +1,165 @@
+"""Training runs in processes of their own, which tests can kill.
+
+The processes are forked from a server that has imported the package once, so that a run starts in
+no time. `train.py` itself, with the launcher of its processes, is under test in `test_program.py`.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["leffa.run", "runs"])
+LIMIT = 120.0  # seconds
+
+STAGES = (
+    "[{name: first, steps: 3, height: 16, width: 16, batch_size: 4, learning_rate: 1.0e-2},"
+    " {name: second, steps: 4, height: 32, width: 24, batch_size: 4, learning_rate: 1.0e-3,"
+    " leffa_loss: true}]"
+)
+
+
+def overrides(data: Path, folder: Path, *changes: str) -> list[str]:
+    """A run of seven steps in two stages on a drawn data set, saved after steps 2, 3, 4, 6, 7."""
+    return [
+        "experiment=tryon_synthetic",
+        "debug=tiny",
+        "callbacks=ema",
+        f"data.root={data}",
+        "data.prepare=null",
+        f"paths.output_dir={folder}",
+        f"curriculum.stages={STAGES}",
+        "curriculum.warmup_steps=2",
+        "backbone.unet.block_out_channels=[8,16,16]",
+        "backbone.unet.norm_num_groups=4",
+        "backbone.unet.attention_head_dim=2",
+        "backbone.unet.cross_attention_dim=8",
+        "hardware.micro_batch=2",
+        "sampler.steps=1",
+        "trainer.accelerator=cpu",
+        "callbacks.checkpoint.every_n_train_steps=2",
+        "callbacks.checkpoint.monitor=val/diffusion_t500",
+        "+trainer.enable_progress_bar=false",
+        "+trainer.enable_model_summary=false",
+        "~callbacks.progress",
+        *changes,
+    ]
+
+
+class KillAt(Callback):
+    """SIGKILL, from within, in the middle of a step: after its backward, before its update."""
+
+    def __init__(self, step: int, rank: int = 0, number: int = signal.SIGKILL) -> None:
+        self.step, self.rank, self.number = step, rank, number
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
+    ) -> None:
+        if trainer.global_step == self.step and trainer.global_rank == self.rank:
+            os.kill(os.getpid(), self.number)
+
+
+def kill_at(step: int, rank: int = 0, number: int = signal.SIGKILL) -> list[str]:
+    """Overrides that add a `KillAt`."""
+    values = f"{{_target_: runs.KillAt, step: {step}, rank: {rank}, number: {int(number)}}}"
+    return [f"+callbacks.kill={values}"]
+
+
+def train(
+    arguments: Sequence[str],
+    log: Path,
+    ranks: int = 1,
+    file_limit: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> list[int]:
+    """Run to the end; returns the exit code of each rank, negative for a signal."""
+    port = free_port()
+    processes: list[BaseProcess] = []
+    for rank in range(ranks):
+        # Validation every second step: two micro-batches a step on one process, one on two.
+        given = [*arguments, f"trainer.devices={ranks}", f"trainer.val_check_interval={4 // ranks}"]
+        variables = dict(environment or {})
+        if ranks > 1:  # as torchrun starts it
+            variables |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
+            variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        task = (given, log.with_name(f"{log.name}.{rank}.log"), variables, file_limit)
+        processes.append(CONTEXT.Process(target=_train, args=task))
+        processes[-1].start()
+    for process in processes:
+        process.join(LIMIT)
+    for process in processes:
+        if process.is_alive():
+            process.kill()
+            raise TimeoutError(f"a run did not end within {LIMIT:.0f} s: {log}")
+    return [process.exitcode or 0 for process in processes]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def _train(
+    arguments: list[str], log: Path, variables: dict[str, str], file_limit: int | None
+) -> None:
+    """The life of a rank."""
+    with log.open("a") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    import logging
+    import resource
+
+    from leffa.mistakes import fail
+    from leffa.run import compose
+    from leffa.run import train as train_run
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, force=True)
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    if file_limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    os.environ |= variables
+    try:
+        train_run(compose("train", arguments))
+    except (ValueError, OSError) as error:
+        fail(error)
+
+
+class KeepGradients(Callback):
+    """Leaves `losses.<rank>.json` and `gradients.<rank>.pt` of the first step in a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self.losses: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # The step counter has risen when its last micro-batch ends.
+        if trainer.global_step < 2 and batch_idx < trainer.accumulate_grad_batches:
+            self.losses.append(outputs["result"].loss.item())
+            path = self.folder / f"losses.{trainer.global_rank}.json"
+            path.write_text(json.dumps(self.losses))
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
+    ) -> None:
+        if not trainer.global_step:
+            gradients = {
+                name: value.grad.clone()
+                for name, value in pl_module.named_parameters()
+                if value.grad is not None
+            }
+            torch.save(gradients, self.folder / f"gradients.{trainer.global_rank}.pt")

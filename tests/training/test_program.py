@@ -1,0 +1,105 @@
+"""`train.py` itself, with the processes that Lightning starts for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parent / "support"))
+import runs
+
+REPOSITORY = Path(__file__).parents[2]
+LIMIT = 300.0  # seconds, on a busy machine
+BOUND = 90.0  # seconds within which all processes of a broken run have ended
+
+pytestmark = pytest.mark.slow
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Starts train.py; what it says goes to `<log>`."""
+
+    def run(log: str, *arguments: str) -> subprocess.Popen[bytes]:
+        found = [str(Path(__file__).parent / "support"), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": ":".join(found), "OMP_NUM_THREADS": "1"}
+        with (tmp_path / log).open("wb") as file:
+            return subprocess.Popen(
+                [sys.executable, REPOSITORY / "train.py", *arguments],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=tmp_path,
+                env=environment,
+            )
+
+    return run
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert content["global_step"] == 7
+    return content["state_dict"]
+
+
+def two(data: Path, folder: Path, *changes: str) -> list[str]:
+    """A run on two processes."""
+    devices = ["trainer.devices=2", "trainer.val_check_interval=2", "trainer=ddp"]
+    return runs.overrides(data, folder, *devices, *changes)
+
+
+def test_a_run_killed_from_outside_goes_on(start: Start, drawn: Path, tmp_path: Path) -> None:
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+    assert start("whole.log", *runs.overrides(drawn, whole)).wait(LIMIT) == 0
+    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    process = start("killed.log", *arguments)
+    deadline = time.monotonic() + LIMIT
+    while not list(folder.glob("checkpoints/step_000004.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait(LIMIT) == -signal.SIGKILL
+    assert start("resumed.log", *arguments).wait(LIMIT) == 0
+    expected = weights(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(folder).items())
+
+
+def test_a_sweep_of_runs_on_two_processes(start: Start, drawn: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    sweep = ["-m", "leffa_loss.temperature=0.5,2", "hydra.sweep.subdir=${hydra.job.num}"]
+    code = start("sweep.log", *two(drawn, folder), *sweep).wait(2 * LIMIT)
+    assert code == 0, (tmp_path / "sweep.log").read_text()
+    first, second = (weights(folder / number) for number in "01")
+    assert any(not torch.equal(value, second[name]) for name, value in first.items())
+    for number in "01":
+        assert len(list((folder / number).rglob("metrics.csv"))) == 1
+        assert len(list((folder / number).rglob("events.out.tfevents.*"))) == 1
+        assert len(list((folder / number).rglob("*.log"))) == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["0", "1", "multirun.yaml"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_all(start: Start, drawn: Path, tmp_path: Path, rank: int) -> None:
+    folder = tmp_path / "run"
+    process = start("log", *two(drawn, folder, *runs.kill_at(3, rank)))
+    others: list[psutil.Process] = []
+    deadline = time.monotonic() + LIMIT
+    while not folder.joinpath("checkpoints").is_dir() and time.monotonic() < deadline:
+        if not others:
+            others = psutil.Process(process.pid).children()
+        time.sleep(0.05)
+    started = time.monotonic()
+    assert process.wait(BOUND) != 0
+    assert others
+    _, alive = psutil.wait_procs(others, BOUND)
+    assert not alive
+    assert time.monotonic() - started < BOUND
+    said = (tmp_path / "log").read_text()
+    assert (
+        "lost another one" in said or "is gone; stopping" in said or "terminated with code" in said
+    )

@@ -1,0 +1,118 @@
+"""What a run leaves to read: its log, which goes on, and its page."""
+
+import csv
+import errno
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+import yaml
+from PIL import Image
+
+from leffa.training.loggers import RunCSVLogger, RunWandbLogger, rewind
+from leffa.training.record import differences, record_start
+from leffa.training.report import read_curves, write_report
+from leffa.training.saving import link, write_whole
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "logs" / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def logged(folder: Path, steps: range, goes_on_after: int, column: str = "train/loss") -> None:
+    logger = RunCSVLogger(str(folder))
+    rewind([logger], goes_on_after)
+    for step in steps:
+        logger.log_metrics({column: float(step)}, step)
+    logger.save()
+
+
+def test_a_log_goes_on_after_the_step_of_the_checkpoint(tmp_path: Path) -> None:
+    logged(tmp_path, range(5), 0)
+    logged(tmp_path, range(3, 6), 3, column="val/ssim")  # new columns too
+    assert [row["step"] for row in rows(tmp_path)] == ["0", "1", "2", "3", "4", "5"]
+    assert [row["train/loss"] for row in rows(tmp_path)] == ["0.0", "1.0", "2.0", "", "", ""]
+    assert [row["val/ssim"] for row in rows(tmp_path)] == ["", "", "", "3.0", "4.0", "5.0"]
+
+
+def test_a_log_that_was_cut_in_a_line_goes_on(tmp_path: Path) -> None:
+    logged(tmp_path, range(5), 0)
+    path = tmp_path / "logs" / "metrics.csv"
+    path.write_bytes(path.read_bytes()[:-3])
+    logged(tmp_path, range(4, 6), 4)
+    assert [row["step"] for row in rows(tmp_path)] == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_new_run_begins_a_new_log(tmp_path: Path) -> None:
+    logged(tmp_path, range(5), 0)
+    logged(tmp_path, range(2), 0)
+    assert [row["step"] for row in rows(tmp_path)] == ["0", "1"]
+
+
+def test_a_resumed_run_keeps_its_wandb_id(tmp_path: Path) -> None:
+    first = RunWandbLogger("leffa", "a", str(tmp_path))
+    first.id_file.write_text(first.version or "")
+    second, third = (RunWandbLogger("leffa", "a", str(tmp_path)) for _ in range(2))
+    rewind([second], 7)
+    rewind([third], 0)
+    assert second.version == first.version
+    assert third.version != first.version
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    path.write_text("whole")
+
+    def fail(file: BinaryIO) -> None:
+        file.write(b"ha")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"a\.ckpt: could not be written \(No space left on device\)"):
+        write_whole(path, fail)
+    assert [found.read_text() for found in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_second_name_replaces_what_had_it(tmp_path: Path) -> None:
+    for name in ("one", "two", "last"):
+        (tmp_path / name).write_text(name)
+    link(tmp_path / "one", tmp_path / "last")
+    link(tmp_path / "two", tmp_path / "last")
+    assert (tmp_path / "last").read_text() == "two"
+    (tmp_path / "two").unlink()
+    assert (tmp_path / "last").read_text() == "two"
+
+
+def test_differences_leave_out_groups_and_what_is_equal() -> None:
+    before = {"a": {"b": 1}, "a.b": 1, "c": 2, "gone": 3}
+    after = {"a": {"b": 4}, "a.b": 4, "c": 2, "new": 5}
+    assert differences(before, after) == {"a.b": (1, 4), "gone": (3, None), "new": (None, 5)}
+
+
+def test_the_page_holds_curves_pictures_changes_and_environment(tmp_path: Path) -> None:
+    logged(tmp_path, range(5), 0)
+    (tmp_path / "images").mkdir()
+    for step in range(5):
+        Image.new("RGB", (4, 4)).save(tmp_path / "images" / f"step_{step:06d}.png")
+    record_start(tmp_path, {"name": "<tryon>"}, {"seed": (0, 1)}, 0)
+    record_start(tmp_path, {"name": "<tryon>"}, {"seed": (0, 1)}, 3)
+    page = write_report(tmp_path, "training, 5 of 9 steps").read_text()
+    assert "<title>&lt;tryon&gt;</title>" in page
+    assert "training, 5 of 9 steps" in page
+    assert page.count("data:image/png;base64,") == 3
+    assert "<th>seed</th><td>0</td><td>1</td>" in page
+    assert 'aria-label="Loss"' in page
+    assert "$" not in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    starts = yaml.safe_load((tmp_path / "environment.yaml").read_text())
+    assert [start["from_step"] for start in starts] == [0, 3]
+
+
+def test_the_page_of_a_run_that_has_nothing_yet(tmp_path: Path) -> None:
+    assert "the experiment as it stands" in write_report(tmp_path, "training").read_text()
+
+
+def test_a_curve_leaves_out_what_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,a,b\n0,1.5,\n1,nan,2\n")
+    assert read_curves(path) == {"a": [(0.0, 1.5)], "b": [(1.0, 2.0)]}

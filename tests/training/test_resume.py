@@ -1,0 +1,209 @@
+"""A run that was killed ends where one that was not ends: every number, bit for bit."""
+
+import csv
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parent / "support"))
+import runs
+
+Whole = Callable[[int], Path]
+
+
+@pytest.fixture(scope="session")
+def whole(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """The folder of a run that nothing interrupted, on so many processes."""
+    made: dict[int, Path] = {}
+
+    def get(ranks: int) -> Path:
+        if ranks not in made:
+            made[ranks] = tmp_path_factory.mktemp(f"whole{ranks}") / "run"
+            codes = runs.train(
+                runs.overrides(drawn, made[ranks]), made[ranks].parent / "log", ranks
+            )
+            assert codes == [0] * ranks
+        return made[ranks]
+
+    return get
+
+
+def last(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def differences(first: Any, second: Any, key: str = "") -> Iterator[str]:
+    """Where two checkpoints differ, down to the last bit."""
+    if isinstance(first, torch.Tensor):
+        if first.dtype != second.dtype or not torch.equal(first, second):
+            yield key
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), key
+        for name in first:
+            yield from differences(first[name], second[name], f"{key}.{name}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), key
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            yield from differences(*pair, f"{key}.{index}")
+    elif first != second:
+        yield key
+
+
+def assert_same_end(folder: Path, reference: Path) -> None:
+    """Weights, average, optimiser, schedule and callbacks; then every number in the log."""
+    ours, theirs = last(folder), last(reference)
+    assert ours["global_step"] == 7
+    for key in ("state_dict", "ema", "optimizer_states", "lr_schedulers", "callbacks", "epoch"):
+        assert list(differences(ours[key], theirs[key], key)) == []
+    assert log(folder) == log(reference)
+
+
+def log(folder: Path) -> list[dict[str, str]]:
+    """The rows of the log, without what the clock says and without empty cells."""
+    with (folder / "logs" / "metrics.csv").open(newline="") as file:
+        rows = [
+            {
+                key: value
+                for key, value in row.items()
+                if value not in ("", "nan") and not key.startswith("speed/")
+            }
+            for row in csv.DictReader(file)
+        ]
+    return [row for row in rows if row.keys() != {"epoch", "step"}]
+
+
+def test_an_uninterrupted_run_keeps_the_last_two_the_last_and_the_best(whole: Whole) -> None:
+    kept = sorted(path.name for path in (whole(1) / "checkpoints").iterdir())
+    assert kept == ["best.ckpt", "last.ckpt", "step_000006.ckpt", "step_000007.ckpt"]
+    content = last(whole(1))
+    assert set(content["ema"]["weights"]) == set(content["state_dict"])
+    validated = [row["step"] for row in log(whole(1)) if "val/ssim" in row]
+    assert validated == ["1", "4", "6"]
+
+
+@pytest.mark.parametrize(
+    ("step", "where"),
+    [
+        (1, "before the first checkpoint"),
+        (2, "right after one, inside the first stage"),
+        (3, "at the first step of the second stage"),
+        (5, "inside the second stage, which accumulates"),
+    ],
+)
+def test_a_killed_run_ends_as_one_that_was_not(
+    whole: Whole, drawn: Path, tmp_path: Path, step: int, where: str
+) -> None:
+    folder = tmp_path / "run"
+    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    assert runs.train([*arguments, *runs.kill_at(step)], tmp_path / "killed") == [-signal.SIGKILL]
+    assert runs.train(arguments, tmp_path / "resumed") == [0]
+    assert_same_end(folder, whole(1))
+
+
+def test_two_processes_are_killed_and_end_as_two_that_were_not(
+    whole: Whole, drawn: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    codes = runs.train([*arguments, *runs.kill_at(5, rank=1)], tmp_path / "killed", ranks=2)
+    assert codes == [1, -signal.SIGKILL]
+    said = (tmp_path / "killed.0.log").read_text().splitlines()[-1]
+    assert said.startswith("error: process 0 of 2 lost another one")
+    assert runs.train(arguments, tmp_path / "resumed", ranks=2) == [0, 0]
+    assert_same_end(folder, whole(2))
+
+
+def test_a_truncated_last_checkpoint_falls_back_to_the_one_before(
+    whole: Whole, drawn: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    runs.train([*arguments, *runs.kill_at(5)], tmp_path / "killed")
+    newest = folder / "checkpoints" / "last.ckpt"
+    with newest.open("r+b") as file:  # a second name of step_000005.ckpt
+        file.truncate(newest.stat().st_size // 2)
+    assert runs.train(arguments, tmp_path / "resumed") == [0]
+    said = (tmp_path / "resumed.0.log").read_text()
+    assert "last.ckpt: not a file of plain tensors" in said
+    assert "step_000004.ckpt, since last.ckpt, step_000005.ckpt cannot be read" in said
+    assert_same_end(folder, whole(1))
+
+
+def test_checkpoints_that_are_all_damaged_are_not_taken_for_none(
+    drawn: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").write_bytes(b"half of it")
+    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    assert runs.train(arguments, tmp_path / "log") == [1]
+    assert "none of its checkpoints can be read (last.ckpt)" in (tmp_path / "log.0.log").read_text()
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_old_checkpoint(
+    whole: Whole, drawn: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    runs.train([*arguments, *runs.kill_at(3)], tmp_path / "killed")
+    before = (folder / "checkpoints" / "last.ckpt").read_bytes()
+    # Room for everything but a checkpoint.
+    assert runs.train(arguments, tmp_path / "full", file_limit=len(before) - 1000) == [1]
+    said = (tmp_path / "full.0.log").read_text().splitlines()[-1]
+    assert said.startswith(f"error: {folder}/checkpoints/step_000004.ckpt: could not be written")
+    assert (folder / "checkpoints" / "last.ckpt").read_bytes() == before
+    assert not list(folder.rglob("*.unfinished"))
+    assert runs.train(arguments, tmp_path / "resumed") == [0]
+    assert_same_end(folder, whole(1))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_that_is_told_to_stop_saves_the_step_it_is_in(
+    whole: Whole, drawn: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    folder = tmp_path / "run"
+    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    stopped = runs.train([*arguments, *runs.kill_at(4, number=number)], tmp_path / "stopped")
+    assert stopped == [128 + number]
+    assert last(folder)["global_step"] == 5
+    said = (tmp_path / "stopped.0.log").read_text()
+    assert f"stopped by {number.name} and saved after step 5; resume=auto goes on" in said
+    assert "told to stop, 5 of 7 steps" in (folder / "report.html").read_text()
+    assert runs.train(arguments, tmp_path / "resumed") == [0]
+    assert_same_end(folder, whole(1))
+
+
+def test_two_processes_stop_together_when_one_is_told_to(drawn: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    told = runs.kill_at(2, rank=1, number=signal.SIGTERM)
+    codes = runs.train([*runs.overrides(drawn, folder), *told], tmp_path / "log", ranks=2)
+    assert codes == [128 + signal.SIGTERM, 0]
+    assert last(folder)["global_step"] == 3
+
+
+def test_slurm_puts_a_job_back_into_the_queue(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a `scontrol` that writes down what it is asked for."""
+    program = tmp_path / "bin" / "scontrol"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "asked"}\n')
+    program.chmod(0o755)
+    arguments = runs.overrides(drawn, tmp_path / "run", *runs.kill_at(1, number=signal.SIGUSR1))
+    settings = {"SLURM_JOB_ID": "4711", "PATH": f"{program.parent}:/usr/bin:/bin"}
+    code = runs.train(arguments, tmp_path / "log", environment=settings)
+    assert code == [128 + signal.SIGUSR1]
+    assert (tmp_path / "asked").read_text() == "requeue 4711\n"
+
+
+def test_a_new_run_does_not_overwrite_an_earlier_one(
+    whole: Whole, drawn: Path, tmp_path: Path
+) -> None:
+    codes = runs.train(runs.overrides(drawn, whole(1)), tmp_path / "log")
+    assert codes == [1]
+    assert "add resume=auto to go on with it" in (tmp_path / "log.0.log").read_text()
