@@ -14,8 +14,7 @@ class OnnxModel:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is no ONNX model, or has several inputs.
-        ImportError: onnxruntime is not installed.
+        ValueError: the file is no ONNX model, has several inputs, or onnxruntime is not installed.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -23,9 +22,9 @@ class OnnxModel:
         if not self.path.is_file():
             raise FileNotFoundError(f"{path}: no such model; give the path of your copy")
         try:
-            import onnxruntime  # type: ignore[import-not-found]
+            import onnxruntime  # type: ignore[import-not-found,import-untyped,unused-ignore]
         except ImportError as error:
-            raise ImportError(
+            raise ValueError(
                 f"{path}: needs the package onnxruntime; pip install onnxruntime"
             ) from error
         try:

@@ -6,6 +6,7 @@ foreground gets its likeliest part and that part's U and V (Guler et al., 2018; 
 `DensePoseChartPredictorOutput`).
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -67,9 +68,10 @@ class ChartDensePose:
     @torch.no_grad()
     def find_surface(self, image: Image.Image) -> NDArray[np.uint8]:
         """(H, W, 3) part, U and V; raises ValueError where there is nobody."""
-        pixels = np.asarray(image.convert("RGB"))
-        pixels = np.ascontiguousarray(pixels if self.channels == "rgb" else pixels[..., ::-1])
-        output = read_outputs(self.network(torch.from_numpy(pixels).permute(2, 0, 1)))
+        picture = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        if self.channels == "bgr":
+            picture = picture.flip(0)
+        output = read_outputs(self.network(picture.contiguous()))
         person = _foremost(output)
         if person is None:
             raise ValueError(NOBODY)
@@ -81,15 +83,19 @@ def densepose_chart(
     device: str = "cpu",
     channels: Channels = "rgb",
     uv_range: UVRange = "unit",
+    trusted: bool = False,
 ) -> ChartDensePose:
     """From an export: `.onnx`, or TorchScript under any other suffix.
 
-    A TorchScript file is a program: take it from somebody you trust.
+    Args:
+        path: the export.
+        device: that TorchScript runs on.
+        channels, uv_range: see `ChartDensePose`.
+        trusted: must be said of a TorchScript file: it is a program, and reading it may run code.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such an export.
-        ImportError: an ONNX file, and onnxruntime is not installed.
+        ValueError: not such an export, not trusted, or onnxruntime is needed and not installed.
     """
     path = Path(path)
     if path.suffix == ".onnx":
@@ -101,8 +107,16 @@ def densepose_chart(
         )
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model; give the path of your copy")
+    if not trusted:
+        raise ValueError(
+            f"{path}: a TorchScript file may run code when it is read; say that you trust it "
+            "(trusted=True, --trust), or give an .onnx export"
+        )
     try:
-        script = torch.jit.load(str(path), map_location=device).eval()
+        with warnings.catch_warnings():
+            # Deprecated in favour of torch.export, in which nobody publishes this model.
+            warnings.simplefilter("ignore", FutureWarning)
+            script = torch.jit.load(str(path), map_location=device).eval()
     except RuntimeError as error:
         raise ValueError(f"{path}: is no TorchScript model; give an export of DensePose") from error
     return ChartDensePose(lambda picture: script(picture.to(device)), channels, uv_range)

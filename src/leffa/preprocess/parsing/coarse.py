@@ -31,7 +31,7 @@ _LIMBS = (
     ("right_arm", 2, 3, 0.1), ("right_arm", 3, 4, 0.08), ("right_arm", 4, "right_hand", 0.1),
     ("left_arm", 5, 6, 0.1), ("left_arm", 6, 7, 0.08), ("left_arm", 7, "left_hand", 0.1),
     ("right_shoe", 24, 22, 0.1), ("left_shoe", 21, 19, 0.1),
-    ("hair", "crown", "chin", 0.35), ("neck", "chin", 1, 0.1),
+    ("hair", "crown", 0, 0.32), ("neck", "chin", 1, 0.15),
 )  # fmt: skip
 _WAIST = 0.9  # of the way from shoulder to hip: a worn hem left over is worse than a strip too much
 _HAND = 0.4  # how far a hand goes on from the wrist, in forearms
@@ -99,14 +99,16 @@ def _points(joints: Joints) -> dict[int | str, Joints]:
     points: dict[int | str, Joints] = {
         number: joint[:2] for number, joint in enumerate(joints) if joint[2] > 0
     }
-    across = points[5] - points[2]
-    down = np.array([-across[1], across[0]], np.float32) * (1 if across[0] >= 0 else -1)
+    across: Joints = points[5] - points[2]
+    down = np.array([-across[1], across[0]], np.float32)
+    if across[0] < 0:  # seen from behind
+        down = -down
     for hip, shoulder in ((9, 2), (12, 5)):
-        points.setdefault(hip, points[shoulder] + _TRUNK * down)
+        points.setdefault(hip, points[shoulder] + np.float32(_TRUNK) * down)
     for knee, hip in ((10, 9), (13, 12)):
-        points.setdefault(knee, points[hip] + _THIGH * down)
+        points.setdefault(knee, points[hip] + np.float32(_THIGH) * down)
     for middle, one, other in ((1, 2, 5), (8, 9, 12)):
-        points.setdefault(middle, (points[one] + points[other]) / 2)
+        points.setdefault(middle, np.mean([points[one], points[other]], axis=0, dtype=np.float32))
     for name, shoulder, hip in (("right_waist", 2, 9), ("left_waist", 5, 12), ("waist", 1, 8)):
         points[name] = points[shoulder] + _WAIST * (points[hip] - points[shoulder])
     for name, elbow, wrist in (("right_hand", 3, 4), ("left_hand", 6, 7)):

@@ -60,8 +60,7 @@ def schp_onnx(path: str | Path, label_set: LabelSet) -> SCHPParser:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an ONNX model, or of another label set.
-        ImportError: onnxruntime is not installed.
+        ValueError: not an ONNX model, of another label set, or onnxruntime is not installed.
     """
     classes = _CLASSES[check_label_set(label_set)]
     model = OnnxModel(path)

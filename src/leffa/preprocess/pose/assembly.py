@@ -87,7 +87,11 @@ def find_peaks(confidence: Floats) -> Floats:
     smooth = ndimage.gaussian_filter(confidence.astype(np.float64), _SMOOTHING)
     cross = ndimage.generate_binary_structure(2, 1)
     highest = ndimage.maximum_filter(smooth, footprint=cross, mode="constant")
-    rows, columns = np.nonzero((smooth == highest) & (smooth > _LOWEST_PEAK))
+    summits, _ = ndimage.label((smooth == highest) & (smooth > _LOWEST_PEAK), np.ones((3, 3)))
+    # A joint between two pixels may give both the same value: that is one peak.
+    rows, columns = np.nonzero(summits)
+    _, first = np.unique(summits[rows, columns], return_index=True)
+    rows, columns = rows[first], columns[first]
     return np.stack([columns, rows, confidence[rows, columns]], axis=-1).astype(np.float32)
 
 

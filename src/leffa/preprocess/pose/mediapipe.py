@@ -47,7 +47,7 @@ class MediaPipe:
 
     Raises:
         FileNotFoundError: no such interpreter.
-        ImportError: it has no working mediapipe.
+        ValueError: it has no working mediapipe.
     """
 
     def __init__(self, python: str | Path | None = None) -> None:
@@ -67,7 +67,7 @@ class MediaPipe:
         answer = self._receive()
         if "error" in answer:
             self.close()
-            raise ImportError(
+            raise ValueError(
                 f"{self.python}: cannot run mediapipe ({answer['error']}); make an environment for "
                 "it: python3 -m venv .mediapipe && .mediapipe/bin/pip install mediapipe==0.10.14"
             )

@@ -38,7 +38,7 @@ def main() -> None:
         write(sys.stdout.buffer, message.getvalue())
 
     try:
-        from mediapipe.python.solutions.pose import Pose  # type: ignore[import-not-found]
+        from mediapipe.python.solutions.pose import Pose  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
         network = Pose(static_image_mode=True, model_complexity=1, enable_segmentation=True)
     except Exception as error:  # noqa: BLE001 - whatever it is, the user is told

@@ -1,0 +1,105 @@
+"""The command that makes one's own photos ready for try-on."""
+
+import argparse
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leffa.commands.options import Runner, progress_bar
+
+if TYPE_CHECKING:
+    from leffa.data.labels import LabelSet
+    from leffa.preprocess.parsing import PersonParser
+    from leffa.preprocess.pose.mediapipe import MediaPipe
+
+CATEGORIES = ("upper_body", "lower_body", "dresses")
+
+
+def photo(parser: argparse.ArgumentParser) -> Runner:
+    """Make photos in ROOT/persons ready for try-on: parsing, keypoints, DensePose, masks."""
+    parser.add_argument("root", type=Path, help="its folder persons/ holds the photos")
+    weights = {
+        "atr": "parsing by SCHP: parsing_atr.onnx or the authors' .pth; with --lip as in demos",
+        "lip": "the same: parsing_lip.onnx or .pth",
+        "openpose": "keypoints by OpenPose: body_pose_model.pth",
+        "densepose": "a TorchScript or .onnx export of the R50-FPN chart model",
+    }
+    for name, purpose in weights.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=purpose)
+    parser.add_argument("--trust", action="store_true", help="read TorchScript, which may run code")
+    parser.add_argument(
+        "--mediapipe",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="PYTHON",
+        help="keypoints, and a rough parsing, by MediaPipe, without weights; PYTHON is the "
+        "interpreter of the environment that has mediapipe; default: this one",
+    )
+    parser.add_argument(
+        "--encoding", default="colour", metavar="NAME", help="of DensePose files; default: colour"
+    )
+    parser.add_argument(
+        "--label-set", default="cihp", metavar="NAME", help="of parse files that are there already"
+    )
+    parser.add_argument("--recipe", metavar="NAME", help="of masks: one of preprocess.agnostic")
+    parser.add_argument("--category", choices=CATEGORIES, default="upper_body", help="to exchange")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda; default: cpu")
+
+    def run(args: argparse.Namespace) -> int:
+        return _prepare(args)
+
+    return run
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from leffa.preprocess.densepose.chart import densepose_chart
+    from leffa.preprocess.photo import Tools, prepare_photos
+    from leffa.preprocess.pose.mediapipe import MediaPipe
+    from leffa.preprocess.pose.openpose import openpose
+
+    with contextlib.ExitStack() as stack:
+        mediapipe = None
+        if args.mediapipe is not None:
+            python = args.mediapipe if args.mediapipe != Path() else None
+            mediapipe = stack.enter_context(MediaPipe(python))
+        body = openpose(args.openpose, args.device) if args.openpose else None
+        surface = None
+        if args.densepose:
+            surface = densepose_chart(args.densepose, args.device, trusted=args.trust)
+        tools = Tools(
+            parser=_parser(args, mediapipe),
+            pose=body or mediapipe,
+            densepose=surface,
+            label_set=args.label_set,
+            encoding=args.encoding,
+            recipe=args.recipe,
+            category=args.category,
+        )
+        progress = stack.enter_context(progress_bar("preparing"))
+        result = prepare_photos(args.root, tools, progress)
+    for path in result.written:
+        print(path)
+    for path, reason in result.failed.items():
+        print(f"not prepared: {reason if str(path) in reason else f'{path}: {reason}'}")
+    if not result.written and not result.failed:
+        print("nothing to do: everything is there")
+    return 1 if result.failed else 0
+
+
+def _parser(args: argparse.Namespace, mediapipe: "MediaPipe | None") -> "PersonParser | None":
+    """The parser of the options; what weights say goes before the rough one."""
+    from leffa.preprocess.parsing.coarse import CoarseParser
+    from leffa.preprocess.parsing.neck import ATRWithNeck
+    from leffa.preprocess.parsing.schp_parser import schp_onnx, schp_torch
+
+    def schp(path: Path, label_set: "LabelSet") -> "PersonParser":
+        if path.suffix == ".onnx":
+            return schp_onnx(path, label_set)
+        return schp_torch(path, label_set, args.device)
+
+    atr = schp(args.atr, "atr") if args.atr else None
+    lip = schp(args.lip, "lip") if args.lip else None
+    if atr is not None and lip is not None:
+        return ATRWithNeck(atr, lip)
+    return atr or lip or (CoarseParser(mediapipe) if mediapipe is not None else None)

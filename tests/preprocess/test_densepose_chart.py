@@ -1,0 +1,201 @@
+"""DensePose exports: charts pasted by hand-computed cases, and files in every encoding."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from leffa.data.densepose import ENCODINGS, densepose_encoding
+from leffa.preprocess.densepose.chart import (
+    ChartDensePose,
+    ChartOutput,
+    densepose_chart,
+    paste,
+    read_outputs,
+)
+from leffa.preprocess.densepose.files import encode_surface, write_surface
+
+
+def chart(
+    boxes: Sequence[Sequence[float]], parts: Sequence[int], u: float = 0.5, v: float = 0.25
+) -> list[Tensor]:
+    """People whose whole box is one part each; 8 cells a side."""
+    people, side = len(boxes), 8
+    foreground = torch.zeros(people, 2, side, side)
+    foreground[:, 1] = 1
+    scores = torch.zeros(people, 25, side, side)
+    for person, part in enumerate(parts):
+        scores[person, part] = 1
+    uv = [torch.full((people, 25, side, side), value) for value in (u, v)]
+    return [torch.tensor(boxes).view(people, 4), foreground, scores, *uv]
+
+
+def output(*arguments: Sequence[object], **values: float) -> ChartOutput:
+    return read_outputs(chart(*arguments, **values))  # type: ignore[arg-type]
+
+
+def test_a_part_fills_its_box_and_nothing_else() -> None:
+    surface = paste(output([[10.7, 20.2, 30.9, 50.8]], [15]), 0, (64, 80))
+    assert surface.shape == (80, 64, 3)
+    # As detectron2: the corner is cut to whole pixels, and so are width and height.
+    assert (surface[20:50, 10:30] == (15, 127, 63)).all()
+    assert surface.astype(int).sum() == 30 * 20 * (15 + 127 + 63)
+
+
+def test_a_box_may_reach_over_the_edges() -> None:
+    surface = paste(output([[-5.0, -8.0, 20.0, 12.0]], [3]), 0, (12, 10))
+    assert (surface[..., 0] == 3).all()
+    surface = paste(output([[8.0, 6.0, 40.0, 40.0]], [3]), 0, (12, 10))
+    assert (surface[6:, 8:, 0] == 3).all()
+    assert not surface[:6].any()
+
+
+def test_background_cells_and_part_zero_stay_empty() -> None:
+    outputs = chart([[0.0, 0.0, 8.0, 8.0]], [2])
+    outputs[1][0, 0, :, :4] = 2  # not foreground
+    outputs[2][0, 0, 4:] = 3  # foreground, but of no part
+    surface = paste(read_outputs(outputs), 0, (8, 8))
+    assert (surface[:4, 4:, 0] == 2).all()
+    assert not surface[:, :4].any()
+    assert not surface[4:].any()
+
+
+def test_each_pixel_has_the_u_and_v_of_its_part() -> None:
+    outputs = chart([[0.0, 0.0, 8.0, 8.0]], [1])
+    outputs[2][0, 7, :, 4:] = 2
+    outputs[3][0, 1], outputs[3][0, 7] = 0.2, 1.4  # beyond 1 is cut
+    surface = paste(read_outputs(outputs), 0, (8, 8))
+    assert surface[0, 0].tolist() == [1, 51, 63]
+    assert surface[0, 7].tolist() == [7, 255, 63]
+
+
+def test_the_demos_range_of_u_and_v_is_the_persons_own() -> None:
+    outputs = chart([[0.0, 0.0, 8.0, 8.0]], [1], u=0.5, v=0.2)
+    outputs[1][0, 0, 0, 0] = 9  # one cell of background: 0 is the least
+    surface = paste(read_outputs(outputs), 0, (8, 8), "per_person")
+    assert surface[4, 4].tolist() == [1, 255, 102]
+
+
+def test_the_highest_score_wins_and_without_scores_the_largest_box() -> None:
+    boxes = [[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 16.0, 16.0], [2.0, 2.0, 6.0, 6.0]]
+    outputs = chart(boxes, [1, 2, 3])
+    image = Image.new("RGB", (16, 16))
+    assert ChartDensePose(lambda _: outputs).find_surface(image)[4, 4, 0] == 2
+    scored = [*outputs, torch.tensor([0.6, 0.7, 0.9]), torch.tensor([0, 0, 0])]
+    assert ChartDensePose(lambda _: scored).find_surface(image)[4, 4, 0] == 3
+
+
+def test_nobody_is_told() -> None:
+    image = Image.new("RGB", (16, 16))
+    for outputs in (
+        chart([], []),
+        [*chart([[0.0, 0.0, 8.0, 8.0]], [1]), torch.tensor([0.3])],
+    ):
+        with pytest.raises(ValueError, match="no person was found"):
+            ChartDensePose(lambda _, outputs=outputs: outputs).find_surface(image)  # type: ignore[misc]
+
+
+def test_outputs_of_another_model_are_told() -> None:
+    with pytest.raises(ValueError, match=r"gives \[\(1, 4\), \(1, 2, 8, 8\)\], not one"):
+        read_outputs(chart([[0.0, 0.0, 8.0, 8.0]], [1])[:2])
+
+
+def test_channels_come_in_the_order_asked_for() -> None:
+    seen: list[Tensor] = []
+
+    def network(picture: Tensor) -> list[Tensor]:
+        seen.append(picture)
+        return chart([[0.0, 0.0, 4.0, 4.0]], [1])
+
+    for channels in ("rgb", "bgr"):
+        ChartDensePose(network, channels).find_surface(Image.new("RGB", (4, 6), (9, 8, 7)))  # type: ignore[arg-type]
+    assert [picture[:, 0, 0].tolist() for picture in seen] == [[9, 8, 7], [7, 8, 9]]
+    assert seen[0].shape == (3, 6, 4)
+    assert seen[0].dtype == torch.uint8
+    with pytest.raises(ValueError, match="channels=gbr: choose rgb or bgr"):
+        ChartDensePose(network, "gbr")  # type: ignore[arg-type]
+
+
+class Export(torch.nn.Module):
+    """Finds the bright rectangle of a picture and calls all of it part 2."""
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        bright = picture.float().mean(dim=0) > 128
+        rows, columns = torch.where(bright.any(dim=1))[0], torch.where(bright.any(dim=0))[0]
+        box = torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).float()[None]
+        foreground, parts = torch.zeros(1, 2, 4, 4), torch.zeros(1, 25, 4, 4)
+        foreground[:, 1] = 1
+        parts[:, 2] = 1
+        return box, foreground, parts, parts, parts
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.*deprecated:FutureWarning")
+def test_a_torchscript_export_is_read_by_its_path(tmp_path: Path) -> None:
+    torch.jit.script(Export()).save(str(tmp_path / "densepose.torchscript"))
+    image = Image.new("RGB", (20, 30))
+    image.paste((255, 255, 255), (5, 10, 15, 25))
+    surface = densepose_chart(tmp_path / "densepose.torchscript", trusted=True).find_surface(image)
+    assert (surface[10:25, 5:15, 0] == 2).all()
+    assert (surface[10:25, 5:15, 1:] >= 254).all()  # bytes are cut, not rounded
+    assert (surface[..., 0] > 0).sum() == 150
+
+
+def test_missing_and_broken_files_are_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such model"):
+        densepose_chart(tmp_path / "none.torchscript")
+    with pytest.raises(FileNotFoundError, match="no such model"):
+        densepose_chart(tmp_path / "none.onnx")
+    (tmp_path / "broken.pt").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"broken.pt: is no TorchScript model"):
+        densepose_chart(tmp_path / "broken.pt", trusted=True)
+    with pytest.raises(ValueError, match=r"broken.pt: a TorchScript file may run code"):
+        densepose_chart(tmp_path / "broken.pt")
+
+
+def surface() -> np.ndarray:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 25, 3), np.uint8)
+    pixels[..., 0] = np.arange(25)
+    pixels[:, 0] = 0
+    return pixels
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_file_of_every_encoding_is_read_back(encoding: str, tmp_path: Path) -> None:
+    pixels = surface()
+    written = write_surface(pixels, tmp_path / "anna.png", encoding)
+    assert sorted(written) == sorted(tmp_path.iterdir())
+    reader = densepose_encoding(encoding)
+    read = np.asarray(reader.read(tmp_path / "anna.png"))
+    np.testing.assert_array_equal(reader.parts(read), pixels[..., 0])
+    if encoding not in ("colour", "labels"):
+        np.testing.assert_array_equal(read, pixels)
+
+
+def test_an_unknown_encoding_is_told() -> None:
+    with pytest.raises(ValueError, match="densepose=rgb: choose one of colour"):
+        encode_surface(surface(), "rgb")
+
+
+def test_an_onnx_export_is_read_by_its_path(tmp_path: Path) -> None:
+    """A model that knows one person, whatever the picture, and says so in ONNX."""
+    onnx = pytest.importorskip("onnx", reason="writes an ONNX file; onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    helper, types = onnx.helper, onnx.TensorProto
+    names = ("boxes", "foreground", "parts", "u", "v")
+    tensors = chart([[2.0, 4.0, 10.0, 12.0]], [24], u=1.0, v=0.0)
+    nodes, outputs = [], []
+    for name, tensor in zip(names, tensors, strict=True):
+        constant = onnx.numpy_helper.from_array(tensor.numpy(), name)
+        nodes.append(helper.make_node("Constant", [], [name], value=constant))
+        outputs.append(helper.make_tensor_value_info(name, types.FLOAT, list(tensor.shape)))
+    picture = helper.make_tensor_value_info("image", types.UINT8, [3, None, None])
+    graph = helper.make_graph(nodes, "densepose", [picture], outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "densepose.onnx")
+    found = densepose_chart(tmp_path / "densepose.onnx").find_surface(Image.new("RGB", (16, 20)))
+    assert (found[4:12, 2:10] == (24, 255, 0)).all()
+    assert (found[..., 0] > 0).sum() == 64

@@ -1,0 +1,280 @@
+"""OpenPose: the network's layout, and people put together from drawn maps and fields."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from leffa.data.keypoints import to_coco_18
+from leffa.preprocess.pose.assembly import FIELD_OF_LIMB, LIMBS, find_peaks, find_people, match
+from leffa.preprocess.pose.openpose import OpenPose, openpose
+from leffa.preprocess.pose.openpose_net import OpenPoseBody, load_openpose
+
+Joints = np.ndarray
+HEIGHT, WIDTH = 240, 320
+# Somebody facing us, around (0, 0): COCO-18.
+STANCE = np.array(
+    [
+        *((0, -80), (0, -55), (-20, -53), (-35, -20), (-40, 10), (20, -53), (35, -20), (40, 10)),
+        *((-12, 10), (-13, 50), (-14, 90), (12, 10), (13, 50), (14, 90)),
+        *((-5, -85), (5, -85), (-10, -82), (10, -82)),
+    ],
+    np.float32,
+)
+
+
+def draw(people: list[Joints], width: float = 4, sigma: float = 5) -> tuple[Joints, Joints]:
+    """Maps and fields as the network is trained to give them (Cao et al., equations 7 to 9).
+
+    A joint is a Gaussian, of several the highest; a limb is a strip of unit vectors, of several
+    the mean.
+    """
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    maps = np.zeros((19, HEIGHT, WIDTH), np.float32)
+    fields = np.zeros((38, HEIGHT, WIDTH), np.float32)
+    counts = np.zeros((38, HEIGHT, WIDTH), np.float32)
+    for person in people:
+        for joint, place in enumerate(person):
+            if not np.isnan(place).any():
+                distance = (x - place[0]) ** 2 + (y - place[1]) ** 2
+                maps[joint] = np.maximum(maps[joint], np.exp(-distance / sigma**2))
+        for (start, end), channel in zip(LIMBS, FIELD_OF_LIMB, strict=True):
+            if np.isnan(person[[start, end]]).any():
+                continue
+            length = np.linalg.norm(person[end] - person[start])
+            across, down = (person[end] - person[start]) / length
+            dx, dy = x - person[start, 0], y - person[start, 1]
+            along, aside = dx * across + dy * down, np.abs(dx * down - dy * across)
+            strip = (along >= 0) & (along <= length) & (aside <= width)
+            fields[channel][strip] += across
+            fields[channel + 1][strip] += down
+            counts[channel : channel + 2, strip] += 1
+    maps[18] = 1 - maps[:18].max(axis=0)
+    return maps, fields / np.maximum(counts, 1)
+
+
+def at(x: float, y: float) -> Joints:
+    return STANCE + np.float32([x, y])
+
+
+def assert_found(people: list[Joints], expected: list[Joints]) -> None:
+    """Each expected person is found whole, whichever order."""
+    assert len(people) == len(expected)
+    for person in expected:
+        errors = [np.abs(np.nan_to_num(person) - found[:, :2]).max() for found in people]
+        assert min(errors) <= 1
+
+
+def test_finds_one_person_with_every_joint_in_its_place() -> None:
+    maps, fields = draw([at(160, 120)])
+    (person,) = find_people(maps, fields)
+    np.testing.assert_allclose(person[:, :2], at(160, 120), atol=1)
+    assert (person[:, 2] > 0.95).all()
+
+
+@pytest.mark.parametrize("apart", [30, 45, 90])
+def test_tells_overlapping_people_apart(apart: float) -> None:
+    """At 30 pixels the arms of the one cross the body of the other."""
+    expected = [at(160 - apart / 2, 118), at(160 + apart / 2, 122)]
+    assert_found(find_people(*draw(expected)), expected)
+
+
+def test_tells_three_people_in_a_row_apart() -> None:
+    expected = [at(100, 115), at(150, 120), at(200, 125)]
+    assert_found(find_people(*draw(expected)), expected)
+
+
+def test_nearness_does_not_decide_whose_an_arm_is() -> None:
+    """Two wrists lie nearer to the other's elbow; the fields say which is whose."""
+    left, right = at(130, 120), at(190, 120)
+    left[7], right[4] = (182, 130), (138, 130)
+    expected = [left, right]
+    assert_found(find_people(*draw(expected)), expected)
+
+
+def test_a_missing_joint_stays_empty_and_the_rest_is_found() -> None:
+    person = at(160, 120)
+    person[[4, 10]] = np.nan
+    (found,) = find_people(*draw([person]))
+    assert (found[[4, 10]] == 0).all()
+    assert (np.delete(found, [4, 10], axis=0)[:, 2] > 0.9).all()
+
+
+def test_two_halves_that_no_limb_joins_are_two_people() -> None:
+    """Without a neck there is nothing between legs and arms; three joints are nobody."""
+    person = at(160, 120)
+    person[[0, 1, 14, 15, 16, 17]] = np.nan
+    people = find_people(*draw([person]))
+    assert people == []
+
+
+def test_who_stands_out_most_comes_first() -> None:
+    maps, fields = draw([at(90, 120), at(230, 120)])
+    maps[:18, :, :160] *= 0.6
+    people = find_people(maps, fields)
+    assert people[0][1, 0] == pytest.approx(230, abs=1)
+
+
+def test_an_empty_picture_has_nobody() -> None:
+    maps, fields = draw([])
+    assert find_people(maps, fields) == []
+
+
+def test_peaks_are_local_maxima_above_a_tenth() -> None:
+    confidence = np.zeros((60, 60), np.float32)
+    y, x = np.mgrid[:60, :60]
+    for height, px, py in ((1.0, 20, 15), (0.5, 45, 40), (0.05, 10, 50)):
+        confidence += height * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 50).astype(np.float32)
+    peaks = find_peaks(confidence)
+    assert peaks[:, :2].tolist() == [[20, 15], [45, 40]]
+    np.testing.assert_allclose(peaks[:, 2], [1, 0.5], atol=0.01)
+
+
+def test_pairs_are_taken_greedily_and_each_candidate_once() -> None:
+    """Hand-computed: along a field of (1, 0) the score is the cosine to the x axis."""
+    field = np.zeros((2, 100, 100), np.float32)
+    field[0] = 1
+    starts = np.float32([[10, 50, 1], [10, 60, 1]])
+    ends = np.float32([[40, 50, 1], [40, 90, 1]])
+    links = match(starts, ends, field)
+    # (10, 50)-(40, 50) has 1; then (10, 60) gets the end that is left, at 45 degrees.
+    assert [(link.start, link.end) for link in links] == [(0, 0), (1, 1)]
+    assert [link.score for link in links] == pytest.approx([1, np.sqrt(0.5)], abs=1e-6)
+
+
+def test_a_limb_longer_than_half_the_picture_loses_score() -> None:
+    field = np.zeros((2, 100, 200), np.float32)
+    field[0] = 1
+    (link,) = match(np.float32([[10, 50, 1]]), np.float32([[90, 50, 1]]), field)
+    assert link.score == pytest.approx(1 + 0.5 * 100 / 80 - 1)
+    assert match(np.float32([[10, 50, 1]]), np.float32([[10, 50, 1]]), field) == []
+
+
+# The network.
+
+
+def test_the_weights_are_those_of_the_published_file() -> None:
+    """92 convolutions; 52,311,446 numbers, 209 MB."""
+    with torch.device("meta"):
+        state = OpenPoseBody().state_dict()
+    assert len(state) == 2 * (12 + 2 * 5 + 5 * 2 * 7)
+    assert sum(weight.numel() for weight in state.values()) == 52_311_446
+    for key, shape in (
+        ("conv1_1.weight", (64, 3, 3, 3)),
+        ("conv4_2.weight", (512, 512, 3, 3)),
+        ("conv4_3_CPM.weight", (256, 512, 3, 3)),
+        ("conv4_4_CPM.bias", (128,)),
+        ("conv5_4_CPM_L1.weight", (512, 128, 1, 1)),
+        ("conv5_5_CPM_L1.weight", (38, 512, 1, 1)),
+        ("conv5_5_CPM_L2.weight", (19, 512, 1, 1)),
+        ("Mconv1_stage2_L1.weight", (128, 185, 7, 7)),
+        ("Mconv5_stage6_L2.weight", (128, 128, 7, 7)),
+        ("Mconv6_stage3_L1.weight", (128, 128, 1, 1)),
+        ("Mconv7_stage6_L1.weight", (38, 128, 1, 1)),
+        ("Mconv7_stage6_L2.bias", (19,)),
+    ):
+        assert tuple(state[key].shape) == shape, key
+
+
+@torch.no_grad()
+def test_fields_and_maps_have_an_eighth_of_the_resolution() -> None:
+    fields, maps = OpenPoseBody(narrower=16)(torch.zeros(1, 3, 64, 48))
+    assert fields.shape == (1, 38, 8, 6)
+    assert maps.shape == (1, 19, 8, 6)
+
+
+def test_every_layer_takes_part() -> None:
+    torch.manual_seed(0)
+    model = OpenPoseBody(narrower=8)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, 0.02, 0.1)
+    fields, maps = model(torch.randn(1, 3, 32, 32))
+    (fields.square().sum() + maps.square().sum()).backward()
+    assert [name for name, weight in model.named_parameters() if not weight.grad.any()] == []
+
+
+@pytest.mark.parametrize("prefix", ["", "model1_1."])
+def test_a_file_of_the_full_layout_loads_and_sees_nobody(tmp_path: Path, prefix: str) -> None:
+    """Each weight is one number, so the file is small; the port's own modules have a prefix."""
+    with torch.device("meta"):
+        state = OpenPoseBody().state_dict()
+    flat = {prefix + key: torch.tensor(0.0).expand(value.shape) for key, value in state.items()}
+    torch.save(flat, tmp_path / "body_pose_model.pth")
+    with pytest.raises(ValueError, match="no person was found"):
+        openpose(tmp_path / "body_pose_model.pth").find_pose(Image.new("RGB", (16, 184)))
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    torch.save({"conv1_1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "body.pth")
+    with pytest.raises(ValueError, match=r"body.pth: .* is missing \(183 such weights\)"):
+        load_openpose(tmp_path / "body.pth")
+    with pytest.raises(FileNotFoundError, match="no such weights file"):
+        openpose(tmp_path / "none.pth")
+
+
+# The way of a picture through it.
+
+
+class Drawn:
+    """Stands for a trained network: what it should give for one person, whatever it is shown."""
+
+    def __init__(self, person: Joints | None) -> None:
+        maps, fields = draw([] if person is None else [person])
+        self.maps, self.fields = (torch.from_numpy(one)[None] for one in (maps, fields))
+        self.seen: Tensor | None = None
+
+    def __call__(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        self.seen = picture
+        size = (picture.shape[2] // 8, picture.shape[3] // 8)
+        fields, maps = (
+            torch.nn.functional.interpolate(one, size, mode="area")
+            for one in (self.fields, self.maps)
+        )
+        return fields, maps
+
+
+def test_joints_come_out_in_the_pictures_own_pixels() -> None:
+    """The drawn 240x320 scene stands for a picture of 480x640, which is read at 184 high."""
+    network = Drawn(at(160, 120))
+    image = Image.new("RGB", (640, 480), (255, 0, 0))
+    joints = OpenPose(network).find_pose(image)
+    assert joints.shape == (25, 3)
+    # Cells are 21 pixels of the picture wide.
+    np.testing.assert_allclose(to_coco_18(joints)[:14, :2], 2 * at(160, 120)[:14], atol=14)
+    assert (joints[[8, *range(19, 25)]] == 0).all()
+    assert network.seen is not None
+    assert network.seen.shape == (1, 3, 184, 248)
+    # Blue, green, red from -0.5 to 0.5, and grey beyond the picture's 245 columns.
+    torch.testing.assert_close(
+        network.seen[0, :, 50, 50], torch.tensor([-0.5, -0.5, 255 / 256 - 0.5])
+    )
+    assert (network.seen[..., 245:] == 0).all()
+
+
+def test_nobody_in_the_picture_is_told() -> None:
+    with pytest.raises(ValueError, match="no person was found"):
+        OpenPose(Drawn(None)).find_pose(Image.new("RGB", (64, 64)))
+
+
+def test_the_fields_channels_are_in_the_published_order() -> None:
+    """The right leg, the left leg, right arm and ear, left arm and ear, then the face."""
+    in_order = [
+        *((1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13)),
+        *((1, 2), (2, 3), (3, 4), (2, 16), (1, 5), (5, 6), (6, 7), (5, 17)),
+        *((1, 0), (0, 14), (0, 15), (14, 16), (15, 17)),
+    ]
+    channels = dict(zip(LIMBS, FIELD_OF_LIMB, strict=True))
+    assert [channels[limb] for limb in in_order] == list(range(0, 38, 2))
+
+
+def test_a_field_that_stops_half_way_joins_nothing() -> None:
+    """However strong it is there: more than eight of the ten samples must lie along it."""
+    field = np.zeros((2, 100, 100), np.float32)
+    field[0, :, :40] = 9
+    starts, ends = np.float32([[10, 50, 1]]), np.float32([[50, 50, 1]])
+    assert match(starts, ends, field) == []
+    field[0] = 1
+    assert len(match(starts, ends, field)) == 1

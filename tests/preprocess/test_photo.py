@@ -1,0 +1,159 @@
+"""Photos prepared end to end: drawn persons with their exact labels, and the command."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leffa.cli import main
+from leffa.data.folder import FolderPairs
+from leffa.data.keypoints import read_keypoints
+from leffa.preprocess.drawn import DrawnLabels
+from leffa.preprocess.photo import Tools, prepare_photos
+from leffa.synthetic.world import PersonDrawing, draw_tryon
+
+NAMES = ("anna", "ben")
+
+
+@pytest.fixture(scope="module")
+def drawings() -> dict[str, PersonDrawing]:
+    return {name: draw_tryon(0, index, 128, 96).person for index, name in enumerate(NAMES)}
+
+
+@pytest.fixture
+def root(tmp_path: Path, drawings: dict[str, PersonDrawing]) -> Path:
+    (tmp_path / "persons").mkdir()
+    for name, drawing in drawings.items():
+        Image.fromarray(drawing.image).save(tmp_path / "persons" / f"{name}.png")
+    return tmp_path
+
+
+def tools(drawings: dict[str, PersonDrawing], **changes: str) -> Tools:
+    exact = DrawnLabels(drawings.values())
+    values = {"recipe": "hr_viton", "encoding": "iuv"} | changes
+    return Tools(parser=exact, pose=exact, densepose=exact, **values)  # type: ignore[arg-type]
+
+
+def test_drawn_labels_are_those_of_the_picture(drawings: dict[str, PersonDrawing]) -> None:
+    exact = DrawnLabels(drawings.values())
+    for drawing in drawings.values():
+        image = Image.fromarray(drawing.image)
+        assert exact.parse(image).labels is drawing.parsing
+        assert exact.parse(image).label_set == "cihp"
+        assert exact.find_pose(image) is drawing.keypoints
+        assert exact.find_surface(image) is drawing.iuv
+
+
+def test_drawn_labels_know_no_other_picture(drawings: dict[str, PersonDrawing]) -> None:
+    pixels = drawings["anna"].image.copy()
+    pixels[0, 0, 0] ^= 1
+    with pytest.raises(ValueError, match="none of the drawn pictures"):
+        DrawnLabels(drawings.values()).parse(Image.fromarray(pixels))
+
+
+def test_a_folder_is_filled_with_the_maps_of_every_photo(
+    root: Path, drawings: dict[str, PersonDrawing]
+) -> None:
+    steps: list[tuple[int, int]] = []
+    result = prepare_photos(root, tools(drawings), lambda *step: steps.append(step))
+    assert result.failed == {}
+    assert steps == [(0, 2), (1, 2), (2, 2)]
+    for name, drawing in drawings.items():
+        parse = np.asarray(Image.open(root / "parse" / f"{name}.png"))
+        np.testing.assert_array_equal(parse, drawing.parsing)
+        iuv = np.asarray(Image.open(root / "densepose" / f"{name}.png"))
+        np.testing.assert_array_equal(iuv, drawing.iuv)
+        joints = read_keypoints(root / "keypoints" / f"{name}.json", (96, 128))
+        expected = drawing.keypoints / np.float32([96, 128, 1])
+        np.testing.assert_allclose(joints, expected, atol=1e-4)
+        mask = np.asarray(Image.open(root / "masks" / f"{name}.png"))
+        assert set(np.unique(mask)) == {0, 255}
+        assert (mask[np.isin(drawing.parsing, (5, 6, 7))] == 255).mean() > 0.95
+    assert len(result.written) == 8
+
+
+def test_the_folder_is_what_training_and_prediction_read(
+    root: Path, drawings: dict[str, PersonDrawing]
+) -> None:
+    prepare_photos(root, tools(drawings))
+    (root / "garments").mkdir()
+    for name in NAMES:
+        Image.new("RGB", (96, 128)).save(root / "garments" / f"{name}.png")
+    pairs = FolderPairs(root, table=None)
+    assert [pairs[index].name for index in range(len(pairs))] == list(NAMES)
+    for record in pairs[:]:
+        for path in (record.mask, record.densepose, record.parse, record.keypoints):
+            assert path is not None
+            assert Path(str(path)).is_file()
+
+
+def test_what_is_there_is_kept_and_only_the_rest_is_made(
+    root: Path, drawings: dict[str, PersonDrawing]
+) -> None:
+    prepare_photos(root, tools(drawings))
+    before = (root / "parse" / "anna.png").stat().st_mtime_ns
+    (root / "masks" / "anna.png").unlink()
+    again = prepare_photos(root, Tools(recipe="hr_viton", encoding="iuv"))
+    assert again.written == [root / "masks" / "anna.png"]
+    assert (root / "parse" / "anna.png").stat().st_mtime_ns == before
+    assert not list(root.rglob("*.unfinished"))
+
+
+def test_a_photo_of_nobody_does_not_stop_the_rest(
+    root: Path, drawings: dict[str, PersonDrawing]
+) -> None:
+    stranger = root / "persons" / "aaa.png"
+    Image.new("RGB", (96, 128), (10, 200, 30)).save(stranger)
+    result = prepare_photos(root, tools(drawings))
+    assert list(result.failed) == [stranger]
+    assert len(result.written) == 8
+
+
+def test_mistakes_are_told_before_any_work(
+    root: Path, tmp_path: Path, drawings: dict[str, PersonDrawing]
+) -> None:
+    with pytest.raises(ValueError, match="recipe=hrviton: choose one of viton_hd"):
+        tools(drawings, recipe="hrviton")
+    with pytest.raises(ValueError, match="densepose=uvi: choose one of"):
+        tools(drawings, encoding="uvi")
+    with pytest.raises(FileNotFoundError, match="no pictures"):
+        prepare_photos(tmp_path / "empty", tools(drawings))
+
+
+def test_a_map_of_another_size_is_named(root: Path, drawings: dict[str, PersonDrawing]) -> None:
+    (root / "parse").mkdir()
+    Image.new("L", (48, 64)).save(root / "parse" / "ben.png")
+    result = prepare_photos(root, tools(drawings))
+    assert list(result.failed) == [root / "persons" / "ben.png"]
+    assert "ben.png: is 48x64, the photo 96x128" in result.failed[root / "persons" / "ben.png"]
+
+
+def test_the_command_makes_masks_from_maps_that_are_there(
+    root: Path, drawings: dict[str, PersonDrawing], capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_photos(root, tools(drawings, encoding="colour"))
+    for name in NAMES:
+        (root / "masks" / f"{name}.png").unlink()
+    assert main(["photo", str(root), "--recipe", "catvton"]) == 0
+    assert str(root / "masks" / "ben.png") in capsys.readouterr().out
+    assert main(["photo", str(root), "--recipe", "catvton"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_the_command_says_which_photo_lacks_what(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["photo", str(root), "--recipe", "hr_viton"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "not prepared:" in out
+    assert "needs a parsing; choose a parser" in out
+
+
+@pytest.mark.parametrize("option", ["--atr", "--openpose", "--densepose", "--mediapipe"])
+def test_the_command_names_a_missing_file(
+    root: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = root / "missing.pth"
+    assert main(["photo", str(root), option, str(missing)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {missing}: no such")
