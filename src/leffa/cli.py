@@ -11,9 +11,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from leffa.commands.convert import convert
 from leffa.commands.data import doctor, prepare
+from leffa.commands.estimate import estimate
 from leffa.commands.options import Runner
 from leffa.commands.options import option as _option
+from leffa.commands.photo import photo
+from leffa.commands.predict import predict
+from leffa.commands.sweeps import sweep_report
 
 # Known here as well as in `synthetic.write`, which is slow to import.
 DRAWN_LAYOUTS = (
@@ -166,7 +171,9 @@ def report(parser: argparse.ArgumentParser) -> Runner:
 
 COMMANDS: tuple[Callable[[argparse.ArgumentParser], Runner], ...] = (
     *(demo, draw, score, report),
-    *(doctor, prepare),
+    *(doctor, prepare, photo),
+    *(predict, convert),
+    *(estimate, sweep_report),
 )
 
 

@@ -1,9 +1,9 @@
 """`leffa convert`: weights of every kind into the kind that is wanted.
 
-    from                              to --out
-    a released .pth (with --base)     DIR                       safetensors and json for diffusers
-    a .ckpt or run folder of ours     FILE.pth, .safetensors    the layout of the released files
-    an exported folder                FILE.ckpt                 a checkpoint that train.py can start from
+from                              to --out
+a released .pth (with --base)     DIR                       safetensors and json for diffusers
+a .ckpt or run folder of ours     FILE.pth, .safetensors    the layout of the released files
+an exported folder                FILE.ckpt                 a checkpoint for train.py
 """
 
 import json

@@ -31,7 +31,7 @@ def pipeline_of(model: LeffaModel, scheduler: str = "ddpm") -> LeffaPipeline:
         model.reference_unet,  # type: ignore[arg-type]
         model.generative_unet,  # type: ignore[arg-type]
         make_scheduler(scheduler, model.scheduler_config),
-        parts=model.parts,
+        parts=list(model.parts),
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -109,7 +109,9 @@ def test_a_generator_fixes_the_picture(pipeline: LeffaPipeline, inputs: dict[str
     assert not torch.allclose(first, other)
 
 
-def test_takes_and_gives_pictures_of_pil(pipeline: LeffaPipeline, inputs: dict[str, Tensor]) -> None:
+def test_takes_and_gives_pictures_of_pil(
+    pipeline: LeffaPipeline, inputs: dict[str, Tensor]
+) -> None:
     processor = diffusers.image_processor.VaeImageProcessor()
     person, garment = (processor.postprocess(inputs[key])[0] for key in ("source", "reference"))
     mask = processor.numpy_to_pil(inputs["mask"][:1].permute(0, 2, 3, 1).numpy())[0]

@@ -1,8 +1,10 @@
 """The model card of an exported folder: what a stranger must know before using the weights."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from leffa.data.batch import DRAWN
 from leffa.models.export import ModelSettings
 
 USAGE = """\
@@ -16,8 +18,8 @@ picture = pipe(person, reference, mask, densepose).images[0]
     leffa predict --ckpt FOLDER --person PERSON --garment GARMENT --mask MASK --out OUT
 
 The folders `vae`, `unet` (the generative UNet) and `reference_unet` open with the stock classes of
-diffusers. Weights that Leffa does not use (text attention, the reference UNet after its last recorded
-layer) are zeros in them."""
+diffusers. Weights that Leffa does not use (text attention, the reference UNet after its last
+recorded layer) are zeros in them."""
 
 # By a word in the data set's class or in the base's name. What is not known is said to be unknown.
 DATA_RIGHTS = {
@@ -157,7 +159,8 @@ def _rights(settings: ModelSettings, official: str | None) -> list[str]:
 
 
 def _drawn(data: Mapping[str, Any]) -> bool:
-    return str((data.get("prepare") or {}).get("_target_", "")).startswith("leffa.synthetic.")
+    prepared = str((data.get("prepare") or {}).get("_target_", "")).startswith("leffa.synthetic.")
+    return prepared or ("root" in data and (Path(data["root"]) / DRAWN).is_file())
 
 
 def _table(header: Sequence[str], rows: Any) -> str:

@@ -1,9 +1,9 @@
 """A trained model as a folder that stock diffusers classes open, and back.
 
-    <folder>/model_index.json                         what `LeffaPipeline.from_pretrained` reads
-    <folder>/vae  reference_unet  unet  scheduler     json and safetensors; `unet` is the generative one
-    <folder>/leffa.json                               how the model is fed, and where it comes from
-    <folder>/README.md                                the model card
+<folder>/model_index.json                         what `LeffaPipeline.from_pretrained` reads
+<folder>/vae  reference_unet  unet  scheduler     json and safetensors; `unet` is the generative one
+<folder>/leffa.json                               how the model is fed, and where it comes from
+<folder>/README.md                                the model card
 """
 
 import dataclasses
@@ -110,20 +110,23 @@ def save_exported(
         raise ValueError(f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
+    model.to(DTYPES[dtype])
     pipeline = LeffaPipeline(
         model.vae,
-        model.reference_unet,  # type: ignore[arg-type]  # a UNet of diffusers
-        model.generative_unet,  # type: ignore[arg-type]
+        model.reference_unet,
+        model.generative_unet,
         load_scheduler(model.scheduler_config),
-        parts=model.parts,
+        parts=list(model.parts),
         height=settings.height,
         width=settings.width,
     )
-    pipeline.to(DTYPES[dtype])
     pipeline.save_pretrained(unfinished)
     content = {"format": FORMAT, **asdict(settings)}
     (unfinished / SETTINGS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     (unfinished / CARD).write_text(card, encoding="utf-8")
+    mode = (unfinished / SETTINGS).stat().st_mode
+    for path in unfinished.rglob("*.safetensors"):
+        path.chmod(mode)  # safetensors hides its files from everybody else
     if folder.is_dir():
         folder.rmdir()  # empty, as `check_target` saw
     unfinished.rename(folder)

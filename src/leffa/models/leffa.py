@@ -5,6 +5,7 @@ prediction = model.predict_noise(noisy, t, conditioning, flow=FlowRequest(...))
 prediction.noise, prediction.flows["up_blocks.1.attentions.0.transformer_blocks.0.attn1"]
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -137,9 +138,7 @@ class LeffaModel(PersonGenerator):
     @property
     def downscale(self) -> int:
         """Pixels per latent cell, along each side."""
-        if isinstance(self.vae, AutoencoderKL):
-            return 2 ** (len(self.vae.config.block_out_channels) - 1)
-        return 2 ** (len(self.vae.config.encoder_block_out_channels) - 1)
+        return cell_size(self.vae)
 
     def train(self, mode: bool = True) -> "LeffaModel":
         """Like any module, but the frozen autoencoder always stays in evaluation mode."""
@@ -253,7 +252,14 @@ class LeffaModel(PersonGenerator):
         return (encoded - (config.shift_factor or 0.0)) * config.scaling_factor
 
 
-def input_channels(latent: int, parts: tuple[Part, ...] | list[Part]) -> int:
+def cell_size(vae: Autoencoder) -> int:
+    """Pixels per latent cell, along each side."""
+    kl = isinstance(vae, AutoencoderKL)
+    blocks = vae.config.block_out_channels if kl else vae.config.encoder_block_out_channels
+    return int(2 ** (len(blocks) - 1))
+
+
+def input_channels(latent: int, parts: Sequence[str]) -> int:
     """Of the generative UNet: the noisy latent, and what joins it."""
     return latent + sum(
         {"mask": 1, "masked_source": latent, "densepose": 3}[part] for part in set(parts)

@@ -1,7 +1,7 @@
 """Leffa as a diffusers pipeline, for those who know `StableDiffusionInpaintPipeline`.
 
     pipe = LeffaPipeline.from_pretrained(folder, torch_dtype=torch.float16).to("cuda")
-    picture = pipe(person, garment, mask, densepose, generator=torch.Generator().manual_seed(0))[0][0]
+    picture = pipe(person, garment, mask, densepose, generator=generator).images[0]
 
 The folder is what `leffa convert` writes. Its parts are stock classes; this class cuts them to the
 shape that Leffa needs (`models.unets`) and runs the one denoising loop of `models.sampler`.
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.models.attention import LastRecord, NormalisedInput
-from leffa.models.leffa import PARTS, Conditioning, LeffaModel, Part, input_channels
+from leffa.models.leffa import PARTS, Conditioning, LeffaModel, cell_size, input_channels
 from leffa.models.sampler import SamplerSettings, denoise, global_noise, paste
 from leffa.models.unets import Autoencoder, make_generative, make_reference
 
@@ -43,7 +43,7 @@ class LeffaPipeline(DiffusionPipeline):
         reference_unet: stock, or already cut.
         unet: the generative UNet; stock, or already cut.
         scheduler: any diffusers scheduler over the noise schedule of the training.
-        parts: what joins the noisy latent, see `LeffaModel`.
+        parts: what joins the noisy latent, see `LeffaModel`; None: all of `PARTS`.
         height: of the pictures that the model was trained on; the default of a call.
         width: likewise.
     """
@@ -57,20 +57,30 @@ class LeffaPipeline(DiffusionPipeline):
         reference_unet: UNet2DConditionModel,
         unet: UNet2DConditionModel,
         scheduler: KarrasDiffusionSchedulers,
-        parts: tuple[Part, ...] | list[Part] = PARTS,
+        parts: list[str] | None = None,  # a type that diffusers understands
         height: int | None = None,
         width: int | None = None,
     ) -> None:
         super().__init__()
+        parts = list(parts or PARTS)
         cut_unets(reference_unet, unet, vae.config.latent_channels, parts)
+        # Frozen as in training: some kernels round differently where a weight could be trained.
+        vae.requires_grad_(False)
         self.register_modules(
             vae=vae, reference_unet=reference_unet, unet=unet, scheduler=scheduler
         )
-        self.register_to_config(parts=list(parts), height=height, width=width)
+        self.register_to_config(parts=parts, height=height, width=width)
+        cell = cell_size(vae)
+        self.image_processor = VaeImageProcessor(vae_scale_factor=cell)
+        self.mask_processor = VaeImageProcessor(
+            vae_scale_factor=cell, do_normalize=False, do_binarize=True, do_convert_grayscale=True
+        )
         self._interrupt = False
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> Self:
         """As every diffusers pipeline, but weights are read from safetensors only."""
         usual: dict[str, Any] = {"use_safetensors": True}
         if importlib.util.find_spec("accelerate") is None:
@@ -191,7 +201,7 @@ class LeffaPipeline(DiffusionPipeline):
         if output_type != "latent":
             if paste_back:
                 images = paste(images, batch["source"].to(images), batch["mask"].to(images))
-            images = VaeImageProcessor().postprocess(images, output_type=output_type)
+            images = self.image_processor.postprocess(images, output_type=output_type)
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
 
@@ -205,7 +215,7 @@ class LeffaPipeline(DiffusionPipeline):
         width: int | None,
     ) -> Batch:
         size = (height or self.config.height, width or self.config.width)
-        colour, binary = VaeImageProcessor(), _mask_processor()
+        colour, binary = self.image_processor, self.mask_processor
         person = _to_tensor(colour, source, size)
         given = {
             "reference": _to_tensor(colour, reference, size),
@@ -296,7 +306,7 @@ def cut_unets(
     reference_unet: UNet2DConditionModel,
     unet: UNet2DConditionModel,
     latent_channels: int,
-    parts: Sequence[Part],
+    parts: Sequence[str],
 ) -> None:
     """Make stock UNets the reference and the generative one, in place; those that are, stay.
 
@@ -358,10 +368,6 @@ class _Float32Autoencoder:
 
 def _has(unet: nn.Module, kind: type[nn.Module]) -> bool:
     return any(isinstance(module, kind) for module in unet.modules())
-
-
-def _mask_processor() -> VaeImageProcessor:
-    return VaeImageProcessor(do_normalize=False, do_binarize=True, do_convert_grayscale=True)
 
 
 def _to_tensor(

@@ -20,7 +20,13 @@ def check_record(record: Record, transform: PersonTransform) -> None:
 
     Everything is opened once: a mistake in the last of a thousand files is told at once too.
     """
-    check_present(record, transform)
+    try:
+        _check_files(record, transform)
+    except ValueError as error:  # its remedy may be a key of the configuration
+        raise ValueError(str(error).replace("densepose=", "--encoding ")) from error
+
+
+def _check_files(record: Record, transform: PersonTransform) -> None:
     for path in (record.source, record.reference):
         _check_photograph(path)
     if transform.task == "tryon" and transform.agnostic is None and record.mask is not None:
@@ -40,7 +46,8 @@ def check_present(record: Record, transform: PersonTransform) -> None:
     if transform.task == "tryon" and transform.agnostic is None and record.mask is None:
         raise ValueError(
             f"{record.source}: has no mask, and try-on must know what to repaint; give --mask "
-            "(white is repainted), or --recipe NAME with --parse and --keypoints"
+            "(white is repainted), or --recipe NAME with --parse and --keypoints; `leffa photo` "
+            "makes them"
         )
     if transform.agnostic is not None and transform.task == "tryon" and record.parse is None:
         raise ValueError(
@@ -64,6 +71,12 @@ def _check_photograph(path: Path) -> None:
     image = open_picture(path)
     with Image.open(path) as opened:
         turned = opened.getexif().get(_ORIENTATION, 1)
+        opaque = min(opened.convert("RGBA").getchannel("A").getextrema()) == 255
+    if not opaque:
+        raise ValueError(
+            f"{path}: is transparent in places, and what colour they would get is chance; save it "
+            "on a white background first"
+        )
     if turned != 1:
         raise ValueError(
             f"{path}: is stored turned (EXIF orientation {turned}), so its mask and maps would not "

@@ -108,7 +108,11 @@ class Job:
             found = None
         wanted = json.loads(json.dumps(self.settings(record)))
         if found != wanted:
-            changed = [key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key]]
+            changed = [
+                key
+                for key in wanted
+                if not isinstance(found, dict) or found.get(key) != wanted[key]
+            ]
             raise ValueError(
                 f"{path.with_suffix('.png')}: was made with other settings "
                 f"({', '.join(changed) or 'another file'}); give another --out, or delete it"
@@ -122,8 +126,8 @@ def predict(job: Job, trained: Trained, device: str = "auto", progress: bool = T
     A picture follows from the weights, the settings, its files and its name alone.
 
     Raises:
-        FileNotFoundError, ValueError: a file is missing or of the wrong kind, found before the first
-            picture is made; or a picture of other settings is there.
+        FileNotFoundError, ValueError: a file is missing or of the wrong kind, found before the
+            first picture is made; or a picture of other settings is there.
     """
     if job.precision not in PRECISIONS:
         raise ValueError(f"precision={job.precision}: choose one of {', '.join(PRECISIONS)}")
@@ -140,6 +144,8 @@ def predict(job: Job, trained: Trained, device: str = "auto", progress: bool = T
             check_record(record, job.transform)
             bar(number)
     job.out.mkdir(parents=True, exist_ok=True)
+    for half_written in job.out.rglob("*.unfinished"):
+        half_written.unlink(missing_ok=True)
     steps = job.sampler.steps
     with progress_bar("denoising steps", len(todo) * steps, progress and bool(todo)) as bar:
         loader = DataLoader(
@@ -159,9 +165,7 @@ def predict(job: Job, trained: Trained, device: str = "auto", progress: bool = T
 
 
 @torch.no_grad()
-def _make(
-    job: Job, trained: Trained, records: Sequence[Record], batch: Batch, tell: Any
-) -> None:
+def _make(job: Job, trained: Trained, records: Sequence[Record], batch: Batch, tell: Any) -> None:
     """Generate one batch and write its pictures."""
     dtype, device = PRECISIONS[job.precision], batch["source"].device
     # Pasted at the photograph's own resolution instead, see `_finish`.
@@ -189,19 +193,26 @@ def _make(
             save_png(picture, job.out / folder / f"{record.name}.png")
         picture = _undo_fit(job, generated[index], person)
         if job.sampler.paste_back:
-            mask = _undo_fit(job, alpha[index].expand(3, -1, -1) * 2 - 1, person).convert("L")
+            # Lanczos would ring, and change pixels far outside the mask.
+            soft = alpha[index].expand(3, -1, -1) * 2 - 1
+            mask = _undo_fit(job, soft, person, Image.Resampling.BILINEAR).convert("L")
             picture = Image.composite(picture, person, mask)
         save_png(picture, job.out / f"{record.name}.png")
         settings = job.settings(record) | {"versions": library_versions()}
         write_text(job.out / f"{record.name}.json", json.dumps(settings, indent=2) + "\n")
 
 
-def _undo_fit(job: Job, image: Tensor, person: Image.Image) -> Image.Image:
+def _undo_fit(
+    job: Job,
+    image: Tensor,
+    person: Image.Image,
+    resampling: Image.Resampling = Image.Resampling.LANCZOS,
+) -> Image.Image:
     """(3, H, W) in [-1, 1] as a picture of the photograph's size, without padding."""
     picture = Image.fromarray(to_uint8(image.float().cpu()))
     if job.transform.fit == "pad":
-        return unpad(picture, person.size)
-    return picture.resize(person.size, Image.Resampling.LANCZOS)
+        return unpad(picture, person.size, resampling)
+    return picture.resize(person.size, resampling)
 
 
 def _path(file: Path | Annotation | None) -> Path | None:

@@ -48,7 +48,7 @@ def pairs_of_files(
             category=category,
             source=people[of_person],
             reference=garments[of_garment],
-            **{field: _map(maps.get(field), field, of_person) for field in MAPS},  # type: ignore[arg-type]  # all are paths
+            **{field: _map(maps.get(field), field, of_person) for field in MAPS},
         )
         for name, of_person, of_garment in chosen
     ]

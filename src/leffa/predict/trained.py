@@ -1,8 +1,8 @@
 """Weights of every kind as one thing: a model, and how it is fed.
 
-    a .ckpt file, or the folder of a run     of ours
-    a folder that `leffa convert` wrote
-    virtual_tryon.pth, ...                   the released files, over a diffusers base folder
+a .ckpt file, or the folder of a run     of ours
+a folder that `leffa convert` wrote
+virtual_tryon.pth, ...                   the released files, over a diffusers base folder
 """
 
 from dataclasses import dataclass, replace

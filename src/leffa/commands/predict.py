@@ -1,0 +1,219 @@
+"""The command that makes pictures from weights and photographs."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leffa.commands.convert import PRESETS
+from leffa.commands.options import Runner, option
+
+if TYPE_CHECKING:
+    from leffa.predict import Job, Trained
+
+# Known here as well as where they are used, which is slow to import.
+CATEGORIES = ("upper_body", "lower_body", "dresses")
+ENCODINGS = ("colour", "iuv", "vui", "ivu", "labels", "labels_uv", "skeleton", "none")
+SCHEDULERS = ("ddpm", "ddim", "dpm_solver", "unipc", "euler")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+def predict(parser: argparse.ArgumentParser) -> Runner:
+    """Dress a person in a garment, or put one into another pose: one pair, folders, or a table."""
+    _weights(parser.add_argument_group("weights"))
+    _pictures(parser.add_argument_group("pictures"))
+    _inputs(parser.add_argument_group("how inputs are read; default: as in training"))
+    _sampling(parser.add_argument_group("sampling; default: the sampler of the weights"))
+
+    def run(args: argparse.Namespace) -> None:
+        from leffa.predict import load_trained
+        from leffa.predict import predict as predict_job
+
+        records = _records(args)  # before the weights, which take longer
+        trained = load_trained(args.ckpt, args.base, args.preset, args.raw)
+        job = _job(args, trained, records)
+        made = predict_job(job, trained, args.device, progress=sys.stderr.isatty())
+        print(f"{made[0]}" if len(made) == 1 else f"{len(made)} pictures in {args.out}")
+
+    return run
+
+
+def _weights(group: Any) -> None:
+    group.add_argument(
+        "--ckpt",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a .ckpt or the folder of a run, a folder of `leffa convert`, or a released .pth",
+    )
+    group.add_argument("--raw", action="store_true", help="as trained, not the running average")
+    group.add_argument("--base", metavar="DIR", help="of a released .pth: see `leffa convert`")
+    group.add_argument("--as", dest="preset", choices=PRESETS, help="of a released .pth: likewise")
+
+
+def _pictures(group: Any) -> None:
+    files = {
+        "person": "a photograph, or a folder",
+        "garment": "a garment, or for pose transfer the person to copy; or a folder",
+        "mask": "white is repainted; a folder where --person is one, as all that follow",
+        "densepose": "of the person",
+        "parse": "label map of the person, for --recipe",
+        "keypoints": "OpenPose json of the person, for --recipe",
+    }
+    for name, purpose in files.items():
+        group.add_argument(f"--{name}", type=Path, metavar="PATH", help=purpose)
+    group.add_argument(
+        "--table",
+        type=Path,
+        metavar="CSV",
+        help="instead: columns person, garment and, as needed, name, category, mask, ...",
+    )
+    group.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="where the table's paths begin; without a table, the folder that holds persons/, "
+        "garments/ and, as needed, masks/, densepose/, ... (`leffa photo` makes them)",
+    )
+    group.add_argument(
+        "--category", choices=CATEGORIES, default="upper_body", help="default: upper_body"
+    )
+    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="for PNG and json")
+    group.add_argument(
+        "--save-flow", action="store_true", help="also the warped reference and its flow"
+    )
+
+
+def _inputs(group: Any) -> None:
+    group.add_argument("--size", metavar="HxW", help="height and width in pixels")
+    group.add_argument(
+        "--fit",
+        choices=("pad", "stretch"),
+        default="pad",
+        help="how a photograph of another shape gets there and back; default: pad",
+    )
+    group.add_argument("--encoding", choices=ENCODINGS, help="of the DensePose files")
+    group.add_argument("--recipe", metavar="NAME", help="makes masks; of leffa.preprocess.agnostic")
+    group.add_argument("--label-set", choices=("cihp", "lip", "atr"), help="of --parse")
+
+
+def _sampling(group: Any) -> None:
+    group.add_argument("--scheduler", choices=SCHEDULERS)
+    group.add_argument("--steps", type=int)
+    group.add_argument("--guidance", type=float)
+    group.add_argument("--seed", type=int, help="with a picture's name, fixes its noise")
+    group.add_argument("--reference-cache", action="store_true", help="faster, a little different")
+    group.add_argument(
+        "--paste-back", action="store_true", help="keep the photograph outside the mask"
+    )
+    group.add_argument("--feather", type=int, help="pixels over which --paste-back blends")
+    option(group, "--batch-size", 1, "pictures at a time")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda; default: auto")
+    group.add_argument(
+        "--precision", choices=PRECISIONS, default="32-true", help="default: 32-true"
+    )
+
+
+def _records(args: argparse.Namespace) -> Any:
+    from leffa.data.folder import FolderPairs
+    from leffa.predict.pairs import MAPS, pairs_of_files, pairs_of_table
+
+    given = [name for name in ("person", "garment", *MAPS) if getattr(args, name) is not None]
+    if listed := args.table or args.root:
+        if given:
+            option = "--table" if args.table else "--root"
+            raise ValueError(f"--{given[0]} and {option} {listed} exclude each other")
+        if args.table is None:
+            return FolderPairs(args.root, table=None, category=args.category)
+        return pairs_of_table(args.table, args.root, args.category)
+    for name in ("person", "garment"):
+        if name not in given:
+            raise ValueError(
+                f"--{name} is missing: give --person and --garment, or --table, or --root"
+            )
+    maps = {name: getattr(args, name) for name in MAPS}
+    return pairs_of_files(args.person, args.garment, maps, args.category)
+
+
+def _job(args: argparse.Namespace, trained: "Trained", records: Any) -> "Job":
+    """The settings of the weights, and what the command line changes in them."""
+    from dataclasses import replace
+
+    from leffa.data.transforms import PersonTransform
+    from leffa.predict import Job
+
+    settings = trained.settings
+    height, width = _size(args.size, settings.height, settings.width, trained.model.downscale)
+    recipe = _recipe(args.recipe, settings, records)
+    read: dict[str, Any] = {
+        "densepose": args.encoding or settings.densepose,
+        "part_range": settings.part_range,
+        "label_set": args.label_set or settings.label_set,
+        "image_filter": settings.image_filter,
+    }
+    transform = PersonTransform(
+        height=height,
+        width=width,
+        task=settings.task,
+        agnostic=None if recipe is None else _agnostic(recipe),
+        loss_region="all",
+        fit=args.fit,
+        **read,
+    )
+    changes = {
+        "scheduler": args.scheduler,
+        "steps": args.steps,
+        "guidance": args.guidance,
+        "seed": args.seed,
+        "reference_cache": args.reference_cache or None,
+        "paste_back": args.paste_back or None,
+        "paste_feather": args.feather,
+    }
+    if args.feather is not None and not args.paste_back:
+        raise ValueError("--feather goes with --paste-back only")
+    sampler = replace(
+        settings.sampler, **{key: value for key, value in changes.items() if value is not None}
+    )
+    return Job(
+        weights=args.ckpt,
+        records=records,
+        transform=transform,
+        sampler=sampler,
+        out=args.out,
+        recipe=recipe,
+        save_flow=args.save_flow,
+        batch_size=args.batch_size,
+        precision=args.precision,
+    )
+
+
+def _recipe(wanted: str | None, settings: Any, records: Any) -> str | None:
+    """The recipe asked for; else that of the training, where there are maps and no mask files."""
+    if settings.task == "pose":
+        if wanted is not None:
+            raise ValueError("--recipe is for try-on; these weights are for pose transfer")
+        return None
+    has_masks = any(record.mask is not None for record in records)
+    has_maps = all(record.parse is not None for record in records)
+    recipe: str | None = settings.recipe
+    return wanted or (recipe if has_maps and not has_masks else None)
+
+
+def _agnostic(recipe: str) -> Any:
+    from leffa.preprocess.agnostic import AGNOSTIC
+
+    if recipe not in AGNOSTIC:
+        raise ValueError(f"--recipe {recipe}: choose one of {', '.join(AGNOSTIC)}")
+    return AGNOSTIC[recipe]
+
+
+def _size(text: str | None, height: int, width: int, cell: int) -> tuple[int, int]:
+    if text is None:
+        return height, width
+    sides = text.split("x")
+    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise ValueError(f"--size {text}: is not HEIGHTxWIDTH, such as {height}x{width}")
+    height, width = int(sides[0]), int(sides[1])
+    if height % cell or width % cell:
+        raise ValueError(f"--size {text}: give multiples of {cell}, a cell of the autoencoder")
+    return height, width

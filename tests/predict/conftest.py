@@ -1,0 +1,60 @@
+"""Drawn data, and models trained on it for two steps: what a user has after the first hour."""
+
+from pathlib import Path
+
+import pytest
+
+from leffa.run import compose, train
+from leffa.synthetic.write import write_deepfashion, write_viton_hd
+
+HEIGHT, WIDTH = 64, 48
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Try-on samples in VITON-HD's layout."""
+    root = tmp_path_factory.mktemp("drawn")
+    write_viton_hd(root, train=4, test=3, height=HEIGHT, width=WIDTH)
+    return root
+
+
+@pytest.fixture(scope="session")
+def drawn_poses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pose-transfer samples in DeepFashion's layout."""
+    root = tmp_path_factory.mktemp("drawn_poses")
+    write_deepfashion(root, train=4, test=2, height=HEIGHT, width=WIDTH)
+    return root
+
+
+def run_folder(experiment: str, data: Path, folder: Path, *changes: str) -> Path:
+    chosen = [f"experiment={experiment}", "debug=tiny", "+trainer.limit_val_batches=0"]
+    quiet = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"]
+    places = [f"data.root={data}", "data.prepare=null", f"paths.output_dir={folder}"]
+    train(compose("train", [*chosen, *quiet, "~callbacks.progress", *places, *changes]))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a try-on run of two steps, with a running average."""
+    folder = tmp_path_factory.mktemp("run")
+    return run_folder("tryon_synthetic", drawn, folder, "callbacks=ema")
+
+
+@pytest.fixture(scope="session")
+def pose_run(drawn_poses: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_folder("pose_synthetic", drawn_poses, tmp_path_factory.mktemp("pose_run"))
+
+
+@pytest.fixture(scope="session")
+def pair(drawn: Path) -> dict[str, Path]:
+    """The files of one try-on sample, by option."""
+    test, stem = drawn / "test", sorted(p.stem for p in (drawn / "test" / "image").iterdir())[0]
+    return {
+        "person": test / "image" / f"{stem}.jpg",
+        "garment": sorted((test / "cloth").iterdir())[0],
+        "mask": test / "agnostic-mask" / f"{stem}_mask.png",
+        "densepose": test / "image-iuv" / f"{stem}.png",
+        "parse": test / "image-parse-v3" / f"{stem}.png",
+        "keypoints": test / "openpose_json" / f"{stem}_keypoints.json",
+    }

@@ -1,0 +1,314 @@
+"""`leffa predict`: from files to pictures, resumable, and plain about wrong files."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leffa.cli import main
+
+Files = dict[str, Path]
+GIVEN = ("person", "garment", "mask", "densepose")  # what try-on with a mask file needs
+
+
+@pytest.fixture
+def run_predict(run: Path) -> Callable[..., int]:
+    """`leffa predict` with a try-on model and two steps; returns the exit code."""
+
+    def call(out: Path, files: Files, *arguments: str, ckpt: Path = run) -> int:
+        options = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+        usual = ["--ckpt", str(ckpt), "--out", str(out), "--device", "cpu"]
+        return main(["predict", *usual, "--steps", "2", *options, *arguments])
+
+    return call
+
+
+@pytest.fixture
+def given(pair: Files) -> Files:
+    return {name: pair[name] for name in GIVEN}
+
+
+@pytest.fixture
+def folders(drawn: Path, tmp_path: Path) -> Path:
+    """The drawn test persons as a user's own folders."""
+    root, test = tmp_path / "mine", drawn / "test"
+    for number, person in enumerate(sorted((test / "image").iterdir())):
+        cloth = sorted((test / "cloth").iterdir())[number]
+        places = {
+            "persons": person,
+            "garments": cloth,
+            "masks": test / "agnostic-mask" / f"{person.stem}_mask.png",
+            "densepose": test / "image-iuv" / f"{person.stem}.png",
+        }
+        for folder, file in places.items():
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, root / folder / f"{person.stem}{file.suffix}")
+    return root
+
+
+def in_folders(root: Path) -> Files:
+    names = {"person": "persons", "garment": "garments", "mask": "masks", "densepose": "densepose"}
+    return {option: root / folder for option, folder in names.items()}
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_one_pair_makes_one_picture_and_its_settings(
+    run_predict: Callable[..., int], given: Files, run: Path, tmp_path: Path
+) -> None:
+    assert run_predict(tmp_path, given, "--save-flow", "--seed", "7") == 0
+    name = given["person"].stem
+    made = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    expected = [f"{name}.json", f"{name}.png", f"flow/{name}.png", f"warped/{name}.png"]
+    assert made == sorted(expected)
+    assert {pixels(tmp_path / file).shape for file in expected[1:]} == {(64, 48, 3)}
+    settings = json.loads((tmp_path / f"{name}.json").read_text())
+    assert settings["files"]["mask"]["path"] == str(given["mask"])
+    assert settings["weights"]["path"] == str(run)
+    assert settings["sampler"]["seed"] == 7
+    assert settings["sampler"]["steps"] == 2
+    assert settings["inputs"]["densepose"] == "iuv"
+    assert "torch" in settings["versions"]
+    shown = pixels(tmp_path / "flow" / f"{name}.png")
+    outside = pixels(given["mask"]).max(axis=-1) < 128
+    assert (shown[outside] == 255).all()  # white where nothing is generated
+    assert shown[~outside].std() > 0
+
+
+def test_another_seed_makes_another_picture(
+    run_predict: Callable[..., int], given: Files, tmp_path: Path
+) -> None:
+    for folder, seed in (("a", "0"), ("b", "1"), ("c", "0")):
+        assert run_predict(tmp_path / folder, given, "--seed", seed) == 0
+    first, other, again = (next((tmp_path / folder).glob("*.png")) for folder in "abc")
+    assert first.read_bytes() == again.read_bytes()
+    assert (pixels(first) != pixels(other)).any()
+
+
+def test_folders_match_by_name_and_the_batch_size_changes_nothing_visible(
+    run_predict: Callable[..., int], folders: Path, tmp_path: Path
+) -> None:
+    files = in_folders(folders)
+    assert run_predict(tmp_path / "one", files) == 0
+    assert run_predict(tmp_path / "two", files, "--batch-size", "2") == 0
+    assert run_predict(tmp_path / "root", {"root": folders}) == 0
+    made = sorted((tmp_path / "one").glob("*.png"))
+    assert len(made) == 3
+    for path in made:
+        assert path.read_bytes() == (tmp_path / "root" / path.name).read_bytes()
+        assert np.abs(pixels(path) - pixels(tmp_path / "two" / path.name)).max() <= 1
+
+
+def test_one_person_tries_a_folder_of_garments_on(
+    run_predict: Callable[..., int], folders: Path, given: Files, tmp_path: Path
+) -> None:
+    assert run_predict(tmp_path / "out", given | {"garment": folders / "garments"}) == 0
+    person = given["person"].stem
+    expected = {f"{person}__{path.stem}.png" for path in (folders / "garments").iterdir()}
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == expected
+
+
+def test_a_table_says_who_wears_what(
+    run_predict: Callable[..., int], given: Files, tmp_path: Path
+) -> None:
+    table = tmp_path / "pairs.csv"
+    row = ",".join(str(given[name].absolute()) for name in GIVEN)
+    table.write_text(f"name,person,garment,mask,densepose\nfirst,{row}\nsecond,{row}\n")
+    assert run_predict(tmp_path / "out", {"table": table}) == 0
+    first, second = (tmp_path / "out" / f"{name}.png" for name in ("first", "second"))
+    assert (pixels(first) != pixels(second)).any()  # the name seeds the noise
+
+
+def test_what_is_finished_is_kept_and_what_is_not_is_made(
+    run_predict: Callable[..., int],
+    folders: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files, out = in_folders(folders), tmp_path / "out"
+    assert run_predict(out, files) == 0
+    pictures = sorted(out.glob("*.png"))
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in pictures}
+    pictures[1].with_suffix(".json").unlink()  # as if killed before it was written
+    (out / "half.123.unfinished").write_text("half a picture")
+    assert run_predict(out, files) == 0
+    assert all(path.read_bytes() == content for path, (_, content) in before.items())
+    remade = [path for path, (time, _) in before.items() if path.stat().st_mtime_ns != time]
+    assert remade == [pictures[1]]
+    assert not list(out.glob("*.unfinished"))
+    assert run_predict(out, files, "--seed", "1") == 1
+    assert f"{pictures[0]}: was made with other settings (sampler)" in capsys.readouterr().err
+
+
+def test_a_changed_file_is_another_picture(
+    run_predict: Callable[..., int],
+    folders: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files, out = in_folders(folders), tmp_path / "out"
+    assert run_predict(out, files) == 0
+    garment = sorted(files["garment"].iterdir())[0]
+    Image.open(garment).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(garment)
+    assert run_predict(out, files) == 1
+    assert "was made with other settings (files)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [(160, 90), (60, 200)])
+def test_any_shape_of_photograph_comes_back_in_its_shape(
+    run_predict: Callable[..., int], given: Files, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    files = dict(given)
+    for name in ("person", "mask", "densepose"):
+        files[name] = tmp_path / f"{name}.png"
+        nearest = Image.Resampling.NEAREST if name != "person" else Image.Resampling.BICUBIC
+        Image.open(given[name]).resize(size, nearest).save(files[name])
+    assert run_predict(tmp_path / "out", files, "--paste-back") == 0
+    result = tmp_path / "out" / "person.png"
+    assert pixels(result).shape[1::-1] == size
+    # Far from the mask the photograph is untouched: nothing of the padding is left.
+    difference = np.abs(pixels(result) - pixels(files["person"])).max(axis=-1)
+    mask = Image.open(files["mask"]).convert("L")
+    around = np.asarray(mask.resize((12, 16)).resize(size, Image.Resampling.BILINEAR)) > 0
+    assert (difference[~around] == 0).all()
+    assert difference[np.asarray(mask) > 128].max() > 0
+
+
+@pytest.mark.parametrize("category", ["upper_body", "lower_body", "dresses"])
+def test_a_recipe_makes_the_mask_of_each_category(
+    run_predict: Callable[..., int], pair: Files, tmp_path: Path, category: str
+) -> None:
+    files = {name: path for name, path in pair.items() if name != "mask"}
+    chosen = ["--recipe", "ootdiffusion", "--category", category]
+    assert run_predict(tmp_path, files, *chosen, "--paste-back") == 0
+    name = pair["person"].stem
+    settings = json.loads((tmp_path / f"{name}.json").read_text())
+    assert settings["category"] == category
+    assert settings["inputs"]["agnostic"] == "ootdiffusion"
+    changed = np.abs(pixels(tmp_path / f"{name}.png") - pixels(pair["person"])).max(axis=-1) > 8
+    rows = np.nonzero(changed.any(axis=1))[0]
+    assert 0 < changed.mean() < 1
+    if category == "lower_body":
+        assert rows.min() > 16  # nothing of head and chest
+
+
+def test_puts_a_person_into_another_pose(
+    run_predict: Callable[..., int], pose_run: Path, drawn_poses: Path, tmp_path: Path
+) -> None:
+    pictures = sorted((drawn_poses / "test_highres").iterdir())[:2]
+    files = {
+        "person": pictures[0],
+        "garment": pictures[1],
+        "densepose": drawn_poses / "densepose" / f"{pictures[0].stem}.png",
+    }
+    assert run_predict(tmp_path, files, "--save-flow", ckpt=pose_run) == 0
+    assert len(list(tmp_path.rglob("*.png"))) == 3
+
+
+def wrong(name: str, pair: Files, folder: Path) -> tuple[Files, list[str], str]:
+    """A user's mistake: the files, further arguments, and what must be said."""
+    files: Files = {key: pair[key] for key in GIVEN}
+    turned = folder / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(pair["person"]).save(turned, exif=exif)
+    Image.new("L", (48, 64)).save(folder / "black.png")
+    cut_out = Image.open(pair["garment"]).convert("RGBA")
+    cut_out.paste((0, 0, 0, 0), (0, 0, 10, 10))
+    cut_out.save(folder / "cut_out.png")
+    Image.new("RGB", (48, 64)).save(folder / "nobody.png")
+    (folder / "empty").mkdir()
+    person = pair["person"]
+    match name:
+        case "no mask":
+            del files["mask"]
+            return files, [], f"{person}: has no mask, and try-on must know what to repaint"
+        case "no densepose":
+            del files["densepose"]
+            return files, [], f"{person}: has no DensePose map, which this model was trained with"
+        case "no parse":
+            del files["mask"]
+            return files, ["--recipe", "catvton"], f"{person}: has no parsing map"
+        case "photograph as mask":
+            return (
+                files | {"mask": pair["garment"].parent.parent / "image" / person.name},
+                [],
+                ("is grey, so it is no mask; use the black and white mask file"),
+            )
+        case "black mask":
+            return files | {"mask": folder / "black.png"}, [], "black.png: is black all over"
+        case "label map as person":
+            return files | {"person": pair["parse"]}, [], "colours only, so it is a mask or a label"
+        case "mask as garment":
+            return files | {"garment": pair["mask"]}, [], "give the photograph itself"
+        case "transparent":
+            return files | {"garment": folder / "cut_out.png"}, [], "is transparent in places"
+        case "turned":
+            return files | {"person": turned}, [], "is stored turned (EXIF orientation 6)"
+        case "photograph as densepose":
+            return files | {"densepose": person}, [], "not a part id (0-24); choose --encoding"
+        case "nobody":
+            return files | {"densepose": folder / "nobody.png"}, [], "nobody.png: shows no body"
+        case "no file":
+            return files | {"garment": folder / "x.jpg"}, [], "x.jpg: no such file or folder"
+        case "empty folder":
+            return files | {"garment": folder / "empty"}, [], "empty: holds no pictures"
+        case "folder as mask":
+            return files | {"mask": folder}, [], "--mask must be a file, as --person is"
+        case "no garment":
+            del files["garment"]
+            return files, [], "--garment is missing: give --person and --garment, or --table"
+        case "table and files":
+            return files, ["--table", "x.csv"], "--person and --table x.csv exclude each other"
+        case "recipe":
+            return files, ["--recipe", "magic"], "--recipe magic: choose one of viton_hd, hr_viton"
+        case "size":
+            return files, ["--size", "66x48"], "--size 66x48: give multiples of 4, a cell"
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("no mask", "no densepose", "no parse", "photograph as mask", "black mask"),
+        *("label map as person", "mask as garment", "transparent", "turned"),
+        "photograph as densepose",
+        *("nobody", "no file", "empty folder", "folder as mask", "no garment"),
+        *("table and files", "recipe", "size"),
+    ],
+)
+def test_a_mistake_is_one_line_before_any_work(
+    run_predict: Callable[..., int],
+    pair: Files,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    files, arguments, message = wrong(name, pair, tmp_path)
+    assert run_predict(tmp_path / "out", files, *arguments) == 1
+    printed = capsys.readouterr().err.strip().splitlines()
+    assert len(printed) == 1
+    assert printed[0].startswith("error: ")
+    assert message in printed[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_not_there_are_named(
+    run_predict: Callable[..., int],
+    given: Files,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for ckpt, message in (
+        (tmp_path / "nothing", "nothing: no such weights; give a .ckpt file"),
+        (tmp_path / "virtual_tryon.pth", "virtual_tryon.pth: no such weights file"),
+    ):
+        assert run_predict(tmp_path / "out", given, ckpt=ckpt) == 1
+        assert message in capsys.readouterr().err
