@@ -28,7 +28,7 @@ def test_help_names_every_command_with_a_sentence(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().out
     assert {"demo", "draw", "score"} <= {command.__name__ for command in COMMANDS}
     for command in COMMANDS:
-        assert command.__name__ in printed
+        assert command.__name__.replace("_", "-") in printed
         assert command.__doc__
         assert command.__doc__.endswith(".")
 

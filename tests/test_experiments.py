@@ -15,7 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from leffa.models.checkpoints import save_official
 from leffa.models.leffa import LeffaModel
-from leffa.run import CONF, assemble, compose, evaluate, program, train
+from leffa.run import CONF, assemble, compose, evaluate, restore, train
+from leffa.run.program import program
 from leffa.synthetic.write import (
     write_deepfashion,
     write_dress_code,
@@ -113,12 +114,41 @@ def test_a_run_resumes_where_it_stopped(
     assert {"step_000001.ckpt", "step_000002.ckpt"} < {path.name for path in last.parent.iterdir()}
 
 
+def test_a_fine_tuned_run_needs_its_start_no_more(
+    overrides: Callable[[str], list[str]], official_file: Path, tmp_path: Path
+) -> None:
+    start = shutil.copy(official_file, tmp_path / "start.safetensors")
+    chosen = [*overrides("finetune"), f"start_from={start}", "trainer.max_steps=1"]
+    train(compose("train", chosen))
+    start.unlink()
+    _, module = restore(tmp_path / "run")
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    name = "model.generative_unet.conv_out.weight"
+    assert torch.equal(module.state_dict()[name], saved["state_dict"][name])
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_is_short_and_says_how_to_run_it(experiment: str) -> None:
     text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
     assert len(text.splitlines()) <= 40
     assert f"python train.py experiment={experiment}" in text
     assert f"\nname: {experiment}\n" in text
+
+
+def test_the_curricula_are_the_paper_s() -> None:
+    """Section 4.1: (steps, height, batch) of each stage; the loss in the last one alone."""
+    tryon = [(10_000, 512, 256), (36_000, 1024, 64), (10_000, 1024, 64)]
+    pose = [(80_000, 256, 256), (80_000, 512, 64), (24_000, 512, 64)]
+    wanted = {"virtual_tryon_1024": tryon, "dresscode_1024": tryon, "pose_transfer_512": pose}
+    for experiment, expected in wanted.items():
+        cfg = compose("train", [f"experiment={experiment}"])
+        stages = cfg.curriculum.stages
+        assert [(s.steps, s.height, s.batch_size) for s in stages] == expected
+        assert [s.get("leffa_loss", False) for s in stages] == [False, False, True]
+        assert {s.learning_rate for s in stages} == {1e-5}
+        loss = cfg.leffa_loss
+        values = (loss.weight, loss.temperature, loss.min_resolution, loss.max_timestep)
+        assert values == (1e-3, 2.0, 1 / 32, 500)
 
 
 def test_a_control_differs_in_the_weight_alone() -> None:
@@ -142,6 +172,8 @@ def options(groups: Iterable[str]) -> list[str]:
     options(path.name for path in sorted(CONF.iterdir()) if path.is_dir()),
 )
 def test_every_option_composes(option: str) -> None:
+    if option.endswith("_optuna"):
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     scoring = option.startswith("protocol=")
     program_name = "evaluate" if scoring or option.startswith("dataset=") else "train"
     assert compose(program_name, [option, *["dataset=synthetic_tryon"] * scoring]).name

@@ -1,12 +1,19 @@
 """A user's mistake on the command line is one line that names the key and the remedy."""
 
 import difflib
+import importlib.util
 import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+
+PLUGINS = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit": "hydra-submitit-launcher",
+    "optuna": "hydra-optuna-sweeper",
+}
 
 Compose = Callable[[list[str]], dict[str, Any]]
 
@@ -33,6 +40,22 @@ def check_overrides(
         fail(error, _suggestion(arguments, compose, mistakes, conf, str(error)))
 
 
+def check_plugins(arguments: list[str]) -> None:
+    """Hydra's launchers and sweepers beside the basic ones are packages of their own.
+
+    Raises:
+        SystemExit: one is asked for that is not installed; the line stands on stderr.
+    """
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in ("hydra/launcher", "hydra/sweeper", "sweep"):
+            continue
+        for word, package in PLUGINS.items():
+            module = f"hydra_plugins.{package.replace('-', '_')}"
+            if word in value and not _installed(module):
+                fail(ValueError(f"{argument} needs the package {package}: pip install {package}"))
+
+
 def fail(error: Exception, hint: str = "") -> NoReturn:
     """End the program with one line; HYDRA_FULL_ERROR=1 shows the trace instead."""
     if os.environ.get("HYDRA_FULL_ERROR"):
@@ -49,6 +72,13 @@ def dotted(node: Any, prefix: str = "") -> dict[str, Any]:
         for name, value in node.items():
             found |= dotted(value, f"{prefix}.{name}" if prefix else name)
     return found
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # no plugin at all
+        return False
 
 
 def _suggestion(

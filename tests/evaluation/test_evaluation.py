@@ -26,7 +26,8 @@ from leffa.metrics.protocols import get_protocol
 from leffa.metrics.score import score_folders
 from leffa.models.sampler import SamplerSettings
 from leffa.pictures import HEADINGS
-from leffa.run import CONF, evaluate, program, restore
+from leffa.run import CONF, evaluate, restore
+from leffa.run.program import program
 from leffa.synthetic.write import write_dress_code
 
 HEIGHT, WIDTH = 64, 48

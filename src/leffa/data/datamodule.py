@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from leffa.data.batch import Record
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.doctor.quick import quick_check
 from leffa.data.latent_cache import LatentCache, LatentEncoder
 from leffa.data.transforms import PersonTransform, Sample
 
@@ -151,12 +152,22 @@ class PersonDataModule(LightningDataModule):
         return self._loader(dataset, batch_sampler=_split(len(records), max(count, 1)))
 
     def check(self) -> None:
-        """Make one sample of each kind, so that a broken folder is found before the model is
-        built."""
+        """The quick part of the doctor, and one sample of each kind: a broken folder is found
+        before the model is built.
+
+        Raises:
+            ValueError: a file is damaged, or the files of a sample do not fit each other.
+        """
         transform = self._still(self.stages[0])
-        PersonDataset(self.train_records, transform, self.seed)[0]
-        if self.val_records:
-            PersonDataset(self.val_records, transform, self.seed)[0]
+        encoding = transform.densepose
+        known = encoding if encoding in ("colour", "iuv", "labels") else None
+        for records in (self.train_records, self.val_records):
+            if not len(records):
+                continue
+            PersonDataset(records, transform, self.seed)[0]
+            if problems := quick_check(records, known):
+                more = f" ({len(problems) - 1} more kinds of problem)" if problems[1:] else ""
+                raise ValueError(f"{problems[0].line}{more}; `leffa doctor` checks every file")
 
     def check_ranks(self, ranks: int) -> None:
         """See that every process has something to validate, so that none waits for another.

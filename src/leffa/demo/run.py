@@ -114,6 +114,7 @@ def _evaluation(settings: DemoSettings, name: str, trainings: dict[str, Part]) -
         f"dataset.prepare.train={settings.train_samples}",
         f"dataset.prepare.test={settings.test_samples}",
         f"sampler.steps={settings.sampler_steps}",
+        "sampler.paste_back=true",  # what lies outside the mask is known, in every try-on product
         f"limit={min(settings.evaluated, settings.test_samples)}",
         "device=cpu",
     ]

@@ -22,7 +22,7 @@ class DemoSettings:
 
     out: Path = Path("outputs/demo")
     data: Path = Path("data")
-    steps: int = 350
+    steps: int = 700
     seed: int = 0
     fresh: bool = False
     processes: int = 2

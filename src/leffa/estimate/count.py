@@ -2,14 +2,15 @@
 
 PyTorch's fake tensors go through the same code as real ones, so what is counted here is what the
 network does: which tensors it keeps for the backward pass, and how much it multiplies. Two batch
-sizes are tried; what grows with the batch are the activations, what does not are the 16-bit
-copies of the weights that mixed precision makes.
+sizes are tried, and only what grows with the batch is counted: the rest are 16-bit copies of
+weights.
+Under mixed precision norms work in 32 bits, as on a GPU.
 """
 
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,10 @@ from leffa.models.leffa import Conditioning, LeffaModel
 # A training step is a forward pass and a backward pass of twice its arithmetic; gradient
 # checkpointing repeats the forward pass (Chen et al., arXiv 1604.06174).
 PASSES, PASSES_WITH_CHECKPOINTING = 3, 4
+
+
+# The counter knows the GPU's kernels only.
+CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,6 @@ class StepCount:
     """What one optimiser step costs at one picture size."""
 
     activations: int  # bytes per picture, kept for the backward pass
-    copies: int  # bytes, whatever the batch: 16-bit copies of the weights
     encoding: int  # bytes per picture, while the autoencoder runs
     flops: int  # per picture
 
@@ -74,12 +78,14 @@ def count_step(
     model = build().train()
     with FakeTensorMode():
         _forget_values(model)
-        first = _Saved(model)
+        if half:
+            _norms_in_32_bits(model)
+        saved = _Saved(model)
         if checkpointing:
             for unet in (model.reference_unet, model.generative_unet):
-                unet.enable_gradient_checkpointing(first.checkpoint)
-        one, flops = _run(model, first, 1, height, width, half, leffa_loss)
-        two, _ = _run(model, first, 2, height, width, half, leffa_loss)
+                cast(Any, unet).enable_gradient_checkpointing(saved.checkpoint)
+        one, flops = _run(model, saved, 1, height, width, half, leffa_loss)
+        two, _ = _run(model, saved, 2, height, width, half, leffa_loss)
         element = 2 if half else 4
         config = model.vae.config
         first_width = (
@@ -90,7 +96,7 @@ def count_step(
     # A residual block of the encoder at full size holds its input, its output and one in between.
     encoding = 3 * first_width * height * width * element
     passes = PASSES_WITH_CHECKPOINTING if checkpointing else PASSES
-    return StepCount(two - one, max(2 * one - two, 0), encoding, passes * flops)
+    return StepCount(two - one, encoding, passes * flops)
 
 
 class _Saved:
@@ -143,6 +149,19 @@ def _forget_values(model: nn.Module) -> None:
                 module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
 
 
+def _norms_in_32_bits(model: nn.Module) -> None:
+    """What mixed precision does on a GPU; on a CPU, where we count, it does not."""
+    for module in model.modules():
+        if isinstance(module, nn.GroupNorm | nn.LayerNorm):
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Of (B, N, L, D) queries and (B, N, S, D) keys: two products of L x S x D."""
+    batch, heads, tokens, width = query
+    return 4 * batch * heads * tokens * key[2] * width
+
+
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
@@ -160,14 +179,14 @@ def _run(
     saved.reset()
     latent = model.vae.config.latent_channels
     cells = (height // model.downscale, width // model.downscale)
-    planes = model.generative_unet.config.in_channels - latent
+    planes = cast(Any, model.generative_unet).config.in_channels - latent
     noisy = torch.empty(batch, latent, *cells)
     conditioning = Conditioning(
         torch.empty(batch, planes, *cells), torch.empty(batch, latent, *cells)
     )
     request = leffa_loss.request() if leffa_loss is not None else None
     autocast = torch.autocast("cpu", torch.bfloat16) if half else nullcontext()
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping={CPU_ATTENTION: _attention_flops})
     with saved.hooks(saved.kept), counter, autocast:
         timesteps = torch.zeros(batch, dtype=torch.long)
         prediction = model.predict_noise(noisy, timesteps, conditioning, request)

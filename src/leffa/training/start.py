@@ -1,6 +1,7 @@
 """Where a fine-tuning starts: the weights of a run of ours or of an official file, and, if wanted,
 low-rank adapters (LoRA) that are trained in their place."""
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any, cast
@@ -72,7 +73,7 @@ def load_start(model: LeffaModel, path: Path) -> None:
         whole = cast(PersonGenerationModule, nn.ModuleDict({"model": model}))
         load_trained(whole, weights_of(content, None, checkpoint), checkpoint)
         return
-    width = model.generative_unet.config.cross_attention_dim
+    width = cast(Any, model.generative_unet).config.cross_attention_dim
     if width == SDXL_TEXT and not model.scheduler_config.get("rescale_betas_zero_snr"):
         raise ValueError(
             f"start_from={path}: official weights on SDXL were trained up to pure noise: "
@@ -89,11 +90,14 @@ def add_lora(model: LeffaModel, rank: int, alpha: float) -> None:
         ValueError: peft is missing, or the rank is not positive.
     """
     _check_lora(rank, alpha)
-    from peft import LoraConfig
+    adapters = importlib.import_module("peft").LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=ATTENTION
+    )
 
-    for unet in (model.reference_unet, model.generative_unet):
+    for part in (model.reference_unet, model.generative_unet):
+        unet = cast(Any, part)  # a UNet2DConditionModel, whose `add_adapter` is not typed
         unet.requires_grad_(False)
-        unet.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=ATTENTION))
+        unet.add_adapter(adapters)
 
 
 def _check_lora(rank: int, alpha: float) -> None:

@@ -1,0 +1,158 @@
+"""The command that says what a training needs before it is started."""
+
+import argparse
+from dataclasses import replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from leffa.commands.options import Runner
+
+if TYPE_CHECKING:
+    from leffa.estimate.count import StepCount
+    from leffa.estimate.plan import Setting
+    from leffa.models.leffa import LeffaModel
+    from leffa.training.stages import Stage
+
+GROUPS = ("model", "leffa_loss", "curriculum", "hardware", "trainer", "callbacks")
+
+
+def estimate(parser: argparse.ArgumentParser) -> Runner:
+    """Tell parameters, memory by part, steps and hours of a training without starting it."""
+    parser.add_argument(
+        "overrides",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="as for train.py: experiment=NAME hardware=NAME trainer.devices=8 ...; and "
+        "throughput=IMAGES_PER_S[@HEIGHTxWIDTH], over all devices, or throughput=RUN",
+    )
+
+    def run(args: argparse.Namespace) -> None:
+        for word in args.overrides:
+            if "=" not in word:
+                raise ValueError(f"{word}: is not KEY=VALUE, such as experiment=virtual_tryon_512")
+        given = [word for word in args.overrides if not word.startswith("throughput=")]
+        speeds = [word.partition("=")[2] for word in args.overrides if word not in given]
+        print(_estimate(given, speeds[-1] if speeds else None))
+
+    return run
+
+
+def _estimate(overrides: list[str], speed: str | None) -> str:
+    """The table.
+
+    Raises:
+        ValueError: the training does not fit; the message has the nearest setting that does.
+    """
+    from leffa.commands.options import progress_bar
+    from leffa.estimate.count import count_step, count_weights
+    from leffa.estimate.plan import GB, fits, largest_stage, nearest_fit
+    from leffa.estimate.plan import overrides as words
+    from leffa.estimate.report import read_throughput, to_markdown
+    from leffa.losses.flow import LeffaLoss
+    from leffa.run import settings
+    from leffa.training.stages import Curriculum, Stage
+
+    config = settings("train", overrides, *GROUPS)
+    curriculum = config["curriculum"]
+    stages = list(
+        Curriculum(
+            [Stage(**stage) for stage in curriculum["stages"]],
+            max_steps=config["trainer"]["max_steps"],
+        ).stages
+    )
+    throughput = read_throughput(speed, stages) if speed is not None else None
+    loss = {key: value for key, value in config["leffa_loss"].items() if key != "_target_"}
+    build = partial(_build, config["model"])
+    done: list[int] = []
+
+    with progress_bar("counting") as progress:
+
+        @cache
+        def counted(
+            height: int, width: int, half: bool, checkpointing: bool, leffa: bool
+        ) -> "StepCount":
+            found = count_step(
+                *(build, height, width, half, checkpointing), LeffaLoss(**loss) if leffa else None
+            )
+            done.append(1)
+            progress(len(done), max(len(stages), len(done)))
+            return found
+
+        def count(stage: "Stage", setting: "Setting") -> "StepCount":
+            leffa = stage.leffa_loss and loss["weight"] > 0
+            return counted(
+                stage.height, stage.width, setting.half, setting.gradient_checkpointing, leffa
+            )
+
+        setting = _setting(config, overrides)
+        weights = count_weights(build)
+        if fits(weights, stages, setting, count):
+            return to_markdown(weights, stages, setting, count, throughput)
+        stage, most = largest_stage(weights, stages, setting, count)
+        presets = _presets(setting)
+        nearest = nearest_fit(weights, stages, setting, presets, count)
+    advice = (
+        f"the nearest setting that fits: {words(setting, nearest, presets)}"
+        if nearest
+        else "no setting of conf/hardware fits; a smaller picture, or experiment=finetune_lora"
+    )
+    raise ValueError(
+        f"hardware={setting.hardware}: stage {stage.name} ({stage.height}x{stage.width}) needs "
+        f"{most / GB:.1f} GB of {setting.memory_gb:g} GB on each device; {advice}"
+    )
+
+
+def _setting(config: dict[str, Any], overrides: list[str]) -> "Setting":
+    from leffa.estimate.plan import Setting
+    from leffa.run import choices
+
+    hardware, trainer = config["hardware"], config["trainer"]
+    counts = [trainer[key] for key in ("devices", "num_nodes")]
+    if not all(isinstance(number, int) and number > 0 for number in counts):
+        raise ValueError(f"trainer.devices={counts[0]}: give the number of devices to estimate for")
+    return Setting(
+        hardware=choices("train", overrides)["hardware"],
+        memory_gb=hardware["memory_gb"],
+        micro_batch=hardware["micro_batch"],
+        precision=str(trainer["precision"]),
+        gradient_checkpointing=hardware["gradient_checkpointing"],
+        devices=counts[0] * counts[1],
+        average="ema" in config["callbacks"],
+    )
+
+
+def _presets(setting: "Setting") -> list["Setting"]:
+    """Every preset of conf/hardware, on as many devices."""
+    from leffa.run import CONF, settings
+
+    found = []
+    for path in sorted((CONF / "hardware").glob("*.yaml")):
+        preset = settings("train", [f"hardware={path.stem}"], "hardware")["hardware"]
+        found.append(
+            replace(
+                setting,
+                hardware=path.stem,
+                **{
+                    key: preset[key]
+                    for key in ("memory_gb", "micro_batch", "precision", "gradient_checkpointing")
+                },
+            )
+        )
+    return [other for other in found if other.memory_gb is not None]
+
+
+def _build(config: dict[str, Any]) -> "LeffaModel":
+    """The model without its weights: shapes are all that an estimate needs."""
+    import torch
+
+    from leffa.estimate.bases import shape
+    from leffa.models.leffa import LeffaModel
+    from leffa.training.start import add_lora
+
+    sources = {part: shape(part, config[part]) for part in ("unet", "vae", "scheduler")}
+    shipped = "shipped" in (config["unet"], config["vae"])  # small, and read from its file
+    with torch.device("cpu" if shipped else "meta"):
+        model = LeffaModel.build(**sources, parts=config["parts"])
+        if config.get("lora"):
+            add_lora(model, **config["lora"])
+    return model

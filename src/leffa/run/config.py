@@ -1,0 +1,93 @@
+"""What Hydra does for this package: a configuration from files and overrides, and parts from it."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from leffa.mistakes import check_overrides, dotted
+from leffa.training.record import differences
+
+_HERE = Path(__file__)
+# In the repository beside src/; in an installed package below leffa/.
+CONF = next(
+    (p for p in (_HERE.parents[3] / "conf", _HERE.parents[1] / "conf") if p.is_dir()),
+    _HERE.parents[3] / "conf",
+)
+VERSION_BASE = "1.3"
+MISTAKES = (HydraException, OmegaConfBaseException, MisconfigurationException)
+
+
+def compose(name: str, overrides: list[str]) -> DictConfig:
+    """A configuration as the command line would make it; for tests, notebooks and `leffa demo`."""
+    with hydra.initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+        return hydra.compose(name, overrides)
+
+
+def settings(name: str, overrides: list[str], *groups: str) -> dict[str, Any]:
+    """Some groups of a configuration as plain values, for a command beside the programs; in the
+    others what must be given may lack. Ends the program where an override is wrong."""
+    check_overrides(overrides, partial(composed, name), MISTAKES, CONF)
+    cfg = compose(name, overrides)
+    return {group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups}
+
+
+def choices(name: str, overrides: list[str]) -> dict[str, str]:
+    """Which file of each config group the overrides choose."""
+    with hydra.initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+        cfg = hydra.compose(name, overrides, return_hydra_config=True)
+    return {str(group): str(chosen) for group, chosen in cfg.hydra.runtime.choices.items()}
+
+
+def composed(name: str, overrides: list[str]) -> dict[str, Any]:
+    container = OmegaConf.to_container(compose(name, overrides))
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def job_overrides() -> list[str] | None:
+    """What the command line said for this job; None where Hydra does not run it."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
+
+
+def changes(cfg: DictConfig) -> dict[str, tuple[Any, Any]]:
+    """What the command line changed: key -> (value of the experiment as it stands, value here)."""
+    if not HydraConfig.initialized():
+        return {}
+    hydra_cfg = HydraConfig.get()
+    experiment = hydra_cfg.runtime.choices.get("experiment")
+    base = hydra.compose(hydra_cfg.job.config_name, [f"experiment={experiment or 'null'}"])
+    return differences(*(dotted(OmegaConf.to_container(each)) for each in (base, cfg)))
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """Plain values; the output folder is the job's own where Hydra runs the job (a sweep has
+    many)."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        cfg = cfg.copy()
+        OmegaConf.update(cfg, "paths.output_dir", HydraConfig.get().runtime.output_dir)
+    written = dotted(OmegaConf.to_container(cfg))
+    if missing := [key for key, value in written.items() if value == "???"]:
+        raise ValueError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
+    container = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def build(part: dict[str, Any], **extra: Any) -> Any:
+    """Instantiate one part; an error inside it is told as itself, not as Hydra's wrapping of it."""
+    try:
+        return instantiate(part, _convert_="all", **extra)
+    except HydraException as error:
+        cause = error.__cause__
+        if isinstance(cause, TypeError):  # a value of the wrong type, or one missing
+            raise ValueError(f"{part['_target_']}: {cause}") from error
+        raise (cause if isinstance(cause, ValueError | OSError) else error) from None

@@ -1,0 +1,52 @@
+"""The two programs: a command line in, a run or one clear line out."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback as HydraCallback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from leffa.mistakes import check_overrides, check_plugins, fail
+from leffa.run import train
+from leffa.run.config import CONF, MISTAKES, VERSION_BASE, composed, resolved
+from leffa.sweeps.jobs import FAILURES, run_job, summary
+
+
+def program(name: str, task: Callable[[DictConfig], Any]) -> None:
+    """Run a Hydra program: a user's mistake is one line and exit code 1, HYDRA_FULL_ERROR=1 shows
+    the trace."""
+    check_plugins(sys.argv[1:])
+    check_overrides(sys.argv[1:], partial(composed, name), MISTAKES, CONF)
+
+    @hydra.main(config_path=str(CONF), config_name=name, version_base=VERSION_BASE)
+    def main(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except (ValueError, OSError, *MISTAKES) as error:
+            fail(error)
+
+    main()
+
+
+def train_job(cfg: DictConfig) -> float | None:
+    """`train`; as a job of a sweep it is not done twice, and its failure does not end the sweep."""
+    if not (HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
+        return train(cfg)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    return run_job(folder, resolved(cfg), partial(train, cfg), (*FAILURES, *MISTAKES))
+
+
+class SweepSummary(HydraCallback):
+    """Says at the end of a sweep which jobs failed; the program's exit code is 1 then."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        text, failed = summary(Path(config.hydra.sweep.dir))
+        print(text, file=sys.stderr)
+        if failed:
+            sys.exit(1)

@@ -1,0 +1,121 @@
+"""The jobs of a sweep: what is finished is not done again, and a failed job does not end the rest.
+
+Each job's folder has `result.json`: its state ("finished" or "failed"), its objective, and why it
+failed. A job that was killed has none, and is done again like a failed one.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from leffa.training.record import CONFIG
+from leffa.training.saving import write_whole
+
+log = logging.getLogger(__name__)
+
+RESULT = "result.json"
+# Where and how a run is made, which changes no result.
+MEANS = ("paths", "resume", "hardware", "logger", "callbacks")
+FAILURES = (ValueError, OSError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a job ended."""
+
+    state: str  # "finished" or "failed"
+    metric: str
+    value: float | None = None  # None where it was not measured
+    reason: str = ""
+
+
+def run_job(
+    folder: Path,
+    config: Mapping[str, Any],
+    train: Callable[[], float | None],
+    failures: tuple[type[Exception], ...] = FAILURES,
+) -> float | None:
+    """Train, unless this folder holds the finished run of the same configuration.
+
+    Args:
+        folder: of the job.
+        config: resolved.
+        train: gives the objective.
+        failures: what is recorded as a failure of this job alone.
+
+    Returns:
+        the objective; None where it was not measured or the job failed.
+    """
+    before = read_result(folder)
+    if before is not None and before.state == "finished" and _same(folder, config):
+        log.info("%s: finished before, %s = %s", folder, before.metric, before.value)
+        return before.value
+    metric = str(config["objective_metric"])
+    (folder / RESULT).unlink(missing_ok=True)
+    try:
+        value = train()
+    except failures as error:
+        reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+        log.error("%s: failed: %s", folder, reason)
+        _write(folder, Result("failed", metric, reason=reason))
+        return None
+    _write(folder, Result("finished", metric, value))
+    return value
+
+
+def read_result(folder: Path) -> Result | None:
+    """How the job of this folder ended; None where it has not.
+
+    Raises:
+        ValueError: the file is not one of ours.
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        return None
+    try:
+        return Result(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: is not the result of a job; remove it to run it again"
+        ) from error
+
+
+def job_folders(folder: Path) -> list[Path]:
+    """Every job below a folder, begun or ended, in the order of their names."""
+    found = {path.parent for name in (CONFIG, RESULT) for path in folder.rglob(name)}
+    return sorted(job for job in found if not job.name.startswith("."))  # .hydra has a config too
+
+
+def summary(folder: Path) -> tuple[str, int]:
+    """One line on a sweep, one for each failed job, and how many failed."""
+    results = {job: read_result(job) for job in job_folders(folder)}
+    failed = {job: result for job, result in results.items() if result and result.state == "failed"}
+    finished = sum(result is not None and result.state == "finished" for result in results.values())
+    lines = [f"{folder}: {finished} finished, {len(failed)} failed"]
+    if failed:
+        lines[0] += "; the same command runs the failed ones again"
+    lines += [f"  {job.name}: {result.reason}" for job, result in failed.items()]
+    return "\n".join(lines), len(failed)
+
+
+def _same(folder: Path, config: Mapping[str, Any]) -> bool:
+    path = folder / CONFIG
+    if not path.is_file():
+        return False
+    before = yaml.safe_load(path.read_text())
+    return _ends(before) == _ends(json.loads(json.dumps(config)))
+
+
+def _ends(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the result."""
+    return {key: value for key, value in config.items() if key not in MEANS}
+
+
+def _write(folder: Path, result: Result) -> None:
+    text = json.dumps(asdict(result), indent=1).encode()
+    write_whole(folder / RESULT, lambda file: file.write(text))

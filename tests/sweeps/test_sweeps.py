@@ -1,0 +1,146 @@
+"""Finished jobs are skipped, failed ones tried again, and the report ranks what is there."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from leffa.cli import main
+from leffa.mistakes import check_plugins
+from leffa.sweeps.jobs import read_result, run_job, summary
+from leffa.sweeps.report import read_sweep, to_markdown
+
+
+def config(temperature: float = 1.0, weight: float = 1.0, seed: int = 0) -> dict[str, Any]:
+    return {
+        "name": "tryon",
+        "seed": seed,
+        "objective_metric": "val/epe",
+        "leffa_loss": {"temperature": temperature, "weight": weight},
+        "paths": {"output_dir": f"somewhere/{temperature}"},
+    }
+
+
+def job(folder: Path, settings: dict[str, Any], outcome: float | Exception | None) -> float | None:
+    """A job that trains at once: it writes its configuration, then ends as told."""
+
+    def train() -> float | None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return run_job(folder, settings, train)
+
+
+def test_a_finished_job_is_not_done_again(tmp_path: Path) -> None:
+    assert job(tmp_path / "a", config(), 3.0) == 3.0
+    moved = {**config(), "paths": {"output_dir": "elsewhere"}, "resume": "auto"}
+    assert job(tmp_path / "a", moved, ValueError("it was trained again")) == 3.0
+
+
+def test_a_job_with_other_settings_is_done(tmp_path: Path) -> None:
+    job(tmp_path / "a", config(), 3.0)
+    assert job(tmp_path / "a", config(weight=2.0), 4.0) == 4.0
+
+
+def test_a_failed_job_is_shown_and_tried_again(tmp_path: Path) -> None:
+    job(tmp_path / "a", config(), 3.0)
+    assert job(tmp_path / "b", config(weight=2.0), ValueError("loss is nan\nin layer 3")) is None
+    text, failed = summary(tmp_path)
+    assert failed == 1
+    assert "1 finished, 1 failed" in text
+    assert "  b: loss is nan" in text.splitlines()
+    assert job(tmp_path / "b", config(weight=2.0), 5.0) == 5.0
+    assert summary(tmp_path)[1] == 0
+
+
+def test_a_killed_job_has_no_result(tmp_path: Path) -> None:
+    job(tmp_path / "a", config(), ValueError("once"))
+    with pytest.raises(KeyboardInterrupt):
+        run_job(tmp_path / "a", config(), lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert read_result(tmp_path / "a") is None
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    """Temperatures by weights by two seeds; EPE is smallest at (1, 2). One has failed."""
+    for temperature in (0.5, 1.0, 2.0):
+        for weight in (1.0, 2.0):
+            for seed in (0, 1):
+                name = f"t={temperature},w={weight},s={seed}"
+                value = abs(temperature - 1) + abs(weight - 2) + 0.2 * seed
+                job(tmp_path / name, config(temperature, weight, seed), value)
+    job(tmp_path / "bad", config(9.0, 1.0), ValueError("diverged"))
+    hidden = tmp_path / "bad" / ".hydra"  # Hydra's own record is no run
+    hidden.mkdir()
+    (hidden / "config.yaml").write_text("{}")
+    return tmp_path
+
+
+def test_the_ranking_averages_seeds_and_names_what_is_missing(grid: Path) -> None:
+    sweep = read_sweep(grid)
+    assert sweep.keys == ("leffa_loss.temperature", "leffa_loss.weight")
+    assert sweep.cells[0].values == (1.0, 2.0)
+    assert sweep.cells[0].mean == pytest.approx(0.1)
+    assert sweep.cells[0].spread == pytest.approx(0.1414, abs=1e-4)
+    assert sweep.others == ("bad: failed: diverged",)
+    assert to_markdown(sweep).splitlines()[2] == "| 1 | 1 | 2 | 0.1 | 0.1414 | 2 |"
+    assert read_sweep(grid, largest=True).cells[0].values == (2.0, 1.0)
+
+
+def test_the_report_has_curves_and_a_heat_map(
+    grid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep-report", str(grid)]) == 0
+    names = {path.name for path in (grid / "report").iterdir()}
+    pictures = {"curve_temperature.png", "curve_weight.png", "heatmap_temperature_weight.png"}
+    assert names == {"report.md", "report.html", *pictures}
+    assert (grid / "report" / "report.html").read_text().count("data:image/png") == 3
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert main(["sweep-report", str(grid)]) == 0  # the report itself is no run
+
+
+def test_one_at_a_time_sweeps_have_curves_alone(tmp_path: Path) -> None:
+    for temperature, weight in ((1, 1), (2, 1), (3, 1), (1, 2), (1, 3)):
+        job(tmp_path / f"{temperature},{weight}", config(temperature, weight), temperature + weight)
+    job(tmp_path / "the same again", config(1, 1), 2.0)
+    assert all(len(cell.scores) == 1 for cell in read_sweep(tmp_path).cells)
+    main(["sweep-report", str(tmp_path), "--out", str(tmp_path / "out")])
+    pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert pictures == {"curve_temperature.png", "curve_weight.png"}
+
+
+@pytest.mark.parametrize(("metric", "words"), [(None, "holds no run"), ("val/x", "holds no run")])
+def test_a_folder_without_runs_is_named(tmp_path: Path, metric: str | None, words: str) -> None:
+    with pytest.raises(FileNotFoundError, match=words):
+        read_sweep(tmp_path / "empty", metric)
+
+
+def test_a_metric_that_nobody_measured_is_named(grid: Path) -> None:
+    with pytest.raises(ValueError, match="no finished run has measured val/nothing"):
+        read_sweep(grid, "val/nothing")
+
+
+@pytest.mark.parametrize(
+    ("argument", "package"),
+    [
+        ("hydra/launcher=nosuch_submitit", "hydra-submitit-launcher"),
+        ("sweep=tau_lambda_optuna", "hydra-optuna-sweeper"),
+    ],
+)
+def test_a_plugin_that_is_absent_is_one_line(
+    argument: str,
+    package: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("leffa.mistakes._installed", lambda module: False)
+    with pytest.raises(SystemExit) as stopped:
+        check_plugins(["-m", argument])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == (
+        f"error: {argument} needs the package {package}: pip install {package}\n"
+    )
