@@ -87,6 +87,7 @@ def test_what_is_counted_is_what_a_real_step_keeps() -> None:
     assert step.activations == pytest.approx(kept(2) - kept(1), rel=0.02)
 
 
+@pytest.mark.slow
 def test_checkpointing_halving_and_no_loss_cost_less_memory() -> None:
     def activations(half: bool, checkpointing: bool, loss: LeffaLoss | None) -> int:
         return count_step(tiny, 64, 48, half, checkpointing, loss).activations
@@ -151,6 +152,7 @@ def test_throughput_is_a_number_or_a_run(tmp_path: Path) -> None:
             read_throughput(wrong, [STAGE])
 
 
+@pytest.mark.slow
 def test_the_command_tells_steps_images_and_hours(capsys: pytest.CaptureFixture[str]) -> None:
     chosen = ["experiment=tryon_synthetic", "debug=tiny", "throughput=4@64x48"]
     assert main(["estimate", *chosen]) == 0

@@ -18,6 +18,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("run")
     overrides = [
         "experiment=tryon_synthetic",
+        "backbone=tiny_from_scratch",
         "debug=tiny",
         f"data.root={folder / 'data'}",
         "data.prepare.train=4",
