@@ -15,12 +15,13 @@ OURS: dict[str, tuple[str, ...]] = {
     "data": (),
     "synthetic": ("data.batch",),
     "metrics": ("data.batch",),
-    "models": ("losses", "data.batch"),
-    "preprocess": ("data",),
+    "weights_file": (),
+    "models": ("losses", "data.batch", "weights_file"),
+    "preprocess": ("data", "weights_file"),
     "pictures": ("losses", "data.batch"),
     "chart": (),
     "assets": ("synthetic", "models", "losses"),
-    "training": ("models", "losses", "metrics", "data", "pictures", "chart"),
+    "training": ("models", "losses", "metrics", "data", "pictures", "chart", "weights_file"),
 }
 
 # Where a third-party package may appear; one that is not listed may appear outside `losses`.

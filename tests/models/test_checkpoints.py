@@ -12,10 +12,10 @@ from leffa.models.checkpoints import (
     DROPPED,
     load_official,
     load_official_state,
-    load_weights,
     save_official,
 )
 from leffa.models.leffa import LeffaModel
+from leffa.weights_file import load_weights
 
 BASES = {
     "sd15": "stable-diffusion-inpainting",

@@ -19,7 +19,7 @@ from leffa.preprocess.parsing.parsing_losses import (
     parsing_loss,
     schp_loss,
 )
-from leffa.preprocess.parsing.schp import SCHP, fill, read_state
+from leffa.preprocess.parsing.schp import SCHP, fill
 from leffa.preprocess.parsing.self_correction import (
     SelfCorrection,
     refine_labels,
@@ -27,6 +27,7 @@ from leffa.preprocess.parsing.self_correction import (
     train_parser,
 )
 from leffa.synthetic.world import draw_tryon
+from leffa.weights_file import load_weights
 
 SMALL = SelfCorrection(epochs=2, cycles=2, cycle_epochs=1, learning_rate=0.05)
 
@@ -185,7 +186,7 @@ def test_weights_are_saved_under_the_authors_names(tmp_path: Path) -> None:
     with torch.no_grad():
         model.fushion[3].bias.fill_(3)
     save_schp(model, tmp_path / "parser.safetensors")
-    fill(other, read_state(tmp_path / "parser.safetensors"), "parser")
+    fill(other, load_weights(tmp_path / "parser.safetensors"), "parser")
     assert float(other.fushion[3].bias[0].detach()) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["parser.safetensors"]
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from leffa.models.attention import LastRecord
 from leffa.models.leffa import LeffaModel
 from leffa.models.unets import load_scheduler
+from leffa.weights_file import load_weights
 
 log = logging.getLogger(__name__)
 
@@ -42,49 +42,6 @@ class LoadReport:
 
     loaded: list[str]
     dropped: dict[str, str]  # key -> reason
-
-
-def load_weights(path: str | Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors or a torch file; never unpickles anything but tensors.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a state dict, or a file that wants to run code.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file")
-    state = read_pickle(path) if path.suffix != ".safetensors" else _read_safetensors(path)
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(
-        isinstance(value, Tensor) for value in state.values()
-    ):
-        raise ValueError(f"{path}: expected a state dict, names to tensors")
-    return state
-
-
-def read_pickle(path: Path) -> Any:
-    """What a torch file holds, read as plain data: tensors, numbers, texts and their containers.
-
-    Raises:
-        ValueError: the file is damaged, or wants to run code.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises many types: pickle, zip, EOF, runtime errors
-        raise ValueError(_not_plain(path, error)) from error
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(_not_plain(path, error)) from error
-
-
-def _not_plain(path: Path, error: Exception) -> str:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    return f"{path}: not a file of plain tensors, so it is not loaded ({reason})"
 
 
 def load_official(base: str | Path, weights: str | Path) -> LeffaModel:

@@ -18,8 +18,9 @@ from diffusers import UNet2DConditionModel
 
 from leffa.losses.flow import FlowRequest
 from leffa.models.leffa import LeffaModel
-from leffa.models.pipeline import LeffaPipeline, cut_unets
+from leffa.models.pipeline import LeffaPipeline
 from leffa.models.sampler import SamplerSettings
+from leffa.models.stock import cut_unets
 from leffa.models.unets import load_scheduler, load_vae
 
 SETTINGS, CARD, INDEX = "leffa.json", "README.md", "model_index.json"

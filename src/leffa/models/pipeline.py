@@ -19,13 +19,13 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DConditionMod
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from diffusers.utils.torch_utils import randn_tensor
-from torch import Tensor, nn
+from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.models.attention import LastRecord, NormalisedInput
-from leffa.models.leffa import PARTS, Conditioning, LeffaModel, cell_size, input_channels
+from leffa.models.leffa import PARTS, Conditioning, LeffaModel, cell_size
 from leffa.models.sampler import SamplerSettings, denoise, global_noise, paste
-from leffa.models.unets import Autoencoder, make_generative, make_reference
+from leffa.models.stock import cut_unets, stock_unet
+from leffa.models.unets import Autoencoder
 
 Picture: TypeAlias = Any  # a PIL picture, a list of them, or (B, C, H, W) in [-1, 1]
 Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
@@ -302,46 +302,6 @@ class LeffaPipeline(DiffusionPipeline):
         return model.decode(latents.to(self.vae.dtype)).clamp(-1, 1)
 
 
-def cut_unets(
-    reference_unet: UNet2DConditionModel,
-    unet: UNet2DConditionModel,
-    latent_channels: int,
-    parts: Sequence[str],
-) -> None:
-    """Make stock UNets the reference and the generative one, in place; those that are, stay.
-
-    Raises:
-        ValueError: they have other input channels than `parts` asks for.
-    """
-    channels = input_channels(latent_channels, tuple(parts))
-    for name, network, wanted in (
-        ("reference_unet", reference_unet, latent_channels),
-        ("unet", unet, channels),
-    ):
-        if network.config.in_channels != wanted:
-            raise ValueError(
-                f"{name} takes {network.config.in_channels} channels, {wanted} are wanted with "
-                f"parts={','.join(parts)}: `leffa convert` makes a folder that fits"
-            )
-    if not _has(reference_unet, LastRecord):
-        make_reference(reference_unet, latent_channels)
-    if not _has(unet, NormalisedInput):
-        make_generative(unet, channels)
-
-
-def stock_unet(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """The stock UNet that ours was cut from, sharing its weights; what was cut away is zeros."""
-    own = unet.state_dict()
-    with torch.device("meta"):
-        stock = UNet2DConditionModel.from_config(unet.config)
-    state = {
-        key: own[key] if key in own else torch.zeros(tensor.shape, dtype=unet.dtype)
-        for key, tensor in stock.state_dict().items()
-    }
-    stock.load_state_dict(state, assign=True)
-    return stock.eval()
-
-
 class _Interrupted(Exception):
     """A callback wants no further step."""
 
@@ -364,10 +324,6 @@ class _Float32Autoencoder:
     def __exit__(self, *error: object) -> None:
         if self.needed:
             self.vae.to(dtype=torch.float16)
-
-
-def _has(unet: nn.Module, kind: type[nn.Module]) -> bool:
-    return any(isinstance(module, kind) for module in unet.modules())
 
 
 def _to_tensor(

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from leffa.models.checkpoints import read_pickle
 from leffa.training.module import PersonGenerationModule
+from leffa.weights_file import read_pickle
 
 log = logging.getLogger(__name__)
 

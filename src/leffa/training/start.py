@@ -8,11 +8,12 @@ from typing import Any, cast
 
 from torch import nn
 
-from leffa.models.checkpoints import load_official_state, load_weights
+from leffa.models.checkpoints import load_official_state
 from leffa.models.leffa import PARTS, LeffaModel, Part
 from leffa.models.unets import load_scheduler
 from leffa.training.checkpoints import find_checkpoint, load_trained, read_checkpoint, weights_of
 from leffa.training.module import PersonGenerationModule
+from leffa.weights_file import load_weights
 
 SDXL_TEXT = 2048  # width of SDXL's text features: how an SDXL base is known
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]

@@ -10,11 +10,13 @@ Names and shapes of the weights are those of the authors' released files, so the
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from leffa.weights_file import load_weights
 
 _SLOPE = 0.01
 _POOLED = (1, 2, 3, 6)
@@ -184,40 +186,12 @@ def load_schp(path: str | Path, classes: int, absolute_gain: bool = False) -> SC
     """
     with torch.device("meta"):
         model = SCHP(classes)
-    fill(model, read_state(Path(path)), str(path))
+    fill(model, load_weights(path), str(path))
     if absolute_gain:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.weight.data = module.weight.data.abs() + module.eps
     return model.eval()
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors or a torch file, which may not hold code.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a state dict of plain tensors.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file; give the path of your copy")
-    try:
-        content: Any
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many types
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(
-            f"{path}: not a file of plain tensors, so not loaded ({reason})"
-        ) from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path}: expected a state dict, names to tensors; use the weights file")
-    return state
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], name: str) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leffa.preprocess.parsing.schp import fill, read_state
+from leffa.preprocess.parsing.schp import fill
+from leffa.weights_file import load_weights
 
 STRIDE = 8
 FIELDS, MAPS = 38, 19
@@ -102,7 +103,7 @@ def load_openpose(path: str | Path) -> OpenPoseBody:
     """
     with torch.device("meta"):
         model = OpenPoseBody()
-    state = read_state(Path(path))
+    state = load_weights(Path(path))
     # A saved module of the port has its own blocks before the layer's name.
     fill(model, {".".join(key.split(".")[-2:]): value for key, value in state.items()}, str(path))
     return model.eval()
