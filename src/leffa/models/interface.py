@@ -3,7 +3,7 @@ serve all."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import NoiseSchedule
 from leffa.losses.flow import FlowRequest, Sharpness
+
+# What a batch may hold beside the two pictures, and a model may need.
+Input = Literal["mask", "densepose", "pose"]
 
 
 class Conditioning(Protocol):
@@ -46,9 +49,15 @@ class PersonGenerator(nn.Module, ABC):
     (training) instead of taking its mode; the draw uses `generator`, or the global one.
     """
 
+    inputs: ClassVar[frozenset[Input]]  # what it reads of a person beside the two pictures
     schedule: NoiseSchedule
     scheduler_config: dict[str, object]
     vae: nn.Module  # frozen
+
+    def left_out(self) -> frozenset[str]:
+        """The keys of the state that checkpoints leave out: frozen, and loaded again from where
+        the configuration says."""
+        return frozenset(key for key in self.state_dict() if key.startswith("vae."))
 
     @abstractmethod
     def latents(self, batch: Batch) -> dict[str, Tensor]:

@@ -12,15 +12,13 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import NoiseSchedule
 from leffa.losses.flow import FlowRequest
 from leffa.models.attention import AttentionExchange
-from leffa.models.interface import PersonGenerator, Prediction
+from leffa.models.interface import Input, Prediction
+from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.unets import (
     Autoencoder,
     load_scheduler,
@@ -65,7 +63,7 @@ class Conditioning:
         return [(1.0 - guidance, self.unconditional()), (guidance, self)]
 
 
-class LeffaModel(PersonGenerator):
+class LeffaModel(LatentGenerator):
     """The two-UNet model; both UNets are trained, the autoencoder is frozen.
 
     Args:
@@ -77,8 +75,6 @@ class LeffaModel(PersonGenerator):
             7.
     """
 
-    vae: Autoencoder
-
     def __init__(
         self,
         vae: Autoencoder,
@@ -87,14 +83,10 @@ class LeffaModel(PersonGenerator):
         scheduler_config: dict[str, Any],
         parts: tuple[Part, ...] = PARTS,
     ) -> None:
-        super().__init__()
-        self.vae = vae
+        super().__init__(vae, scheduler_config)
         self.reference_unet = reference_unet
         self.generative_unet = generative_unet
-        self.scheduler_config = dict(scheduler_config)
         self.parts = tuple(part for part in PARTS if part in parts)
-        scheduler = load_scheduler(self.scheduler_config)
-        self.schedule = NoiseSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
 
     @classmethod
     def build(
@@ -136,19 +128,17 @@ class LeffaModel(PersonGenerator):
         )
 
     @property
-    def downscale(self) -> int:
-        """Pixels per latent cell, along each side."""
-        return cell_size(self.vae)
+    def pictures(self) -> tuple[Picture, ...]:  # type: ignore[override]  # `parts` decides
+        return ("source", "reference", *(p for p in self.parts if p == "masked_source"))
 
-    def train(self, mode: bool = True) -> "LeffaModel":
-        """Like any module, but the frozen autoencoder always stays in evaluation mode."""
-        super().train(mode)
-        self.vae.eval()
-        return self
-
-    def latents(self, batch: Batch) -> dict[str, Tensor]:
-        pictures = ["source", "reference", *(p for p in self.parts if p == "masked_source")]
-        return {picture: self._encoded(batch, picture) for picture in pictures}
+    @property
+    def inputs(self) -> frozenset[Input]:  # type: ignore[override]  # `parts` decides
+        needed: dict[Part, Input] = {
+            "mask": "mask",
+            "masked_source": "mask",
+            "densepose": "densepose",
+        }
+        return frozenset(needed[part] for part in self.parts)
 
     def encode(
         self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
@@ -159,23 +149,9 @@ class LeffaModel(PersonGenerator):
         )
         planes = {"mask": mask, "densepose": densepose}
         if "masked_source" in self.parts:
-            planes["masked_source"] = self._latent(batch, "masked_source", generator, sample)
-        reference = self._latent(batch, "reference", generator, sample)
+            planes["masked_source"] = self.latent(batch, "masked_source", generator, sample)
+        reference = self.latent(batch, "reference", generator, sample)
         return Conditioning(torch.cat([planes[part] for part in self.parts], dim=1), reference)
-
-    def encode_target(
-        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
-    ) -> Tensor:
-        return self._latent(batch, "source", generator, sample)
-
-    def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
-        height, width = batch["source"].shape[-2:]
-        if height % self.downscale or width % self.downscale:
-            raise ValueError(
-                f"images of {height}x{width} are no multiple of {self.downscale} pixels, "
-                "one cell of the autoencoder"
-            )
-        return self.vae.config.latent_channels, height // self.downscale, width // self.downscale
 
     def reference_features(self, latent: Tensor, timesteps: Tensor) -> Features:
         """What the reference UNet records of a clean latent (B, C, h, w), by the name of the layer.
@@ -220,43 +196,6 @@ class LeffaModel(PersonGenerator):
             features=self.reference_features(conditioning.reference, timesteps),
             unconditional_features=self.reference_features(nothing, timesteps),
         )
-
-    def decode(self, latents: Tensor) -> Tensor:
-        config = self.vae.config
-        latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
-        return self.vae.decode(latents).sample
-
-    def _encoded(self, batch: Batch, picture: str) -> Tensor:
-        """The autoencoder's output as it is: the posterior's parameters (B, 2C, h, w), or the
-        latent (B, C, h, w) of an autoencoder that has none."""
-        if picture == "masked_source":
-            image = batch["source"] * (batch["mask"] < 0.5)
-        else:
-            image = batch["source"] if picture == "source" else batch["reference"]
-        with torch.no_grad():
-            encoded = self.vae.encode(image)
-        return (
-            encoded.latent_dist.parameters
-            if isinstance(self.vae, AutoencoderKL)
-            else encoded.latents
-        )
-
-    def _latent(
-        self, batch: Batch, picture: str, generator: torch.Generator | None, sample: bool
-    ) -> Tensor:
-        encoded = batch["latents"][picture] if "latents" in batch else self._encoded(batch, picture)
-        if isinstance(self.vae, AutoencoderKL):
-            posterior = DiagonalGaussianDistribution(encoded)
-            encoded = posterior.sample(generator) if sample else posterior.mode()
-        config = self.vae.config
-        return (encoded - (config.shift_factor or 0.0)) * config.scaling_factor
-
-
-def cell_size(vae: Autoencoder) -> int:
-    """Pixels per latent cell, along each side."""
-    kl = isinstance(vae, AutoencoderKL)
-    blocks = vae.config.block_out_channels if kl else vae.config.encoder_block_out_channels
-    return int(2 ** (len(blocks) - 1))
 
 
 def input_channels(latent: int, parts: Sequence[str]) -> int:

@@ -22,7 +22,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.models.leffa import PARTS, Conditioning, LeffaModel, cell_size
+from leffa.models.latent import cell_size
+from leffa.models.leffa import PARTS, Conditioning, LeffaModel
 from leffa.models.sampler import SamplerSettings, denoise, global_noise, paste
 from leffa.models.stock import cut_unets, stock_unet
 from leffa.models.unets import Autoencoder

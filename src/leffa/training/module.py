@@ -21,8 +21,6 @@ from leffa.training.inspection import denoising_error, inspect_attention
 from leffa.training.objective import StepResult, TrainingObjective
 from leffa.training.stages import Curriculum
 
-FROZEN = "model.vae."
-
 
 class PersonGenerationModule(LightningModule):
     """Trains any `PersonGenerator`; it never knows which.
@@ -110,10 +108,11 @@ class PersonGenerationModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        left_out = self.model.left_out()
         checkpoint["state_dict"] = {
             key: value
             for key, value in checkpoint["state_dict"].items()
-            if not key.startswith(FROZEN)
+            if key.removeprefix("model.") not in left_out
         }
         checkpoint["config"] = self.config
 

@@ -1,0 +1,109 @@
+"""What every latent diffusion model of persons shares: a frozen autoencoder around the network.
+
+A model says in `pictures` what the autoencoder is to see, and asks for a picture's latent by its
+name: encoded now, or taken from the batch where a cache has brought it.
+"""
+
+from typing import ClassVar, Literal, Self
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.losses.diffusion import NoiseSchedule
+from leffa.models.interface import PersonGenerator
+from leffa.models.unets import Autoencoder, load_scheduler
+
+Picture = Literal["source", "reference", "masked_source"]
+
+
+class LatentGenerator(PersonGenerator):
+    """A `PersonGenerator` in the latent space of a frozen autoencoder.
+
+    Args:
+        vae: frozen; it stays in evaluation mode.
+        scheduler_config: of a diffusers training scheduler; fixes the noise schedule and epsilon or
+            v.
+    """
+
+    pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference")
+    vae: Autoencoder
+
+    def __init__(self, vae: Autoencoder, scheduler_config: dict[str, object]) -> None:
+        super().__init__()
+        self.vae = vae
+        self.scheduler_config = dict(scheduler_config)
+        scheduler = load_scheduler(self.scheduler_config)
+        self.schedule = NoiseSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
+
+    @property
+    def downscale(self) -> int:
+        """Pixels per latent cell, along each side."""
+        return cell_size(self.vae)
+
+    def train(self, mode: bool = True) -> Self:
+        """Like any module, but the frozen autoencoder always stays in evaluation mode."""
+        super().train(mode)
+        self.vae.eval()
+        return self
+
+    def latents(self, batch: Batch) -> dict[str, Tensor]:
+        return {picture: self._encoded(batch, picture) for picture in self.pictures}
+
+    def encode_target(
+        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+    ) -> Tensor:
+        return self.latent(batch, "source", generator, sample)
+
+    def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
+        height, width = batch["source"].shape[-2:]
+        if height % self.downscale or width % self.downscale:
+            raise ValueError(
+                f"images of {height}x{width} are no multiple of {self.downscale} pixels, "
+                "one cell of the autoencoder"
+            )
+        return self.vae.config.latent_channels, height // self.downscale, width // self.downscale
+
+    def latent(
+        self,
+        batch: Batch,
+        picture: Picture,
+        generator: torch.Generator | None = None,
+        sample: bool = False,
+    ) -> Tensor:
+        """The scaled latent (B, C, h, w) of one of `pictures`: the posterior's mode, or a draw."""
+        encoded = batch["latents"][picture] if "latents" in batch else self._encoded(batch, picture)
+        if isinstance(self.vae, AutoencoderKL):
+            posterior = DiagonalGaussianDistribution(encoded)
+            encoded = posterior.sample(generator) if sample else posterior.mode()
+        config = self.vae.config
+        return (encoded - (config.shift_factor or 0.0)) * config.scaling_factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        config = self.vae.config
+        latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
+        return self.vae.decode(latents).sample
+
+    def _encoded(self, batch: Batch, picture: Picture) -> Tensor:
+        """The autoencoder's output as it is: the posterior's parameters (B, 2C, h, w), or the
+        latent (B, C, h, w) of an autoencoder that has none."""
+        if picture == "masked_source":
+            image = batch["source"] * (batch["mask"] < 0.5)
+        else:
+            image = batch[picture]
+        with torch.no_grad():
+            encoded = self.vae.encode(image)
+        return (
+            encoded.latent_dist.parameters
+            if isinstance(self.vae, AutoencoderKL)
+            else encoded.latents
+        )
+
+
+def cell_size(vae: Autoencoder) -> int:
+    """Pixels per latent cell, along each side."""
+    kl = isinstance(vae, AutoencoderKL)
+    blocks = vae.config.block_out_channels if kl else vae.config.encoder_block_out_channels
+    return int(2 ** (len(blocks) - 1))
