@@ -118,16 +118,19 @@ class IUVDensePose:
         self.part_range = part_range
 
     def read(self, path: Path) -> Image.Image:
-        picture = np.asarray(open_picture(path))
+        picture = open_picture(path)
         part = self.order.index("i")
-        highest = int(picture[..., part].max())
+        highest = _highest(picture, part)
         if highest > PARTS:
-            fitting = (order for order in ("iuv", "vui") if _holds_parts(picture, order))
+            fitting = (o for o in ("iuv", "vui") if _highest(picture, o.index("i")) <= PARTS)
             raise ValueError(
                 f"{path}: its {_ORDINALS[part]} channel reaches {highest}, not a part id (0-24); "
                 f"choose densepose={next(fitting, 'none')}, or save it as RGB = (I, U, V)"
             )
-        return Image.fromarray(picture[..., [self.order.index(channel) for channel in "iuv"]])
+        if self.order == "iuv":
+            return picture
+        bands = picture.split()
+        return Image.merge("RGB", [bands[self.order.index(channel)] for channel in "iuv"])
 
     def swap_sides(self, pixels: Pixels) -> Pixels:
         part, u, v = np.moveaxis(pixels, -1, 0)
@@ -136,8 +139,14 @@ class IUVDensePose:
         return np.stack([MIRROR[part], u, v], axis=-1)
 
     def encode(self, pixels: Pixels) -> Tensor:
-        part, u, v = torch.from_numpy(pixels).permute(2, 0, 1)
-        return torch.stack([u / 127.5, v / 127.5, part / (self.part_range / 2)]) - 1
+        part, u, v = np.moveaxis(pixels, -1, 0)
+        planes = np.empty((3, *part.shape), np.float32)
+        for plane, channel, half in zip(
+            planes, (u, v, part), (127.5, 127.5, self.part_range / 2), strict=True
+        ):
+            np.divide(channel, np.float32(half), out=plane)
+        planes -= 1
+        return torch.from_numpy(planes)
 
     def body(self, pixels: Pixels) -> NDArray[np.bool_]:
         return pixels[..., 0] > 0
@@ -174,7 +183,7 @@ class LabelDensePose:
 
     def read(self, path: Path) -> Image.Image:
         image = open_labels(path)
-        highest = int(np.asarray(image).max())
+        highest = _highest(image, 0)
         if highest > PARTS:
             raise ValueError(
                 f"{path}: reaches {highest}, not a part id (0-24); "
@@ -186,7 +195,9 @@ class LabelDensePose:
         return MIRROR[pixels]
 
     def encode(self, pixels: Pixels) -> Tensor:
-        return (torch.from_numpy(pixels) / (self.part_range / 2) - 1).expand(3, -1, -1)
+        scaled = np.divide(pixels, np.float32(self.part_range / 2))
+        scaled -= 1
+        return torch.from_numpy(scaled).expand(3, -1, -1)
 
     def body(self, pixels: Pixels) -> NDArray[np.bool_]:
         return pixels > 0
@@ -218,8 +229,8 @@ def densepose_encoding(name: str, part_range: PartRange = 24) -> DensePoseEncodi
     raise ValueError(f"densepose={name}: choose one of {', '.join(ENCODINGS)}")
 
 
-def _holds_parts(picture: Pixels, order: str) -> bool:
-    return int(picture[..., order.index("i")].max()) <= PARTS
+def _highest(picture: Image.Image, band: int) -> int:
+    return max(value for value, count in enumerate(picture.getchannel(band).histogram()) if count)
 
 
 def _read_uv(path: Path, size: tuple[int, ...]) -> Pixels:

@@ -163,12 +163,14 @@ class PersonTransform:
         here, there = self._placements(files.source, reference, draw)
         mask = self._mask(files, here)
         densepose, body = self._densepose(files, here, draw.mirror)
+        region = self._loss_region(files, here, mask, body)
+        generated = _binary(mask)
         sample = Sample(
             source=self._picture(files.source, here, draw),
             reference=self._picture(reference, there, draw),
-            mask=_binary(mask),
+            mask=generated,
             densepose=densepose,
-            loss_region=_binary(self._loss_region(files, here, mask, body)),
+            loss_region=generated if region is mask else _binary(region),
             name=record.name,
             category=record.category,
         )
@@ -193,7 +195,7 @@ class PersonTransform:
 
     def _picture(self, image: Image.Image, placement: Placement, draw: Draw) -> Tensor:
         canvas = placement.place(image, FILTERS[self.image_filter], WHITE)
-        return to_tensor(np.array(draw.recolour(canvas)))
+        return to_tensor(np.asarray(draw.recolour(canvas)))
 
     def _mask(self, files: PersonFiles, placement: Placement) -> Region:
         if self.task == "pose":
@@ -233,7 +235,7 @@ class PersonTransform:
         image = files.body_map(self.encoding)
         if mirror:
             image = Image.fromarray(self.encoding.swap_sides(np.asarray(image)))
-        pixels = np.array(placement.place(image, self.encoding.resampling))
+        pixels = np.asarray(placement.place(image, self.encoding.resampling))
         return self.encoding.encode(pixels), self.encoding.body(pixels)
 
     def _loss_region(
@@ -241,7 +243,7 @@ class PersonTransform:
     ) -> Region:
         match self.region:
             case "mask":
-                return mask & placement.covered()
+                return mask if placement.fills else mask & placement.covered()
             case "garment":
                 category = files.record.category
                 labels = GARMENT_LABELS[self.label_set].get(category)
