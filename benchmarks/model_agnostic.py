@@ -1,0 +1,225 @@
+"""Is the Leffa loss model-agnostic? Every model on the same drawn data, with and without it.
+
+    python benchmarks/model_agnostic.py              both tasks, three seeds
+    python benchmarks/model_agnostic.py --table      only the table, of finished runs
+
+After the paper's Table 4, whose code was never released. All models train for equally many steps of
+equal batches, sample with the same sampler, and are scored by the same code on the same images. A
+finished run is kept under outputs/model_agnostic and is not repeated.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from leffa.demo.jobs import Job, Tell, run_jobs
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+COLUMNS = {
+    "flow/epe_px": "EPE (px) ↓",
+    "best_layer_epe_px": "best layer ↓",
+    "flow/pck_3": "PCK 3 % ↑",
+    "paired/ssim": "SSIM ↑",
+    "set/fid": "FID ↓",
+    "set/kid": "KID ↓",
+    "seconds_a_step": "s a step",
+    "peak_gib": "peak GiB",
+    "trainable_million": "trained, M",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A row of the table: an experiment, and its twin without the loss."""
+
+    title: str
+    experiment: str
+
+
+TASKS = {
+    "tryon": (
+        Model("Leffa", "tryon_synthetic"),
+        Model("CatVTON", "catvton_synthetic"),
+        Model("IDM-VTON", "idm_vton_synthetic"),
+    ),
+    "pose": (Model("Leffa", "pose_synthetic"), Model("CFLD", "cfld_synthetic")),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run and its evaluation."""
+
+    task: str
+    model: Model
+    leffa_loss: bool
+    seed: int
+
+    @property
+    def experiment(self) -> str:
+        return self.model.experiment + ("" if self.leffa_loss else "_control")
+
+    def folder(self, out: Path) -> Path:
+        return out / f"{self.experiment}_seed{self.seed}"
+
+    def result(self, out: Path) -> dict[str, float] | None:
+        path = self.folder(out) / "result.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+
+def trials(seeds: int, tasks: list[str]) -> list[Trial]:
+    """By seed first, so that an interrupted benchmark has whole columns."""
+    return [
+        Trial(task, model, leffa_loss, seed)
+        for seed in range(seeds)
+        for task in tasks
+        for model in TASKS[task]
+        if (ROOT / "conf" / "experiment" / f"{model.experiment}.yaml").is_file()
+        for leffa_loss in (True, False)
+    ]
+
+
+def run_trial(tell: Tell, trial: Trial, options: argparse.Namespace) -> None:
+    """Train and evaluate in this process, and write what came out."""
+    import resource
+    import time
+
+    from leffa.run import assemble, compose, evaluate
+    from leffa.training.callbacks.progress import ProgressReport
+
+    torch.set_num_threads(1)
+    folder = trial.folder(options.out)
+    shared = [f"hardware={options.hardware}", f"paths.data_dir={ROOT / 'data'}"]
+    run = assemble(
+        compose(
+            "train",
+            [
+                f"experiment={trial.experiment}",
+                f"seed={trial.seed}",
+                f"trainer.max_steps={options.steps}",
+                "data.val_samples=0",
+                f"paths.output_dir={folder}",
+                *shared,
+            ],
+        )
+    )
+    report = ProgressReport(lambda done, loss: tell(done, f"loss {loss:.3f}"))
+    run.trainer.callbacks.append(report)  # type: ignore[attr-defined]
+    begun = time.process_time()
+    run.trainer.fit(run.module, run.datamodule)
+    seconds = time.process_time() - begun
+    # The largest resident set so far: of training, since evaluation comes after it.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    evaluation = evaluate(
+        compose(
+            "evaluate",
+            [
+                f"dataset=synthetic_{trial.task}",
+                f"ckpt={folder}",
+                f"paths.output_dir={folder}/evaluation",
+                "sampler.steps=10",
+                *shared,
+            ],
+        ),
+        progress=False,
+    )
+    metrics = dict(evaluation.metrics)
+    layers = [
+        value
+        for key, value in metrics.items()
+        if key.startswith("flow_layers/") and key.endswith("/epe_px")
+    ]
+    if layers:
+        metrics["best_layer_epe_px"] = min(layers)
+    metrics |= {
+        "seconds_a_step": seconds / options.steps,
+        "peak_gib": peak,
+        "trainable_million": sum(
+            parameter.numel() for parameter in run.module.parameters() if parameter.requires_grad
+        )
+        / 1e6,
+    }
+    partial = folder / "result.json.partial"
+    partial.write_text(json.dumps(metrics, indent=2) + "\n")
+    partial.rename(folder / "result.json")
+
+
+def to_markdown(options: argparse.Namespace) -> str:
+    machine = f"{platform.processor() or platform.machine()}, torch {torch.__version__}"
+    text = [
+        "# One loss, several models, on the drawn world",
+        "",
+        f"`python benchmarks/model_agnostic.py --steps {options.steps} --seeds {options.seeds}` on "
+        f"{machine}, one thread a run.",
+        "Mean ± standard deviation over seeds. Every model has its experiment's own settings;",
+        "steps, batches, data, sampler, scores are the same. Flows are read at t = 200, averaged",
+        "over the model's layers, and of the layer where they are best, in pixels of 96x72.",
+        "FID and KID over 64 images are biased: compare rows only. Seconds are CPU seconds.",
+    ]
+    for task in options.tasks:
+        heads = " | ".join(["model", "Leffa loss", "runs", *COLUMNS.values()])
+        text += ["", f"## {task}", "", f"| {heads} |", "|---|---|" + "---:|" * (len(COLUMNS) + 1)]
+        for model in TASKS[task]:
+            for leffa_loss in (False, True):
+                found = [
+                    result
+                    for trial in trials(options.seeds, [task])
+                    if (trial.model, trial.leffa_loss) == (model, leffa_loss)
+                    and (result := trial.result(options.out)) is not None
+                ]
+                cells = [_cell([r[key] for r in found if key in r]) for key in COLUMNS]
+                row = [model.title, "yes" if leffa_loss else "no", str(len(found)), *cells]
+                text.append("| " + " | ".join(row) + " |")
+    return "\n".join(text) + "\n"
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "-"
+    mean = f"{statistics.mean(values):.3g}"
+    return f"{mean} ± {statistics.stdev(values):.2g}" if len(values) > 1 else mean
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--hardware", default="cpu", help="a name of conf/hardware")
+    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "model_agnostic")
+    parser.add_argument("--table", action="store_true", help="only collect finished runs")
+    options = parser.parse_args()
+    wanted = trials(options.seeds, options.tasks)
+    if not options.table:
+        run_jobs(
+            [
+                Job(
+                    f"{trial.experiment}, seed {trial.seed}",
+                    options.steps,
+                    run_trial,
+                    (trial, options),
+                    trial.folder(options.out) / "log.txt",
+                )
+                for trial in wanted
+                if trial.result(options.out) is None
+            ],
+            at_a_time=options.jobs,
+        )
+    RESULTS.mkdir(exist_ok=True)
+    values = {trial.folder(options.out).name: trial.result(options.out) for trial in wanted}
+    (RESULTS / "model_agnostic.json").write_text(json.dumps(values, indent=2) + "\n")
+    (RESULTS / "model_agnostic.md").write_text(to_markdown(options))
+    print((RESULTS / "model_agnostic.md").read_text())
+
+
+if __name__ == "__main__":
+    main()
