@@ -112,3 +112,14 @@ def test_refuses_a_transform_that_augments(
     with pytest.raises(ValueError, match="switch the augmentation or the cache off"):
         build(tmp_path, records, model, flip=0.5)
     assert not any(tmp_path.iterdir())
+
+
+def test_takes_the_same_files_by_another_path(
+    records: VitonHD, model: LeffaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = records[0].source.parents[2]
+    whole = build(tmp_path, records, model)
+    monkeypatch.chdir(root.parent)
+    relative = VitonHD(root.name, densepose="iuv")
+    assert not relative[0].source.is_absolute()
+    assert set(build(tmp_path, relative, model)) == set(whole)

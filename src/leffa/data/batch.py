@@ -65,4 +65,6 @@ class Record:
     parse: Path | None = None  # label map of `source`
     keypoints: Path | Annotation | None = None  # of `source`
     reference_mask: Path | None = None
+    reference_densepose: Path | None = None  # of another pose of the person, not of a garment
+    reference_keypoints: Path | Annotation | None = None
     flow: Path | None = None  # .npz with `flow` (H, W, 2) and `valid` (H, W); synthetic data only

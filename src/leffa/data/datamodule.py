@@ -16,6 +16,7 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.data.doctor.quick import quick_check
 from leffa.data.latent_cache import LatentCache, LatentEncoder
 from leffa.data.transforms import PersonTransform, Sample
+from leffa.data.workers import keep_freed_memory
 
 
 class LoaderStage(Protocol):
@@ -45,6 +46,7 @@ class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
         seed: of the order.
         rank, ranks: r and R.
         start: micro-batches of this rank that were dealt before (a resumed run).
+        repeat: how many draws in a row are of one sample; g above then counts these rows.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
         rank: int = 0,
         ranks: int = 1,
         start: int = 0,
+        repeat: int = 1,
     ) -> None:
         self.samples, self.size, self.count = samples, size, count
         self.seed, self.rank, self.ranks, self.start = seed, rank, ranks, start
+        self.repeat = repeat
 
     def __len__(self) -> int:
         return self.count  # of the whole stage: a resumed Lightning loop counts on from `start`
@@ -69,7 +73,7 @@ class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
             first = (own * self.ranks + self.rank) * self.size
             micro_batch = []
             for draw in range(first, first + self.size):
-                turn, place = divmod(draw, self.samples)
+                turn, place = divmod(draw // self.repeat, self.samples)
                 if order[0] != turn:
                     order = (turn, self._order(turn))
                 micro_batch.append((order[1][place], draw))
@@ -93,6 +97,8 @@ class PersonDataModule(LightningDataModule):
         val_samples: 0 for no validation.
         seed: of order and augmentation.
         num_workers: processes that decode.
+        reconstruct: in training, every pair is dealt twice in a row, the second time as the
+            reconstruction of its reference (`data.dataset.reconstruction`): half of each batch.
     """
 
     def __init__(
@@ -105,6 +111,7 @@ class PersonDataModule(LightningDataModule):
         val_samples: int = 16,
         seed: int = 0,
         num_workers: int = 0,
+        reconstruct: bool = False,
     ) -> None:
         super().__init__()
         if not len(train):
@@ -116,6 +123,7 @@ class PersonDataModule(LightningDataModule):
         self.micro_batches = micro_batches
         self.seed = seed
         self.num_workers = num_workers
+        self.reconstruct = reconstruct
         self._latents: tuple[Path, LatentEncoder] | None = None
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -130,14 +138,24 @@ class PersonDataModule(LightningDataModule):
             rank,
             ranks,
             self._dealt(),
+            repeat=2 if self.reconstruct else 1,
         )
         transform = self._transform(stage)
         latents = self._cached(f"train_{stage.height}x{stage.width}", transform)
-        dataset = PersonDataset(self.train_records, transform, self.seed, latents)
+        dataset = PersonDataset(self.train_records, transform, self.seed, latents, self.reconstruct)
         return self._loader(dataset, batch_sampler=sampler)
 
     def keep_latents(self, folder: Path, encoder: LatentEncoder) -> None:
-        """Encode every training picture once, into `folder`, when a stage first needs it."""
+        """Encode every training picture once, into `folder`, when a stage first needs it.
+
+        Raises:
+            ValueError: `reconstruct` is on, whose samples a cache does not hold.
+        """
+        if self.reconstruct:
+            raise ValueError(
+                "latent_cache: holds the latents of pairs, and data.reconstruct trains on "
+                "reconstructions too; switch one of them off"
+            )
         self._latents = folder, encoder
 
     def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
@@ -165,6 +183,8 @@ class PersonDataModule(LightningDataModule):
             if not len(records):
                 continue
             PersonDataset(records, transform, self.seed)[0]
+            if self.reconstruct and records is self.train_records:
+                PersonDataset(records, transform, self.seed, reconstruct=True)[0, 1]
             if problems := quick_check(records, known):
                 more = f" ({len(problems) - 1} more kinds of problem)" if problems[1:] else ""
                 raise ValueError(f"{problems[0].line}{more}; `leffa doctor` checks every file")
@@ -228,6 +248,7 @@ class PersonDataModule(LightningDataModule):
             batch_sampler=batch_sampler,
             collate_fn=collate,
             num_workers=self.num_workers,
+            worker_init_fn=keep_freed_memory,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ class PersonDataset(Dataset[Sample]):
         transform: makes the tensors.
         seed: of the augmentation.
         latents: what the autoencoder makes of each sample, by name, see `data.latent_cache`.
+        reconstruct: every second draw is the `reconstruction` of its sample instead.
     """
 
     def __init__(
@@ -31,21 +33,40 @@ class PersonDataset(Dataset[Sample]):
         transform: PersonTransform,
         seed: int = 0,
         latents: Mapping[str, dict[str, Tensor]] | None = None,
+        reconstruct: bool = False,
     ) -> None:
         self.records = records
         self.transform = transform
         self.seed = seed
         self.latents = latents
+        self.reconstruct = reconstruct
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, item: int | tuple[int, int]) -> Sample:
         index, draw = item if isinstance(item, tuple) else (item, item)
-        sample = self.transform(self.records[index], random.Random(f"{self.seed}/{draw}"))
+        record = self.records[index]
+        if self.reconstruct and draw % 2:
+            record = reconstruction(record)
+        sample = self.transform(record, random.Random(f"{self.seed}/{draw}"))
         if self.latents is not None:
             sample["latents"] = self.latents[sample["name"]]
         return sample
+
+
+def reconstruction(record: Record) -> Record:
+    """The reference as its own source: a person painted from the picture in which it stands so."""
+    return replace(
+        record,
+        name=f"{record.name}_reconstruction",
+        source=record.reference,
+        mask=None,
+        densepose=record.reference_densepose,
+        parse=None,
+        keypoints=record.reference_keypoints,
+        flow=None,
+    )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

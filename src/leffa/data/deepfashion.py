@@ -20,6 +20,7 @@ from leffa.data.layout import (
     read_lines,
     required,
     spelling,
+    where_present,
 )
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,10 @@ def _records(
         cache(find_pictures(root, split, pictures)),
         cache(find_joints(root, split)),
     )
-    body_of = cache(required(root / "densepose", "{}.png") if densepose == "iuv" else absent)
+    body_of, reference_body_of = (
+        cache(locate(root / "densepose", "{}.png") if densepose == "iuv" else absent)
+        for locate in (required, where_present)
+    )
     stem_of, kind_of = cache(lambda name: PurePath(name).stem), cache(category_of)
     names = [f"{stem_of(reference)}_2_{stem_of(source)}" for reference, source in listed]
     flow_of = optional(root / "flow", "{}.npz", names)
@@ -103,6 +107,8 @@ def _records(
             densepose=body_of(stem_of(source)),
             keypoints=joints_of(source),
             flow=flow_of(name),
+            reference_densepose=reference_body_of(stem_of(reference)),
+            reference_keypoints=joints_of(reference),
         )
         for name, (reference, source) in zip(names, listed, strict=True)
     ]

@@ -53,10 +53,11 @@ class Placement:
     ) -> Image.Image:
         """The canvas with the picture on it, in the picture's mode, and `fill` around it.
 
-        `image` may have another size than `picture`: it is that picture at another resolution.
+        `image` may have another size than `picture`: it is that picture at another resolution. One
+        that is the canvas already comes back as it is, without a copy.
         """
         if self.fills:
-            return image.resize(self.canvas, resampling)
+            return image if image.size == self.canvas else image.resize(self.canvas, resampling)
         left, top, right, bottom = self.window
         canvas = Image.new(image.mode, self.canvas, fill)
         if left < right and top < bottom:

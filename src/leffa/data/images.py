@@ -26,7 +26,7 @@ def open_picture(path: Path) -> Image.Image:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be decoded.
     """
-    return _decode(path).convert("RGB")
+    return _in_mode(_decode(path), "RGB")
 
 
 def open_labels(path: Path) -> Image.Image:
@@ -53,7 +53,7 @@ def open_mask(path: Path) -> Image.Image:
         ValueError: it cannot be decoded, or it is no mask. Some copies of VITON-HD hold the grey
             agnostic picture in the mask's place, which trains without a word and ruins the results.
     """
-    mask = _decode(path).convert("L")
+    mask = _in_mode(_decode(path), "L")
     grey = sum(mask.histogram()[slice(*_GREY)]) / (mask.width * mask.height)
     if grey > _MOST_GREY:
         raise ValueError(
@@ -76,6 +76,11 @@ def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     scaled = np.divide(pixels, np.float32(127.5))
     scaled -= 1  # in place: at 1024x768 a second array costs as much as the arithmetic
     return torch.from_numpy(scaled).permute(2, 0, 1)
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Without the copy that PIL's `convert` makes of a picture that has the mode already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _decode(path: Path) -> Image.Image:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import cached_property, partial
 from inspect import isfunction
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -31,6 +33,8 @@ from leffa.data.batch import Batch, Record
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
 
+# Of a record: what the autoencoder never sees.
+_NOT_ENCODED = ("reference_densepose", "reference_keypoints")
 SHARD = 256  # samples in a file: what an interrupted run may have to repeat
 
 Latents = dict[str, Tensor]  # picture -> (C, h, w), or with a leading B
@@ -79,17 +83,15 @@ class LatentCache(Mapping[str, Latents]):
         self._shards: dict[Path, Any] = {}
         _claim(folder, _origin(records, transform, encoder))
         dataset = PersonDataset(records, transform)
-        for first in range(0, len(records), SHARD):
-            if not (path := self._shard(first)).is_file():
-                _write(
-                    path,
-                    dataset,
-                    range(first, min(first + SHARD, len(records))),
-                    encoder,
-                    batch_size,
-                )
-            if progress is not None:
-                progress(min(first + SHARD, len(records)), len(records))
+        # Several processes share the work: first each takes what no other one is at.
+        for patience in (0.0, -1.0):
+            for first in range(0, len(records), SHARD):
+                last = min(first + SHARD, len(records))
+                with _only_writer(path := self._shard(first), patience) as mine:
+                    if mine and not path.is_file():
+                        _write(path, dataset, range(first, last), encoder, batch_size)
+                if progress is not None:
+                    progress(last, len(records))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -120,6 +122,21 @@ class LatentCache(Mapping[str, Latents]):
         return self.folder / f"latents_{index // SHARD:05d}.safetensors"
 
 
+@contextmanager
+def _only_writer(path: Path, patience: float) -> Iterator[bool]:
+    """Whether this process alone may write the file; with a patience below 0 it waits for that."""
+    lock = FileLock(f"{path}.lock", timeout=patience)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def _write(
     path: Path,
     dataset: PersonDataset,
@@ -141,7 +158,7 @@ def _write(
         for picture, values in latents.items():
             for name, value in zip(batch["name"], values.float().cpu(), strict=True):
                 tensors[f"{name}/{picture}"] = value.clone()
-    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")  # several ranks may write at once
+    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")  # nobody takes it for whole
     save_file(tensors, unfinished)
     unfinished.replace(path)
 
@@ -153,11 +170,14 @@ def _origin(
     files = hashlib.sha256()
     for record in records:
         for field in fields(record):
+            if field.name in _NOT_ENCODED:
+                continue
             value = getattr(record, field.name)
-            files.update(f"{field.name}={value}".encode())
             if isinstance(value, Path):
+                # Not its folder: files that were moved, or named from elsewhere, are the same.
                 status = value.stat()
-                files.update(f"{status.st_size},{status.st_mtime_ns}".encode())
+                value = f"{value.name},{status.st_size},{status.st_mtime_ns}"
+            files.update(f"{field.name}={value}".encode())
     return {
         "autoencoder": fingerprint(encoder.vae),
         "transform": ", ".join(

@@ -220,8 +220,9 @@ def _check_annotations(records: Iterable[Record]) -> None:
     """A list of keypoints must name every picture: found now, not in the middle of a training."""
     wanted: dict[Path, set[str]] = defaultdict(set)
     for record in records:
-        if isinstance(record.keypoints, Annotation) and record.keypoints.row is not None:
-            wanted[record.keypoints.path].add(record.keypoints.row)
+        for joints in (record.keypoints, record.reference_keypoints):
+            if isinstance(joints, Annotation) and joints.row is not None:
+                wanted[joints.path].add(joints.row)
     for path, names in wanted.items():
         if missing := sorted(names - listed_names(path)):
             raise ValueError(

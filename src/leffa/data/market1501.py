@@ -16,6 +16,7 @@ from leffa.data.layout import (
     read_csv_pairs,
     required,
     spelling,
+    where_present,
 )
 
 _FRAME = (64, 128)
@@ -58,7 +59,10 @@ class Market1501(Layout):
         _check_persons(listed, pair_list)
         folder = spelling(root, (split, f"bounding_box_{split}"))
         joints = root / f"market-annotation-{split}.csv"
-        body_of = required(root / "densepose", "{}.png") if densepose == "iuv" else absent
+        body_of, reference_body_of = (
+            locate(root / "densepose", "{}.png") if densepose == "iuv" else absent
+            for locate in (required, where_present)
+        )
         # A picture is in many pairs: its path is made once and shared.
         place = {name: folder / name for pair in listed for name in pair}
         known = (
@@ -75,6 +79,8 @@ class Market1501(Layout):
                 densepose=body_of(PurePath(source).stem),
                 keypoints=known.get(source),
                 flow=flow_of(name),
+                reference_densepose=reference_body_of(PurePath(reference).stem),
+                reference_keypoints=known.get(reference),
             )
             for name, (reference, source) in zip(names, listed, strict=True)
         ]
