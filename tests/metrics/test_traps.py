@@ -2,17 +2,15 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from leffa.cli import main
-from leffa.metrics.distribution import FID, KID
+from leffa.metrics.distribution import FID
 from leffa.metrics.perceptual import untrained_lpips
 from leffa.metrics.protocols import PROTOCOLS, KIDSettings
 from leffa.metrics.score import score_folders
@@ -31,21 +29,6 @@ def draw(folder: Path, *names: str, size: tuple[int, int] = (24, 32), seed: int 
         pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / name)
     return folder
-
-
-class Thumbnail(nn.Module):
-    """Stands in for Inception where only the bookkeeping is tested: (B, 48), mean colours."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        scaled = images.float() / (1 if images.is_floating_point() else 255)
-        return nn.functional.adaptive_avg_pool2d(scaled, 4).flatten(1)
-
-
-@pytest.fixture
-def thumbnails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leffa.metrics.scorer.InceptionFeatures", lambda *_: Thumbnail())
-    for metric in (FID, KID):
-        monkeypatch.setattr(f"leffa.metrics.scorer.{metric.__name__}", partial(metric, features=48))
 
 
 @pytest.mark.usefixtures("without_networks")
@@ -225,3 +208,29 @@ def test_the_interval_of_fid_is_asked_for(tmp_path: Path) -> None:
     low, high = scores.intervals["fid"]
     assert low < scores.values["fid"] < high
     assert "95 % from" in scores.to_markdown()
+
+
+@pytest.mark.usefixtures("thumbnails")
+def test_nothing_is_kept_between_two_scorings_that_could_go_stale(tmp_path: Path) -> None:
+    """clean-fid's named statistics, PIDM's statistics.npz and VtonEval's resized truth all do."""
+    names = [f"{n}.png" for n in range(4)]
+    pred, true = draw(tmp_path / "p", *names, seed=1), draw(tmp_path / "t", *names, size=(48, 64))
+    protocol = replace(PROTOCOLS["vtoneval"], paired={"psnr": PROTOCOLS["vtoneval"].paired["psnr"]})
+    files = sorted(tmp_path.rglob("*"))
+    before = score_folders(pred, true, protocol).values
+    assert sorted(tmp_path.rglob("*")) == files
+    draw(true, *names, size=(48, 64), seed=2)
+    after = score_folders(pred, true, protocol).values
+    assert all(after[key] != before[key] for key in ("psnr", "fid", "kid"))
+
+
+@pytest.mark.usefixtures("thumbnails")
+def test_e5_dress_codes_all_is_the_fid_of_the_joined_images_not_the_mean(tmp_path: Path) -> None:
+    parts = {"dresses": ["0", "1", "2"], "lower_body": ["3", "4", "5"]}
+    names = [f"{n}.png" for n in range(6)]
+    pred, true = draw(tmp_path / "p", *names, seed=1), draw(tmp_path / "t", *names)
+    protocol = replace(PROTOCOLS["ladi"], paired={})
+    scores = score_folders(pred, true, protocol, groups=parts)
+    categories = [scores.groups[part]["fid"] for part in parts]
+    assert abs(scores.values["fid"] - sum(categories) / 2) > 1e-3
+    assert scores.values["fid"] == score_folders(pred, true, protocol).values["fid"]

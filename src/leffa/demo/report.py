@@ -4,13 +4,10 @@ The page needs nothing but itself: pictures are data URIs, charts are inline SVG
 script.
 """
 
-import base64
 import json
 from collections.abc import Mapping
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 import torch
 
@@ -20,6 +17,7 @@ from leffa.demo.results import Results, running_mean
 from leffa.demo.reuse import write_text
 from leffa.evaluation import sample_folder
 from leffa.metrics.flow import identity_flow
+from leffa.page import data_address, description_list, fill
 from leffa.pictures import contact_sheet, encode_png, flow_picture, read_png, save_png
 
 # Columns of samples.png: (heading, column of an evaluation, model whose evaluation has it).
@@ -73,20 +71,20 @@ def write_report(results: Results, out: Path) -> list[Path]:
 
 def render(results: Results, samples: bytes) -> str:
     """The page; `samples` is the PNG file of the sample sheet."""
-    template = Template(files("leffa.demo").joinpath("report.html").read_text(encoding="utf-8"))
     settings = results.settings
-    return template.substitute(
+    return fill(
+        "leffa.demo",
         findings="".join(f"<li>{escape(sentence)}</li>" for sentence in findings(results.rows)),
         steps=f"{settings['steps']:,}",
         drawn=f"{settings['train_samples']:,}",
         scored=f"{results.samples:,}",
         out=escape(str(settings["out"])),
-        samples=_data_uri(samples),
-        legend=_data_uri(encode_png(_flow_legend())),
+        samples=data_address(samples),
+        legend=data_address(encode_png(_flow_legend())),
         table=metrics_table(results.rows),
         charts=charts(results),
-        settings=_description_list(settings),
-        versions=_description_list(results.versions),
+        settings=description_list(settings),
+        versions=description_list(results.versions),
     )
 
 
@@ -167,13 +165,3 @@ def _flow_legend(height: int = 96, width: int = 72) -> torch.Tensor:
     """The colour of each place of the reference, (3, H, W)."""
     flow = identity_flow(height, width)[None]
     return flow_picture(flow, torch.ones(1, 1, height, width))[0]
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _description_list(facts: Mapping[str, object]) -> str:
-    return "".join(
-        f"<dt>{escape(key)}</dt><dd>{escape(str(fact))}</dd>" for key, fact in facts.items()
-    )

@@ -1,7 +1,7 @@
 """Generate a data set's images and score them: pictures, table and numbers in one folder.
 
-    <folder>/images/<name>.png      generated
-    <folder>/true/<name>.png        the true image at the generated size
+    <folder>/images/<name>.png      generated, without padding
+    <folder>/true/<name>.png        the true image at the generated size, likewise
     <folder>/masks/<name>.png       where the person is, if the protocol looks at it
     <folder>/flow/<name>.json       predicted against true flow, where the data has one
     <folder>/manifest.csv           each sample's category and files
@@ -35,10 +35,11 @@ from leffa.evaluation.folder import EvaluationFolder, sample_folder, write_text
 from leffa.evaluation.generate import PRECISIONS, Load, Work, generate_all
 from leffa.evaluation.masks import write_masks
 from leffa.evaluation.samples import GROUPS, SHOWN, rank, write_sheet
-from leffa.evaluation.scoring import Scoring, finite, named_metrics, score_all, score_categories
+from leffa.evaluation.scoring import dress_code_categories, named_metrics
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.protocols import Protocol, get_protocol
-from leffa.metrics.result import Scores
+from leffa.metrics.result import Scores, finite
+from leffa.metrics.score import score_folders
 from leffa.models.interface import PersonGenerator
 from leffa.models.sampler import SamplerSettings
 
@@ -112,8 +113,12 @@ def evaluate_model(
     kept = list(records[: len(records) if limit is None else limit])
     size = [transform.height, transform.width]
     depends_on = {"dataset": name, "size": size, "limit": limit, "precision": precision}
+    if transform.fit == "pad":
+        depends_on["padding"] = "cut off"
     place.claim({**depends_on, **(settings or {})})
     place.write_manifest(kept)
+    # Before hours of work, since a parsing map may be wrong.
+    has_masks = paired and write_masks(protocol, kept, transform, place, workers)
     timesteps = list(inspect_timesteps) if paired else []
     batch_size = min(batch_size, len(kept))  # here, so that all processes have the same
     latents = None
@@ -136,11 +141,21 @@ def evaluate_model(
     generate_all(work, model, load, devices, progress)
     model.to(devices[0])  # only now: with several, the first is another process's until here
 
-    kind = devices[0].split(":")[0]
-    has_masks = paired and write_masks(protocol, kept, transform, place, workers)
-    masks = place.masks if has_masks else None
-    scoring = Scoring(protocol, paired, real, masks, weights, kind, workers, progress)
-    scores = score_all(place, kept, scoring)
+    categories = dress_code_categories(kept)
+    scores = score_folders(
+        place.images,
+        place.true,
+        protocol,
+        paired=paired,
+        names={record.name: record.name for record in kept} if paired else None,
+        real=real,
+        masks=place.masks if has_masks else None,
+        weights=weights,
+        groups=categories,  # scored with the whole set, in one pass over the pictures
+        device=devices[0].split(":")[0],
+        workers=workers,
+        progress=progress,
+    )
     metrics = named_metrics(scores.values)
     if timesteps:
         metrics |= _flow_metrics(work)
@@ -154,7 +169,10 @@ def evaluate_model(
         "real": None if real is None else str(real),
         **(settings or {}),
         "metrics": finite(metrics),
-        "categories": score_categories(place, kept, scoring),
+        "categories": {
+            category: {"images": len(names), "values": finite(scores.groups[category])}
+            for category, names in categories.items()
+        },
         "ranking": ranking,
         "scores": scores.as_dict(),
     }

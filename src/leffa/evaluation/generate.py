@@ -24,9 +24,11 @@ from leffa.data.latent_cache import LatentCache
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.flows import write_flow_values
 from leffa.evaluation.folder import EvaluationFolder
+from leffa.evaluation.padding import cut_padding
 from leffa.evaluation.progress import progress_bar
 from leffa.losses.flow import LeffaLoss
 from leffa.models.interface import PersonGenerator
+from leffa.models.memory import RunMemory
 from leffa.models.sampler import SamplerSettings, generate
 from leffa.pictures import save_png
 
@@ -113,20 +115,21 @@ def generate_all(
 def generate_part(work: Work, model: PersonGenerator, device: torch.device, tell: Tell) -> None:
     """Do what is not yet done of `work`, on one device."""
     images, flows = work.unfinished()
-    folder = work.folder
-    dtype = PRECISIONS[work.precision]
+    by_name = {record.name: record for record in images}
+    dtype, memory = PRECISIONS[work.precision], RunMemory()
     with ThreadPoolExecutor(WRITERS) as pool:
         writing: list[Future[None]] = []
         for batch in _batches(work, images, work.batch_size, device):
             with torch.autocast(device.type, dtype, enabled=dtype is not None):
                 # Noise of the order of samples ("global") would not be that of the released code.
                 full = work.batch_size if work.sampler.noise == "per_name" else 0
-                generated = generate(model, filled(batch, full), work.sampler).float().cpu()
+                full_batch = filled(batch, full)
+                generated = generate(model, full_batch, work.sampler, memory=memory).float().cpu()
             true = batch["source"].cpu()
             for future in writing:
                 future.result()  # at most one batch waits to be written, and its errors are heard
             writing = [
-                pool.submit(_save, folder, name, generated[i], true[i])
+                pool.submit(_save, work, by_name[name], generated[i], true[i])
                 for i, name in enumerate(batch["name"])
             ]
             tell(len(batch["name"]))
@@ -134,7 +137,7 @@ def generate_part(work: Work, model: PersonGenerator, device: torch.device, tell
             future.result()
     # One at a time, so that no value depends on the batch.
     for batch in _batches(work, flows, 1, device):
-        write_flow_values(model, batch, work.leffa_loss, work.flow_timesteps, folder)
+        write_flow_values(model, batch, work.leffa_loss, work.flow_timesteps, work.folder)
         tell(1)
 
 
@@ -214,9 +217,11 @@ def _extended(value: Any, more: int) -> Any:
     return value + value[-1:] * more
 
 
-def _save(folder: EvaluationFolder, name: str, generated: Tensor, true: Tensor) -> None:
-    save_png(true, folder.true / f"{name}.png")
-    save_png(generated, folder.images / f"{name}.png")  # last: its presence says done
+def _save(work: Work, record: Record, generated: Tensor, true: Tensor) -> None:
+    # The generated picture comes last: its presence says done.
+    for folder, image in ((work.folder.true, true), (work.folder.images, generated)):
+        picture = cut_padding(image, record, work.transform)
+        save_png(picture, folder / f"{record.name}.png")
 
 
 class _Counter:

@@ -10,6 +10,7 @@ from leffa.data.batch import Record
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.folder import EvaluationFolder
+from leffa.evaluation.padding import cut_padding
 from leffa.metrics.protocols import Protocol
 from leffa.pictures import save_png
 
@@ -28,20 +29,28 @@ def write_masks(
 
     Returns:
         whether there are masks: not where a sample has no parsing map.
+
+    Raises:
+        ValueError: a parsing map labels nothing.
     """
     wanted = any(settings.metric == "masked_psnr" for settings in protocol.paired.values())
     if not wanted or any(record.parse is None for record in records):
         return False
     folder.masks.mkdir(parents=True, exist_ok=True)
     of_parse = replace(transform, densepose="none", loss_region="foreground")
+    lacking = folder.without_masks(records)
     loader = DataLoader(
-        PersonDataset(folder.without_masks(records), of_parse),
+        PersonDataset(lacking, of_parse),
         batch_size=1,
         collate_fn=collate,
         num_workers=workers,
     )
-    for batch in loader:
-        (name,) = batch["name"]
-        person = batch["loss_region"][0, 0].mul(255).byte().numpy()
-        save_png(Image.fromarray(person), folder.masks / f"{name}.png")
+    for record, batch in zip(lacking, loader, strict=True):
+        person = cut_padding(batch["loss_region"][0, 0], record, transform).mul(255).byte()
+        if not person.any():
+            raise ValueError(
+                f"{record.parse}: shows no person, so masked PSNR has nothing to look at; "
+                "replace the file, or take its pairs off the list"
+            )
+        save_png(Image.fromarray(person.numpy()), folder.masks / f"{record.name}.png")
     return True

@@ -12,6 +12,7 @@ from torch import Tensor
 from leffa.data.dataset import PersonDataset, collate
 from leffa.evaluation.folder import EvaluationFolder, sample_folder
 from leffa.evaluation.generate import to_device
+from leffa.evaluation.padding import put_padding
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.result import Scores
 from leffa.models.interface import PersonGenerator
@@ -75,8 +76,10 @@ def write_sheet(
             model, to_device(batch, device), leffa_loss.request(), timestep
         )
         flows = {layer: flow.float().cpu() for layer, flow in prediction.flows.items()}
-        generated = read_png(folder.images / f"{name}.png")[None]
-        (row,) = sample_rows(batch, generated, flows)
+        record = dataset.records[index[name]]
+        generated = read_png(folder.images / f"{name}.png")
+        padded = put_padding(generated, record, dataset.transform)
+        (row,) = sample_rows(batch, padded[None], flows)
         for heading, cell in zip(HEADINGS, row, strict=False):  # the true flow may be missing
             save_png(cell, _made(sample_folder(folder.path, heading, sheet)) / f"{name}.png")
         rows.append([_at_most(cell, CELL) for cell in row])

@@ -31,6 +31,8 @@ BENCHMARKS: dict[str, tuple[str, int | None]] = {
     "deepfashion_512": ("DeepFashion, 512x352", 8570),
     "market1501": ("Market-1501", 12000),
     "wpose": ("WPose", 2304),
+    "synthetic_tryon": ("The drawn world, try-on", None),
+    "synthetic_pose": ("The drawn world, pose transfer", None),
 }
 CATEGORIES = {
     "upper_body": "dresscode_upper",

@@ -6,6 +6,9 @@ values of sets of different size do not compare, and below 2,048 images the cova
 full rank (`small_set_note`).
 """
 
+from collections.abc import Mapping
+from copy import deepcopy
+
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -173,7 +176,7 @@ class DistributionMetrics(nn.Module):
         extractor: maps images to (B, D) features; `InceptionFeatures()`, or the numbers are not FID
             and KID.
         fid, kid: the metrics of these features; None leaves one out.
-        keep: keep the features too, for a bootstrap of the FID; 8 KB per image.
+        keep: keep the features too, for a bootstrap of the FID or `part`; 8 KB per image.
     """
 
     def __init__(
@@ -198,6 +201,21 @@ class DistributionMetrics(nn.Module):
     def features(self, *, real: bool) -> Tensor:
         """The features so far, (N, D), in the order in which they came; needs `keep`."""
         return torch.cat(self.kept[real])
+
+    def part(self, places: Mapping[bool, Tensor]) -> "DistributionMetrics":
+        """The metrics of some of the images only; needs `keep`.
+
+        Args:
+            places: real or not -> which images, in the order in which they came.
+        """
+        part = DistributionMetrics(self.extractor, deepcopy(self.fid), deepcopy(self.kid))
+        part.reset()
+        for real, chosen in places.items():
+            features = self.features(real=real)[chosen]
+            for metric in (part.fid, part.kid):
+                if metric is not None:
+                    metric.update(features.to(metric.device), real=real)
+        return part
 
     def compute(self) -> dict[str, Tensor]:
         """`fid`, `kid` and `kid_std` (over the subsets), scalars."""

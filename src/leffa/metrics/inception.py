@@ -177,7 +177,7 @@ def load_tensorflow(path: Path | None = None) -> Inception:
         published = torch.jit.load(file, map_location="cpu").state_dict()
     keys = [key.removesuffix(".beta") for key in published if key.endswith(".beta")]
     return _filled(
-        Inception(tensorflow=True),
+        True,
         [
             _fold(
                 published[f"{key}.weight"],
@@ -209,7 +209,7 @@ def from_torchvision(published: Mapping[str, Tensor]) -> Inception:
         if key.endswith(".conv.weight") and not key.startswith("AuxLogits")
     ]
     return _filled(
-        Inception(tensorflow=False),
+        False,
         [
             _fold(
                 published[f"{key}.conv.weight"],
@@ -232,8 +232,10 @@ def _fold(
     return (weight.double() * scale[:, None, None, None]).float(), bias.float()
 
 
-def _filled(network: Inception, convolutions: Sequence[tuple[Tensor, Tensor]]) -> Inception:
-    """Copy the convolutions in order: both files list them as the network runs through them."""
+def _filled(tensorflow: bool, convolutions: Sequence[tuple[Tensor, Tensor]]) -> Inception:
+    """The network with these weights: both files list them as the network runs through them."""
+    with torch.device("meta"):  # no random numbers for weights that are replaced at once
+        network = Inception(tensorflow)
     places = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     for place, (weight, bias) in zip(places, convolutions, strict=True):
         if place.weight.shape != weight.shape:
@@ -241,6 +243,6 @@ def _filled(network: Inception, convolutions: Sequence[tuple[Tensor, Tensor]]) -
                 f"Inception: a convolution of {tuple(weight.shape)}, expected "
                 f"{tuple(place.weight.shape)}: the file holds another network"
             )
-        place.weight.data, place.bias.data = weight, bias  # type: ignore[union-attr]
+        place.weight, place.bias = nn.Parameter(weight), nn.Parameter(bias)
     frozen: Inception = network.eval().requires_grad_(False)
     return frozen.to(memory_format=torch.channels_last)

@@ -1,12 +1,9 @@
 """`leffa report`: comparisons as one HTML page that needs nothing but itself, and as text files."""
 
-import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from PIL import Image
 
@@ -23,6 +20,7 @@ from leffa.metrics.texts import (
     source_text,
     tidy_csv,
 )
+from leffa.page import data_address, description_list, fill
 
 GROUPS = ("best", "median", "worst")
 FORMATS = ("html", "md", "tex", "csv")
@@ -59,8 +57,8 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
 
 def html(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
     """The page: tables that sort at a click, sheets of samples, circumstances."""
-    template = Template(files("leffa.metrics").joinpath("report.html").read_text(encoding="utf-8"))
-    return template.substitute(
+    return fill(
+        "leffa.metrics",
         contents="".join(
             f'<li><a href="#{escape(each.benchmark)}">{escape(each.title)}</a></li>'
             for each in comparisons
@@ -72,11 +70,7 @@ def html(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
 
 
 def _html_comparison(comparison: Comparison) -> str:
-    heads = "".join(
-        f'<th aria-sort="none"><button type="button">{escape(column_title(column, comparison))}'
-        "</button></th>"
-        for column in comparison.columns
-    )
+    heads = "".join(_html_heading(column, comparison) for column in comparison.columns)
     rows = "".join(_html_row(line, comparison.columns) for line in comparison.lines)
     notes = "".join(f"<li>{escape(note)}</li>" for note in all_notes(comparison))
     text_heads = ("Size", "Protocol", "Source")
@@ -94,17 +88,26 @@ def _html_comparison(comparison: Comparison) -> str:
     )
 
 
+def _html_heading(column: str, comparison: Comparison) -> str:
+    higher_is_better = TITLES.get(column, (column, 4, None))[2]
+    first = ' data-first="descending"' if higher_is_better else ""
+    title = escape(column_title(column, comparison))
+    return f'<th aria-sort="none"{first}><button type="button">{title}</button></th>'
+
+
 def _html_row(line: Line, columns: Iterable[str]) -> str:
     cells = []
     for column in columns:
         if column not in line.values:
-            cells.append("<td>-</td>")
+            cells.append('<td>-<span class="mark"></span></td>')
             continue
         mark = line.marks.get(column, "")
         why = "; ".join(MARKS[each] for each in mark)
         apart = f' class="apart" title="{escape(why)}"' if mark else ""
-        value, text = line.values[column], escape(cell_text(line, column))
-        cells.append(f'<td data-value="{value!r}"{apart}>{text}</td>')
+        value, text = line.values[column], escape(cell_text(line, column).removesuffix(mark))
+        cells.append(
+            f'<td data-value="{value!r}"{apart}>{text}<span class="mark">{mark}</span></td>'
+        )
     facts = (size_text(line), line.protocol, source_text(line))
     others = "".join(f'<td class="text">{escape(fact)}</td>' for fact in facts)
     hint = escape("; ".join(filter(None, (line.source, line.remark))))
@@ -140,7 +143,7 @@ def _html_sheet(path: Path, caption: str) -> str:
     buffer = io.BytesIO()
     with Image.open(path) as image:
         image.convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    uri = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    uri = data_address(buffer.getvalue(), "jpeg")
     text = escape(caption)
     return (
         f'<figure><figcaption>{text}</figcaption><div class="wide">'
@@ -149,9 +152,6 @@ def _html_sheet(path: Path, caption: str) -> str:
 
 
 def _html_circumstances(result: Result) -> str:
-    facts = "".join(
-        f"<dt>{escape(key)}</dt><dd>{escape(fact)}</dd>"
-        for key, fact in circumstances(result).items()
-    )
+    facts = description_list(circumstances(result))
     title = f"{result.content['dataset']}, {result.folder}"
-    return f"<details><summary>{escape(title)}</summary><dl>{facts}</dl></details>"
+    return f"<details><summary>{escape(title)}</summary>{facts}</details>"

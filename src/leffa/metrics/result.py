@@ -30,6 +30,7 @@ class Scores:
         versions: library -> version.
         per_image: metric -> prediction's name -> value.
         intervals: metric -> 95 % bootstrap interval over the test images.
+        groups: part of the predictions -> metric -> value, where parts were asked for.
         names_sha256: of the list of pairs (or of predictions, if unpaired): two results with the
             same one are about the same images.
     """
@@ -45,13 +46,15 @@ class Scores:
     versions: dict[str, str]
     per_image: dict[str, dict[str, float]]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    groups: dict[str, dict[str, float]] = field(default_factory=dict)
     names_sha256: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON: an infinite PSNR becomes "inf"."""
         result = asdict(self)
-        result["values"] = _numbers(self.values)
-        result["per_image"] = {metric: _numbers(each) for metric, each in self.per_image.items()}
+        result["values"] = finite(self.values)
+        result["per_image"] = {metric: finite(each) for metric, each in self.per_image.items()}
+        result["groups"] = {group: finite(each) for group, each in self.groups.items()}
         return result
 
     def save(self, path: Path) -> None:
@@ -87,5 +90,6 @@ def library_versions() -> dict[str, str]:
     return {"leffa": leffa.__version__} | {name: version(name) for name in _LIBRARIES}
 
 
-def _numbers(values: dict[str, float]) -> dict[str, float | str]:
+def finite(values: dict[str, float]) -> dict[str, float | str]:
+    """Ready for JSON: an infinite PSNR becomes "inf"."""
     return {key: value if math.isfinite(value) else str(value) for key, value in values.items()}

@@ -4,7 +4,7 @@ scores = score_folders(Path("outputs/test"), Path("data/test/image"), "leffa")
 print(scores.to_markdown())
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ def score_folders(
     weights: Path | None = None,
     remarks: Sequence[str] = (),
     fid_resamples: int = 0,
+    groups: Mapping[str, Collection[str]] | None = None,
     device: str = "cpu",
     batch_size: int = 16,
     workers: int = 0,
@@ -50,6 +51,9 @@ def score_folders(
         remarks: what else the numbers depend on and files do not show, for the result: where masks
             come from, whether the person is pasted back, guidance, seed.
         fid_resamples: for a confidence interval of FID; each takes up to a second.
+        groups: parts of the predictions, by name, each scored as a set of its own in the same pass
+            over the images: its FID compares it with its own true images, which unpaired have the
+            predictions' names. Without FID and KID where the real set is not the true images.
         device, batch_size, workers: change the speed only.
         progress: show a bar on stderr.
 
@@ -81,6 +85,7 @@ def score_folders(
         weights=weights,
         device=device,
         fid_resamples=fid_resamples,
+        groups=bool(groups),
     )
     _feed(scorer, plan, ImageReader(batch_size, workers, progress))
     values = scorer.values()
@@ -98,6 +103,7 @@ def score_folders(
         versions=library_versions(),
         per_image=scorer.values_per_image(),
         intervals=intervals,
+        groups={name: scorer.group_values(set(part)) for name, part in (groups or {}).items()},
         names_sha256=plan.fingerprint,
     )
 
@@ -108,17 +114,17 @@ def _feed(scorer: Scorer, plan: Plan, read: ImageReader) -> None:
     if scorer.per_image or (plan.pairs and scorer.sets):
         for names, (pred, true, *masks) in read(plan.pairs, "pairs"):
             scorer.add_pairs(names, pred, true, *masks)
-            scorer.add_set(pred, real=False)
-            if one_pass:
-                scorer.add_set(true, real=True)
+            scorer.add_set(names, pred, real=False)
+            if one_pass:  # under the predictions' names
+                scorer.add_set(names, true, real=True)
     if not scorer.sets:
         return
     if not plan.pairs:
-        for _, (pred,) in read([(picture,) for picture in plan.pred], "predictions"):
-            scorer.add_set(pred, real=False)
+        for names, (pred,) in read([(picture,) for picture in plan.pred], "predictions"):
+            scorer.add_set(names, pred, real=False)
     if not one_pass and plan.real is not None:
-        for _, (true,) in read([(picture,) for picture in plan.real], "real set"):
-            scorer.add_set(true, real=True)
+        for names, (true,) in read([(picture,) for picture in plan.real], "real set"):
+            scorer.add_set(names, true, real=True)
 
 
 def _notes(protocol: Protocol, plan: Plan, pred: ImageFolder, *, with_sets: bool) -> list[str]:

@@ -1,6 +1,6 @@
 """The metrics of a protocol, fed with one batch of pictures after the other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -28,6 +28,8 @@ from leffa.metrics.weights import MissingWeights
 
 NO_MASKS = "it needs a folder of masks: give --masks"
 NO_REAL_SET = "the real set of this protocol is all training images: give their folder with --real"
+TOO_FEW = "it needs two images of each set"
+SetKey = tuple[FeatureName, View | None]
 
 
 class Scorer:
@@ -41,6 +43,7 @@ class Scorer:
         weights: the networks' folder; see `WeightsFile.locate`.
         device: where they run.
         fid_resamples: of the FID's confidence interval; 0: none.
+        groups: whether `group_values` will be asked for: features are kept, 8 KB per image.
     """
 
     def __init__(
@@ -53,18 +56,23 @@ class Scorer:
         weights: Path | None = None,
         device: str = "cpu",
         fid_resamples: int = 0,
+        groups: bool = False,
     ) -> None:
         self.protocol, self.device, self.fid_resamples = protocol, device, fid_resamples
+        self.keep = fid_resamples > 0 or groups
         self.names: list[str] = []
+        self.set_names: dict[bool, list[str]] = {False: [], True: []}
         self.missing: dict[str, str] = {}
         self.weights: dict[str, str] = {}
         self.per_image: dict[str, PerImageMetric] = {}
-        self.sets: dict[tuple[FeatureName, View | None], DistributionMetrics] = {}
+        self.sets: dict[SetKey, DistributionMetrics] = {}
         self.to_come = {False: 0, True: 0}
         if paired:
             self._build_paired(masks, weights)
         if sets is None:
             self.missing |= dict.fromkeys(protocol.sets, NO_REAL_SET)
+        elif min(sets) < 2:
+            self.missing |= dict.fromkeys(protocol.sets, TOO_FEW)
         else:
             self.to_come = {
                 real: full_batches(images, protocol.drop_last)
@@ -90,12 +98,17 @@ class Scorer:
             else:
                 metric.update(*images)
 
-    def add_set(self, views: Views, *, real: bool) -> None:
-        """Add the views of some images to one of the two sets."""
+    def add_set(self, names: Sequence[str], views: Views, *, real: bool) -> None:
+        """Add the views of some images to one of the two sets.
+
+        Args:
+            names: by which `group_values` finds them.
+        """
         kept = min(len(views[0]), self.to_come[real])
         self.to_come[real] -= kept
         if not kept:
             return
+        self.set_names[real].extend(names[:kept])
         by_view = dict(zip(self.protocol.views, views, strict=True))
         for (_, view), metrics in self.sets.items():
             images = by_view[view][:kept].to(self.device)
@@ -104,7 +117,29 @@ class Scorer:
     def values(self) -> dict[str, float]:
         """Result's name -> value over all images so far, in the protocol's order."""
         values = {name: metric.compute().item() for name, metric in self.per_image.items()}
-        computed = {key: metrics.compute() for key, metrics in self.sets.items()}
+        return values | self._set_values(self.sets)
+
+    def group_values(self, members: Collection[str]) -> dict[str, float]:
+        """The same over some of the images, as if they had been scored by themselves.
+
+        Args:
+            members: their names.
+        """
+        inside = _places(self.names, members)
+        values = {
+            name: metric.aggregate(metric.per_image()[inside]).item()
+            for name, metric in self.per_image.items()
+            if len(inside)
+        }
+        places = {real: _places(self.set_names[real], members) for real in (False, True)}
+        if min(map(len, places.values())) < 2:
+            return values
+        parts = {key: metrics.part(places) for key, metrics in self.sets.items()}
+        return values | self._set_values(parts)
+
+    def _set_values(self, sets: Mapping[SetKey, DistributionMetrics]) -> dict[str, float]:
+        values = {}
+        computed = {key: metrics.compute() for key, metrics in sets.items()}
         for name, settings in self._set_settings().items():
             found = computed[settings.features, settings.view]
             if isinstance(settings, FIDSettings):
@@ -165,8 +200,7 @@ class Scorer:
             try:
                 if key not in self.sets:
                     extractor = InceptionFeatures(weights, settings.features)
-                    keep = self.fid_resamples > 0
-                    metrics = DistributionMetrics(extractor, None, None, keep)
+                    metrics = DistributionMetrics(extractor, None, None, self.keep)
                     self.sets[key] = metrics.to(self.device)
             except MissingWeights as error:
                 self.missing[name] = str(error)
@@ -179,6 +213,11 @@ class Scorer:
                     subsets=settings.subsets, subset_size=settings.subset_size, seed=settings.seed
                 )
                 self.sets[key].kid = kid.to(self.device)
+
+
+def _places(names: Sequence[str], members: Collection[str]) -> Tensor:
+    """Where members stand in a list of names."""
+    return torch.tensor([i for i, name in enumerate(names) if name in members], dtype=torch.long)
 
 
 def build_paired(

@@ -1,0 +1,73 @@
+"""Padding is of the network's canvas: what is stored and scored has none of it."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from leffa.cli import main
+from leffa.data.transforms import PersonTransform
+from leffa.data.viton_hd import VitonHD
+from leffa.evaluation.folder import EvaluationFolder
+from leffa.evaluation.masks import write_masks
+from leffa.evaluation.padding import cut_padding, put_padding
+from leffa.metrics.protocols import get_protocol
+from leffa.run import compose, evaluate
+
+SQUARE = PersonTransform(64, 64, fit="pad", densepose="iuv")  # drawn persons are 64x48
+
+
+def test_padding_is_cut_off_and_put_back(drawn: Path) -> None:
+    record = VitonHD(drawn, split="test", densepose="iuv")[0]
+    picture = torch.rand(3, 64, 48)
+    padded = put_padding(picture, record, SQUARE)
+    assert padded.shape == (3, 64, 64)
+    assert (padded[:, :, :8] == 1).all() and (padded[:, :, 56:] == 1).all()
+    assert torch.equal(cut_padding(padded, record, SQUARE), picture)
+    stretched = replace(SQUARE, fit="stretch")
+    assert torch.equal(cut_padding(padded, record, stretched), padded)
+
+
+def test_a_padded_data_set_is_stored_and_scored_without_padding(
+    usual: list[str], drawn: Path, tmp_path: Path
+) -> None:
+    padded = ["dataset.transform.width=64", "+dataset.transform.fit=pad", "limit=2"]
+    chosen = ["protocol=wpose", f"paths.output_dir={tmp_path / 'out'}"]
+    found = evaluate(compose("evaluate", [*usual, *padded, *chosen]), progress=False)
+    for place in ("images", "true", "masks"):
+        sizes = {_open(file).size for file in (tmp_path / "out" / place).iterdir()}
+        assert sizes == {(48, 64)}, place
+    record = VitonHD(drawn, split="test", densepose="iuv")[0]
+    true = np.asarray(_open(tmp_path / "out" / "true" / f"{record.name}.png"))
+    assert np.abs(true - np.asarray(_open(record.source)).astype(int)).max() <= 1
+    assert _open(tmp_path / "out" / "samples" / "generated" / f"{record.name}.png").size == (64, 64)
+
+    sides = [str(tmp_path / "out" / side) for side in ("images", "true")]
+    masks = ["--masks", str(tmp_path / "out" / "masks"), "--json", str(tmp_path / "scores.json")]
+    assert main(["score", *sides, "--protocol", "wpose", *masks]) == 0
+    values = json.loads((tmp_path / "scores.json").read_text())["values"]
+    assert values == pytest.approx(found.scores.values, abs=1e-6)
+    assert values.keys() == {"psnr", "masked_psnr"}
+
+
+def test_a_parsing_map_without_a_person_is_named(drawn: Path, tmp_path: Path) -> None:
+    record = VitonHD(drawn, split="test", densepose="iuv")[0]
+    empty = tmp_path / "empty.png"
+    Image.fromarray(np.zeros((64, 48), np.uint8)).save(empty)
+    with pytest.raises(ValueError, match=r"empty\.png: shows no person"):
+        write_masks(
+            get_protocol("wpose"),
+            [replace(record, parse=empty)],
+            SQUARE,
+            EvaluationFolder(tmp_path / "out"),
+            workers=0,
+        )
+
+
+def _open(file: Path) -> Image.Image:
+    return Image.open(io.BytesIO(file.read_bytes()))
