@@ -1,9 +1,11 @@
 """`leffa convert`: weights of every kind into the kind that is wanted.
 
 from                              to --out
-a released .pth (with --base)     DIR                       safetensors and json for diffusers
-a .ckpt or run folder of ours     FILE.pth, .safetensors    the layout of the released files
-an exported folder                FILE.ckpt                 a checkpoint for train.py
+a released .pth (with --base)     DIR                       safetensors and json, of Leffa for
+                                                            diffusers
+a .ckpt or run folder of ours     FILE.ckpt                 a checkpoint for train.py
+an exported folder                FILE.pth, .safetensors    Leffa alone: the layout of the
+                                                            released files
 """
 
 import json
@@ -17,6 +19,7 @@ import torch
 from leffa.models.card import model_card
 from leffa.models.checkpoints import save_official
 from leffa.models.export import check_target, save_exported
+from leffa.models.leffa import LeffaModel
 from leffa.predict.trained import OFFICIAL_SUFFIXES, Trained, load_trained
 
 log = logging.getLogger(__name__)
@@ -49,14 +52,20 @@ def convert(
         raise ValueError(f"{out}: --evaluation and --dtype go with a folder as --out")
     trained = load_trained(weights, base, preset, raw)
     if to_folder:
-        card = model_card(trained.settings, results, trained.official)
+        kind = type(trained.model).__name__
+        card = model_card(trained.settings, results, trained.official, kind)
         save_exported(trained.model, out, trained.settings, card, dtype)
     elif out.suffix == ".ckpt":
         _save_checkpoint(trained, out)
-    else:
+    elif isinstance(trained.model, LeffaModel):
         # Unused weights are zeros, or those of the file that all of them come from.
         template = weights if trained.official else None
         save_official(trained.model, out, template)
+    else:
+        raise ValueError(
+            f"{out}: the released layout is Leffa's, and {weights} holds a "
+            f"{type(trained.model).__name__}; convert to a folder or a .ckpt instead"
+        )
 
 
 def _save_checkpoint(trained: Trained, out: Path) -> None:
@@ -66,10 +75,11 @@ def _save_checkpoint(trained: Trained, out: Path) -> None:
             f"{out}: a checkpoint holds the configuration of its training, and the authors "
             "published none; convert to a folder instead"
         )
+    left_out = trained.model.left_out()
     state = {
         f"model.{key}": tensor
         for key, tensor in trained.model.state_dict().items()
-        if not key.startswith("vae.")
+        if key not in left_out
     }
     unfinished = out.with_name(f"{out.name}.unfinished")
     content = {"state_dict": state, "global_step": settings.step, "config": settings.config}

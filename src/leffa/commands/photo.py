@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from leffa.commands.options import Runner, progress_bar
 if TYPE_CHECKING:
     from leffa.data.labels import LabelSet
     from leffa.preprocess.parsing import PersonParser
+    from leffa.preprocess.photo import Tools
     from leffa.preprocess.pose.mediapipe import MediaPipe
 
 CATEGORIES = ("upper_body", "lower_body", "dresses")
@@ -18,6 +20,25 @@ CATEGORIES = ("upper_body", "lower_body", "dresses")
 def photo(parser: argparse.ArgumentParser) -> Runner:
     """Make photos in ROOT/persons ready for try-on: parsing, keypoints, DensePose, masks."""
     parser.add_argument("root", type=Path, help="its folder persons/ holds the photos")
+    back_end_options(parser)
+    parser.add_argument(
+        "--encoding", default="colour", metavar="NAME", help="of DensePose files; default: colour"
+    )
+    parser.add_argument(
+        "--label-set", default="cihp", metavar="NAME", help="of parse files that are there already"
+    )
+    parser.add_argument("--recipe", metavar="NAME", help="of masks: one of preprocess.agnostic")
+    parser.add_argument("--category", choices=CATEGORIES, default="upper_body", help="to exchange")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda; default: cpu")
+
+    def run(args: argparse.Namespace) -> int:
+        return _prepare(args)
+
+    return run
+
+
+def back_end_options(parser: "argparse._ActionsContainer") -> None:
+    """The options of what makes maps from a photograph, for `back_ends`."""
     weights = {
         "atr": "parsing by SCHP: parsing_atr.onnx or the authors' .pth; with --lip as in demos",
         "lip": "the same: parsing_lip.onnx or .pth",
@@ -36,41 +57,14 @@ def photo(parser: argparse.ArgumentParser) -> Runner:
         help="keypoints, and a rough parsing, by MediaPipe, without weights; PYTHON is the "
         "interpreter of the environment that has mediapipe; default: this one",
     )
-    parser.add_argument(
-        "--encoding", default="colour", metavar="NAME", help="of DensePose files; default: colour"
-    )
-    parser.add_argument(
-        "--label-set", default="cihp", metavar="NAME", help="of parse files that are there already"
-    )
-    parser.add_argument("--recipe", metavar="NAME", help="of masks: one of preprocess.agnostic")
-    parser.add_argument("--category", choices=CATEGORIES, default="upper_body", help="to exchange")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda; default: cpu")
-
-    def run(args: argparse.Namespace) -> int:
-        return _prepare(args)
-
-    return run
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from leffa.preprocess.densepose.chart import densepose_chart
-    from leffa.preprocess.photo import Tools, prepare_photos
-    from leffa.preprocess.pose.mediapipe import MediaPipe
-    from leffa.preprocess.pose.openpose import openpose
+    from leffa.preprocess.photo import prepare_photos
 
     with contextlib.ExitStack() as stack:
-        mediapipe = None
-        if args.mediapipe is not None:
-            python = args.mediapipe if args.mediapipe != Path() else None
-            mediapipe = stack.enter_context(MediaPipe(python))
-        body = openpose(args.openpose, args.device) if args.openpose else None
-        surface = None
-        if args.densepose:
-            surface = densepose_chart(args.densepose, args.device, trusted=args.trust)
-        tools = Tools(
-            parser=_parser(args, mediapipe),
-            pose=body or mediapipe,
-            densepose=surface,
+        tools = replace(
+            back_ends(args, stack),
             label_set=args.label_set,
             encoding=args.encoding,
             recipe=args.recipe,
@@ -85,6 +79,24 @@ def _prepare(args: argparse.Namespace) -> int:
     if not result.written and not result.failed:
         print("nothing to do: everything is there")
     return 1 if result.failed else 0
+
+
+def back_ends(args: argparse.Namespace, stack: contextlib.ExitStack) -> "Tools":
+    """What the options of `back_end_options` name, loaded; it ends with the stack."""
+    from leffa.preprocess.densepose.chart import densepose_chart
+    from leffa.preprocess.photo import Tools
+    from leffa.preprocess.pose.mediapipe import MediaPipe
+    from leffa.preprocess.pose.openpose import openpose
+
+    mediapipe = None
+    if args.mediapipe is not None:
+        python = args.mediapipe if args.mediapipe != Path() else None
+        mediapipe = stack.enter_context(MediaPipe(python))
+    body = openpose(args.openpose, args.device) if args.openpose else None
+    surface = None
+    if args.densepose:
+        surface = densepose_chart(args.densepose, args.device, trusted=args.trust)
+    return Tools(parser=_parser(args, mediapipe), pose=body or mediapipe, densepose=surface)
 
 
 def _parser(args: argparse.Namespace, mediapipe: "MediaPipe | None") -> "PersonParser | None":

@@ -9,27 +9,34 @@ from leffa.commands.convert import PRESETS
 from leffa.commands.options import Runner, option
 
 if TYPE_CHECKING:
+    from leffa.data.transforms import PersonTransform
     from leffa.predict import Job, Trained
 
 # Known here as well as where they are used, which is slow to import.
 CATEGORIES = ("upper_body", "lower_body", "dresses")
 ENCODINGS = ("colour", "iuv", "vui", "ivu", "labels", "labels_uv", "skeleton", "none")
 SCHEDULERS = ("ddpm", "ddim", "dpm_solver", "unipc", "euler")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true")
 
 
 def predict(parser: argparse.ArgumentParser) -> Runner:
     """Dress a person in a garment, or put one into another pose: one pair, folders, or a table."""
-    _weights(parser.add_argument_group("weights"))
-    _pictures(parser.add_argument_group("pictures"))
-    _inputs(parser.add_argument_group("how inputs are read; default: as in training"))
+    weight_options(parser.add_argument_group("weights"))
+    pictures = parser.add_argument_group("pictures")
+    picture_options(pictures)
+    pictures.add_argument("--out", type=Path, required=True, metavar="DIR", help="for PNG and json")
+    pictures.add_argument(
+        "--save-flow", action="store_true", help="also the warped reference and its flow"
+    )
+    input_options(parser.add_argument_group("how inputs are read; default: as in training"))
     _sampling(parser.add_argument_group("sampling; default: the sampler of the weights"))
+    _speed(parser.add_argument_group("speed; changes pictures by rounding"))
 
     def run(args: argparse.Namespace) -> None:
         from leffa.predict import load_trained
         from leffa.predict import predict as predict_job
 
-        records = _records(args)  # before the weights, which take longer
+        records = chosen_records(args)  # before the weights, which take longer
         trained = load_trained(args.ckpt, args.base, args.preset, args.raw)
         job = _job(args, trained, records)
         made = predict_job(job, trained, args.device, progress=sys.stderr.isatty())
@@ -38,7 +45,8 @@ def predict(parser: argparse.ArgumentParser) -> Runner:
     return run
 
 
-def _weights(group: Any) -> None:
+def weight_options(group: Any) -> None:
+    """Which weights."""
     group.add_argument(
         "--ckpt",
         type=Path,
@@ -51,7 +59,8 @@ def _weights(group: Any) -> None:
     group.add_argument("--as", dest="preset", choices=PRESETS, help="of a released .pth: likewise")
 
 
-def _pictures(group: Any) -> None:
+def picture_options(group: Any) -> None:
+    """Which persons and garments, and their maps."""
     files = {
         "person": "a photograph, or a folder",
         "garment": "a garment, or for pose transfer the person to copy; or a folder",
@@ -78,13 +87,10 @@ def _pictures(group: Any) -> None:
     group.add_argument(
         "--category", choices=CATEGORIES, default="upper_body", help="default: upper_body"
     )
-    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="for PNG and json")
-    group.add_argument(
-        "--save-flow", action="store_true", help="also the warped reference and its flow"
-    )
 
 
-def _inputs(group: Any) -> None:
+def input_options(group: Any) -> None:
+    """How the files become a sample."""
     group.add_argument("--size", metavar="HxW", help="height and width in pixels")
     group.add_argument(
         "--fit",
@@ -107,14 +113,34 @@ def _sampling(group: Any) -> None:
         "--paste-back", action="store_true", help="keep the photograph outside the mask"
     )
     group.add_argument("--feather", type=int, help="pixels over which --paste-back blends")
+
+
+def _speed(group: Any) -> None:
     option(group, "--batch-size", 1, "pictures at a time")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda; default: auto")
     group.add_argument(
-        "--precision", choices=PRECISIONS, default="32-true", help="default: 32-true"
+        "--precision",
+        choices=PRECISIONS,
+        default="32-true",
+        help="bf16-true halves the memory of the weights too; default: 32-true",
+    )
+    group.add_argument(
+        "--compile", action="store_true", help="compile the networks first, which takes minutes"
+    )
+    group.add_argument(
+        "--channels-last", action="store_true", help="the layout that the matrix units of GPUs read"
+    )
+    group.add_argument(
+        "--reference-memory",
+        type=float,
+        default=4.0,
+        metavar="GB",
+        help="for what all pictures share, such as the one garment of many; default: 4",
     )
 
 
-def _records(args: argparse.Namespace) -> Any:
+def chosen_records(args: argparse.Namespace) -> Any:
+    """The pairs that `picture_options` chose."""
     from leffa.data.folder import FolderPairs
     from leffa.predict.pairs import MAPS, pairs_of_files, pairs_of_table
 
@@ -139,27 +165,9 @@ def _job(args: argparse.Namespace, trained: "Trained", records: Any) -> "Job":
     """The settings of the weights, and what the command line changes in them."""
     from dataclasses import replace
 
-    from leffa.data.transforms import PersonTransform
     from leffa.predict import Job
 
-    settings = trained.settings
-    height, width = _size(args.size, settings.height, settings.width, trained.model.downscale)
-    recipe = _recipe(args.recipe, settings, records)
-    read: dict[str, Any] = {
-        "densepose": args.encoding or settings.densepose,
-        "part_range": settings.part_range,
-        "label_set": args.label_set or settings.label_set,
-        "image_filter": settings.image_filter,
-    }
-    transform = PersonTransform(
-        height=height,
-        width=width,
-        task=settings.task,
-        agnostic=None if recipe is None else _agnostic(recipe),
-        loss_region="all",
-        fit=args.fit,
-        **read,
-    )
+    transform, recipe = chosen_transform(args, trained, records)
     changes = {
         "scheduler": args.scheduler,
         "steps": args.steps,
@@ -172,7 +180,8 @@ def _job(args: argparse.Namespace, trained: "Trained", records: Any) -> "Job":
     if args.feather is not None and not args.paste_back:
         raise ValueError("--feather goes with --paste-back only")
     sampler = replace(
-        settings.sampler, **{key: value for key, value in changes.items() if value is not None}
+        trained.settings.sampler,
+        **{key: value for key, value in changes.items() if value is not None},
     )
     return Job(
         weights=args.ckpt,
@@ -183,8 +192,44 @@ def _job(args: argparse.Namespace, trained: "Trained", records: Any) -> "Job":
         recipe=recipe,
         save_flow=args.save_flow,
         batch_size=args.batch_size,
+        compile_networks=args.compile,
+        channels_last=args.channels_last,
+        reference_memory=args.reference_memory,
         precision=args.precision,
     )
+
+
+def chosen_transform(
+    args: argparse.Namespace, trained: "Trained", records: Any
+) -> tuple["PersonTransform", str | None]:
+    """How the weights are fed, with the changes of `input_options`; and the mask recipe's name."""
+    from leffa.data.transforms import PersonTransform
+
+    settings, needed = trained.settings, trained.model.inputs
+    height, width = _size(args.size, trained)
+    recipe = _recipe(args.recipe, settings, records)
+    # A map that the model does not read may still serve the recipe.
+    in_recipe = recipe is not None and all(record.densepose is not None for record in records)
+    reads_body = "densepose" in needed or in_recipe
+    # Without a mask all of the picture is painted, as in pose transfer.
+    unmasked = "mask" not in needed and recipe is None and records[0].mask is None
+    read: dict[str, Any] = {
+        "densepose": args.encoding or (settings.densepose if reads_body else "none"),
+        "pose": "pose" in needed,
+        "part_range": settings.part_range,
+        "label_set": args.label_set or settings.label_set,
+        "image_filter": settings.image_filter,
+    }
+    transform = PersonTransform(
+        height=height,
+        width=width,
+        task="pose" if unmasked else settings.task,
+        agnostic=None if recipe is None else _agnostic(recipe),
+        loss_region="all",
+        fit=args.fit,
+        **read,
+    )
+    return transform, recipe
 
 
 def _recipe(wanted: str | None, settings: Any, records: Any) -> str | None:
@@ -207,13 +252,21 @@ def _agnostic(recipe: str) -> Any:
     return AGNOSTIC[recipe]
 
 
-def _size(text: str | None, height: int, width: int, cell: int) -> tuple[int, int]:
+def _size(text: str | None, trained: "Trained") -> tuple[int, int]:
+    """(height, width): that of the training, or as asked for, if the model can make it."""
+    import torch
+
+    settings = trained.settings
     if text is None:
-        return height, width
+        return settings.height, settings.width
     sides = text.split("x")
     if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise ValueError(f"--size {text}: is not HEIGHTxWIDTH, such as {height}x{width}")
+        raise ValueError(
+            f"--size {text}: is not HEIGHTxWIDTH, such as {settings.height}x{settings.width}"
+        )
     height, width = int(sides[0]), int(sides[1])
-    if height % cell or width % cell:
-        raise ValueError(f"--size {text}: give multiples of {cell}, a cell of the autoencoder")
+    try:
+        trained.model.latent_shape({"source": torch.empty(1, 3, height, width)})  # type: ignore[typeddict-item]  # all it reads
+    except ValueError as error:
+        raise ValueError(f"--size {text}: {error}") from error
     return height, width

@@ -18,7 +18,7 @@ Nothing here imports more than torch; bring your own model and hand over its que
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -143,6 +143,10 @@ def attention_sharpness(
     return Sharpness(torch.cat(peaks).mean(), torch.cat(entropies).mean() / math.log(tokens))
 
 
+# Called with a layer's name, its query and reference key (S, N, L, D), and the grids of both.
+AttentionTap = Callable[[str, Tensor, Tensor, tuple[int, int], tuple[int, int]], None]
+
+
 @dataclass(frozen=True)
 class FlowRequest:
     """What a model is asked to read out of its attention during one prediction.
@@ -154,6 +158,7 @@ class FlowRequest:
             for 1/8 that only >= makes possible, so >= is the default.
         samples: indices (S,) of the samples wanted; None for all. The others cost nothing.
         sharpness: also measure peak mass and entropy of every such layer (for monitoring; slower).
+        tap: is handed what every such layer's flow is made of, to compute more from it.
     """
 
     temperature: float = 2.0
@@ -161,6 +166,7 @@ class FlowRequest:
     strict: bool = False
     samples: Tensor | None = None
     sharpness: bool = False
+    tap: AttentionTap | None = None
 
     def wants(self, layer_height: int, image_height: int) -> bool:
         """Whether a layer of this height takes part, for an image of this height."""

@@ -27,7 +27,10 @@ class AttentionExchange:
     """What the attention layers of one prediction read and write.
 
     Args:
-        features: reference features (B, L, C) by layer name; written by the reference UNet.
+        features: reference features (B, L, C) by layer name; written by the reference UNet. B may
+            be 1: one reference for all samples.
+        projected: the generative UNet's keys and values of the features, each (B, L, C), written by
+            a first prediction and read by the next ones with the same features; None: not kept.
         image_height: H of the picture, which decides what share of it a layer's height is.
         grid: (h, w) of the generative latent.
         reference_grid: (h, w) of the reference latent.
@@ -35,12 +38,26 @@ class AttentionExchange:
     """
 
     features: dict[str, Tensor] = field(default_factory=dict)
+    projected: dict[str, tuple[Tensor, Tensor]] | None = None
     image_height: int = 0
     grid: tuple[int, int] = (0, 0)
     reference_grid: tuple[int, int] = (0, 0)
     request: FlowRequest | None = None
     flows: dict[str, Tensor] = field(default_factory=dict)  # (S, h_l, w_l, 2)
     sharpness: dict[str, Sharpness] = field(default_factory=dict)
+
+    def reference_tokens(self, name: str, attn: Attention) -> tuple[Tensor, Tensor] | None:
+        """Keys and values (B or 1, L, C) of a layer's reference feature; None: it has none."""
+        if self.projected is not None and name in self.projected:
+            return self.projected[name]
+        if name not in self.features:
+            return None
+        feature = self.features[name]
+        tokens = attn.to_k(feature), attn.to_v(feature)
+        if self.projected is not None:
+            self.projected[name] = tokens
+            del self.features[name]  # not needed again
+        return tokens
 
     def read_flow(self, name: str, query: Tensor, reference_key: Tensor) -> None:
         """Keep this layer's flow field if the request wants it; heads first, (B, N, L, D)."""
@@ -56,6 +73,8 @@ class AttentionExchange:
             self.sharpness[name] = attention_sharpness(
                 query, reference_key, self.request.temperature
             )
+        if self.request.tap is not None:
+            self.request.tap(name, query, reference_key, grid, key_grid)
 
 
 def layer_grid(tokens: int, latent_grid: tuple[int, int]) -> tuple[int, int]:
@@ -107,14 +126,19 @@ class ReferenceAttention:
         attention_mask: Tensor | None = None,
         exchange: AttentionExchange | None = None,
     ) -> Tensor:
-        if exchange is None or self.name not in exchange.features:
+        reference = exchange.reference_tokens(self.name, attn) if exchange is not None else None
+        if exchange is None or reference is None:
             raise ValueError(
                 f"no reference feature for layer {self.name}: the UNets must have the same layers"
             )
-        own = hidden_states.shape[1]
-        tokens = torch.cat([hidden_states, exchange.features[self.name]], dim=1)
+        samples, own, _ = hidden_states.shape
         query = split_heads(attn.to_q(hidden_states), attn.heads)
-        key, value = (split_heads(p(tokens), attn.heads) for p in (attn.to_k, attn.to_v))
+        key, value = (
+            split_heads(
+                torch.cat([project(hidden_states), other.expand(samples, -1, -1)], 1), attn.heads
+            )
+            for project, other in zip((attn.to_k, attn.to_v), reference, strict=True)
+        )
         exchange.read_flow(self.name, query, key[:, :, own:])
         return attend(attn, query, key, value)
 

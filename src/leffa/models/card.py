@@ -7,7 +7,7 @@ from typing import Any
 from leffa.data.batch import DRAWN
 from leffa.models.export import ModelSettings
 
-USAGE = """\
+PIPELINE = """\
 ```python
 from leffa.models.pipeline import LeffaPipeline
 
@@ -15,13 +15,18 @@ pipe = LeffaPipeline.from_pretrained(FOLDER)
 picture = pipe(person, reference, mask, densepose).images[0]
 ```
 
-    leffa predict --ckpt FOLDER --person PERSON --garment GARMENT --mask MASK --out OUT
-
 The folders `vae`, `unet` (the generative UNet) and `reference_unet` open with the stock classes of
 diffusers. Weights that Leffa does not use (text attention, the reference UNet after its last
 recorded layer) are zeros in them."""
+COMMAND = """\
+    leffa predict --ckpt FOLDER --person PERSON --garment REFERENCE --out OUT
 
-# By a word in the data set's class or in the base's name. What is not known is said to be unknown.
+Maps of the person go with it: `--mask`, `--densepose`, `--keypoints`; what is missing is named."""
+TERMS = "These lines are a summary; the terms on the publishers' own pages decide."
+LEFFA = "LeffaModel"
+
+# By a word in the data set's class or in the base's name, as we understand the publishers' pages.
+# What is not known is said to be unknown.
 DATA_RIGHTS = {
     "viton_hd": "VITON-HD: research only, not commercial.",
     "viton": "VITON: research only.",
@@ -47,28 +52,32 @@ def model_card(
     settings: ModelSettings,
     evaluations: Sequence[Mapping[str, Any]] = (),
     official: str | None = None,
+    kind: str = LEFFA,
 ) -> str:
     """The card in Markdown, with the front matter that model hubs read.
 
     Args:
         evaluations: what `evaluate.py` left in `metrics.json`, of these weights.
         official: the name of a released file (`export.OFFICIAL`), if the weights are one.
+        kind: the class of the model.
     """
     task = "virtual try-on" if settings.task == "tryon" else "pose transfer"
     name = official or (settings.config or {}).get("name", "model")
     training = _official_training(official) if official else _training(settings)
+    pipeline = kind == LEFFA
     sections = {
-        "Use": USAGE,
+        "Use": f"{PIPELINE}\n\n{COMMAND}" if pipeline else COMMAND,
         "Input": _input(settings),
         "Training": training,
         "Results": _results(evaluations),
         "Rights": "\n".join(f"- {line}" for line in _rights(settings, official)),
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    library, method = ("diffusers", "Leffa") if pipeline else ("leffa", kind)
     return (
-        "---\nlibrary_name: diffusers\npipeline_tag: image-to-image\nlicense: other\n"
-        f"tags: [leffa, {task.replace(' ', '-')}]\n---\n\n# {name}: {task} with Leffa\n\n"
-        f"Made from `{settings.source}`. Method: arXiv 2412.08486.\n\n{body}\n"
+        f"---\nlibrary_name: {library}\npipeline_tag: image-to-image\nlicense: other\n"
+        f"tags: [leffa, {task.replace(' ', '-')}]\n---\n\n# {name}: {task} with {method}\n\n"
+        f"Made from `{settings.source}`. Leffa loss: arXiv 2412.08486.\n\n{body}\n"
     )
 
 
@@ -140,6 +149,7 @@ def _rights(settings: ModelSettings, official: str | None) -> list[str]:
         return [
             "The released code and weights of Leffa: MIT, by their publisher.",
             f"They were trained on data with its own terms. {data}",
+            TERMS,
         ]
     config = settings.config or {}
     data, backbone = config.get("data", {}), config.get("backbone", {})
@@ -154,6 +164,7 @@ def _rights(settings: ModelSettings, official: str | None) -> list[str]:
     return [
         f"Training data. {known or 'Unknown; ask whoever trained it.'}",
         f"Base. {licence or f'`{base}`: see its own licence.'}",
+        TERMS,
         "Weights inherit the terms of both. Generate pictures of people only with their consent.",
     ]
 

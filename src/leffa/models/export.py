@@ -1,9 +1,16 @@
-"""A trained model as a folder that stock diffusers classes open, and back.
+"""A trained model as a folder of json and safetensors, and back.
+
+<folder>/leffa.json                               how the model is fed, and where it comes from
+<folder>/README.md                                the model card
+
+Leffa's, which stock diffusers classes open:
 
 <folder>/model_index.json                         what `LeffaPipeline.from_pretrained` reads
 <folder>/vae  reference_unet  unet  scheduler     json and safetensors; `unet` is the generative one
-<folder>/leffa.json                               how the model is fed, and where it comes from
-<folder>/README.md                                the model card
+
+Any other model's, which the configuration in `leffa.json` builds:
+
+<folder>/model.safetensors                        what its checkpoints hold
 """
 
 import dataclasses
@@ -15,15 +22,18 @@ from typing import Any, Literal
 
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
 
 from leffa.losses.flow import FlowRequest
+from leffa.models.interface import PersonGenerator
 from leffa.models.leffa import LeffaModel
 from leffa.models.pipeline import LeffaPipeline
 from leffa.models.sampler import SamplerSettings
 from leffa.models.stock import cut_unets
 from leffa.models.unets import load_scheduler, load_vae
 
-SETTINGS, CARD, INDEX = "leffa.json", "README.md", "model_index.json"
+SETTINGS, CARD = "leffa.json", "README.md"
+INDEX, WEIGHTS = "model_index.json", "model.safetensors"  # a folder has one of the two
 FORMAT = 1  # of leffa.json; a later one is refused by name
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -93,18 +103,24 @@ OFFICIAL: dict[str, ModelSettings] = {
 
 def is_exported(path: Path) -> bool:
     """Whether this is a folder that `save_exported` wrote."""
-    return (path / SETTINGS).is_file() and (path / INDEX).is_file()
+    return (path / SETTINGS).is_file() and any((path / name).is_file() for name in (INDEX, WEIGHTS))
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Whether an exported folder has the parts of a pipeline, or weights alone."""
+    return (folder / INDEX).is_file()
 
 
 def save_exported(
-    model: LeffaModel, folder: Path, settings: ModelSettings, card: str, dtype: str = "float32"
+    model: PersonGenerator, folder: Path, settings: ModelSettings, card: str, dtype: str = "float32"
 ) -> None:
     """Write the folder; it is whole or not there.
 
     The model is given `dtype` in place.
 
     Raises:
-        ValueError: the folder holds something already, or an unknown dtype.
+        ValueError: the folder holds something already, or an unknown dtype; or a model other than
+            Leffa's comes without the configuration that builds it.
     """
     check_target(folder)
     if dtype not in DTYPES:
@@ -112,16 +128,10 @@ def save_exported(
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     model.to(DTYPES[dtype])
-    pipeline = LeffaPipeline(
-        model.vae,
-        model.reference_unet,
-        model.generative_unet,
-        load_scheduler(model.scheduler_config),
-        parts=list(model.parts),
-        height=settings.height,
-        width=settings.width,
-    )
-    pipeline.save_pretrained(unfinished)
+    if isinstance(model, LeffaModel):
+        _pipeline(model, settings).save_pretrained(unfinished)
+    else:
+        _save_weights(model, unfinished, settings)
     content = {"format": FORMAT, **asdict(settings)}
     (unfinished / SETTINGS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     (unfinished / CARD).write_text(card, encoding="utf-8")
@@ -131,6 +141,30 @@ def save_exported(
     if folder.is_dir():
         folder.rmdir()  # empty, as `check_target` saw
     unfinished.rename(folder)
+
+
+def _pipeline(model: LeffaModel, settings: ModelSettings) -> LeffaPipeline:
+    return LeffaPipeline(
+        model.vae,
+        model.reference_unet,
+        model.generative_unet,
+        load_scheduler(model.scheduler_config),
+        parts=list(model.parts),
+        height=settings.height,
+        width=settings.width,
+    )
+
+
+def _save_weights(model: PersonGenerator, folder: Path, settings: ModelSettings) -> None:
+    if settings.config is None:
+        raise ValueError(
+            f"{settings.source}: has no configuration of a training, which a folder of a "
+            f"{type(model).__name__} is built from; convert a checkpoint of a run"
+        )
+    folder.mkdir(parents=True)
+    left_out = model.left_out()
+    state = {key: each for key, each in model.state_dict().items() if key not in left_out}
+    save_file({key: each.contiguous() for key, each in state.items()}, folder / WEIGHTS)
 
 
 def check_target(path: Path) -> None:
@@ -143,7 +177,7 @@ def check_target(path: Path) -> None:
 
 
 def load_exported(folder: Path) -> tuple[LeffaModel, ModelSettings]:
-    """The model of an exported folder, in float32 and evaluation mode, and how it is fed.
+    """The model of a folder that `is_pipeline`, in float32 and evaluation mode, and how it is fed.
 
     Raises:
         FileNotFoundError: the folder, or a part of it, is not there.

@@ -2,6 +2,7 @@
 serve all."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, Self
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import NoiseSchedule
 from leffa.losses.flow import FlowRequest, Sharpness
+from leffa.models.memory import RunMemory
 
 # What a batch may hold beside the two pictures, and a model may need.
 Input = Literal["mask", "densepose", "pose"]
@@ -43,7 +45,7 @@ class Prediction:
 
 
 class PersonGenerator(nn.Module, ABC):
-    """A person generated from a reference: the base of Leffa, CatVTON, IDM-VTON and CFLD.
+    """A person generated from a reference: the base of every model.
 
     `encode` and `encode_target` take `sample=True` to draw from the autoencoder's posterior
     (training) instead of taking its mode; the draw uses `generator`, or the global one.
@@ -92,6 +94,18 @@ class PersonGenerator(nn.Module, ABC):
     ) -> Prediction:
         """One evaluation: noisy (B, C, h, w) at timesteps (B,), with the flows that `flow` asks
         for."""
+
+    def predict_branches(
+        self, noisy: Tensor, timesteps: Tensor, branches: Sequence[Conditioning]
+    ) -> list[Tensor]:
+        """The noise of each branch of guidance, (B, C, h, w) each. One after the other, unless a
+        model can evaluate them together."""
+        return [self.predict_noise(noisy, timesteps, branch).noise for branch in branches]
+
+    def remember(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:
+        """Use the memory of a sampling run for what its steps and pictures share; every sample of
+        a later prediction with this conditioning has one timestep. Most models share nothing."""
+        return conditioning
 
     @abstractmethod
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:

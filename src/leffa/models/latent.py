@@ -16,7 +16,7 @@ from leffa.losses.diffusion import NoiseSchedule
 from leffa.models.interface import PersonGenerator
 from leffa.models.unets import Autoencoder, load_scheduler
 
-Picture = Literal["source", "reference", "masked_source"]
+Picture = Literal["source", "reference", "masked_source", "densepose"]
 
 
 class LatentGenerator(PersonGenerator):

@@ -5,6 +5,7 @@ prediction = model.predict_noise(noisy, t, conditioning, flow=FlowRequest(...))
 prediction.noise, prediction.flows["up_blocks.1.attentions.0.transformer_blocks.0.attn1"]
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from leffa.losses.flow import FlowRequest
 from leffa.models.attention import AttentionExchange
 from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
+from leffa.models.memory import RunMemory
 from leffa.models.unets import (
     Autoencoder,
     load_scheduler,
@@ -37,21 +39,46 @@ PARTS: tuple[Part, ...] = ("mask", "masked_source", "densepose")
 Features = dict[str, Tensor]
 
 
+@dataclass
+class ReferenceTokens:
+    """What the generative UNet reads of references at one timestep, by layer name."""
+
+    features: Features  # (B or 1, L, C)
+    projected: dict[str, tuple[Tensor, Tensor]] | None = None  # see `AttentionExchange`
+
+    @property
+    def nbytes(self) -> int:
+        """Of all tensors."""
+        projected = (self.projected or {}).values()
+        tensors = (*self.features.values(), *(tensor for pair in projected for tensor in pair))
+        return sum(tensor.nbytes for tensor in tensors)
+
+
 @dataclass(frozen=True)
 class Conditioning:
-    """What Leffa knows beside the noisy latent."""
+    """What Leffa knows beside the noisy latent.
+
+    With a memory, all samples of a prediction must have one timestep, as in sampling.
+    """
 
     concat: Tensor  # (B, K, h, w) joins the noisy latent along channels, in the order of `PARTS`
-    reference: Tensor  # (B, C, h, w) clean latent of the reference; zeros: no reference
-    features: Features | None = (
-        None  # reference features, where they were computed once for all steps
-    )
-    unconditional_features: Features | None = None
+    reference: Tensor  # (B, C, h, w) clean latent of the reference; zeros: none; B may be 1
+    empty: bool = False  # the reference is zeros in every sample
+    frozen_at: int | None = None  # the reference UNet's timestep; None: that of each prediction
+    run: RunMemory | None = None  # of all pictures of a sampling run
+    picture: RunMemory | None = None  # of the steps of these pictures alone
+
+    @property
+    def shared(self) -> bool:
+        """Whether other pictures of the run need the features of this reference."""
+        run = self.run
+        return run is not None and run.limit > 0 and (self.empty or run.one_reference)
 
     def unconditional(self) -> "Conditioning":
-        return Conditioning(
-            self.concat, torch.zeros_like(self.reference), self.unconditional_features
-        )
+        # One empty reference is as good as many where it is evaluated at one timestep.
+        one = self.run is not None or self.frozen_at is not None
+        reference = self.reference[:1] if one else self.reference
+        return replace(self, reference=torch.zeros_like(reference), empty=True)
 
     def drop(self, dropped: Tensor) -> "Conditioning":
         kept = (~dropped).to(self.reference).view(-1, 1, 1, 1)
@@ -169,33 +196,99 @@ class LeffaModel(LatentGenerator):
         conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
         flow: FlowRequest | None = None,
     ) -> Prediction:
-        features = conditioning.features
-        if features is None:
-            features = self.reference_features(conditioning.reference, timesteps)
+        return self._predict(noisy, timesteps, (conditioning,), flow)
+
+    def predict_branches(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        branches: Sequence[Conditioning],  # type: ignore[override]
+    ) -> list[Tensor]:
+        """All in one batch: a network's weights are read once."""
+        together = self._predict(noisy, timesteps, branches)
+        return list(together.noise.chunk(len(branches)))
+
+    def _predict(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        branches: Sequence[Conditioning],
+        flow: FlowRequest | None = None,
+    ) -> Prediction:
+        tokens = self._reference_tokens(branches, timesteps)
+        grid, reference_grid = noisy.shape[-2:], branches[0].reference.shape[-2:]
         exchange = AttentionExchange(
-            features=features,
+            features=tokens.features,
+            projected=tokens.projected,
             image_height=noisy.shape[-2] * self.downscale,
-            grid=(noisy.shape[-2], noisy.shape[-1]),
-            reference_grid=(conditioning.reference.shape[-2], conditioning.reference.shape[-1]),
+            grid=(grid[0], grid[1]),
+            reference_grid=(reference_grid[0], reference_grid[1]),
             request=flow,
         )
-        inputs = torch.cat([noisy, conditioning.concat], dim=1)
+        inputs = torch.cat([torch.cat([noisy, branch.concat], dim=1) for branch in branches])
         noise = self.generative_unet(
-            inputs, timesteps, None, cross_attention_kwargs={"exchange": exchange}
+            inputs,
+            timesteps.repeat(len(branches)),
+            None,
+            cross_attention_kwargs={"exchange": exchange},
         ).sample
         return Prediction(noise, exchange.flows, exchange.sharpness)
 
+    def remember(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:  # type: ignore[override]
+        reference = conditioning.reference[:1] if memory.one_reference else conditioning.reference
+        return replace(conditioning, reference=reference, run=memory)
+
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
-        """The official "ref_acceleration": features of one timestep serve all steps."""
-        timesteps = torch.full(
-            (len(conditioning.reference),), timestep, device=conditioning.reference.device
-        )
-        nothing = torch.zeros_like(conditioning.reference)
-        return replace(
-            conditioning,
-            features=self.reference_features(conditioning.reference, timesteps),
-            unconditional_features=self.reference_features(nothing, timesteps),
-        )
+        """The official "ref_acceleration": features of one timestep serve all steps.
+
+        They are evaluated when they are first needed, so what no branch asks for costs nothing.
+        """
+        picture = RunMemory(limit=math.inf)  # few: one timestep
+        return replace(conditioning, frozen_at=timestep, picture=picture)
+
+    def _reference_tokens(
+        self, branches: Sequence[Conditioning], timesteps: Tensor
+    ) -> ReferenceTokens:
+        """Of all branches, one after the other along the batch."""
+        kept, frozen_at = branches[0].picture, branches[0].frozen_at
+        at = timesteps if frozen_at is None else torch.full_like(timesteps, frozen_at)
+        if kept is None:
+            return ReferenceTokens(self._features(branches, at))
+        key = tuple(branch.empty for branch in branches)
+        return kept.recall(key, lambda: ReferenceTokens(dict(self._features(branches, at)), {}))
+
+    def _features(self, branches: Sequence[Conditioning], timesteps: Tensor) -> Features:
+        if len(branches) == 1:
+            return self._features_of_one(branches[0], timesteps)
+        if any(branch.shared for branch in branches):
+            parts = [self._features_of_one(branch, timesteps) for branch in branches]
+        else:
+            counts = [len(branch.reference) for branch in branches]
+            together = self.reference_features(
+                torch.cat([branch.reference for branch in branches]),
+                torch.cat([timesteps[:count] for count in counts]),
+            )
+            split = {name: feature.split(counts) for name, feature in together.items()}
+            parts = [
+                {name: feature[index] for name, feature in split.items()}
+                for index in range(len(branches))
+            ]
+        samples = len(timesteps)
+        return {
+            name: torch.cat([part[name].expand(samples, -1, -1) for part in parts])
+            for name in parts[0]
+        }
+
+    def _features_of_one(self, branch: Conditioning, timesteps: Tensor) -> Features:
+        latent = branch.reference
+
+        def compute() -> ReferenceTokens:
+            return ReferenceTokens(self.reference_features(latent, timesteps[: len(latent)]))
+
+        if branch.run is None or not branch.shared:
+            return compute().features
+        key = (float(timesteps[0]), branch.empty, latent.shape, latent.dtype, latent.device)
+        return branch.run.recall(key, compute).features
 
 
 def input_channels(latent: int, parts: Sequence[str]) -> int:

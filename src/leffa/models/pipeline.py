@@ -16,7 +16,6 @@ from typing import Any, Self, TypeAlias
 
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DConditionModel
-from diffusers.image_processor import VaeImageProcessor
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
@@ -24,11 +23,17 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.models.latent import cell_size
 from leffa.models.leffa import PARTS, Conditioning, LeffaModel
+from leffa.models.memory import RunMemory
+from leffa.models.pipeline_inputs import (
+    Picture,
+    PipelineInputs,
+    float32_autoencoder,
+    on_device,
+)
 from leffa.models.sampler import SamplerSettings, denoise, global_noise, paste
 from leffa.models.stock import cut_unets, stock_unet
 from leffa.models.unets import Autoencoder
 
-Picture: TypeAlias = Any  # a PIL picture, a list of them, or (B, C, H, W) in [-1, 1]
 Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
 OnStepEnd: TypeAlias = Callable[["LeffaPipeline", int, int, dict[str, Tensor]], dict[str, Tensor]]
 
@@ -36,8 +41,9 @@ OnStepEnd: TypeAlias = Callable[["LeffaPipeline", int, int, dict[str, Tensor]], 
 class LeffaPipeline(DiffusionPipeline):
     """Virtual try-on and pose transfer behind the interface of diffusers.
 
-    `enable_model_cpu_offload` works, and pays off with `reference_cache=True`: without it the
-    reference UNet goes back and forth in every step.
+    `enable_model_cpu_offload` and `enable_sequential_cpu_offload` work. The first pays off with
+    `reference_cache=True`: without it the reference UNet goes back and forth in every step. The
+    second needs an accelerator: with the CPU in its place it fails for every pipeline of diffusers.
 
     Args:
         vae: the autoencoder.
@@ -71,11 +77,8 @@ class LeffaPipeline(DiffusionPipeline):
             vae=vae, reference_unet=reference_unet, unet=unet, scheduler=scheduler
         )
         self.register_to_config(parts=parts, height=height, width=width)
-        cell = cell_size(vae)
-        self.image_processor = VaeImageProcessor(vae_scale_factor=cell)
-        self.mask_processor = VaeImageProcessor(
-            vae_scale_factor=cell, do_normalize=False, do_binarize=True, do_convert_grayscale=True
-        )
+        self._inputs = PipelineInputs(cell_size(vae))
+        self.image_processor = self._inputs.colour  # where users of diffusers look for it
         self._interrupt = False
 
     @classmethod
@@ -145,6 +148,7 @@ class LeffaPipeline(DiffusionPipeline):
         generator: Generators = None,
         latents: Tensor | None = None,
         official_noise: bool = False,
+        memory: RunMemory | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: OnStepEnd | None = None,
@@ -169,12 +173,15 @@ class LeffaPipeline(DiffusionPipeline):
             latents: (B, C, h, w) to start from instead of noise.
             official_noise: the released pipeline's quirk: latents of the conditions are drawn, and
                 they and the first noise come from torch's global generator, whatever `generator`.
+            memory: of a run of many calls with the same weights, see `RunMemory`; it is faster, as
+                what does not depend on the pictures is computed once.
             output_type: "pil", "np", "pt" (both in [0, 1]) or "latent".
             callback_on_step_end: called with (pipeline, step, timestep, {"latents": ...}); latents
                 in the dict that it returns replace those of the loop.
 
         Raises:
-            ValueError: pictures of different number or size, or an unknown callback input.
+            ValueError: pictures of different number or size, another reference than the memory's,
+                or an unknown callback input.
         """
         if unknown := set(callback_on_step_end_tensor_inputs) - {"latents"}:
             raise ValueError(
@@ -187,10 +194,13 @@ class LeffaPipeline(DiffusionPipeline):
             guidance_rescale=guidance_rescale,
             reference_cache=reference_cache,
         )
-        batch = self._batch(source, reference, mask, densepose, height, width)
-        model = self.model
-        with _Float32Autoencoder(self.vae):
-            conditioning = self._encode(model, batch, official_noise)
+        size = (height or self.config.height, width or self.config.width)
+        batch = self._inputs.batch(source, reference, mask, densepose, size)
+        batch = on_device(batch, self._execution_device)
+        model, memory = self.model, memory or RunMemory(limit=0)
+        memory.check(batch)
+        with float32_autoencoder(self.vae):
+            conditioning = model.remember(self._encode(model, batch, official_noise), memory)
             self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
             if latents is None:
                 latents = self._first_noise(model, batch, generator, official_noise)
@@ -205,48 +215,6 @@ class LeffaPipeline(DiffusionPipeline):
             images = self.image_processor.postprocess(images, output_type=output_type)
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
-
-    def _batch(
-        self,
-        source: Picture,
-        reference: Picture,
-        mask: Picture | None,
-        densepose: Picture | None,
-        height: int | None,
-        width: int | None,
-    ) -> Batch:
-        size = (height or self.config.height, width or self.config.width)
-        colour, binary = self.image_processor, self.mask_processor
-        person = _to_tensor(colour, source, size)
-        given = {
-            "reference": _to_tensor(colour, reference, size),
-            "mask": torch.ones_like(person[:, :1])
-            if mask is None
-            else _to_tensor(binary, mask, size),
-            "densepose": torch.full_like(person, -1)
-            if densepose is None
-            else _to_tensor(colour, densepose, size),
-        }
-        for name, tensor in given.items():
-            if len(tensor) != len(person) or (
-                name != "reference" and tensor.shape[-2:] != person.shape[-2:]
-            ):
-                raise ValueError(
-                    f"{name} is {tuple(tensor.shape)}, source is {tuple(person.shape)}; "
-                    "give as many, of one size"
-                )
-        device, dtype = self._execution_device, self.vae.dtype
-        pictures = {key: value.to(device, dtype) for key, value in given.items()}
-        count = len(person)
-        return Batch(
-            source=person.to(device, dtype),
-            reference=pictures["reference"],
-            mask=pictures["mask"],
-            densepose=pictures["densepose"],
-            loss_region=pictures["mask"],
-            name=[str(index) for index in range(count)],
-            category=[""] * count,
-        )
 
     def _encode(self, model: LeffaModel, batch: Batch, sample: bool) -> Conditioning:
         pictures = ("source", "reference", "mask", "densepose")
@@ -309,31 +277,3 @@ class _Interrupted(Exception):
     def __init__(self, latents: Tensor) -> None:
         super().__init__()
         self.latents = latents
-
-
-class _Float32Autoencoder:
-    """Within it, an autoencoder that overflows in float16 (SDXL's) computes in float32."""
-
-    def __init__(self, vae: Autoencoder) -> None:
-        self.vae = vae
-        self.needed = vae.dtype == torch.float16 and bool(vae.config.get("force_upcast", False))
-
-    def __enter__(self) -> None:
-        if self.needed:
-            self.vae.to(dtype=torch.float32)
-
-    def __exit__(self, *error: object) -> None:
-        if self.needed:
-            self.vae.to(dtype=torch.float16)
-
-
-def _to_tensor(
-    processor: VaeImageProcessor, picture: Picture, size: tuple[int | None, int | None]
-) -> Tensor:
-    """(B, C, H, W); a tensor is taken as it is."""
-    if torch.is_tensor(picture):
-        if picture.ndim != 4:
-            raise ValueError(f"a tensor must be (B, C, H, W), got {tuple(picture.shape)}")
-        return picture
-    tensor: Tensor = processor.preprocess(picture, *size)
-    return tensor

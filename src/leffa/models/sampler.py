@@ -18,6 +18,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from leffa.data.batch import Batch
 from leffa.models.interface import Conditioning, PersonGenerator
+from leffa.models.memory import RunMemory
 
 SCHEDULERS = {
     "ddpm": "DDPMScheduler",
@@ -83,17 +84,23 @@ def generate(
     batch: Batch,
     settings: SamplerSettings,
     on_step: Callable[[int, int], None] | None = None,
+    memory: RunMemory | None = None,
 ) -> Tensor:
     """Generate one image per sample of the batch.
 
     Args:
+        batch: pictures in the dtype of the model.
         on_step: called as (steps done, steps) after each step.
+        memory: of a run of many batches; None: nothing is kept beyond this call.
 
     Returns:
         (B, 3, H, W) in [-1, 1].
+
+    Raises:
+        ValueError: the memory is of a run with one reference, and the batch has another.
     """
-    latents = sample_latents(model, batch, settings, on_step)
-    images = model.decode(latents).clamp(-1, 1)
+    latents = sample_latents(model, batch, settings, on_step, memory)
+    images = model.decode(latents.to(batch["source"].dtype)).clamp(-1, 1)
     if settings.paste_back:
         images = paste(images, batch["source"], batch["mask"], settings.paste_feather)
     return images
@@ -105,11 +112,14 @@ def sample_latents(
     batch: Batch,
     settings: SamplerSettings,
     on_step: Callable[[int, int], None] | None = None,
+    memory: RunMemory | None = None,
 ) -> Tensor:
-    """The denoised latents (B, C, h, w) of a batch; `generate` decodes them."""
+    """The denoised latents (B, C, h, w) of a batch, in float32; `generate` decodes them."""
     device = batch["source"].device
     official = settings.noise == "global"
-    conditioning = model.encode(batch, sample=official)
+    memory = memory or RunMemory(limit=0)
+    memory.check(batch)
+    conditioning = model.remember(model.encode(batch, sample=official), memory)
     scheduler = make_scheduler(settings.scheduler, model.scheduler_config)
     scheduler.set_timesteps(settings.steps, device=device)
     shape = model.latent_shape(batch)
@@ -146,7 +156,8 @@ def denoise(
     """The loop itself, for any diffusers scheduler.
 
     Args:
-        latents: (B, C, h, w), the noise that the loop starts from, at the scheduler's own scale.
+        latents: (B, C, h, w), the noise that the loop starts from, at the scheduler's own scale. In
+            another dtype than the model's, only the network computes in that one.
         scheduler: its timesteps are set.
         generators: of the noise that a stochastic scheduler adds; one for all, or one per sample.
         settings: guidance, its rescale and the reference cache; the rest is not read.
@@ -156,15 +167,17 @@ def denoise(
     Returns:
         (B, C, h, w) in the dtype of `latents`.
     """
-    timesteps, dtype = scheduler.timesteps, latents.dtype
+    timesteps, dtype, computed = scheduler.timesteps, latents.dtype, network_dtype(model)
     if settings.reference_cache:
         conditioning = model.freeze_reference(conditioning, int(timesteps[len(timesteps) // 2]))
     drawn = "generator" in inspect.signature(scheduler.step).parameters
     extra = {"generator": generators} if drawn else {}
     for index, timestep in enumerate(timesteps):
         inputs = scheduler.scale_model_input(latents, timestep)
-        predicted = guided_noise(model, inputs, timestep, conditioning, settings)
-        latents = scheduler.step(predicted, timestep, latents, **extra, return_dict=False)[0]
+        predicted = guided_noise(model, inputs.to(computed), timestep, conditioning, settings)
+        latents = scheduler.step(
+            predicted.to(dtype), timestep, latents, **extra, return_dict=False
+        )[0]
         latents = after_step(index, timestep, latents.to(dtype))
     return latents
 
@@ -178,18 +191,21 @@ def guided_noise(
 ) -> Tensor:
     """The guided prediction, (B, C, h, w): the weighted sum over the branches of the
     conditioning."""
-    timesteps = timestep.expand(len(inputs))
-    predictions = [
-        (weight, model.predict_noise(inputs, timesteps, branch).noise)
-        for weight, branch in conditioning.branches(settings.guidance)
-    ]
-    guided = torch.stack([weight * noise for weight, noise in predictions]).sum(dim=0)
+    weights, branches = zip(*conditioning.branches(settings.guidance), strict=True)
+    predictions = model.predict_branches(inputs, timestep.expand(len(inputs)), branches)
+    weighted = [weight * noise for weight, noise in zip(weights, predictions, strict=True)]
+    guided = torch.stack(weighted).sum(dim=0)
     if settings.guidance_rescale == 0 or len(predictions) == 1:
         return guided
-    conditional = predictions[-1][1]
+    conditional = predictions[-1]
     ratio = conditional.flatten(1).std(dim=1) / guided.flatten(1).std(dim=1)
     rescaled = guided * ratio.view(-1, 1, 1, 1)
     return torch.lerp(guided, rescaled, settings.guidance_rescale)
+
+
+def network_dtype(model: PersonGenerator) -> torch.dtype:
+    """Of the weights, the autoencoder's aside, which may need a wider one."""
+    return next(p.dtype for name, p in model.named_parameters() if not name.startswith("vae."))
 
 
 def make_scheduler(name: str, training_config: dict[str, Any]) -> Any:

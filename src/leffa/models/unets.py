@@ -137,7 +137,7 @@ def make_generative(
     """Turn a stock UNet into the generative one: `channels` inputs, no text, attention on the
     reference."""
     refit_conv_in(unet, channels, keep)
-    _drop_text_attention(unet)
+    drop_text_attention(unet)
     unet.set_attn_processor(
         {f"{name}.processor": ReferenceAttention(name) for name in self_attention_names(unet)}
     )
@@ -148,22 +148,24 @@ def make_reference(unet: UNet2DConditionModel, channels: int) -> UNet2DCondition
     """Turn a stock UNet into the reference one: a clean latent in, nothing kept after the last
     recorded feature."""
     refit_conv_in(unet, channels)
-    _drop_text_attention(unet)
+    drop_text_attention(unet)
     unet.set_attn_processor(
         {f"{name}.processor": SelfAttention(name) for name in self_attention_names(unet)}
     )
-    _end_after_last_record(unet)
+    end_after_last_record(unet)
     return unet
 
 
-def _drop_text_attention(unet: UNet2DConditionModel) -> None:
+def drop_text_attention(unet: UNet2DConditionModel) -> None:
+    """Put `NormalisedInput` in the place of every text cross-attention, in place."""
     for name in self_attention_names(unet):
         block = unet.get_submodule(name.removesuffix(".attn1"))
         if block.attn2 is not None:
             block.attn2 = NormalisedInput()
 
 
-def _end_after_last_record(unet: UNet2DConditionModel) -> None:
+def end_after_last_record(unet: UNet2DConditionModel) -> None:
+    """Take out of a reference UNet, in place, what runs after its last self-attention's input."""
     last = self_attention_names(unet)[-1]
     stage, index, *_ = last.split(".")
     if stage != "up_blocks":

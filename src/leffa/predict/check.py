@@ -60,7 +60,7 @@ def check_present(record: Record, transform: PersonTransform) -> None:
             f"--densepose ({transform.densepose}), or --encoding none to do without, at a cost in "
             "quality"
         )
-    if transform.densepose == "skeleton" and record.keypoints is None:
+    if (transform.densepose == "skeleton" or transform.pose) and record.keypoints is None:
         raise ValueError(
             f"{record.source}: has no keypoints, which this model was trained with; give "
             "--keypoints (OpenPose json)"

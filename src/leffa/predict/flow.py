@@ -5,25 +5,39 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.flow import FlowRequest, warp
-from leffa.models.leffa import LeffaModel
-from leffa.models.sampler import name_noise
+from leffa.models.interface import PersonGenerator
+from leffa.models.sampler import name_noise, network_dtype
 from leffa.pictures import flow_picture, mean_flow
 
 
-@torch.no_grad()
 def look(
-    model: LeffaModel,
+    model: PersonGenerator,
+    batch: Batch,
+    generated: Tensor,
+    request: FlowRequest,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    """The warped reference and the flow picture, both (B, 3, H, W) in [-1, 1], white outside the
+    mask; see `look_up_flow`."""
+    flow = look_up_flow(model, batch, generated, request, seed)
+    mask = batch["mask"].float()
+    warped = warp(batch["reference"].float(), flow) * mask + (1 - mask)
+    return warped, flow_picture(flow, mask)
+
+
+@torch.no_grad()
+def look_up_flow(
+    model: PersonGenerator,
     batch: Batch,
     generated: Tensor,
     request: FlowRequest,
     seed: int,
     timestep: int = 200,
-) -> tuple[Tensor, Tensor]:
-    """The warped reference and the flow picture, both (B, 3, H, W) in [-1, 1], white outside the
-    mask.
+) -> Tensor:
+    """Where each pixel of the result looks in the reference, (B, H, W, 2) in [-1, 1].
 
-    The result is noised to `timestep` and the network asked once more, where it looks; the flow is
-    the mean over layers.
+    The result is noised to `timestep` and the network asked once more; the flow is the mean over
+    layers.
 
     Args:
         generated: (B, 3, H, W), of the batch.
@@ -31,17 +45,15 @@ def look(
     Raises:
         ValueError: no layer is as fine as the request wants.
     """
-    result: Batch = {**batch, "source": generated}
-    clean = model.encode_target(result)
+    result: Batch = {**batch, "source": generated.to(batch["source"].dtype)}
+    clean = model.encode_target(result).float()
     noise = name_noise(batch["name"], tuple(clean.shape[1:]), seed, clean.device)
     timesteps = torch.full((len(noise),), timestep, device=clean.device)
-    noisy = model.schedule.add_noise(clean, noise, timesteps)
+    noisy = model.schedule.add_noise(clean, noise, timesteps).to(network_dtype(model))
     flows = model.predict_noise(noisy, timesteps, model.encode(batch), request).flows
     if not flows:
         raise ValueError(
-            f"min_resolution={request.min_resolution} leaves no attention layer of this model, so "
-            "there is no flow to save"
+            f"this {type(model).__name__} has no attention layer to read a flow from "
+            f"(min_resolution={request.min_resolution}); predict without --save-flow"
         )
-    flow, mask = mean_flow(flows, generated.shape[-2:]), batch["mask"].float()
-    warped = warp(batch["reference"].float(), flow) * mask + (1 - mask)
-    return warped, flow_picture(flow, mask)
+    return mean_flow(flows, generated.shape[-2:])

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,14 +24,17 @@ from leffa.evaluation.folder import write_text
 from leffa.evaluation.generate import PRECISIONS, choose_devices, filled, to_device
 from leffa.evaluation.progress import progress_bar
 from leffa.metrics.result import library_versions
+from leffa.models.memory import GIGABYTE, RunMemory
 from leffa.models.sampler import SamplerSettings, generate, paste
 from leffa.pictures import save_png, to_uint8
 from leffa.predict.check import check_present, check_record
 from leffa.predict.flow import look
 from leffa.predict.trained import Trained
+from leffa.training.speed import speed_up
 
 log = logging.getLogger(__name__)
 
+BF16 = "bf16-true"
 _FILES = ("source", "reference", "mask", "densepose", "parse", "keypoints")
 
 
@@ -45,8 +49,10 @@ class Job:
         recipe: the name of `transform.agnostic`.
         out: the folder of the pictures.
         save_flow: also write the warped reference and the flow.
-        batch_size: changes the speed, and pictures by no more than rounding.
-        precision: a key of `PRECISIONS`.
+        batch_size: changes the speed, and pictures by no more than rounding; so do the next ones.
+        compile_networks, channels_last: see `training.speed`.
+        reference_memory: in gigabytes, for what the pictures share, see `RunMemory`.
+        precision: "bf16-true" also keeps the weights in bfloat16; else a key of `PRECISIONS`.
     """
 
     weights: Path
@@ -57,6 +63,9 @@ class Job:
     recipe: str | None = None
     save_flow: bool = False
     batch_size: int = 1
+    compile_networks: bool = False
+    channels_last: bool = False
+    reference_memory: float = 4.0
     precision: str = "32-true"
 
     def settings(self, record: Record) -> dict[str, Any]:
@@ -89,6 +98,14 @@ class Job:
             "modified": max(each.st_mtime_ns for each in found),
         }
 
+    def memory(self) -> RunMemory:
+        """What all batches of the job share; for one batch there is nothing to keep."""
+        several = len(self.records) > 1 and self.records[0].reference
+        one_reference = several and all(r.reference == several for r in self.records)
+        batches = math.ceil(len(self.records) / self.batch_size)
+        limit = self.reference_memory * GIGABYTE if batches > 1 else 0
+        return RunMemory(bool(one_reference), limit)
+
     def unfinished(self) -> list[Record]:
         """The pairs that have no picture yet.
 
@@ -120,17 +137,28 @@ class Job:
         return True
 
 
-def predict(job: Job, trained: Trained, device: str = "auto", progress: bool = True) -> list[Path]:
+def predict(
+    job: Job,
+    trained: Trained,
+    device: str = "auto",
+    progress: bool = True,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[Path]:
     """Make the pictures that are not there yet; returns the paths of all.
 
     A picture follows from the weights, the settings, its files and its name alone.
+
+    Args:
+        progress: shows a bar.
+        on_step: called as (denoising steps done, steps in all pictures); what it raises ends the
+            work at once.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing or of the wrong kind, found before the
             first picture is made; or a picture of other settings is there.
     """
-    if job.precision not in PRECISIONS:
-        raise ValueError(f"precision={job.precision}: choose one of {', '.join(PRECISIONS)}")
+    if job.precision not in (known := (*PRECISIONS, BF16)):
+        raise ValueError(f"precision={job.precision}: choose one of {', '.join(known)}")
     if job.batch_size < 1:
         raise ValueError(f"batch_size={job.batch_size}: give a number from 1")
     (place,) = choose_devices(device, 1)
@@ -151,29 +179,42 @@ def predict(job: Job, trained: Trained, device: str = "auto", progress: bool = T
         loader = DataLoader(
             PersonDataset(todo, job.transform), batch_size=job.batch_size, collate_fn=collate
         )
-        target = torch.device(place)
-        model = trained.model.to(target)
+        target, dtype = torch.device(place), torch.bfloat16 if job.precision == BF16 else None
+        model = trained.model.to(target, dtype)
+        speed_up(model, job.compile_networks, job.channels_last)
+        memory = job.memory()
         for number, batch in enumerate(loader):
             first = number * job.batch_size
             records = todo[first : first + job.batch_size]
 
             def tell(step: int, _: int, first: int = first, count: int = len(records)) -> None:
-                bar(first * steps + step * count)
+                done = first * steps + step * count
+                bar(done)
+                if on_step is not None:
+                    on_step(done, len(todo) * steps)
 
-            _make(job, replace(trained, model=model), records, to_device(batch, target), tell)
+            on_device = _cast(to_device(batch, target), dtype)
+            _make(job, replace(trained, model=model), records, on_device, memory, tell)
     return [job.out / f"{record.name}.png" for record in job.records]
 
 
 @torch.no_grad()
-def _make(job: Job, trained: Trained, records: Sequence[Record], batch: Batch, tell: Any) -> None:
+def _make(
+    job: Job,
+    trained: Trained,
+    records: Sequence[Record],
+    batch: Batch,
+    memory: RunMemory,
+    tell: Any,
+) -> None:
     """Generate one batch and write its pictures."""
-    dtype, device = PRECISIONS[job.precision], batch["source"].device
+    dtype, device = PRECISIONS.get(job.precision), batch["source"].device
     # Pasted at the photograph's own resolution instead, see `_finish`.
     sampler = replace(job.sampler, paste_back=False)
     full = job.batch_size if sampler.noise == "per_name" else 0
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
         batch = filled(batch, full)  # kernels round differently for batches of another size
-        generated = generate(trained.model, batch, sampler, tell).float()
+        generated = generate(trained.model, batch, sampler, tell, memory).float()
         seen: dict[str, Tensor] = {}
         if job.save_flow:
             request = trained.settings.flow_request
@@ -182,7 +223,7 @@ def _make(job: Job, trained: Trained, records: Sequence[Record], batch: Batch, t
     alpha = paste(
         torch.ones_like(generated[:, :1]),
         torch.zeros_like(generated[:, :1]),
-        batch["mask"],
+        batch["mask"].float(),
         sampler.paste_feather,
     )
     for index, record in enumerate(records):
@@ -200,6 +241,13 @@ def _make(job: Job, trained: Trained, records: Sequence[Record], batch: Batch, t
         save_png(picture, job.out / f"{record.name}.png")
         settings = job.settings(record) | {"versions": library_versions()}
         write_text(job.out / f"{record.name}.json", json.dumps(settings, indent=2) + "\n")
+
+
+def _cast(batch: Batch, dtype: torch.dtype | None) -> Batch:
+    """The batch with its tensors in `dtype`; None: as they are."""
+    if dtype is None:
+        return batch
+    return {k: v.to(dtype) if torch.is_tensor(v) else v for k, v in batch.items()}  # type: ignore[return-value]  # the same keys
 
 
 def _undo_fit(

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from leffa.models.checkpoints import load_official
-from leffa.models.export import OFFICIAL, ModelSettings, is_exported, load_exported
-from leffa.models.leffa import LeffaModel
+from leffa.models.export import (
+    OFFICIAL,
+    ModelSettings,
+    is_exported,
+    is_pipeline,
+    load_exported,
+    read_settings,
+)
+from leffa.models.interface import PersonGenerator
 from leffa.models.sampler import SamplerSettings
 
 OFFICIAL_SUFFIXES = (".pth", ".pt", ".safetensors", ".bin")
@@ -22,7 +29,7 @@ STEPS = {"ddpm": 50}  # of each scheduler, where it is not 20
 class Trained:
     """A model in evaluation mode, how it is fed, and which released file it is, if it is one."""
 
-    model: LeffaModel
+    model: PersonGenerator
     settings: ModelSettings
     official: str | None = None
 
@@ -41,9 +48,8 @@ def load_trained(
         FileNotFoundError: there are no such weights.
         ValueError: they are damaged, want to run code, or need `base` or `preset`.
     """
-    if is_exported(weights):
-        model, settings = load_exported(weights)
-        return Trained(model, settings)
+    if is_exported(weights) and is_pipeline(weights):
+        return Trained(*load_exported(weights))  # without what checkpoints need
     if weights.suffix in OFFICIAL_SUFFIXES:
         return _official(weights, base, preset)
     for name, value in (("base", base), ("as", preset)):
@@ -100,18 +106,17 @@ def _official(weights: Path, base: str | None, preset: str | None) -> Trained:
 
 
 def _of_run(weights: Path, raw: bool) -> Trained:
-    # Imported here: Hydra and Lightning are for checkpoints only.
-    from leffa.run import restore
-    from leffa.training.checkpoints import find_checkpoint, read_checkpoint
+    # Imported here: Hydra and Lightning are not for the released files.
+    from leffa.run import restore_model
 
     if not weights.exists():
         raise FileNotFoundError(
             f"{weights}: no such weights; give a .ckpt file, the folder of a run, or one that "
             "`leffa convert` wrote"
         )
-    checkpoint = find_checkpoint(weights)
-    config, module = restore(checkpoint, "raw" if raw else None)
-    if not isinstance(module.model, LeffaModel):
-        raise ValueError(f"{checkpoint}: is a {type(module.model).__name__}, not a Leffa model")
-    step = int(read_checkpoint(checkpoint).get("global_step", 0))
-    return Trained(module.model.eval(), settings_of_run(config, step, checkpoint))
+    restored = restore_model(weights, "raw" if raw else None)
+    if is_exported(weights):
+        return Trained(restored.model, read_settings(weights))
+    assert restored.config is not None and restored.step is not None  # a checkpoint has both
+    settings = settings_of_run(restored.config, restored.step, restored.file)
+    return Trained(restored.model, settings)

@@ -1,5 +1,6 @@
 """What Hydra does for this package: a configuration from files and overrides, and parts from it."""
 
+import hashlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,21 @@ CONF = next(
     _HERE.parents[3] / "conf",
 )
 VERSION_BASE = "1.3"
+NAME_BYTES = 200  # of a sweep job's folder; a file system takes 255, and others may add to it
 MISTAKES = (HydraException, OmegaConfBaseException, MisconfigurationException)
+
+
+def file_name(text: str) -> str:
+    """A job's overrides as the name of one folder: no slashes, and a long tail as its hash."""
+    flat = text.replace("/", "_")
+    if len(flat.encode()) <= NAME_BYTES:
+        return flat
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    start = flat.encode()[: NAME_BYTES - len(digest) - 1].decode(errors="ignore")
+    return f"{start}_{digest}"
+
+
+OmegaConf.register_new_resolver("file_name", file_name, replace=True)
 
 
 def compose(name: str, overrides: list[str]) -> DictConfig:

@@ -1,5 +1,6 @@
 """The two programs: a command line in, a run or one clear line out."""
 
+import multiprocessing
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +39,8 @@ def train_job(cfg: DictConfig) -> float | None:
     """`train`; as a job of a sweep it is not done twice, and its failure does not end the sweep."""
     if not (HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
         return train(cfg)
+    # A job of joblib's has joblib's own way to start processes, which ours cannot be started in.
+    multiprocessing.set_start_method(None, force=True)
     folder = Path(HydraConfig.get().runtime.output_dir)
     return run_job(folder, resolved(cfg), partial(train, cfg), (*FAILURES, *MISTAKES))
 
