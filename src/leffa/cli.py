@@ -11,9 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from leffa.commands.app import app
 from leffa.commands.convert import convert
 from leffa.commands.data import doctor, prepare
 from leffa.commands.estimate import estimate
+from leffa.commands.explain import explain
 from leffa.commands.options import Runner
 from leffa.commands.options import option as _option
 from leffa.commands.photo import photo
@@ -172,7 +174,7 @@ def report(parser: argparse.ArgumentParser) -> Runner:
 COMMANDS: tuple[Callable[[argparse.ArgumentParser], Runner], ...] = (
     *(demo, draw, score, report),
     *(doctor, prepare, photo),
-    *(predict, convert),
+    *(predict, explain, convert, app),
     *(estimate, sweep_report),
 )
 

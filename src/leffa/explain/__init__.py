@@ -1,0 +1,21 @@
+"""See what attention does: `leffa explain`.
+
+Choose a point on the person and see where it looks in the reference, per layer, head and timestep;
+the flow field; the warped reference; and two models side by side, such as before and after the
+Leffa loss.
+"""
+
+from leffa.explain.job import ExplainSettings, Model, explain, write_explanation
+from leffa.explain.look import LayerLook, ModelLook, look
+from leffa.explain.rows import attention_rows
+
+__all__ = [
+    "ExplainSettings",
+    "LayerLook",
+    "Model",
+    "ModelLook",
+    "attention_rows",
+    "explain",
+    "look",
+    "write_explanation",
+]

@@ -1,0 +1,127 @@
+"""One view of what a model sees: of a timestep, a layer or all, a head or the mean of them.
+
+The page's script does the same with the short numbers that it is given.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.explain.look import LayerLook, Layers
+from leffa.losses.flow import upsample
+from leffa.metrics.flow import FlowMetrics
+
+FADED = 0.2  # what is left of a colour where a picture says little
+
+
+@dataclass(frozen=True)
+class View:
+    """Which attention is shown.
+
+    Args:
+        timestep: one that was looked at.
+        layer: a dotted name; None for the mean over layers.
+        head: from 0; None for the mean over heads.
+    """
+
+    timestep: int
+    layer: str | None = None
+    head: int | None = None
+
+    def of(self, layers: Layers) -> list[LayerLook]:
+        return list(layers.values()) if self.layer is None else [layers[self.layer]]
+
+
+def attention(layers: Layers, view: View, point: int) -> Tensor:
+    """The attention (h', w') of a point, as many times what flat attention would give."""
+    chosen = view.of(layers)
+    size = max((look.rows.maps.shape[-2:] for look in chosen), key=lambda shape: shape[0])
+    maps = [
+        F.interpolate(
+            _head(look.rows.maps[look.token[point]], view.head)[None, None],
+            size=tuple(size),
+            mode="bilinear",
+            align_corners=True,
+        )[0, 0]
+        for look in chosen
+    ]
+    return torch.stack(maps).mean(dim=0)
+
+
+def looks_at(layers: Layers, view: View, point: int) -> Tensor:
+    """The place (2,) that a point looks at, (x, y) in [-1, 1]."""
+    places = [_head(look.rows.at[look.token[point]], view.head) for look in view.of(layers)]
+    return torch.stack(places).mean(dim=0)
+
+
+def peak_mass(layers: Layers, view: View, point: int) -> float:
+    """The largest weight of a point's row; the mean over layers and heads where asked for."""
+    peaks = [_head(look.rows.peak[look.token[point]], view.head) for look in view.of(layers)]
+    return torch.stack(peaks).mean().item()
+
+
+def flow(layers: Layers, view: View, size: tuple[int, int]) -> Tensor:
+    """The flow field at a size (H, W), (1, H, W, 2)."""
+    fields = [upsample(_head(look.flows, view.head)[None], size) for look in view.of(layers)]
+    return torch.stack(fields).mean(dim=0)
+
+
+def flow_error(layers: Layers, view: View, batch: Batch) -> float | None:
+    """EPE in pixels against the true flow of a batch of one; None where it is not known."""
+    if "flow" not in batch or not batch["flow_valid"].any():
+        return None
+    size = (batch["flow"].shape[1], batch["flow"].shape[2])
+    metric = FlowMetrics()
+    metric.update(flow(layers, view, size), batch["flow"].cpu(), batch["flow_valid"].cpu())
+    return metric.compute()["epe_px"].item()
+
+
+def spoken_for(batch: Batch) -> Tensor:
+    """(1, 1, H, W) 0 or 1: where a flow says something; where the true match is known, else where
+    the model paints."""
+    return batch.get("flow_valid", batch["mask"]).float().cpu()
+
+
+def faded(image: Tensor, region: Tensor) -> Tensor:
+    """A picture (1, 3, H, W) in [-1, 1], nearly white outside of a region (1, 1, H, W)."""
+    strength = region + FADED * (1 - region)
+    return image * strength + (1 - strength)
+
+
+def best_layer(layers: Layers, view: View, batch: Batch) -> str:
+    """The layer whose flow is nearest to the true one, else the last of the finest ones."""
+    errors = {name: flow_error(layers, replace(view, layer=name), batch) for name in layers}
+    known = {name: error for name, error in errors.items() if error is not None}
+    if known:
+        return min(known, key=lambda name: known[name])
+    finest = max(look.shape.grid[0] for look in layers.values())
+    return [name for name, look in layers.items() if look.shape.grid[0] == finest][-1]
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Dotted names of layers as the few characters that tell them apart: "up 2.1"."""
+    names = list(names)
+    blocks = {name: [part for part in name.split(".") if part.isdigit()] for name in names}
+    # The transformer block's number is the last; most networks have one block a layer.
+    lone = all(numbers and numbers[-1] == "0" for numbers in blocks.values())
+    short: Mapping[str, str] = {
+        name: " ".join(
+            part
+            for part in (
+                name.split("_", 1)[0].split(".", 1)[0],
+                ".".join(numbers[:-1] if lone else numbers),
+            )
+            if part
+        )
+        for name, numbers in blocks.items()
+    }
+    return dict(short) if len(set(short.values())) == len(names) else {name: name for name in names}
+
+
+def _head(values: Tensor, head: int | None) -> Tensor:
+    """One of N heads, or their mean; (N, ...) to (...)."""
+    return values.mean(dim=0) if head is None else values[head]
