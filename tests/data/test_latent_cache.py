@@ -30,7 +30,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> VitonHD:
 @pytest.fixture(scope="module")
 def model() -> LeffaModel:
     backbone = OmegaConf.to_container(compose("train", []).backbone)
-    return LeffaModel.build(**backbone)
+    assert isinstance(backbone, dict)
+    return LeffaModel.build(*(backbone[part] for part in ("unet", "vae", "scheduler")))
 
 
 def build(folder: Path, records: VitonHD, model: LeffaModel, **changes: object) -> LatentCache:

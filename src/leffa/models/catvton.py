@@ -1,0 +1,292 @@
+"""CatVTON: one inpainting UNet that sees person and garment as one tall picture (arXiv 2407.15886).
+
+    above   noisy person    mask 1, 0   masked person
+    below   noisy garment   zeros       garment
+
+The three columns are joined along channels, as an inpainting network wants them. The garment half
+is noised and denoised like the person half, though the network is shown it clean, so the target is
+the concatenated latent (its author: github.com/Zheng-Chong/CatVTON/issues/14). There is no text and
+no second network: person tokens meet garment tokens in the UNet's own self-attention, and only that
+is trained.
+
+The flow of the Leffa loss goes from the queries of the upper half to the keys of the lower half;
+its softmax is over the garment keys alone.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from leffa.data.batch import Batch
+from leffa.losses.flow import FlowRequest
+from leffa.models.attention import AttentionExchange, attend, self_attention_names, split_heads
+from leffa.models.interface import Input, Prediction
+from leffa.models.latent import LatentGenerator, Picture
+from leffa.models.state import check_state
+from leffa.models.unets import (
+    Autoencoder,
+    drop_text_attention,
+    load_scheduler,
+    load_unet,
+    load_vae,
+    refit_conv_in,
+)
+from leffa.weights_file import load_weights
+
+log = logging.getLogger(__name__)
+
+Trainable = Literal["attention", "all"]
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What CatVTON knows beside the noisy latent, half by half."""
+
+    mask: Tensor  # (B, 1, h, w) 0 or 1
+    person: Tensor  # (B, C, h, w) latent of the masked source
+    garment: Tensor  # (B, C, h, w) clean latent of the reference; zeros: no garment
+
+    def unconditional(self) -> "Conditioning":
+        return replace(self, garment=torch.zeros_like(self.garment))
+
+    def drop(self, dropped: Tensor) -> "Conditioning":
+        kept = (~dropped).to(self.garment).view(-1, 1, 1, 1)
+        return replace(self, garment=self.garment * kept)
+
+    def branches(self, guidance: float) -> list[tuple[float, "Conditioning"]]:
+        if guidance == 1.0:
+            return [(1.0, self)]
+        return [(1.0 - guidance, self.unconditional()), (guidance, self)]
+
+    def planes(self) -> Tensor:
+        """What joins the noisy latent along channels, (B, 1 + C, 2h, w)."""
+        mask = stack(self.mask, torch.zeros_like(self.mask))
+        return torch.cat([mask, stack(self.person, self.garment)], dim=1)
+
+
+class StackedAttention:
+    """A self-attention over [person; garment] tokens that can say where the person looks."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        exchange: AttentionExchange | None = None,
+    ) -> Tensor:
+        query, key, value = (
+            split_heads(p(hidden_states), attn.heads) for p in (attn.to_q, attn.to_k, attn.to_v)
+        )
+        if exchange is not None:
+            half = hidden_states.shape[1] // 2  # tokens run row by row, so the person comes first
+            exchange.read_flow(self.name, query[:, :, :half], key[:, :, half:])
+        return attend(attn, query, key, value)
+
+
+class CatVTON(LatentGenerator):
+    """The one-UNet model of concatenated pictures.
+
+    Args:
+        vae: frozen.
+        unet: a stock UNet with the channels of inpainting (noisy C, mask 1, masked source C); it
+            loses its text attention here.
+        scheduler_config: of a diffusers training scheduler.
+        trainable: "attention", the self-attentions alone, as published; or "all" of the UNet.
+    """
+
+    pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference", "masked_source")
+    inputs: ClassVar[frozenset[Input]] = frozenset({"mask"})
+
+    def __init__(
+        self,
+        vae: Autoencoder,
+        unet: Any,
+        scheduler_config: dict[str, Any],
+        trainable: Trainable = "attention",
+    ) -> None:
+        super().__init__(vae, scheduler_config)
+        if trainable not in ("attention", "all"):
+            raise ValueError(f"model.trainable must be 'attention' or 'all', got {trainable!r}")
+        drop_text_attention(unet)
+        names = self_attention_names(unet)
+        unet.set_attn_processor({f"{name}.processor": StackedAttention(name) for name in names})
+        if trainable == "attention":
+            unet.requires_grad_(False)
+            for name in names:
+                unet.get_submodule(name).requires_grad_(True)
+        self.unet = unet
+
+    @classmethod
+    def build(
+        cls,
+        unet: str | Path | dict[str, Any],
+        vae: str | Path | dict[str, Any],
+        scheduler: str | Path | dict[str, Any],
+        trainable: Trainable = "attention",
+        start_from: str | Path | None = None,
+        gradient_checkpointing: bool = False,
+    ) -> "CatVTON":
+        """From an inpainting base: a diffusers folder, a hub id, or a config (from scratch).
+
+        Args:
+            start_from: trained self-attentions in the published layout, see `published_keys`; a
+                checkpoint needs them no more.
+
+        Raises:
+            ValueError: attention-only training of a base that has random weights or is no
+                inpainting base, or a file that does not fit.
+            FileNotFoundError: a folder or file that is not there.
+        """
+        if trainable == "attention" and isinstance(unet, dict):
+            raise ValueError(
+                "model.trainable=attention: the rest of the network stays as it is, and this "
+                "backbone's is random; take a pretrained backbone, or model.trainable=all"
+            )
+        autoencoder = load_vae(vae)
+        latent = autoencoder.config.latent_channels
+        channels = 2 * latent + 1
+        network = load_unet(unet, channels)
+        if trainable == "attention" and network.config.in_channels != channels:
+            raise ValueError(
+                f"model.trainable=attention: {unet} takes {network.config.in_channels} channels, "
+                f"not the {channels} of an inpainting base; take backbone=sd15_inpainting, or "
+                "model.trainable=all"
+            )
+        refit_conv_in(network, channels)
+        if gradient_checkpointing:
+            network.enable_gradient_checkpointing()
+        model = cls(autoencoder, network, dict(load_scheduler(scheduler).config), trainable)
+        if start_from is not None:
+            load_attention(model, start_from)
+        trained, whole = parameter_counts(model)
+        log.info("%.2f million of %.2f million parameters are trained", trained / 1e6, whole / 1e6)
+        return model
+
+    def left_out(self) -> frozenset[str]:
+        trained = {name for name, p in self.named_parameters() if p.requires_grad}
+        frozen = {name for name, _ in self.named_parameters()} - trained
+        return super().left_out() | frozen
+
+    def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
+        channels, height, width = super().latent_shape(batch)
+        cells = 2 ** (len(self.unet.config.block_out_channels) - 1)
+        if height % cells:
+            raise ValueError(
+                f"images {batch['source'].shape[-2]} pixels high are no multiple of "
+                f"{cells * self.downscale}: the seam between person and garment must lie between "
+                "two cells of every layer"
+            )
+        return channels, 2 * height, width
+
+    def encode(
+        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+    ) -> Conditioning:
+        _, height, width = self.latent_shape(batch)
+        return Conditioning(
+            F.interpolate(batch["mask"], size=(height // 2, width), mode="nearest"),
+            self.latent(batch, "masked_source", generator, sample),
+            self.latent(batch, "reference", generator, sample),
+        )
+
+    def encode_target(
+        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+    ) -> Tensor:
+        """Person above garment, (B, C, 2h, w). The garment stays where the conditioning dropped it
+        (the author: github.com/Zheng-Chong/CatVTON/issues/95)."""
+        person = self.latent(batch, "source", generator, sample)
+        return stack(person, self.latent(batch, "reference", generator, sample))
+
+    def predict_noise(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
+        flow: FlowRequest | None = None,
+    ) -> Prediction:
+        grid = (noisy.shape[-2] // 2, noisy.shape[-1])
+        exchange = AttentionExchange(
+            image_height=grid[0] * self.downscale, grid=grid, reference_grid=grid, request=flow
+        )
+        inputs = torch.cat([noisy, conditioning.planes()], dim=1)
+        noise = self.unet(
+            inputs, timesteps, None, cross_attention_kwargs={"exchange": exchange}
+        ).sample
+        return Prediction(noise, exchange.flows, exchange.sharpness)
+
+    def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
+        """Changes nothing: the garment is denoised with the person, in every step anew."""
+        return conditioning
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The person half of (B, C, 2h, w) as images (B, 3, H, W); the garment half is thrown
+        away."""
+        return super().decode(latents.chunk(2, dim=-2)[0])
+
+
+def stack(person: Tensor, garment: Tensor) -> Tensor:
+    """Person above garment: two of (B, C, h, w) to (B, C, 2h, w).
+
+    Raises:
+        ValueError: the two differ in size.
+    """
+    if person.shape != garment.shape:
+        sizes = " and ".join(f"{p.shape[-2]}x{p.shape[-1]}" for p in (person, garment))
+        raise ValueError(f"person and garment must have one size, got latents of {sizes}")
+    return torch.cat([person, garment], dim=-2)
+
+
+def parameter_counts(model: CatVTON) -> tuple[int, int]:
+    """(trained, all with the autoencoder). The paper: 49.57 and 899.06 million on SD1.5."""
+    counts = [(p.requires_grad, p.numel()) for p in model.parameters()]
+    return sum(count for trained, count in counts if trained), sum(count for _, count in counts)
+
+
+def load_attention(model: CatVTON, path: str | Path) -> None:
+    """Fill the self-attentions from a file in the published layout, or the folder that holds it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a key that has no place, one that is missing, or one of another shape.
+    """
+    path = Path(path)
+    path = path / "model.safetensors" if path.is_dir() else path
+    state, places = load_weights(path), published_keys(model)
+    check_state(path, state, places)
+    with torch.no_grad():
+        for key, parameter in places.items():
+            parameter.copy_(state[key])
+
+
+def save_attention(model: CatVTON, path: str | Path) -> None:
+    """Write the self-attentions in the published layout, which `load_attention` reads."""
+    path = Path(path)
+    unfinished = path.with_name(path.name + ".unfinished")
+    tensors = {key: p.detach().contiguous() for key, p in published_keys(model).items()}
+    save_file(tensors, unfinished)
+    unfinished.replace(path)
+
+
+def published_keys(model: CatVTON) -> dict[str, nn.Parameter]:
+    """The parameters of the self-attentions by their name in the published files.
+
+    A number stands for the layer, in the order in which the UNet holds them (down, up, middle); it
+    counts the modules below each of them too, eight a layer: `0.to_q.weight`, `8.to_q.weight`, ...
+    `120.to_out.0.bias` (github.com/Zheng-Chong/CatVTON/issues/109).
+    """
+    layers = [module for name, module in model.unet.named_modules() if name.endswith(".attn1")]
+    return {
+        f"{8 * place}.{name}": parameter
+        for place, layer in enumerate(layers)
+        for name, parameter in layer.named_parameters()
+    }

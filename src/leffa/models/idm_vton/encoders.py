@@ -1,0 +1,186 @@
+"""The frozen readers: CLIP's image encoder for the garment, SDXL's two text encoders for captions.
+
+Without captions no text encoder is loaded, and one token of zeros stands for the prompt. Zeros are
+what SDXL itself takes for an empty prompt (`force_zeros_for_empty_prompt` of its pipeline); and
+since its cross-attentions project without a bias, one such token gives what 77 give: nothing.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from leffa.models.idm_vton.sources import check_found, locate
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures that CLIP was trained on
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Prompt(NamedTuple):
+    """What SDXL reads of a text."""
+
+    tokens: Tensor  # (B, L, D)
+    pooled: Tensor  # (B, P)
+
+    @classmethod
+    def zeros(cls, count: int, width: int, pooled: int, like: Tensor) -> "Prompt":
+        """No text: one token of zeros."""
+        return cls(like.new_zeros(count, 1, width), like.new_zeros(count, pooled))
+
+    def where(self, chosen: Tensor, other: "Prompt") -> "Prompt":
+        """This where `chosen` (B,) is true, the other elsewhere."""
+        return Prompt(
+            torch.where(chosen[:, None, None], self.tokens, other.tokens),
+            torch.where(chosen[:, None], self.pooled, other.pooled),
+        )
+
+
+class ImageEncoder(nn.Module):
+    """A garment's picture as the image tokens that an IP-Adapter Plus reads.
+
+    These are the hidden states before the last layer of CLIP's image encoder. Nothing reads what
+    comes after them, so that is never trained.
+
+    Args:
+        clip: a `transformers.CLIPVisionModelWithProjection`.
+    """
+
+    def __init__(self, clip: Any) -> None:
+        super().__init__()
+        self.clip = clip
+        unread = (
+            clip.vision_model.encoder.layers[-1],
+            clip.vision_model.post_layernorm,
+            clip.visual_projection,
+        )
+        for module in unread:
+            module.requires_grad_(False)
+
+    @classmethod
+    def load(cls, source: str | Path | dict[str, Any]) -> "ImageEncoder":
+        """A folder or hub id (its `image_encoder`, or the subfolder that the hub id names), or a
+        `CLIPVisionConfig` for random weights.
+
+        Raises:
+            ValueError: transformers is missing, an unknown key of the config, or weights that do
+                not fit.
+            FileNotFoundError: the folder is not there.
+        """
+        transformers = _transformers("model.image_encoder")
+        if isinstance(source, dict):
+            if unknown := sorted(source.keys() - transformers.CLIPVisionConfig().to_dict().keys()):
+                raise ValueError(f"model.image_encoder: unknown {unknown[0]!r}")
+            config = transformers.CLIPVisionConfig(**source)
+            return cls(transformers.CLIPVisionModelWithProjection(config))
+        kind = transformers.CLIPVisionModelWithProjection
+        return cls(_load(kind, source, "image_encoder"))
+
+    @property
+    def width(self) -> int:
+        """Of each token."""
+        return int(self.clip.config.hidden_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] to tokens (B, T, E), prepared as CLIP's processor does: the short
+        side is resized, the middle of the long one kept."""
+        return self._tokens(self.prepare(images))
+
+    def nothing(self, like: Tensor) -> Tensor:
+        """The tokens (1, T, E) of no picture: of zeros, as the published guidance has them."""
+        side = self.clip.config.image_size
+        return self._tokens(like.new_zeros(1, 3, side, side))
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """What CLIP is shown, (B, 3, S, S)."""
+        side, (height, width) = self.clip.config.image_size, images.shape[-2:]
+        short = min(height, width)
+        size = (height * side // short, width * side // short)
+        images = F.interpolate(images.float(), size, mode="bicubic", antialias=True).clamp(-1, 1)
+        top, left = ((whole - side) // 2 for whole in size)
+        images = images[..., top : top + side, left : left + side]
+        mean, std = (images.new_tensor(each).view(3, 1, 1) for each in (CLIP_MEAN, CLIP_STD))
+        return ((images + 1) / 2 - mean) / std
+
+    def _tokens(self, pixels: Tensor) -> Tensor:
+        pixels = pixels.to(self.clip.dtype)
+        return self.clip(pixel_values=pixels, output_hidden_states=True).hidden_states[-2]
+
+
+class TextEncoders(nn.Module):
+    """SDXL's two text encoders, frozen.
+
+    Args:
+        encoders: CLIP's text model, and OpenCLIP's with its projection.
+        tokenizers: one for each.
+    """
+
+    def __init__(self, encoders: Sequence[Any], tokenizers: Sequence[Any]) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders).requires_grad_(False).eval()
+        self.tokenizers = list(tokenizers)
+
+    @classmethod
+    def load(cls, source: str | Path) -> "TextEncoders":
+        """Of a diffusers folder or hub id: `text_encoder`, `text_encoder_2`, and their tokenizers.
+
+        Raises:
+            ValueError: transformers is missing, or weights do not fit.
+            FileNotFoundError: the folder or one of the parts is not there.
+        """
+        transformers = _transformers("model.text")
+        kinds = {
+            "text_encoder": transformers.CLIPTextModel,
+            "text_encoder_2": transformers.CLIPTextModelWithProjection,
+        }
+        encoders = [_load(kind, source, part) for part, kind in kinds.items()]
+        tokenizers = [
+            transformers.CLIPTokenizer.from_pretrained(str(source), subfolder=part)
+            for part in ("tokenizer", "tokenizer_2")
+        ]
+        return cls(encoders, tokenizers)
+
+    @property
+    def width(self) -> int:
+        """Of each token: both encoders', side by side."""
+        return sum(int(encoder.config.hidden_size) for encoder in self._each())
+
+    @torch.no_grad()
+    def forward(self, texts: Sequence[str]) -> Prompt:
+        """Each text's tokens before the last layer, and the second encoder's pooled embedding."""
+        tokens = []
+        for encoder, tokenizer in zip(self._each(), self.tokenizers, strict=True):
+            ids = tokenizer(
+                list(texts),
+                padding="max_length",
+                max_length=tokenizer.model_max_length,
+                truncation=True,
+                return_tensors="pt",
+            ).input_ids
+            read = encoder(ids.to(encoder.device), output_hidden_states=True)
+            tokens.append(read.hidden_states[-2])
+        return Prompt(torch.cat(tokens, dim=-1), read.text_embeds)
+
+    def _each(self) -> list[Any]:
+        return list(self.encoders)
+
+
+def _load(kind: Any, source: str | Path, part: str) -> Any:
+    location, subfolder = locate(source, part)
+    where = {} if subfolder is None else {"subfolder": subfolder}
+    model, found = kind.from_pretrained(
+        location, dtype=torch.float32, output_loading_info=True, **where
+    )
+    check_found(source, found)
+    return model
+
+
+def _transformers(key: str) -> Any:
+    if importlib.util.find_spec("transformers") is None:
+        raise ValueError(f"{key} needs the package transformers: pip install transformers")
+    import transformers
+
+    return transformers

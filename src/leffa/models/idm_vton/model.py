@@ -1,0 +1,273 @@
+"""IDM-VTON behind the interface of all models.
+
+conditioning = model.encode(batch)          what is known of the person, and the garment seen twice
+prediction = model.predict_noise(noisy, t, conditioning, flow=FlowRequest(...))
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.losses.flow import FlowRequest
+from leffa.models.attention import AttentionExchange
+from leffa.models.idm_vton.checks import (
+    PARTS,
+    Part,
+    check_fit,
+    check_trainable,
+    parameter_counts,
+    pooled_width,
+)
+from leffa.models.idm_vton.conditioning import Conditioning, Features
+from leffa.models.idm_vton.encoders import ImageEncoder, Prompt, TextEncoders
+from leffa.models.idm_vton.networks import (
+    Source,
+    freeze_text,
+    load_garment,
+    load_tryon,
+    no_features,
+)
+from leffa.models.interface import Input, Prediction
+from leffa.models.latent import LatentGenerator, Picture
+from leffa.models.unets import Autoencoder, load_scheduler, load_vae
+
+log = logging.getLogger(__name__)
+
+# The published prompts (inference.py).
+PERSON_PROMPT = "model is wearing a {}"
+GARMENT_PROMPT = "a photo of {}"
+NEGATIVE_PROMPT = "monochrome, lowres, bad anatomy, worst quality, low quality"
+
+
+class IDMVTON(LatentGenerator):
+    """The try-on network, the garment network and the image-prompt adapter.
+
+    Args:
+        vae: frozen.
+        unet, garment_unet: see `networks`; they fit each other layer by layer.
+        image_encoder: its tokens fit the adapter of `unet`.
+        text: None for no captions; see `encoders`.
+        scheduler_config: of a diffusers training scheduler.
+        captions: words for each category of garment; one that is not named stands for itself.
+        trainable: which of `PARTS` are trained; "unet" has the adapter in it.
+    """
+
+    pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference", "masked_source", "densepose")
+    inputs: ClassVar[frozenset[Input]] = frozenset({"mask", "densepose"})
+
+    def __init__(
+        self,
+        vae: Autoencoder,
+        unet: Any,
+        garment_unet: Any,
+        image_encoder: ImageEncoder,
+        text: TextEncoders | None,
+        scheduler_config: dict[str, Any],
+        captions: Mapping[str, str] | None = None,
+        trainable: Sequence[Part] = ("unet",),
+    ) -> None:
+        super().__init__(vae, scheduler_config)
+        self.unet = unet
+        self.garment_unet = garment_unet
+        self.image_encoder = image_encoder
+        self.text = text
+        self.captions = dict(captions or {})
+        self.trainable = tuple(trainable)
+        for part in PARTS:
+            if part not in self.trainable:
+                self.get_submodule(part).requires_grad_(False)
+        if text is None:
+            freeze_text(unet)
+        self.train(self.training)
+
+    @classmethod
+    def build(
+        cls,
+        unet: Source,
+        garment_unet: Source,
+        image_encoder: Source,
+        vae: Source,
+        scheduler: Source,
+        adapter: str | Path | dict[str, Any] | None = None,
+        text: str | Path | None = None,
+        captions: Mapping[str, str] | None = None,
+        trainable: Sequence[Part] = ("unet",),
+        gradient_checkpointing: bool = False,
+    ) -> "IDMVTON":
+        """From pretrained networks: folders or hub ids; or from configs, with random weights.
+
+        Args:
+            unet: an inpainting SDXL, or the folder of a published IDM-VTON.
+            garment_unet: an SDXL, or `unet_encoder` of a published IDM-VTON.
+            adapter: an IP-Adapter Plus file, the config of a new one, or None where `unet` has one.
+            text: a folder with SDXL's text encoders and tokenizers; None for no captions.
+
+        Raises:
+            ValueError: random weights that would stay as they are, parts that do not fit, or an
+                unknown part in `trainable`.
+            FileNotFoundError: a folder or file that is not there.
+        """
+        check_trainable(
+            trainable, {"unet": unet, "garment_unet": garment_unet, "image_encoder": image_encoder}
+        )
+        autoencoder = load_vae(vae)
+        latent = autoencoder.config.latent_channels
+        eyes = ImageEncoder.load(image_encoder)
+        tryon = load_tryon(unet, latent, eyes.width, adapter)
+        garment = load_garment(garment_unet, latent)
+        words = None if text is None else TextEncoders.load(text)
+        check_fit(tryon, garment, words)
+        if gradient_checkpointing:
+            tryon.enable_gradient_checkpointing()
+            if "garment_unet" in trainable:
+                garment.enable_gradient_checkpointing()
+        config = dict(load_scheduler(scheduler).config)
+        model = cls(autoencoder, tryon, garment, eyes, words, config, captions, trainable)
+        for part, (trained, whole) in parameter_counts(model).items():
+            log.info("%s: %.2f million parameters, %.2f trained", part, whole / 1e6, trained / 1e6)
+        return model
+
+    def left_out(self) -> frozenset[str]:
+        return super().left_out() | {
+            name for name, parameter in self.named_parameters() if not parameter.requires_grad
+        }
+
+    def train(self, mode: bool = True) -> Self:
+        """Like any module, but what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for part in PARTS:
+            if part not in self.trainable:
+                self.get_submodule(part).eval()
+        if self.text is not None:
+            self.text.eval()
+        return self
+
+    def encode(
+        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+    ) -> Conditioning:
+        size = self.latent_shape(batch)[1:]
+        mask = F.interpolate(batch["mask"], size=size, mode="nearest")
+        masked, body, garment = (
+            self.latent(batch, picture, generator, sample)
+            for picture in ("masked_source", "densepose", "reference")
+        )
+        prompt, no_prompt, garment_prompt = self._prompts(batch)
+        with self._gradient("image_encoder"):
+            image = self.image_encoder(batch["reference"])
+            no_image = self.image_encoder.nothing(batch["reference"])
+        return Conditioning(
+            torch.cat([mask, masked, body], dim=1),
+            garment,
+            torch.ones(len(garment), dtype=torch.bool, device=garment.device),
+            image,
+            no_image,
+            prompt,
+            no_prompt,
+            garment_prompt,
+        )
+
+    def predict_noise(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
+        flow: FlowRequest | None = None,
+    ) -> Prediction:
+        grid = (noisy.shape[-2], noisy.shape[-1])
+        exchange = AttentionExchange(
+            features=self.garment_features(conditioning, timesteps),
+            image_height=grid[0] * self.downscale,
+            grid=grid,
+            reference_grid=grid,
+            request=flow,
+        )
+        added: dict[str, Any] = {"image_embeds": [conditioning.image.unsqueeze(1)]}
+        if self._pooled_width:
+            added["text_embeds"] = conditioning.prompt.pooled
+            added["time_ids"] = self._time_ids(noisy)
+        noise = self.unet(
+            torch.cat([noisy, conditioning.concat], dim=1),
+            timesteps,
+            conditioning.prompt.tokens,
+            added_cond_kwargs=added,
+            cross_attention_kwargs={"exchange": exchange},
+        ).sample
+        return Prediction(noise, exchange.flows, exchange.sharpness)
+
+    def garment_features(self, conditioning: Conditioning, timesteps: Tensor) -> Features:
+        """What the garment network records, (B, L, C) by the name of the layer; zeros for samples
+        that do not see their garment.
+
+        The garment is clean, yet the network is told the timestep of the try-on network.
+        """
+        latent = conditioning.garment
+        if latent is None:
+            grid = (conditioning.concat.shape[-2], conditioning.concat.shape[-1])
+            return no_features(self.unet, grid, conditioning.concat)
+        features = conditioning.features
+        if features is None:
+            exchange = AttentionExchange()
+            with self._gradient("garment_unet"):
+                self.garment_unet(
+                    latent,
+                    timesteps,
+                    conditioning.garment_prompt,
+                    cross_attention_kwargs={"exchange": exchange},
+                )
+            features = exchange.features
+        seen = conditioning.seen.view(-1, 1, 1)
+        return {name: feature * seen for name, feature in features.items()}
+
+    def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
+        """Garment features of one timestep serve all steps."""
+        timesteps = torch.full((len(conditioning.seen),), timestep, device=conditioning.seen.device)
+        return replace(conditioning, features=self.garment_features(conditioning, timesteps))
+
+    def set_adapter_scale(self, scale: float) -> None:
+        """How much the image-prompt adapter counts; 1 as published, 0 without it."""
+        for processor in self.unet.attn_processors.values():
+            if hasattr(processor, "to_k_ip"):
+                processor.scale = [scale] * len(processor.scale)
+
+    def _prompts(self, batch: Batch) -> tuple[Prompt, Prompt, Tensor]:
+        """(the person's, the negative one, the garment's tokens)."""
+        count, like = len(batch["name"]), batch["source"]
+        if self.text is None:
+            width = self.unet.config.cross_attention_dim
+            prompts = Prompt.zeros(2 * count + 1, width, self._pooled_width, like)
+        else:
+            words = [self.captions.get(kind, kind) for kind in batch["category"]]
+            texts = [
+                *(PERSON_PROMPT.format(word) for word in words),
+                *(GARMENT_PROMPT.format(word) for word in words),
+                NEGATIVE_PROMPT,
+            ]
+            prompts = self.text(texts)
+        tokens, pooled = prompts
+        return (
+            Prompt(tokens[:count], pooled[:count]),
+            Prompt(tokens[-1:], pooled[-1:]),
+            tokens[count : 2 * count],
+        )
+
+    @property
+    def _pooled_width(self) -> int:
+        """Of the pooled text that the base is told beside its crop sizes; 0: it is told neither."""
+        return pooled_width(self.unet)
+
+    def _time_ids(self, noisy: Tensor) -> Tensor:
+        """SDXL's crop sizes: a whole picture of this size, (height, width) twice."""
+        size = [side * self.downscale for side in noisy.shape[-2:]]
+        ids = torch.tensor([*size, 0.0, 0.0, *size], device=noisy.device)
+        return ids.expand(len(noisy), -1)
+
+    def _gradient(self, part: Part) -> Any:
+        return nullcontext() if part in self.trainable else torch.no_grad()

@@ -1,0 +1,277 @@
+"""Published weights: every key has its place."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from idm_vton_parts import SCHEDULER, SDXL, VAE, predict
+from safetensors.torch import save_file
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.models.idm_vton import IDMVTON
+from leffa.models.idm_vton.networks import freeze_text, load_garment, load_tryon
+
+pytest.importorskip("transformers")
+
+State = dict[str, Tensor]
+UNET_FILE = "unet/diffusion_pytorch_model.bin"
+TRYON = SDXL | {"in_channels": 13}
+GARMENT = SDXL | {"in_channels": 4}
+IMAGE_WIDTH, TEXT_WIDTH = 16, 12
+
+
+def published_resampler(hidden: int = 64, depth: int = 4, queries: int = 3) -> State:
+    """A resampler of IP-Adapter Plus by the names of its authors; one head of 64."""
+    state = {
+        "latents": torch.randn(1, queries, hidden),
+        "proj_in.weight": torch.randn(hidden, IMAGE_WIDTH),
+        "proj_in.bias": torch.randn(hidden),
+        "proj_out.weight": torch.randn(TEXT_WIDTH, hidden),
+        "proj_out.bias": torch.randn(TEXT_WIDTH),
+        "norm_out.weight": torch.randn(TEXT_WIDTH),
+        "norm_out.bias": torch.randn(TEXT_WIDTH),
+    }
+    shapes = {
+        "0.norm1.weight": (hidden,),
+        "0.norm1.bias": (hidden,),
+        "0.norm2.weight": (hidden,),
+        "0.norm2.bias": (hidden,),
+        "0.to_q.weight": (64, hidden),
+        "0.to_kv.weight": (128, hidden),
+        "0.to_out.weight": (hidden, 64),
+        "1.0.weight": (hidden,),
+        "1.0.bias": (hidden,),
+        "1.1.weight": (4 * hidden, hidden),
+        "1.3.weight": (hidden, 4 * hidden),
+    }
+    for layer in range(depth):
+        state |= {f"layers.{layer}.{name}": torch.randn(shape) for name, shape in shapes.items()}
+    return state
+
+
+def published_attentions(unet: UNet2DConditionModel) -> dict[str, State]:
+    """The adapter's keys and values for each cross-attention, by the name of its processor."""
+    state = {}
+    for name in unet.attn_processors:
+        if name.endswith(".attn2.processor"):
+            inner = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
+            state[name] = {
+                f"to_{each}_ip.weight": torch.randn(inner, TEXT_WIDTH) for each in ("k", "v")
+            }
+    return state
+
+
+@pytest.fixture
+def base() -> UNet2DConditionModel:
+    torch.manual_seed(3)
+    return UNet2DConditionModel.from_config(TRYON)
+
+
+@pytest.fixture
+def adapter(base: UNet2DConditionModel) -> dict[str, State]:
+    """The content of an IP-Adapter file: its authors number the attentions as the UNet has them."""
+    numbers = {name: number for number, name in enumerate(base.attn_processors)}
+    attentions = {
+        f"{numbers[name]}.{key}": tensor
+        for name, state in published_attentions(base).items()
+        for key, tensor in state.items()
+    }
+    return {"image_proj": published_resampler(), "ip_adapter": attentions}
+
+
+@pytest.fixture
+def parts(
+    base: UNet2DConditionModel, adapter: dict[str, State], clip_folder: Path, tmp_path: Path
+) -> Path:
+    """A folder with everything that an IDM-VTON starts from, and `adapter.bin`."""
+    folder = tmp_path / "parts"
+    base.save_pretrained(folder / "unet")
+    UNet2DConditionModel.from_config(GARMENT).save_pretrained(folder / "unet_encoder")
+    AutoencoderKL.from_config(VAE).save_pretrained(folder / "vae")
+    DDPMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+    clip_folder.rename(folder / "image_encoder")
+    torch.save(adapter, folder / "adapter.bin")
+    return folder
+
+
+@pytest.fixture
+def published(parts: Path, base: UNet2DConditionModel, adapter: dict[str, State]) -> Path:
+    """The same as the authors publish it: the adapter is in the UNet's own file."""
+    names = list(base.attn_processors)
+    state = dict(base.state_dict())
+    for key, tensor in adapter["image_proj"].items():
+        state[f"encoder_hid_proj.{key}"] = tensor
+    for key, tensor in adapter["ip_adapter"].items():
+        number, _, rest = key.partition(".")
+        state[f"{names[int(number)]}.{rest}"] = tensor
+    base.register_to_config(encoder_hid_dim=IMAGE_WIDTH, encoder_hid_dim_type="ip_image_proj")
+    base.save_config(parts / "unet")
+    (parts / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save(state, parts / UNET_FILE)
+    return parts
+
+
+def build(folder: Path, adapter: Path | None) -> IDMVTON:
+    garment, image = folder / "unet_encoder", folder / "image_encoder"
+    return IDMVTON.build(folder, garment, image, folder, folder, adapter).eval()
+
+
+def values(state: State) -> Tensor:
+    """Every number of a state dict, sorted."""
+    return torch.cat([tensor.flatten() for tensor in state.values()]).sort().values
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".safetensors"])
+def test_an_adapter_file_is_read_as_diffusers_reads_it(
+    parts: Path, base: UNet2DConditionModel, adapter: dict[str, State], suffix: str
+) -> None:
+    flat = {f"{part}.{key}": t for part, state in adapter.items() for key, t in state.items()}
+    save_file(flat, parts / "adapter.safetensors")
+    ours = load_tryon(parts, 4, IMAGE_WIDTH, parts / f"adapter{suffix}")
+    base._load_ip_adapter_weights([adapter], low_cpu_mem_usage=False)
+    same = {"atol": 0.0, "rtol": 0.0}
+    torch.testing.assert_close(
+        ours.encoder_hid_proj.state_dict(), base.encoder_hid_proj.state_dict(), **same
+    )
+    found = 0
+    for name, processor in ours.attn_processors.items():
+        if name.endswith(".attn2.processor"):
+            theirs = base.attn_processors[name].state_dict()
+            torch.testing.assert_close(processor.state_dict(), theirs, **same)
+            found += len(theirs)
+    assert found == len(adapter["ip_adapter"])
+    assert values(ours.encoder_hid_proj.state_dict()).equal(values(adapter["image_proj"]))
+
+
+def test_every_number_of_the_published_network_is_in_ours(published: Path) -> None:
+    state = torch.load(published / UNET_FILE, weights_only=True)
+    unet = build(published, None).unet
+    assert values(unet.state_dict()).equal(values(state))
+    assert unet.conv_in.weight.equal(state["conv_in.weight"])
+
+
+def test_the_published_network_is_that_of_its_parts(
+    parts: Path, batch: Batch, noisy: Tensor, request: pytest.FixtureRequest
+) -> None:
+    from_parts = build(parts, parts / "adapter.bin")
+    as_one = build(request.getfixturevalue("published"), None)
+    expected = predict(from_parts, noisy, from_parts.encode(batch))
+    torch.testing.assert_close(predict(as_one, noisy, as_one.encode(batch)), expected)
+    as_one.set_adapter_scale(0.0)  # so that it counts at all
+    assert (predict(as_one, noisy, as_one.encode(batch)) - expected).abs().max() > 1e-3
+
+
+def test_of_the_garment_network_only_the_crop_sizes_are_unused(parts: Path) -> None:
+    stock = UNet2DConditionModel.from_pretrained(parts / "unet_encoder")
+    unused = {name for name, _ in stock.named_parameters() if name.startswith("add_embedding.")}
+    assert unused
+    ours = load_garment(parts / "unet_encoder", 4)
+    for name, parameter in ours.named_parameters():
+        assert parameter.equal(stock.get_parameter(name))
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda s: s.pop("conv_out.bias"), r"1 keys are missing \(conv_out\.bias\)"),
+        (lambda s: s.update(more=torch.zeros(1)), r"1 keys have no place here \(more\)"),
+        (
+            lambda s: s.update({"encoder_hid_proj.norm_out.bias": torch.zeros(5)}),
+            r"1 keys have another shape \(encoder_hid_proj\..*norm_out\.bias \(5,\) for \(12,\)\)",
+        ),
+        (
+            lambda s: s.pop(
+                "mid_block.attentions.0.transformer_blocks.1.attn2.processor.to_v_ip.weight"
+            ),
+            r"1 keys are missing \(mid_block\..*attn2\.processor\.to_v_ip\.0\.weight\)",
+        ),
+        (
+            lambda s: s.pop("encoder_hid_proj.layers.2.0.to_kv.weight"),
+            r"2 keys are missing \(.*layers\.2\.attn\.to_k\.weight, .*to_v\.weight\)",
+        ),
+        (lambda s: s.pop("encoder_hid_proj.latents"), "is no IP-Adapter Plus: it has no latents"),
+    ],
+)
+def test_a_published_network_that_does_not_fit_is_refused_in_one_line(
+    published: Path, change: Change, line: str
+) -> None:
+    state = torch.load(published / UNET_FILE, weights_only=True)
+    change(state)
+    torch.save(state, published / UNET_FILE)
+    with pytest.raises(ValueError, match=line) as caught:
+        load_tryon(published, 4, IMAGE_WIDTH, None)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda a: a["ip_adapter"].pop("1.to_k_ip.weight"), r"1 keys are missing \(1\.to_k_ip"),
+        (
+            lambda a: a["ip_adapter"].update({"0.to_k_ip.weight": torch.zeros(1)}),
+            r"1 keys have no place here \(0\.to_k_ip",
+        ),
+        (
+            lambda a: a["image_proj"].pop("layers.3.1.3.weight"),
+            r"1 keys are missing \(layers\.3\.ff\.1\.net\.2\.weight\)",
+        ),
+        (lambda a: a.pop("image_proj"), "is no IP-Adapter file, .* this one has ip_adapter"),
+        (lambda a: a.update(more={}), "is no IP-Adapter file, .* this one has image_proj, ip"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused_in_one_line(
+    parts: Path, change: Change, line: str
+) -> None:
+    content = torch.load(parts / "adapter.bin", weights_only=True)
+    change(content)
+    torch.save(content, parts / "adapter.bin")
+    with pytest.raises(ValueError, match=line) as caught:
+        load_tryon(parts, 4, IMAGE_WIDTH, parts / "adapter.bin")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_second_adapter_is_refused(published: Path) -> None:
+    with pytest.raises(ValueError, match=r"model\.adapter: .* has its own; give adapter=null"):
+        build(published, published / "adapter.bin")
+
+
+def test_an_adapter_of_another_image_encoder_is_refused(parts: Path) -> None:
+    with pytest.raises(ValueError, match="reads image tokens 16 wide, and the image encoder's are"):
+        load_tryon(parts, 4, 32, parts / "adapter.bin")
+
+
+def test_the_full_network_has_the_published_number_of_parameters() -> None:
+    """The file unet/diffusion_pytorch_model.bin of the release has 11.97 GB in float32."""
+    config = {
+        "in_channels": 13,
+        "out_channels": 4,
+        "block_out_channels": [320, 640, 1280],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "layers_per_block": 2,
+        "transformer_layers_per_block": [1, 2, 10],
+        "attention_head_dim": [5, 10, 20],
+        "cross_attention_dim": 2048,
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    }
+    full = {"hidden_dims": 1280, "depth": 4, "heads": 20, "dim_head": 64, "num_queries": 16}
+    with torch.device("meta"):
+        unet = load_tryon(config, 4, 1280, full)
+        garment = load_garment(config, 4)
+    count = sum(p.numel() for p in unet.parameters())
+    assert count == 2_991_238_468
+    assert 0 < 11_965_769_774 - 4 * count < 1e6  # the rest names the tensors
+    assert sum(p.numel() for p in garment.parameters()) == 2_536_933_120
+    assert sum(p.numel() for p in unet.encoder_hid_proj.parameters()) == 82_961_664
+    freeze_text(unet)  # without captions
+    assert sum(p.numel() for p in unet.parameters() if p.requires_grad) == 2_650_451_268

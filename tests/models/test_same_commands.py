@@ -1,0 +1,92 @@
+"""Train, kill, resume, evaluate, predict, convert: every try-on model, by the same commands."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from leffa.cli import main
+from leffa.run import compose, evaluate
+from leffa.synthetic.write import write_viton_hd
+
+sys.path.append(str(Path(__file__).parents[1] / "training" / "support"))
+import runs
+
+pytestmark = pytest.mark.slow
+
+HEIGHT, WIDTH = 64, 48
+EXPERIMENTS = [
+    f"{model}_synthetic{control}"
+    for model in ("catvton", "idm_vton")
+    for control in ("", "_control")
+]
+READS_DENSEPOSE = {"catvton": False, "idm_vton": True}
+QUICK = ["protocol=leffa", "protocol.name=quick", "~protocol.sets", "~protocol.paired.lpips"]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("drawn")
+    write_viton_hd(root, train=4, test=2, height=HEIGHT, width=WIDTH)
+    return root
+
+
+def training(experiment: str, data: Path, folder: Path) -> list[str]:
+    """Three steps, a checkpoint after each."""
+    chosen = [f"experiment={experiment}", "debug=tiny", "resume=auto"]
+    quiet = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"]
+    places = [f"data.root={data}", "data.prepare=null", f"paths.output_dir={folder}"]
+    return [*chosen, *quiet, "~callbacks.progress", "trainer.accelerator=cpu", *places]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert content["global_step"] == 3
+    return content["state_dict"]
+
+
+def predict(weights: Path, data: Path, out: Path, densepose: bool) -> bytes:
+    """The picture that `leffa predict` makes of the first test pair."""
+    test = data / "test"
+    stem = min(path.stem for path in (test / "image").iterdir())
+    files = {
+        "person": test / "image" / f"{stem}.jpg",
+        "garment": min((test / "cloth").iterdir()),
+        "mask": test / "agnostic-mask" / f"{stem}_mask.png",
+    }
+    if densepose:
+        files["densepose"] = test / "image-iuv" / f"{stem}.png"
+    given = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    usual = ["--ckpt", str(weights), "--out", str(out), "--device", "cpu", "--steps", "2"]
+    assert main(["predict", *usual, *given]) == 0
+    return (out / f"{stem}.png").read_bytes()
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_model_goes_through_all_commands(experiment: str, drawn: Path, tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert runs.train(training(experiment, drawn, whole), tmp_path / "log") == [0]
+
+    arguments = training(experiment, drawn, run)
+    assert runs.train([*arguments, *runs.kill_at(1)], tmp_path / "killed") == [-signal.SIGKILL]
+    assert not (run / "checkpoints" / "step_000003.ckpt").exists()
+    assert runs.train(arguments, tmp_path / "resumed") == [0]
+    torch.testing.assert_close(weights(run), weights(whole), atol=0, rtol=0)
+
+    places = [f"ckpt={run}", f"dataset.root={drawn}", "dataset.prepare=null"]
+    size = [f"dataset.transform.height={HEIGHT}", f"dataset.transform.width={WIDTH}"]
+    quick = [*QUICK, "sampler.steps=2", "batch_size=2", "device=cpu"]
+    output = f"paths.output_dir={tmp_path / 'evaluated'}"
+    chosen = ["dataset=synthetic_tryon", *places, *size, *quick, output]
+    evaluate(compose("evaluate", chosen), progress=False)
+    (result,) = (tmp_path / "evaluated").rglob("metrics.json")
+    assert json.loads(result.read_text())
+
+    densepose = READS_DENSEPOSE[experiment.partition("_synthetic")[0]]
+    picture = predict(run, drawn, tmp_path / "predicted", densepose)
+    converted = tmp_path / "converted"
+    assert main(["convert", "--weights", str(run), "--out", str(converted)]) == 0
+    assert predict(converted, drawn, tmp_path / "again", densepose) == picture
