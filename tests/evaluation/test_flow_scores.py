@@ -17,7 +17,7 @@ from leffa.evaluation.flows import flow_baselines, flow_values, mean_flow_values
 from leffa.losses.diffusion import NoiseSchedule
 from leffa.losses.flow import FlowRequest, LeffaLoss, Sharpness
 from leffa.models.interface import PersonGenerator, Prediction
-from leffa.run import restore
+from leffa.run import restore_model
 
 HEIGHT, WIDTH = 64, 48
 
@@ -110,11 +110,11 @@ def test_an_evaluation_without_a_layer_for_the_flow_says_so(
     run_evaluation: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     def no_layer(checkpoint: Path, weights: Any) -> Any:
-        config, module = restore(checkpoint, weights)
-        module.leffa_loss.min_resolution = 2.0
-        return config, module
+        restored = restore_model(checkpoint, weights)
+        restored.leffa_loss.min_resolution = 2.0
+        return restored
 
-    monkeypatch.setattr("leffa.run.restore", no_layer)
+    monkeypatch.setattr("leffa.run.restore_model", no_layer)
     evaluation = run_evaluation(tmp_path, "limit=1")
     assert "leffa_loss.min_resolution=2.0 leaves no attention layer" in caplog.text
     assert "flow_identity/epe_px" in evaluation.metrics

@@ -141,14 +141,15 @@ def test_sampling_leaves_the_global_generator_alone(
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(("guidance", "evaluations"), [(1.0, 3), (2.5, 6)])
-def test_no_guidance_is_one_evaluation_a_step(
-    model: LeffaModel, make_batch: Callable[..., Batch], guidance: float, evaluations: int
+@pytest.mark.parametrize(("guidance", "branches"), [(1.0, 1), (2.5, 2)])
+def test_a_step_is_one_evaluation_of_all_branches_that_guidance_needs(
+    model: LeffaModel, make_batch: Callable[..., Batch], guidance: float, branches: int
 ) -> None:
     calls: list[int] = []
-    model.generative_unet.register_forward_hook(lambda *_: calls.append(1))
-    sample_latents(model, make_batch(), replace(QUICK, steps=3, guidance=guidance))
-    assert len(calls) == evaluations
+    model.generative_unet.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
+    batch = make_batch()
+    sample_latents(model, batch, replace(QUICK, steps=3, guidance=guidance))
+    assert calls == [branches * len(batch["name"])] * 3
 
 
 def test_the_reference_cache_evaluates_the_reference_once(
@@ -159,7 +160,7 @@ def test_the_reference_cache_evaluates_the_reference_once(
         lambda _, inputs, __: timesteps.append(int(inputs[1][0]))
     )
     sample_latents(model, make_batch(), replace(QUICK, steps=5, reference_cache=True))
-    assert timesteps == [400, 400]  # with and without the reference; the middle of 800, 600, ...
+    assert timesteps == [400]  # with and without the reference; the middle of 800, 600, ...
 
 
 def branches(

@@ -61,7 +61,7 @@ def test_stock_classes_open_the_folder(exported: Path) -> None:
 
 def test_the_folder_says_how_the_model_is_fed(exported: Path, run: Path) -> None:
     settings = read_settings(exported)
-    assert (settings.task, settings.densepose, settings.step) == ("tryon", "iuv", 2)
+    assert (settings.task, settings.densepose, settings.step) == ("tryon", "iuv", 3)
     assert (settings.height, settings.width) == (64, 48)
     assert settings.sampler == SamplerSettings("ddim", 20, 1.5)
     assert settings == load_trained(run).settings
@@ -76,7 +76,7 @@ def test_the_card_is_filled_from_the_run(run: Path, tmp_path: Path) -> None:
         "# tryon_synthetic: virtual try-on with Leffa",
         "| pictures | 64x48 (height x width) |",
         "| data | VitonHD (drawn by this package) |",
-        "| steps | 2 optimiser steps |",
+        "| steps | 3 optimiser steps |",
         "| leffa | 1 | 64 | 48 | 2 | 0.001 | True |",
         "| drawn | 3 (a part) | paired/ssim | 0.5123 |",
         "Training data. Drawn by this package: Apache-2.0.",

@@ -270,7 +270,7 @@ def wrong(name: str, pair: Files, folder: Path) -> tuple[Files, list[str], str]:
         case "recipe":
             return files, ["--recipe", "magic"], "--recipe magic: choose one of viton_hd, hr_viton"
         case "size":
-            return files, ["--size", "66x48"], "--size 66x48: give multiples of 4, a cell"
+            return files, ["--size", "66x48"], "--size 66x48: images of 66x48 are no multiple of 4"
     raise AssertionError(name)
 
 

@@ -165,6 +165,8 @@ def _title(path: Path) -> str:
 
 def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Batch, bool]":
     """The sample of a data set, or of the pictures given; and whether the source is the truth."""
+    from dataclasses import replace
+
     from leffa.data.dataset import PersonDataset, collate
     from leffa.predict.check import check_present, check_record
 
@@ -189,6 +191,7 @@ def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Batch, bool]":
             f"{model.weights}: was trained for {trained.settings.task}, the sample is for "
             f"{transform.task}"
         )
+    transform = replace(transform, pose="pose" in trained.model.inputs)
     return collate([PersonDataset([record], transform)[0]]), paired
 
 

@@ -111,6 +111,11 @@ def explain(
         network = trained.model.to(place).eval()
         here = to_device(batch, place)
         found = layer_shapes(network, here)
+        if not found:
+            raise ValueError(
+                f"{model.weights}: no attention of a {type(network).__name__} goes from its picture "
+                "to the reference; `leffa predict --save-flow` shows the flow of such a model"
+            )
         if plan is None:
             shapes = chosen_layers(found, settings.layers)
             view = _view(settings, shapes)

@@ -1,0 +1,128 @@
+"""The source encoder: a Swin Transformer that sees the reference picture, at its own size."""
+
+import importlib
+import importlib.util
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from leffa.weights_file import load_weights, read_pickle
+
+SWIN = "timm.models.swin_transformer"
+
+
+class SourceEncoder(nn.Module):
+    """Features of a picture at four sizes, each half the one before (Swin, arXiv 2103.14030).
+
+    Args:
+        image_size: height and width at which it looks, in pixels; pictures are squashed to it.
+        embed_dim: channels of the first stage; each stage doubles them.
+        depths, num_heads: of each stage.
+        window_size: of the attention, in patches of 4 pixels.
+        drop_path_rate: of stochastic depth, in training.
+
+    Raises:
+        ValueError: timm is missing, or the size does not halve evenly.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 256,
+        embed_dim: int = 128,
+        depths: Sequence[int] = (2, 2, 18, 2),
+        num_heads: Sequence[int] = (4, 8, 16, 32),
+        window_size: int = 16,
+        drop_path_rate: float = 0.2,
+    ) -> None:
+        super().__init__()
+        stride = 2 ** (len(depths) + 1)
+        if image_size % stride:
+            raise ValueError(
+                f"model.encoder.image_size={image_size}: is no multiple of {stride}, one cell of "
+                f"the last of its {len(depths)} stages"
+            )
+        self.image_size = image_size
+        self.channels = [embed_dim * 2**stage for stage in range(len(depths))]
+        self.last_grid = (image_size // stride, image_size // stride)
+        self.swin = _timm().SwinTransformer(
+            img_size=image_size,
+            embed_dim=embed_dim,
+            depths=tuple(depths),
+            num_heads=tuple(num_heads),
+            window_size=window_size,
+            drop_path_rate=drop_path_rate,
+            num_classes=0,
+        )
+        self.swin.norm = nn.Identity()  # the last stage is read as it is
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [-1, 1] to a feature map (B, C, h, w) of each stage, finest first."""
+        size, dtype = (self.image_size, self.image_size), image.dtype
+        if image.shape[-2:] != size:
+            # Resized in 32 bits, since there is no such kernel for 16 everywhere.
+            image = F.interpolate(image.float(), size, mode="bicubic", antialias=True).to(dtype)
+        stages: list[Tensor] = self.swin.forward_intermediates(image, intermediates_only=True)
+        return stages
+
+
+def load_encoder(encoder: SourceEncoder, weights: str | Path) -> None:
+    """Fill the encoder with a Swin of the same width: a file, Microsoft's or timm's, or a hub id.
+
+    Biases of another window are interpolated; the classifier and the last norm are left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the weights are of another Swin.
+    """
+    wanted = encoder.swin.state_dict()
+    state = _timm().checkpoint_filter_fn(_resized(_read(weights), wanted), encoder.swin)
+    state = {key: value for key, value in state.items() if not key.startswith(("head.", "norm."))}
+    wrong = sorted(
+        key for key in wanted if key not in state or state[key].shape != wanted[key].shape
+    )
+    if wrong or (wrong := sorted(state.keys() - wanted.keys())):
+        raise ValueError(
+            f"model.start_from.encoder={weights}: is another Swin than model.encoder: {len(wrong)} "
+            f"weights do not fit, first {wrong[0]}"
+        )
+    encoder.swin.load_state_dict(state)
+
+
+def _resized(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The biases by distance, (D, N), at the distances that the encoder has: bicubic, as the
+    authors do it."""
+    resized = dict(state)
+    for key, table in state.items():
+        if not key.endswith("relative_position_bias_table") or key not in wanted:
+            continue
+        before, after = (math.isqrt(each.shape[0]) for each in (table, wanted[key]))
+        if before != after and table.shape == (before**2, wanted[key].shape[1]):
+            plane = table.T.unflatten(1, (before, before))[None]
+            plane = F.interpolate(plane, (after, after), mode="bicubic")[0]
+            resized[key] = plane.flatten(1).T.contiguous()
+    return resized
+
+
+def _read(weights: str | Path) -> dict[str, Tensor]:
+    path = Path(weights)
+    if path.is_file() and path.suffix != ".safetensors":
+        content: Any = read_pickle(path)
+        # Microsoft's files hold the weights beside the settings of the training.
+        if isinstance(content, dict) and isinstance(content.get("model"), dict):
+            return content["model"]
+    if path.is_file() or path.suffix or str(weights).count("/") != 1:
+        return load_weights(path)  # it says where there is no such file
+    hub = importlib.import_module("timm.models._hub")
+    state: dict[str, Tensor] = hub.load_state_dict_from_hf(str(weights), weights_only=True)
+    return state
+
+
+def _timm() -> Any:
+    """timm's Swin module: imported here, since no other model needs timm."""
+    if importlib.util.find_spec("timm") is None:
+        raise ValueError("model=cfld needs the package timm: pip install timm")
+    return importlib.import_module(SWIN)

@@ -1,0 +1,285 @@
+"""CFLD behind the interface of every model.
+
+conditioning = model.encode(batch)         the prompt, the biases and the pose's residuals
+prediction = model.predict_noise(noisy, t, conditioning)
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from leffa.data.batch import Batch
+from leffa.losses.flow import FlowRequest
+from leffa.models.cfld.appearance import AppearanceBiases
+from leffa.models.cfld.attention import PromptExchange
+from leffa.models.cfld.count import parameter_table
+from leffa.models.cfld.decoder import PerceptionDecoder
+from leffa.models.cfld.encoder import SourceEncoder, load_encoder
+from leffa.models.cfld.pose import PoseAdapter
+from leffa.models.cfld.published import load_published
+from leffa.models.cfld.unet import Trainable, adapted_channels, prepare_unet
+from leffa.models.interface import Input, Prediction
+from leffa.models.latent import LatentGenerator, Picture
+from leffa.models.unets import (
+    Autoencoder,
+    load_scheduler,
+    load_unet,
+    load_vae,
+    refit_conv_in,
+)
+
+log = logging.getLogger(__name__)
+
+POSE_CHANNELS = 21  # skeleton 3, heat maps 18
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What CFLD knows beside the noisy latent."""
+
+    prompt: Tensor  # (B, K, D) of the reference
+    no_prompt: Tensor  # (1, K, D) learnt; stands for no reference
+    pose: tuple[Tensor, ...]  # (B, C, h, w) of each down block; empty: no pose
+    biases: Mapping[str, Tensor]  # (B, L, C) by layer name; empty: no detail of the reference
+    places: Tensor  # (B, K, 2) where in the reference the prompt tokens looked
+    pose_guidance: float
+    drop_biases: bool = False
+
+    def unconditional(self) -> "Conditioning":
+        return replace(self._pose_only(), pose=())
+
+    def drop(self, dropped: Tensor) -> "Conditioning":
+        """The pose stays, and so do the biases unless `drop_biases`."""
+        prompt = torch.where(dropped.view(-1, 1, 1), self.no_prompt, self.prompt)
+        biases = self.biases
+        if self.drop_biases:
+            kept = ~dropped.view(-1, 1, 1)
+            biases = {name: bias * kept for name, bias in biases.items()}
+        return replace(self, prompt=prompt, biases=biases)
+
+    def branches(self, guidance: float) -> list[tuple[float, "Conditioning"]]:
+        """e_uncond + w_pose (e_pose - e_uncond) + w (e_full - e_pose), where w is `guidance`.
+
+        A branch of weight 0 would change nothing and is left out: with equal scales e_pose.
+        """
+        weighted = [
+            (1.0 - self.pose_guidance, self.unconditional()),
+            (self.pose_guidance - guidance, self._pose_only()),
+            (guidance, self),
+        ]
+        return [(weight, branch) for weight, branch in weighted[:2] if weight] + weighted[2:]
+
+    def _pose_only(self) -> "Conditioning":
+        return replace(self, prompt=self.no_prompt.expand_as(self.prompt), biases={})
+
+
+class CFLD(LatentGenerator):
+    """Coarse-to-fine latent diffusion.
+
+    Args:
+        vae: frozen.
+        unet: stock, for latents alone; it gets its attention here.
+        encoder: sees the reference.
+        scheduler_config: of a diffusers training scheduler.
+        decoder: queries, depth and heads of `PerceptionDecoder`; None for the published ones.
+        appearance_depth: see `AppearanceBiases`.
+        trainable: see `prepare_unet`; all the rest but the autoencoder is trained always.
+        pose_guidance: scale of the pose in sampling; the sampler's own is that of the reference.
+        reference_flip: probability that the encoder sees the mirrored reference, in training.
+        drop_biases: whether a sample that loses its reference in training loses the biases too, or
+            the prompt alone, as published.
+    """
+
+    pictures: ClassVar[tuple[Picture, ...]] = ("source",)
+    inputs: ClassVar[frozenset[Input]] = frozenset({"pose"})
+
+    def __init__(
+        self,
+        vae: Autoencoder,
+        unet: Any,
+        encoder: SourceEncoder,
+        scheduler_config: dict[str, Any],
+        decoder: dict[str, int] | None = None,
+        appearance_depth: int = 4,
+        trainable: Trainable = "prompt",
+        pose_guidance: float = 2.0,
+        reference_flip: float = 0.5,
+        drop_biases: bool = False,
+    ) -> None:
+        super().__init__(vae, scheduler_config)
+        if not 0 <= reference_flip <= 1:
+            raise ValueError(f"model.reference_flip must lie in [0, 1], got {reference_flip}")
+        width, groups = unet.config.cross_attention_dim, unet.config.norm_num_groups
+        layers = prepare_unet(unet, trainable)
+        self.encoder = encoder
+        self.decoder = PerceptionDecoder(
+            width, encoder.channels[-1], encoder.last_grid, **(decoder or {})
+        )
+        self.appearance = AppearanceBiases(layers, encoder.channels[:-1], appearance_depth)
+        self.pose_adapter = PoseAdapter(POSE_CHANNELS, adapted_channels(unet), groups)
+        self.no_prompt = nn.Parameter(torch.randn(1, *self.decoder.queries.shape))
+        self.unet = unet
+        self.pose_guidance = pose_guidance
+        self.reference_flip = reference_flip
+        self.drop_biases = drop_biases
+
+    @classmethod
+    def build(
+        cls,
+        unet: str | Path | dict[str, Any],
+        vae: str | Path | dict[str, Any],
+        scheduler: str | Path | dict[str, Any],
+        encoder: dict[str, Any],
+        decoder: dict[str, int] | None = None,
+        appearance_depth: int = 4,
+        trainable: Trainable = "prompt",
+        pose_guidance: float = 2.0,
+        reference_flip: float = 0.5,
+        drop_biases: bool = False,
+        start_from: dict[str, Any] | None = None,
+        gradient_checkpointing: bool = False,
+    ) -> "CFLD":
+        """From a base without inpainting: a diffusers folder, a hub id, or a config (from scratch).
+
+        Args:
+            encoder: of `SourceEncoder`.
+            start_from: `encoder`, a Swin (see `load_encoder`); `published`, the folder of a
+                checkpoint of the authors (`models.cfld.published`). None leaves random weights, as
+                when a checkpoint of ours follows.
+
+        Raises:
+            ValueError: only the prompt's projections are trained on a base that has random
+                weights; or weights do not fit.
+            FileNotFoundError: a folder or file that is not there.
+        """
+        _check(unet, trainable, start_from)
+        autoencoder = load_vae(vae)
+        network = load_unet(unet)
+        latent = autoencoder.config.latent_channels
+        if trainable == "prompt" and network.config.in_channels != latent:
+            raise ValueError(
+                f"model.trainable=prompt: {unet} takes {network.config.in_channels} channels, not "
+                f"the {latent} of a latent; take backbone=sd15, or model.trainable=all"
+            )
+        refit_conv_in(network, latent)
+        model = cls(
+            autoencoder,
+            network,
+            SourceEncoder(**encoder),
+            dict(load_scheduler(scheduler).config),
+            decoder,
+            appearance_depth,
+            trainable,
+            pose_guidance,
+            reference_flip,
+            drop_biases,
+        )
+        if gradient_checkpointing:
+            model.checkpoint_gradients()
+        model._start(start_from or {})
+        log.info("parameters of CFLD\n%s", parameter_table(model))
+        return model
+
+    def checkpoint_gradients(self) -> None:
+        """Keep less of the forward pass, and compute it twice."""
+        self.unet.enable_gradient_checkpointing()
+        self.encoder.swin.set_grad_checkpointing(True)
+        for bias in self.appearance.biases:
+            bias.gradient_checkpointing = True  # type: ignore[assignment]  # a `LayerBias`
+
+    def left_out(self) -> frozenset[str]:
+        frozen = {name for name, p in self.named_parameters() if not p.requires_grad}
+        return super().left_out() | frozen
+
+    def encode(
+        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+    ) -> Conditioning:
+        if "pose" not in batch:
+            raise ValueError("the batch has no pose: set pose=true in the data's transform")
+        grid = self.latent_shape(batch)[1:]
+        reference, mirrored = batch["reference"], None
+        if sample and self.training and self.reference_flip:
+            mirrored = self._draw_flips(reference, generator)
+            reference = torch.where(mirrored.view(-1, 1, 1, 1), reference.flip(-1), reference)
+        with _seeded(generator if self.training else None):
+            *stages, last = self.encoder(reference)
+        prompt, places = self.decoder(last)
+        if mirrored is not None:  # the flow is about the reference as the batch has it
+            side = torch.where(mirrored, -1.0, 1.0).view(-1, 1)
+            places = torch.stack([places[..., 0] * side, places[..., 1]], dim=-1)
+        return Conditioning(
+            prompt,
+            self.no_prompt,
+            self.pose_adapter(batch["pose"], grid),
+            self.appearance(stages, grid),
+            places,
+            self.pose_guidance,
+            self.drop_biases,
+        )
+
+    def predict_noise(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
+        flow: FlowRequest | None = None,
+    ) -> Prediction:
+        grid = (noisy.shape[-2], noisy.shape[-1])
+        exchange = PromptExchange(
+            conditioning.biases, conditioning.places, grid[0] * self.downscale, grid, flow
+        )
+        noise = self.unet(
+            noisy,
+            timesteps,
+            conditioning.prompt,
+            cross_attention_kwargs={"exchange": exchange},
+            # A list of our own: the UNet empties it.
+            down_intrablock_additional_residuals=list(conditioning.pose) or None,
+        ).sample
+        return Prediction(noise, exchange.flows, exchange.sharpness)
+
+    def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
+        """Changes nothing: the reference is evaluated once in any case, and knows no timestep."""
+        return conditioning
+
+    def _draw_flips(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        draws = torch.rand(len(images), generator=generator, device=images.device)
+        return draws < self.reference_flip
+
+    def _start(self, weights: Mapping[str, Any]) -> None:
+        if weights.get("published") is not None:
+            load_published(self, weights["published"])
+        elif weights.get("encoder") is not None:
+            load_encoder(self.encoder, weights["encoder"])
+
+
+@contextmanager
+def _seeded(generator: torch.Generator | None) -> Iterator[None]:
+    """Draw from a generator what a network would draw from the global one: stochastic depth takes
+    none."""
+    if generator is None:
+        yield
+        return
+    devices = [generator.device] if generator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        # Another seed than the generator's own, which has dealt the timesteps.
+        torch.manual_seed((generator.initial_seed() + 1) % 2**63)
+        yield
+
+
+def _check(
+    unet: str | Path | dict[str, Any], trainable: Trainable, start_from: dict[str, Any] | None
+) -> None:
+    if trainable == "prompt" and isinstance(unet, dict):
+        raise ValueError(
+            "model.trainable=prompt: the rest of the UNet stays as it is, and this backbone's is "
+            "random; take a pretrained backbone, or model.trainable=all"
+        )
+    if unknown := sorted((start_from or {}).keys() - {"encoder", "published"}):
+        raise ValueError(f"model.start_from: unknown {unknown[0]}; known are encoder, published")

@@ -1,0 +1,117 @@
+"""Checkpoints of the authors, a folder with two files of `accelerate`:
+
+    pytorch_model.bin     or model.safetensors     encoder, decoder, biases, adapter, learnt vector
+    pytorch_model_1.bin   or model_1.safetensors   the UNet, whole
+
+The names follow from the authors' code (github.com/YanzuoLu/CFLD, MIT), whose up layers are counted
+from the last one to the first. Every key must have a place, and every place a key.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from leffa.weights_file import load_weights
+
+FILES = (
+    ("pytorch_model.bin", "model.safetensors"),
+    ("pytorch_model_1.bin", "model_1.safetensors"),
+)
+_COMPUTED = ("relative_position_index", "attn_mask")  # of Swin; no weights
+_DECODER = {
+    "queries": "query_feat",
+    "positions": "pos_embed",
+    "picture_positions": "kv_pos_embed",
+}
+
+
+def load_published(model: nn.Module, folder: str | Path) -> None:
+    """Fill a model from a checkpoint folder of the authors.
+
+    Of the UNet only what is trained is copied: the rest is Stable Diffusion 1.5, from the base.
+
+    Raises:
+        FileNotFoundError: the folder or one of its files is not there.
+        ValueError: a key that has no place, one that is missing, or one of another shape.
+    """
+    folder = Path(folder)
+    state = {
+        key: value
+        for names in FILES
+        for key, value in load_weights(_first(folder, names)).items()
+        if not key.endswith(_COMPUTED)
+    }
+    places = published_keys(model)
+    faults = {
+        "have no place here": sorted(state.keys() - places.keys()),
+        "are missing": sorted(places.keys() - state.keys()),
+        "have another shape": [
+            f"{key} {tuple(state[key].shape)} for {tuple(place.shape)}"
+            for key, place in places.items()
+            if key in state and state[key].shape != place.shape
+        ],
+    }
+    if found := [
+        f"{len(keys)} keys {what} ({_some(keys)})" for what, keys in faults.items() if keys
+    ]:
+        raise ValueError(f"{folder}: does not fit this model: {'; '.join(found)}")
+    with torch.no_grad():
+        for key, place in places.items():
+            if place.requires_grad:
+                place.copy_(state[key])
+
+
+def published_keys(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters of a model by their names in the authors' files."""
+    parameters = dict(model.named_parameters())
+    layers = {name.split(".")[2] for name in parameters if name.startswith("appearance.")}
+    return dict(_renamed(parameters, len(layers)))
+
+
+def _renamed(parameters: Mapping[str, Tensor], layers: int) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in parameters.items():
+        part, _, rest = name.partition(".")
+        match part:
+            case "encoder":
+                yield f"backbone.{_swin_key(rest.removeprefix('swin.'))}", parameter
+            case "decoder":
+                yield f"decoder.{_DECODER.get(rest, rest)}", parameter
+            case "appearance":
+                yield f"appearance_encoder.{_appearance_key(rest, layers)}", parameter
+            case "pose_adapter":
+                yield f"pose_encoder.{rest}", parameter
+            case "no_prompt":
+                yield "learnable_vector", parameter
+            case "unet":
+                yield f"model.{rest}", parameter
+
+
+def _swin_key(key: str) -> str:
+    """Microsoft's Swin halves at the end of a stage, timm's at the beginning of the next."""
+    return re.sub(
+        r"layers\.(\d+)\.downsample", lambda found: f"layers.{int(found[1]) - 1}.downsample", key
+    )
+
+
+def _appearance_key(key: str, layers: int) -> str:
+    _, number, kind, *rest = key.split(".")
+    place = str(layers - 1 - int(number))
+    names = {"conv_in": "zero_conv_ins", "conv_out": "zero_conv_outs", "blocks": "blocks"}
+    return ".".join([names[kind], place, *rest])
+
+
+def _first(folder: Path, names: tuple[str, ...]) -> Path:
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(
+        f"{folder}: has neither {' nor '.join(names)}; give the folder of a checkpoint of the "
+        "authors"
+    )
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
