@@ -5,21 +5,27 @@ READY := .venv/.ready
 BOOTSTRAP := build/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format eval bench clean
+.PHONY: help setup demo app test test-all test-browser check format eval bench clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## build .venv from requirements.lock (PYTHON=... chooses the interpreter)
 
 demo: $(READY) ## draw data, train with and without the Leffa loss, write outputs/demo/report.html
 	.venv/bin/leffa demo
 
+app: $(READY) ## the web page, with the model that `make demo` trained: http://127.0.0.1:7860
+	.venv/bin/leffa app $(if $(CKPT),--tryon $(CKPT))
+
 test: $(READY) ## the tests that need no GPU, no network and no downloaded weights
 	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not slow and not gpu and not weights and not browser"
 
-test-all: $(READY) ## every test that needs no GPU
-	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not gpu"
+test-all: $(READY) ## every test that needs no GPU; the page has `make test-browser`
+	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not gpu and not browser"
+
+test-browser: $(READY) ## the web page in a chromium that is installed already; SCREENSHOTS=DIR keeps pictures
+	LEFFA_SCREENSHOTS="$(SCREENSHOTS)" $(RUN) -m pytest -m browser tests/app
 
 check: $(READY) ## lint, format and types
 	$(RUN) -m ruff check

@@ -113,8 +113,8 @@ def explain(
         found = layer_shapes(network, here)
         if not found:
             raise ValueError(
-                f"{model.weights}: no attention of a {type(network).__name__} goes from its picture "
-                "to the reference; `leffa predict --save-flow` shows the flow of such a model"
+                f"{model.weights}: no attention of a {type(network).__name__} goes from its "
+                "picture to the reference; see `leffa predict --save-flow` for its flow"
             )
         if plan is None:
             shapes = chosen_layers(found, settings.layers)

@@ -1,0 +1,100 @@
+"""Drawn persons and garments to begin with, whose maps are known exactly.
+
+They are recognised by their pixels wherever they come back from, so choosing one is the same as
+uploading it, and its mask and maps need no network.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from leffa.pictures import save_png
+from leffa.preprocess.drawn import DrawnLabels
+from leffa.synthetic.world import PersonDrawing, draw_pose_set, draw_tryon
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+SEED = 0  # the world of `make demo`
+FIRST = 50_000  # its test samples begin here: no model of ours was trained on them
+# Unlike each other. The last person and the first garment stand on the page to begin with: a
+# model of a few hundred steps does well with them.
+TRYON_PERSONS, TRYON_GARMENTS = (0, 1, 3, 4, 2), (9, 5, 6, 7, 8)
+POSE_PEOPLE = (0, 1, 2, 3, 4)
+LEAST_HEIGHT = 384  # pixels: a model of 96x72 is shown pictures that a person can see
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures on disk, and what is known of them.
+
+    Args:
+        persons: of try-on, or the wanted poses.
+        references: garments, or the persons to copy.
+        labels: of all persons.
+        masks: try-on masks by the picture they belong to and the category.
+    """
+
+    persons: list[Path]
+    references: list[Path]
+    labels: DrawnLabels
+    masks: dict[tuple[bytes, str], Mask]
+
+    def known(self, picture: Image.Image) -> bool:
+        """Whether this is one of the drawn persons, pixel by pixel."""
+        try:
+            self.labels.parse(picture)
+        except ValueError:
+            return False
+        return True
+
+    def mask(self, picture: Image.Image, category: str) -> Mask | None:
+        """(H, W) the mask that belongs to a drawn picture, if there is one of this category."""
+        return self.masks.get((_pixels(picture), category))
+
+
+def draw_examples(task: str, folder: Path, height: int, width: int) -> Examples:
+    """Draw the examples of a task ("tryon" or "pose") in the shape of the model's pictures."""
+    scale = max(1.0, LEAST_HEIGHT / height)
+    size = round(height * scale), round(width * scale)
+    return _tryon(folder, size) if task == "tryon" else _pose(folder, size)
+
+
+def _tryon(folder: Path, size: tuple[int, int]) -> Examples:
+    numbers = (*TRYON_PERSONS, *TRYON_GARMENTS)
+    drawings = [draw_tryon(SEED, FIRST + number, *size) for number in numbers]
+    people = drawings[: len(TRYON_PERSONS)]
+    garments = drawings[len(TRYON_PERSONS) :]
+    return Examples(
+        persons=_save([drawing.person.image for drawing in people], folder / "persons"),
+        references=_save([drawing.garment for drawing in garments], folder / "garments"),
+        labels=DrawnLabels(drawing.person for drawing in people),
+        masks={(d.person.image.tobytes(), d.category): d.agnostic_mask for d in people},
+    )
+
+
+def _pose(folder: Path, size: tuple[int, int]) -> Examples:
+    sets = [draw_pose_set(SEED, FIRST + number, *size, poses=2).drawings for number in POSE_PEOPLE]
+    poses: list[PersonDrawing] = [drawings[0] for drawings in sets]
+    looks: list[PersonDrawing] = [drawings[1] for drawings in sets]
+    return Examples(
+        persons=_save([drawing.image for drawing in poses], folder / "poses"),
+        references=_save([drawing.image for drawing in looks], folder / "looks"),
+        labels=DrawnLabels([*poses, *looks]),
+        masks={},
+    )
+
+
+def _save(pictures: list[Pixels], folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number + 1}.png" for number in range(len(pictures))]
+    for pixels, path in zip(pictures, paths, strict=True):
+        save_png(Image.fromarray(pixels), path)
+    return paths
+
+
+def _pixels(picture: Image.Image) -> bytes:
+    return np.asarray(picture.convert("RGB")).tobytes()

@@ -1,0 +1,106 @@
+"""What a stranger may hand in: the size in bytes and in pixels, and which kinds of files.
+
+A file is judged by its content; its name and suffix say nothing. The number of pixels is read from
+the header, so a small file that would unfold to gigabytes is refused before it is decoded.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+_UNREADABLE = (OSError, SyntaxError, ValueError)  # of PIL, for truncated and damaged files
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_SMALLEST = 16  # pixels along a side; below, nothing can be seen
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Args:
+    megabytes: of one file.
+    megapixels: of one picture.
+    steps: of one generated picture.
+    seconds: for one generated picture; the denoising loop is stopped then.
+    waiting: requests in the queue; further ones are told to come back.
+    """
+
+    megabytes: float = 20
+    megapixels: float = 25
+    steps: int = 100
+    seconds: float = 600
+    waiting: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("megabytes", "megapixels", "steps", "seconds", "waiting"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"limits: {name}={value}: give a number above 0")
+
+    @property
+    def bytes(self) -> int:
+        """Of one file."""
+        return int(self.megabytes * 1e6)
+
+
+def open_upload(path: Path, limits: Limits, what: str) -> Image.Image:
+    """Open an uploaded picture in its own mode, decoded.
+
+    Args:
+        what: what the picture is, for the message: "The person's photograph".
+
+    Raises:
+        ValueError: too many bytes or pixels, no picture, or damaged; one line with the remedy.
+    """
+    if not path.is_file():
+        raise ValueError(f"{what} is gone from the server; upload it again")
+    if (size := path.stat().st_size) > limits.bytes:
+        raise ValueError(
+            f"{what} has {size / 1e6:.0f} MB, and at most {limits.megabytes:g} MB are taken; save "
+            "it smaller or as JPEG"
+        )
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _check_pixels(image.size, limits, what)
+            image.load()
+            return image
+    except _BOMBS as error:
+        raise ValueError(_too_many_pixels(what, limits)) from error
+    except _TooLarge as error:
+        raise ValueError(str(error)) from error
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"{what} is not a readable {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture, "
+            "whatever its name says; save it as one of these"
+        ) from error
+
+
+def as_photograph(image: Image.Image) -> Image.Image:
+    """In RGB and upright: turned as the camera says, on white where it is transparent.
+
+    What else the file told (the camera, the place) is left out.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    image.info.clear()
+    return image
+
+
+class _TooLarge(Exception):
+    """Not a ValueError, which PIL raises for damaged files."""
+
+
+def _check_pixels(size: tuple[int, int], limits: Limits, what: str) -> None:
+    if size[0] * size[1] > limits.megapixels * 1e6:
+        raise _TooLarge(_too_many_pixels(what, limits, size))
+    if min(size) < _SMALLEST:
+        raise _TooLarge(f"{what} has {size[0]}x{size[1]} pixels; give a larger picture")
+
+
+def _too_many_pixels(what: str, limits: Limits, size: tuple[int, int] | None = None) -> str:
+    has = "more pixels than" if size is None else f"{size[0]}x{size[1]} pixels, and"
+    return f"{what} has {has} at most {limits.megapixels:g} megapixels are taken; make it smaller"

@@ -1,0 +1,125 @@
+"""The maps of a photograph that a model needs: from its drawing, or from networks where given.
+
+`leffa.preprocess.photo` makes them; here is who makes them for which picture, and what to tell the
+user where nobody can.
+"""
+
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from leffa.app.examples import Examples
+from leffa.app.studio import Studio
+from leffa.pictures import save_png
+from leffa.preprocess.photo import Tools, prepare_photo
+
+RECIPE = "leffa_hd"  # of the released demo, for all three categories
+_MAPS = ("densepose", "keypoints", "masks")
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The files that could be made, and in a line each what could not.
+
+    Args:
+        mask, densepose, keypoints: None where they are not needed, or not to be had.
+        remarks: what is missing and why, for the user.
+    """
+
+    mask: Path | None = None
+    densepose: Path | None = None
+    keypoints: Path | None = None
+    remarks: tuple[str, ...] = ()
+
+
+class MapMaker:
+    """Makes the maps that one model needs.
+
+    Args:
+        examples: drawings that need no network.
+        tools: networks; its encoding, recipe and category are set here.
+        recipe: of the mask; None: that of the training, else `RECIPE`.
+    """
+
+    def __init__(
+        self, studio: Studio, examples: Examples, tools: Tools, recipe: str | None = None
+    ) -> None:
+        self.studio = studio
+        self.examples = examples
+        self.tools = tools
+        self.recipe = recipe or studio.trained.settings.recipe
+        self._lock = threading.Lock()  # the networks take one photograph at a time
+
+    def make(self, picture: Image.Image, category: str, folder: Path) -> Maps:
+        """The maps of a photograph, as files below `folder`, which is emptied first."""
+        shutil.rmtree(folder, ignore_errors=True)
+        photo = folder / "persons" / "person.png"
+        photo.parent.mkdir(parents=True)
+        save_png(picture, photo)
+        drawn = self.examples.known(picture)
+        with self._lock:
+            remarks = [*self._body(photo, drawn), *self._mask(photo, drawn, picture, category)]
+        suffixes = {"densepose": "png", "keypoints": "json", "masks": "png"}
+        found = {kind: folder / kind / f"person.{suffixes[kind]}" for kind in _MAPS}
+        there = {kind: path if path.is_file() else None for kind, path in found.items()}
+        return Maps(there["masks"], there["densepose"], there["keypoints"], tuple(remarks))
+
+    def _body(self, photo: Path, drawn: bool) -> list[str]:
+        """The joints and the body's surface, as far as the model reads them."""
+        maker, remarks = self.examples.labels if drawn else None, []
+        if self.studio.needs_keypoints:
+            if (pose := maker or self.tools.pose) is None:
+                remarks.append(
+                    "This model needs the joints of the photograph: start the page with "
+                    "--openpose FILE or --mediapipe, which finds them."
+                )
+            else:
+                remarks += _try(photo, Tools(pose=pose))
+        if self.studio.needs_densepose:
+            if (surface := maker or self.tools.densepose) is None:
+                remarks.append(
+                    "This model needs the DensePose map of the photograph: upload one under “Maps "
+                    "from files”, or start the page with --densepose FILE, which makes it."
+                )
+            else:
+                tools = Tools(densepose=surface, encoding=self.studio.body_map)
+                remarks += _try(photo, tools)
+        return remarks
+
+    def _mask(self, photo: Path, drawn: bool, picture: Image.Image, category: str) -> list[str]:
+        if self.studio.task != "tryon":
+            return []
+        root = photo.parents[1]
+        exact = self.examples.mask(picture, category) if drawn and self.recipe is None else None
+        if exact is not None:
+            (root / "masks").mkdir()
+            save_png(Image.fromarray(exact).convert("L"), root / "masks" / photo.name)
+            return []
+        maker = self.examples.labels if drawn else None
+        parser = maker or self.tools.parser
+        if parser is None:
+            return [
+                "Brush over what is to be repainted, or upload a mask; the page makes masks itself "
+                "when it is started with --atr FILE and --openpose FILE, or with --mediapipe."
+            ]
+        tools = Tools(
+            parser=parser,
+            pose=maker or self.tools.pose,
+            densepose=maker or self.tools.densepose,
+            encoding=self.studio.body_map if self.studio.needs_densepose else "iuv",
+            recipe=self.recipe or RECIPE,
+            category=category,
+        )
+        return [f"No mask could be made: {line}" for line in _try(photo, tools)]
+
+
+def _try(photo: Path, tools: Tools) -> list[str]:
+    """Prepare the photo; what goes wrong as a remark, since the user may go on without."""
+    try:
+        prepare_photo(photo, photo.parents[1], tools, [])
+    except ValueError as error:
+        return [str(error).replace(f"{photo}: ", "").replace(str(photo), "the photograph")]
+    return []

@@ -1,0 +1,180 @@
+"""The server of the page: what it loads, where it listens, and that nothing stays behind.
+
+Everything that a visitor uploads and all that is made of it lies in one temporary folder, which is
+removed when the server ends.
+"""
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from leffa.app.desk import Desk
+from leffa.app.examples import draw_examples
+from leffa.app.gate import Gate
+from leffa.app.limits import Limits
+from leffa.app.maps import MapMaker
+from leffa.app.page import IDLE, SWEEP, build_page, theme
+from leffa.app.sessions import Sessions
+from leffa.app.studio import Studio
+from leffa.app.widgets import part
+from leffa.predict import Trained
+from leffa.preprocess.photo import Tools
+
+# Of gradio's own settings these could open what is closed here.
+_ENVIRONMENT = (
+    *("GRADIO_ALLOWED_PATHS", "GRADIO_SHARE", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"),
+    *("GRADIO_MCP_SERVER", "GRADIO_SSR_MODE", "GRADIO_WATCH_DIRS", "GRADIO_VIBE_MODE"),
+)
+_NO_SHARE = (
+    "gradio's server gave no public address; is there a way to the internet? Start the page "
+    "without --share for this machine alone"
+)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How the page is served.
+
+    Args:
+        host: 127.0.0.1 is this machine only; 0.0.0.0 is every network that it is in.
+        port: None: the first free one from 7860.
+        share: ask gradio's server for a public address.
+        device: "auto", "cpu", "cuda".
+        recipe: of masks that are made here; None: that of the weights.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    share: bool = False
+    device: str = "auto"
+    recipe: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@contextlib.contextmanager
+def served(
+    models: Mapping[str, tuple[Trained, Path]], tools: Tools, serving: Serving
+) -> Iterator[str]:
+    """The page on the network, within this context; gives its address.
+
+    Args:
+        models: by task, a model and the file or folder that it came from.
+        tools: what makes the maps of photographs.
+
+    Raises:
+        OSError: the port is taken, or there is no public address to be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="leffa_app_") as name:
+        folder = Path(name)
+        with _environment(folder / "gradio"):
+            sessions = Sessions(folder / "sessions")
+            # Served from where they are: a copy in gradio's folder would outlive the session.
+            gr.set_static_paths(sessions.root)
+            desks = {
+                task: _desk(*models[task], tools, serving, folder / "examples" / task)
+                for task in models
+            }
+            page = build_page(desks, sessions, folder / "page")
+            page.queue(max_size=serving.limits.waiting, default_concurrency_limit=1)
+            try:
+                with _sweeping(sessions):
+                    yield _launch(page, serving)
+            finally:
+                sessions.close_all()
+                page.close(verbose=False)
+
+
+def wait_for_the_end() -> None:
+    """Until Ctrl-C, or until the process is asked to end."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, end)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+def _launch(page: gr.Blocks, serving: Serving) -> str:
+    gate = Middleware(Gate, file_bytes=serving.limits.bytes)
+    try:
+        _, local, public = page.launch(
+            server_name=serving.host,
+            server_port=serving.port,
+            share=serving.share,
+            prevent_thread_lock=True,
+            quiet=True,
+            inbrowser=False,
+            show_error=False,
+            max_file_size=serving.limits.bytes,
+            enable_monitoring=False,
+            run_history=False,
+            ssr_mode=False,
+            mcp_server=False,
+            footer_links=[],
+            app_kwargs={"middleware": [gate], "docs_url": None, "redoc_url": None},
+            theme=theme(),
+            css=part("page.css"),
+        )
+    except OSError as error:  # gradio's message names its own parameters
+        where = f"--host {serving.host}" + (f" --port {serving.port}" if serving.port else "")
+        raise OSError(
+            f"{where}: cannot listen there; another program may have the port: give another "
+            "--port, or none for the first free one from 7860"
+        ) from error
+    if serving.share and not public:
+        raise OSError(f"--share: {_NO_SHARE}")
+    return public or local
+
+
+@contextlib.contextmanager
+def _sweeping(sessions: Sessions) -> Iterator[None]:
+    """End the sessions of programs that left without a word, now and then."""
+    ended = threading.Event()
+
+    def sweep() -> None:
+        while not ended.wait(SWEEP):
+            sessions.close_idle(IDLE)
+
+    sweeper = threading.Thread(target=sweep, daemon=True)
+    sweeper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        sweeper.join()
+
+
+def _desk(trained: Trained, weights: Path, tools: Tools, serving: Serving, folder: Path) -> Desk:
+    settings = trained.settings
+    examples = draw_examples(settings.task, folder, settings.height, settings.width)
+    studio = Studio(trained, weights, serving.limits, serving.device)
+    return Desk(studio, MapMaker(studio, examples, tools, serving.recipe))
+
+
+@contextlib.contextmanager
+def _environment(cache: Path) -> Iterator[None]:
+    """Gradio reads some settings from the environment only."""
+    earlier = dict(os.environ)
+    for name in _ENVIRONMENT:
+        os.environ.pop(name, None)
+    os.environ["GRADIO_TEMP_DIR"] = str(cache)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(earlier)

@@ -1,0 +1,155 @@
+"""What belongs to one visitor: a folder, the pictures made in it, and the work that is running.
+
+A session ends when its page is closed, or when nothing has been asked of it for a long time (a
+program may leave without a word): its work is stopped and its files are deleted. What is left when
+the server ends goes with the server's temporary folder.
+"""
+
+import contextlib
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Any
+
+from leffa.app.maps import Maps
+from leffa.app.studio import Made
+
+Identity = tuple[int, int] | None
+MOST_PICTURES = 60  # of a task that a session keeps: enough to look back at, and no heap
+
+
+class Session:
+    """The files and the work of one visitor.
+
+    Args:
+        folder: of this session alone; it need not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.made: dict[str, list[Made]] = {}  # by task, the newest last
+        self.maps: dict[str, tuple[tuple[Any, ...], Maps]] = {}  # by task: of which picture, files
+        self.mapping = threading.Lock()  # held while `maps` are made, and while they are copied
+        self.uploads: dict[Path, Identity] = {}  # in gradio's folder, as they were when seen last
+        self.used = time.monotonic()
+        self._running: dict[str, threading.Event] = {}
+        self._orders = 0
+        self._lock = threading.Lock()
+
+    def new_folder(self) -> Path:
+        """For the files of an order."""
+        with self._lock:
+            self._orders += 1
+            folder = self.folder / f"{self._orders:04d}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def receive(self, path: Path) -> None:
+        """An upload is this session's, to be deleted with it."""
+        self.uploads[path] = _identity(path)
+
+    def keep(self, task: str, made: Made) -> None:
+        """Add a picture; the oldest goes when there are too many."""
+        pictures = self.made.setdefault(task, [])
+        pictures.append(made)
+        for old in pictures[:-MOST_PICTURES]:
+            shutil.rmtree(old.picture.parent, ignore_errors=True)
+        del pictures[:-MOST_PICTURES]
+
+    @contextlib.contextmanager
+    def running(self, task: str) -> Iterator[threading.Event]:
+        """While a picture is made: the event that stops it."""
+        stop = threading.Event()
+        with self._lock:
+            self._running[task] = stop
+        try:
+            yield stop
+        finally:
+            stop.set()
+            with self._lock:
+                if self._running.get(task) is stop:
+                    del self._running[task]
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a picture is being made."""
+        return bool(self._running)
+
+    def stop(self, task: str | None = None) -> bool:
+        """Stop the work on a task, or on all; whether there was any."""
+        with self._lock:
+            found = [event for name, event in self._running.items() if task is None or name == task]
+        for event in found:
+            event.set()
+        return bool(found)
+
+    def close(self, needed: Set[Path] = frozenset()) -> None:
+        """Stop, and delete every file.
+
+        Gradio keeps equal uploads in one place. One that was uploaded once more since this session
+        saw it stays: it is of somebody who waits in the queue.
+
+        Args:
+            needed: uploads that another session has too.
+        """
+        self.stop()
+        for path, identity in self.uploads.items():
+            if path not in needed and _identity(path) == identity:
+                path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.made.clear()
+
+
+def _identity(path: Path) -> Identity:
+    """What tells a file from a later one of the same name; None: there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+class Sessions:
+    """All visitors of a server.
+
+    Args:
+        root: the folder of their folders.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._sessions: dict[str, Session] = {}
+        self._lock = threading.Lock()
+
+    def of(self, key: str | None) -> Session:
+        """The session that gradio knows by this key; without a key, a new one."""
+        with self._lock:
+            # A folder's name must tell nothing, and must not come from outside.
+            key = key or secrets.token_hex(16)
+            if key not in self._sessions:
+                self._sessions[key] = Session(self.root / secrets.token_hex(16))
+            found = self._sessions[key]
+            found.used = time.monotonic()
+            return found
+
+    def close(self, key: str | None) -> None:
+        """End a session; one that never began is none."""
+        with self._lock:
+            session = self._sessions.pop(key, None) if key else None
+            if session is not None:
+                session.close({path for s in self._sessions.values() for path in s.uploads})
+
+    def close_idle(self, seconds: float) -> None:
+        """End the sessions of which nothing was asked for so long, and which make nothing."""
+        before = time.monotonic() - seconds
+        for key, session in list(self._sessions.items()):
+            if session.used <= before and not session.is_working:
+                self.close(key)
+
+    def close_all(self) -> None:
+        """End them all."""
+        for key in list(self._sessions):
+            self.close(key)

@@ -1,0 +1,85 @@
+"""The two parts of the page that gradio does not have: the mask's brush, and the flow view."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from leffa.app.studio import Made
+from leffa.data.images import open_picture
+
+_PARTS = Path(__file__).parent / "parts"
+_MOST_SHOWN = 640  # pixels along a side: what the page shows of a photograph
+
+
+def mask_editor(value: dict[str, Any] | None, name: str) -> gr.HTML:
+    """The photograph with its mask, to be brushed; its value is made by `editor_value`."""
+    return _part("mask_editor", value, name)
+
+
+def flow_view(name: str) -> gr.HTML:
+    """The result beside the reference; its value is made by `flow_value`."""
+    return _part("flow_view", None, name)
+
+
+def editor_value(picture: Image.Image, mask: Image.Image | None) -> dict[str, Any]:
+    """What the brush works on: a smaller copy of the photograph, and its mask."""
+    shown = _shown(picture)
+    address = None
+    if mask is not None:
+        small = np.asarray(mask.convert("L").resize(shown.size, Image.Resampling.BILINEAR)) >= 128
+        address = data_address(Image.fromarray(small).convert("L"), "PNG")
+    return {
+        "picture": data_address(shown, "JPEG"),
+        "mask": address,
+        "automatic": address,
+        "edited": False,
+    }
+
+
+def flow_value(made: Made, words: dict[str, str]) -> dict[str, Any]:
+    """What the flow view shows of a finished picture."""
+    if made.flow is None:
+        return {"grid": None, "words": words | {"empty": words["none"]}}
+    result, reference = (_shown(open_picture(path)) for path in (made.picture, made.reference))
+    gathered = made.flow.gather(reference).resize(result.size, Image.Resampling.BILINEAR)
+    return {
+        "result": data_address(result, "JPEG"),
+        "reference": data_address(reference, "JPEG"),
+        "gathered": data_address(gathered, "JPEG"),
+        "grid": made.flow.packed(),
+        "words": words,
+    }
+
+
+def part(name: str) -> str:
+    """A file of the folder `parts`."""
+    return (_PARTS / name).read_text(encoding="utf-8")
+
+
+def data_address(picture: Image.Image, kind: str) -> str:
+    """The picture in the form that a page holds it without a file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {}))
+    content = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/{kind.lower()};base64,{content}"
+
+
+def _part(part_name: str, value: Any, name: str) -> gr.HTML:
+    return gr.HTML(
+        value=value,
+        html_template=part(f"{part_name}.html"),
+        css_template=part(f"{part_name}.css"),
+        js_on_load=part(f"{part_name}.js"),
+        elem_id=name,
+    )
+
+
+def _shown(picture: Image.Image) -> Image.Image:
+    copy = picture.copy()
+    copy.thumbnail((_MOST_SHOWN, _MOST_SHOWN))
+    return copy

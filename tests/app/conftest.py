@@ -1,0 +1,194 @@
+"""A page without training: small networks with the shipped weights of the drawn world.
+
+The tests of the page in a browser need packages and a program; nothing is installed for them. Where
+something is missing they are skipped by name, and asked for (`-m browser`, which is
+`make test-browser`) they end at once with one line that says what to install.
+"""
+
+import gc
+import importlib.util
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+
+from leffa.app.desk import Desk
+from leffa.app.examples import Examples, draw_examples
+from leffa.app.limits import Limits
+from leffa.app.maps import MapMaker
+from leffa.app.sessions import Session
+from leffa.app.studio import Studio
+from leffa.models.export import ModelSettings
+from leffa.models.leffa import PARTS, LeffaModel
+from leffa.models.sampler import SamplerSettings
+from leffa.predict import Trained
+from leffa.preprocess.photo import Tools
+
+from .visitor import PATIENCE
+
+HEIGHT, WIDTH = 64, 48
+SAMPLER = SamplerSettings(scheduler="ddim", steps=2, guidance=1.5)
+SCHEDULE = {  # as conf/backbone/tiny.yaml
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",
+    "clip_sample": False,
+    "prediction_type": "v_prediction",
+}
+SAMPLING = {"category": "upper_body", "steps": 2, "scheduler": "ddim", "guidance": 1.5, "seed": 7}
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# No sandbox inside a container, and no calls home.
+ARGUMENTS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    wanted = [item for item in items if item.get_closest_marker("browser")]
+    if not wanted or not (lacking := missing()):
+        return
+    line = f"the browser tests need {' and '.join(lacking)}"
+    if config.getoption("markexpr") == "browser":
+        raise pytest.UsageError(line)
+    for item in wanted:
+        item.add_marker(pytest.mark.skip(reason=line))
+
+
+def missing() -> list[str]:
+    """What the browser tests lack here, each with the command that installs it."""
+    lines = [
+        f"the package {name} ({command})"
+        for name, command in (
+            ("gradio", "pip install 'leffa[app]'"),
+            ("playwright", "pip install playwright; its own browsers are not needed"),
+        )
+        if importlib.util.find_spec(name) is None
+    ]
+    if CHROMIUM is None:
+        lines.append("the browser chromium (apt-get install chromium)")
+    return lines
+
+
+def tiny(task: Literal["tryon", "pose"]) -> Trained:
+    """The small model as a training begins with it: it paints something, and looks somewhere."""
+    torch.manual_seed(0)
+    model = LeffaModel.build(vae="shipped", unet="shipped", scheduler=SCHEDULE, parts=PARTS)
+    settings = ModelSettings(task, HEIGHT, WIDTH, "shipped", densepose="iuv", sampler=SAMPLER)
+    return Trained(model.eval(), settings)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sweep() -> Iterator[None]:
+    """Event loops that gradio leaves open must not be found during the tests of others."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file in the place of the weights; only its size and time are read."""
+    path = tmp_path_factory.mktemp("weights") / "last.ckpt"
+    path.write_bytes(b"weights")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained() -> Trained:
+    return tiny("tryon")
+
+
+@pytest.fixture(scope="session")
+def trained_pose() -> Trained:
+    return tiny("pose")
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    return draw_examples("tryon", tmp_path_factory.mktemp("examples"), HEIGHT, WIDTH)
+
+
+@pytest.fixture(scope="session")
+def pose_examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    return draw_examples("pose", tmp_path_factory.mktemp("pose_examples"), HEIGHT, WIDTH)
+
+
+@pytest.fixture
+def studio(trained: Trained, weights: Path) -> Studio:
+    return Studio(trained, weights, Limits(megabytes=2, megapixels=1), "cpu")
+
+
+@pytest.fixture
+def desk(studio: Studio, examples: Examples) -> Desk:
+    return Desk(studio, MapMaker(studio, examples, Tools()))
+
+
+@pytest.fixture
+def pose_desk(trained_pose: Trained, weights: Path, pose_examples: Examples) -> Desk:
+    studio = Studio(trained_pose, weights, Limits(), "cpu")
+    return Desk(studio, MapMaker(studio, pose_examples, Tools()))
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    session = Session(tmp_path / "session")
+    yield session
+    session.close()
+
+
+@pytest.fixture(scope="session")
+def address(trained: Trained, trained_pose: Trained, weights: Path) -> Iterator[str]:
+    """A page with both tabs, which takes small files only."""
+    from leffa.app.server import Serving, served
+
+    limits = Limits(megabytes=1, megapixels=2)
+    models = {"tryon": (trained, weights), "pose": (trained_pose, weights)}
+    with served(models, Tools(), Serving(device="cpu", limits=limits)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")  # its event loop is in the way of other tests'
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """The page as a new visitor sees it; it must ask nobody else, and must not stumble."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.wait_for_selector("#tryon-go")
+    page.wait_for_selector("#tryon-mask canvas:not([hidden])")
+    yield page
+    page.close()
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of the tabs go: $LEFFA_SCREENSHOTS, else pytest's temporary folder."""
+    folder = Path(os.environ.get("LEFFA_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

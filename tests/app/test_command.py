@@ -1,0 +1,141 @@
+"""`leffa app`: what it shows without options, and what it says where it cannot."""
+
+import importlib.util
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leffa.app import server
+from leffa.cli import main
+from leffa.models.export import save_exported
+from leffa.predict import Trained
+from leffa.run import compose, train
+from leffa.synthetic.write import write_viton_hd
+
+from . import conftest
+from .visitor import OF_GRADIO
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = OF_GRADIO
+
+
+@pytest.fixture
+def exported(trained: Trained, tmp_path: Path) -> Path:
+    save_exported(trained.model, tmp_path / "exported", trained.settings, "card")
+    return tmp_path / "exported"
+
+
+@pytest.fixture
+def visited(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> list[str]:
+    """What a visitor of the page gets, who comes as soon as the command prints its address."""
+    pages: list[str] = []
+
+    def visit() -> None:
+        address = capsys.readouterr().out.splitlines()[-1].split()[0]
+        with urllib.request.urlopen(address) as page:
+            pages.append(page.read().decode())
+
+    monkeypatch.setattr(server, "wait_for_the_end", visit)
+    return pages
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+def test_without_a_model_one_line_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["app"]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "run `leffa demo` here" in told
+    assert "--tryon PATH or --pose PATH" in told
+
+
+def test_without_gradio_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["app"]) == 1
+    assert capsys.readouterr().err == (
+        "error: the web page needs the package gradio: pip install 'leffa[app]'\n"
+    )
+
+
+def test_weights_for_the_other_task_are_told(exported: Path, capsys: Any) -> None:
+    assert main(["app", "--pose", str(exported), "--device", "cpu"]) == 1
+    assert "is for try-on; give it as --tryon" in capsys.readouterr().err
+
+
+def test_a_released_file_without_its_base_is_told_in_options_of_this_command(
+    tmp_path: Path, capsys: Any
+) -> None:
+    weights = tmp_path / "virtual_tryon.pth"
+    weights.touch()
+    assert main(["app", "--tryon", str(weights), "--device", "cpu"]) == 1
+    assert "add --tryon-base with the diffusers folder" in capsys.readouterr().err
+
+
+def test_a_limit_of_nothing_is_told(exported: Path, capsys: Any) -> None:
+    assert main(["app", "--tryon", str(exported), "--timeout", "0"]) == 1
+    assert "seconds=0.0: give a number above 0" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("visited")
+def test_a_taken_port_is_one_line(exported: Path, taken: int, capsys: Any) -> None:
+    arguments = ["app", "--tryon", str(exported), "--device", "cpu", "--port", str(taken)]
+    assert main(arguments) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"--port {taken}: cannot listen there" in told
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_the_demo_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visited: list[str]
+) -> None:
+    # A training of two steps in the place of the demo's.
+    run = tmp_path / "outputs" / "demo" / "runs" / "leffa"
+    write_viton_hd(tmp_path / "drawn", train=4, test=3, height=64, width=48)
+    places = [f"data.root={tmp_path / 'drawn'}", "data.prepare=null", f"paths.output_dir={run}"]
+    quiet = ["+trainer.enable_model_summary=false", "+trainer.limit_val_batches=0"]
+    train(compose("train", ["experiment=tryon_synthetic", "debug=tiny", *quiet, *places]))
+    monkeypatch.chdir(tmp_path)
+    assert main(["app", "--device", "cpu"]) == 0
+    assert "Dress the person" in visited[0]
+
+
+def test_missing_things_are_named_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conftest, "CHROMIUM", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    lines = conftest.missing()
+    assert [line.split(" (")[0] for line in lines] == [
+        "the package gradio",
+        "the package playwright",
+        "the browser chromium",
+    ]
+    assert all("install" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_asking_for_the_browser_tests_without_a_browser_ends_with_one_line() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "browser", "tests/app/test_browser.py"]
+    ended = subprocess.run(command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True)
+    assert ended.returncode == pytest.ExitCode.USAGE_ERROR
+    told = ended.stderr.strip()
+    assert told.splitlines() == [
+        "ERROR: the browser tests need the browser chromium (apt-get install chromium)"
+    ]

@@ -1,0 +1,90 @@
+"""What a visitor leaves behind: nothing, and nothing of another visitor's is taken."""
+
+from pathlib import Path
+
+from leffa.app.sessions import MOST_PICTURES, Session, Sessions
+from leffa.app.studio import Made, Order
+
+
+def made_in(folder: Path) -> Made:
+    picture = folder / "tryon.png"
+    picture.write_bytes(b"a picture")
+    settings = picture.with_suffix(".json")
+    return Made(picture, settings, picture, None, Order(picture, picture), 1.0)
+
+
+def test_closing_a_session_stops_its_work_and_deletes_its_files(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path / "sessions")
+    session = sessions.of("key")
+    assert sessions.of("key") is session
+    upload = tmp_path / "upload.png"
+    upload.touch()
+    session.receive(upload)
+    session.keep("tryon", made_in(session.new_folder()))
+    with session.running("tryon") as stop:
+        sessions.close("key")
+        assert stop.is_set()
+    assert not upload.exists()
+    assert list(sessions.root.iterdir()) == []
+    assert sessions.of("key") is not session
+
+
+def test_an_upload_that_two_visitors_share_goes_with_the_last(tmp_path: Path) -> None:
+    # The same picture, uploaded twice, is one file of gradio's.
+    sessions = Sessions(tmp_path / "sessions")
+    upload = tmp_path / "upload.png"
+    upload.touch()
+    for key in ("one", "two"):
+        sessions.of(key).receive(upload)
+    sessions.close("one")
+    assert upload.exists()
+    sessions.close("two")
+    assert not upload.exists()
+
+
+def test_an_upload_that_somebody_in_the_queue_has_renewed_stays(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path / "sessions")
+    upload, again = tmp_path / "upload.png", tmp_path / "again.png"
+    upload.touch()
+    sessions.of("one").receive(upload)
+    again.touch()
+    again.replace(upload)  # as gradio does with the same picture of another visitor
+    sessions.close("one")
+    assert upload.exists()
+
+
+def test_a_folder_does_not_tell_the_key_it_belongs_to(tmp_path: Path) -> None:
+    folder = Sessions(tmp_path).of("../../etc").folder
+    assert folder.parent == tmp_path
+    assert "etc" not in folder.name
+
+
+def test_idle_sessions_end_but_not_one_that_works(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path)
+    idle, busy = sessions.of("idle"), sessions.of("busy")
+    folders = [each.new_folder() for each in (idle, busy)]
+    sessions.close_idle(3600)
+    assert all(folder.exists() for folder in folders)
+    with busy.running("tryon"):
+        sessions.close_idle(0)
+        assert [folder.exists() for folder in folders] == [False, True]
+    sessions.close_idle(0)
+    assert not folders[1].exists()
+
+
+def test_a_session_keeps_its_newest_pictures_only(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    folders = [session.new_folder() for _ in range(MOST_PICTURES + 2)]
+    for folder in folders:
+        session.keep("tryon", made_in(folder))
+    assert len(session.made["tryon"]) == MOST_PICTURES
+    assert [folder.exists() for folder in folders] == [False] * 2 + [True] * MOST_PICTURES
+
+
+def test_stopping_one_task_leaves_the_other_alone(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    with session.running("tryon") as tryon, session.running("pose") as pose:
+        assert session.stop("tryon")
+        assert (tryon.is_set(), pose.is_set()) == (True, False)
+    assert not session.is_working
+    assert not session.stop()
