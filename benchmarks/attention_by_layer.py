@@ -123,8 +123,8 @@ def to_markdown(result: dict[str, Any]) -> str:
         "",
         f"`{result['command']}` on {result['machine']}; the checkpoints are those of `make demo`"
         f" ({result['steps']} steps, one seed).",
-        f"{result['persons']} test persons at {result['size']}; EPE in pixels, lower is better, ± the"
-        " standard error over persons.",
+        f"{result['persons']} test persons at {result['size']}; EPE in pixels, lower is better,"
+        " ± the standard error over persons.",
         "It says nothing about other seeds of the training. Flows that need no network:"
         f" identity {base['identity']:.1f},",
         f"best constant {base['constant']:.1f} px; the true flow's spread is {base['spread']:.3f}."

@@ -14,14 +14,24 @@ OURS: dict[str, tuple[str, ...]] = {
     "losses": (),
     "data": (),
     "synthetic": ("data.batch",),
-    "metrics": ("data.batch",),
+    "page": (),
+    "metrics": ("data.batch", "page"),
     "weights_file": (),
     "models": ("losses", "data.batch", "weights_file"),
     "preprocess": ("data", "weights_file"),
     "pictures": ("losses", "data.batch"),
     "chart": (),
     "assets": ("synthetic", "models", "losses"),
-    "training": ("models", "losses", "metrics", "data", "pictures", "chart", "weights_file"),
+    "training": (
+        "models",
+        "losses",
+        "metrics",
+        "data",
+        "pictures",
+        "chart",
+        "page",
+        "weights_file",
+    ),
 }
 
 # Where a third-party package may appear; one that is not listed may appear outside `losses`.

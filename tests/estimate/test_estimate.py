@@ -14,7 +14,7 @@ from leffa.cli import main
 from leffa.estimate.bases import SD15_UNET, SDXL_UNET, VAE, shape
 from leffa.estimate.count import StepCount, Weights, count_step, count_weights
 from leffa.estimate.plan import GB, Setting, fits, memory, nearest_fit, overrides
-from leffa.estimate.report import read_throughput
+from leffa.estimate.report import Throughput, read_throughput, to_markdown
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import Conditioning, LeffaModel
 from leffa.run import settings
@@ -147,9 +147,52 @@ def test_throughput_is_a_number_or_a_run(tmp_path: Path) -> None:
     (tmp_path / "logs" / "metrics.csv").write_text("\n".join(rows) + "\n")
     found = read_throughput(str(tmp_path), [STAGE])
     assert (found.images, found.height) == (12, 96)
+    assert found.basis == f"measured in {tmp_path}"
+    assert read_throughput("3.5", [STAGE]).basis == "given"
     for wrong in ("fast", "0", "3@1024"):
         with pytest.raises(ValueError, match=f"throughput={wrong}"):
             read_throughput(wrong, [STAGE])
+
+
+@pytest.mark.parametrize(
+    ("throughput", "peak", "said"),
+    [
+        # 640 pictures at 1 a second, or of 10^12 operations each at 0.3 x 2 devices x 10^12.
+        (Throughput(1.0, 512, 384, "given"), 1.0, "hours: 0.2, at 1 images/s at 512x384, given"),
+        (
+            Throughput(0.1, 512, 384, "measured in a"),
+            None,
+            "hours: 1.8, at 0.1 images/s at 512x384",
+        ),
+        (None, 0.1, "hours: 3.0, at 30% of hardware.peak_tflops=0.1, assumed, not measured; "),
+        (None, None, "hours: unknown; give throughput=IMAGES_PER_S, or throughput=RUN"),
+    ],
+)
+def test_hours_say_what_they_rest_on(
+    throughput: Throughput | None, peak: float | None, said: str
+) -> None:
+    setting = replace(GPU, devices=2, node=2)
+    table = to_markdown(WEIGHTS, [STAGE], setting, counted, throughput, peak)
+    assert [line for line in table.splitlines() if line.startswith(said)]
+    assert ("| hours |" in table) is (throughput is not None or peak is not None)
+
+
+def test_shards_hold_a_share_and_what_is_gathered() -> None:
+    """Of 10^9 trained weights on four devices a quarter each, and 10^8 gathered at a time."""
+    weights = replace(WEIGHTS, total=11 * 10**8, gathered=10**8)  # a frozen tenth
+    shards = replace(GPU, devices=8, node=4, sharded=True, average=True)
+    parts = memory(weights, StepCount(0, 0, 1), shards, STAGE)
+    found = [parts[key] / GB for key in ("weights", "gradients", "AdamW", "average")]
+    assert found == pytest.approx([4 * (0.1 + 0.25 + 0.1), 4 * 0.25 + 8 * 0.1, 2, 1])
+
+
+def test_shards_are_advised_before_a_larger_device() -> None:
+    large = Setting("large", 80, 8, "bf16-mixed", True)
+    setting = replace(GPU, memory_gb=16, devices=8, node=8)
+    nearest = nearest_fit(WEIGHTS, [STAGE], setting, [setting, large], counted)
+    assert nearest is not None
+    assert overrides(setting, nearest, [setting, large]).split()[0] == "trainer=fsdp"
+    assert fits(WEIGHTS, [STAGE], nearest, counted)
 
 
 @pytest.mark.slow
@@ -157,8 +200,9 @@ def test_the_command_tells_steps_images_and_hours(capsys: pytest.CaptureFixture[
     chosen = ["experiment=tryon_synthetic", "debug=tiny", "throughput=4@64x48"]
     assert main(["estimate", *chosen]) == 0
     printed = capsys.readouterr().out
-    assert "whole run: 2 steps, 4 images" in printed
-    assert "| picture | 32x24 | 64x48 |" in printed
+    assert "whole run: 3 steps, 6 images" in printed
+    assert "at 4 images/s at 64x48, given" in printed
+    assert "| picture | 32x24 | 64x48 | 64x48 |" in printed
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import yaml
 
 from leffa.cli import main
 from leffa.mistakes import check_plugins
+from leffa.run.config import file_name
 from leffa.sweeps.jobs import read_result, run_job, summary
 from leffa.sweeps.report import read_sweep, to_markdown
 
@@ -144,3 +145,14 @@ def test_a_plugin_that_is_absent_is_one_line(
     assert capsys.readouterr().err == (
         f"error: {argument} needs the package {package}: pip install {package}\n"
     )
+
+
+def test_a_job_with_many_overrides_has_a_folder_that_can_be_made(tmp_path: Path) -> None:
+    assert file_name("leffa_loss.weight=0.1") == "leffa_loss.weight=0.1"
+    assert "/" not in file_name("data.root=/some/where")
+    long = ",".join(f"group.some_key_{number}=välue" for number in range(40))
+    names = {file_name(long), file_name(f"{long}1")}
+    assert len(names) == 2  # they differ in the part that is cut off
+    for name in names:
+        (tmp_path / name).mkdir()
+        assert name.startswith("group.some_key_0=välue,")

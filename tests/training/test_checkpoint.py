@@ -14,7 +14,7 @@ from leffa.training.inspection import inspect_attention
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run of two steps."""
+    """A finished run of three steps."""
     folder = tmp_path_factory.mktemp("run")
     overrides = [
         "experiment=tryon_synthetic",
@@ -43,7 +43,7 @@ def content(checkpoint: Path) -> dict[str, Any]:
 
 
 def test_a_checkpoint_is_readable_without_unpickling(content: dict[str, Any], run: Run) -> None:
-    assert content["global_step"] == 2
+    assert content["global_step"] == 3
     assert content["config"] == run.config
     assert content["config"]["name"] == "tryon_synthetic"
 

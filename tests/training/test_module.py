@@ -146,6 +146,15 @@ def test_training_leaves_the_autoencoder_as_it_was(
     assert changed == {"reference_unet", "generative_unet"}
 
 
+def test_networks_that_come_in_evaluation_mode_are_trained(
+    make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer, model: LeffaModel
+) -> None:
+    model.eval()  # as diffusers loads them
+    make_trainer(STAGES[:1]).fit(make_module(STAGES[:1], model), make_datamodule(STAGES[:1]))
+    assert all(module.training for module in model.generative_unet.modules())
+    assert not any(module.training for module in model.vae.modules())
+
+
 def test_validation_is_the_same_each_time(
     make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from leffa.data.datamodule import PersonDataModule
+from leffa.run import assemble, compose
 from leffa.training.processes import process_group
 from leffa.training.stages import Stage
 
@@ -123,3 +124,57 @@ def test_every_process_validates_as_many_batches(
         dealt += [data.val_records[rank::ranks][index] for batch in batches for index in batch]
     assert len(counts) == 1
     assert sorted(dealt) == list(range(samples))
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_with_a_cache_is_the_one_without(
+    drawn: Path, tmp_path: Path
+) -> None:
+    losses = []
+    for cache in ("null", str(tmp_path / "latents")):
+        folder = tmp_path / f"run{len(losses)}"
+        changes = [f"latent_cache={cache}", "data.transform.flip=0.0"]
+        loss, gradients = record(drawn, folder, 2, *changes)
+        losses.append(loss)
+        assert gradients
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    made = {path.name for path in (tmp_path / "latents" / "train_32x24").iterdir()}
+    assert made >= {"cache.json", "latents_00000.safetensors"}
+    assert not any("unfinished" in name for name in made)
+
+
+@pytest.mark.slow
+def test_processes_that_fill_a_cache_at_once_end_with_one_whole_cache(
+    drawn: Path, tmp_path: Path
+) -> None:
+    """Six samples in three files: each process reads what the other one wrote."""
+    folder, lonely = tmp_path / "cache", tmp_path / "lonely"
+    start = runs.CONTEXT.Barrier(2)
+    outs = [tmp_path / f"{rank}.pt" for rank in range(2)]
+    tasks = [(drawn, folder, out, start, 2) for out in outs]
+    tasks.append((drawn, lonely, tmp_path / "lonely.pt", runs.CONTEXT.Barrier(1), 2))
+    processes = [runs.CONTEXT.Process(target=runs.fill_cache, args=task) for task in tasks]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(runs.LIMIT)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    expected = torch.load(tmp_path / "lonely.pt", weights_only=True)
+    assert len(expected) == 6
+    for out in outs:
+        found = torch.load(out, weights_only=True)
+        assert found.keys() == expected.keys()
+        for name, latents in expected.items():
+            assert latents.keys() == {"source", "reference", "masked_source"}
+            assert all(found[name][picture].equal(latents[picture]) for picture in latents)
+    files = {path.name for path in folder.iterdir() if not path.name.endswith(".lock")}
+    assert files == {"cache.json", *(f"latents_0000{n}.safetensors" for n in range(3))}
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2", "ModelParallelStrategy"])
+def test_a_strategy_with_checkpoints_of_its_own_is_refused(
+    drawn: Path, tmp_path: Path, strategy: str
+) -> None:
+    change = f"trainer.strategy={strategy}"
+    with pytest.raises(ValueError, match="its checkpoints are not of this program's format"):
+        assemble(compose("train", runs.overrides(drawn, tmp_path / "run", change)))

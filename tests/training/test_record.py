@@ -9,9 +9,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from leffa.training.curves import read_curves
 from leffa.training.loggers import RunCSVLogger, RunWandbLogger, rewind
 from leffa.training.record import differences, record_start
-from leffa.training.report import read_curves, write_report
+from leffa.training.report import write_report
 from leffa.training.saving import link, write_whole
 
 

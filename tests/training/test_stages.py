@@ -2,7 +2,8 @@
 
 import pytest
 
-from leffa.training.stages import Curriculum, MicroBatch, Stage
+from leffa.training.callbacks.stages import StageSchedule
+from leffa.training.stages import Curriculum, Largest, MicroBatch, Stage, largest_at
 
 STAGES = (
     Stage("small", steps=3, height=32, width=24, batch_size=8, learning_rate=1e-3),
@@ -44,6 +45,15 @@ def test_the_rate_warms_up_over_the_whole_run() -> None:
     curriculum = Curriculum(STAGES, warmup_steps=4)
     rates = [curriculum.learning_rate(step) for step in range(5)]
     assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-4, 1e-4])
+
+
+def test_the_warm_up_may_begin_at_a_share_of_the_rate() -> None:
+    curriculum = Curriculum(STAGES, warmup_steps=4, warmup_start=0.2)
+    rates = [curriculum.learning_rate(step) for step in range(5)]
+    assert rates == pytest.approx([0.4e-3, 0.6e-3, 0.8e-3, 1e-4, 1e-4])
+    assert Curriculum(STAGES, warmup_start=0.2).learning_rate(0) == 1e-3
+    with pytest.raises(ValueError, match=r"curriculum\.warmup_start must lie in \[0, 1\], got 2"):
+        Curriculum(STAGES, warmup_start=2)
 
 
 def test_the_rate_cools_down_at_the_end_of_the_run() -> None:
@@ -91,3 +101,42 @@ def test_a_batch_is_dealt_in_the_fewest_equal_parts(
 def test_a_batch_that_does_not_divide_by_the_devices_is_an_error() -> None:
     with pytest.raises(ValueError, match="a batch of 8 does not divide by 3 devices"):
         MicroBatch.split(8, devices=3, largest=8)
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [
+        ((256, 176), 16),  # the next larger one
+        ((512, 384), 16),
+        ((512, 385), 4),
+        ((1024, 768), 4),
+        ((2048, 768), 2),  # twice the pixels of the largest
+        ((8192, 8192), 1),
+    ],
+)
+def test_a_micro_batch_follows_from_the_size_of_the_pictures(
+    size: tuple[int, int], fits: int
+) -> None:
+    assert largest_at({"512x384": 16, "1024x768": 4}, *size) == fits
+    assert largest_at(3, *size) == 3
+
+
+@pytest.mark.parametrize(
+    ("largest", "words"),
+    [
+        (0, "hardware.micro_batch=0: at least 1"),
+        ({"512x384": 0}, "hardware.micro_batch.512x384=0: at least 1"),
+        ({"large": 2}, "hardware.micro_batch.large: is not a size"),
+        ({}, "hardware.micro_batch: give a number"),
+    ],
+)
+def test_a_micro_batch_that_is_none_is_named(largest: Largest, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        largest_at(largest, 64, 48)
+
+
+def test_a_validation_every_so_many_steps_of_no_step_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"trainer\.val_check_interval=0: at least 1 step"):
+        StageSchedule([1], 0)
+    with pytest.raises(ValueError, match=r"trainer\.val_check_interval=0\.5: is not a whole"):
+        StageSchedule([1], 0.5)  # type: ignore[arg-type]

@@ -87,7 +87,8 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
         setting = _setting(config, overrides)
         weights = count_weights(build)
         if fits(weights, stages, setting, count):
-            return to_markdown(weights, stages, setting, count, throughput)
+            peak = config["hardware"]["peak_tflops"]
+            return to_markdown(weights, stages, setting, count, throughput, peak)
         stage, most = largest_stage(weights, stages, setting, count)
         presets = _presets(setting)
         nearest = nearest_fit(weights, stages, setting, presets, count)
@@ -118,6 +119,8 @@ def _setting(config: dict[str, Any], overrides: list[str]) -> "Setting":
         gradient_checkpointing=hardware["gradient_checkpointing"],
         devices=counts[0] * counts[1],
         average="ema" in config["callbacks"],
+        node=counts[0],
+        sharded="ModelParallel" in str(trainer["strategy"]),
     )
 
 

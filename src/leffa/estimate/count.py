@@ -20,14 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import Conditioning, LeffaModel
+from leffa.training.flops import CPU_ATTENTION
+from leffa.training.sharding import gathered_at_once
 
 # A training step is a forward pass and a backward pass of twice its arithmetic; gradient
 # checkpointing repeats the forward pass (Chen et al., arXiv 1604.06174).
 PASSES, PASSES_WITH_CHECKPOINTING = 3, 4
-
-
-# The counter knows the GPU's kernels only.
-CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Weights:
     total: int
     trained: int
     autoencoder: int
+    gathered: int = 0  # with trainer=fsdp, at once on a device beside its share
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,8 @@ def count_weights(build: Build) -> Weights:
     model = build()
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     vae = sum(p.numel() for p in model.vae.parameters())
-    return Weights(sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained), vae)
+    trained = sum(n for n, requires_grad in sizes if requires_grad)
+    return Weights(sum(n for n, _ in sizes), trained, vae, gathered_at_once(model))
 
 
 def count_step(
@@ -84,8 +84,11 @@ def count_step(
         if checkpointing:
             for unet in (model.reference_unet, model.generative_unet):
                 cast(Any, unet).enable_gradient_checkpointing(saved.checkpoint)
-        one, flops = _run(model, saved, 1, height, width, half, leffa_loss)
-        two, _ = _run(model, saved, 2, height, width, half, leffa_loss)
+        counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+        with counter:  # the first time alone, since it slows every operation
+            one = _run(model, saved, 1, height, width, half, leffa_loss)
+        flops = counter.get_total_flops()
+        two = _run(model, saved, 2, height, width, half, leffa_loss)
         element = 2 if half else 4
         config = model.vae.config
         first_width = (
@@ -156,12 +159,6 @@ def _norms_in_32_bits(model: nn.Module) -> None:
             module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
 
 
-def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    """Of (B, N, L, D) queries and (B, N, S, D) keys: two products of L x S x D."""
-    batch, heads, tokens, width = query
-    return 4 * batch * heads * tokens * key[2] * width
-
-
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
@@ -174,8 +171,8 @@ def _run(
     width: int,
     half: bool,
     leffa_loss: LeffaLoss | None,
-) -> tuple[int, int]:
-    """Bytes kept by a batch, and multiply-adds times two of its forward pass."""
+) -> int:
+    """Bytes kept by the forward pass of a batch."""
     saved.reset()
     latent = model.vae.config.latent_channels
     cells = (height // model.downscale, width // model.downscale)
@@ -186,12 +183,11 @@ def _run(
     )
     request = leffa_loss.request() if leffa_loss is not None else None
     autocast = torch.autocast("cpu", torch.bfloat16) if half else nullcontext()
-    counter = FlopCounterMode(display=False, custom_mapping={CPU_ATTENTION: _attention_flops})
-    with saved.hooks(saved.kept), counter, autocast:
+    with saved.hooks(saved.kept), autocast:
         timesteps = torch.zeros(batch, dtype=torch.long)
         prediction = model.predict_noise(noisy, timesteps, conditioning, request)
         loss = prediction.noise.float().square().mean()
         if leffa_loss is not None:
             picture = torch.empty(batch, 3, height, width)
             loss = loss + leffa_loss(prediction.flows, picture, picture, picture[:, :1]).total
-    return saved.bytes, counter.get_total_flops()
+    return saved.bytes

@@ -9,13 +9,16 @@ The formula, in bytes per device:
     average       4 for each trained one, with callbacks=ema
     activations   what autograd keeps, counted, times the micro-batch; or the autoencoder's, if more
     reserve       1 GB for the libraries, and a tenth of all the rest for fragmentation
+
+With trainer=fsdp a device holds its share of the trained weights, their gradients, moments and
+average. Beside them: 4 for each weight that is gathered at once, and 8 for its gradient.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from leffa.estimate.count import StepCount, Weights
-from leffa.training.stages import MicroBatch, Stage
+from leffa.training.stages import Largest, MicroBatch, Stage, largest_at
 
 GB = 1e9
 LIBRARIES, FRAGMENTATION = 1 * GB, 0.1
@@ -27,15 +30,30 @@ class Setting:
 
     hardware: str
     memory_gb: float | None  # of a device; None: not checked
-    micro_batch: int
+    micro_batch: Largest
     precision: str
     gradient_checkpointing: bool
     devices: int = 1
     average: bool = False
+    node: int = 1  # devices of a node
+    sharded: bool = False  # trainer=fsdp, within a node
 
     @property
     def half(self) -> bool:
         return "16" in self.precision
+
+    def split(self, stage: Stage) -> MicroBatch:
+        """How a stage's batch is dealt to the devices."""
+        largest = largest_at(self.micro_batch, stage.height, stage.width)
+        return MicroBatch.split(stage.batch_size, self.devices, largest)
+
+    def halved(self) -> "Setting | None":
+        """With half the micro-batch; None where it is 1 already."""
+        if isinstance(self.micro_batch, int):
+            smaller: Largest = self.micro_batch // 2
+            return replace(self, micro_batch=smaller) if smaller else None
+        smaller = {size: max(1, number // 2) for size, number in self.micro_batch.items()}
+        return replace(self, micro_batch=smaller) if smaller != self.micro_batch else None
 
 
 Count = Callable[[Stage, Setting], StepCount]
@@ -43,13 +61,16 @@ Count = Callable[[Stage, Setting], StepCount]
 
 def memory(weights: Weights, step: StepCount, setting: Setting, stage: Stage) -> dict[str, float]:
     """Bytes on each device by part, in the order of the table; "all" is their sum."""
-    micro = MicroBatch.split(stage.batch_size, setting.devices, setting.micro_batch).size
+    micro = setting.split(stage).size
+    held = weights.trained / (setting.node if setting.sharded else 1)
+    gathered = weights.gathered if setting.sharded else 0
+    copies = 8.0 if setting.devices > 1 and not setting.sharded else 4.0
     parts = {
-        "weights": 4.0 * weights.total,
+        "weights": 4.0 * (weights.total - weights.trained + held + gathered),
         "16-bit copies": 2.0 * weights.trained * setting.half,
-        "gradients": (8.0 if setting.devices > 1 else 4.0) * weights.trained,
-        "AdamW": 8.0 * weights.trained,
-        "average": 4.0 * weights.trained * setting.average,
+        "gradients": copies * held + 8.0 * gathered,
+        "AdamW": 8.0 * held,
+        "average": 4.0 * held * setting.average,
         "activations": float(micro * max(step.activations, step.encoding)),
     }
     parts["reserve"] = LIBRARIES + FRAGMENTATION * sum(parts.values())
@@ -77,18 +98,20 @@ def nearest_fit(
     weights: Weights, stages: list[Stage], setting: Setting, others: list[Setting], count: Count
 ) -> Setting | None:
     """The setting that changes least: a half or a quarter of the micro-batch, gradient
-    checkpointing, both, or the next larger device of `others`; None where nothing fits."""
+    checkpointing, both, shards where a node has several devices, or the next larger device of
+    `others`; None where nothing fits."""
     on = replace(setting, gradient_checkpointing=True)
+    shards = [replace(on, sharded=True)] if setting.node > 1 else []
     larger = sorted(
         (other for other in others if (other.memory_gb or 0) > (setting.memory_gb or 0)),
         key=lambda other: other.memory_gb or 0,
     )
-    for candidate in (setting, on, *larger):
-        smaller = candidate
-        while smaller.micro_batch > 0:
+    for candidate in (setting, on, *shards, *larger):
+        smaller: Setting | None = candidate
+        while smaller is not None:
             if fits(weights, stages, smaller, count):
                 return smaller
-            smaller = replace(smaller, micro_batch=smaller.micro_batch // 2)
+            smaller = smaller.halved()
     return None
 
 
@@ -97,7 +120,17 @@ def overrides(before: Setting, after: Setting, presets: list[Setting]) -> str:
     words = [f"hardware={after.hardware}"] if after.hardware != before.hardware else []
     if words:  # the preset says the rest
         before = next(preset for preset in presets if preset.hardware == after.hardware)
+    if after.sharded and not before.sharded:
+        words.append("trainer=fsdp")
     for key in ("micro_batch", "gradient_checkpointing"):
         if getattr(after, key) != getattr(before, key):
-            words.append(f"hardware.{key}={str(getattr(after, key)).lower()}")
+            words.append(f"hardware.{key}={_value(getattr(after, key))}")
     return " ".join(words)
+
+
+def _value(value: object) -> str:
+    """For a command line."""
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{size}: {number}" for size, number in value.items())
+        return f"'{{{inside}}}'"
+    return str(value).lower()

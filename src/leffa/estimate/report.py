@@ -9,8 +9,12 @@ import yaml
 
 from leffa.estimate.count import Weights
 from leffa.estimate.plan import GB, Count, Setting, memory
-from leffa.training.report import read_curves
-from leffa.training.stages import MicroBatch, Stage
+from leffa.training.curves import read_curves
+from leffa.training.stages import Stage
+
+# The share of a device's arithmetic that a training uses where nothing is known of its speed: large
+# published ones used 0.21 to 0.46 (arXiv 2204.02311, table 3).
+ASSUMED = 0.3
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Throughput:
     images: float
     height: int
     width: int
+    basis: str  # what it rests on: "given", or "measured in RUN"
 
 
 def read_throughput(text: str, stages: list[Stage]) -> Throughput:
@@ -38,7 +43,8 @@ def read_throughput(text: str, stages: list[Stage]) -> Throughput:
         speeds = sorted(value for step, value in points if step <= first["steps"])
         if not speeds:
             raise ValueError(f"throughput={text}: nothing was logged in the run's first stage")
-        return Throughput(speeds[len(speeds) // 2], first["height"], first["width"])
+        speed = speeds[len(speeds) // 2]
+        return Throughput(speed, first["height"], first["width"], f"measured in {folder}")
     found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)(?:@(\d+)x(\d+))?", text)
     if found is None or float(found[1]) <= 0:
         raise ValueError(
@@ -47,7 +53,7 @@ def read_throughput(text: str, stages: list[Stage]) -> Throughput:
     height, width = (
         (int(found[2]), int(found[3])) if found[2] else (stages[0].height, stages[0].width)
     )
-    return Throughput(float(found[1]), height, width)
+    return Throughput(float(found[1]), height, width, "given")
 
 
 def to_markdown(
@@ -56,61 +62,82 @@ def to_markdown(
     setting: Setting,
     count: Count,
     throughput: Throughput | None,
+    peak_tflops: float | None = None,
 ) -> str:
-    """Parameters, then a table with a column for each stage, then the whole run."""
-    counts = [count(stage, setting) for stage in stages]
-    parts = [
-        memory(weights, step, setting, stage) for step, stage in zip(counts, stages, strict=True)
-    ]
-    splits = [MicroBatch.split(s.batch_size, setting.devices, setting.micro_batch) for s in stages]
-    images = [stage.steps * stage.batch_size for stage in stages]
-    flops = sum(number * step.flops for number, step in zip(images, counts, strict=True))
-    rows = {
-        "picture": [f"{stage.height}x{stage.width}" for stage in stages],
-        "Leffa loss": ["on" if stage.leffa_loss else "off" for stage in stages],
-        "steps": [f"{stage.steps:,}" for stage in stages],
-        "images": [f"{number:,}" for number in images],
-        "micro-batch x accumulation": [f"{split.size} x {split.accumulate}" for split in splits],
-        **{f"{part} (GB)": [f"{each[part] / GB:.1f}" for each in parts] for part in parts[0]},
-        "TFLOP per image": [f"{step.flops / 1e12:.3g}" for step in counts],
-    }
-    if throughput is not None:
-        hours = _hours(images, stages, setting, count, throughput)
+    """Parameters, then a table with a column for each stage, then the whole run: its hours by the
+    throughput, or else assumed from what a device can do at most, where that is known."""
+    rows = _rows(weights, stages, setting, count)
+    hours, basis = _hours(stages, setting, count, throughput, peak_tflops)
+    if hours:
         rows["hours"] = [f"{each:.1f}" for each in hours]
-        whole = f"{math.fsum(hours):.1f} hours at {throughput.images:g} images/s"
-    else:
-        whole = "hours: give throughput=IMAGES_PER_S, or throughput=RUN"
+    images = [stage.steps * stage.batch_size for stage in stages]
+    flops = sum(n * count(stage, setting).flops for n, stage in zip(images, stages, strict=True))
     device = "not checked" if setting.memory_gb is None else f"{setting.memory_gb:g} GB"
     return "\n".join(
         [
             f"{weights.total / 1e6:,.1f} M parameters: {weights.trained / 1e6:,.1f} M trained, "
             f"{weights.autoencoder / 1e6:,.1f} M in the autoencoder",
             f"hardware={setting.hardware}: {setting.devices} x {device}, {setting.precision}, "
-            f"gradient checkpointing {'on' if setting.gradient_checkpointing else 'off'}",
+            f"gradient checkpointing {'on' if setting.gradient_checkpointing else 'off'}"
+            f"{', in shards' if setting.sharded else ''}",
             "",
             "| stage | " + " | ".join(stage.name for stage in stages) + " |",
             "|---|" + "---:|" * len(stages),
             *(f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items()),
             "",
             f"whole run: {sum(s.steps for s in stages):,} steps, {sum(images):,} images, "
-            f"{flops / 1e18:.3g} EFLOP; {whole}",
+            f"{flops / 1e18:.3g} EFLOP",
+            f"hours: {basis}",
+            "memory is calculated from counted tensors, not measured on a device; expect it to be "
+            "off by some tenths",
         ]
     )
 
 
+def _rows(
+    weights: Weights, stages: list[Stage], setting: Setting, count: Count
+) -> dict[str, list[str]]:
+    """What the table tells of each stage."""
+    counts = [count(stage, setting) for stage in stages]
+    parts = [
+        memory(weights, step, setting, stage) for step, stage in zip(counts, stages, strict=True)
+    ]
+    splits = [setting.split(stage) for stage in stages]
+    return {
+        "picture": [f"{stage.height}x{stage.width}" for stage in stages],
+        "Leffa loss": ["on" if stage.leffa_loss else "off" for stage in stages],
+        "steps": [f"{stage.steps:,}" for stage in stages],
+        "images": [f"{stage.steps * stage.batch_size:,}" for stage in stages],
+        "micro-batch x accumulation": [f"{split.size} x {split.accumulate}" for split in splits],
+        **{f"{part} (GB)": [f"{each[part] / GB:.1f}" for each in parts] for part in parts[0]},
+        "TFLOP per image": [f"{step.flops / 1e12:.3g}" for step in counts],
+    }
+
+
 def _hours(
-    images: list[int],
     stages: list[Stage],
     setting: Setting,
     count: Count,
-    throughput: Throughput,
-) -> list[float]:
-    """A stage's pictures take longer than the measured ones as they need more arithmetic."""
-    measured = Stage(
-        "measured", 1, throughput.height, throughput.width, setting.devices, 1.0, False
-    )
-    unit = count(measured, setting).flops
-    return [
-        number * count(stage, setting).flops / unit / throughput.images / 3600
-        for number, stage in zip(images, stages, strict=True)
+    throughput: Throughput | None,
+    peak_tflops: float | None,
+) -> tuple[list[float], str]:
+    """Of each stage, and what they rest on. A stage's pictures take longer than those of the
+    throughput as they need more arithmetic. No hours where neither is known."""
+    if throughput is not None:
+        height, width = throughput.height, throughput.width
+        unit = count(Stage("known", 1, height, width, setting.devices, 1.0, False), setting).flops
+        speed = throughput.images * unit  # operations per second of all devices
+        basis = f"{throughput.images:g} images/s at {height}x{width}, {throughput.basis}"
+    elif peak_tflops is not None:
+        speed = ASSUMED * peak_tflops * 1e12 * setting.devices
+        basis = (
+            f"{ASSUMED:.0%} of hardware.peak_tflops={peak_tflops:g}, assumed, not measured; "
+            "throughput=IMAGES_PER_S or throughput=RUN is better"
+        )
+    else:
+        return [], "unknown; give throughput=IMAGES_PER_S, or throughput=RUN"
+    hours = [
+        stage.steps * stage.batch_size * count(stage, setting).flops / speed / 3600
+        for stage in stages
     ]
+    return hours, f"{math.fsum(hours):.1f}, at {basis}"

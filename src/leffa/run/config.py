@@ -79,7 +79,8 @@ def changes(cfg: DictConfig) -> dict[str, tuple[Any, Any]]:
         return {}
     hydra_cfg = HydraConfig.get()
     experiment = hydra_cfg.runtime.choices.get("experiment")
-    base = hydra.compose(hydra_cfg.job.config_name, [f"experiment={experiment or 'null'}"])
+    chosen = [f"experiment={experiment}"] if experiment else []
+    base = hydra.compose(hydra_cfg.job.config_name, chosen)
     return differences(*(dotted(OmegaConf.to_container(each)) for each in (base, cfg)))
 
 

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 
 from leffa.mistakes import dotted
 from leffa.sweeps.jobs import MEANS, Result, job_folders, read_result
+from leffa.training.curves import read_curves
 from leffa.training.record import CONFIG
-from leffa.training.report import read_curves
 from leffa.training.saving import write_whole
 
 SEED = "seed"

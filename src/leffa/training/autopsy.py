@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from leffa.training.objective import StepResult
+from leffa.training.sharding import whole
 
 
 def sick_term(result: StepResult) -> str:
@@ -21,7 +22,7 @@ def sick_term(result: StepResult) -> str:
 
 def sick_gradients(gradients: Mapping[str, Tensor]) -> str:
     """The weights whose gradients are not finite, in words; empty where all are."""
-    sick = [name for name, value in gradients.items() if not torch.isfinite(value).all()]
+    sick = [name for name, value in gradients.items() if not torch.isfinite(whole(value)).all()]
     return f"the gradients of {len(sick)} weights are not finite, first {sick[0]}" if sick else ""
 
 

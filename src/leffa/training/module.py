@@ -19,6 +19,7 @@ from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.sampler import SamplerSettings, generate
 from leffa.training.inspection import denoising_error, inspect_attention
 from leffa.training.objective import StepResult, TrainingObjective
+from leffa.training.sharding import shard
 from leffa.training.stages import Curriculum
 
 
@@ -64,6 +65,13 @@ class PersonGenerationModule(LightningModule):
         self._optimizer = optimizer
         # Checkpoints leave out what is frozen, so loading one must not miss it.
         self.strict_loading = False
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None:  # of trainer=fsdp alone
+            shard(self.model, self.device_mesh)
+
+    def on_fit_start(self) -> None:
+        self.model.train()  # what is loaded comes in evaluation mode
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         result = self.evaluate_objective(batch, batch_idx)

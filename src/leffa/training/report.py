@@ -3,23 +3,20 @@
 The page needs nothing but itself: pictures are data URIs, charts are inline SVG; no script.
 """
 
-import base64
-import csv
 import math
 from collections.abc import Iterable, Mapping
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import yaml
 
-from leffa.chart import Line, line_chart
+from leffa.chart import Band, Line, line_chart
+from leffa.page import data_address, description_list, fill
+from leffa.training.curves import Points, read_curves
 from leffa.training.record import CHANGES, CONFIG, ENVIRONMENT
+from leffa.training.reference import BUCKET, Reference, load_reference
 from leffa.training.saving import write_whole
-
-Points = list[tuple[float, float]]  # (step, value)
 
 REPORT = "report.html"
 GRIDS = 3  # the first, one from the middle, the last
@@ -38,6 +35,7 @@ CHARTS = {
     "Gradient norm": ("grad/",),
     "Images per second": ("speed/images_per_s",),
     "Share of the time spent waiting for data": ("speed/data_wait",),
+    "Model FLOPs utilisation": ("speed/utilisation",),
     "Memory (GB)": ("speed/memory_gb",),
 }
 
@@ -51,14 +49,14 @@ def write_report(folder: Path, state: str) -> Path:
     """
     config = _read(folder / CONFIG) or {}
     starts = _read(folder / ENVIRONMENT) or []
-    template = Template(files("leffa.training").joinpath("report.html").read_text(encoding="utf-8"))
-    page = template.substitute(
+    page = fill(
+        "leffa.training",
         name=escape(str(config.get("name", folder.name))),
         state=escape(state),
-        charts="".join(_charts(read_curves(folder / "logs" / "metrics.csv"))),
+        charts="".join(_charts(read_curves(folder / "logs" / "metrics.csv"), _reference(config))),
         grids="".join(_grids(folder / "images")),
         changes=_changes(_read(folder / CHANGES) or {}),
-        starts="".join(_list(start) for start in starts),
+        starts="".join(description_list(start) for start in starts),
         config=escape(yaml.safe_dump(config, sort_keys=False)),
     )
     path = folder / REPORT
@@ -66,27 +64,27 @@ def write_report(folder: Path, state: str) -> Path:
     return path
 
 
-def read_curves(log: Path) -> dict[str, Points]:
-    """Every column of a CSV log -> its points; values that are no numbers are left out."""
-    curves: dict[str, Points] = {}
-    if log.is_file():
-        with log.open(newline="") as file:
-            for row in csv.DictReader(file):
-                step = float(row.pop("step"))
-                for name, value in row.items():
-                    if value and math.isfinite(float(value)):
-                        curves.setdefault(name, []).append((step, float(value)))
-    return curves
+def _reference(config: Mapping[str, Any]) -> Reference | None:
+    source = config.get("callbacks", {}).get("health", {}).get("reference")
+    return load_reference(source) if source else None
 
 
-def _charts(curves: Mapping[str, Points]) -> Iterable[str]:
+def _charts(curves: Mapping[str, Points], reference: Reference | None) -> Iterable[str]:
     for title, beginnings in CHARTS.items():
         names = [name for name in sorted(curves) if name.startswith(beginnings)]
         lines = [
             Line(name.partition("/")[2], f"c{index % 6}", _drawn(name, curves[name]))
             for index, name in enumerate(names)
         ]
-        yield line_chart(title, lines)
+        bands = [
+            Band(
+                f"c{index % 6}",
+                [(w.step - reference.window / 2, w.low, w.high) for w in reference.bands[name]],
+            )
+            for index, name in enumerate(names)
+            if reference and name.startswith(BUCKET) and name in reference.bands
+        ]
+        yield line_chart(f"{title}; shaded: a healthy run" if bands else title, lines, bands)
 
 
 def _drawn(name: str, points: Points) -> Points:
@@ -105,11 +103,10 @@ def _grids(folder: Path) -> Iterable[str]:
     if len(pictures) > GRIDS:
         pictures = [pictures[0], pictures[len(pictures) // 2], pictures[-1]]
     for path in pictures:
-        picture = base64.b64encode(path.read_bytes()).decode()
-        step = int(path.stem.removeprefix("step_"))
+        step, address = int(path.stem.removeprefix("step_")), data_address(path.read_bytes())
         yield (
             f"<figure><figcaption>after {step:,} steps</figcaption>"
-            f'<img alt="samples after {step} steps" src="data:image/png;base64,{picture}"></figure>'
+            f'<img alt="samples after {step} steps" src="{address}"></figure>'
         )
 
 
@@ -123,11 +120,6 @@ def _changes(changes: Mapping[str, Mapping[str, Any]]) -> str:
     )
     head = "<tr><td></td><th>experiment</th><th>this run</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
-
-
-def _list(facts: Mapping[str, Any]) -> str:
-    rows = (f"<dt>{escape(key)}</dt><dd>{escape(str(fact))}</dd>" for key, fact in facts.items())
-    return f"<dl>{''.join(rows)}</dl>"
 
 
 def _read(path: Path) -> Any:

@@ -5,8 +5,11 @@ One stage is one Lightning epoch, so everything that Lightning does per epoch (n
 gradient accumulation, checkpoints) happens per stage.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+Largest = int | Mapping[str, int]  # micro-batch that fits, at any size or by size ("1024x768")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Curriculum:
         max_steps: caps the whole run; None or -1 for no cap.
         cooldown_steps: at the end of the run, linear fall of the learning rate to zero. The paper
             states none.
+        warmup_start: share of the learning rate from which the warm-up rises.
     """
 
     def __init__(
@@ -59,11 +63,15 @@ class Curriculum:
         warmup_steps: int = 0,
         max_steps: int | None = None,
         cooldown_steps: int = 0,
+        warmup_start: float = 0.0,
     ) -> None:
         if not stages:
             raise ValueError("curriculum: needs at least one stage")
         check_number("curriculum.warmup_steps", warmup_steps, int)
         check_number("curriculum.cooldown_steps", cooldown_steps, int)
+        check_number("curriculum.warmup_start", warmup_start, (int, float))
+        if not 0 <= warmup_start <= 1:
+            raise ValueError(f"curriculum.warmup_start must lie in [0, 1], got {warmup_start}")
         if max_steps is not None:
             check_number("trainer.max_steps", max_steps, int)
         cap = None if max_steps in (None, -1) else max_steps
@@ -72,6 +80,7 @@ class Curriculum:
         self.stages = _capped(stages, cap)
         self.warmup_steps = warmup_steps
         self.cooldown_steps = cooldown_steps
+        self.warmup_start = warmup_start
 
     @property
     def steps(self) -> int:
@@ -97,6 +106,7 @@ class Curriculum:
     def learning_rate(self, step: int) -> float:
         """Of an optimiser step, counted from 0."""
         begun = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
+        begun = self.warmup_start + (1 - self.warmup_start) * begun
         left = (self.steps - step) / self.cooldown_steps if self.cooldown_steps else 1.0
         return self.at(step).learning_rate * max(0.0, min(1.0, begun, left))
 
@@ -121,6 +131,36 @@ def _capped(stages: Sequence[Stage], cap: int | None) -> tuple[Stage, ...]:
             kept.append(replace(stage, steps=min(stage.steps, left)))
             left -= kept[-1].steps
     return tuple(kept)
+
+
+def largest_at(largest: Largest, height: int, width: int) -> int:
+    """How many images of a size fit on a device at once.
+
+    A number holds for every size. Of several sizes the next larger one counts; beyond the largest
+    of them a picture takes as much more as it has more pixels.
+
+    Raises:
+        ValueError: a size is not written as HEIGHTxWIDTH, or a number is not positive.
+    """
+    by_pixels = {}
+    for size, number in {"": largest}.items() if isinstance(largest, int) else largest.items():
+        found = re.fullmatch(r"(\d+)x(\d+)", str(size)) if size else None
+        key = f"hardware.micro_batch.{size}" if size else "hardware.micro_batch"
+        if size and found is None:
+            raise ValueError(f"{key}: is not a size, such as 1024x768")
+        check_number(key, number, int)
+        if number < 1:
+            raise ValueError(f"{key}={number}: at least 1")
+        by_pixels[int(found[1]) * int(found[2]) if found else 0] = number
+    if isinstance(largest, int):
+        return largest
+    if not by_pixels:
+        raise ValueError("hardware.micro_batch: give a number, or one for each size")
+    enough = [pixels for pixels in by_pixels if pixels >= height * width]
+    if enough:
+        return by_pixels[min(enough)]
+    most = max(by_pixels)
+    return max(1, by_pixels[most] * most // (height * width))
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,11 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from leffa.training.sharding import whole
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["leffa.run", "runs"])
-LIMIT = 120.0  # seconds
+LIMIT = 600.0  # seconds
 
 STAGES = (
     "[{name: first, steps: 3, height: 16, width: 16, batch_size: 4, learning_rate: 1.0e-2},"
@@ -49,6 +51,7 @@ def overrides(data: Path, folder: Path, *changes: str) -> list[str]:
         "hardware.micro_batch=2",
         "sampler.steps=1",
         "trainer.accelerator=cpu",
+        "trainer.val_check_interval=2",
         "callbacks.checkpoint.every_n_train_steps=2",
         "callbacks.checkpoint.monitor=val/diffusion_t500",
         "+trainer.enable_progress_bar=false",
@@ -88,8 +91,7 @@ def train(
     port = free_port()
     processes: list[BaseProcess] = []
     for rank in range(ranks):
-        # Validation every second step: two micro-batches a step on one process, one on two.
-        given = [*arguments, f"trainer.devices={ranks}", f"trainer.val_check_interval={4 // ranks}"]
+        given = [*arguments, f"trainer.devices={ranks}"]
         variables = dict(environment or {})
         if ranks > 1:  # as torchrun starts it
             variables |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
@@ -159,8 +161,27 @@ class KeepGradients(Callback):
     ) -> None:
         if not trainer.global_step:
             gradients = {
-                name: value.grad.clone()
+                name: whole(value.grad).clone()
                 for name, value in pl_module.named_parameters()
                 if value.grad is not None
             }
             torch.save(gradients, self.folder / f"gradients.{trainer.global_rank}.pt")
+
+
+def fill_cache(data: Path, folder: Path, out: Path, start: Any, shard: int) -> None:
+    """The life of one of several processes that need the same latents: wait for the others, make
+    the cache, and write down what it holds."""
+    from leffa.data import latent_cache
+    from leffa.data.transforms import PersonTransform
+    from leffa.data.viton_hd import VitonHD
+    from leffa.models.leffa import LeffaModel
+    from leffa.run import settings
+
+    torch.set_num_threads(1)
+    latent_cache.SHARD = shard
+    backbone = settings("train", ["backbone=tiny_from_scratch"], "backbone")["backbone"]
+    model = LeffaModel.build(*(backbone[part] for part in ("unet", "vae", "scheduler")))
+    transform = PersonTransform(height=32, width=24, densepose="iuv")
+    start.wait(LIMIT)
+    cache = latent_cache.LatentCache(folder, VitonHD(data, densepose="iuv"), transform, model, 2)
+    torch.save({name: dict(latents) for name, latents in cache.items()}, out)

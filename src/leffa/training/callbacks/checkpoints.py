@@ -23,6 +23,7 @@ from leffa.data.batch import Batch
 from leffa.training.checkpoints import BEST, LAST, saved_step
 from leffa.training.module import PersonGenerationModule
 from leffa.training.saving import link
+from leffa.training.sharding import whole
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class Checkpoints(Checkpoint):
 
 def _check_finite(trainer: Trainer) -> None:
     for name, parameter in trainer.lightning_module.named_parameters():
-        if parameter.requires_grad and not torch.isfinite(parameter).all():
+        if parameter.requires_grad and not torch.isfinite(whole(parameter)).all():
             raise ValueError(
                 f"step {trainer.global_step}: the weights {name} are not finite, so they are not "
                 "saved; the last checkpoint is untouched"

@@ -14,6 +14,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.training.checkpoints import EMA_STATE
 from leffa.training.module import PersonGenerationModule
+from leffa.training.sharding import dealt, on_first
 
 
 class WeightAverage(Callback):
@@ -43,9 +44,9 @@ class WeightAverage(Callback):
         # A checkpoint of a run without an average begins one.
         source = self.weights or trained
         self.weights = {
-            name: source[name]
-            .detach()
-            .to(parameter.device, _at_least_float32(parameter), copy=True)
+            name: dealt(source[name].detach(), parameter).to(
+                parameter.device, _at_least_float32(parameter), copy=True
+            )
             for name, parameter in trained.items()
         }
         self.step = trainer.global_step
@@ -91,7 +92,8 @@ class WeightAverage(Callback):
         pl_module: PersonGenerationModule,  # type: ignore[override]
         checkpoint: dict[str, Any],
     ) -> None:
-        checkpoint[EMA_STATE] = {"weights": self.weights, "updates": self.updates}
+        weights = on_first(self.weights, trainer.is_global_zero)
+        checkpoint[EMA_STATE] = {"weights": weights, "updates": self.updates}
 
     def on_load_checkpoint(
         self,

@@ -18,6 +18,8 @@ from leffa.data.batch import Batch
 from leffa.training.autopsy import first_sick_layer, sick_gradients, sick_term
 from leffa.training.module import PersonGenerationModule
 from leffa.training.objective import StepResult
+from leffa.training.reference import load_reference
+from leffa.training.sharding import is_sharded, whole
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,16 @@ class Health(Callback):
             collapse. The flow of a garment that fills the picture has a spread of about 0.4.
         collapse_patience: validations in a row with that sign before it is warned of. Attention
             that is trained from scratch begins without any spread.
+        reference: a recorded run of the same experiment, shipped by name or a file, beyond whose
+            band the diffusion loss is warned of; None for none. See `training.reference`.
     """
 
     def __init__(
-        self, buckets: int = 4, collapse_spread: float = 0.02, collapse_patience: int = 3
+        self,
+        buckets: int = 4,
+        collapse_spread: float = 0.02,
+        collapse_patience: int = 3,
+        reference: str | None = None,
     ) -> None:
         self.buckets = buckets
         self.collapse_spread = collapse_spread
@@ -46,6 +54,9 @@ class Health(Callback):
         self.collapsed = 0  # validations in a row
         self.sick = ""
         self.layers: set[str] = set()  # that have had a Leffa loss
+        self.reference = load_reference(reference) if reference else None
+        self.compared = 0  # the last step at which it was compared
+        self.recent: dict[str, list[Tensor]] = {}  # losses of the window under way
 
     def on_before_optimizer_step(
         self,
@@ -61,7 +72,9 @@ class Health(Callback):
         networks: dict[str, list[Tensor]] = {}
         for name, gradient in gradients.items():
             networks.setdefault(name.split(".")[0], []).append(gradient)
-        norms = {key: torch.nn.utils.get_total_norm(value) for key, value in networks.items()}
+        norms = {
+            key: whole(torch.nn.utils.get_total_norm(value)) for key, value in networks.items()
+        }
         for network, norm in norms.items():
             pl_module.log(f"grad/{network}", norm, batch_size=1)
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
@@ -90,6 +103,9 @@ class Health(Callback):
             members = result.diffusion[bucket == index]
             name = f"health/diffusion_{int(index * width)}_{int((index + 1) * width)}"
             pl_module.log(name, members.mean(), batch_size=max(len(members), 1))  # nan if empty
+            if self.reference and trainer.is_global_zero:
+                self.recent.setdefault(name, []).append(members.detach())
+        self._compare(trainer.global_step)
         self.layers |= result.layers.keys()
         for layer in sorted(self.layers):
             loss = result.layers.get(layer, nothing)
@@ -110,6 +126,21 @@ class Health(Callback):
                 self.collapsed,
             )
 
+    def _compare(self, step: int) -> None:
+        """At the end of a window of the reference: warn of a bucket beyond its band."""
+        if self.reference is None or step % self.reference.window or step == self.compared:
+            return
+        self.compared = step  # the next step's micro-batches begin with the same number
+        for column, losses in self.recent.items():
+            band = self.reference.at(column, step)
+            found = torch.cat(losses).mean().item()  # nan where there was no sample
+            if band is not None and found > band.high:
+                log.warning(
+                    "step %d: %s was %.4f over the last %d steps; a healthy run has %.4f to %.4f",
+                    *(step, column, found, self.reference.window, band.low, band.high),
+                )
+        self.recent = {}
+
     def state_dict(self) -> dict[str, Any]:
         return {"collapsed": self.collapsed}
 
@@ -128,7 +159,8 @@ class Health(Callback):
         if torch.isfinite(result.loss):
             return f"step {trainer.global_step}: {self.sick}; the last checkpoint is untouched"
         where = ""
-        if not torch.isfinite(result.diffusion).all():  # the Leffa loss names its layer itself
+        # The Leffa loss names its layer itself; a model in shards cannot be run by one process.
+        if not torch.isfinite(result.diffusion).all() and not is_sharded(module.model):
             layer = first_sick_layer(
                 module.model, lambda: module.evaluate_objective(batch, batch_idx)
             )

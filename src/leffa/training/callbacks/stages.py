@@ -8,6 +8,7 @@ from lightning import Callback, Trainer
 
 from leffa.data.batch import Batch
 from leffa.training.module import PersonGenerationModule
+from leffa.training.stages import check_number
 
 
 class StageSchedule(Callback):
@@ -19,10 +20,20 @@ class StageSchedule(Callback):
 
     Args:
         accumulate: micro-batches per optimiser step, stage by stage.
+        validate_every: optimiser steps of a stage between two validations; each stage ends with one
+            as well. None for those alone. Lightning counts micro-batches, which are more or fewer
+            with another number of devices, and refuses a number that a stage does not reach.
     """
 
-    def __init__(self, accumulate: Sequence[int]) -> None:
+    def __init__(self, accumulate: Sequence[int], validate_every: int | None = None) -> None:
+        if validate_every is not None:
+            check_number("trainer.val_check_interval", validate_every, int)
+            if validate_every < 1:
+                raise ValueError(
+                    f"trainer.val_check_interval={validate_every}: at least 1 step, or null"
+                )
         self.accumulate = accumulate
+        self.validate_every = validate_every
         self.resumed = False
 
     def on_train_batch_start(
@@ -33,13 +44,22 @@ class StageSchedule(Callback):
         batch_idx: int,
     ) -> None:
         # Not at the start of the epoch: a run that resumes within a stage has none.
-        trainer.accumulate_grad_batches = self.accumulate[trainer.current_epoch]
+        accumulate = self.accumulate[trainer.current_epoch]
+        trainer.accumulate_grad_batches = accumulate
+        trainer.val_check_batch = self._next_validation(
+            batch_idx, accumulate, int(trainer.num_training_batches)
+        )
         # Dropout in a model draws from the global generator, which no checkpoint holds.
         torch.manual_seed(pl_module.micro_batch_seed(batch_idx))
         if self.resumed:
             # The number under which Lightning logs; it counts one too many on some ways to resume.
             trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
             self.resumed = False
+
+    def _next_validation(self, batch_idx: int, accumulate: int, batches: int) -> int:
+        """A number that divides the count of micro-batches when a validation is due."""
+        last = batch_idx + 1 == batches
+        return batches if last or self.validate_every is None else self.validate_every * accumulate
 
     def on_load_checkpoint(
         self,

@@ -7,24 +7,36 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
+from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.training.flops import StepFlops
 from leffa.training.module import PersonGenerationModule
 
 
 class Throughput(Callback):
     """Logs `speed/images_per_s` (all devices) and `speed/data_wait` (0 to 1), means since the last
     log, and `speed/memory_gb`: the most that the device, or on a CPU the process, has held so far.
+    With `peak_tflops` also `speed/utilisation` (0 to 1): the model's arithmetic per second as a
+    share of what the devices can do (model FLOPs utilisation, arXiv 2204.02311, appendix B).
 
     Args:
         every: micro-batches per logged value.
+        peak_tflops: 10^12 operations per second of one device at the run's precision; None where
+            it is not known. The arithmetic is counted once per stage, on its first micro-batch.
     """
 
-    def __init__(self, every: int = 10) -> None:
+    def __init__(self, every: int = 10, peak_tflops: float | None = None) -> None:
+        if peak_tflops is not None and peak_tflops <= 0:
+            raise ValueError(f"hardware.peak_tflops={peak_tflops}: must be positive, or null")
         self.every = every
+        self.peak_tflops = peak_tflops
+        self.counting: StepFlops | None = None
+        self.flops: float | None = None  # per picture of this stage
         self._restart()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        self.flops = None
         self._restart()
 
     def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
@@ -38,6 +50,22 @@ class Throughput(Callback):
         batch_idx: int,
     ) -> None:
         self.waited += time.perf_counter() - self.last_end
+        if self.peak_tflops is not None and self.flops is None:
+            self.counting = StepFlops(pl_module.model)
+            self.counting.forward()
+
+    def on_before_backward(
+        self,
+        trainer: Trainer,
+        pl_module: PersonGenerationModule,  # type: ignore[override]
+        loss: Tensor,
+    ) -> None:
+        if self.counting is not None:
+            self.counting.backward()
+
+    def on_after_backward(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+        if self.counting is not None:
+            self.flops = float(self.counting.count())  # of the micro-batch, see below
 
     def on_train_batch_end(
         self,
@@ -47,6 +75,11 @@ class Throughput(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
+        if self.counting is not None and self.flops is not None:
+            self.flops /= len(batch["name"])
+            self.counting = None
+            self._restart()  # counting takes time
+            return
         self.last_end = time.perf_counter()
         self.images += len(batch["name"]) * trainer.world_size
         self.batches += 1
@@ -55,6 +88,10 @@ class Throughput(Callback):
             pl_module.log("speed/images_per_s", self.images / elapsed, prog_bar=True, batch_size=1)
             pl_module.log("speed/data_wait", self.waited / elapsed, prog_bar=True, batch_size=1)
             pl_module.log("speed/memory_gb", _peak_memory(pl_module.device) / 1e9, prog_bar=True)
+            if self.peak_tflops is not None and self.flops is not None:
+                done = self.flops * self.images / elapsed / trainer.world_size
+                share = done / (self.peak_tflops * 1e12)
+                pl_module.log("speed/utilisation", share, prog_bar=True, batch_size=1)
             self._restart()
 
     def _restart(self) -> None:

@@ -1,0 +1,337 @@
+"""What each choice does to the time of a training step: all in one run, as ratios.
+
+    python benchmarks/train_step.py                                             a CPU, a small SD1.5
+    python benchmarks/train_step.py --device cuda --bf16 --height 1024 --width 768   the real one
+    ... --out benchmarks/results                                 keeps it: train_step*.json and .md
+
+One model takes one step of each variant in turn, round after round, so that all meet the same load;
+a ratio is the median over the rounds of a variant's time by that of the plain step in the same
+round. A step is everything from the pictures to the new weights: encoding, both U-Nets, loss,
+backward, clipping, AdamW. The plain step has no Leffa loss and none of the choices below.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.estimate.bases import SCHEDULER, SD15_UNET, VAE
+from leffa.losses.flow import LeffaLoss
+from leffa.models.attention import AttentionExchange, attend, split_heads
+from leffa.models.leffa import LeffaModel
+from leffa.training.objective import TrainingObjective
+
+# SD1.5's structure - levels, layers, heads, attention at all levels but the last - at a fifth of
+# its width and an autoencoder of a quarter.
+SMALL_UNET = {**SD15_UNET, "block_out_channels": [64, 128, 256, 256], "cross_attention_dim": 64}
+SMALL_VAE = {**VAE, "block_out_channels": [32, 64, 128, 128]}
+GOAL = 1.15  # with the Leffa loss at 1024x768 in bf16 on a GPU
+
+
+class WholeQueries:
+    """A self-attention of the generative U-Net that computes queries of the reference tokens too,
+    as the released code does, and throws their half of the result away."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        exchange: AttentionExchange | None = None,
+    ) -> Tensor:
+        assert exchange is not None
+        own = hidden_states.shape[1]
+        both = torch.cat([hidden_states, exchange.features[self.name]], dim=1)
+        query, key, value = (
+            split_heads(project(both), attn.heads) for project in (attn.to_q, attn.to_k, attn.to_v)
+        )
+        exchange.read_flow(self.name, query[:, :, :own], key[:, :, own:])
+        return attend(attn, query, key, value)[:, :own]
+
+
+class Bench:
+    """One model, one batch, and a step whose parts can be exchanged."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        torch.manual_seed(0)
+        large = arguments.device == "cuda"
+        unet, vae = (SD15_UNET, VAE) if large else (SMALL_UNET, SMALL_VAE)
+        self.device = torch.device(arguments.device)
+        self.bf16 = arguments.bf16
+        self.model = LeffaModel.build(unet, vae, SCHEDULER).to(self.device).train()
+        self.batch = pictures(arguments.batch, arguments.height, arguments.width, self.device)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.fused, self.plain_adamw = (
+            torch.optim.AdamW(self.trained, lr=0.0, fused=fused) for fused in (True, False)
+        )
+        self.objective = TrainingObjective(reference_dropout=0.0)
+        self.optimizer = self.plain_adamw
+        self.loss: LeffaLoss | None = None
+        self.parts = 1  # micro-batches of a step
+        self.compiled_calls: list[Any] = []  # made once: the next rounds must not compile again
+
+    @property
+    def networks(self) -> list[UNet2DConditionModel]:
+        return [
+            cast(UNet2DConditionModel, each)
+            for each in (self.model.reference_unet, self.model.generative_unet)
+        ]
+
+    def step(self) -> float:
+        """Seconds of one step."""
+        self.wait()
+        start = time.perf_counter()
+        size = len(self.batch["name"]) // self.parts
+        for part in range(self.parts):
+            chosen = cut(self.batch, slice(part * size, (part + 1) * size))
+            autocast = torch.autocast(self.device.type, torch.bfloat16)
+            with autocast if self.bf16 else nullcontext():
+                random = torch.Generator(self.device).manual_seed(part)
+                result = self.objective(self.model, chosen, self.loss, random)
+            (result.loss / self.parts).backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.wait()
+        return time.perf_counter() - start
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    # The variants: each changes the step while it lasts.
+
+    @contextmanager
+    def plain(self) -> Iterator[None]:
+        yield
+
+    @contextmanager
+    def leffa_loss(self) -> Iterator[None]:
+        self.loss = LeffaLoss(max_timestep=self.model.schedule.steps)
+        yield
+        self.loss = None
+
+    @contextmanager
+    def whole_queries(self) -> Iterator[None]:
+        unet = cast(Any, self.model.generative_unet)
+        before = dict(unet.attn_processors)
+        unet.set_attn_processor(
+            {key: WholeQueries(key.removesuffix(".processor")) for key in before}
+        )
+        yield
+        unet.set_attn_processor(before)
+
+    @contextmanager
+    def compiled(self) -> Iterator[None]:
+        if not self.compiled_calls:
+            for network in self.networks:
+                network.compile()
+                self.compiled_calls.append(network._compiled_call_impl)
+        for network, call in zip(self.networks, self.compiled_calls, strict=True):
+            network._compiled_call_impl = call
+        yield
+        for network in self.networks:
+            network._compiled_call_impl = None
+
+    @contextmanager
+    def channels_last(self) -> Iterator[None]:
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        yield
+        self.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    @contextmanager
+    def fused_adamw(self) -> Iterator[None]:
+        self.optimizer = self.fused
+        yield
+        self.optimizer = self.plain_adamw
+
+    @contextmanager
+    def kept_latents(self) -> Iterator[None]:
+        with torch.no_grad():
+            latents = self.model.latents(self.batch)
+        before, self.batch = self.batch, cast(Batch, {**self.batch, "latents": latents})
+        yield
+        self.batch = before
+
+    @contextmanager
+    def accumulation(self) -> Iterator[None]:
+        self.parts = 2
+        yield
+        self.parts = 1
+
+    @contextmanager
+    def checkpointing(self) -> Iterator[None]:
+        for network in self.networks:
+            network.enable_gradient_checkpointing()
+        yield
+        for network in self.networks:
+            network.disable_gradient_checkpointing()
+
+
+VARIANTS: dict[str, Callable[[Bench], Any]] = {
+    "plain": Bench.plain,
+    "Leffa loss on every sample": Bench.leffa_loss,
+    "queries on the reference half too": Bench.whole_queries,
+    "torch.compile": Bench.compiled,
+    "channels_last": Bench.channels_last,
+    "fused AdamW": Bench.fused_adamw,
+    "kept latents": Bench.kept_latents,
+    "accumulation of 2 half batches": Bench.accumulation,
+    "gradient checkpointing": Bench.checkpointing,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    variant: str
+    seconds: float  # median
+    ratio: float  # to the plain step of the same round, median
+    lowest: float  # quartiles of the ratio
+    highest: float
+    memory_gb: float | None  # most held during a step, on a GPU
+
+
+def pictures(batch: int, height: int, width: int, device: torch.device) -> Batch:
+    """Random pictures; a step takes the same time whatever they show."""
+
+    def picture(channels: int) -> Tensor:
+        return torch.rand(batch, channels, height, width, device=device) * 2 - 1
+
+    return {
+        "source": picture(3),
+        "reference": picture(3),
+        "mask": (picture(1) > 0).float(),
+        "densepose": picture(3),
+        "loss_region": (picture(1) > 0).float(),
+        "name": [str(index) for index in range(batch)],
+        "category": ["upper"] * batch,
+    }
+
+
+def cut(batch: Any, part: slice) -> Any:
+    """Some samples of a batch, whose values may be nested."""
+    if isinstance(batch, dict):
+        return {key: cut(value, part) for key, value in batch.items()}
+    return batch[part]
+
+
+def measure(bench: Bench, rounds: int, names: list[str]) -> list[Row]:
+    """Each variant once per round, after one step of each that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in names}
+    memory: dict[str, float] = {}
+    for number in range(rounds + 1):
+        for name in names:
+            with VARIANTS[name](bench):
+                if number == 0 and name == "torch.compile":
+                    bench.step()  # compiles; the next one may compile once more
+                if bench.device.type == "cuda":
+                    torch.cuda.reset_peak_memory_stats()
+                seconds = bench.step()
+                if bench.device.type == "cuda":
+                    memory[name] = torch.cuda.max_memory_allocated() / 1e9
+            if number:
+                times[name].append(seconds)
+        print(f"round {number} of {rounds}", file=sys.stderr)
+    return [_row(name, times[name], times["plain"], memory.get(name)) for name in names]
+
+
+def _row(name: str, seconds: list[float], plain: list[float], memory: float | None) -> Row:
+    ratios = [own / other for own, other in zip(seconds, plain, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return Row(name, statistics.median(seconds), middle, low, high, memory)
+
+
+def describe(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the figures depend on."""
+    cuda = arguments.device == "cuda"
+    return {
+        "device": torch.cuda.get_device_name() if cuda else f"{os.cpu_count()} CPU cores",
+        "threads": torch.get_num_threads(),
+        "load before": round(os.getloadavg()[0], 1),
+        "networks": "SD1.5" if cuda else "SD1.5's structure at a fifth of its width",
+        "picture": f"{arguments.height}x{arguments.width}",
+        "batch": arguments.batch,
+        "precision": "bf16" if arguments.bf16 else "float32",
+        "rounds": arguments.rounds,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def as_markdown(setting: dict[str, Any], rows: list[Row]) -> str:
+    """The report: the setting, the table, the goal where it was measured."""
+    lines = ["# A training step: what each choice costs or saves", ""]
+    lines += [", ".join(f"{key}: {value}" for key, value in setting.items()), ""]
+    lines += [
+        "| step | seconds | ratio to plain | quartiles | memory (GB) |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        held = "" if row.memory_gb is None else f"{row.memory_gb:.1f}"
+        lines.append(
+            f"| {row.variant} | {row.seconds:.3f} | {row.ratio:.2f} | "
+            f"{row.lowest:.2f} to {row.highest:.2f} | {held} |"
+        )
+    ratio = next((row.ratio for row in rows if row.variant.startswith("Leffa")), None)
+    at_goal = setting["picture"] == "1024x768" and setting["precision"] == "bf16"
+    if at_goal and setting["networks"] == "SD1.5" and ratio is not None:
+        verdict = f"{ratio:.2f}, {'met' if ratio <= GOAL else 'missed'}"
+    else:
+        verdict = "not measured here: it needs a GPU"
+    lines += ["", f"Goal, {GOAL} with the Leffa loss at 1024x768 in bf16: {verdict}."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and print the table; with --out, write it as .json and .md too."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="mixed precision")
+    parser.add_argument("--height", type=int, default=256)
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--batch", type=int, default=2, help="pictures of a step; even")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--skip", nargs="*", default=[], choices=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--out", type=Path, help="folder of the result; not given: printed alone")
+    arguments = parser.parse_args()
+    if arguments.batch % 2 or arguments.rounds < 2:
+        parser.error("--batch must be even, --rounds at least 2")
+
+    setting = describe(arguments)
+    names = [name for name in VARIANTS if name == "plain" or name not in arguments.skip]
+    rows = measure(Bench(arguments), arguments.rounds, names)
+    report = as_markdown(setting, rows)
+    print(report)
+    if arguments.out is None:
+        return
+    name = "train_step" if arguments.device == "cpu" else f"train_step_{arguments.device}"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    results = {"setting": setting, "rows": [asdict(row) for row in rows]}
+    (arguments.out / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
+    (arguments.out / f"{name}.md").write_text(report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The curves in a run's log."""
+
+import csv
+import math
+from pathlib import Path
+
+Points = list[tuple[float, float]]  # (step, value)
+
+
+def read_curves(log: Path) -> dict[str, Points]:
+    """Every column of a CSV log -> its points; values that are no numbers are left out."""
+    curves: dict[str, Points] = {}
+    if log.is_file():
+        with log.open(newline="") as file:
+            for row in csv.DictReader(file):
+                step = float(row.pop("step"))
+                for name, value in row.items():
+                    if value and math.isfinite(float(value)):
+                        curves.setdefault(name, []).append((step, float(value)))
+    return curves
