@@ -1,0 +1,94 @@
+"""Tiny networks for the tests of CFLD, and what they are asked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.losses.flow import FlowRequest, LeffaLoss
+from leffa.models.cfld import CFLD, Conditioning
+from leffa.models.interface import Prediction
+
+MakeBatch = Callable[..., Batch]
+
+UNET = {
+    "in_channels": 4,
+    "out_channels": 4,
+    "sample_size": 8,
+    "block_out_channels": [16, 32, 32],
+    "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+    "layers_per_block": 1,
+    "attention_head_dim": 2,
+    "cross_attention_dim": 12,
+    "norm_num_groups": 8,
+}
+VAE = {
+    "_class_name": "AutoencoderKL",
+    "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+    "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"],
+    "block_out_channels": [8, 8],  # 2 pixels per latent cell
+    "layers_per_block": 1,
+    "latent_channels": 4,
+    "norm_num_groups": 4,
+    "scaling_factor": 0.5,
+}
+ENCODER = {  # stages of 16, 8, 4 and 2 cells
+    "image_size": 64,
+    "embed_dim": 8,
+    "depths": (2, 1, 1, 1),
+    "num_heads": (1, 1, 2, 2),
+    "window_size": 4,
+    "drop_path_rate": 0.0,
+}
+DECODER = {"queries": 5, "depth": 2, "heads": 3}
+SHOWN = [f"up_blocks.{b}.attentions.{a}.transformer_blocks.0.attn2" for b in (1, 2) for a in (0, 1)]
+ALL_LAYERS = FlowRequest(temperature=1.0, min_resolution=0.0)
+TIMESTEPS = torch.tensor([100, 700])
+
+
+def build(base: Path, seed: int = 0, **changes: Any) -> CFLD:
+    """With biases that are not zero, unlike at the start of a training."""
+    torch.manual_seed(seed)
+    parts = {"encoder": ENCODER, "decoder": DECODER, "appearance_depth": 1}
+    model = CFLD.build(base, base, base, **(parts | changes))
+    for bias in model.appearance.biases:
+        torch.nn.init.normal_(bias.conv_in.weight, std=0.5)
+        torch.nn.init.normal_(bias.conv_out.weight, std=0.5)
+    return model.eval()
+
+
+def noise_for(model: CFLD, batch: Batch) -> Tensor:
+    generator = torch.Generator().manual_seed(11)
+    return torch.randn(len(batch["name"]), *model.latent_shape(batch), generator=generator)
+
+
+def predict(
+    model: CFLD,
+    batch: Batch,
+    flow: FlowRequest | None = None,
+    conditioning: Conditioning | None = None,
+) -> Prediction:
+    timesteps = TIMESTEPS.repeat(len(batch["name"]))[: len(batch["name"])]
+    known = conditioning or model.encode(batch)
+    return model.predict_noise(noise_for(model, batch), timesteps, known, flow)
+
+
+def leffa_loss(prediction: Prediction, batch: Batch) -> Tensor:
+    pictures = (batch["reference"], batch["source"], batch["loss_region"])
+    return LeffaLoss()(prediction.flows, *pictures).total
+
+
+def gradients(model: CFLD) -> dict[str, Tensor]:
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def trained(model: CFLD) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def heads_first(tokens: Tensor, heads: int) -> Tensor:
+    return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)

@@ -1,0 +1,48 @@
+"""A pretrained tiny base, a model on it, and batches with a pose."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+
+from leffa.data.batch import Batch
+from leffa.models.cfld import CFLD
+
+sys.path.append(str(Path(__file__).parent))
+from cfld_parts import (
+    UNET,
+    VAE,
+    MakeBatch,
+    build,
+)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a pretrained tiny base."""
+    place = tmp_path_factory.mktemp("base")
+    torch.manual_seed(0)
+    UNet2DConditionModel.from_config(UNET).save_pretrained(place / "unet")
+    AutoencoderKL.from_config(VAE).save_pretrained(place / "vae")
+    DDPMScheduler(beta_schedule="scaled_linear").save_pretrained(place / "scheduler")
+    return place
+
+
+@pytest.fixture
+def model(base: Path) -> CFLD:
+    return build(base)
+
+
+@pytest.fixture
+def with_pose(make_batch: MakeBatch) -> MakeBatch:
+    """Makes a batch of noise that has a pose."""
+
+    def make(count: int = 2, height: int = 16, width: int = 12) -> Batch:
+        batch = make_batch(count, height, width)
+        generator = torch.Generator().manual_seed(6)
+        batch["pose"] = torch.rand(count, 21, height, width, generator=generator)
+        return batch
+
+    return make
