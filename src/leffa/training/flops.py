@@ -31,8 +31,8 @@ class StepFlops:
     """Counts a micro-batch: `forward`, then `backward`, then `count`.
 
     What gradient checkpointing computes a second time is not counted: it is no arithmetic of the
-    model. It repeats the forward pass of the networks, a third of what is seen in the backward
-    pass (Chen et al., arXiv 1604.06174).
+    model. It repeats the forward pass of the networks but for the last operation of each block,
+    close to a third of what is seen in the backward pass (Chen et al., arXiv 1604.06174).
     """
 
     def __init__(self, model: nn.Module) -> None:
