@@ -1,11 +1,15 @@
 """What makes a step faster and changes nothing but rounding: the layout of the weights in memory,
 and compiled networks."""
 
+import warnings
+
 import torch
 from torch import nn
 
 
-def speed_up(model: nn.Module, compile_networks: bool, channels_last: bool) -> None:
+def speed_up(
+    model: nn.Module, compile_networks: bool, channels_last: bool, backend: str = "inductor"
+) -> None:
     """Change how a model is computed, in place; the names of its weights stay.
 
     Args:
@@ -14,10 +18,13 @@ def speed_up(model: nn.Module, compile_networks: bool, channels_last: bool) -> N
             (`torch.compile`), which takes minutes; a new picture size compiles again.
         channels_last: whether convolutions keep their weights, and so their results, with the
             channels last (NHWC), as the matrix units of GPUs read them.
+        backend: of `torch.compile`; "aot_eager" captures the same graphs and generates no code.
     """
     if channels_last:
         model.to(memory_format=torch.channels_last)
     if compile_networks:
+        # The compiler asks every tensor that a network is handed for its gradient.
+        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a")
         for network in model.children():
             if any(parameter.requires_grad for parameter in network.parameters()):
-                network.compile()
+                network.compile(backend=backend)
