@@ -12,8 +12,8 @@ from leffa.estimate.plan import GB, Count, Setting, memory
 from leffa.training.curves import read_curves
 from leffa.training.stages import Stage
 
-# The share of a device's arithmetic that a training uses where nothing is known of its speed: a guess
-# between a half and a fifth, and said to be one wherever it is used.
+# The share of a device's arithmetic that a training uses where nothing is known of its speed: a
+# guess between a half and a fifth, and said to be one wherever it is used.
 ASSUMED = 0.3
 
 
