@@ -80,7 +80,6 @@ def trials(seeds: int, tasks: list[str]) -> list[Trial]:
         for seed in range(seeds)
         for task in tasks
         for model in TASKS[task]
-        if (ROOT / "conf" / "experiment" / f"{model.experiment}.yaml").is_file()
         for leffa_loss in (True, False)
     ]
 

@@ -31,7 +31,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.estimate.bases import SCHEDULER, SD15_UNET, VAE
 from leffa.losses.flow import LeffaLoss
-from leffa.models.attention import AttentionExchange, attend, split_heads
+from leffa.models.attention import AttentionExchange, attend, project
 from leffa.models.leffa import LeffaModel
 from leffa.training.objective import TrainingObjective
 
@@ -60,9 +60,7 @@ class WholeQueries:
         assert exchange is not None
         own = hidden_states.shape[1]
         both = torch.cat([hidden_states, exchange.features[self.name]], dim=1)
-        query, key, value = (
-            split_heads(project(both), attn.heads) for project in (attn.to_q, attn.to_k, attn.to_v)
-        )
+        query, key, value = project(attn, both)
         exchange.read_flow(self.name, query[:, :, :own], key[:, :, own:])
         return attend(attn, query, key, value)[:, :own]
 

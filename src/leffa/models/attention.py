@@ -106,10 +106,7 @@ class SelfAttention:
     ) -> Tensor:
         if exchange is not None:
             exchange.features[self.name] = hidden_states
-        query, key, value = (
-            split_heads(p(hidden_states), attn.heads) for p in (attn.to_q, attn.to_k, attn.to_v)
-        )
-        return attend(attn, query, key, value)
+        return attend(attn, *project(attn, hidden_states))
 
 
 class ReferenceAttention:
@@ -135,9 +132,9 @@ class ReferenceAttention:
         query = split_heads(attn.to_q(hidden_states), attn.heads)
         key, value = (
             split_heads(
-                torch.cat([project(hidden_states), other.expand(samples, -1, -1)], 1), attn.heads
+                torch.cat([projection(hidden_states), other.expand(samples, -1, -1)], 1), attn.heads
             )
-            for project, other in zip((attn.to_k, attn.to_v), reference, strict=True)
+            for projection, other in zip((attn.to_k, attn.to_v), reference, strict=True)
         )
         exchange.read_flow(self.name, query, key[:, :, own:])
         return attend(attn, query, key, value)
@@ -146,6 +143,15 @@ class ReferenceAttention:
 def split_heads(tokens: Tensor, heads: int) -> Tensor:
     """(B, L, N*D) -> (B, N, L, D)."""
     return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def project(attn: Attention, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of tokens (B, L, C), heads first, (B, N, L, D) each."""
+    query, key, value = (
+        split_heads(projection(tokens), attn.heads)
+        for projection in (attn.to_q, attn.to_k, attn.to_v)
+    )
+    return query, key, value
 
 
 def attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.losses.flow import FlowRequest
-from leffa.models.attention import AttentionExchange, attend, self_attention_names, split_heads
+from leffa.models.attention import AttentionExchange, attend, project, self_attention_names
 from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.state import check_state
@@ -85,9 +85,7 @@ class StackedAttention:
         attention_mask: Tensor | None = None,
         exchange: AttentionExchange | None = None,
     ) -> Tensor:
-        query, key, value = (
-            split_heads(p(hidden_states), attn.heads) for p in (attn.to_q, attn.to_k, attn.to_v)
-        )
+        query, key, value = project(attn, hidden_states)
         if exchange is not None:
             half = hidden_states.shape[1] // 2  # tokens run row by row, so the person comes first
             exchange.read_flow(self.name, query[:, :, :half], key[:, :, half:])

@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded(
             rest[key] = torch.zeros(shape)
     with pytest.raises(ValueError, match=expected) as caught:
         load_published(model, write(tmp_path, rest, unet))
-    assert str(caught.value).startswith(f"{tmp_path}: does not fit this model: ")
+    assert str(caught.value).startswith(f"{tmp_path}: does not fit: ")
     torch.testing.assert_close(model.state_dict(), before, atol=0, rtol=0)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from leffa.models.state import check_state
 from leffa.weights_file import load_weights
 
 FILES = (
@@ -45,19 +46,7 @@ def load_published(model: nn.Module, folder: str | Path) -> None:
         if not key.endswith(_COMPUTED)
     }
     places = published_keys(model)
-    faults = {
-        "have no place here": sorted(state.keys() - places.keys()),
-        "are missing": sorted(places.keys() - state.keys()),
-        "have another shape": [
-            f"{key} {tuple(state[key].shape)} for {tuple(place.shape)}"
-            for key, place in places.items()
-            if key in state and state[key].shape != place.shape
-        ],
-    }
-    if found := [
-        f"{len(keys)} keys {what} ({_some(keys)})" for what, keys in faults.items() if keys
-    ]:
-        raise ValueError(f"{folder}: does not fit this model: {'; '.join(found)}")
+    check_state(folder, state, places)
     with torch.no_grad():
         for key, place in places.items():
             if place.requires_grad:
@@ -111,7 +100,3 @@ def _first(folder: Path, names: tuple[str, ...]) -> Path:
         f"{folder}: has neither {' nor '.join(names)}; give the folder of a checkpoint of the "
         "authors"
     )
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
