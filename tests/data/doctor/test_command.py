@@ -1,0 +1,84 @@
+"""The quick check before a training, and the command."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from damages import (
+    MASK,
+    B,
+    edit,
+    fill,
+)
+from PIL import Image
+
+from leffa.cli import main
+from leffa.commands.data import DOCTORED
+from leffa.data.doctor.examine import CHOICES, examine
+from leffa.data.doctor.quick import quick_check
+from leffa.data.viton_hd import VitonHD
+
+
+def test_processes_find_the_same(broken: Callable[[str], Path]) -> None:
+    root = broken("viton_hd")
+    fill(MASK, 0)(root)
+    alone, together = (examine(root, workers=workers) for workers in (1, 2))
+    assert alone.problems == together.problems
+    assert alone.files == together.files
+
+
+def test_the_quick_check_passes_sound_records_and_names_damage(
+    broken: Callable[[str], Path],
+) -> None:
+    root = broken("viton_hd")
+    records = VitonHD(root, "test")
+    assert quick_check(records, densepose="colour") == []
+    edit(root / MASK, lambda pixels: np.full_like(pixels, 128))
+    Image.open(root / f"test/image/{B}.jpg").resize((30, 40)).save(root / f"test/image/{B}.jpg")
+    (root / f"test/cloth/{B}.jpg").unlink()
+    found = {entry.kind: entry.line for entry in quick_check(records, densepose="colour")}
+    assert set(found) >= {"mask-grey", "size-mismatch", "file-missing"}
+    assert str(root / "test/cloth") in found["file-missing"]
+    assert "use the mask files" in found["mask-grey"]
+
+
+def test_the_command_writes_json_and_a_sheet_and_says_the_rate(
+    broken: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = broken("viton_hd")
+    json_file, page = tmp_path / "out/found.json", tmp_path / "out/sheet.html"
+    command = ["doctor", "auto", str(root), "--workers", "1"]
+    assert main([*command, "--json", str(json_file), "--html", str(page)]) == 0
+    assert "files/s" in capsys.readouterr().out
+    fill(MASK, 0)(root)
+    assert main([*command, "--json", str(json_file), "--html", str(page)]) == 1
+    content = json.loads(json_file.read_text())
+    assert not content["clean"]
+    assert [entry["kind"] for entry in content["problems"]] == ["mask-empty"]
+    html = page.read_text()
+    assert html.count("<tr>") == 1 + 5
+    assert html.count("data:image/jpeg;base64,") == 5 * 6
+    assert "mask-empty" in html
+    assert 'src="http' not in html
+    assert {path.name for path in page.parent.iterdir()} == {"found.json", "sheet.html"}
+
+
+def test_the_command_knows_every_data_set() -> None:
+    assert DOCTORED == CHOICES
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [("auto", "does not hold a data set"), ("viton_hd", "does not hold the data set viton_hd")],
+)
+def test_a_wrong_folder_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: str, message: str
+) -> None:
+    assert main(["doctor", dataset, str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert main(["doctor", dataset, str(tmp_path / "nowhere")]) == 1
+    assert "no such folder" in capsys.readouterr().err

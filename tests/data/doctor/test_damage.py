@@ -1,0 +1,115 @@
+"""Every kind of damage is found and named."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from damages import DAMAGE, LIST, OTHERS, A, Damage, kinds, problem
+from PIL import Image
+
+from leffa.data.doctor.examine import examine
+from leffa.data.doctor.kinds import KINDS
+
+
+@pytest.mark.parametrize(
+    ("kind", "named", "damage"),
+    DAMAGE,
+    ids=[f"{kind}-{n}" for n, (kind, _, _) in enumerate(DAMAGE)],
+)
+def test_finds_and_names_the_damage(
+    broken: Callable[[str], Path], kind: str, named: str, damage: Damage
+) -> None:
+    root = broken("viton_hd")
+    damage(root)
+    report = examine(root)
+    found = problem(report, kind)
+    assert any(named in name for name in found.names)
+    assert report.clean is all(entry.harmless for entry in report.problems)
+    assert report.clean == KINDS[kind].harmless or kind in ("same-picture", "train-in-test")
+    assert kind in report.to_text()
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind", "named", "damage"), OTHERS, ids=[f"{x[0]}-{x[1]}" for x in OTHERS]
+)
+def test_finds_what_other_layouts_suffer_from(
+    broken: Callable[[str], Path], layout: str, kind: str, named: str, damage: Damage
+) -> None:
+    root = broken(layout)
+    damage(root)
+    report = examine(root)
+    assert any(named in name for name in problem(report, kind).names)
+    assert not report.clean
+
+
+def test_tells_persons_from_garments_by_their_looks(tmp_path: Path) -> None:
+    """Enough pictures of each, so that one in the wrong folder is unlike all the others."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(30):
+        stem = f"{number:05}_00"
+        lines.append(f"{stem}.jpg {(number + 1) % 30:05}_00.jpg\n")
+        person = np.full((64, 48, 3), rng.integers(140, 220), np.uint8)
+        person[8:, 14:34] = rng.integers(0, 200, 3)
+        garment = np.full((64, 48, 3), 255, np.uint8)
+        garment[20:50, 8:40] = rng.integers(0, 200, 3)
+        for folder, pixels in (("image", person), ("cloth", garment)):
+            (tmp_path / "test" / folder).mkdir(parents=True, exist_ok=True)
+            shown = Image.fromarray(garment if folder == "image" and number == 7 else pixels)
+            shown.save(tmp_path / "test" / folder / f"{stem}.jpg", quality=90 - number % 3)
+    (tmp_path / LIST).write_text("".join(lines))
+    replaced = tmp_path / "test/image/00007_00.jpg"
+    Image.open(replaced).save(replaced, quality=60)  # other bytes than the garment's file
+    found = problem(examine(tmp_path), "garment-as-person")
+    assert found.names == ("00007_00.jpg",)
+    stranger = np.full((64, 48, 3), 150, np.uint8)
+    stranger[8:, 14:34] = (200, 30, 90)
+    Image.fromarray(stranger).save(tmp_path / "test/cloth/00009_00.jpg")
+    suspects = problem(examine(tmp_path), "suspect")
+    assert suspects.where == "test/cloth"
+    assert suspects.names == ("00009_00.jpg",)
+    (tmp_path / "test/image").rename(tmp_path / "test/kept")
+    (tmp_path / "test/cloth").rename(tmp_path / "test/image")
+    (tmp_path / "test/kept").rename(tmp_path / "test/cloth")
+    assert "folders-swapped" in kinds(examine(tmp_path))
+
+
+def test_a_list_longer_than_the_official_one_is_no_official_list(
+    broken: Callable[[str], Path],
+) -> None:
+    root = broken("viton_hd")
+    (root / "synthetic.json").unlink()  # no longer a synthetic copy
+    report = examine(root)
+    assert "subset: 3 of 2,032" in report.to_text()
+    assert problem(report, "size-unofficial").names == ("72x96, officially 768x1024",)
+    lines = [f"{n:05}_00.jpg {n + 1:05}_00.jpg" for n in range(2_033)]
+    (root / LIST).write_text("\n".join(lines))
+    assert "2,033" in problem(examine(root), "list-longer").names[0]
+
+
+def test_ten_thousand_equal_problems_are_one_line(broken: Callable[[str], Path]) -> None:
+    root = broken("viton_hd")
+    with (root / LIST).open("a") as file:
+        file.writelines(f"{n:05}_00.jpg {A}.jpg\n" for n in range(10_000))
+    lines = [line for line in examine(root).to_text().splitlines() if "list-absent" in line]
+    assert len(lines) == 1
+    assert "10,000, first 00000_00.jpg, 00001_00.jpg, 00002_00.jpg; add the files" in lines[0]
+
+
+def test_a_damaged_archive_is_no_crash(broken: Callable[[str], Path]) -> None:
+    root = broken("viton_hd")
+    with zipfile.ZipFile(root / f"test/flow/{A}.npz", "w") as archive:
+        archive.writestr("flow.npy", b"not an array")
+    assert "array-unreadable" in kinds(examine(root))
+
+
+def test_every_kind_of_damage_has_a_test() -> None:
+    tested = {entry[0] for entry in DAMAGE} | {entry[1] for entry in OTHERS}
+    elsewhere = {
+        *("garment-as-person", "folders-swapped", "list-longer", "files-only", "size-unofficial"),
+        *("unknown-layout", "suspect"),
+    }
+    assert tested | elsewhere == set(KINDS)
+    assert len({kind for kind in tested if not KINDS[kind].harmless}) >= 25
