@@ -2,15 +2,13 @@
 
 The idea. In a two-UNet model every generated token attends to the reference tokens. Replace the
 values of that attention by the coordinates of the reference tokens and the result is, for every
-generated token, the
-average place where it looks: a flow field. Warp the reference image with this flow and compare it
-    with the
-target image; the difference is a loss on the attention itself, with no new parameter.
+generated token, the average place where it looks: a flow field. Warp the reference image with this
+flow and compare it with the target image; the difference is a loss on the attention itself, with no
+new parameter.
 
-    A   = softmax(Q K^T / (tau sqrt(d)))         attention on the reference tokens only
-    (Eq. 2) F   = mean_heads(A) C                        C: corner-aligned coordinates, so F is
-    absolute  (Eq. 3) L   = sum_layers || (target - warp(reference, F)) * region ||^2
-                  (Eq. 4)
+    A = softmax(Q K^T / (tau sqrt(d)))    attention on the reference tokens only         (Eq. 2)
+    F = mean_heads(A) C                   C: corner-aligned coordinates, so F is absolute (Eq. 3)
+    L = sum_layers || (target - warp(reference, F)) * region ||^2                         (Eq. 4)
 
 The mean over heads is linear, so F = mean_heads(SDPA(Q, K, V=C)): the L x L map is never stored.
 

@@ -1,11 +1,10 @@
 """How features go from the reference UNet to the generative UNet, and how a flow comes back.
 
 The reference UNet records the normalised hidden states that enter each of its self-attentions. The
-same
-layer of the generative UNet appends them to its own tokens: keys and values are [generative;
-    reference]
-through the generative UNet's projections, queries come from the generative tokens alone. So two
-stock diffusers UNets and the two processors below are the whole network (Leffa, section 3.1).
+same layer of the generative UNet appends them to its own tokens: keys and values are [generative;
+reference] through the generative UNet's projections, queries come from the generative tokens alone.
+So two stock diffusers UNets and the two processors below are the whole network (Leffa, section
+3.1).
 
 Everything travels in one `AttentionExchange` passed at the call (`cross_attention_kwargs`), keyed
 by the layer's dotted name: nothing depends on the order of calls and nothing stays on a module.
