@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
-from string import Template
 from typing import Any
 
 import matplotlib
@@ -24,6 +23,7 @@ from leffa.explain.look import LayerLook, ModelLook, coarser_flows
 from leffa.explain.view import FADED, View, flow_error, short_names, spoken_for
 from leffa.losses.flow import warp
 from leffa.metrics.flow import identity_flow
+from leffa.page import description_list, fill
 from leffa.pictures import encode_png, flow_picture
 
 TALLEST = 384  # pixels of a picture on the page
@@ -69,20 +69,16 @@ class Explanation:
 
 def render(explanation: Explanation) -> str:
     """The page, as HTML."""
-    source = files("leffa.explain")
-    template = Template(source.joinpath("page.html").read_text(encoding="utf-8"))
     block = _Block()
     data = _data(explanation, block)
-    return template.substitute(
+    return fill(
+        "leffa.explain",
         name=escape(explanation.name),
-        facts="".join(
-            f"<dt>{escape(heading)}</dt><dd>{escape(fact)}</dd>"
-            for heading, fact in explanation.facts.items()
-        ),
+        facts=description_list(explanation.facts),
         # A tag would end the element or open another, whatever a file is called.
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         block=block.packed(),
-        script=source.joinpath("page.js").read_text(encoding="utf-8"),
+        script=files("leffa.explain").joinpath("page.js").read_text(encoding="utf-8"),
     )
 
 
