@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from leffa.models.checkpoints import save_official
 from leffa.models.leffa import LeffaModel
 from leffa.run import CONF, assemble, compose, evaluate, restore, train
+from leffa.run.config import changes
 from leffa.run.program import program
 from leffa.synthetic.write import (
     write_deepfashion,
@@ -180,9 +182,20 @@ def test_every_option_composes(option: str) -> None:
 
 
 @pytest.fixture
+def fresh_hydra() -> Iterable[None]:
+    """What a program sets for its whole process does not outlive the test."""
+    yield
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+
+
+@pytest.fixture
 def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Iterable[Callable[..., str]]:
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    fresh_hydra: None,
+) -> Callable[..., str]:
     """Runs train.py or evaluate.py in this process on a mistake; gives what it prints."""
     tasks = {"train": train, "evaluate": evaluate}
 
@@ -198,9 +211,7 @@ def command(
         assert printed.count("\n") == 1
         return printed.removeprefix("error: ").strip()
 
-    yield run
-    GlobalHydra.instance().clear()
-    HydraConfig.instance().cfg = None
+    return run
 
 
 def test_a_misspelt_key_is_named_with_the_nearest_one(command: Callable[..., str]) -> None:
@@ -224,6 +235,25 @@ def test_an_unknown_option_is_answered_with_the_known_ones(
     printed = command(program_name, mistake)
     known = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
     assert printed.endswith(f"{group} is one of: {known}")
+
+
+def test_a_data_set_that_was_not_given_is_asked_for_with_the_known_ones(
+    command: Callable[..., str],
+) -> None:
+    printed = command("evaluate")
+    known = ", ".join(sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
+    assert printed.startswith("You must specify 'dataset'")
+    assert printed.endswith(f"dataset is one of: {known}")
+
+
+def test_a_model_on_a_base_without_its_parts_is_answered_with_the_bases_that_have_them(
+    command: Callable[..., str],
+) -> None:
+    printed = command("train", "experiment=cfld_synthetic", "backbone=sdxl_inpainting")
+    assert printed == (
+        "model.encoder needs backbone.cfld.encoder, which the chosen backbone does not have; "
+        "give one of: backbone=sd15, backbone=tiny, backbone=tiny_from_scratch"
+    )
 
 
 def test_a_root_that_was_not_given_is_asked_for(command: Callable[..., str]) -> None:
@@ -266,6 +296,21 @@ def test_a_broken_picture_is_named_before_the_training(
         assemble(compose("train", [*chosen, f"paths.output_dir={tmp_path / 'run'}"]))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.usefixtures("fresh_hydra")
+@pytest.mark.parametrize("experiment", [[], ["experiment=pose_synthetic"]])
+def test_what_the_command_line_changed_is_told_from_the_experiment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, experiment: list[str]
+) -> None:
+    """With no experiment chosen, from the defaults."""
+    output = f"paths.output_dir={tmp_path}"
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *experiment, "seed=3", output, *quiet])
+    found: list[dict[str, Any]] = []
+    program("train", lambda cfg: found.append(changes(cfg)))
+    assert found[0]["seed"] == (0, 3)
+    assert {key.split(".")[0] for key in found[0]} == {"seed", "paths"}
 
 
 @pytest.mark.slow

@@ -295,3 +295,11 @@ warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
 warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec.. is deprecated")
 # It does not see that the data module deals on from where a run stopped.
 warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+
+
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("💡 Tip: For seamless cloud")
+
+
+# Lightning recommends products of its maker in every log.
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)

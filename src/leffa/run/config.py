@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from leffa.mistakes import check_overrides, dotted
 from leffa.training.record import differences
@@ -93,9 +93,25 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     written = dotted(OmegaConf.to_container(cfg))
     if missing := [key for key, value in written.items() if value == "???"]:
         raise ValueError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
-    container = OmegaConf.to_container(cfg, resolve=True)
+    try:
+        container = OmegaConf.to_container(cfg, resolve=True)
+    except InterpolationKeyError as error:
+        raise ValueError(_unmet(error)) from None
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+def _unmet(error: InterpolationKeyError) -> str:
+    """One choice needs what another choice lacks: which key, and which choices have it."""
+    wanted = str(error).split("'")[1]
+    group, _, inner = wanted.partition(".")
+    having = [
+        f"{group}={path.stem}"
+        for path in sorted((CONF / group).glob("*.yaml"))
+        if OmegaConf.select(OmegaConf.load(path), inner, throw_on_missing=False) is not None
+    ]
+    remedy = f"; give one of: {', '.join(having)}" if having else ""
+    return f"{error.full_key} needs {wanted}, which the chosen {group} does not have{remedy}"
 
 
 def build(part: dict[str, Any], **extra: Any) -> Any:
