@@ -1,0 +1,78 @@
+"""SCHP's view of a picture: into a square of blue, green, red, and back."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from leffa.preprocess.parsing.framing import MEAN, STD, from_square, to_square
+from leffa.preprocess.parsing.schp_parser import SCHPParser
+
+
+def noise(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def unnormalised(square: Tensor) -> Tensor:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (square[0] * std + mean) * 255
+
+
+def test_a_square_picture_of_the_networks_size_is_only_normalised_as_bgr() -> None:
+    image = Image.new("RGB", (5, 5), (255, 0, 51))
+    square = to_square(image, 5)
+    expected = [(0.2 - 0.406) / 0.225, (0 - 0.456) / 0.224, (1 - 0.485) / 0.229]
+    assert square.shape == (1, 3, 5, 5)
+    torch.testing.assert_close(square[0, :, 2, 2], torch.tensor(expected))
+
+
+def test_the_longer_side_fills_the_square_and_the_rest_is_black() -> None:
+    square = unnormalised(to_square(Image.new("RGB", (3, 5), (200, 200, 200)), 9))
+    assert square[0, :, 4].round().tolist() == [200] * 9  # first row to last
+    # Two source pixels are four cells, so the outer columns lie at cells 2 and 6; at 1 and 7 the
+    # picture fades into the black beside it.
+    assert square[0, 4].round().tolist() == [0, 100, 200, 200, 200, 200, 200, 100, 0]
+
+
+@pytest.mark.parametrize("size", [(37, 61), (61, 37), (96, 96)])
+def test_agrees_with_opencvs_affine_warp(size: tuple[int, int]) -> None:
+    """The authors warp with OpenCV, whose coordinates are rounded to a 32nd of a pixel."""
+    cv2 = pytest.importorskip("cv2", reason="compares with opencv-python, which is not installed")
+    image, side = noise(*size), 48
+    scale = (side - 1) / (max(size) - 1)
+    matrix = np.array([[scale, 0, 0], [0, scale, 0]])
+    matrix[:, 2] = (side - 1) / 2 - scale * (np.array(size) - 1) / 2
+    warped = cv2.warpAffine(np.asarray(image)[..., ::-1], matrix, (side, side))
+    square = unnormalised(to_square(image, side)).permute(1, 2, 0).numpy()
+    assert np.abs(square - warped).max() < 10
+    assert np.abs(square - warped).mean() < 1.5
+
+
+@pytest.mark.parametrize("size", [(30, 41), (41, 30), (33, 33)])
+def test_scores_come_back_where_the_picture_was(size: tuple[int, int]) -> None:
+    """Scores that are the square's coordinates come back as a ramp over the picture."""
+    side, (width, height) = 65, size
+    ramp = torch.linspace(-1, 1, side)
+    logits = torch.stack([ramp.expand(side, side), ramp[:, None].expand(side, side)])[None]
+    x, y = from_square(logits, side, size)
+    assert x.shape == (height, width)
+    longer = max(size) - 1
+    torch.testing.assert_close(x[0], torch.linspace(-1, 1, width) * (width - 1) / longer)
+    torch.testing.assert_close(y[:, 0], torch.linspace(-1, 1, height) * (height - 1) / longer)
+
+
+def test_a_network_that_tells_bright_from_dark_labels_every_pixel_rightly() -> None:
+    labels = np.zeros((64, 48), np.uint8)
+    labels[20:40, 10:30] = 13
+    image = Image.fromarray(np.where(labels > 0, 255, 40).astype(np.uint8)).convert("RGB")
+
+    def bright(square: Tensor) -> Tensor:
+        scores = torch.zeros(1, 20, *square.shape[2:])
+        scores[:, 13] = square.mean(dim=1)
+        return scores
+
+    found = SCHPParser(bright, "lip", side=127).parse(image)
+    assert found.label_set == "lip"
+    assert (found.labels == labels).mean() > 0.98

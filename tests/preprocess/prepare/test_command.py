@@ -1,0 +1,58 @@
+"""`leffa prepare`."""
+
+from pathlib import Path
+
+import pytest
+
+from leffa.cli import main
+
+
+def test_the_command_makes_masks_and_their_contact_sheet(
+    maskless: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "sheet.html"
+    command = ["prepare", "masks", str(maskless), "--recipe", "hr_viton", "--workers", "1"]
+    assert main([*command, "--html", str(page)]) == 0
+    assert str(maskless / "test/agnostic-mask") in capsys.readouterr().out
+    html = page.read_text()
+    assert html.count("<tr>") == 1 + 6
+    assert html.count("data:image/jpeg") == 6 * 5  # all columns but the reference
+    assert main(command) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["masks", "."], "--recipe is missing"),
+        (["masks", ".", "--recipe", "mine"], "recipe=mine: choose one of"),
+        (["masks", ".", "--recipe", "hr_viton"], "masks are made for viton_hd"),
+        (["viton_hd", "nowhere"], "nowhere: no such folder"),
+        (["viton_hd", "."], "test_pairs.txt: no such list"),
+        (["deepfashion", "."], "train.lst: no such list"),
+        (["market1501", "."], "holds no pictures; ask for the data set at https://"),
+        (
+            ["dress_code", ".", "--sizes", "256x176"],
+            "--sizes goes with `leffa prepare deepfashion`",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", *arguments]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_size_is_height_by_width() -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["prepare", "deepfashion", ".", "--sizes", "256"])
+    assert stopped.value.code == 2
