@@ -5,6 +5,7 @@ prediction, a montage in a sub-folder, one side at another size. Only file heade
 this costs little.
 """
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,9 +128,11 @@ def _names_by_rule(
         return same, []
     rules = ID_RULES[ids]
     by_id = [_by_id(side, rule) for side, rule in zip((pred, true), rules, strict=True)]
+    # In pose transfer many predictions show one person in one pose.
+    unique = [(true, by_id[1])] if ids in MANY_TO_ONE else [(pred, by_id[0]), (true, by_id[1])]
     clashes = [
         f"{side.path}: {' and '.join(sorted(names)[:2])} (both {key})"
-        for side, known in zip((pred, true), by_id, strict=True)
+        for side, known in unique
         for key, names in known.items()
         if len(names) > 1
     ]
@@ -137,7 +140,7 @@ def _names_by_rule(
         rule = f"names that the protocol's rule ({ids}) cannot tell apart, give both sides the same"
         return {}, problem(rule, clashes)
     preds, trues = by_id
-    return {(preds.get(key) or names)[0]: names[0] for key, names in trues.items()}, []
+    return {p: names[0] for key, names in trues.items() for p in preds.get(key, names)}, []
 
 
 def _by_id(folder: ImageFolder, rule: Callable[[str], str]) -> dict[str, list[str]]:
@@ -173,6 +176,42 @@ ID_RULES: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
     "first_part": (_first_part, _first_part),
     "pidm": (_pidm_target, _stem),
 }
+
+
+MANY_TO_ONE = frozenset({"pidm"})  # rules by which several predictions have one true image
+
+
+def read_pairs(path: Path) -> dict[str, str]:
+    """Prediction's name -> true image's name, of a CSV file with the columns `prediction` and
+    `true`; suffixes do not count.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a column lacks, a line has none of a name, or a prediction is there twice.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such list of pairs")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if not set(PAIR_COLUMNS) <= set(reader.fieldnames or []):
+            raise ValueError(f"{path}: its first line must be {','.join(PAIR_COLUMNS)}")
+        pairs: dict[str, str] = {}
+        for number, row in enumerate(reader, start=2):
+            pred, true = (_bare((row[column] or "").strip()) for column in PAIR_COLUMNS)
+            if not pred or not true:
+                raise ValueError(f"{path}: line {number}: give a prediction and its true image")
+            if pred in pairs:
+                raise ValueError(f"{path}: line {number}: {pred} is listed before")
+            pairs[pred] = true
+    return pairs
+
+
+PAIR_COLUMNS = ("prediction", "true")
+
+
+def _bare(file: str) -> str:
+    path = Path(file)
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
 def problem(what: str, which: Iterable[str]) -> list[str]:

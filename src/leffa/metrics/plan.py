@@ -108,8 +108,8 @@ def make_plan(
         raise FolderMismatch(problems)
     if real is not None or protocol.real == "test":
         # The pair list decides, not the folder: a folder may hold garments and other persons.
-        in_pairs = [t for _, t in matched] if real is None and paired else None
-        chosen = in_pairs or list((real or true).images.values())
+        in_pairs = {t.path: t for _, t in matched} if real is None and paired else {}
+        chosen = list(in_pairs.values()) or list((real or true).images.values())
     else:
         chosen = None
     return Plan(
