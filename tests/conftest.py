@@ -1,9 +1,21 @@
-"""What every test shares: few threads, reproducible examples, and where real material lies."""
+"""What every test shares: few threads, reproducible examples, real material, and a browser.
 
+The tests in a browser need packages and a program; nothing is installed for them. Where something
+is missing they are skipped by name, and asked for (`-m browser`, which is `make test-browser`) they
+end at once with one line that says what to install.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hypothesis import settings
 
 # Tiny networks gain nothing from threads, and tests may run side by side.
@@ -12,6 +24,66 @@ torch.set_num_threads(1)
 # The same examples on every run, whatever the load of the machine.
 settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
 settings.load_profile("reproducible")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# No sandbox inside a container, and no calls home.
+ARGUMENTS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+STARTING = 120_000  # milliseconds: the machine may be busy
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    wanted = [item for item in items if item.get_closest_marker("browser")]
+    if not wanted or not (lacking := missing()):
+        return
+    line = f"the browser tests need {' and '.join(lacking)}"
+    if config.getoption("markexpr") == "browser":
+        raise pytest.UsageError(line)
+    for item in wanted:
+        item.add_marker(pytest.mark.skip(reason=line))
+
+
+def missing() -> list[str]:
+    """What the browser tests lack here, each with the command that installs it."""
+    lines = [
+        f"the package {name} ({command})"
+        for name, command in (
+            ("gradio", "pip install 'leffa[app]'"),
+            ("playwright", "pip install playwright; its own browsers are not needed"),
+        )
+        if importlib.util.find_spec(name) is None
+    ]
+    if CHROMIUM is None:
+        lines.append("the browser chromium (apt-get install chromium)")
+    return lines
+
+
+@pytest.fixture(scope="module")  # its event loop is in the way of other tests'
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=STARTING)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of the pages go: $LEFFA_SCREENSHOTS, else pytest's temporary folder."""
+    folder = Path(os.environ.get("LEFFA_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def fresh_hydra() -> Iterator[None]:
+    """What a Hydra program sets for its whole process does not outlive the test."""
+    yield
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 
 from leffa.models.checkpoints import save_official
 from leffa.models.leffa import LeffaModel
@@ -182,14 +180,6 @@ def test_every_option_composes(option: str) -> None:
 
 
 @pytest.fixture
-def fresh_hydra() -> Iterable[None]:
-    """What a program sets for its whole process does not outlive the test."""
-    yield
-    GlobalHydra.instance().clear()
-    HydraConfig.instance().cfg = None
-
-
-@pytest.fixture
 def command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -259,6 +249,11 @@ def test_a_model_on_a_base_without_its_parts_is_answered_with_the_bases_that_hav
 def test_a_root_that_was_not_given_is_asked_for(command: Callable[..., str]) -> None:
     printed = command("train", "experiment=viton_256", "debug=tiny")
     assert printed == "data.root must be given: add data.root=... to the command line"
+
+
+def test_a_run_that_is_to_go_on_needs_a_folder_that_stays() -> None:
+    with pytest.raises(ValueError, match=r"resume=auto needs the folder of the run: add paths"):
+        train(compose("train", ["experiment=tryon_synthetic", "debug=tiny", "resume=auto"]))
 
 
 def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ is quick. A new command is a new function, and its place in `COMMANDS`.
 """
 
 import argparse
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from leffa.commands.app import app
@@ -22,6 +24,8 @@ from leffa.commands.photo import photo
 from leffa.commands.predict import predict
 from leffa.commands.sweeps import sweep_report
 
+# What they log is for whoever waits: what was loaded, what is there already, how long it takes.
+TOLD = ("leffa.predict", "leffa.evaluation.progress", "leffa.models.checkpoints")
 # Known here as well as in `synthetic.write`, which is slow to import.
 DRAWN_LAYOUTS = (
     *("viton_hd", "dress_code", "viton", "folder"),
@@ -110,6 +114,8 @@ def score(parser: argparse.ArgumentParser) -> Runner:
     }
     for name, purpose in folders.items():
         parser.add_argument(f"--{name}", type=Path, metavar="DIR", help=purpose)
+    pairs = "CSV file with the columns prediction,true: where names differ, or true images repeat"
+    parser.add_argument("--pairs", type=Path, metavar="FILE", help=pairs)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     parser.add_argument(
@@ -125,6 +131,7 @@ def score(parser: argparse.ArgumentParser) -> Runner:
     _option(parser, "--workers", 0, "processes that open files")
 
     def run(args: argparse.Namespace) -> None:
+        from leffa.metrics.folders import read_pairs
         from leffa.metrics.result import write_whole
         from leffa.metrics.score import score_folders
 
@@ -136,6 +143,7 @@ def score(parser: argparse.ArgumentParser) -> Runner:
             args.true,
             args.protocol,
             paired=not args.unpaired,
+            names=read_pairs(args.pairs) if args.pairs else None,
             real=args.real,
             masks=args.masks,
             weights=args.weights,
@@ -187,7 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(arguments)
     try:
-        return args.run(args) or 0
+        with _told():
+            return args.run(args) or 0
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
@@ -196,6 +205,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130  # what a shell gives for Ctrl-C
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """While it lasts, what `TOLD` log are lines on stderr."""
+    handler = logging.StreamHandler()
+    for name in TOLD:
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for name in TOLD:
+            logging.getLogger(name).removeHandler(handler)
+            logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,7 +26,7 @@ from leffa.metrics.protocols import get_protocol
 from leffa.metrics.score import score_folders
 from leffa.models.sampler import SamplerSettings
 from leffa.pictures import HEADINGS
-from leffa.run import CONF, evaluate, restore
+from leffa.run import CONF, compose, evaluate, restore, train
 from leffa.run.program import program
 from leffa.synthetic.write import write_dress_code
 
@@ -152,6 +152,15 @@ def test_a_bad_setting_is_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_size_that_the_protocol_does_not_take_is_refused_before_the_work(
+    run_evaluation: Evaluate, tmp_path: Path
+) -> None:
+    message = "protocol=small takes pictures of 8x8, these would be 64x48"
+    with pytest.raises(ValueError, match=message):
+        run_evaluation(tmp_path, "protocol.name=small", "+protocol.sizes=[[8,8]]")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.usefixtures("quick_protocol")
 def test_score_of_the_written_folder_gives_the_same_numbers(
     evaluation: Evaluation, tmp_path: Path
@@ -179,6 +188,24 @@ def test_fid_is_that_of_score_and_zero_for_a_set_against_itself(
     assert values["fid"] == pytest.approx(scored.metrics["set/fid"], abs=1e-6)
     assert main(["score", sides[0], sides[0], "--protocol", "leffa", "--json", str(out)]) == 0
     assert json.loads(out.read_text())["values"]["fid"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_average_or_the_weights_themselves_are_evaluated_as_asked(
+    run_evaluation: Evaluate, drawn: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    data = [f"data.root={drawn}", "data.prepare=null", f"paths.output_dir={run}"]
+    chosen = ["experiment=tryon_synthetic", "debug=tiny", "callbacks=ema"]
+    train(compose("train", [*chosen, *data, "+trainer.limit_val_batches=0"]))
+    pictures = {}
+    for weights in ("ema", "raw", "null"):
+        run_evaluation(tmp_path / weights, f"ckpt={run}", f"weights={weights}", "limit=1")
+        (picture,) = (tmp_path / weights / "images").iterdir()
+        pictures[weights] = picture.read_bytes()
+        settings = json.loads((tmp_path / weights / "settings.json").read_text())
+        assert settings["weights"] == (None if weights == "null" else weights)
+    assert pictures["ema"] == pictures["null"] != pictures["raw"]
 
 
 def test_a_report_of_the_evaluation_shows_its_numbers_and_samples(

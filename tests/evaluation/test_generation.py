@@ -46,7 +46,13 @@ def test_goes_on_where_it_stopped(evaluation: Evaluation, run_evaluation: Evalua
     assert again.metrics == evaluation.metrics
 
 
-@pytest.mark.parametrize("other", ["sampler.seed=7", "limit=2"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        *("sampler.seed=7", "limit=2", "dataset.records.pairs=unpaired", "inspect_timesteps=[300]"),
+        "+dataset.transform.agnostic={_target_: hydra.utils.get_method, path: math.sqrt}",
+    ],
+)
 def test_refuses_to_mix_pictures_of_different_settings(
     run_evaluation: Evaluate, evaluation: Evaluation, other: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
@@ -16,7 +15,7 @@ from leffa.cli import main
 from leffa.metrics.benchmarks import Comparison, Line, compare, read_results
 from leffa.metrics.pages import write_report
 from leffa.metrics.published import Table, read_published
-from leffa.metrics.texts import latex, markdown, tidy_csv
+from leffa.metrics.texts import circumstances, latex, markdown, tidy_csv
 
 PAIRED = {"ssim": 0.9, "psnr": 21.0, "lpips": 0.05, "fid": 5.0, "kid": 0.0004, "kid_std": 0.0001}
 UNPAIRED = {"fid": 9.0, "kid": 0.001}
@@ -120,6 +119,34 @@ def test_numbers_of_our_protocol_and_size_compare_and_others_are_marked(tmp_path
     assert set(line(comparison, "GP-VTON").marks.values()) == {"†"}
     assert set(line(comparison, "FitDiT").marks.values()) == {"†‡"}
     assert comparison.apart == ()
+
+
+def test_protocol_and_size_must_agree_in_one_and_the_same_result(tmp_path: Path) -> None:
+    ours = [
+        evaluation(tmp_path / "a", "vitonhd_paired", PAIRED, protocol="leffa"),
+        evaluation(tmp_path / "b", "vitonhd_paired", PAIRED, size=(512, 384), ckpt="other.ckpt"),
+    ]
+    assert set(line(comparison_of(*ours), "Leffa").marks.values()) == {"‡"}
+
+
+def test_where_masks_come_from_and_what_is_pasted_back_is_told(tmp_path: Path) -> None:
+    maker = {"_target_": "hydra.utils.get_method", "path": "leffa.preprocess.agnostic.hr_viton"}
+    changes = {
+        "transform": {"task": "tryon", "agnostic": maker},
+        "sampler": {"steps": 20, "paste_back": True},
+    }
+    folder = evaluation(tmp_path / "p", "vitonhd_paired", PAIRED, **changes)
+    facts = circumstances(read_results(folder)[0])
+    assert facts["masks"] == "made by leffa.preprocess.agnostic.hr_viton"
+    assert facts["outside the mask"] == "the photograph"
+
+
+def test_intervals_are_told(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "p", "vitonhd_paired", PAIRED)
+    content = json.loads((folder / "metrics.json").read_text())
+    content["scores"]["intervals"] = {"ssim": [0.85, 0.95]}
+    (folder / "metrics.json").write_text(json.dumps(content))
+    assert circumstances(read_results(folder)[0])["95 % intervals"] == "ssim 0.85 to 0.95"
 
 
 def test_under_another_protocol_whole_columns_are_marked(tmp_path: Path) -> None:
@@ -277,29 +304,21 @@ def test_a_folder_without_an_evaluation_is_a_plain_error(
     assert not (tmp_path / "out").exists()
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Any]:
+def page(tmp_path: Path, browser: Any) -> Iterator[Any]:
     """A report with one row of ours, opened from its file; it asks nobody for anything."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
     evaluation(tmp_path / "run", "vitonhd_paired", PAIRED)
     assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path)]) == 0
     address = (tmp_path / "report.html").as_uri()
-    # No sandbox inside a container, and no calls home.
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=arguments, timeout=120_000)
-        page = browser.new_page()
-        asked: list[str] = []
-        errors: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(address)
-        yield page
-        assert (asked, errors) == ([address], [])
-        browser.close()
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    yield page
+    page.close()
+    assert (asked, errors) == ([address], [])
 
 
 def column(page: Any, title: str) -> list[str]:
@@ -312,8 +331,10 @@ def column(page: Any, title: str) -> list[str]:
 
 @pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
-def test_a_click_sorts_the_best_to_the_top_and_a_second_one_turns_it_round(page: Any) -> None:
+def test_a_click_sorts_the_best_to_the_top_and_a_second_one_turns_it_round(
+    page: Any, screenshots: Path
+) -> None:
+    page.screenshot(path=screenshots / "report.png", full_page=True)
     for title, best_is_highest in (("SSIM", True), ("FID paired", False)):
         before = column(page, title)
         page.get_by_role("button", name=title).first.click()
@@ -331,7 +352,6 @@ def test_a_click_sorts_the_best_to_the_top_and_a_second_one_turns_it_round(page:
 
 @pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
 def test_methods_sort_by_their_names_and_rows_stay_whole(page: Any) -> None:
     def rows() -> set[str]:
         return set(page.locator("tbody tr").all_inner_texts())

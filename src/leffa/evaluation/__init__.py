@@ -2,6 +2,7 @@
 
     <folder>/images/<name>.png      generated, without padding
     <folder>/true/<name>.png        the true image at the generated size, likewise
+    <folder>/originals/<name>.*     the true image as stored, if the protocol resizes it itself
     <folder>/masks/<name>.png       where the person is, if the protocol looks at it
     <folder>/flow/<name>.json       predicted against true flow, where the data has one
     <folder>/manifest.csv           each sample's category and files
@@ -72,6 +73,7 @@ def evaluate_model(
     limit: int | None = None,
     weights: Path | None = None,
     real: Path | None = None,
+    fid_resamples: int = 0,
     settings: dict[str, Any] | None = None,
     load: Load | None = None,
     devices: Sequence[str] = ("cpu",),
@@ -95,6 +97,7 @@ def evaluate_model(
         weights: folder of the metrics' networks.
         real: folder of the real set behind FID and KID, where it is not the true images
             (DeepFashion: all training images).
+        fid_resamples: for a confidence interval of FID; 0: none.
         settings: what else the pictures depend on, plain values; kept in the result file.
         load: makes the model again in another process; needed for more than one device.
         devices: a process each.
@@ -109,14 +112,25 @@ def evaluate_model(
     """
     protocol = get_protocol(protocol)
     _check(limit, batch_size, precision, real, inspect_timesteps)
+    _check_size(protocol, transform)
     place = EvaluationFolder(folder)
     kept = list(records[: len(records) if limit is None else limit])
     size = [transform.height, transform.width]
-    depends_on = {"dataset": name, "size": size, "limit": limit, "precision": precision}
+    depends_on = {
+        "dataset": name,
+        "size": size,
+        "limit": limit,
+        "precision": precision,
+        "inspect_timesteps": list(inspect_timesteps),
+    }
     if transform.fit == "pad":
         depends_on["padding"] = "cut off"
     place.claim({**depends_on, **(settings or {})})
     place.write_manifest(kept)
+    truth = place.true
+    if protocol.sizes_truth:
+        truth = place.originals
+        place.link_originals(kept)
     # Before hours of work, since a parsing map may be wrong.
     has_masks = paired and write_masks(protocol, kept, transform, place, workers)
     timesteps = list(inspect_timesteps) if paired else []
@@ -144,15 +158,16 @@ def evaluate_model(
     categories = dress_code_categories(kept)
     scores = score_folders(
         place.images,
-        place.true,
+        truth,
         protocol,
         paired=paired,
         names={record.name: record.name for record in kept} if paired else None,
         real=real,
         masks=place.masks if has_masks else None,
         weights=weights,
+        fid_resamples=fid_resamples,
         groups=categories,  # scored with the whole set, in one pass over the pictures
-        device=devices[0].split(":")[0],
+        device=devices[0],
         workers=workers,
         progress=progress,
     )
@@ -166,6 +181,7 @@ def evaluate_model(
         "subset_of": len(records) if len(kept) < len(records) else None,
         "size": size,
         "precision": precision,
+        "truth": truth.name,
         "real": None if real is None else str(real),
         **(settings or {}),
         "metrics": finite(metrics),
@@ -225,6 +241,18 @@ def _check(
         raise ValueError(
             "the evaluation starts its own processes: give devices=N instead of using torchrun"
         )
+
+
+def _check_size(protocol: Protocol, transform: PersonTransform) -> None:
+    """Pictures without padding have sizes of their own, which only scoring sees."""
+    size = (transform.height, transform.width)
+    if not protocol.sizes or transform.fit == "pad" or size in protocol.sizes:
+        return
+    taken = " or ".join(f"{height}x{width}" for height, width in protocol.sizes)
+    raise ValueError(
+        f"protocol={protocol.name} takes pictures of {taken}, these would be {size[0]}x{size[1]}: "
+        "give another protocol, or dataset.transform.height=... and dataset.transform.width=..."
+    )
 
 
 def _flow_metrics(work: Work) -> dict[str, float]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,12 @@ class EvaluationFolder:
     def true(self) -> Path:
         """The true pictures at the generated size, `<name>.png`."""
         return self.path / "true"
+
+    @property
+    def originals(self) -> Path:
+        """The true pictures as the data set stores them, `<name>` with their own suffix; for
+        protocols that bring them to size in a way of their own."""
+        return self.path / "originals"
 
     @property
     def flows(self) -> Path:
@@ -79,6 +86,17 @@ class EvaluationFolder:
         writer.writerow(["name", "category", "source", "reference"])
         writer.writerows([r.name, r.category, r.source, r.reference] for r in records)
         write_text(self.manifest, text.getvalue())
+
+    def link_originals(self, records: Iterable[Record]) -> None:
+        """Show the data set's own files under the samples' names; copies where links cannot be."""
+        self.originals.mkdir(parents=True, exist_ok=True)
+        for record in records:
+            place = self.originals / f"{record.name}{record.source.suffix}"
+            place.unlink(missing_ok=True)  # the data may have moved
+            try:
+                place.symlink_to(record.source.resolve())
+            except OSError:
+                shutil.copyfile(record.source, place)
 
     def without_images(self, records: Sequence[Record]) -> list[Record]:
         """The samples that are still to be generated."""

@@ -211,9 +211,9 @@ def _distinct(tables: Iterable[Table]) -> list[Row]:
 
 
 def _mark(row: Row, ours: Sequence[Line]) -> Line:
-    protocols = {line.protocol.split()[0] for line in ours}
-    mark = "" if protocols & set(row.protocols) else "†"
-    if row.size is None or row.size not in {line.size for line in ours}:
+    sizes = {line.size for line in ours if line.protocol.split()[0] in row.protocols}
+    mark = "" if sizes else "†"
+    if row.size is None or row.size not in (sizes or {line.size for line in ours}):
         mark += "‡"
     evidence = {"read": "", "secondary": "quoted elsewhere", "memory": "unchecked"}[row.evidence]
     return Line(

@@ -152,6 +152,13 @@ class Protocol:
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
+    def sizes_truth(self) -> bool:
+        """Whether true images go in as they are stored, because the protocol brings them to the
+        predictions' size, or compares both at a size of its own."""
+        views = [each.view for each in self.paired.values()]
+        return self.prepare_true is not None or (bool(views) and None not in views)
+
+    @property
     def views(self) -> tuple[View | None, ...]:
         """The different views that metrics have, None first: the prepared picture as it is."""
         settings = [*self.paired.values(), *self.sets.values()]

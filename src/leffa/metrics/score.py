@@ -127,6 +127,22 @@ def _feed(scorer: Scorer, plan: Plan, read: ImageReader) -> None:
             scorer.add_set(names, true, real=True)
 
 
+def _sizes_note(plan: Plan) -> list[str]:
+    """Inception sees 299x299 pixels of every image: enlarged from few, or reduced from many."""
+    sizes = [{picture.size for picture in side} for side in (plan.pred, plan.real or [])]
+    if sizes[0] == sizes[1]:
+        return []
+    shown = [
+        f"{width}x{height}" + (" and others" if len(side) > 1 else "")
+        for side in sizes
+        for height, width in [min(side)]
+    ]
+    return [
+        f"predictions are {shown[0]}, the real set is {shown[1]}: FID and KID measure the "
+        "difference in resolution too"
+    ]
+
+
 def _notes(protocol: Protocol, plan: Plan, pred: ImageFolder, *, with_sets: bool) -> list[str]:
     notes = []
     formats = pred.formats()
@@ -145,6 +161,7 @@ def _notes(protocol: Protocol, plan: Plan, pred: ImageFolder, *, with_sets: bool
             f"({known}): do not compare with published numbers"
         )
     if with_sets and plan.real is not None:
+        notes += _sizes_note(plan)
         note = small_set_note(len(plan.pred), len(plan.real))
         notes += [note] if note else []
     return notes

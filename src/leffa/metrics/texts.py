@@ -137,6 +137,16 @@ def circumstances(result: Result) -> dict[str, str]:
         "networks": _words(scores.get("weights", {})),
         "versions": _words(scores.get("versions", {})),
     }
+    if content.get("transform", {}).get("task") == "tryon":
+        recipe = content["transform"].get("agnostic")
+        pasted = content.get("sampler", {}).get("paste_back")
+        maker = recipe and (recipe.get("path") or recipe["_target_"])
+        facts["masks"] = f"made by {maker}" if maker else "of the data set"
+        facts["outside the mask"] = "the photograph" if pasted else "as generated"
+    if scores.get("intervals"):
+        facts["95 % intervals"] = ", ".join(
+            f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in scores["intervals"].items()
+        )
     facts |= {f"missing: {metric}": why for metric, why in scores.get("missing", {}).items()}
     if scores.get("notes"):
         facts["to know"] = "; ".join(scores["notes"])

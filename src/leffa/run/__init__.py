@@ -34,6 +34,7 @@ from leffa.run.config import (
     choices,
     compose,
     composed,
+    folder_has_time,
     job_overrides,
     resolved,
     settings,
@@ -85,6 +86,11 @@ def train(cfg: DictConfig) -> float | None:
     """
     config = resolved(cfg)
     folder, overrides = Path(config["paths"]["output_dir"]), job_overrides()
+    if config["resume"] == "auto" and folder_has_time(cfg):
+        raise ValueError(
+            "resume=auto needs the folder of the run: add paths.output_dir=DIR, since the usual "
+            "one has the time in its name"
+        )
     checkpoint, step = start_point(config["resume"], folder / "checkpoints")
     if checkpoint is not None:
         _check_resumed(checkpoint, config)
@@ -92,7 +98,7 @@ def train(cfg: DictConfig) -> float | None:
     if run.trainer.is_global_zero:
         record_start(folder, run.config, changes(cfg), step)
         rewind(run.trainer.loggers, step)
-    with process_group(run.trainer, overrides, folder):
+    with process_group(run.trainer, overrides, folder, shared=not folder_has_time(cfg)):
         run.trainer.fit(run.module, run.datamodule, ckpt_path=checkpoint, weights_only=True)
     measured = run.trainer.callback_metrics
     for key in sorted(key for key in measured if key.startswith("val/") and "layers" not in key):
@@ -169,12 +175,15 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         limit=config["limit"],
         weights=Path(config["weights_dir"]) if config["weights_dir"] else None,
         real=Path(dataset["real"]) if dataset.get("real") else None,
+        fid_resamples=config["fid_resamples"],
         settings={
             "ckpt": str(restored.file),
             "ckpt_written": int(restored.file.stat().st_mtime),
             "weights": config["weights"],
             "trained_as": restored.name,
             "sampler": config["sampler"],
+            "records": dataset["records"],
+            "transform": dataset["transform"],
         },
         load=partial(_restored_model, Path(config["ckpt"]), config["weights"]),
         devices=devices,

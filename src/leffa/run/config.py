@@ -1,6 +1,7 @@
 """What Hydra does for this package: a configuration from files and overrides, and parts from it."""
 
 import hashlib
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ CONF = next(
 )
 VERSION_BASE = "1.3"
 NAME_BYTES = 200  # of a sweep job's folder; a file system takes 255, and others may add to it
+# Of an evaluation: what its pictures and their scores depend on, beside the checkpoint.
+PICTURE_KEYS = (
+    *("dataset", "protocol", "sampler", "limit", "precision", "weights"),
+    *("inspect_timesteps", "fid_resamples"),
+)
 MISTAKES = (HydraException, OmegaConfBaseException, MisconfigurationException)
 
 
@@ -38,7 +44,24 @@ def file_name(text: str) -> str:
     return f"{start}_{digest}"
 
 
+def evaluation_folder(*, _root_: DictConfig) -> str:
+    """One folder for all that decides the pictures and their scores: the checkpoint's name, and a
+    hash of it, of when it was written, and of the settings."""
+    place = OmegaConf.select(_root_, "ckpt", throw_on_missing=False) or "none"
+    settings = OmegaConf.to_container(OmegaConf.masked_copy(_root_, list(PICTURE_KEYS)))
+    text = json.dumps([place, _written(Path(place)), settings], sort_keys=True, default=str)
+    name = Path(place).as_posix().strip("./").replace("/", "_")[-NAME_BYTES // 2 :]
+    return f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _written(ckpt: Path) -> float:
+    """When the newest of a run's checkpoints was written; 0 where there is none."""
+    files = [ckpt] if ckpt.is_file() else ckpt.glob("**/last.ckpt")
+    return max((file.stat().st_mtime for file in files), default=0.0)
+
+
 OmegaConf.register_new_resolver("file_name", file_name, replace=True)
+OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
 
 
 def compose(name: str, overrides: list[str]) -> DictConfig:
@@ -73,6 +96,18 @@ def job_overrides() -> list[str] | None:
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
 
 
+def in_sweep() -> bool:
+    """Whether this is a job of a sweep, whose folder Hydra chooses."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def folder_has_time(cfg: DictConfig) -> bool:
+    """Whether the output folder's name has the time in it, so that each start has another."""
+    written = OmegaConf.to_container(cfg.paths)
+    assert isinstance(written, dict)
+    return not in_sweep() and "${now:" in str(written["output_dir"])
+
+
 def changes(cfg: DictConfig) -> dict[str, tuple[Any, Any]]:
     """What the command line changed: key -> (value of the experiment as it stands, value here)."""
     if not HydraConfig.initialized():
@@ -87,7 +122,7 @@ def changes(cfg: DictConfig) -> dict[str, tuple[Any, Any]]:
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """Plain values; the output folder is the job's own where Hydra runs the job (a sweep has
     many)."""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if in_sweep():
         cfg = cfg.copy()
         OmegaConf.update(cfg, "paths.output_dir", HydraConfig.get().runtime.output_dir)
     written = dotted(OmegaConf.to_container(cfg))

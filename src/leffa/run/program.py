@@ -10,12 +10,11 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback as HydraCallback
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from leffa.mistakes import check_overrides, check_plugins, fail
 from leffa.run import train
-from leffa.run.config import CONF, MISTAKES, VERSION_BASE, composed, resolved
+from leffa.run.config import CONF, MISTAKES, VERSION_BASE, composed, in_sweep, resolved
 from leffa.sweeps.jobs import FAILURES, run_job, summary
 
 
@@ -37,7 +36,7 @@ def program(name: str, task: Callable[[DictConfig], Any]) -> None:
 
 def train_job(cfg: DictConfig) -> float | None:
     """`train`; as a job of a sweep it is not done twice, and its failure does not end the sweep."""
-    if not (HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
+    if not in_sweep():
         return train(cfg)
     # A job of joblib's has joblib's own way to start processes, which ours cannot be started in.
     multiprocessing.set_start_method(None, force=True)

@@ -1,0 +1,66 @@
+"""Where an evaluation writes when nobody says so: the same place for the same pictures."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from leffa.run import compose, evaluate
+from leffa.run.program import program
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    file = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    return file
+
+
+def place(ckpt: Path, *others: str) -> str:
+    chosen = ["dataset=synthetic_tryon", f"ckpt={ckpt}"]
+    return str(compose("evaluate", [*chosen, *others]).paths.output_dir)
+
+
+def test_the_same_command_goes_on_in_the_same_folder(checkpoint: Path) -> None:
+    run = checkpoint.parents[1]
+    assert place(run) == place(run, "batch_size=2", "devices=2", "hardware=gpu_24gb")
+    assert place(run).startswith("outputs/evaluate_synthetic_tryon/")
+    assert "_run_" in place(run)
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["limit=2", "sampler.seed=7", "protocol=ladi", "dataset.root=elsewhere", "weights=raw"],
+)
+def test_other_pictures_or_scores_lie_elsewhere(checkpoint: Path, other: str) -> None:
+    run = checkpoint.parents[1]
+    assert place(run, other) != place(run)
+
+
+def test_a_run_that_was_trained_on_is_evaluated_anew(checkpoint: Path) -> None:
+    run = checkpoint.parents[1]
+    before = place(run)
+    os.utime(checkpoint, (0, checkpoint.stat().st_mtime + 1))
+    assert place(run) != before
+
+
+@pytest.mark.parametrize(
+    ("chosen", "lacking"),
+    [(["dataset=synthetic_tryon"], "ckpt"), (["dataset=viton_paired", "ckpt=x"], "dataset.root")],
+)
+def test_what_must_be_given_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    fresh_hydra: None,
+    chosen: list[str],
+    lacking: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", *chosen, *quiet])
+    with pytest.raises(SystemExit):
+        program("evaluate", evaluate)
+    message = f"error: {lacking} must be given: add {lacking}=... to the command line"
+    assert capsys.readouterr().err.strip() == message
