@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 
 from leffa.data.datamodule import PersonDataModule
@@ -70,6 +71,20 @@ def test_the_average_is_the_written_out_recursion(fit: Fit, model: LightningModu
     assert torch.equal(module.get_parameter(NAME), watch.steps[-1])
     assert torch.equal(saved["state_dict"][NAME], watch.steps[-1])
     assert saved["ema"]["weights"].keys() == saved["state_dict"].keys()
+
+
+@pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback")
+def test_lightnings_own_average_ends_a_run_by_overwriting_its_weights(
+    make_module: Callable[..., PersonGenerationModule],
+    make_datamodule: Callable[..., PersonDataModule],
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    """Why it is not taken: the same run, made longer, would go on from other weights."""
+    watch, module, theirs = Watch(), make_module(STAGES), EMAWeightAveraging(decay=0.5)
+    trainer = make_trainer(STAGES, theirs, watch, StageSchedule([1]))
+    trainer.fit(module, make_datamodule(STAGES))
+    assert len(watch.steps) == 3
+    assert not torch.equal(module.get_parameter(NAME), watch.steps[-1])
 
 
 @pytest.mark.parametrize("validate", [True, False])

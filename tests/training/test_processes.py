@@ -91,7 +91,7 @@ def test_processes_of_torchrun_need_a_folder_to_share(drawn: Path, tmp_path: Pat
     trainer.cluster_environment = trainer  # type: ignore[attr-defined]
     with (
         pytest.raises(ValueError, match=r"paths\.output_dir must be given when torchrun or srun"),
-        process_group(trainer, ["seed=1"], tmp_path),  # type: ignore[arg-type]
+        process_group(trainer, ["seed=1"], tmp_path, shared=False),  # type: ignore[arg-type]
     ):
         pass
 

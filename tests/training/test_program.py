@@ -51,9 +51,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return content["state_dict"]
 
 
-def two(data: Path, folder: Path, *changes: str) -> list[str]:
-    """A run on two processes."""
-    devices = ["trainer.devices=2", "trainer=ddp"]
+def several(data: Path, folder: Path, *changes: str, ranks: int = 2) -> list[str]:
+    """A run on so many processes."""
+    devices = [f"trainer.devices={ranks}", "trainer=ddp"]
     return runs.overrides(data, folder, *devices, *changes)
 
 
@@ -101,7 +101,7 @@ def test_three_stages_on_two_processes_killed_half_way(start: Start, tmp_path: P
 def test_a_sweep_of_runs_on_two_processes(start: Start, drawn: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     sweep = ["leffa_loss.temperature=0.5,2", "hydra.sweep.subdir=${hydra.job.num}"]
-    code = start("sweep.log", "-m", *two(drawn, folder), *sweep).wait(2 * LIMIT)
+    code = start("sweep.log", "-m", *several(drawn, folder), *sweep).wait(2 * LIMIT)
     assert code == 0, (tmp_path / "sweep.log").read_text()
     first, second = (weights(folder / number) for number in "01")
     assert any(not torch.equal(value, second[name]) for name, value in first.items())
@@ -112,19 +112,21 @@ def test_a_sweep_of_runs_on_two_processes(start: Start, drawn: Path, tmp_path: P
     assert sorted(path.name for path in folder.iterdir()) == ["0", "1", "multirun.yaml"]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_ends_all(start: Start, drawn: Path, tmp_path: Path, rank: int) -> None:
+@pytest.mark.parametrize(("ranks", "rank"), [(2, 0), (2, 1), (4, 2)])
+def test_a_killed_process_ends_all(
+    start: Start, drawn: Path, tmp_path: Path, ranks: int, rank: int
+) -> None:
     folder = tmp_path / "run"
-    process = start("log", *two(drawn, folder, *runs.kill_at(3, rank)))
-    others: list[psutil.Process] = []
+    process = start("log", *several(drawn, folder, *runs.kill_at(3, rank), ranks=ranks))
+    others: set[psutil.Process] = set()
     deadline = time.monotonic() + LIMIT
     while not folder.joinpath("checkpoints").is_dir() and time.monotonic() < deadline:
-        if not others:
-            others = psutil.Process(process.pid).children()
+        if len(others) < ranks - 1:
+            others |= set(psutil.Process(process.pid).children())
         time.sleep(0.05)
     started = time.monotonic()
     assert process.wait(BOUND) != 0
-    assert others
+    assert len(others) >= ranks - 1
     _, alive = psutil.wait_procs(others, BOUND)
     assert not alive
     assert time.monotonic() - started < BOUND

@@ -45,6 +45,23 @@ def test_a_log_that_was_cut_in_a_line_goes_on(tmp_path: Path) -> None:
     assert [row["step"] for row in rows(tmp_path)] == ["0", "1", "2", "3", "4", "5"]
 
 
+def test_a_log_survives_a_disk_that_is_full_when_a_column_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    logged(tmp_path, range(3), 0)
+    before = rows(tmp_path)
+    logger = RunCSVLogger(str(tmp_path))
+    rewind([logger], 3)
+    logger.log_metrics({"val/ssim": 1.0}, 3)
+    with monkeypatch.context() as disk, pytest.raises(OSError, match="No space left"):
+        disk.setattr("csv.DictWriter.writerows", fail)
+        logger.save()
+    assert rows(tmp_path) == before
+
+
 def test_a_new_run_begins_a_new_log(tmp_path: Path) -> None:
     logged(tmp_path, range(5), 0)
     logged(tmp_path, range(2), 0)

@@ -1,7 +1,10 @@
 """A run that was killed ends where one that was not ends: every number, bit for bit."""
 
+import contextlib
 import csv
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -158,6 +161,40 @@ def test_a_full_disk_stops_the_run_and_leaves_the_old_checkpoint(
     assert said.startswith(f"error: {folder}/checkpoints/step_000004.ckpt: could not be written")
     assert (folder / "checkpoints" / "last.ckpt").read_bytes() == before
     assert not list(folder.rglob("*.unfinished"))
+    assert runs.train(arguments, tmp_path / "resumed") == [0]
+    assert_same_end(folder, whole(1))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 64 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mounting, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_is_full_for_every_file_stops_the_run(
+    whole: Whole, drawn: Path, tmp_path: Path, small_disk: Path
+) -> None:
+    """Logs, pictures and pages find no room either."""
+    folder, filler = small_disk / "run", small_disk / "filler"
+    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    runs.train([*arguments, *runs.kill_at(3)], tmp_path / "killed")
+    before = (folder / "checkpoints" / "last.ckpt").read_bytes()
+    with filler.open("wb") as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+            file.flush()
+    assert runs.train(arguments, tmp_path / "full") == [1]
+    said = (tmp_path / "full.0.log").read_text().splitlines()[-1]
+    assert said.startswith("error: ")
+    assert "No space left on device" in said
+    assert (folder / "checkpoints" / "last.ckpt").read_bytes() == before
+    filler.unlink()
     assert runs.train(arguments, tmp_path / "resumed") == [0]
     assert_same_end(folder, whole(1))
 

@@ -50,8 +50,25 @@ def test_loss_and_gradients_stay(
     if channels_last:
         weight = changed.generative_unet.conv_in.weight
         assert weight.is_contiguous(memory_format=torch.channels_last)
-    loss, gradients = step(plain, in_double)
-    other_loss, other_gradients = step(changed, in_double)
+    assert_same_step(plain, changed, in_double)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler, about itself
+def test_both_networks_are_captured_without_a_break(
+    build_model: Callable[[], LeffaModel], in_double: Batch
+) -> None:
+    torch.compiler.reset()  # other sizes were compiled before
+    plain, compiled = build_model(), build_model()
+    for network in (compiled.reference_unet, compiled.generative_unet):
+        network.compile(backend="aot_eager", fullgraph=True)
+    assert_same_step(plain, compiled, in_double)
+
+
+def assert_same_step(plain: LeffaModel, changed: LeffaModel, batch: Batch) -> None:
+    """Two models give the same loss and gradients."""
+    loss, gradients = step(plain, batch)
+    other_loss, other_gradients = step(changed, batch)
     assert other_loss.item() == pytest.approx(loss.item(), abs=1e-9)
     assert gradients.keys() == other_gradients.keys()
     for name, gradient in gradients.items():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from leffa.training.record import CONFIG
 from leffa.training.saving import write_whole
@@ -117,5 +118,7 @@ def _ends(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(folder: Path, result: Result) -> None:
+    if getattr(rank_zero_only, "rank", 0):
+        return  # of the processes that a cluster started for this job, the first one tells
     text = json.dumps(asdict(result), indent=1).encode()
     write_whole(folder / RESULT, lambda file: file.write(text))

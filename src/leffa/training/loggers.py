@@ -5,6 +5,7 @@ checkpoint, since the resumed run logs it again.
 """
 
 import csv
+import io
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,6 +68,14 @@ class _Writer(ExperimentWriter):
     def _check_log_dir_exists(self) -> None:
         """Nothing to delete, nothing to warn of: `rewind` says what stays."""
 
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """A new column. Lightning's own empties the file first: a kill, or a full disk, in between
+        would lose the whole log."""
+        path = Path(self.metrics_file_path)
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        write_csv(path, fieldnames, rows)
+
 
 class RunTensorBoardLogger(TensorBoardLogger):
     """`<save_dir>/tensorboard`; a resumed run adds a file that hides what it does again."""
@@ -110,9 +119,8 @@ class RunWandbLogger(WandbLogger):
 
 def write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
     """Write a table that is whole as soon as it has its name."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    with unfinished.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    unfinished.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, lambda file: file.write(text.getvalue().encode()))

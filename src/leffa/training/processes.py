@@ -29,19 +29,20 @@ ONE_JOB = ("hydra.mode=RUN", "hydra/job_logging=stdout")
 
 @contextmanager
 def process_group(
-    trainer: Trainer, overrides: Sequence[str] | None, folder: Path
+    trainer: Trainer, overrides: Sequence[str] | None, folder: Path, shared: bool = True
 ) -> Iterator[None]:
     """While training: start the others with `overrides` and this output folder, watch, clean up.
 
     Args:
         overrides: of this job alone, without those of a sweep; None where Hydra does not run it.
         folder: of the run.
+        shared: whether every process that is started with the same command has this folder.
 
     Raises:
         ConnectionError: another process ended; its own message stands above.
         ValueError: the processes, started by another program, do not share an output folder.
     """
-    _check_folder(trainer, overrides)
+    _check_folder(trainer, shared)
     if trainer.global_rank:
         logging.getLogger().setLevel(logging.ERROR)  # rank 0 says it for all
     before = {key: os.environ.get(key) for key in LAUNCHED}
@@ -81,13 +82,12 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _check_folder(trainer: Trainer, overrides: Sequence[str] | None) -> None:
+def _check_folder(trainer: Trainer, shared: bool) -> None:
     """Processes that torchrun or srun started have each their own idea of a folder with a time."""
     environment = getattr(trainer.strategy, "cluster_environment", None)
-    if trainer.world_size == 1 or os.environ.get(PARENT) or overrides is None:
+    if trainer.world_size == 1 or os.environ.get(PARENT) or shared:
         return
-    given = any(override.startswith("paths.output_dir=") for override in overrides)
-    if environment is not None and environment.creates_processes_externally and not given:
+    if environment is not None and environment.creates_processes_externally:
         raise ValueError(
             "paths.output_dir must be given when torchrun or srun starts the processes, so that "
             "they share it: add paths.output_dir=DIR"
