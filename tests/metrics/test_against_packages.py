@@ -88,6 +88,19 @@ def test_resizing_and_features_are_clean_fids(images: tuple[Tensor, Tensor]) -> 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("inception")
+def test_kid_of_pictures_is_clean_fids(images: tuple[Tensor, Tensor]) -> None:
+    """Inception's features of drawn pictures and of photographs; whole sets, nothing is drawn."""
+    clean_fid = pytest.importorskip("cleanfid.fid")
+    extractor = InceptionFeatures()
+    pred, real = (extractor(each) for each in images)
+    theirs = clean_fid.kernel_distance(
+        real.double().numpy(), pred.double().numpy(), num_subsets=2, max_subset_size=1000
+    )
+    assert kid(pred, real, 2, 1000)[0] == pytest.approx(theirs, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("inception")
 def test_fid_of_folders_is_clean_fids(images: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     """From files to the value, through clean-fid's own reading, resizing and covariances."""
     clean_fid = pytest.importorskip("cleanfid.fid")

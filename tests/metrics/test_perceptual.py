@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from leffa.metrics.paired import full_batches
-from leffa.metrics.perceptual import LPIPS, LPIPS_BACKBONES, load_lpips, untrained_lpips
+from leffa.metrics.perceptual import (
+    LPIPS,
+    LPIPS_BACKBONES,
+    LpipsNet,
+    load_lpips,
+    untrained_lpips,
+)
 from leffa.metrics.weights import MissingWeights, WeightsFile, sha256_of
 
 
@@ -25,6 +31,19 @@ def test_lpips_is_that_of_its_package(random_lpips: lpips.LPIPS) -> None:
     metric.update(pred[1:], true[1:])
     expected = random_lpips(pred, true, normalize=True).flatten()
     torch.testing.assert_close(metric.per_image(), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("net", LPIPS_BACKBONES)
+def test_every_network_sees_pictures_as_its_package_does(
+    net: LpipsNet, images: tuple[Tensor, Tensor]
+) -> None:
+    torch.manual_seed(0)
+    network = untrained_lpips(net)
+    metric = LPIPS(network)
+    metric.update(*images)
+    expected = network(images[0] * 2 - 1, images[1] * 2 - 1).flatten()
+    torch.testing.assert_close(metric.per_image(), expected, atol=1e-6, rtol=1e-4)
+    assert (expected > 0).all()
 
 
 def test_lpips_loads_a_backbone_from_torchvisions_file(
