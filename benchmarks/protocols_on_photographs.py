@@ -30,7 +30,7 @@ from leffa.metrics.folders import ImageFile, read_folder
 from leffa.metrics.loading import ImageReader
 from leffa.metrics.plan import Picture
 from leffa.metrics.protocols import PROTOCOLS, KIDSettings, PairedSettings, Protocol
-from leffa.metrics.result import library_versions, write_whole
+from leffa.metrics.result import finite, library_versions, write_whole
 from leffa.metrics.score import score_folders
 from leffa.metrics.weights import MissingWeights
 
@@ -285,7 +285,10 @@ def main() -> None:
         "photographs": count,
         "unchanged_by_jpeg": equal,
         "versions": library_versions(),
-        "table": table,
+        "table": {
+            protocol: {damage: finite(values) for damage, values in columns.items()}
+            for protocol, columns in table.items()
+        },
     }
     RESULTS.mkdir(exist_ok=True)
     text = markdown(table, count, equal)
