@@ -8,15 +8,14 @@ import pytest
 import torch
 import yaml
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch.autograd.graph import saved_tensors_hooks
 
 from leffa.cli import main
-from leffa.estimate.bases import SD15_UNET, SDXL_UNET, VAE, shape
+from leffa.estimate.bases import SD15_UNET, SDXL_UNET, VAE
 from leffa.estimate.count import StepCount, Weights, count_step, count_weights
 from leffa.estimate.plan import GB, Setting, fits, memory, nearest_fit, overrides
 from leffa.estimate.report import Throughput, read_throughput, to_markdown
 from leffa.losses.flow import LeffaLoss
-from leffa.models.leffa import Conditioning, LeffaModel
+from leffa.models.leffa import LeffaModel
 from leffa.run import settings
 from leffa.training.stages import Stage
 
@@ -25,9 +24,10 @@ WEIGHTS = Weights(total=10**9, trained=10**9, autoencoder=0)
 GPU = Setting("small", 24, 4, "bf16-mixed", False)
 
 
-def tiny() -> LeffaModel:
+def tiny(checkpointing: bool = False) -> LeffaModel:
     backbone = settings("train", ["backbone=tiny_from_scratch"], "backbone")["backbone"]
-    return LeffaModel.build(**{part: backbone[part] for part in ("unet", "vae", "scheduler")})
+    sources = {part: backbone[part] for part in ("unet", "vae", "scheduler")}
+    return LeffaModel.build(**sources, gradient_checkpointing=checkpointing)
 
 
 def counted(stage: Stage, setting: Setting) -> StepCount:
@@ -37,7 +37,7 @@ def counted(stage: Stage, setting: Setting) -> StepCount:
 
 @pytest.mark.parametrize(
     ("config", "parameters"),  # as the model cards and papers have them
-    [(SD15_UNET, 859_520_964), ({**SDXL_UNET, "in_channels": 4}, 2_567_463_684 - 5_251_840)],
+    [(SD15_UNET, 859_520_964), (SDXL_UNET, 2_567_463_684)],
 )
 def test_the_shapes_have_the_published_number_of_parameters(
     config: dict[str, Any], parameters: int
@@ -45,7 +45,7 @@ def test_the_shapes_have_the_published_number_of_parameters(
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
     found = sum(parameter.numel() for parameter in unet.parameters())
-    assert found == pytest.approx(parameters, rel=1e-3)
+    assert found == parameters
 
 
 def test_the_released_model_has_the_size_that_others_measured() -> None:
@@ -54,37 +54,6 @@ def test_the_released_model_has_the_size_that_others_measured() -> None:
         unet, vae = UNet2DConditionModel.from_config(SD15_UNET), AutoencoderKL.from_config(VAE)
     sizes = [sum(p.numel() for p in module.parameters()) for module in (unet, vae)]
     assert (2 * sizes[0] + sizes[1]) / 1e6 == pytest.approx(1802.72, abs=0.1)
-
-
-def test_what_is_counted_is_what_a_real_step_keeps() -> None:
-    model = tiny().train()
-    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    loss = LeffaLoss()
-
-    def kept(batch: int) -> int:
-        """Bytes of real tensors, found by their addresses."""
-        tensors: dict[int, torch.Tensor] = {}
-
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
-            address = tensor.untyped_storage().data_ptr()
-            if address not in weights:
-                tensors[address] = tensor
-            return tensor
-
-        cells = (64 // model.downscale, 48 // model.downscale)
-        with saved_tensors_hooks(keep, lambda tensor: tensor):
-            known = Conditioning(torch.randn(batch, 8, *cells), torch.randn(batch, 4, *cells))
-            found = model.predict_noise(
-                torch.randn(batch, 4, *cells), torch.zeros(batch).long(), known, loss.request()
-            )
-            picture = torch.randn(batch, 3, 64, 48)
-            total = found.noise.square().mean()
-            total = total + loss(found.flows, picture, picture, picture[:, :1]).total
-        assert total.requires_grad
-        return sum(tensor.untyped_storage().nbytes() for tensor in tensors.values())
-
-    step = count_step(tiny, 64, 48, half=False, checkpointing=False, leffa_loss=loss)
-    assert step.activations == pytest.approx(kept(2) - kept(1), rel=0.02)
 
 
 @pytest.mark.slow
@@ -130,11 +99,6 @@ def test_the_nearest_fit_changes_least_and_fits(memory_gb: float, words: str) ->
     assert nearest is not None
     assert fits(WEIGHTS, [STAGE], nearest, counted)
     assert overrides(setting, nearest, [setting, large]) == words
-
-
-def test_an_unknown_hub_id_is_named() -> None:
-    with pytest.raises(ValueError, match=r"backbone.source=me/mine: its shape is not known"):
-        shape("unet", "me/mine")
 
 
 def test_throughput_is_a_number_or_a_run(tmp_path: Path) -> None:

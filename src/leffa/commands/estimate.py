@@ -3,6 +3,8 @@
 import argparse
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from leffa.commands.options import Runner
@@ -10,7 +12,7 @@ from leffa.commands.options import Runner
 if TYPE_CHECKING:
     from leffa.estimate.count import StepCount
     from leffa.estimate.plan import Setting
-    from leffa.models.leffa import LeffaModel
+    from leffa.models.interface import PersonGenerator
     from leffa.training.stages import Stage
 
 GROUPS = ("model", "leffa_loss", "curriculum", "hardware", "trainer", "callbacks")
@@ -44,6 +46,7 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
         ValueError: the training does not fit; the message has the nearest setting that does.
     """
     from leffa.commands.options import progress_bar
+    from leffa.estimate.bases import without_weights
     from leffa.estimate.count import count_step, count_weights
     from leffa.estimate.plan import GB, fits, largest_stage, nearest_fit
     from leffa.estimate.plan import overrides as words
@@ -62,10 +65,10 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
     )
     throughput = read_throughput(speed, stages) if speed is not None else None
     loss = {key: value for key, value in config["leffa_loss"].items() if key != "_target_"}
-    build = partial(_build, config["model"])
     done: list[int] = []
 
-    with progress_bar("counting") as progress:
+    with TemporaryDirectory() as folder, progress_bar("counting") as progress:
+        build = partial(build_shapes, without_weights(config["model"], Path(folder)))
 
         @cache
         def counted(
@@ -95,7 +98,8 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
     advice = (
         f"the nearest setting that fits: {words(setting, nearest, presets)}"
         if nearest
-        else "no setting of conf/hardware fits; a smaller picture, or experiment=finetune_lora"
+        else "no setting of conf/hardware fits; a smaller picture, or experiment=finetune_lora, "
+        "which trains adapters of Leffa"
     )
     raise ValueError(
         f"hardware={setting.hardware}: stage {stage.name} ({stage.height}x{stage.width}) needs "
@@ -144,18 +148,13 @@ def _presets(setting: "Setting") -> list["Setting"]:
     return [other for other in found if other.memory_gb is not None]
 
 
-def _build(config: dict[str, Any]) -> "LeffaModel":
-    """The model without its weights: shapes are all that an estimate needs."""
+def build_shapes(config: dict[str, Any], checkpointing: bool) -> "PersonGenerator":
+    """The model that the configuration names, whichever it is, without values: an estimate needs
+    its shapes alone."""
     import torch
 
-    from leffa.estimate.bases import shape
-    from leffa.models.leffa import LeffaModel
-    from leffa.training.start import add_lora
+    from leffa.run.config import build
 
-    sources = {part: shape(part, config[part]) for part in ("unet", "vae", "scheduler")}
-    shipped = "shipped" in (config["unet"], config["vae"])  # small, and read from its file
-    with torch.device("cpu" if shipped else "meta"):
-        model = LeffaModel.build(**sources, parts=config["parts"])
-        if config.get("lora"):
-            add_lora(model, **config["lora"])
+    with torch.device("meta"):
+        model: PersonGenerator = build({**config, "gradient_checkpointing": checkpointing})
     return model

@@ -1,12 +1,15 @@
-"""The shapes of the bases that conf/backbone names, as their config.json files have them."""
+"""What conf/backbone names on the hub: the form of each, so that nothing need be downloaded."""
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# The config.json of the U-Net folders of the three hub repositories; what equals the default of
-# diffusers is left out. Text layers are dropped later, in `models.unets`.
+# The config.json of the U-Net folders of the hub repositories; what equals the default of
+# diffusers is left out.
 SD15_UNET: dict[str, Any] = {
+    "_class_name": "UNet2DConditionModel",
     "sample_size": 64,
     "in_channels": 4,
     "out_channels": 4,
@@ -17,8 +20,9 @@ SD15_UNET: dict[str, Any] = {
     "norm_num_groups": 32,
 }
 SDXL_UNET: dict[str, Any] = {
+    "_class_name": "UNet2DConditionModel",
     "sample_size": 128,
-    "in_channels": 9,
+    "in_channels": 4,
     "out_channels": 4,
     "block_out_channels": [320, 640, 1280],
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
@@ -29,8 +33,12 @@ SDXL_UNET: dict[str, Any] = {
     "cross_attention_dim": 2048,
     "use_linear_projection": True,
     "norm_num_groups": 32,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
 }
 VAE: dict[str, Any] = {
+    "_class_name": "AutoencoderKL",
     "in_channels": 3,
     "out_channels": 3,
     "latent_channels": 4,
@@ -41,35 +49,116 @@ VAE: dict[str, Any] = {
     "norm_num_groups": 32,
 }
 SCHEDULER: dict[str, Any] = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear"}
+CLIP_VIT_H: dict[str, Any] = {  # OpenCLIP's ViT-H/14, image side
+    "model_type": "clip_vision_model",
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 16,
+    "image_size": 224,
+    "patch_size": 14,
+    "projection_dim": 1024,
+}
+IP_ADAPTER_PLUS = {"hidden_dims": 1280, "depth": 4, "heads": 20, "dim_head": 64, "num_queries": 16}
 
-UNETS: dict[str, dict[str, Any]] = {
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": SD15_UNET,
-    "stable-diffusion-v1-5/stable-diffusion-inpainting": {**SD15_UNET, "in_channels": 9},
-    "diffusers/stable-diffusion-xl-1.0-inpainting-0.1": SDXL_UNET,
+
+_TEXT = {"model_type": "clip_text_model", "vocab_size": 49408, "max_position_embeddings": 77}
+CLIP_TEXT_L: dict[str, Any] = {
+    **_TEXT,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "projection_dim": 768,
+}
+CLIP_TEXT_G: dict[str, Any] = {
+    **_TEXT,
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 20,
+    "projection_dim": 1280,
+}
+Files = dict[str, dict[str, Any] | str]  # path -> what a JSON file holds, or a text
+
+# It knows no word, but how long a text is.
+_TOKENIZER: Files = {
+    "vocab.json": {"<|startoftext|>": 0, "<|endoftext|>": 1},
+    "merges.txt": "#version: 0.2\n",
+    "tokenizer_config.json": {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77},
 }
 
 
-def shape(part: str, source: Any) -> Any:
-    """A part of a base ("unet", "vae", "scheduler") as a config from which it is built new.
+def _base(unet: dict[str, Any], channels: int) -> Files:
+    return {
+        "unet/config.json": {**unet, "in_channels": channels},
+        "vae/config.json": VAE,
+        "scheduler/scheduler_config.json": SCHEDULER,
+    }
+
+
+def _sdxl(channels: int) -> Files:
+    parts = ("tokenizer", "tokenizer_2")
+    return {
+        **_base(SDXL_UNET, channels),
+        "text_encoder/config.json": CLIP_TEXT_L,
+        "text_encoder_2/config.json": CLIP_TEXT_G,
+        **{f"{part}/{name}": file for part in parts for name, file in _TOKENIZER.items()},
+    }
+
+
+# What folders on the hub hold beside weights.
+FOLDERS: dict[str, Files] = {
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": _base(SD15_UNET, 4),
+    "stable-diffusion-v1-5/stable-diffusion-inpainting": _base(SD15_UNET, 9),
+    "diffusers/stable-diffusion-xl-1.0-inpainting-0.1": _sdxl(9),
+    "stabilityai/stable-diffusion-xl-base-1.0": _sdxl(4),
+    "h94/IP-Adapter/models/image_encoder": {"config.json": CLIP_VIT_H},
+}
+# Single files of weights: the form of something new of the same size.
+FILES: dict[str, dict[str, Any]] = {
+    "h94/IP-Adapter/sdxl_models/ip-adapter-plus_sdxl_vit-h.safetensors": IP_ADAPTER_PLUS,
+}
+_ON_THE_HUB = re.compile(r"[\w-][\w.-]*(/[\w.-]+)+")
+
+
+def without_weights(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A model's configuration with config files alone in the place of what lies on the hub.
+
+    Local sources stay, and so does the rest. What `start_from` names is left out: it fills a
+    network whose shapes are known without it.
 
     Args:
-        source: as in conf/backbone: a config, "shipped", a diffusers folder, or a hub id.
+        model: as in conf/model, resolved.
+        folder: where the config files are written.
 
     Raises:
         ValueError: a hub id that is not known here.
     """
-    if isinstance(source, dict) or source == "shipped":
-        return source
-    folder = Path(source)
-    if folder.is_dir():
-        name = "scheduler_config.json" if part == "scheduler" else "config.json"
-        file = folder / part / name
-        if not file.is_file():
-            raise FileNotFoundError(f"{file}: no such file; give a diffusers folder")
-        return json.loads(file.read_text())
-    if source not in UNETS:
+    return {
+        key: _form(f"model.{key}", value, folder)
+        for key, value in model.items()
+        if key != "start_from"
+    }
+
+
+def _form(key: str, value: Any, folder: Path) -> Any:
+    if (
+        not isinstance(value, str)
+        or not _ON_THE_HUB.fullmatch(value)
+        or Path(value).exists()  # of the user's own
+    ):
+        return value
+    if value in FILES:
+        return FILES[value]
+    known = next((name for name in FOLDERS if f"{value}/".startswith(f"{name}/")), None)
+    if known is None:
         raise ValueError(
-            f"backbone.source={source}: its shape is not known here; give a local diffusers "
-            f"folder, or one of {', '.join(UNETS)}"
+            f"{key}={value}: its shape is not known here; give a local copy, or one of "
+            f"{', '.join([*FOLDERS, *FILES])}"
         )
-    return {"unet": UNETS[source], "vae": VAE, "scheduler": SCHEDULER}[part]
+    for name, content in FOLDERS[known].items():
+        file = folder / known / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return str(folder / value)

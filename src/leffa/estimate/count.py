@@ -1,16 +1,16 @@
 """One training step of the real network, on tensors that have shapes and no values.
 
 PyTorch's fake tensors go through the same code as real ones, so what is counted here is what the
-network does: which tensors it keeps for the backward pass, and how much it multiplies. Two batch
-sizes are tried, and only what grows with the batch is counted: the rest are 16-bit copies of
-weights.
+network does: which tensors it keeps for the backward pass, and how much it multiplies in both. Two
+batch sizes are tried, and only what grows with the batch is counted: the rest are 16-bit copies of
+weights. The pictures' latents are given, as a cache gives them: the autoencoder is not counted.
 Under mixed precision norms work in 32 bits, as on a GPU.
 """
 
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from leffa.data.batch import Batch
+from leffa.data.pose import CHANNELS
 from leffa.losses.flow import LeffaLoss
-from leffa.models.leffa import Conditioning, LeffaModel
+from leffa.models.interface import PersonGenerator
 from leffa.training.flops import CPU_ATTENTION
 from leffa.training.sharding import gathered_at_once
-
-# A training step is a forward pass and a backward pass of twice its arithmetic; gradient
-# checkpointing repeats the forward pass (Chen et al., arXiv 1604.06174).
-PASSES, PASSES_WITH_CHECKPOINTING = 3, 4
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,16 @@ class StepCount:
 
     activations: int  # bytes per picture, kept for the backward pass
     encoding: int  # bytes per picture, while the autoencoder runs
-    flops: int  # per picture
+    flops: int  # per picture: forward, backward, and what checkpointing repeats
 
 
-Build = Callable[[], LeffaModel]
+# Makes the model; with or without gradient checkpointing.
+Build = Callable[[bool], PersonGenerator]
 
 
 def count_weights(build: Build) -> Weights:
     """Of the model that `build` makes."""
-    model = build()
+    model = build(False)
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     vae = sum(p.numel() for p in model.vae.parameters())
     trained = sum(n for n, requires_grad in sizes if requires_grad)
@@ -67,52 +66,61 @@ def count_step(
     checkpointing: bool,
     leffa_loss: LeffaLoss | None,
 ) -> StepCount:
-    """Both U-Nets, the diffusion loss and, where given, the Leffa loss on every picture.
+    """Whatever the model trains, the diffusion loss and, where given, the Leffa loss on every
+    picture.
 
     Args:
-        build: makes the model without gradient checkpointing.
         height, width: of the pictures, in pixels.
         half: whether the precision is a mixed 16-bit one.
+        checkpointing: whether gradient checkpointing is on.
         leffa_loss: None where the stage has none.
+
+    Raises:
+        ValueError: the model cannot make pictures of this size.
     """
-    model = build().train()
-    with FakeTensorMode():
+    model = build(checkpointing).train()
+    # A tensor that comes out of Python's own values is real, such as the tokens of a text.
+    with FakeTensorMode(allow_non_fake_inputs=True):
         _forget_values(model)
         if half:
             _norms_in_32_bits(model)
-        saved = _Saved(model)
-        if checkpointing:
-            for unet in (model.reference_unet, model.generative_unet):
-                cast(Any, unet).enable_gradient_checkpointing(saved.checkpoint)
         counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
-        with counter:  # the first time alone, since it slows every operation
-            one = _run(model, saved, 1, height, width, half, leffa_loss)
-        flops = counter.get_total_flops()
-        two = _run(model, saved, 2, height, width, half, leffa_loss)
-        element = 2 if half else 4
-        config = model.vae.config
-        first_width = (
-            config.block_out_channels
-            if "block_out_channels" in config
-            else config.encoder_block_out_channels
-        )[0]
-    # A residual block of the encoder at full size holds its input, its output and one in between.
-    encoding = 3 * first_width * height * width * element
-    passes = PASSES_WITH_CHECKPOINTING if checkpointing else PASSES
-    return StepCount(two - one, encoding, passes * flops)
+        saved = _Saved(model, counter)
+        kept = []
+        for count in (1, 2):
+            batch = _batch(model, count, height, width)
+            saved.reset()
+            # The first time alone, since counting slows every operation.
+            with counter if count == 1 else nullcontext():
+                with saved.hooks(saved.kept):
+                    loss = _loss(model, batch, half, leffa_loss)
+                kept.append(saved.bytes)
+                if count == 1:
+                    loss.backward()
+                    flops = counter.get_total_flops() + saved.repeated
+    return StepCount(kept[1] - kept[0], _encoding(model, height, width, half), flops)
 
 
 class _Saved:
-    """Bytes of what autograd keeps; each storage once, weights not at all."""
+    """Bytes of what autograd keeps; each storage once, weights not at all.
 
-    def __init__(self, model: nn.Module) -> None:
+    Of diffusers' networks it takes the place of the checkpoint function, to see what a block keeps
+    while it is repeated. Other checkpointed blocks are small, and checkpointed as they are.
+    """
+
+    def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
         self.weights = {_storage(p) for p in model.parameters()}
+        self.counter = counter
         self.reset()
+        for module in model.modules():
+            if getattr(module, "_gradient_checkpointing_func", None) is not None:
+                module._gradient_checkpointing_func = self.checkpoint  # type: ignore[assignment]
 
     def reset(self) -> None:
         self.kept: dict[int, int] = {}
         self.alive: list[Tensor] = []  # so that no storage is counted under another one's number
         self.largest = 0  # what the largest checkpointed block keeps while it is repeated
+        self.repeated = 0  # operations of all of them
 
     @property
     def bytes(self) -> int:
@@ -127,8 +135,10 @@ class _Saved:
             if isinstance(value, Tensor):
                 self._keep(value, self.kept)
         inside: dict[int, int] = {}
+        before = self.counter.get_total_flops()
         with self.hooks(inside):
             outputs = block(*inputs)
+        self.repeated += self.counter.get_total_flops() - before
         self.largest = max(self.largest, sum(inside.values()))
         return outputs
 
@@ -163,31 +173,45 @@ def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def _run(
-    model: LeffaModel,
-    saved: _Saved,
-    batch: int,
-    height: int,
-    width: int,
-    half: bool,
-    leffa_loss: LeffaLoss | None,
-) -> int:
-    """Bytes kept by the forward pass of a batch."""
-    saved.reset()
-    latent = model.vae.config.latent_channels
-    cells = (height // model.downscale, width // model.downscale)
-    planes = cast(Any, model.generative_unet).config.in_channels - latent
-    noisy = torch.empty(batch, latent, *cells)
-    conditioning = Conditioning(
-        torch.empty(batch, planes, *cells), torch.empty(batch, latent, *cells)
-    )
+def _batch(model: PersonGenerator, count: int, height: int, width: int) -> Batch:
+    """Pictures of a size, and all that a model may need beside them."""
+
+    def planes(channels: int) -> Tensor:
+        return torch.empty(count, channels, height, width)
+
+    batch: Batch = {
+        "source": planes(3),
+        "reference": planes(3),
+        "mask": planes(1),
+        "densepose": planes(3),
+        "loss_region": planes(1),
+        "pose": planes(CHANNELS),
+        "name": [str(index) for index in range(count)],
+        "category": ["upper_body"] * count,
+    }
+    return {**batch, "latents": model.latents(batch)}
+
+
+def _loss(model: PersonGenerator, batch: Batch, half: bool, leffa_loss: LeffaLoss | None) -> Tensor:
+    """The forward pass as in `training.objective`, without its draws, which need values."""
+    count = len(batch["name"])
     request = leffa_loss.request() if leffa_loss is not None else None
-    autocast = torch.autocast("cpu", torch.bfloat16) if half else nullcontext()
-    with saved.hooks(saved.kept), autocast:
-        timesteps = torch.zeros(batch, dtype=torch.long)
-        prediction = model.predict_noise(noisy, timesteps, conditioning, request)
+    with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
+        known = model.encode(batch, sample=True).drop(torch.zeros(count, dtype=torch.bool))
+        noisy = torch.empty(count, *model.latent_shape(batch))
+        timesteps = torch.zeros(count, dtype=torch.long)
+        prediction = model.predict_noise(noisy, timesteps, known, request)
         loss = prediction.noise.float().square().mean()
         if leffa_loss is not None:
-            picture = torch.empty(batch, 3, height, width)
-            loss = loss + leffa_loss(prediction.flows, picture, picture, picture[:, :1]).total
-    return saved.bytes
+            pictures = (batch["reference"], batch["source"], batch["loss_region"])
+            loss = loss + leffa_loss(prediction.flows, *pictures).total
+    return loss
+
+
+def _encoding(model: PersonGenerator, height: int, width: int, half: bool) -> int:
+    """Bytes per picture: a residual block of the autoencoder at full size holds its input, its
+    output and one in between."""
+    config: Any = model.vae.config
+    kl = "block_out_channels" in config
+    first_width = (config.block_out_channels if kl else config.encoder_block_out_channels)[0]
+    return 3 * int(first_width) * height * width * (2 if half else 4)

@@ -34,6 +34,12 @@ SHIPPED_VAE = ASSETS / "tiny_vae"
 SHIPPED_UNET = ASSETS / "tiny_unet"
 
 
+def shapes_alone() -> bool:
+    """Whether networks are made under `torch.device("meta")`, where nothing has values: of a source
+    its config is read then, and no weights."""
+    return torch.get_default_device().type == "meta"
+
+
 def load_unet(
     source: str | Path | dict[str, Any], channels: int | None = None
 ) -> UNet2DConditionModel:
@@ -47,13 +53,24 @@ def load_unet(
     subfolder = None if source == "shipped" else "unet"
     if subfolder is not None:
         _check_folder(source, subfolder)
+    location = SHIPPED_UNET if source == "shipped" else source
+    if shapes_alone():
+        return unet_without_values(location, subfolder, **NO_TEXT)
     return UNet2DConditionModel.from_pretrained(
-        SHIPPED_UNET if source == "shipped" else source,
+        location,
         subfolder=subfolder,
         torch_dtype=torch.float32,
         low_cpu_mem_usage=False,
         **NO_TEXT,
     )
+
+
+def unet_without_values(
+    location: str | Path, subfolder: str | None, **changes: Any
+) -> UNet2DConditionModel:
+    """The UNet of a folder's config, with some of its values changed; see `shapes_alone`."""
+    config = UNet2DConditionModel.load_config(location, subfolder=subfolder)
+    return UNet2DConditionModel.from_config({**config, **changes})
 
 
 def load_vae(source: str | Path | dict[str, Any]) -> Autoencoder:
@@ -68,7 +85,8 @@ def load_vae(source: str | Path | dict[str, Any]) -> Autoencoder:
             _check_folder(source, "vae")
         location = str(folder if folder.is_dir() else source)
         subfolder = None if inside else "vae"
-        kind = AutoencoderKL.load_config(location, subfolder=subfolder)["_class_name"]
+        config = AutoencoderKL.load_config(location, subfolder=subfolder)
+        kind = config["_class_name"]
         classes: dict[str, type[Autoencoder]] = {
             "AutoencoderKL": AutoencoderKL,
             "AutoencoderTiny": AutoencoderTiny,
@@ -77,7 +95,13 @@ def load_vae(source: str | Path | dict[str, Any]) -> Autoencoder:
             raise ValueError(
                 f"{source}: the autoencoder is a {kind}; known are {', '.join(classes)}"
             )
-        vae = classes[kind].from_pretrained(location, subfolder=subfolder, low_cpu_mem_usage=False)
+        vae = (
+            classes[kind].from_config(config)
+            if shapes_alone()
+            else classes[kind].from_pretrained(
+                location, subfolder=subfolder, low_cpu_mem_usage=False
+            )
+        )
     return vae.requires_grad_(False).eval()
 
 
