@@ -39,7 +39,13 @@ def test_the_parts_have_their_numbers_of_parameters_at_the_published_sizes(whole
         "autoencoder": (0, 83_653_863),
         "all": (248_224_312, 1_181_077_219),
     }
-    assert parameter_table(whole).splitlines()[-1].split() == ["all", "248.22", "M", "1181.08", "M"]
+    *_, ours, paper = parameter_table(whole).splitlines()
+    assert ours.split() == ["all", "248.22", "M", "1181.08", "M"]
+    assert paper.split() == ["the", "paper,", "as", "we", "know", "it", "248.2", "M"]
+
+
+def test_the_paper_s_number_is_not_shown_beside_another_network(model: CFLD) -> None:
+    assert "paper" not in parameter_table(model)
 
 
 def test_the_keys_of_the_authors_files_have_their_names_and_shapes(whole: CFLD) -> None:

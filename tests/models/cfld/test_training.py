@@ -116,6 +116,22 @@ def test_checkpointing_changes_neither_flows_nor_gradients(
     assert models[1].encoder.swin.layers[0].grad_checkpointing
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler, about itself
+def test_compiling_changes_neither_flows_nor_gradients(base: Path, with_pose: MakeBatch) -> None:
+    torch.compiler.reset()  # other sizes were compiled before
+    plain, compiled = (build(base, trainable="all") for _ in range(2))
+    for name in ("encoder", "decoder", "appearance", "pose_adapter", "unet"):
+        compiled.get_submodule(name).compile(backend="aot_eager", fullgraph=True)
+    batch = with_pose()
+    predictions = [predict(model, batch, ALL_LAYERS) for model in (plain, compiled)]
+    torch.testing.assert_close(predictions[1].noise, predictions[0].noise)
+    torch.testing.assert_close(predictions[1].flows, predictions[0].flows)
+    for prediction in predictions:
+        (prediction.noise.square().mean() + leffa_loss(prediction, batch)).backward()
+    torch.testing.assert_close(gradients(compiled), gradients(plain))
+
+
 def test_only_the_source_is_encoded_and_a_cache_may_bring_it(
     model: CFLD, with_pose: MakeBatch
 ) -> None:

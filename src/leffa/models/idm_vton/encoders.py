@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leffa.models.idm_vton.sources import check_found, locate
+from leffa.models.unets import shapes_alone
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures that CLIP was trained on
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -137,11 +138,12 @@ class TextEncoders(nn.Module):
             "text_encoder_2": transformers.CLIPTextModelWithProjection,
         }
         encoders = [_load(kind, source, part) for part, kind in kinds.items()]
-        tokenizers = [
-            transformers.CLIPTokenizer.from_pretrained(str(source), subfolder=part)
-            for part in ("tokenizer", "tokenizer_2")
-        ]
-        return cls(encoders, tokenizers)
+        parts = ("tokenizer", "tokenizer_2")
+        for part in parts:
+            if Path(source).is_dir() and not (Path(source) / part).is_dir():
+                raise FileNotFoundError(f"{source}: has no {part}; give a diffusers folder")
+        read = transformers.CLIPTokenizer.from_pretrained
+        return cls(encoders, [read(str(source), subfolder=part) for part in parts])
 
     @property
     def width(self) -> int:
@@ -171,6 +173,8 @@ class TextEncoders(nn.Module):
 def _load(kind: Any, source: str | Path, part: str) -> Any:
     location, subfolder = locate(source, part)
     where = {} if subfolder is None else {"subfolder": subfolder}
+    if shapes_alone():
+        return kind(kind.config_class.from_pretrained(location, **where))
     model, found = kind.from_pretrained(
         location, dtype=torch.float32, output_loading_info=True, **where
     )
@@ -180,7 +184,7 @@ def _load(kind: Any, source: str | Path, part: str) -> Any:
 
 def _transformers(key: str) -> Any:
     if importlib.util.find_spec("transformers") is None:
-        raise ValueError(f"{key} needs the package transformers: pip install transformers")
+        raise ValueError(f"{key} needs the package transformers: pip install 'leffa[idm_vton]'")
     import transformers
 
     return transformers

@@ -9,6 +9,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from leffa.models.state import check_state, refuse
+from leffa.models.unets import shapes_alone, unet_without_values
 from leffa.weights_file import load_weights
 
 UNUSED = {
@@ -78,6 +79,8 @@ def load_stock_unet(source: str | Path, **changes: Any) -> UNet2DConditionModel:
     """A stock UNet of a diffusers folder or hub id, in float32, with some values of its config
     changed; nothing is made up for a weight that is missing."""
     location, subfolder = locate(source, "unet")
+    if shapes_alone():
+        return unet_without_values(location, subfolder, **changes)
     unet, found = UNet2DConditionModel.from_pretrained(
         location,
         subfolder=subfolder,
