@@ -64,9 +64,11 @@ class RunMemory:
         """Raise ValueError where `one_reference` is not true of a batch."""
         if not self.one_reference:
             return
+        given = batch["reference"]
         if self._reference is None:
-            self._reference = batch["reference"][:1]
-        if not torch.equal(batch["reference"], self._reference.expand_as(batch["reference"])):
+            self._reference = given[:1]
+        same_size = given.shape[1:] == self._reference.shape[1:]
+        if not same_size or not torch.equal(given, self._reference.expand_as(given)):
             raise ValueError(
                 "one_reference: this batch has another reference than the run began with"
             )
