@@ -25,9 +25,6 @@ SHARED = (
 )
 # Their comments may say in whose layout files lie, or who found a formula; their code may not.
 CODE = (*SHARED, "data", "losses", "commands")
-# Papers that published files of a form of their own, which is called by their name: what may be
-# named where.
-FORMS = {"data/deepfashion.py": {"cfld", "_read_cfld"}}  # one of two forms of its pair lists
 
 
 def files(places: tuple[str, ...]) -> list[Path]:
@@ -66,7 +63,7 @@ def test_no_model_is_named_where_all_pass_through(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files(CODE), ids=relative)
 def test_no_code_asks_which_model_it_has(path: Path) -> None:
-    assert named(path.read_text(encoding="utf-8")) == FORMS.get(relative(path), set())
+    assert named(path.read_text(encoding="utf-8")) == set()
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_lists_of_nted_have_the_target_first_and_several_references(fashion: Pat
         (fashion / gender).rename(fashion / "img" / gender)
     for folder in ("train_highres", "flow"):
         shutil.rmtree(fashion / folder)
-    records = DeepFashion(fashion, "train", lists="nted")
+    records = DeepFashion(fashion, "train", lists="txt")
     assert [record.source for record in records] == [fashion / "img" / front] * 2
     assert [record.reference for record in records] == [
         fashion / "img" / side,
@@ -140,13 +140,18 @@ def test_lists_of_nted_have_the_target_first_and_several_references(fashion: Pat
     assert records[0].name == f"{stem}_2side_2_{stem}_1front"
 
 
+def test_a_form_of_lists_that_is_not_known_is_answered_with_the_known_ones(fashion: Path) -> None:
+    with pytest.raises(ValueError, match=r"lists=cfld: choose one of csv, txt"):
+        DeepFashion(fashion, "train", lists="cfld")  # type: ignore[arg-type]
+
+
 def test_a_line_of_nted_without_a_reference_is_shown(fashion: Path) -> None:
     (fashion / "train_pairs.txt").write_text("img/WOMEN/Skirts/id_00000001/01_1_front.jpg\n")
     with pytest.raises(ValueError, match=r"train_pairs.txt: expected 'target,reference'"):
-        DeepFashion(fashion, "train", lists="nted")
+        DeepFashion(fashion, "train", lists="txt")
     (fashion / "train_pairs.txt").write_text("a.jpg,b.jpg\n")
     with pytest.raises(ValueError, match=r"train_pairs.txt: 'b.jpg' is not a path like"):
-        DeepFashion(fashion, "train", lists="nted")
+        DeepFashion(fashion, "train", lists="txt")
 
 
 def test_pairs_of_the_other_split_are_refused(fashion: Path) -> None:

@@ -50,9 +50,9 @@ class DeepFashion(Layout):
         root: the folder that holds the pair lists (CFLD's `fashion`).
         split: "train" or "test".
         densepose: "iuv", or "none".
-        lists: "cfld", or "nted" for the `{train,test}_pairs.txt` of NTED and PIDM. Their lines are
-            paths of the release, the target first and then one or more references, of which each
-            makes a pair.
+        lists: "csv" as above, or "txt" for the `{train,test}_pairs.txt` of NTED and PIDM. Their
+            lines are paths of the release, the target first and then one or more references, of
+            which each makes a pair.
         pictures: the folder below the root that holds flat names, as .jpg or .png; None as above.
         undetected: a target without a DensePose file is an "error"; or its pairs are left out
             ("drop") and counted in the log, since DensePose does not find everybody.
@@ -64,18 +64,18 @@ class DeepFashion(Layout):
         root: str | Path,
         split: Split = "train",
         densepose: Literal["iuv", "none"] = "iuv",
-        lists: Literal["cfld", "nted"] = "cfld",
+        lists: Literal["csv", "txt"] = "csv",
         pictures: str | None = None,
         undetected: Literal["error", "drop"] = "error",
         allow_subset: bool = False,
     ) -> None:
         check_choice("split", split, ("train", "test"))
         check_choice("densepose", densepose, ("iuv", "none"))
-        check_choice("lists", lists, ("cfld", "nted"))
+        check_choice("lists", lists, ("csv", "txt"))
         check_choice("undetected", undetected, ("error", "drop"))
         root = check_root(root)
-        pair_list, listed = _read_nted(root, split) if lists == "nted" else _read_cfld(root, split)
-        if (lists, split) != ("nted", "train"):  # how many references they list is not published
+        pair_list, listed = _read_txt(root, split) if lists == "txt" else _read_csv(root, split)
+        if (lists, split) != ("txt", "train"):  # how many references they list is not published
             check_count(root, [f"DeepFashion {split}"], len(listed), pair_list, allow_subset)
         _check_split(root / f"{split}.lst", listed, pair_list)
         if (densepose, undetected) == ("iuv", "drop"):
@@ -114,13 +114,13 @@ def _records(
     ]
 
 
-def _read_cfld(root: Path, split: Split) -> tuple[Path, Pairs]:
+def _read_csv(root: Path, split: Split) -> tuple[Path, Pairs]:
     names = [f"{word}-{kind}-{split}.csv" for kind in ("resize-pairs", "pairs") for word in WORDS]
     path = spelling(root, names)
     return path, read_csv_pairs(path)
 
 
-def _read_nted(root: Path, split: Split) -> tuple[Path, Pairs]:
+def _read_txt(root: Path, split: Split) -> tuple[Path, Pairs]:
     path = root / f"{split}_pairs.txt"
     pairs = []
     for line in read_lines(path):
