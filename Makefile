@@ -3,12 +3,14 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 READY := .venv/.ready
 BOOTSTRAP := build/uv
+# MediaPipe wants another protobuf than .venv has: docs/preparing_a_photo.md.
+MEDIAPIPE ?= .mediapipe/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test test-all test-browser check format eval bench clean
+.PHONY: help setup demo app test test-all test-browser test-mediapipe check format eval bench clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## build .venv from requirements.lock (PYTHON=... chooses the interpreter)
 
@@ -21,11 +23,16 @@ app: $(READY) ## the web page, with the model that `make demo` trained: http://1
 test: $(READY) ## the tests that need no GPU, no network and no downloaded weights
 	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not slow and not gpu and not weights and not browser"
 
-test-all: $(READY) ## every test that needs no GPU; the page has `make test-browser`
+test-all: $(READY) ## every test that needs no GPU; the pages have `make test-browser`
 	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not gpu and not browser"
 
-test-browser: $(READY) ## the web page in a chromium that is installed already; SCREENSHOTS=DIR keeps pictures
-	LEFFA_SCREENSHOTS="$(SCREENSHOTS)" $(RUN) -m pytest -m browser tests/app
+test-browser: $(READY) ## all pages in a chromium that is installed already; SCREENSHOTS=DIR keeps pictures
+	LEFFA_SCREENSHOTS="$(SCREENSHOTS)" $(RUN) -m pytest -m browser
+
+test-mediapipe: $(READY) ## MediaPipe on photographs; MEDIAPIPE=PYTHON names the interpreter that has it
+	@"$(MEDIAPIPE)" -c "import mediapipe" 2>/dev/null \
+		|| { echo "$(MEDIAPIPE) has no mediapipe: python3 -m venv .mediapipe && .mediapipe/bin/pip install mediapipe==0.10.14; or name one that has it: make test-mediapipe MEDIAPIPE=PYTHON" >&2; exit 2; }
+	LEFFA_MEDIAPIPE_PYTHON="$(MEDIAPIPE)" $(RUN) -m pytest tests/preprocess/test_mediapipe.py
 
 check: $(READY) ## lint, format and types
 	$(RUN) -m ruff check

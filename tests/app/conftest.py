@@ -1,16 +1,8 @@
-"""A page without training: small networks with the shipped weights of the drawn world.
-
-The tests of the page in a browser need packages and a program; nothing is installed for them. Where
-something is missing they are skipped by name, and asked for (`-m browser`, which is
-`make test-browser`) they end at once with one line that says what to install.
-"""
+"""A page without training: small networks with the shipped weights of the drawn world."""
 
 import gc
-import importlib.util
-import os
-import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,39 +36,6 @@ SCHEDULE = {  # as conf/backbone/tiny.yaml
     "prediction_type": "v_prediction",
 }
 SAMPLING = {"category": "upper_body", "steps": 2, "scheduler": "ddim", "guidance": 1.5, "seed": 7}
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# No sandbox inside a container, and no calls home.
-ARGUMENTS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-    wanted = [item for item in items if item.get_closest_marker("browser")]
-    if not wanted or not (lacking := missing()):
-        return
-    line = f"the browser tests need {' and '.join(lacking)}"
-    if config.getoption("markexpr") == "browser":
-        raise pytest.UsageError(line)
-    for item in wanted:
-        item.add_marker(pytest.mark.skip(reason=line))
-
-
-def missing() -> list[str]:
-    """What the browser tests lack here, each with the command that installs it."""
-    lines = [
-        f"the package {name} ({command})"
-        for name, command in (
-            ("gradio", "pip install 'leffa[app]'"),
-            ("playwright", "pip install playwright; its own browsers are not needed"),
-        )
-        if importlib.util.find_spec(name) is None
-    ]
-    if CHROMIUM is None:
-        lines.append("the browser chromium (apt-get install chromium)")
-    return lines
 
 
 def tiny(task: Literal["tryon", "pose"]) -> Trained:
@@ -158,16 +117,6 @@ def address(trained: Trained, trained_pose: Trained, weights: Path) -> Iterator[
         yield address
 
 
-@pytest.fixture(scope="module")  # its event loop is in the way of other tests'
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
     """The page as a new visitor sees it; it must ask nobody else, and must not stumble."""
@@ -184,11 +133,3 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     page.close()
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
     assert errors == []
-
-
-@pytest.fixture(scope="session")
-def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures of the tabs go: $LEFFA_SCREENSHOTS, else pytest's temporary folder."""
-    folder = Path(os.environ.get("LEFFA_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -2,8 +2,6 @@
 
 import importlib.util
 import socket
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +16,7 @@ from leffa.predict import Trained
 from leffa.run import compose, train
 from leffa.synthetic.write import write_viton_hd
 
-from . import conftest
 from .visitor import OF_GRADIO
-
-ROOT = Path(__file__).parents[2]
 
 pytestmark = OF_GRADIO
 
@@ -116,26 +111,3 @@ def test_the_page_shows_what_the_demo_has_left(
     monkeypatch.chdir(tmp_path)
     assert main(["app", "--device", "cpu"]) == 0
     assert "Dress the person" in visited[0]
-
-
-def test_missing_things_are_named_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conftest, "CHROMIUM", None)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    lines = conftest.missing()
-    assert [line.split(" (")[0] for line in lines] == [
-        "the package gradio",
-        "the package playwright",
-        "the browser chromium",
-    ]
-    assert all("install" in line for line in lines)
-
-
-@pytest.mark.slow
-def test_asking_for_the_browser_tests_without_a_browser_ends_with_one_line() -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "browser", "tests/app/test_browser.py"]
-    ended = subprocess.run(command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True)
-    assert ended.returncode == pytest.ExitCode.USAGE_ERROR
-    told = ended.stderr.strip()
-    assert told.splitlines() == [
-        "ERROR: the browser tests need the browser chromium (apt-get install chromium)"
-    ]

@@ -2,8 +2,10 @@
 
 import json
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 
 from leffa.app.desk import Desk, Progress, Wish
 from leffa.app.limits import Limits
+from leffa.app.maps import Maps
 from leffa.app.sessions import Session
 from leffa.app.studio import Made, Order, Stopped, Studio
 from leffa.app.widgets import data_address
@@ -152,10 +155,46 @@ def test_closing_the_iterator_stops_the_work_and_its_thread(desk: Desk, session:
     assert not session.stop()
 
 
-def test_what_takes_too_long_is_ended_with_the_remedy(desk: Desk, session: Session) -> None:
-    desk.studio.limits = Limits(seconds=0.001)
+def test_what_takes_too_long_is_ended_with_the_remedy(
+    studio: Studio, desk: Desk, session: Session
+) -> None:
+    order, folder = desk.order(wish_of(desk), session)
+    studio.limits = Limits(seconds=0.001)
     with pytest.raises(ValueError, match=r"longer than 0\.001 s, after 1 of 2 steps.*--timeout"):
+        studio.make(order, folder, start=time.monotonic())
+
+
+def test_the_time_begins_with_the_maps(
+    desk: Desk, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = desk.maps.make
+
+    def slow(*arguments: Any) -> Maps:
+        time.sleep(0.2)
+        return make(*arguments)
+
+    monkeypatch.setattr(desk.maps, "make", slow)
+    monkeypatch.setattr(desk.studio.trained.model, "encode", None)  # nobody gets so far
+    desk.studio.limits = Limits(seconds=0.1)
+    with pytest.raises(ValueError, match=r"longer than 0\.1 s, before the first step.*--timeout"):
         list(desk.work(wish_of(desk), session))
+    assert not session.is_working
+
+
+def test_a_stop_while_the_maps_are_made_is_heard(
+    desk: Desk, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = desk.maps.make
+
+    def stopped(*arguments: Any) -> Maps:
+        assert session.stop("tryon")
+        return make(*arguments)
+
+    monkeypatch.setattr(desk.maps, "make", stopped)
+    monkeypatch.setattr(desk.studio.trained.model, "encode", None)
+    with pytest.raises(Stopped):
+        list(desk.work(wish_of(desk), session))
+    assert session.made == {}
 
 
 @pytest.mark.parametrize(

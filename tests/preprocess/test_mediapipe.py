@@ -111,6 +111,22 @@ def test_masks_cover_what_is_worn_and_resemble_those_of_the_true_parsing(
 
 
 @pytest.mark.slow
+def test_every_person_of_viton_hd_has_shoulders_and_a_mask(
+    mediapipe: MediaPipe, shared: Path
+) -> None:
+    folder = shared / "samples/viton_hd_pairs/test/image"
+    if not folder.is_dir():
+        pytest.skip(f"no photographs at {folder}")
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as image:
+            joints = mediapipe.find_pose(image)
+            rough = CoarseParser(mediapipe).parse(image)
+        assert (joints[[2, 5], 2] > 0).all(), path.name
+        mask = AGNOSTIC["hr_viton"](PersonMaps(rough.labels, joints, label_set=rough.label_set))
+        assert 0.05 < mask.mean() < 0.6, path.name
+
+
+@pytest.mark.slow
 def test_a_picture_of_nobody_is_told_and_the_next_one_is_read(
     mediapipe: MediaPipe, photographs: Path
 ) -> None:

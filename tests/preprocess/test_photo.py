@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 from leffa.cli import main
 from leffa.data.folder import FolderPairs
@@ -157,3 +159,54 @@ def test_the_command_names_a_missing_file(
     missing = root / "missing.pth"
     assert main(["photo", str(root), option, str(missing)]) == 1
     assert capsys.readouterr().err.startswith(f"error: {missing}: no such")
+
+
+class Reddish(torch.nn.Module):
+    """An export of DensePose: the whole picture is part 2; U is how bright the first channel is."""
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        box = torch.tensor([[0.0, 0.0, float(picture.shape[2]), float(picture.shape[1])]])
+        foreground, parts = torch.zeros(1, 2, 4, 4), torch.zeros(1, 25, 4, 4)
+        foreground[:, 1] = 1
+        parts[:, 2] = 1
+        u = torch.ones(1, 25, 4, 4) * picture[0].float().mean() / 255
+        return box, foreground, parts, u, torch.full((1, 25, 4, 4), 0.25)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.*deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], [2, 255, 63]),
+        (["--channels", "bgr"], [2, 0, 63]),
+        (["--uv-range", "per_person"], [2, 255, 0]),
+    ],
+)
+def test_the_command_hands_on_how_densepose_is_read(
+    tmp_path: Path, options: list[str], expected: list[int]
+) -> None:
+    (tmp_path / "persons").mkdir()
+    Image.new("RGB", (24, 32), (255, 0, 0)).save(tmp_path / "persons" / "red.png")
+    torch.jit.script(Reddish()).save(str(tmp_path / "export.pt"))
+    usual = ["--densepose", str(tmp_path / "export.pt"), "--trust", "--encoding", "iuv"]
+    assert main(["photo", str(tmp_path), *usual, *options]) == 0
+    made = np.asarray(Image.open(tmp_path / "densepose" / "red.png")).astype(int)
+    assert np.abs(made - expected).max() <= 1  # bytes are cut, not rounded
+
+
+def test_gains_are_changed_in_the_authors_weights_only(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[object] = []
+
+    def loaded(*arguments: object) -> None:
+        asked.append(arguments[-1])
+        raise ValueError("loaded")
+
+    monkeypatch.setattr("leffa.preprocess.parsing.schp_parser.load_schp", loaded)
+    for options in ([], ["--absolute-gain"]):
+        assert main(["photo", str(root), "--lip", "lip.pth", *options]) == 1
+    assert asked == [False, True]
+    capsys.readouterr()
+    assert main(["photo", str(root), "--lip", "lip.onnx", "--absolute-gain"]) == 1
+    assert capsys.readouterr().err.startswith("error: lip.onnx: --absolute-gain changes .pth")

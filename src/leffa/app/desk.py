@@ -132,22 +132,24 @@ class Desk:
     def work(self, wish: Wish, session: Session) -> Iterator[Progress | Made]:
         """Make the picture of a wish; ends with what was made.
 
-        The work stops before its next step when the iterator is closed or the session stops it.
+        The work stops after the maps, or before its next step, when the iterator is closed or the
+        session stops it. Its time begins here.
 
         Raises:
             Stopped: it was stopped.
             ValueError: see `order` and `Studio.make`.
         """
-        order, folder = self.order(wish, session)
+        began = time.monotonic()
         news: queue.Queue[tuple[int, int]] = queue.Queue()
 
         def tell(done: int, steps: int) -> None:
             news.put((done, steps))
 
         with session.running(self.task) as stop, ThreadPoolExecutor(1) as pool:
+            order, folder = self.order(wish, session)
             start = time.monotonic()
             yield Progress(0, order.steps, None)
-            future = pool.submit(self.studio.make, order, folder, tell, stop)
+            future = pool.submit(self.studio.make, order, folder, tell, stop, began)
             try:
                 yield from _progress(news, future, start)
             finally:

@@ -22,7 +22,7 @@ class Limits:
     megabytes: of one file.
     megapixels: of one picture.
     steps: of one generated picture.
-    seconds: for one generated picture; the denoising loop is stopped then.
+    seconds: for one generated picture, maps included; the work is ended at its next step then.
     waiting: requests in the queue; further ones are told to come back.
     """
 

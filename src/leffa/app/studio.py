@@ -145,32 +145,27 @@ class Studio:
         folder: Path,
         on_step: OnStep | None = None,
         stop: threading.Event | None = None,
+        start: float | None = None,
     ) -> Made:
         """Make the picture of an order, in `folder`, which holds nothing made yet.
 
         Args:
-            stop: ends the denoising loop before its next step once it is set.
+            stop: ends the work before its next step once it is set.
+            start: when the work on the order began, of `time.monotonic`; None: now.
 
         Raises:
             Stopped: `stop` was set.
             ValueError: a file or a value is wrong, or the time is over; in words of the page.
         """
         order.check(self.limits)
-        start = time.monotonic()
+        start = time.monotonic() if start is None else start
 
         def after_step(done: int, steps: int) -> None:
-            if stop is not None and stop.is_set():
-                raise Stopped
-            if time.monotonic() - start > self.limits.seconds:
-                raise ValueError(
-                    f"This took longer than {self.limits.seconds:g} s, after {done} of {steps} "
-                    "steps; take fewer steps, or start the page with a larger --timeout"
-                )
+            self._go_on(start, stop, f"after {done} of {steps} steps; take fewer steps, or")
             if on_step is not None:
                 on_step(done, steps)
 
-        if stop is not None and stop.is_set():
-            raise Stopped
+        self._go_on(start, stop, "before the first step, with the maps of the photograph;")
         record, job = self._job(order, folder)
         try:
             (picture,) = predict(job, self.trained, self.device, False, after_step)
@@ -186,6 +181,16 @@ class Studio:
         settings = self._settings(picture)
         seconds = time.monotonic() - start
         return Made(picture, settings, order.reference, flow, order, seconds)
+
+    def _go_on(self, start: float, stop: threading.Event | None, where: str) -> None:
+        """Raise where the work was stopped, or took too long."""
+        if stop is not None and stop.is_set():
+            raise Stopped
+        if time.monotonic() - start > self.limits.seconds:
+            raise ValueError(
+                f"This took longer than {self.limits.seconds:g} s, {where} start the page with a "
+                "larger --timeout"
+            )
 
     def _job(self, order: Order, folder: Path) -> tuple[Record, Job]:
         settings = self.trained.settings

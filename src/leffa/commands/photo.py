@@ -49,6 +49,23 @@ def back_end_options(parser: "argparse._ActionsContainer") -> None:
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=purpose)
     parser.add_argument("--trust", action="store_true", help="read TorchScript, which may run code")
     parser.add_argument(
+        "--channels",
+        choices=("rgb", "bgr"),
+        default="rgb",
+        help="that the DensePose export expects; default: rgb, as the demos hand it",
+    )
+    parser.add_argument(
+        "--uv-range",
+        choices=("unit", "per_person"),
+        default="unit",
+        help="of DensePose's U and V: 0 to 1, or stretched over each person; default: unit",
+    )
+    parser.add_argument(
+        "--absolute-gain",
+        action="store_true",
+        help="take the gains of SCHP's batch norm without their sign; .pth only",
+    )
+    parser.add_argument(
         "--mediapipe",
         type=Path,
         nargs="?",
@@ -95,7 +112,9 @@ def back_ends(args: argparse.Namespace, stack: contextlib.ExitStack) -> "Tools":
     body = openpose(args.openpose, args.device) if args.openpose else None
     surface = None
     if args.densepose:
-        surface = densepose_chart(args.densepose, args.device, trusted=args.trust)
+        surface = densepose_chart(
+            args.densepose, args.device, args.channels, args.uv_range, args.trust
+        )
     return Tools(parser=_parser(args, mediapipe), pose=body or mediapipe, densepose=surface)
 
 
@@ -106,9 +125,13 @@ def _parser(args: argparse.Namespace, mediapipe: "MediaPipe | None") -> "PersonP
     from leffa.preprocess.parsing.schp_parser import schp_onnx, schp_torch
 
     def schp(path: Path, label_set: "LabelSet") -> "PersonParser":
-        if path.suffix == ".onnx":
-            return schp_onnx(path, label_set)
-        return schp_torch(path, label_set, args.device)
+        if path.suffix != ".onnx":
+            return schp_torch(path, label_set, args.device, args.absolute_gain)
+        if args.absolute_gain:
+            raise ValueError(
+                f"{path}: --absolute-gain changes .pth weights; give those, or omit it"
+            )
+        return schp_onnx(path, label_set)
 
     atr = schp(args.atr, "atr") if args.atr else None
     lip = schp(args.lip, "lip") if args.lip else None
