@@ -3,9 +3,9 @@
 import base64
 import json
 import re
-import shutil
-import subprocess
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,12 +151,10 @@ def test_points_lie_on_what_is_painted_and_those_asked_for_come_first(
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_a_browser_shows_the_same_numbers(
-    explanation: Explanation, page: str, tmp_path: Path
+    explanation: Explanation, page: str, browser: Any, screenshots: Path, tmp_path: Path
 ) -> None:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if chromium is None:
-        pytest.skip("needs chromium, which is not installed")
     path = tmp_path / "page.html"
     path.write_text(page)
     layers = explanation.looks[0].layers[600]
@@ -169,21 +167,40 @@ def test_a_browser_shows_the_same_numbers(
         (f"t=600&layer={index}&head=2&point={x:.4f},{y:.4f}", View(600, name, 1)),
         (f"t=600&layer=all&head=mean&point={x:.4f},{y:.4f}", View(600)),
     ):
-        shown = subprocess.run(
-            [
-                *(chromium, "--headless", "--no-sandbox", "--disable-gpu"),
-                *("--virtual-time-budget=5000", f"--user-data-dir={tmp_path / 'profile'}"),
-                *("--dump-dom", f"file://{path}#{hash_}"),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=True,
-        ).stdout
-        told = re.sub(r"<[^>]+>", "", shown[shown.index('id="m0-text"') :])[:200]
+        with opened(browser, f"{path.as_uri()}#{hash_}") as window:
+            told = window.inner_text("#m0-text")
+            window.screenshot(path=screenshots / "explain.png", full_page=True)
         at = looks_at(layers, view, point).tolist()
         match = true_matches(explanation.batch, explanation.points[point : point + 1])[0]
         assert f"EPE {flow_error(layers, view, explanation.batch):.1f} px" in told
         assert f"peak {peak_mass(layers, view, point):.3f}" in told
         assert f"at {at[0]:.2f}, {at[1]:.2f}" in told
         assert ("off by" in told) == (match is not None)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_narrow_window_is_not_wider_than_itself(
+    page: str, browser: Any, screenshots: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(page)
+    with opened(browser, path.as_uri(), width=400) as window:
+        window.screenshot(path=screenshots / "explain_narrow.png", full_page=True)
+        assert window.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+@contextmanager
+def opened(browser: Any, address: str, width: int = 1280) -> Iterator[Any]:
+    """A page when its numbers stand there; it must ask nobody else, and must not stumble."""
+    window = browser.new_page(viewport={"width": width, "height": 900})
+    asked: list[str] = []
+    errors: list[str] = []
+    window.on("request", lambda request: asked.append(request.url))
+    window.on("pageerror", lambda error: errors.append(str(error)))
+    window.goto(address)
+    window.wait_for_function("document.querySelector('#m0-text')?.textContent.includes('peak')")
+    yield window
+    window.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert errors == []
