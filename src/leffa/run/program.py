@@ -10,6 +10,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback as HydraCallback
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from leffa.mistakes import check_overrides, check_plugins, fail
@@ -41,7 +42,8 @@ def train_job(cfg: DictConfig) -> float | None:
     # A job of joblib's has joblib's own way to start processes, which ours cannot be started in.
     multiprocessing.set_start_method(None, force=True)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    return run_job(folder, resolved(cfg), partial(train, cfg), (*FAILURES, *MISTAKES))
+    first = getattr(rank_zero_only, "rank", 0) == 0
+    return run_job(folder, resolved(cfg), partial(train, cfg), (*FAILURES, *MISTAKES), first)
 
 
 class SweepSummary(HydraCallback):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from leffa.losses.flow import LeffaLoss
 from leffa.models.export import (
     SETTINGS,
@@ -15,6 +17,7 @@ from leffa.models.export import (
 )
 from leffa.models.interface import PersonGenerator
 from leffa.run.config import build
+from leffa.run.foreign import foreign_part
 from leffa.training.checkpoints import (
     Weights,
     find_checkpoint,
@@ -22,9 +25,17 @@ from leffa.training.checkpoints import (
     read_checkpoint,
     weights_of,
 )
-from leffa.training.module import PersonGenerationModule
-from leffa.training.stages import Curriculum, Stage
 from leffa.weights_file import load_weights
+
+
+class Inference(nn.Module):
+    """What pictures and flows need of a `PersonGenerationModule`, under the names that its
+    checkpoints have."""
+
+    def __init__(self, model: PersonGenerator, leffa_loss: LeffaLoss) -> None:
+        super().__init__()
+        self.model = model
+        self.leffa_loss = leffa_loss
 
 
 @dataclass(frozen=True)
@@ -56,14 +67,16 @@ def restore_model(place: Path, weights: Weights | None = None) -> Restored:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, has no such weights, or they are of another model.
+        ValueError: it is damaged, wants to run code, has no such weights, or they are of another
+            model.
     """
     if not is_exported(place):
         file = find_checkpoint(place)
         config, module = restore(file, weights)
         step = int(read_checkpoint(file).get("global_step", 0))
         model = module.model.eval()
-        return Restored(model, file, module.leffa_loss, config["name"], step, config)
+        name = str(config.get("name", file.stem))
+        return Restored(model, file, module.leffa_loss, name, step, config)
     if weights is not None:
         raise ValueError(
             f"weights={weights}: {place} has one kind of weights; leave it out, or give the run"
@@ -75,10 +88,9 @@ def restore_model(place: Path, weights: Weights | None = None) -> Restored:
     return Restored(model.eval(), place / SETTINGS, reading, name, settings.step, settings.config)
 
 
-def restore(
-    checkpoint: Path, weights: Weights | None = None
-) -> tuple[dict[str, Any], PersonGenerationModule]:
-    """The configuration and the module of a checkpoint of ours, rebuilt from the checkpoint alone.
+def restore(checkpoint: Path, weights: Weights | None = None) -> tuple[dict[str, Any], Inference]:
+    """The configuration and the networks of a checkpoint of ours, rebuilt from the checkpoint
+    alone; of what else it was trained with nothing is built.
 
     Args:
         checkpoint: a .ckpt file, or the folder of a run (its last checkpoint).
@@ -87,34 +99,28 @@ def restore(
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: the file is no checkpoint of ours, its weights are of another model, or it has
-            no average.
+        ValueError: the file is no checkpoint of ours, its configuration names what `conf/` does
+            not, its weights are of another model, or it has no average.
     """
-    content = read_checkpoint(find_checkpoint(checkpoint))
+    file = find_checkpoint(checkpoint)
+    content = read_checkpoint(file)
     state = weights_of(content, weights, checkpoint)
     config = content["config"]
-    module = _module(config)
+    module = _rebuilt(config, file)
     load_trained(module, state, checkpoint)
     return config, module
 
 
-def _module(config: dict[str, Any]) -> PersonGenerationModule:
-    config["model"].pop("start_from", None)  # its weights are in the checkpoint
-    return PersonGenerationModule(
-        model=build(config["model"]),
-        optimizer=build(config["optimizer"]),
-        curriculum=Curriculum([Stage(**stage) for stage in config["curriculum"]["stages"]]),
-        leffa_loss=build(config["leffa_loss"]),
-        objective=build(config["objective"]),
-        sampler=build(config["sampler"]),
-        config=config,
-    )
+def _rebuilt(config: dict[str, Any], file: Path) -> Inference:
+    model, leffa_loss = (foreign_part(config, group, file) for group in ("model", "leffa_loss"))
+    model.pop("start_from", None)  # its weights are in the file
+    return Inference(build(model), build(leffa_loss))
 
 
 def _built(folder: Path, config: dict[str, Any] | None) -> PersonGenerator:
     if config is None:
         raise ValueError(f"{folder / SETTINGS}: has no configuration; convert the weights again")
-    module = _module(config)
+    module = _rebuilt(config, folder / SETTINGS)
     state = load_weights(folder / WEIGHTS)
     load_trained(module, {f"model.{key}": each for key, each in state.items()}, folder)
     return module.model

@@ -4,9 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from leffa.training.module import PersonGenerationModule
 from leffa.weights_file import read_pickle
 
 log = logging.getLogger(__name__)
@@ -113,10 +112,12 @@ def weights_of(
     return content["state_dict"] | average["weights"]
 
 
-def load_trained(
-    module: PersonGenerationModule, state: dict[str, Tensor], checkpoint: Path
-) -> None:
-    """Load every trained weight; a checkpoint leaves out only what is frozen."""
+def load_trained(module: nn.Module, state: dict[str, Tensor], checkpoint: Path) -> None:
+    """Load every trained weight; a checkpoint leaves out only what is frozen.
+
+    Args:
+        module: holds the model as `model`, as a `PersonGenerationModule` does.
+    """
     wanted = {key for key, parameter in module.named_parameters() if parameter.requires_grad}
     if foreign := sorted(state.keys() - module.state_dict().keys()):
         raise ValueError(
@@ -146,7 +147,8 @@ def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
         content = read_pickle(checkpoint)
     except ValueError as error:
         raise ValueError(f"ckpt={error}") from error
-    if not isinstance(content, dict) or not content.get("config") or "state_dict" not in content:
+    config = content.get("config") if isinstance(content, dict) else None
+    if not config or not isinstance(config, dict) or "state_dict" not in content:
         raise ValueError(
             f"ckpt={checkpoint}: has no configuration; it is not a checkpoint written by train.py"
         )
