@@ -9,20 +9,26 @@ an exported folder                FILE.pth, .safetensors    Leffa alone: the lay
 """
 
 import json
-import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from leffa.models.card import model_card
+from leffa.models.card import Validation, model_card
 from leffa.models.checkpoints import save_official
-from leffa.models.export import check_target, save_exported
+from leffa.models.export import (
+    MERGED_ADAPTERS,
+    ModelSettings,
+    check_target,
+    is_exported,
+    save_exported,
+)
 from leffa.models.leffa import LeffaModel
+from leffa.models.stock import merge_adapters
 from leffa.predict.trained import OFFICIAL_SUFFIXES, Trained, load_trained
-
-log = logging.getLogger(__name__)
+from leffa.training.curves import read_curves
 
 
 def convert(
@@ -35,6 +41,8 @@ def convert(
     evaluations: Sequence[Path] = (),
 ) -> None:
     """Write the weights in the layout that the name `out` asks for; see the module.
+
+    No layout has a place for low-rank adapters, so they are added to the weights they change.
 
     Args:
         base, preset, raw: see `load_trained`.
@@ -50,10 +58,11 @@ def convert(
     to_folder = out.suffix not in (*OFFICIAL_SUFFIXES, ".ckpt")
     if not to_folder and (results or dtype != "float32"):
         raise ValueError(f"{out}: --evaluation and --dtype go with a folder as --out")
-    trained = load_trained(weights, base, preset, raw)
+    trained = _merged(load_trained(weights, base, preset, raw))
     if to_folder:
         kind = type(trained.model).__name__
-        card = model_card(trained.settings, results, trained.official, kind)
+        validation = None if is_exported(weights) else _validation(trained.settings, raw)
+        card = model_card(trained.settings, results, trained.official, kind, validation)
         save_exported(trained.model, out, trained.settings, card, dtype)
     elif out.suffix == ".ckpt":
         _save_checkpoint(trained, out)
@@ -66,6 +75,37 @@ def convert(
             f"{out}: the released layout is Leffa's, and {weights} holds a "
             f"{type(trained.model).__name__}; convert to a folder or a .ckpt instead"
         )
+
+
+def _merged(trained: Trained) -> Trained:
+    """The same without adapters, in the model and in the configuration that builds it again."""
+    config = trained.settings.config or {}
+    adapters = config.get("model", {}).get("lora")
+    if not (adapters and isinstance(trained.model, LeffaModel)):
+        return trained
+    merge_adapters(trained.model)
+    config = {**config, "model": {**config["model"], "lora": None}, MERGED_ADAPTERS: adapters}
+    return replace(trained, settings=replace(trained.settings, config=config))
+
+
+def _validation(settings: ModelSettings, raw: bool) -> Validation | None:
+    """What the run measured last, up to its checkpoint; None: nothing, or of other weights."""
+    checkpoint, step = Path(settings.source), settings.step
+    if step is None or checkpoint.parent.name != "checkpoints":
+        return None
+    average = ((settings.config or {}).get("callbacks") or {}).get("ema")
+    if average is not None and bool(average.get("validate", True)) == raw:
+        return None  # it looked at the average, and these are the raw weights, or the other way
+    curves = {
+        name.removeprefix("val/"): dict(points)
+        for name, points in read_curves(checkpoint.parents[1] / "logs" / "metrics.csv").items()
+        if name.startswith("val/") and "layers" not in name
+    }
+    rows = [row for points in curves.values() for row in points if row < step]  # from row 0
+    if not rows:
+        return None
+    last = max(rows)
+    return int(last) + 1, {name: points[last] for name, points in curves.items() if last in points}
 
 
 def _save_checkpoint(trained: Trained, out: Path) -> None:

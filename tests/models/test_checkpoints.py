@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from leffa.models.checkpoints import (
     save_official,
 )
 from leffa.models.leffa import LeffaModel
+from leffa.models.stock import merge_adapters, stock_unet
 from leffa.weights_file import load_weights
 
 BASES = {
@@ -127,6 +129,30 @@ def test_a_wrong_shape_is_an_error(model: LeffaModel, state: State) -> None:
     assert refusal(lambda: load_official_state(model, state, "file.pth")) == (
         "file.pth: unet.conv_in.weight is (16, 9, 3, 3), the base wants (16, 12, 3, 3)"
     )
+
+
+def test_adapters_have_no_place_in_the_released_layout_until_they_are_merged(
+    model: LeffaModel, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    layer = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    before = model.generative_unet.get_submodule(layer).weight.detach().clone()
+    for unet in (model.reference_unet, model.generative_unet):
+        unet.add_adapter(
+            peft.LoraConfig(r=2, lora_alpha=3, target_modules=["to_q"], init_lora_weights=False)
+        )
+    message = refusal(lambda: save_official(model, tmp_path / "model.pth"))
+    assert "weights have no place in the stock network, first 'down_blocks" in message
+    assert "first 'down_blocks" in refusal(lambda: stock_unet(model.generative_unet))  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+    adapted: Any = model.generative_unet.get_submodule(layer)
+    expected = before + 1.5 * adapted.lora_B["default"].weight @ adapted.lora_A["default"].weight
+    assert not torch.allclose(before, expected)
+    merge_adapters(model)
+    save_official(model, tmp_path / "model.pth")
+    found = load_weights(tmp_path / "model.pth")[f"unet.{layer}.weight"]
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(stock_unet(model.generative_unet).state_dict()[f"{layer}.weight"], found)  # type: ignore[arg-type]
 
 
 class _Intruder:

@@ -182,6 +182,31 @@ def test_computes_in_the_dtype_that_it_is_given(
     torch.testing.assert_close(rough.float(), exact, atol=0.2, rtol=0.1)
 
 
+def test_model_offload_changes_no_picture(
+    pipeline: LeffaPipeline, inputs: dict[str, Tensor]
+) -> None:
+    pytest.importorskip("accelerate")
+    expected = pipeline(**inputs, num_inference_steps=2, generator=seeded(), output_type="pt")
+    pipeline.enable_model_cpu_offload(device="cpu")
+    for _ in range(2):  # the hooks are attached anew after each call
+        found = pipeline(**inputs, num_inference_steps=2, generator=seeded(), output_type="pt")
+        assert torch.equal(found.images, expected.images)
+
+
+def test_sequential_offload_changes_no_picture(
+    pipeline: LeffaPipeline, inputs: dict[str, Tensor]
+) -> None:
+    accelerate = pytest.importorskip("accelerate")
+    expected = pipeline(**inputs, num_inference_steps=2, generator=seeded(), output_type="pt")
+    # What `enable_sequential_cpu_offload` does, which itself cannot be told to compute on a CPU: it
+    # makes "cpu:0" of it, for which torch 2.14 builds no parameters.
+    for part in (pipeline.vae, pipeline.reference_unet, pipeline.unet):
+        accelerate.cpu_offload(part, torch.device("cpu"))
+        assert {parameter.device.type for parameter in part.parameters()} == {"meta"}
+    found = pipeline(**inputs, num_inference_steps=2, generator=seeded(), output_type="pt")
+    assert torch.equal(found.images, expected.images)
+
+
 def test_an_overflowing_autoencoder_computes_in_float32(
     pipeline: LeffaPipeline, inputs: dict[str, Tensor]
 ) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from leffa.run import compose, train
 from leffa.synthetic.write import write_deepfashion, write_viton_hd
@@ -26,8 +27,12 @@ def drawn_poses(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run_folder(experiment: str, data: Path, folder: Path, *changes: str) -> Path:
-    chosen = [f"experiment={experiment}", "debug=tiny", "+trainer.limit_val_batches=0"]
+def run_folder(
+    experiment: str, data: Path, folder: Path, *changes: str, validation: bool = False
+) -> Path:
+    chosen = [f"experiment={experiment}", "debug=tiny"]
+    if not validation:
+        chosen.append("+trainer.limit_val_batches=0")
     quiet = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"]
     places = [f"data.root={data}", "data.prepare=null", f"paths.output_dir={folder}"]
     train(compose("train", [*chosen, *quiet, "~callbacks.progress", *places, *changes]))
@@ -44,6 +49,23 @@ def run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pose_run(drawn_poses: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_folder("pose_synthetic", drawn_poses, tmp_path_factory.mktemp("pose_run"))
+
+
+@pytest.fixture(scope="session")
+def adapted_run(run: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that trained low-rank adapters on that one, far enough from zero to be seen."""
+    pytest.importorskip("peft")
+    folder, changes = tmp_path_factory.mktemp("adapted"), ["data=synthetic_tryon", "seed=3"]
+    changes += [f"start_from={run}", "model.lora.rank=2", "model.lora.alpha=3", "sampler.steps=1"]
+    run_folder("finetune_lora", drawn, folder, *changes, validation=True)
+    last = folder / "checkpoints" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    generator = torch.Generator().manual_seed(0)
+    for key, weight in content["state_dict"].items():
+        if ".lora_B." in key:
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.2)
+    torch.save(content, last)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """`leffa convert`: every kind of weights into every other, and back with equal pictures."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -103,13 +104,14 @@ def test_the_average_is_taken_unless_the_raw_weights_are_asked_for(
 
 @pytest.mark.parametrize("kind", BASES)
 def test_a_released_file_becomes_a_folder_that_gives_the_recorded_latents(
-    kind: str, shared: Path, tmp_path: Path
+    kind: str, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shared / "golden" / kind
     base, weights = folder / BASES[kind], folder / "official.pth"
     recorded = load_file(folder / "golden.safetensors")
     arguments = ["--base", str(base), "--as", PRESETS[kind]]
     assert convert(weights, tmp_path / "model", *arguments) == 0
+    assert re.search(r"official\.pth: \d+ tensors loaded, \d+ dropped", capsys.readouterr().err)
     model, settings = load_exported(tmp_path / "model")
     assert (settings.height, settings.width) == (1024, 768)
     inputs = {"source": "src_image", "reference": "ref_image", "mask": "mask"}

@@ -1,6 +1,7 @@
 """`leffa predict`: from files to pictures, resumable, and plain about wrong files."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,22 @@ def test_what_is_finished_is_kept_and_what_is_not_is_made(
     assert not list(out.glob("*.unfinished"))
     assert run_predict(out, files, "--seed", "1") == 1
     assert f"{pictures[0]}: was made with other settings (sampler)" in capsys.readouterr().err
+
+
+def test_a_log_file_gets_lines_that_tell_how_long_it_takes(
+    run_predict: Callable[..., int],
+    folders: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("leffa.evaluation.progress.EVERY", -1.0)
+    assert run_predict(tmp_path / "out", in_folders(folders)) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert any(re.fullmatch(r"checking files: 3 of 3, \d+ min left", line) for line in lines)
+    assert any(re.fullmatch(r"denoising steps: 5 of 6, \d+ min left", line) for line in lines)
+    assert run_predict(tmp_path / "out", in_folders(folders)) == 0
+    assert capsys.readouterr().err.splitlines() == ["3 of 3 pictures are there already"]
 
 
 def test_a_changed_file_is_another_picture(

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import yaml
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from leffa.cli import main
 from leffa.mistakes import check_plugins
@@ -59,15 +58,10 @@ def test_a_failed_job_is_shown_and_tried_again(tmp_path: Path) -> None:
     assert summary(tmp_path)[1] == 0
 
 
-def test_of_many_processes_of_a_job_the_first_one_tells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rank_zero_only, "rank", 3, raising=False)
-    job(tmp_path / "a", config(), ValueError("another process is gone"))
-    assert read_result(tmp_path / "a") is None
-    monkeypatch.setattr(rank_zero_only, "rank", 0)
-    job(tmp_path / "a", config(), 3.0)
-    assert read_result(tmp_path / "a") is not None
+def test_of_many_processes_of_a_job_one_tells(tmp_path: Path) -> None:
+    for folder, tells in (("third", False), ("first", True)):
+        assert run_job(tmp_path / folder, config(), lambda: 3.0, tells=tells) == 3.0
+        assert (read_result(tmp_path / folder) is not None) == tells
 
 
 def test_a_killed_job_has_no_result(tmp_path: Path) -> None:

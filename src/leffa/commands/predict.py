@@ -1,7 +1,6 @@
 """The command that makes pictures from weights and photographs."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from leffa.commands.options import Runner, option
 
 if TYPE_CHECKING:
     from leffa.data.transforms import PersonTransform
+    from leffa.models.sampler import SamplerSettings
     from leffa.predict import Job, Trained
 
 # Known here as well as where they are used, which is slow to import.
@@ -39,7 +39,7 @@ def predict(parser: argparse.ArgumentParser) -> Runner:
         records = chosen_records(args)  # before the weights, which take longer
         trained = load_trained(args.ckpt, args.base, args.preset, args.raw)
         job = _job(args, trained, records)
-        made = predict_job(job, trained, args.device, progress=sys.stderr.isatty())
+        made = predict_job(job, trained, args.device)
         print(f"{made[0]}" if len(made) == 1 else f"{len(made)} pictures in {args.out}")
 
     return run
@@ -104,6 +104,12 @@ def input_options(group: Any) -> None:
 
 
 def _sampling(group: Any) -> None:
+    group.add_argument(
+        "--official",
+        action="store_true",
+        help="as the released pipeline: DDPM, 50 steps, guidance 2.5 rescaled by itself, and its "
+        "noise; the options below change it",
+    )
     group.add_argument("--scheduler", choices=SCHEDULERS)
     group.add_argument("--steps", type=int)
     group.add_argument("--guidance", type=float)
@@ -163,11 +169,30 @@ def chosen_records(args: argparse.Namespace) -> Any:
 
 def _job(args: argparse.Namespace, trained: "Trained", records: Any) -> "Job":
     """The settings of the weights, and what the command line changes in them."""
-    from dataclasses import replace
-
     from leffa.predict import Job
 
     transform, recipe = chosen_transform(args, trained, records)
+    return Job(
+        weights=args.ckpt,
+        records=records,
+        transform=transform,
+        sampler=_sampler(args, trained),
+        out=args.out,
+        recipe=recipe,
+        save_flow=args.save_flow,
+        batch_size=args.batch_size,
+        compile_networks=args.compile,
+        channels_last=args.channels_last,
+        reference_memory=args.reference_memory,
+        precision=args.precision,
+    )
+
+
+def _sampler(args: argparse.Namespace, trained: "Trained") -> "SamplerSettings":
+    from dataclasses import replace
+
+    from leffa.models.sampler import SamplerSettings
+
     changes = {
         "scheduler": args.scheduler,
         "steps": args.steps,
@@ -179,24 +204,17 @@ def _job(args: argparse.Namespace, trained: "Trained", records: Any) -> "Job":
     }
     if args.feather is not None and not args.paste_back:
         raise ValueError("--feather goes with --paste-back only")
-    sampler = replace(
-        trained.settings.sampler,
-        **{key: value for key, value in changes.items() if value is not None},
-    )
-    return Job(
-        weights=args.ckpt,
-        records=records,
-        transform=transform,
-        sampler=sampler,
-        out=args.out,
-        recipe=recipe,
-        save_flow=args.save_flow,
-        batch_size=args.batch_size,
-        compile_networks=args.compile,
-        channels_last=args.channels_last,
-        reference_memory=args.reference_memory,
-        precision=args.precision,
-    )
+    given: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
+    if args.official:
+        sampler = SamplerSettings.official(**given)
+    else:
+        sampler = replace(trained.settings.sampler, **given)
+    if sampler.noise == "global" and args.batch_size > 1:
+        raise ValueError(
+            f"--batch-size {args.batch_size}: the released pipeline draws the noise of a batch at "
+            "once, so a picture would depend on its neighbours; leave it out"
+        )
+    return sampler
 
 
 def chosen_transform(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from leffa.data.batch import DRAWN
-from leffa.models.export import ModelSettings
+from leffa.models.export import MERGED_ADAPTERS, ModelSettings
 
 PIPELINE = """\
 ```python
@@ -25,6 +25,8 @@ Maps of the person go with it: `--mask`, `--densepose`, `--keypoints`; what is m
 TERMS = "These lines are a summary; the terms on the publishers' own pages decide."
 LEFFA = "LeffaModel"
 
+Validation = tuple[int, Mapping[str, float]]  # after so many steps: metric -> value
+
 # By a word in the data set's class or in the base's name, as we understand the publishers' pages.
 # What is not known is said to be unknown.
 DATA_RIGHTS = {
@@ -37,9 +39,14 @@ DATA_RIGHTS = {
     "folder": "A user's own pictures: ask the user.",
 }
 BASE_RIGHTS = {
+    "IDM-VTON": "IDM-VTON as published: CC BY-NC-SA 4.0, not commercial, share alike.",
     "xl": "Stable Diffusion XL: CreativeML Open RAIL++-M.",
     "stable-diffusion": "Stable Diffusion: CreativeML Open RAIL-M.",
     "shipped": "A small network of this package, trained on drawn pictures: Apache-2.0.",
+}
+# By a word in the class of the model: what is published for its `start_from`.
+START_RIGHTS = {
+    "catvton": "CatVTON's published attention is CC BY-NC-SA 4.0: not commercial, share alike.",
 }
 OFFICIAL_RIGHTS = {
     "virtual_tryon": ("VITON-HD", "viton_hd"),
@@ -53,6 +60,7 @@ def model_card(
     evaluations: Sequence[Mapping[str, Any]] = (),
     official: str | None = None,
     kind: str = LEFFA,
+    validation: Validation | None = None,
 ) -> str:
     """The card in Markdown, with the front matter that model hubs read.
 
@@ -60,6 +68,8 @@ def model_card(
         evaluations: what `evaluate.py` left in `metrics.json`, of these weights.
         official: the name of a released file (`export.OFFICIAL`), if the weights are one.
         kind: the class of the model.
+        validation: what the run itself measured of these weights; told where there is no
+            evaluation.
     """
     task = "virtual try-on" if settings.task == "tryon" else "pose transfer"
     name = official or (settings.config or {}).get("name", "model")
@@ -69,7 +79,7 @@ def model_card(
         "Use": f"{PIPELINE}\n\n{COMMAND}" if pipeline else COMMAND,
         "Input": _input(settings),
         "Training": training,
-        "Results": _results(evaluations),
+        "Results": _results(settings, evaluations, validation),
         "Rights": "\n".join(f"- {line}" for line in _rights(settings, official)),
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
@@ -115,6 +125,8 @@ def _training(settings: ModelSettings) -> str:
         )
         or "unknown",
     }
+    if lora := config.get(MERGED_ADAPTERS):
+        facts["adapters"] = f"low-rank, {_listed(lora)}, merged into the weights"
     columns = ("name", "steps", "height", "width", "batch_size", "learning_rate", "leffa_loss")
     table = _table(
         tuple(column.replace("_", " ") for column in columns),
@@ -131,7 +143,20 @@ def _official_training(official: str) -> str:
     )
 
 
-def _results(evaluations: Sequence[Mapping[str, Any]]) -> str:
+def _results(
+    settings: ModelSettings,
+    evaluations: Sequence[Mapping[str, Any]],
+    validation: Validation | None,
+) -> str:
+    if not evaluations and validation is not None:
+        step, metrics = validation
+        count = (settings.config or {}).get("data", {}).get("val_samples", "few")
+        values = [(metric, f"{value:.4f}") for metric, value in sorted(metrics.items())]
+        return (
+            f"Not evaluated on a test set. What the run measured after step {step} on its {count} "
+            "validation samples, to watch the training; these are no benchmark numbers:\n\n"
+            f"{_table(('validation metric', 'value'), values)}"
+        )
     if not evaluations:
         return "Not evaluated."
     rows = []
@@ -161,12 +186,37 @@ def _rights(settings: ModelSettings, official: str | None) -> list[str]:
     licence = next((text for word, text in BASE_RIGHTS.items() if word in base), None)
     if isinstance(backbone.get("unet"), dict):
         licence = "No pretrained base."
+    started = _started_from(config.get("model", {}))
     return [
         f"Training data. {known or 'Unknown; ask whoever trained it.'}",
         f"Base. {licence or f'`{base}`: see its own licence.'}",
+        *([f"Started from. {started}"] if started else []),
         TERMS,
-        "Weights inherit the terms of both. Generate pictures of people only with their consent.",
+        "Weights inherit all of these terms. Generate pictures of people only with their consent.",
     ]
+
+
+def _started_from(model: Mapping[str, Any]) -> str | None:
+    """The weights that a run went on from, and their terms as far as we know them."""
+    given = model.get("start_from")
+    places = list(given.values()) if isinstance(given, Mapping) else [given]
+    if not (found := [str(place) for place in places if place is not None]):
+        return None
+    target = str(model.get("_target_", ""))
+    known = [text for word, text in START_RIGHTS.items() if f".{word}." in target]
+    for place in found:
+        file = Path(place)
+        if file.suffix and file.stem in OFFICIAL_RIGHTS:
+            known = [
+                "Released by Leffa's authors: MIT.",
+                DATA_RIGHTS[OFFICIAL_RIGHTS[file.stem][1]],
+            ]
+    terms = " ".join(known) or "Its own terms hold for these weights too."
+    return f"{', '.join(f'`{place}`' for place in found)}. {terms}"
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _drawn(data: Mapping[str, Any]) -> bool:

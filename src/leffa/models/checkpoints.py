@@ -22,6 +22,7 @@ from torch import Tensor
 
 from leffa.models.attention import LastRecord
 from leffa.models.leffa import LeffaModel
+from leffa.models.stock import check_places
 from leffa.models.unets import load_scheduler
 from leffa.weights_file import load_weights
 
@@ -109,6 +110,9 @@ def save_official(model: LeffaModel, path: str | Path, template: str | Path | No
     The official layout also has the weights that we drop because nothing reads them. They are
     copied from `template`, an official file; without one they are zeros of the right shape, which
     changes no output.
+
+    Raises:
+        ValueError: the model has weights that the layout has no place for, such as adapters.
     """
     source = load_weights(template) if template is not None else {}
     state: dict[str, Tensor] = {}
@@ -117,6 +121,7 @@ def save_official(model: LeffaModel, path: str | Path, template: str | Path | No
         own = module.state_dict()
         with torch.device("meta"):
             stock = type(module).from_config(module.config)
+        check_places(part, own, stock.state_dict())
         for key, tensor in stock.state_dict().items():
             full = prefix + key
             state[full] = own[key] if key in own else source.get(full, torch.zeros(tensor.shape))

@@ -34,6 +34,8 @@ from leffa.models.unets import load_scheduler, load_vae
 
 SETTINGS, CARD = "leffa.json", "README.md"
 INDEX, WEIGHTS = "model_index.json", "model.safetensors"  # a folder has one of the two
+# In a configuration: what was `model.lora` before the adapters became part of the weights.
+MERGED_ADAPTERS = "merged_adapters"
 FORMAT = 1  # of leffa.json; a later one is refused by name
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -207,6 +209,8 @@ def read_settings(folder: Path) -> ModelSettings:
     content = _read_json(path)
     if content.pop("format", None) != FORMAT:
         raise ValueError(f"{path}: is of another version of leffa; convert the weights again")
+    if not isinstance(content.get("config"), dict | None):
+        raise ValueError(f"{path}: its config holds no settings; convert the weights again")
     known = {entry.name for entry in dataclasses.fields(ModelSettings)}
     if unknown := content.keys() - known:
         raise ValueError(f"{path}: unknown key {min(unknown)!r}; known are {', '.join(known)}")

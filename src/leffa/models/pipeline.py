@@ -41,9 +41,10 @@ OnStepEnd: TypeAlias = Callable[["LeffaPipeline", int, int, dict[str, Tensor]], 
 class LeffaPipeline(DiffusionPipeline):
     """Virtual try-on and pose transfer behind the interface of diffusers.
 
-    `enable_model_cpu_offload` and `enable_sequential_cpu_offload` work. The first pays off with
-    `reference_cache=True`: without it the reference UNet goes back and forth in every step. The
-    second needs an accelerator: with the CPU in its place it fails for every pipeline of diffusers.
+    `enable_model_cpu_offload` and `enable_sequential_cpu_offload` are those of diffusers. Tests
+    hold that no picture changes under their hooks, run on a CPU; on a GPU they have not been tried.
+    The first pays off with `reference_cache=True`: without it the reference UNet goes back and
+    forth in every step.
 
     Args:
         vae: the autoencoder.

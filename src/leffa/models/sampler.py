@@ -47,7 +47,8 @@ class SamplerSettings:
             edge.
         seed: with the sample's name, fixes all of its noise. 0 is a seed like any other.
         noise: "per_name", or "global": the quirk of the released code, whose latents and first
-            noise come from torch's global generator and whose steps share one generator.
+            noise come from torch's global generator, seeded by the caller, and whose steps share
+            one generator.
     """
 
     scheduler: str = "ddpm"

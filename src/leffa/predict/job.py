@@ -149,7 +149,7 @@ def predict(
     A picture follows from the weights, the settings, its files and its name alone.
 
     Args:
-        progress: shows a bar.
+        progress: shows a bar; in a log file, a line a minute.
         on_step: called as (denoising steps done, steps in all pictures); what it raises ends the
             work at once.
 
@@ -212,6 +212,8 @@ def _make(
     # Pasted at the photograph's own resolution instead, see `_finish`.
     sampler = replace(job.sampler, paste_back=False)
     full = job.batch_size if sampler.noise == "per_name" else 0
+    if sampler.noise == "global":
+        torch.manual_seed(sampler.seed)  # the released code leaves its first noise to chance
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
         batch = filled(batch, full)  # kernels round differently for batches of another size
         generated = generate(trained.model, batch, sampler, tell, memory).float()

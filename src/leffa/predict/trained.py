@@ -118,5 +118,11 @@ def _of_run(weights: Path, raw: bool) -> Trained:
     if is_exported(weights):
         return Trained(restored.model, read_settings(weights))
     assert restored.config is not None and restored.step is not None  # a checkpoint has both
-    settings = settings_of_run(restored.config, restored.step, restored.file)
+    try:
+        settings = settings_of_run(restored.config, restored.step, restored.file)
+    except (LookupError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{restored.file}: its configuration is not as train.py writes it "
+            f"({type(error).__name__}: {error})"
+        ) from error
     return Trained(restored.model, settings)

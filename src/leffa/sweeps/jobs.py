@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from leffa.training.record import CONFIG
 from leffa.training.saving import write_whole
@@ -40,6 +39,7 @@ def run_job(
     config: Mapping[str, Any],
     train: Callable[[], float | None],
     failures: tuple[type[Exception], ...] = FAILURES,
+    tells: bool = True,
 ) -> float | None:
     """Train, unless this folder holds the finished run of the same configuration.
 
@@ -48,6 +48,8 @@ def run_job(
         config: resolved.
         train: gives the objective.
         failures: what is recorded as a failure of this job alone.
+        tells: whether this process writes the result: of those that a cluster started for this job,
+            one does.
 
     Returns:
         the objective; None where it was not measured or the job failed.
@@ -57,15 +59,18 @@ def run_job(
         log.info("%s: finished before, %s = %s", folder, before.metric, before.value)
         return before.value
     metric = str(config["objective_metric"])
-    (folder / RESULT).unlink(missing_ok=True)
+    if tells:
+        (folder / RESULT).unlink(missing_ok=True)
+    value: float | None = None
     try:
         value = train()
+        result = Result("finished", metric, value)
     except failures as error:
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
         log.error("%s: failed: %s", folder, reason)
-        _write(folder, Result("failed", metric, reason=reason))
-        return None
-    _write(folder, Result("finished", metric, value))
+        result = Result("failed", metric, reason=reason)
+    if tells:
+        _write(folder, result)
     return value
 
 
@@ -118,7 +123,5 @@ def _ends(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(folder: Path, result: Result) -> None:
-    if getattr(rank_zero_only, "rank", 0):
-        return  # of the processes that a cluster started for this job, the first one tells
     text = json.dumps(asdict(result), indent=1).encode()
     write_whole(folder / RESULT, lambda file: file.write(text))

@@ -68,8 +68,8 @@ def load_start(model: LeffaModel, path: Path) -> None:
         content = read_checkpoint(checkpoint)
         if content["config"]["model"].get("lora"):
             raise ValueError(
-                f"start_from={checkpoint}: has low-rank adapters; go on with resume=auto, or start "
-                "from what they were trained on"
+                f"start_from={checkpoint}: has low-rank adapters; go on with resume=auto, or merge "
+                "them first: leffa convert --weights RUN --out FILE.ckpt"
             )
         whole = cast(PersonGenerationModule, nn.ModuleDict({"model": model}))
         load_trained(whole, weights_of(content, None, checkpoint), checkpoint)

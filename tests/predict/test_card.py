@@ -1,0 +1,62 @@
+"""The model card: what the run measured, and whose terms hold."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from leffa.cli import main
+from leffa.models.card import model_card
+from leffa.models.export import ModelSettings
+from leffa.models.sampler import SamplerSettings
+
+
+@pytest.fixture(scope="module")
+def card(adapted_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of a run with validation that was never evaluated."""
+    out = tmp_path_factory.mktemp("carded") / "model"
+    assert main(["convert", "--weights", str(adapted_run), "--out", str(out)]) == 0
+    return (out / "README.md").read_text()
+
+
+def test_without_an_evaluation_it_has_the_last_validation_and_says_so(
+    card: str, adapted_run: Path
+) -> None:
+    with (adapted_run / "logs" / "metrics.csv").open(newline="") as file:
+        last = [row for row in csv.DictReader(file) if row["val/ssim"]][-1]
+    assert "Not evaluated on a test set." in card
+    assert f"after step {int(last['step']) + 1} on its 2 validation samples" in card
+    assert "these are no benchmark numbers" in card
+    for metric in ("ssim", "masked_psnr", "diffusion_t300"):
+        assert f"| {metric} | {float(last[f'val/{metric}']):.4f} |" in card
+    assert "layers/" not in card
+
+
+def test_a_run_without_validation_is_not_evaluated(run: Path, tmp_path: Path) -> None:
+    assert main(["convert", "--weights", str(run), "--out", str(tmp_path / "model")]) == 0
+    assert "## Results\n\nNot evaluated.\n" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_fine_tuned_run_names_where_it_started(card: str, run: Path) -> None:
+    assert f"- Started from. `{run}`. Its own terms hold for these weights too." in card
+
+
+def rights(target: str, start: object) -> str:
+    config = {"name": "x", "model": {"_target_": target, "start_from": start}}
+    settings = ModelSettings("tryon", 64, 48, "x.ckpt", sampler=SamplerSettings(), config=config)
+    return model_card(settings).split("## Rights")[1]
+
+
+def test_the_terms_of_published_weights_go_with_what_was_trained_on_them() -> None:
+    catvton = rights("leffa.models.catvton.CatVTON.build", "attention/model.safetensors")
+    assert "Started from. `attention/model.safetensors`. CatVTON's published attention" in catvton
+    assert "CC BY-NC-SA 4.0" in catvton
+    leffa = rights("leffa.training.start.build_from", "weights/virtual_tryon_dc.pth")
+    assert "Released by Leffa's authors: MIT. DressCode: research only" in leffa
+    cfld = rights("leffa.models.cfld.CFLD.build", {"encoder": "owner/swin", "published": None})
+    assert "Started from. `owner/swin`. Its own terms" in cfld
+
+
+def test_a_run_from_scratch_started_from_nothing() -> None:
+    assert "Started" not in rights("leffa.models.leffa.LeffaModel.build", None)
+    assert "Started" not in rights("leffa.models.cfld.CFLD.build", {"encoder": None})
