@@ -1,5 +1,6 @@
 """`train.py` itself, with the processes that Lightning starts for it."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -55,6 +56,16 @@ def several(data: Path, folder: Path, *changes: str, ranks: int = 2) -> list[str
     """A run on so many processes."""
     devices = [f"trainer.devices={ranks}", "trainer=ddp"]
     return runs.overrides(data, folder, *devices, *changes)
+
+
+def ranks_of(process: subprocess.Popen[bytes]) -> set[psutil.Process]:
+    """The processes that a run has started to train with it; not its workers, not git."""
+    found = set()
+    for child in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.Error):  # it has ended
+            if any(word.endswith("train.py") for word in child.cmdline()):
+                found.add(child)
+    return found
 
 
 def test_a_run_killed_from_outside_goes_on(start: Start, drawn: Path, tmp_path: Path) -> None:
@@ -117,16 +128,18 @@ def test_a_killed_process_ends_all(
     start: Start, drawn: Path, tmp_path: Path, ranks: int, rank: int
 ) -> None:
     folder = tmp_path / "run"
-    process = start("log", *several(drawn, folder, *runs.kill_at(3, rank), ranks=ranks))
+    validated = ["data.val.split=train", f"data.val_samples={ranks}"]  # a sample each at least
+    changes = [*runs.kill_at(3, rank), *validated]
+    process = start("log", *several(drawn, folder, *changes, ranks=ranks))
     others: set[psutil.Process] = set()
     deadline = time.monotonic() + LIMIT
     while not folder.joinpath("checkpoints").is_dir() and time.monotonic() < deadline:
-        if len(others) < ranks - 1:
-            others |= set(psutil.Process(process.pid).children())
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        others |= ranks_of(process)
         time.sleep(0.05)
     started = time.monotonic()
     assert process.wait(BOUND) != 0
-    assert len(others) >= ranks - 1
+    assert len(others) == ranks - 1
     _, alive = psutil.wait_procs(others, BOUND)
     assert not alive
     assert time.monotonic() - started < BOUND

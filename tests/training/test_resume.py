@@ -185,10 +185,9 @@ def test_a_disk_that_is_full_for_every_file_stops_the_run(
     arguments = [*runs.overrides(drawn, folder), "resume=auto"]
     runs.train([*arguments, *runs.kill_at(3)], tmp_path / "killed")
     before = (folder / "checkpoints" / "last.ckpt").read_bytes()
-    with filler.open("wb") as file, contextlib.suppress(OSError):
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
-            file.flush()
     assert runs.train(arguments, tmp_path / "full") == [1]
     said = (tmp_path / "full.0.log").read_text().splitlines()[-1]
     assert said.startswith("error: ")
