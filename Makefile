@@ -43,9 +43,14 @@ format: $(READY) ## rewrite the code in the project's format
 	$(RUN) -m ruff check --fix
 	$(RUN) -m ruff format
 
-eval: $(READY) ## evaluate: make eval DATASET=vitonhd_unpaired CKPT=FILE_OR_FOLDER [PROTOCOL=NAME]
-	@test -n "$(DATASET)" || { echo "Which data set? make eval DATASET=NAME CKPT=FILE_OR_FOLDER; NAME is one of:" $(sort $(basename $(notdir $(wildcard conf/dataset/*.yaml)))) >&2; exit 2; }
-	$(RUN) evaluate.py dataset=$(DATASET) $(if $(CKPT),ckpt=$(CKPT)) $(if $(PROTOCOL),protocol=$(PROTOCOL))
+# The run that was trained last, where none is named; make prints the command with it.
+LAST_RUN = $(shell ls -td outputs/*/*/checkpoints outputs/*/runs/*/checkpoints 2>/dev/null | head -n 1)
+WEIGHTS = $(or $(CKPT),$(patsubst %/checkpoints,%,$(LAST_RUN)))
+
+eval: $(READY) ## evaluate: make eval DATASET=vitonhd_unpaired [CKPT=FILE_OR_FOLDER] [PROTOCOL=NAME]
+	@test -n "$(DATASET)" || { echo "Which data set? make eval DATASET=NAME; NAME is one of:" $(sort $(basename $(notdir $(wildcard conf/dataset/*.yaml)))) >&2; exit 2; }
+	@test -n "$(WEIGHTS)" || { echo "Which weights? No trained run lies below outputs/: add CKPT=FILE_OR_FOLDER" >&2; exit 2; }
+	$(RUN) evaluate.py dataset=$(DATASET) ckpt=$(WEIGHTS) $(if $(PROTOCOL),protocol=$(PROTOCOL))
 
 bench: $(READY) ## speed and memory of the flow field, into benchmarks/results
 	$(RUN) benchmarks/flow_field.py
