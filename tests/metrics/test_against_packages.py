@@ -1,9 +1,9 @@
 """FID and KID against clean-fid and torch-fidelity, on the same features.
 
 Both packages are optional; without them these tests skip, and `test_distribution.py` still compares
-with scipy's matrix root and torchmetrics. torch-fidelity's wheel brings a package named `tests`, which
-hides ours, so it is in no requirements: `pip install --target DIR --no-deps torch-fidelity`, remove
-DIR/tests, and run these tests with PYTHONPATH=DIR.
+with scipy's matrix root and torchmetrics. torch-fidelity's wheel brings a package named `tests`,
+which hides ours, so no requirement names it: `pip install --target DIR --no-deps torch-fidelity`,
+remove DIR/tests, and run these tests with PYTHONPATH=DIR.
 """
 
 from pathlib import Path
