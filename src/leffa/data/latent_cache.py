@@ -145,12 +145,14 @@ def _write(
     batch_size: int,
 ) -> None:
     tensors: Latents = {}
-    device = next(encoder.vae.parameters()).device
+    weight = next(encoder.vae.parameters())  # of the precision that a training runs in
     for first in range(indices.start, indices.stop, batch_size):
         part = range(first, min(first + batch_size, indices.stop))
         batch = collate([dataset[index] for index in part])
         moved = {
-            key: value.to(device) if isinstance(value, Tensor) else value
+            key: value.to(weight.device, weight.dtype if value.is_floating_point() else None)
+            if isinstance(value, Tensor)
+            else value
             for key, value in batch.items()
         }
         with torch.no_grad():
