@@ -45,6 +45,14 @@ def test_a_run_that_was_trained_on_is_evaluated_anew(checkpoint: Path) -> None:
     assert place(run) != before
 
 
+def test_a_folder_that_was_exported_again_is_evaluated_anew(tmp_path: Path) -> None:
+    settings = tmp_path / "leffa.json"
+    settings.touch()
+    before = place(tmp_path)
+    os.utime(settings, (0, settings.stat().st_mtime + 1))
+    assert place(tmp_path) != before
+
+
 @pytest.mark.parametrize(
     ("chosen", "lacking"),
     [(["dataset=synthetic_tryon"], "ckpt"), (["dataset=viton_paired", "ckpt=x"], "dataset.root")],

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from leffa.mistakes import check_overrides, dotted
+from leffa.models.export import SETTINGS
 from leffa.training.record import differences
 
 _HERE = Path(__file__)
@@ -55,8 +56,8 @@ def evaluation_folder(*, _root_: DictConfig) -> str:
 
 
 def _written(ckpt: Path) -> float:
-    """When the newest of a run's checkpoints was written; 0 where there is none."""
-    files = [ckpt] if ckpt.is_file() else ckpt.glob("**/last.ckpt")
+    """When a checkpoint, a run's newest, or an exported folder was written; 0: there is none."""
+    files = [ckpt] if ckpt.is_file() else [*ckpt.glob("**/last.ckpt"), *ckpt.glob(SETTINGS)]
     return max((file.stat().st_mtime for file in files), default=0.0)
 
 
