@@ -17,14 +17,15 @@ SHARED = (
     "models/sampler.py",
     "models/memory.py",
     "models/attention.py",
+    "data",
     "training",
     "run",
     "predict",
     "evaluation",
     "explain",
 )
-# Their comments may say in whose layout files lie, or who found a formula; their code may not.
-CODE = (*SHARED, "data", "losses", "commands")
+# Their comments may say who found a formula; their code may not.
+CODE = (*SHARED, "losses", "commands")
 
 
 def files(places: tuple[str, ...]) -> list[Path]:

@@ -31,9 +31,9 @@ Pairs = list[tuple[str, str]]  # reference, source: flat names
 class DeepFashion(Layout):
     """Pairs of one person in two poses (Zhu et al., 2019): reference `from`, source `to`.
 
-        <root>/fasion-resize-pairs-{train,test}.csv      header from,to (CFLD, DPTN, PATN)
+        <root>/fasion-resize-pairs-{train,test}.csv      header from,to (PATN, DPTN and later)
           pictures, the first that exists:
-            {train,test}_highres/<flat name>.jpg         CFLD's copies
+            {train,test}_highres/<flat name>.jpg         Lu et al., 2024
             {train,test}/<flat name>.jpg                 PATN's crops
             {MEN,WOMEN}/Tees_Tanks/id_00000029/06_2_side.jpg, below the root, img/ or img_highres/
           optional:
@@ -47,7 +47,7 @@ class DeepFashion(Layout):
     `<from stem>_2_<to stem>`, as the field names its results.
 
     Args:
-        root: the folder that holds the pair lists (CFLD's `fashion`).
+        root: the folder that holds the pair lists (often named `fashion`).
         split: "train" or "test".
         densepose: "iuv", or "none".
         lists: "csv" as above, or "txt" for the `{train,test}_pairs.txt` of NTED and PIDM. Their

@@ -34,8 +34,8 @@ class DressCode(Layout):
             images/NNNNNN_0.jpg (person)     images/NNNNNN_1.jpg (garment)
           optional:
             keypoints/NNNNNN_2.json          label_maps/NNNNNN_4.png
-            dense/NNNNNN_5.png               image-densepose/NNNNNN_0.jpg (IDM-VTON's addition)
-            masks/NNNNNN_1.png (LaDI's)      agnostic_masks/NNNNNN_0.png (CatVTON's)
+            dense/NNNNNN_5.png               image-densepose/NNNNNN_0.jpg (Choi et al., 2024)
+            masks/NNNNNN_1.png (LaDI's)      agnostic_masks/NNNNNN_0.png (Chong et al., 2024)
           synthetic copies: flow/NNNNNN_0.npz
 
     The lists are the only split: both splits share the folders. A category's own list is read

@@ -62,9 +62,9 @@ def find_pictures(root: Path, split: Split, folder: str | None) -> Callable[[str
     Args:
         root: the folder of the pair lists.
         split: "train" or "test".
-        folder: below the root, with flat names; None takes the first that exists of CFLD's
-            `<split>_highres`, PATN's `<split>`, and the tree of the release below the root, `img`
-            or `img_highres`.
+        folder: below the root, with flat names; None takes the first that exists of
+            `<split>_highres` (Lu et al., 2024), `<split>` (PATN), and the tree of the release below
+            the root, `img` or `img_highres`.
     """
     if folder is None:
         tree = next(
@@ -120,7 +120,7 @@ def _parts(name: str) -> dict[str, str]:
     if match is None:
         raise ValueError(
             f"'{name}' is not a flat In-shop name such as fashionMENDenimid0000008001_1front.jpg; "
-            "rename the pictures as CFLD's script does"
+            "rename the pictures as the release of the pair lists does"
         )
     return match.groupdict()
 

@@ -17,7 +17,7 @@ _ATR = {
     **{"hat": 1, "hair": 2, "sunglasses": 3, "upper": 4, "skirt": 5, "pants": 6, "dress": 7},
     **{"belt": 8, "left_shoe": 9, "right_shoe": 10, "face": 11, "left_leg": 12, "right_leg": 13},
     **{"left_arm": 14, "right_arm": 15, "bag": 16, "scarf": 17},
-    # Not of ATR: OOTDiffusion's parser, which IDM-VTON and Leffa took over, adds it.
+    # Not of ATR: OOTDiffusion's parser, which later demos took over, adds it.
     "neck": 18,
 }
 LABELS: dict[LabelSet, dict[str, int]] = {"cihp": _CIHP, "lip": _LIP, "atr": _ATR}

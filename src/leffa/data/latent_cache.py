@@ -213,7 +213,7 @@ def _claim(folder: Path, origin: dict[str, str]) -> None:
         known = json.loads(path.read_text())
         if changed := [part for part in origin if known.get(part) != origin[part]]:
             raise ValueError(
-                f"{folder}: holds latents of another {', '.join(changed)}; "
+                f"{folder}: holds other latents (changed: {', '.join(changed)}); "
                 "delete this folder or give another latent_cache"
             )
         return

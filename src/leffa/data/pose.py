@@ -1,4 +1,4 @@
-"""Keypoints as a network reads them: CFLD's pose tensor.
+"""Keypoints as a network reads them: the pose tensor.
 
 It is the condition of pose transfer where there is no DensePose (Lu et al., 2024, `pose_utils.py`):
 a drawn skeleton and one heat map a joint.

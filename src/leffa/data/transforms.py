@@ -72,7 +72,7 @@ class PersonTransform:
             of the channels; "labels"; or "labels_uv". "skeleton" draws `record.keypoints` instead,
             and "none" gives -1 everywhere.
         part_range: what divides part ids: 24, or 255 as the released demo does.
-        pose: adds CFLD's pose tensor, drawn from `record.keypoints`.
+        pose: adds the pose tensor (`data.pose`), drawn from `record.keypoints`.
         agnostic: builds the try-on mask from parse, keypoints and DensePose (a function of
             `preprocess.agnostic`); None reads the mask file.
         loss_region: where the warped reference must equal the target: "mask" (Leffa, Eq. 4; the
@@ -88,7 +88,7 @@ class PersonTransform:
         shift: largest shift, as a fraction of the width and of the height.
         colour: largest change of brightness, contrast and saturation, as a fraction; the same for
             source and reference.
-        moves: what zoom and shift move: "source", the person with all its maps (IDM-VTON), or
+        moves: what zoom and shift move: "source", the person with all its maps (Choi et al.), or
             "both", the reference likewise.
     """
 

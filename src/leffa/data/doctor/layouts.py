@@ -89,7 +89,7 @@ def _dress_code() -> DataSet:
         Files("dense", "{}_5.png", "part_labels"),
         Files("dense", "{}_5_uv.npz", "surface", need="loose"),
         Files("image-densepose", "{}_0.jpg", "colour"),
-        Files("agnostic_masks", "{}_0.png", "mask", need="loose"),  # CatVTON makes the test's only
+        Files("agnostic_masks", "{}_0.png", "mask", need="loose"),  # published for tests only
         Files("masks", "{}_1.png", "garment_mask", "garment", need="loose"),
         Files("flow", "{}_0.npz", "flow", drawn=True),
     )
