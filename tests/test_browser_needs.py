@@ -25,7 +25,7 @@ def test_missing_things_are_named_with_what_installs_them(monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["app/test_browser.py", "metrics/test_pages.py"])
+@pytest.mark.parametrize("file", ["app/test_browser.py", "metrics/test_page_in_browser.py"])
 def test_asking_for_the_browser_tests_without_a_browser_ends_with_one_line(file: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-m", "browser", f"tests/{file}"]
     ended = subprocess.run(command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True)

@@ -1,14 +1,19 @@
 """Drawn data, and models trained on it for two steps: what a user has after the first hour."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from leffa.cli import main
 from leffa.run import compose, train
 from leffa.synthetic.write import write_deepfashion, write_viton_hd
 
 HEIGHT, WIDTH = 64, 48
+
+Files = dict[str, Path]
+GIVEN = ("person", "garment", "mask", "densepose")  # what try-on with a mask file needs
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +74,7 @@ def adapted_run(run: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
-def pair(drawn: Path) -> dict[str, Path]:
+def pair(drawn: Path) -> Files:
     """The files of one try-on sample, by option."""
     test, stem = drawn / "test", sorted(p.stem for p in (drawn / "test" / "image").iterdir())[0]
     return {
@@ -80,3 +85,20 @@ def pair(drawn: Path) -> dict[str, Path]:
         "parse": test / "image-parse-v3" / f"{stem}.png",
         "keypoints": test / "openpose_json" / f"{stem}_keypoints.json",
     }
+
+
+@pytest.fixture
+def given(pair: Files) -> Files:
+    return {name: pair[name] for name in GIVEN}
+
+
+@pytest.fixture
+def run_predict(run: Path) -> Callable[..., int]:
+    """`leffa predict` with a try-on model and two steps; returns the exit code."""
+
+    def call(out: Path, files: Files, *arguments: str, ckpt: Path = run) -> int:
+        options = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+        usual = ["--ckpt", str(ckpt), "--out", str(out), "--device", "cpu"]
+        return main(["predict", *usual, "--steps", "2", *options, *arguments])
+
+    return call

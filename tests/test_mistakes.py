@@ -1,0 +1,169 @@
+"""What a user types wrong is answered with one line; what was typed is told from the defaults."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leffa.run import CONF, assemble, compose, evaluate, train
+from leffa.run.config import changes
+from leffa.run.program import program
+from leffa.synthetic.write import write_viton
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def viton(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("viton")
+    write_viton(root, 4, 2, seed=0, height=64, width=48)
+    return root
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    fresh_hydra: None,
+) -> Callable[..., str]:
+    """Runs train.py or evaluate.py in this process on a mistake; gives what it prints."""
+    tasks = {"train": train, "evaluate": evaluate}
+
+    def run(name: str, *arguments: str) -> str:
+        quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
+        output = f"paths.output_dir={tmp_path / 'run'}"
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, output, *quiet])
+        with pytest.raises(SystemExit) as stop:
+            program(name, tasks[name])
+        assert stop.value.code == 1
+        printed = capsys.readouterr().err
+        assert printed.startswith("error: ")
+        assert printed.count("\n") == 1
+        return printed.removeprefix("error: ").strip()
+
+    return run
+
+
+def test_a_misspelt_key_is_named_with_the_nearest_one(command: Callable[..., str]) -> None:
+    printed = command("train", "experiment=tryon_synthetic", "leffa_loss.temprature=2")
+    assert "temprature" in printed
+    assert printed.endswith("did you mean leffa_loss.temperature?")
+
+
+@pytest.mark.parametrize(
+    ("program_name", "mistake", "group"),
+    [
+        ("train", "experiment=tryon_sinthetic", "experiment"),
+        ("train", "hardware=gpu", "hardware"),
+        ("evaluate", "dataset=nonsense", "dataset"),
+        ("evaluate", "protocol=nonsense", "protocol"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_known_ones(
+    command: Callable[..., str], program_name: str, mistake: str, group: str
+) -> None:
+    printed = command(program_name, mistake)
+    known = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+    assert printed.endswith(f"{group} is one of: {known}")
+
+
+def test_a_data_set_that_was_not_given_is_asked_for_with_the_known_ones(
+    command: Callable[..., str],
+) -> None:
+    printed = command("evaluate")
+    known = ", ".join(sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
+    assert printed.startswith("You must specify 'dataset'")
+    assert printed.endswith(f"dataset is one of: {known}")
+
+
+def test_a_model_on_a_base_without_its_parts_is_answered_with_the_bases_that_have_them(
+    command: Callable[..., str],
+) -> None:
+    printed = command("train", "experiment=cfld_synthetic", "backbone=sdxl_inpainting")
+    assert printed == (
+        "model.encoder needs backbone.cfld.encoder, which the chosen backbone does not have; "
+        "give one of: backbone=sd15, backbone=tiny, backbone=tiny_from_scratch"
+    )
+
+
+def test_a_root_that_was_not_given_is_asked_for(command: Callable[..., str]) -> None:
+    printed = command("train", "experiment=viton_256", "debug=tiny")
+    assert printed == "data.root must be given: add data.root=... to the command line"
+
+
+def test_a_run_that_is_to_go_on_needs_a_folder_that_stays() -> None:
+    with pytest.raises(ValueError, match=r"resume=auto needs the folder of the run: add paths"):
+        train(compose("train", ["experiment=tryon_synthetic", "debug=tiny", "resume=auto"]))
+
+
+def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    printed = command("train", "experiment=viton_256", "debug=tiny", f"data.root={nowhere}")
+    assert printed.startswith(f"{nowhere}: no such folder")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "line"),
+    [
+        ("trainer.max_steps=0", "trainer.max_steps must be at least 1, got 0"),
+        ("curriculum.warmup_steps=x", "curriculum.warmup_steps=x: is not a whole number"),
+        ("leffa_loss.temperature=0", "leffa_loss.temperature must be positive, got 0"),
+        ("sampler.scheduler=magic", "sampler.scheduler: unknown 'magic'; known are"),
+        ("resume=nothing.ckpt", "resume=nothing.ckpt: no such checkpoint"),
+    ],
+)
+def test_a_wrong_value_is_named(
+    command: Callable[..., str], viton: Path, mistake: str, line: str
+) -> None:
+    printed = command("train", "experiment=viton_256", "debug=tiny", f"data.root={viton}", mistake)
+    assert printed.startswith(line)
+
+
+def test_a_broken_picture_is_named_before_the_training(viton: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(viton, tmp_path / "viton")
+    broken = root / "train" / "image" / "000000_0.jpg"
+    broken.write_bytes(broken.read_bytes()[:100])
+    chosen = ["experiment=viton_256", "debug=tiny", f"data.root={root}"]
+    with pytest.raises(ValueError, match=f"{broken}: is not a readable image") as caught:
+        assemble(compose("train", [*chosen, f"paths.output_dir={tmp_path / 'run'}"]))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.usefixtures("fresh_hydra")
+@pytest.mark.parametrize("experiment", [[], ["experiment=pose_synthetic"]])
+def test_what_the_command_line_changed_is_told_from_the_experiment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, experiment: list[str]
+) -> None:
+    """With no experiment chosen, from the defaults."""
+    output = f"paths.output_dir={tmp_path}"
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *experiment, "seed=3", output, *quiet])
+    found: list[dict[str, Any]] = []
+    program("train", lambda cfg: found.append(changes(cfg)))
+    assert found[0]["seed"] == (0, 3)
+    assert {key.split(".")[0] for key in found[0]} == {"seed", "paths"}
+
+
+@pytest.mark.slow
+def test_the_program_ends_with_one_line_and_code_1(tmp_path: Path) -> None:
+    """The whole program once, in a process of its own."""
+    nowhere = tmp_path / "nowhere"
+    chosen = ["experiment=viton_256", "debug=tiny", f"data.root={nowhere}"]
+    ended = subprocess.run(
+        [sys.executable, REPOSITORY / "train.py", *chosen, f"paths.output_dir={tmp_path / 'run'}"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"},
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert ended.stderr.strip().splitlines()[-1].startswith(f"error: {nowhere}: ")
