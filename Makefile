@@ -44,13 +44,14 @@ format: $(READY) ## rewrite the code in the project's format
 	$(RUN) -m ruff format
 
 # The run that was trained last, where none is named; make prints the command with it.
-LAST_RUN = $(shell ls -td outputs/*/*/checkpoints outputs/*/runs/*/checkpoints 2>/dev/null | head -n 1)
+LAST_RUN = $(shell find outputs -type d -name checkpoints -exec ls -td {} + 2>/dev/null | head -n 1)
 WEIGHTS = $(or $(CKPT),$(patsubst %/checkpoints,%,$(LAST_RUN)))
 
-eval: $(READY) ## evaluate: make eval DATASET=vitonhd_unpaired [CKPT=FILE_OR_FOLDER] [PROTOCOL=NAME]
+eval: $(READY) ## evaluate: make eval DATASET=NAME [ROOT=DIR] [CKPT=RUN] [PROTOCOL=NAME] [DEVICES=8] [ARGS="key=value ..."]
 	@test -n "$(DATASET)" || { echo "Which data set? make eval DATASET=NAME; NAME is one of:" $(sort $(basename $(notdir $(wildcard conf/dataset/*.yaml)))) >&2; exit 2; }
 	@test -n "$(WEIGHTS)" || { echo "Which weights? No trained run lies below outputs/: add CKPT=FILE_OR_FOLDER" >&2; exit 2; }
-	$(RUN) evaluate.py dataset=$(DATASET) ckpt=$(WEIGHTS) $(if $(PROTOCOL),protocol=$(PROTOCOL))
+	$(RUN) evaluate.py dataset=$(DATASET) ckpt=$(WEIGHTS) $(if $(ROOT),dataset.root=$(ROOT)) \
+		$(if $(PROTOCOL),protocol=$(PROTOCOL)) $(if $(DEVICES),devices=$(DEVICES)) $(ARGS)
 
 bench: $(READY) ## speed and memory of the flow field, into benchmarks/results
 	$(RUN) benchmarks/flow_field.py
