@@ -94,6 +94,16 @@ def test_the_error_of_bfloat16_predictions_is_taken_in_float32() -> None:
     torch.testing.assert_close(loss, prediction.float().square().flatten(1).mean(dim=1))
 
 
+def test_timesteps_are_drawn_finely_whatever_the_usual_type_of_numbers() -> None:
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        drawn = sample_timesteps(50_000, 1000, generator=torch.Generator().manual_seed(0))
+    finally:
+        torch.set_default_dtype(usual)
+    assert len(drawn.unique()) == 1000
+
+
 def test_names_an_unknown_prediction_type_and_law() -> None:
     with pytest.raises(ValueError, match="prediction_type must be 'epsilon' or 'v_prediction'"):
         NoiseSchedule(torch.ones(3), "sample")  # type: ignore[arg-type]

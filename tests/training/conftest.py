@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -137,6 +138,7 @@ def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
         *callbacks: Callback,
         checkpoints: bool = False,
         validate: bool = False,
+        **settings: Any,
     ) -> Trainer:
         return Trainer(
             accelerator="cpu",
@@ -152,6 +154,7 @@ def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
             enable_model_summary=False,
             default_root_dir=tmp_path,
             callbacks=[LeffaLossSwitch(), *callbacks],
+            **settings,
         )
 
     return make

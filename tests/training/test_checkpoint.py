@@ -9,6 +9,7 @@ import torch
 from leffa.data.batch import Batch
 from leffa.losses.flow import FlowRequest
 from leffa.run import Run, assemble, compose, restore
+from leffa.training.checkpoints import start_point
 from leffa.training.inspection import inspect_attention
 
 
@@ -52,6 +53,14 @@ def test_a_checkpoint_holds_what_was_trained_and_no_more(content: dict[str, Any]
     trained = {name for name, value in run.module.named_parameters() if value.requires_grad}
     assert set(content["state_dict"]) == trained
     assert not any("vae" in name for name in trained)
+
+
+def test_weights_alone_are_no_run_to_go_on_with(content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "weights.ckpt"
+    kept = ("state_dict", "config", "global_step", "pytorch-lightning_version")
+    torch.save({key: content[key] for key in kept}, path)
+    with pytest.raises(ValueError, match=f"start_from={path} begins a run with these weights"):
+        start_point(str(path), tmp_path / "none")
 
 
 def test_the_restored_model_predicts_the_same(run: Run, checkpoint: Path) -> None:

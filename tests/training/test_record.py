@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from leffa.training.curves import read_curves
-from leffa.training.loggers import RunCSVLogger, RunWandbLogger, rewind
+from leffa.training.loggers import RunCSVLogger, RunWandbLogger, describe, rewind
 from leffa.training.record import differences, record_start
 from leffa.training.report import write_report
 from leffa.training.saving import link, write_whole
@@ -66,6 +66,23 @@ def test_a_new_run_begins_a_new_log(tmp_path: Path) -> None:
     logged(tmp_path, range(5), 0)
     logged(tmp_path, range(2), 0)
     assert [row["step"] for row in rows(tmp_path)] == ["0", "1"]
+
+
+def test_each_job_of_a_sweep_is_a_wandb_run_of_its_own_with_its_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        logger = RunWandbLogger("leffa", "a", str(folder))
+        describe([logger], {"leffa_loss": {"temperature": number}})
+        rewind([logger], 0)
+        run = logger.experiment
+        assert run.id == (folder / "wandb_id.txt").read_text()
+        assert run.config["leffa_loss"]["temperature"] == number
+        logger.finalize("success")
 
 
 def test_a_resumed_run_keeps_its_wandb_id(tmp_path: Path) -> None:

@@ -7,29 +7,29 @@ epsilon-prediction asks for eps; v-prediction for sqrt(a_t) eps - sqrt(1 - a_t) 
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 PredictionType = Literal["epsilon", "v_prediction"]
 
 
-class NoiseSchedule(nn.Module):
+class NoiseSchedule:
     """The forward process q(z_t | z_0), and what the network is asked for.
+
+    No part of a network: its table stays exact when the weights are brought to 16 bits.
 
     Args:
         alphas_cumprod: (T,) a_t in [0, 1]; diffusers' training schedulers hold it under this name.
         prediction_type: "epsilon" or "v_prediction", as in the scheduler's config.
     """
 
-    alphas_cumprod: Tensor
-
     def __init__(self, alphas_cumprod: Tensor, prediction_type: PredictionType = "epsilon") -> None:
-        super().__init__()
         if prediction_type not in ("epsilon", "v_prediction"):
             raise ValueError(
                 f"prediction_type must be 'epsilon' or 'v_prediction', got {prediction_type!r}"
             )
-        self.register_buffer("alphas_cumprod", alphas_cumprod.double(), persistent=False)
+        self.alphas_cumprod = alphas_cumprod.detach().double()
         self.prediction_type = prediction_type
+        self._on_device: dict[torch.device, Tensor] = {}
 
     @property
     def steps(self) -> int:
@@ -52,15 +52,22 @@ class NoiseSchedule(nn.Module):
         """(B,) weights of min-SNR (arXiv 2303.09556, section 3.4); ones where gamma is None."""
         if min_snr_gamma is None:
             return torch.ones(len(timesteps), device=timesteps.device)
-        alpha = self.alphas_cumprod[timesteps]
+        alpha = self._alpha(timesteps)
         snr = alpha / (1 - alpha).clamp_min(1e-12)
         clipped = snr.clamp_max(min_snr_gamma)
         divisor = snr if self.prediction_type == "epsilon" else snr + 1
         return (clipped / divisor.clamp_min(1e-12)).float()
 
     def _weights(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        alpha = self.alphas_cumprod[timesteps].view(-1, *[1] * (like.ndim - 1))
+        alpha = self._alpha(timesteps).view(-1, *[1] * (like.ndim - 1))
         return alpha.sqrt().to(like.dtype), (1 - alpha).sqrt().to(like.dtype)
+
+    def _alpha(self, timesteps: Tensor) -> Tensor:
+        device = timesteps.device
+        if device not in self._on_device:
+            most = torch.float32 if device.type == "mps" else torch.float64  # Apple's have no more
+            self._on_device[device] = self.alphas_cumprod.to(device, most)
+        return self._on_device[device][timesteps]
 
 
 def sample_timesteps(
@@ -75,9 +82,8 @@ def sample_timesteps(
     """
     if law not in ("uniform", "cubic"):
         raise ValueError(f"the law of the timesteps must be 'uniform' or 'cubic', got {law!r}")
-    u = torch.rand(
-        count, generator=generator, device=generator.device if generator is not None else None
-    )
+    device = generator.device if generator is not None else None
+    u = torch.rand(count, generator=generator, device=device, dtype=torch.float32)
     share = u if law == "uniform" else 1 - u**3
     return (share * steps).long().clamp_(0, steps - 1)
 

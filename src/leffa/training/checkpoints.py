@@ -80,7 +80,13 @@ def start_point(resume: str | None, folder: Path) -> tuple[Path | None, int]:
         return None, 0
     if not path.is_file():
         raise FileNotFoundError(f"resume={resume}: no such checkpoint")
-    return path, read_checkpoint(path)["global_step"]
+    content = read_checkpoint(path)
+    if not content.get("optimizer_states"):
+        raise ValueError(
+            f"resume={path}: holds weights alone, no optimiser to go on with; "
+            f"start_from={path} begins a run with these weights"
+        )
+    return path, content["global_step"]
 
 
 def saved_step(path: Path) -> int:

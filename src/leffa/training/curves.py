@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 Points = list[tuple[float, float]]  # (step, value)
+CSV_LOG = Path("logs/metrics.csv")  # below the folder of a run
 
 
 def read_curves(log: Path) -> dict[str, Points]:

@@ -1,4 +1,4 @@
-"""Look into a model at one timestep: its attention's flows, and how well it denoises.
+"""Look into a model at one timestep: its attention's flows, their worth, and how well it denoises.
 
 The noise of a sample comes from (seed, name), so two models see the same input.
 """
@@ -8,7 +8,8 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import diffusion_loss
-from leffa.losses.flow import FlowRequest
+from leffa.losses.flow import FlowRequest, warp
+from leffa.metrics.flow import FlowMetrics
 from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.sampler import name_noise
 
@@ -28,6 +29,26 @@ def denoising_error(model: PersonGenerator, batch: Batch, timestep: int, seed: i
     noisy, timesteps, clean, noise = _noised(model, batch, timestep, seed)
     predicted = model.predict_noise(noisy, timesteps, model.encode(batch)).noise
     return diffusion_loss(predicted, model.schedule.target(clean, noise, timesteps))
+
+
+def warp_values(flow: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """What a flow (B, h, w, 2) is worth without the true one: the squared error of the warped
+    reference in the loss's region, and how far apart the places looked at are."""
+    reference, source, region = (
+        batch[key].float() for key in ("reference", "source", "loss_region")
+    )
+    error = ((warp(reference, flow) - source).square() * region).mean() / region.mean()
+    return {"warp_error": error, "spread": flow.flatten(1, 2).std(dim=1).mean()}
+
+
+def true_flow_values(flow: Tensor, batch: Batch) -> tuple[dict[str, Tensor], int]:
+    """The means of `FlowMetrics` over the samples whose true flow is seen somewhere, and how many
+    those are; with none, values that must not count."""
+    valid = batch["flow_valid"]
+    seen = int(valid.flatten(1).any(dim=1).sum())
+    metrics = FlowMetrics().to(flow.device)
+    metrics.update(flow, batch["flow"], valid if seen else torch.ones_like(valid))
+    return metrics.compute(), seen
 
 
 def _noised(

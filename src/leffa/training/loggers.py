@@ -32,6 +32,13 @@ def rewind(loggers: Iterable[Logger], step: int) -> None:
             logger.rewind(step)
 
 
+def describe(loggers: Iterable[Logger], config: dict[str, Any]) -> None:
+    """Show the run's configuration where runs are searched and compared."""
+    for logger in loggers:
+        if isinstance(logger, RunWandbLogger):
+            logger.describe(config)
+
+
 class RunCSVLogger(CSVLogger):
     """`<save_dir>/<name>/metrics.csv`, kept when the run is resumed.
 
@@ -105,6 +112,10 @@ class RunWandbLogger(WandbLogger):
         self.id_file = Path(save_dir) / "wandb_id.txt"
         super().__init__(name=name, save_dir=save_dir, project=project, id=uuid.uuid4().hex[:8])
 
+    def describe(self, config: dict[str, Any]) -> None:
+        """Its configuration, with the values of the last start."""
+        self._wandb_init |= {"config": config, "allow_val_change": True}
+
     def rewind(self, step: int) -> None:
         if step and self.id_file.is_file():
             self._id = self._wandb_init["id"] = self.id_file.read_text().strip()
@@ -115,6 +126,14 @@ class RunWandbLogger(WandbLogger):
             number = str(self._wandb_init["id"]).encode()
             write_whole(self.id_file, lambda file: file.write(number))
         return super().experiment
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """End the run: the next job of a sweep in this process has one of its own."""
+        super().finalize(status)
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=0 if status == "success" else 1)
+            self._experiment = None
 
 
 def write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:

@@ -6,18 +6,24 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import LeffaLoss, warp
-from leffa.metrics.flow import FlowMetrics
+from leffa.losses.flow import LeffaLoss
 from leffa.metrics.paired import MaskedPSNR, ssim
 from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.sampler import SamplerSettings, generate
-from leffa.training.inspection import denoising_error, inspect_attention
+from leffa.training.inspection import (
+    denoising_error,
+    inspect_attention,
+    true_flow_values,
+    warp_values,
+)
 from leffa.training.objective import StepResult, TrainingObjective
 from leffa.training.sharding import shard
 from leffa.training.stages import Curriculum
@@ -100,11 +106,11 @@ class PersonGenerationModule(LightningModule):
         prediction = inspect_attention(self.model, batch, request, self.inspect_timestep, self.seed)
         images = generate(self.model, batch, self.sampler)
         truth, generated = (picture.float().add(1).div(2) for picture in (batch["source"], images))
+        count = len(batch["name"])
         self._log_flows(batch, prediction)
-        self._log_validation("ssim", ssim(generated, truth).mean(), batch)
-        self._log_validation(
-            "masked_psnr", MaskedPSNR()(generated.cpu(), truth.cpu(), batch["mask"].cpu()), batch
-        )
+        self._log_validation("ssim", ssim(generated, truth).mean(), count)
+        psnr = MaskedPSNR()(generated.cpu(), truth.cpu(), batch["mask"].cpu())
+        self._log_validation("masked_psnr", psnr, count)
         self._log_denoising(batch)
         return {"images": images, "flows": prediction.flows, "batch": batch}
 
@@ -114,6 +120,21 @@ class PersonGenerationModule(LightningModule):
             group["lr"] = 1.0  # the schedule below gives the rate itself
         schedule = LambdaLR(optimizer, self.curriculum.learning_rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Lightning refuses fused optimisers in mixed precision, for the sake of a scaler that
+        bfloat16 does not have."""
+        precision = self.trainer.precision_plugin
+        if isinstance(precision, MixedPrecision) and precision.scaler is None:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(precision, optimizer, gradient_clip_val or 0.0, algorithm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         left_out = self.model.left_out()
@@ -129,41 +150,35 @@ class PersonGenerationModule(LightningModule):
         for share in (0.1, 0.3, 0.5, 0.8):
             timestep = int(share * self.model.schedule.steps)
             loss = denoising_error(self.model, batch, timestep, self.seed).mean()
-            self._log_validation(f"diffusion_t{timestep}", loss, batch)
+            self._log_validation(f"diffusion_t{timestep}", loss, len(batch["name"]))
 
     def _log_flows(self, batch: Batch, prediction: Prediction) -> None:
-        reference, source, region = (
-            batch[key].float() for key in ("reference", "source", "loss_region")
-        )
+        """What each layer's flow is worth, and the mean over layers."""
+        counts: dict[str, int] = {}
         per_layer: dict[str, list[Tensor]] = {}
         for name, flow in prediction.flows.items():
-            values = {
-                "warp_error": ((warp(reference, flow) - source).square() * region).mean()
-                / region.mean()
-            }
-            values["spread"] = flow.flatten(1, 2).std(dim=1).mean()
-            if "flow" in batch:
-                metrics = FlowMetrics().to(flow.device)
-                metrics.update(flow, batch["flow"], batch["flow_valid"])
-                values |= metrics.compute()
+            values = warp_values(flow, batch)
             if name in prediction.sharpness:
                 values |= prediction.sharpness[name]._asdict()
+            counts |= dict.fromkeys(values, len(batch["name"]))
+            if "flow" in batch:
+                truth, seen = true_flow_values(flow, batch)
+                values |= truth
+                counts |= dict.fromkeys(truth, seen)
             for key, value in values.items():
-                self._log_validation(f"layers/{name}/{key}", value, batch)
+                self._log_validation(f"layers/{name}/{key}", value, counts[key])
                 per_layer.setdefault(key, []).append(value.float())
         for key, layer_values in per_layer.items():
-            self._log_validation(
-                f"flow/{key}", torch.stack(layer_values).mean(), batch, prog_bar=key == "epe_px"
-            )
+            mean = torch.stack(layer_values).mean()
+            self._log_validation(f"flow/{key}", mean, counts[key], prog_bar=key == "epe_px")
 
-    def _log_validation(
-        self, name: str, value: Tensor, batch: Batch, prog_bar: bool = False
-    ) -> None:
+    def _log_validation(self, name: str, value: Tensor, count: int, prog_bar: bool = False) -> None:
+        """Log the mean over `count` samples; all processes log the same names."""
         self.log(
             f"val/{name}",
-            value.float(),
+            value.float().to(self.device),  # where processes can agree on it: NCCL has no CPU
             prog_bar=prog_bar,
-            batch_size=len(batch["name"]),
+            batch_size=count,
             sync_dist=True,
         )
 

@@ -61,10 +61,11 @@ class TrainingObjective:
         device = batch["source"].device
         count = len(batch["name"])
         timesteps = sample_timesteps(count, model.schedule.steps, self.timestep_law, generator)
-        dropped = torch.rand(count, generator=generator, device=device) < self.reference_dropout
+        chance = torch.rand(count, generator=generator, device=device, dtype=torch.float32)
+        dropped = chance < self.reference_dropout
         conditioning = model.encode(batch, generator, sample=True).drop(dropped)
         clean = model.encode_target(batch, generator, sample=True)
-        noise = torch.randn(clean.shape, generator=generator, device=device)
+        noise = torch.randn(clean.shape, generator=generator, device=device, dtype=torch.float32)
         noisy = model.schedule.add_noise(clean, noise, timesteps)
 
         # Without its reference a sample has nothing to look at.

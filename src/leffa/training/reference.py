@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from leffa.training.curves import Points, read_curves
+from leffa.training.curves import CSV_LOG, Points, read_curves
 from leffa.training.record import CONFIG, ENVIRONMENT, environment
 from leffa.training.saving import write_whole
 
@@ -103,7 +103,7 @@ def record(run: Path, out: Path, window: int = WINDOW) -> None:
     Raises:
         ValueError: the run has logged no diffusion loss by timestep.
     """
-    bands = make_bands(read_curves(run / "logs" / "metrics.csv"), window)
+    bands = make_bands(read_curves(run / CSV_LOG), window)
     if not any(bands.values()):
         raise ValueError(f"{run}: has logged no {BUCKET}* over {window} steps")
     facts = {}

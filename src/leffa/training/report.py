@@ -13,7 +13,7 @@ import yaml
 
 from leffa.chart import Band, Line, line_chart
 from leffa.page import data_address, description_list, fill
-from leffa.training.curves import Points, read_curves
+from leffa.training.curves import CSV_LOG, Points, read_curves
 from leffa.training.record import CHANGES, CONFIG, ENVIRONMENT
 from leffa.training.reference import BUCKET, Reference, load_reference
 from leffa.training.saving import write_whole
@@ -53,7 +53,7 @@ def write_report(folder: Path, state: str) -> Path:
         "leffa.training",
         name=escape(str(config.get("name", folder.name))),
         state=escape(state),
-        charts="".join(_charts(read_curves(folder / "logs" / "metrics.csv"), _reference(config))),
+        charts="".join(_charts(read_curves(folder / CSV_LOG), _reference(config))),
         grids="".join(_grids(folder / "images")),
         changes=_changes(_read(folder / CHANGES) or {}),
         starts="".join(description_list(start) for start in starts),

@@ -27,6 +27,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_whole(Path(path), lambda file: _save(checkpoint, file))
 
 
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint where it is needed, from the disk: each process of a node would hold
+        the weights, their average and the optimiser's moments otherwise."""
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a file that gets its name when it is complete and on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)

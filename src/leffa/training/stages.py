@@ -7,7 +7,8 @@ gradient accumulation, checkpoints) happens per stage.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any
 
 Largest = int | Mapping[str, int]  # micro-batch that fits, at any size or by size ("1024x768")
 
@@ -42,6 +43,21 @@ class Stage:
                 raise ValueError(
                     f"curriculum: stage {self.name!r} has {key}={getattr(self, key)}; at least 1"
                 )
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> "Stage":
+        """From plain values.
+
+        Raises:
+            ValueError: a key is unknown or missing, or a value is wrong.
+        """
+        keys = {field.name: field.default is MISSING for field in fields(cls)}
+        name = f"curriculum: stage {given.get('name', '?')!r}"
+        if unknown := [key for key in given if key not in keys]:
+            raise ValueError(f"{name} has an unknown {unknown[0]}; known are {', '.join(keys)}")
+        if missing := [key for key, needed in keys.items() if needed and key not in given]:
+            raise ValueError(f"{name} lacks {', '.join(missing)}")
+        return cls(**given)
 
 
 class Curriculum:

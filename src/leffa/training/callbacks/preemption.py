@@ -8,6 +8,7 @@ import threading
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer
 
 from leffa.data.batch import Batch
@@ -50,7 +51,7 @@ class StopOnSignal(Callback):
             return  # in the middle of a step
         told = trainer.strategy.reduce_boolean_decision(bool(self.received), all=False)
         if told:
-            self._stop(trainer)
+            self._stop(trainer, self._number(trainer))
 
     def teardown(self, trainer: Trainer, pl_module: PersonGenerationModule, stage: str) -> None:  # type: ignore[override]
         for number, handler in self.before.items():
@@ -60,13 +61,17 @@ class StopOnSignal(Callback):
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
 
-    def _stop(self, trainer: Trainer) -> None:
+    def _number(self, trainer: Trainer) -> int:
+        """Of the signal, whichever process it reached."""
+        number = torch.tensor(self.received, device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(number, reduce_op="max"))
+
+    def _stop(self, trainer: Trainer, number: int) -> None:
         for saver in trainer.checkpoint_callbacks:
             if isinstance(saver, Checkpoints):
                 saver.save(trainer)
         if not trainer.is_global_zero:
             raise SystemExit(0)  # another code would make rank 0 kill itself
-        number = self.received or signal.SIGTERM
         name = signal.Signals(number).name
         log.warning(
             "stopped by %s and saved after step %d; resume=auto goes on from here",
