@@ -102,9 +102,32 @@ def test_a_run_resumes_where_it_stopped(
         cfg = compose(
             "train", [*overrides("viton_256"), "resume=auto", f"trainer.max_steps={steps}"]
         )
-        train(cfg)
+        measured = train(cfg)
+        assert measured is not None
         assert torch.load(last, weights_only=True)["global_step"] == steps
+        assert train(cfg) == measured  # at its end already: what a sweep started again asks for
     assert {"step_000001.ckpt", "step_000002.ckpt"} < {path.name for path in last.parent.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        "tryon_synthetic",
+        "pose_synthetic",
+        *(f"{m}_synthetic" for m in ("catvton", "idm_vton", "cfld")),
+    ],
+)
+def test_every_kind_of_model_trains_in_the_precision_of_the_gpu_presets(
+    experiment: str, overrides: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    train(
+        compose(
+            "train",
+            [*overrides(experiment), "trainer.precision=bf16-mixed", "callbacks.images=null"],
+        )
+    )
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+    assert not (tmp_path / "run" / "images").exists()
 
 
 def test_a_fine_tuned_run_needs_its_start_no_more(

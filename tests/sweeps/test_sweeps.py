@@ -1,5 +1,6 @@
 """Finished jobs are skipped, failed ones tried again, and the report ranks what is there."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,26 @@ def test_a_finished_job_is_not_done_again(tmp_path: Path) -> None:
 def test_a_job_with_other_settings_is_done(tmp_path: Path) -> None:
     job(tmp_path / "a", config(), 3.0)
     assert job(tmp_path / "a", config(weight=2.0), 4.0) == 4.0
+
+
+def test_other_devices_are_no_other_settings(tmp_path: Path) -> None:
+    one = {**config(), "trainer": {"devices": 1, "precision": "32-true"}}
+    job(tmp_path / "a", one, 3.0)
+    eight = {**config(), "trainer": {"devices": 8, "strategy": "ddp", "precision": "32-true"}}
+    assert job(tmp_path / "a", eight, ValueError("it was trained again")) == 3.0
+    other = {**config(), "trainer": {"devices": 1, "precision": "bf16-mixed"}}
+    assert job(tmp_path / "a", other, 4.0) == 4.0
+
+
+def test_only_failures_of_this_sweep_are_told(tmp_path: Path) -> None:
+    job(tmp_path / "before", config(), ValueError("out of memory"))
+    os.utime(tmp_path / "before" / "result.json", (1000, 1000))
+    job(tmp_path / "now", config(weight=2.0), ValueError("loss is nan"))
+    text, failed = summary(tmp_path, since=2000)
+    assert failed == 1
+    assert "loss is nan" in text
+    assert "out of memory" not in text
+    assert summary(tmp_path)[1] == 2
 
 
 def test_a_failed_job_is_shown_and_tried_again(tmp_path: Path) -> None:

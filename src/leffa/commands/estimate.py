@@ -59,7 +59,7 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
     curriculum = config["curriculum"]
     stages = list(
         Curriculum(
-            [Stage(**stage) for stage in curriculum["stages"]],
+            [Stage.read(stage) for stage in curriculum["stages"]],
             max_steps=config["trainer"]["max_steps"],
         ).stages
     )

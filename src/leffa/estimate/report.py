@@ -9,7 +9,7 @@ import yaml
 
 from leffa.estimate.count import Weights
 from leffa.estimate.plan import GB, Count, Setting, memory
-from leffa.training.curves import read_curves
+from leffa.training.curves import CSV_LOG, read_curves
 from leffa.training.stages import Stage
 
 # The share of a device's arithmetic that a training uses where nothing is known of its speed: a
@@ -36,7 +36,7 @@ def read_throughput(text: str, stages: list[Stage]) -> Throughput:
     folder = Path(text)
     if folder.is_dir():
         config = folder / "config.yaml"
-        points = read_curves(folder / "logs" / "metrics.csv").get("speed/images_per_s", [])
+        points = read_curves(folder / CSV_LOG).get("speed/images_per_s", [])
         if not config.is_file() or not points:
             raise ValueError(f"throughput={text}: the run has logged no images per second")
         first = yaml.safe_load(config.read_text())["curriculum"]["stages"][0]

@@ -8,7 +8,6 @@ Everything below gets plain values, so every class works in a notebook.
 """
 
 import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,14 +38,15 @@ from leffa.run.config import (
     resolved,
     settings,
 )
-from leffa.run.weights import restore, restore_model
+from leffa.run.trainer import build_trainer, check_resumed
+from leffa.run.weights import Restored, restore, restore_model, weights_file
 from leffa.training.callbacks.stages import StageSchedule
-from leffa.training.checkpoints import Weights, read_checkpoint, start_point
-from leffa.training.loggers import rewind
+from leffa.training.checkpoints import Weights, start_point
+from leffa.training.curves import CSV_LOG, read_curves
+from leffa.training.loggers import describe, rewind
 from leffa.training.module import PersonGenerationModule
 from leffa.training.processes import alone, process_group
 from leffa.training.record import record_start
-from leffa.training.saving import AtomicCheckpointIO
 from leffa.training.speed import speed_up
 from leffa.training.stages import Curriculum, MicroBatch, Stage, largest_at
 
@@ -93,10 +93,11 @@ def train(cfg: DictConfig) -> float | None:
         )
     checkpoint, step = start_point(config["resume"], folder / "checkpoints")
     if checkpoint is not None:
-        _check_resumed(checkpoint, config)
+        check_resumed(checkpoint, config)
     run = assemble(cfg)
     if run.trainer.is_global_zero:
         record_start(folder, run.config, changes(cfg), step)
+        describe(run.trainer.loggers, run.config)
         rewind(run.trainer.loggers, step)
     with process_group(run.trainer, overrides, folder, shared=not folder_has_time(cfg)):
         run.trainer.fit(run.module, run.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -104,14 +105,18 @@ def train(cfg: DictConfig) -> float | None:
     for key in sorted(key for key in measured if key.startswith("val/") and "layers" not in key):
         log.info("%s: %.4f", key, measured[key])
     log.info("written to %s", folder)
-    return measured[cfg.objective_metric].item() if cfg.objective_metric in measured else None
+    if cfg.objective_metric in measured:
+        return measured[cfg.objective_metric].item()
+    # A run that had reached its end before measures nothing.
+    points = read_curves(folder / CSV_LOG).get(cfg.objective_metric)
+    return points[-1][1] if points else None
 
 
 def assemble(cfg: DictConfig) -> Run:
     """Seed, then build data, model and trainer; what can fail fails here, cheapest first."""
     seed_everything(cfg.seed, workers=True, verbose=False)
     config = resolved(cfg)
-    stages = [Stage(**stage) for stage in config["curriculum"]["stages"]]
+    stages = [Stage.read(stage) for stage in config["curriculum"]["stages"]]
     curriculum = Curriculum(
         stages,
         config["curriculum"]["warmup_steps"],
@@ -119,7 +124,7 @@ def assemble(cfg: DictConfig) -> Run:
         config["curriculum"]["cooldown_steps"],
         config["curriculum"].get("warmup_start", 0.0),
     )
-    trainer = _trainer(config, epochs=len(curriculum.stages))
+    trainer = build_trainer(config, epochs=len(curriculum.stages))
     hardware = config["hardware"]
     splits = [
         MicroBatch.split(
@@ -157,7 +162,10 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     """Generate the images of a data set with a trained model, and score them."""
     config = resolved(cfg)
     devices = choose_devices(config["device"], config["devices"])
-    restored = restore_model(Path(config["ckpt"]), config["weights"])
+    place = Path(config["ckpt"])
+    file = weights_file(place)
+    written = file.stat().st_mtime_ns
+    restored = _restored(place, config["weights"], file, written)
     dataset = config["dataset"]
     _prepare(dataset)
     return evaluate_model(
@@ -178,14 +186,14 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         fid_resamples=config["fid_resamples"],
         settings={
             "ckpt": str(restored.file),
-            "ckpt_written": int(restored.file.stat().st_mtime),
+            "ckpt_written": written // 10**9,
             "weights": config["weights"],
             "trained_as": restored.name,
             "sampler": config["sampler"],
             "records": dataset["records"],
             "transform": dataset["transform"],
         },
-        load=partial(_restored_model, Path(config["ckpt"]), config["weights"]),
+        load=partial(_restored_model, place, config["weights"], file, written),
         devices=devices,
         workers=config["hardware"]["num_workers"],
         precision=config["precision"],
@@ -209,52 +217,31 @@ def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, b
     return build(dataset["records"]), build(dataset["transform"]), bool(dataset["paired"])
 
 
-def _restored_model(place: Path, weights: Weights | None) -> PersonGenerator:
+def _restored_model(
+    place: Path, weights: Weights | None, file: Path, written: int
+) -> PersonGenerator:
     """For the other processes of an evaluation."""
-    return restore_model(place, weights).model
+    return _restored(place, weights, file, written).model
 
 
-def _trainer(config: dict[str, Any], epochs: int) -> Trainer:
-    """One stage is one epoch; the curriculum has counted `max_steps` already."""
-    validates = {} if config["data"]["val_samples"] else {"limit_val_batches": 0}
-    _check_strategy(config["trainer"]["strategy"])
-    return build(
-        {**config["trainer"], "max_steps": -1, "val_check_interval": None, **validates},
-        max_epochs=epochs,
-        plugins=[AtomicCheckpointIO()],
-        reload_dataloaders_every_n_epochs=1,
-        default_root_dir=config["paths"]["output_dir"],
-        logger=[build(part) for part in config["logger"].values()],
-        callbacks=[build(part) for part in config["callbacks"].values()],
-    )
+def _restored(place: Path, weights: Weights | None, file: Path, written: int) -> Restored:
+    """The model, if its file is as old as it is known to be: a run that still trains writes a new
+    one, and one evaluation must not mix two.
 
+    Args:
+        file: of `weights_file`.
+        written: when, in nanoseconds.
 
-def _check_strategy(strategy: str | dict[str, Any]) -> None:
-    """Most ways to train in shards save folders of them, not the one file that evaluation,
-    `start_from` and the fall-back to an earlier checkpoint read."""
-    given = strategy if isinstance(strategy, dict) else {"_target_": strategy}
-    name, one_file = str(given["_target_"]), given.get("save_distributed_checkpoint") is False
-    foreign = any(word in name.lower() for word in ("fsdp", "deepspeed", "xla"))
-    if foreign or (_in_shards(given) and not one_file):
+    Raises:
+        ValueError: it is not.
+    """
+    restored = restore_model(place, weights)
+    if file.stat().st_mtime_ns != written:
         raise ValueError(
-            f"trainer.strategy={name}: its checkpoints are not of this program's format; "
-            "give trainer=fsdp where memory is short, trainer=ddp otherwise"
+            f"{file}: was written anew while the evaluation read it (does its run still train?); "
+            "start again, with ckpt=FILE of a checkpoint that stays"
         )
-
-
-def _check_resumed(checkpoint: Path, config: dict[str, Any]) -> None:
-    """Lightning looks for the optimiser's state of a run in shards under other numbers, and
-    would find that of other weights."""
-    before = read_checkpoint(checkpoint)["config"]["trainer"]["strategy"]
-    if _in_shards(config["trainer"]["strategy"]) and not _in_shards(before):
-        raise ValueError(
-            f"{checkpoint}: was trained without trainer=fsdp and goes on without it; "
-            f"start_from={checkpoint} with another paths.output_dir takes its weights alone"
-        )
-
-
-def _in_shards(strategy: str | dict[str, Any]) -> bool:
-    return "modelparallel" in str(strategy).lower()
+    return restored
 
 
 def _batch_size(given: Any, transform: dict[str, Any]) -> Any:
@@ -294,21 +281,3 @@ def _datamodule(
     )
     datamodule.check()
     return datamodule
-
-
-# Lightning suggests worker counts; on small data the answer is deliberate.
-warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-# The frozen autoencoder is, and stays so.
-warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
-# Lightning 2.6 on PyTorch 2.14, of its own code.
-warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec.. is deprecated")
-# It does not see that the data module deals on from where a run stopped.
-warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
-
-
-def _no_advertisement(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("💡 Tip: For seamless cloud")
-
-
-# Lightning recommends products of its maker in every log.
-logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)

@@ -2,21 +2,26 @@
 
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback as HydraCallback
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
-from leffa.mistakes import check_overrides, check_plugins, fail
+from leffa.mistakes import check_overrides, check_plugins, fail, memory_full
 from leffa.run import train
 from leffa.run.config import CONF, MISTAKES, VERSION_BASE, composed, in_sweep, resolved
 from leffa.sweeps.jobs import FAILURES, run_job, summary
+
+# Of each program: what decides how much memory it needs and changes no result.
+_MEMORY_KEYS = {"train": "hardware.micro_batch", "evaluate": "batch_size"}
 
 
 def program(name: str, task: Callable[[DictConfig], Any]) -> None:
@@ -29,6 +34,8 @@ def program(name: str, task: Callable[[DictConfig], Any]) -> None:
     def main(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
+        except torch.OutOfMemoryError:
+            fail(memory_full(f"give a smaller {_MEMORY_KEYS[name]}"))
         except (ValueError, OSError, *MISTAKES) as error:
             fail(error)
 
@@ -49,8 +56,13 @@ def train_job(cfg: DictConfig) -> float | None:
 class SweepSummary(HydraCallback):
     """Says at the end of a sweep which jobs failed; the program's exit code is 1 then."""
 
+    began = 0.0
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self.began = time.time() - 1  # disks round
+
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        text, failed = summary(Path(config.hydra.sweep.dir))
+        text, failed = summary(Path(config.hydra.sweep.dir), self.began)
         print(text, file=sys.stderr)
         if failed:
             sys.exit(1)

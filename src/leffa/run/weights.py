@@ -88,6 +88,11 @@ def restore_model(place: Path, weights: Weights | None = None) -> Restored:
     return Restored(model.eval(), place / SETTINGS, reading, name, settings.step, settings.config)
 
 
+def weights_file(place: Path) -> Path:
+    """The file whose time tells one state of the weights from another: `Restored.file`."""
+    return place / SETTINGS if is_exported(place) else find_checkpoint(place)
+
+
 def restore(checkpoint: Path, weights: Weights | None = None) -> tuple[dict[str, Any], Inference]:
     """The configuration and the networks of a checkpoint of ours, rebuilt from the checkpoint
     alone; of what else it was trained with nothing is built.

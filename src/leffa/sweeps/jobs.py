@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 RESULT = "result.json"
 # Where and how a run is made, which changes no result.
 MEANS = ("paths", "resume", "hardware", "logger", "callbacks")
+# Likewise of the trainer.
+DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "log_every_n_steps")
 FAILURES = (ValueError, OSError, RuntimeError)
 
 
@@ -97,10 +99,19 @@ def job_folders(folder: Path) -> list[Path]:
     return sorted(job for job in found if not job.name.startswith("."))  # .hydra has a config too
 
 
-def summary(folder: Path) -> tuple[str, int]:
-    """One line on a sweep, one for each failed job, and how many failed."""
+def summary(folder: Path, since: float = 0.0) -> tuple[str, int]:
+    """One line on a sweep, one for each failed job, and how many failed.
+
+    Args:
+        since: only failures after this time count, in seconds since 1970: the folder may hold
+            other sweeps.
+    """
     results = {job: read_result(job) for job in job_folders(folder)}
-    failed = {job: result for job, result in results.items() if result and result.state == "failed"}
+    failed = {
+        job: result
+        for job, result in results.items()
+        if result and result.state == "failed" and (job / RESULT).stat().st_mtime >= since
+    }
     finished = sum(result is not None and result.state == "finished" for result in results.values())
     lines = [f"{folder}: {finished} finished, {len(failed)} failed"]
     if failed:
@@ -119,7 +130,9 @@ def _same(folder: Path, config: Mapping[str, Any]) -> bool:
 
 def _ends(config: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the result."""
-    return {key: value for key, value in config.items() if key not in MEANS}
+    ends = {key: value for key, value in config.items() if key not in MEANS}
+    trainer = ends.get("trainer", {})
+    return ends | {"trainer": {key: trainer[key] for key in trainer if key not in DEVICES}}
 
 
 def _write(folder: Path, result: Result) -> None:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from leffa.mistakes import dotted
 from leffa.sweeps.jobs import MEANS, Result, job_folders, read_result
-from leffa.training.curves import read_curves
+from leffa.training.curves import CSV_LOG, read_curves
 from leffa.training.record import CONFIG
 from leffa.training.saving import write_whole
 
@@ -245,7 +245,7 @@ def _score(job: Path, result: Result | None, metric: str) -> float | None:
         return None
     if metric == result.metric:
         return result.value
-    points = read_curves(job / "logs" / "metrics.csv").get(metric)
+    points = read_curves(job / CSV_LOG).get(metric)
     return points[-1][1] if points else None
 
 

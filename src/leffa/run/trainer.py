@@ -1,0 +1,125 @@
+"""The Lightning trainer of a run, and what it cannot do is said before it starts."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.fabric.plugins.environments import SLURMEnvironment
+
+from leffa.run.config import build
+from leffa.training.checkpoints import read_checkpoint
+from leffa.training.saving import AtomicCheckpointIO
+
+# Keys of Lightning's that something of ours decides.
+DECIDED = {
+    "accumulate_grad_batches": "it follows from a stage's batch_size and hardware.micro_batch",
+    "max_epochs": "a stage is an epoch; trainer.max_steps ends a run earlier",
+    "callbacks": "they are the group callbacks",
+    "logger": "it is the group logger",
+    "default_root_dir": "it is paths.output_dir",
+}
+
+
+def build_trainer(config: dict[str, Any], epochs: int) -> Trainer:
+    """One stage is one epoch; the curriculum has counted `max_steps` already.
+
+    Raises:
+        ValueError: a key of the trainer that the curriculum or `hardware` decides, a precision in
+            which nothing is learnt, or a way to share the work that is not ours.
+    """
+    given = config["trainer"]
+    for key, reason in DECIDED.items():
+        if key in given:
+            raise ValueError(f"trainer.{key} cannot be given: {reason}")
+    _check_strategy(given["strategy"])
+    _check_precision(config)
+    decided: dict[str, Any] = {"max_steps": -1, "val_check_interval": None}
+    if not config["data"]["val_samples"]:
+        decided["limit_val_batches"] = 0
+    if given["accelerator"] == "auto":  # Lightning would take Apple's, which has no float64
+        decided["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
+    trainer: Trainer = build(
+        given | decided,
+        max_epochs=epochs,
+        plugins=[AtomicCheckpointIO()],
+        reload_dataloaders_every_n_epochs=1,
+        default_root_dir=config["paths"]["output_dir"],
+        logger=_parts(config["logger"]),
+        callbacks=_parts(config["callbacks"]),
+    )
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, SLURMEnvironment):
+        environment.auto_requeue = False  # StopOnSignal does that, with a checkpoint of ours
+    return trainer
+
+
+def _parts(group: dict[str, Any]) -> list[Any]:
+    """Those of a group that were not switched off (`callbacks.images=null`)."""
+    return [build(part) for part in group.values() if part is not None]
+
+
+def _check_strategy(strategy: str | dict[str, Any]) -> None:
+    """Most ways to train in shards save folders of them, not the one file that evaluation,
+    `start_from` and the fall-back to an earlier checkpoint read."""
+    given = strategy if isinstance(strategy, dict) else {"_target_": strategy}
+    name, one_file = str(given["_target_"]), given.get("save_distributed_checkpoint") is False
+    foreign = any(word in name.lower() for word in ("fsdp", "deepspeed", "xla"))
+    if foreign or (_in_shards(given) and not one_file):
+        raise ValueError(
+            f"trainer.strategy={name}: its checkpoints are not of this program's format; "
+            "give trainer=fsdp where memory is short, trainer=ddp otherwise"
+        )
+
+
+def _check_precision(config: dict[str, Any]) -> None:
+    """Refuse what learns nothing, or fails at the first step."""
+    precision = str(config["trainer"]["precision"])
+    if precision in ("bf16-true", "16-true"):
+        raise ValueError(
+            f"trainer.precision={precision}: weights of 16 bits lose steps of 1e-5; "
+            "give bf16-mixed, which keeps them in 32 bits"
+        )
+    clips = config["trainer"].get("gradient_clip_val")
+    if precision in ("16-mixed", "16") and clips and config["optimizer"].get("fused"):
+        raise ValueError(
+            f"trainer.precision={precision}: a fused optimiser undoes the scale of gradients after "
+            "they are clipped; add optimizer.fused=false, or give bf16-mixed"
+        )
+
+
+def check_resumed(checkpoint: Path, config: dict[str, Any]) -> None:
+    """Lightning looks for the optimiser's state of a run in shards under other numbers, and
+    would find that of other weights."""
+    before = read_checkpoint(checkpoint)["config"]["trainer"]["strategy"]
+    if _in_shards(config["trainer"]["strategy"]) and not _in_shards(before):
+        raise ValueError(
+            f"{checkpoint}: was trained without trainer=fsdp and goes on without it; "
+            f"start_from={checkpoint} with another paths.output_dir takes its weights alone"
+        )
+
+
+def _in_shards(strategy: str | dict[str, Any]) -> bool:
+    return "modelparallel" in str(strategy).lower()
+
+
+# Lightning suggests worker counts; on small data the answer is deliberate.
+warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+# The frozen autoencoder is, and stays so.
+warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
+# The size of the model in its table is that of 32 bits, which the weights have in mixed precision.
+warnings.filterwarnings("ignore", message="Precision .* is not supported by the model summary")
+# Lightning 2.6 on PyTorch 2.14, of its own code.
+warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec.. is deprecated")
+# It does not see that the data module deals on from where a run stopped.
+warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+
+
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("💡 Tip: For seamless cloud")
+
+
+# Lightning recommends products of its maker in every log.
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
