@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from leffa.metrics.folders import FolderMismatch
+from leffa.mistakes import fail
 from leffa.run import CONF, assemble, compose, evaluate, train
 from leffa.run.config import changes
 from leffa.run.program import program
@@ -92,9 +95,24 @@ def test_a_model_on_a_base_without_its_parts_is_answered_with_the_bases_that_hav
     )
 
 
-def test_a_root_that_was_not_given_is_asked_for(command: Callable[..., str]) -> None:
+def test_a_root_that_was_not_given_is_asked_for(
+    command: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     printed = command("train", "experiment=viton_256", "debug=tiny")
+    assert printed.startswith("data/viton: no such folder; link the data set there, or give")
+    printed = command("train", "experiment=finetune", "debug=tiny", "start_from=x", "data=folder")
     assert printed == "data.root must be given: add data.root=... to the command line"
+
+
+def test_a_data_set_that_is_linked_where_data_lie_needs_no_root(
+    viton: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "viton").symlink_to(viton)
+    monkeypatch.chdir(tmp_path)
+    run = assemble(compose("train", ["experiment=viton_256", "debug=tiny", "paths.output_dir=run"]))
+    assert len(run.datamodule.train_records) == 4
 
 
 def test_a_run_that_is_to_go_on_needs_a_folder_that_stays() -> None:
@@ -114,6 +132,18 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
         ("trainer.max_steps=0", "trainer.max_steps must be at least 1, got 0"),
         ("curriculum.warmup_steps=x", "curriculum.warmup_steps=x: is not a whole number"),
         ("leffa_loss.temperature=0", "leffa_loss.temperature must be positive, got 0"),
+        ("trainer.precision=bf16-true", "trainer.precision=bf16-true: weights of 16 bits lose"),
+        ("trainer.precision=16-mixed", "trainer.precision=16-mixed: a fused optimiser undoes"),
+        ("+trainer.max_epochs=3", "trainer.max_epochs cannot be given: a stage is an epoch"),
+        ("+trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches cannot be given"),
+        (
+            "curriculum.stages=[{name:a,steps:1,heigth:64,width:48,batch_size:1}]",
+            "curriculum: stage 'a' has an unknown heigth; known are name, steps, height",
+        ),
+        (
+            "curriculum.stages=[{name:a,steps:1,height:64,width:48,batch_size:1}]",
+            "curriculum: stage 'a' lacks learning_rate",
+        ),
         ("sampler.scheduler=magic", "sampler.scheduler: unknown 'magic'; known are"),
         ("resume=nothing.ckpt", "resume=nothing.ckpt: no such checkpoint"),
     ],
@@ -149,6 +179,49 @@ def test_what_the_command_line_changed_is_told_from_the_experiment(
     program("train", lambda cfg: found.append(changes(cfg)))
     assert found[0]["seed"] == (0, 3)
     assert {key.split(".")[0] for key in found[0]} == {"seed", "paths"}
+
+
+def test_of_an_error_that_lists_problems_every_line_is_told_of_others_the_first(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    problems = ["real: not 8-bit RGB, convert (1): a.png (L)", "predictions missing (1): b"]
+    for error in (FolderMismatch(problems), ValueError("the first line.\nand where it was")):
+        with pytest.raises(SystemExit):
+            fail(error)
+    listed = "".join(f"- {problem}\n" for problem in problems)
+    expected = f"error: cannot score these folders:\n{listed}error: the first line\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.usefixtures("fresh_hydra")
+@pytest.mark.parametrize(
+    ("name", "arguments", "key"),
+    [
+        ("train", ["experiment=tryon_synthetic"], "hardware.micro_batch"),
+        ("evaluate", ["dataset=synthetic_tryon", "ckpt=run"], "batch_size"),
+    ],
+)
+def test_a_full_gpu_is_answered_with_the_key_that_needs_less(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    name: str,
+    arguments: list[str],
+    key: str,
+) -> None:
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
+    output = f"paths.output_dir={tmp_path}"
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, output, *quiet])
+
+    def task(_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    with pytest.raises(SystemExit) as stop:
+        program(name, task)
+    assert stop.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the GPU has too little free memory: ")
+    assert f"give a smaller {key}, " in line
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def test_a_folder_that_was_exported_again_is_evaluated_anew(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("chosen", "lacking"),
-    [(["dataset=synthetic_tryon"], "ckpt"), (["dataset=viton_paired", "ckpt=x"], "dataset.root")],
+    [(["dataset=synthetic_tryon"], "ckpt"), (["dataset=folder", "ckpt=x"], "dataset.root")],
 )
 def test_what_must_be_given_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,

@@ -132,11 +132,15 @@ def test_the_same_name_twice_is_refused(
 
 
 def test_a_real_data_set_must_say_where_it_is(
-    weights: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    weights: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    usual = ["explain", "--ckpt", str(weights[0]), "--out", str(tmp_path)]
+    monkeypatch.chdir(tmp_path)  # where no data set is linked
+    usual = ["explain", "--ckpt", str(weights[0].absolute()), "--out", str(tmp_path)]
     assert main([*usual, "--dataset", "vitonhd_paired"]) == 1
-    assert "dataset.root must be given" in capsys.readouterr().err
+    assert "data/viton_hd: no such folder; link the data set there" in capsys.readouterr().err
     assert main(usual) == 1
     assert "nothing to look at: give --dataset" in capsys.readouterr().err
 

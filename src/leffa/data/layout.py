@@ -82,7 +82,8 @@ def check_root(root: str | Path) -> Path:
     root = Path(root).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(
-            f"{root}: no such folder; give the folder that holds the data set's pair lists"
+            f"{root}: no such folder; link the data set there, or give the folder that holds its "
+            "pair lists (data.root=DIR in training, dataset.root=DIR in evaluation)"
         )
     return root
 
@@ -194,8 +195,11 @@ def spelling(folder: Path, names: Sequence[str]) -> Path:
     return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
 
 
-def _check_files(records: Iterable[Record], pair_list: Path) -> None:
-    """One directory scan per folder: a stat per file takes minutes on a network disk."""
+def missing_files(records: Iterable[Record]) -> tuple[list[str], int]:
+    """The files of these records that are not there, sorted, and how many files they name.
+
+    One directory scan per folder: a stat per file takes minutes on a network disk.
+    """
     files = [field.name for field in fields(Record) if field.name not in ("name", "category")]
     paths = {getattr(record, file) for record in records for file in files} - {None}
     wanted: dict[str, set[str]] = defaultdict(set)
@@ -207,9 +211,13 @@ def _check_files(records: Iterable[Record], pair_list: Path) -> None:
         for folder, names in wanted.items()
         for name in names - names_in(Path(folder))
     )
+    return missing, sum(len(names) for names in wanted.values())
+
+
+def _check_files(records: Iterable[Record], pair_list: Path) -> None:
+    missing, total = missing_files(records)
     if missing:
         shown = ", ".join(missing[:_SHOWN])
-        total = sum(len(names) for names in wanted.values())
         raise FileNotFoundError(
             f"{len(missing)} of the {total} files that {pair_list} asks for are missing, "
             f"first {shown}; extract the archive again or remove their lines from the list"
