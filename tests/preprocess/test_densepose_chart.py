@@ -73,6 +73,23 @@ def test_each_pixel_has_the_u_and_v_of_its_part() -> None:
     assert surface[0, 7].tolist() == [7, 255, 63]
 
 
+def test_a_large_person_is_pasted_in_bands_as_if_at_once() -> None:
+    """The whole of each chart enlarged by torch, as detectron2 does."""
+    generator = torch.Generator().manual_seed(0)
+    width, height = 31, 301
+    charts = [torch.rand(1, count, 8, 8, generator=generator) for count in (2, 25, 25, 25)]
+    boxes = torch.tensor([[0.0, 0.0, float(width), float(height)]])
+    foreground, parts, u, v = (
+        torch.nn.functional.interpolate(one, (height, width), mode="bilinear")[0] for one in charts
+    )
+    part = (parts.argmax(dim=0) * foreground.argmax(dim=0)).numpy()
+    surface = paste(read_outputs([boxes, *charts]), 0, (width, height))
+    assert (surface[..., 0] == part).mean() > 0.999  # a tie may be rounded the other way
+    for channel, chart in ((1, u), (2, v)):
+        expected = 255 * np.take_along_axis(chart.numpy(), part[None], axis=0)[0] * (part > 0)
+        assert np.quantile(np.abs(surface[..., channel] - expected), 0.999) <= 1
+
+
 def test_the_demos_range_of_u_and_v_is_the_persons_own() -> None:
     outputs = chart([[0.0, 0.0, 8.0, 8.0]], [1], u=0.5, v=0.2)
     outputs[1][0, 0, 0, 0] = 9  # one cell of background: 0 is the least
@@ -142,6 +159,25 @@ def test_a_torchscript_export_is_read_by_its_path(tmp_path: Path) -> None:
     assert (surface[10:25, 5:15, 0] == 2).all()
     assert (surface[10:25, 5:15, 1:] >= 254).all()  # bytes are cut, not rounded
     assert (surface[..., 0] > 0).sum() == 150
+
+
+class Failing(torch.nn.Module):
+    """An export for pictures of one size."""
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        parts = picture + torch.zeros(3, 7, 5)
+        return parts, parts, parts, parts, parts
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.*deprecated:FutureWarning")
+def test_a_picture_that_the_export_does_not_take_is_a_mistake_of_one_line(tmp_path: Path) -> None:
+    """So a folder's other photos can go on."""
+    torch.jit.script(Failing()).save(str(tmp_path / "export.pt"))
+    with pytest.raises(ValueError, match=r"export.pt: cannot run .*size of tensor a") as told:
+        densepose_chart(tmp_path / "export.pt", trusted=True).find_surface(
+            Image.new("RGB", (20, 30))
+        )
+    assert "\n" not in str(told.value)
 
 
 def test_missing_and_broken_files_are_told(tmp_path: Path) -> None:

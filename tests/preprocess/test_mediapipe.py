@@ -14,6 +14,7 @@ from leffa.data.keypoints import read_keypoints
 from leffa.data.recipe import PersonMaps
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.parsing.coarse import CoarseParser
+from leffa.preprocess.pose import mediapipe_worker as worker
 from leffa.preprocess.pose.mediapipe import MediaPipe, to_joints
 
 INTERPRETER = "LEFFA_MEDIAPIPE_PYTHON"
@@ -53,6 +54,43 @@ def test_an_environment_without_mediapipe_is_told_with_the_remedy(tmp_path: Path
         MediaPipe(sys.executable)
     with pytest.raises(FileNotFoundError, match="no such interpreter"):
         MediaPipe(tmp_path / "python")
+
+
+WORKER = """
+import io, pathlib, sys
+sys.path.insert(0, {folder!r})
+import numpy as np
+from mediapipe_worker import read, write
+
+def answer(**arrays):
+    message = io.BytesIO()
+    np.savez(message, **arrays)
+    write(sys.stdout.buffer, message.getvalue())
+
+answer()
+while (message := read(sys.stdin.buffer)) is not None:
+    image = np.load(io.BytesIO(message))["image"]
+    if image.max() == 255:
+        sys.exit(1)
+    answer(landmarks=np.zeros((33, 3), np.float32), silhouette=image[..., 0].astype(np.float32))
+"""
+
+
+def test_a_worker_that_died_is_told_and_started_again_for_the_next_photo(tmp_path: Path) -> None:
+    """A worker of our own stands for mediapipe; it dies of a white picture."""
+    (tmp_path / "worker.py").write_text(WORKER.format(folder=str(Path(worker.__file__).parent)))
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "{tmp_path}/worker.py"\n')
+    python.chmod(0o755)
+    dark = Image.new("RGB", (8, 6), (7, 7, 7))
+    with MediaPipe(python) as process:
+        for _ in range(2):
+            with pytest.raises(ValueError, match="mediapipe stopped"):
+                process.look(Image.new("RGB", (8, 6), (255, 255, 255)))
+            assert (process.look(dark).silhouette == 7).all()
+        process._process.kill()  # between two photos
+        process._process.wait()
+        assert (process.look(dark).silhouette == 7).all()
 
 
 @pytest.fixture(scope="module")

@@ -254,6 +254,23 @@ def test_joints_come_out_in_the_pictures_own_pixels() -> None:
     assert (network.seen[..., 245:] == 0).all()
 
 
+def test_a_large_photo_is_searched_at_a_megapixel_and_its_joints_stay_in_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[tuple[int, ...]] = []
+
+    def find(maps: Joints, fields: Joints) -> list[Joints]:
+        searched.append(maps.shape)
+        return find_people(maps, fields)
+
+    monkeypatch.setattr("leffa.preprocess.pose.openpose.find_people", find)
+    joints = OpenPose(Drawn(at(160, 120))).find_pose(Image.new("RGB", (2560, 1920)))
+    assert searched == [(19, 887, 1182)]
+    # Cells are 84 pixels of the picture wide.
+    np.testing.assert_allclose(to_coco_18(joints)[:14, :2], 8 * at(160, 120)[:14], atol=56)
+    assert (joints[[8, *range(19, 25)]] == 0).all()
+
+
 def test_nobody_in_the_picture_is_told() -> None:
     with pytest.raises(ValueError, match="no person was found"):
         OpenPose(Drawn(None)).find_pose(Image.new("RGB", (64, 64)))

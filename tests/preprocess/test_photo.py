@@ -1,5 +1,7 @@
 """Photos prepared end to end: drawn persons with their exact labels, and the command."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,11 @@ from torch import Tensor
 from leffa.cli import main
 from leffa.data.folder import FolderPairs
 from leffa.data.keypoints import read_keypoints
+from leffa.data.labels import LabelSet
 from leffa.preprocess.drawn import DrawnLabels
+from leffa.preprocess.parsing import Parsing
 from leffa.preprocess.photo import Tools, prepare_photos
+from leffa.synthetic.labels import ATR_OF_CIHP
 from leffa.synthetic.world import PersonDrawing, draw_tryon
 
 NAMES = ("anna", "ben")
@@ -35,6 +40,19 @@ def tools(drawings: dict[str, PersonDrawing], **changes: str) -> Tools:
     exact = DrawnLabels(drawings.values())
     values = {"recipe": "hr_viton", "encoding": "iuv"} | changes
     return Tools(parser=exact, pose=exact, densepose=exact, **values)  # type: ignore[arg-type]
+
+
+class DrawnInATR(DrawnLabels):
+    """As SCHP with ATR weights: the labels have other numbers."""
+
+    label_set: LabelSet = "atr"
+
+    def parse(self, image: Image.Image) -> Parsing:
+        return Parsing(ATR_OF_CIHP[super().parse(image).labels], self.label_set)
+
+
+def masks(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((root / "masks").iterdir())}
 
 
 def test_drawn_labels_are_those_of_the_picture(drawings: dict[str, PersonDrawing]) -> None:
@@ -102,6 +120,79 @@ def test_what_is_there_is_kept_and_only_the_rest_is_made(
     assert not list(root.rglob("*.unfinished"))
 
 
+def test_a_run_killed_after_the_parse_goes_on_to_the_same_masks(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, drawings: dict[str, PersonDrawing]
+) -> None:
+    """Also by a run that has no parser, and so cannot know what the labels are."""
+    whole = shutil.copytree(root, tmp_path_factory.mktemp("whole"), dirs_exist_ok=True)
+    labels = DrawnInATR(drawings.values())
+    used = Tools(parser=labels, pose=labels, recipe="hr_viton")
+    prepare_photos(whole, used)
+
+    class Killed:
+        def find_pose(self, image: Image.Image) -> np.ndarray:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_photos(root, replace(used, pose=Killed()))
+    assert prepare_photos(root, used).failed == {}
+    assert masks(root) == masks(whole)
+    shutil.rmtree(root / "masks")
+    assert prepare_photos(root, Tools(recipe="hr_viton")).failed == {}
+    assert masks(root) == masks(whole)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"recipe": "viton_hd"},
+            r"masks: holds files of recipe hr_viton \(masks.json\), not viton",
+        ),
+        ({"category": "dresses"}, r"masks: holds files of category upper_body"),
+        ({"label_set": "lip"}, r"parse: holds files of label_set cihp \(parse.json\), not lip"),
+        ({"encoding": "vui"}, r"densepose: holds files of encoding iuv"),
+    ],
+)
+def test_maps_of_another_kind_are_not_kept_in_silence(
+    root: Path, drawings: dict[str, PersonDrawing], changed: dict[str, str], message: str
+) -> None:
+    prepare_photos(root, tools(drawings))
+    before = masks(root)
+    with pytest.raises(ValueError, match=message):
+        prepare_photos(root, tools(drawings, **changed))
+    assert masks(root) == before
+
+
+def test_two_label_sets_do_not_share_a_folder(
+    root: Path, drawings: dict[str, PersonDrawing]
+) -> None:
+    prepare_photos(root, tools(drawings))
+    (root / "parse" / "anna.png").unlink()
+    other = Tools(parser=DrawnInATR(drawings.values()))
+    with pytest.raises(ValueError, match="is to hold cihp labels, and the parser gives atr"):
+        prepare_photos(root, other)
+    shutil.rmtree(root / "parse")
+    assert len(prepare_photos(root, other).written) == 2
+
+
+def test_what_is_no_photo_is_left_out_and_said(
+    root: Path, drawings: dict[str, PersonDrawing], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("._anna.png", ".DS_Store", "carl.heic", "dora.HEIC", "eve.tif"):
+        (root / "persons" / name).write_bytes(b"no picture that is read here")
+    assert prepare_photos(root, tools(drawings)).failed == {}
+    assert main(["photo", str(root)]) == 0
+    assert "left out: 2 .heic, 1 .tif;" in capsys.readouterr().out
+
+
+def test_two_photos_of_one_name_are_refused(root: Path, drawings: dict[str, PersonDrawing]) -> None:
+    Image.new("RGB", (96, 128)).save(root / "persons" / "anna.jpg")
+    with pytest.raises(ValueError, match=r"anna.png and anna.jpg have one name"):
+        prepare_photos(root, tools(drawings))
+    assert not (root / "parse").exists()
+
+
 def test_a_photo_of_nobody_does_not_stop_the_rest(
     root: Path, drawings: dict[str, PersonDrawing]
 ) -> None:
@@ -119,6 +210,11 @@ def test_mistakes_are_told_before_any_work(
         tools(drawings, recipe="hrviton")
     with pytest.raises(ValueError, match="densepose=uvi: choose one of"):
         tools(drawings, encoding="uvi")
+    with pytest.raises(ValueError, match="label_set=cpih: choose one of cihp"):
+        tools(drawings, label_set="cpih")
+    with pytest.raises(SystemExit) as stopped:
+        main(["photo", str(root), "--label-set", "cpih"])
+    assert stopped.value.code == 2
     with pytest.raises(FileNotFoundError, match="no pictures"):
         prepare_photos(tmp_path / "empty", tools(drawings))
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from leffa.commands.options import Runner, option, progress_bar
+from leffa.data.labels import LABELS
 
 # Known here as well as in `data.doctor.layouts`, which is slow to import.
 DOCTORED = (
@@ -21,7 +22,7 @@ def doctor(parser: argparse.ArgumentParser) -> Runner:
     parser.add_argument("root", type=Path, help="folder that holds the data set's lists")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a contact sheet there")
-    option(parser, "--workers", os.cpu_count() or 1, "processes that decode")
+    option(parser, "--workers", usable_cores(), "processes that decode")
 
     def run(args: argparse.Namespace) -> int:
         from leffa.data.doctor.examine import examine
@@ -50,8 +51,19 @@ def prepare(parser: argparse.ArgumentParser) -> Runner:
         help="deepfashion: of the pictures; default: 256x176 512x352",
     )
     parser.add_argument("--recipe", metavar="NAME", help="masks: of preprocess.agnostic")
+    parser.add_argument(
+        "--label-set",
+        choices=tuple(LABELS),
+        help="masks of a folder of your own: of its parse files; default: as leffa photo noted, "
+        "else cihp",
+    )
+    parser.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="masks of a folder of your own: of its DensePose files; default: as leffa photo noted",
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="masks: write a contact sheet")
-    option(parser, "--workers", os.cpu_count() or 1, "processes")
+    option(parser, "--workers", usable_cores(), "processes")
 
     def run(args: argparse.Namespace) -> None:
         from leffa.preprocess.prepare.run import prepare_dataset, prepare_masks
@@ -59,7 +71,15 @@ def prepare(parser: argparse.ArgumentParser) -> Runner:
         _check(args)
         with progress_bar("preparing") as progress:
             if args.what == "masks":
-                made = prepare_masks(args.root, args.recipe, args.html, args.workers, progress)
+                made = prepare_masks(
+                    args.root,
+                    args.recipe,
+                    args.html,
+                    args.workers,
+                    progress,
+                    args.label_set,
+                    args.encoding,
+                )
             else:
                 made = prepare_dataset(args.what, args.root, args.sizes, args.workers, progress)
         for path in made:
@@ -70,15 +90,23 @@ def prepare(parser: argparse.ArgumentParser) -> Runner:
     return run
 
 
+def usable_cores() -> int:
+    """Those that this process may use: under Slurm or taskset not all of the machine's."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _check(args: argparse.Namespace) -> None:
     """Options that belong together, before any work."""
     if not args.root.is_dir():
         raise FileNotFoundError(f"{args.root}: no such folder; give the data set's folder")
     if args.what == "masks" and args.recipe is None:
         raise ValueError("--recipe is missing: name one, for example hr_viton")
-    for name, wanted in (("sizes", "deepfashion"), ("recipe", "masks"), ("html", "masks")):
+    of_masks = ("recipe", "html", "label_set", "encoding")
+    for name, wanted in (("sizes", "deepfashion"), *((name, "masks") for name in of_masks)):
         if getattr(args, name) is not None and args.what != wanted:
-            raise ValueError(f"--{name} goes with `leffa prepare {wanted}` only")
+            raise ValueError(f"--{name.replace('_', '-')} goes with `leffa prepare {wanted}` only")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leffa.commands.options import Runner, progress_bar
+from leffa.data.labels import LABELS, LabelSet
 
 if TYPE_CHECKING:
-    from leffa.data.labels import LabelSet
     from leffa.preprocess.parsing import PersonParser
     from leffa.preprocess.photo import Tools
     from leffa.preprocess.pose.mediapipe import MediaPipe
@@ -22,10 +22,15 @@ def photo(parser: argparse.ArgumentParser) -> Runner:
     parser.add_argument("root", type=Path, help="its folder persons/ holds the photos")
     back_end_options(parser)
     parser.add_argument(
-        "--encoding", default="colour", metavar="NAME", help="of DensePose files; default: colour"
+        "--encoding",
+        metavar="NAME",
+        help="of DensePose files; default: as an earlier run noted, else colour",
     )
     parser.add_argument(
-        "--label-set", default="cihp", metavar="NAME", help="of parse files that are there already"
+        "--label-set",
+        choices=tuple(LABELS),
+        help="of parse files from elsewhere; default: as an earlier run noted, else the parser's, "
+        "else cihp",
     )
     parser.add_argument("--recipe", metavar="NAME", help="of masks: one of preprocess.agnostic")
     parser.add_argument("--category", choices=CATEGORIES, default="upper_body", help="to exchange")
@@ -77,22 +82,25 @@ def back_end_options(parser: "argparse._ActionsContainer") -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from leffa.preprocess.photo import prepare_photos
+    from leffa.preprocess.photo import Tools, left_out, prepare_photos
 
+    wanted = Tools(  # a misspelt name is told before weights are read
+        label_set=args.label_set,
+        encoding=args.encoding,
+        recipe=args.recipe,
+        category=args.category,
+    )
     with contextlib.ExitStack() as stack:
-        tools = replace(
-            back_ends(args, stack),
-            label_set=args.label_set,
-            encoding=args.encoding,
-            recipe=args.recipe,
-            category=args.category,
-        )
+        found = back_ends(args, stack)
+        tools = replace(wanted, parser=found.parser, pose=found.pose, densepose=found.densepose)
         progress = stack.enter_context(progress_bar("preparing"))
         result = prepare_photos(args.root, tools, progress)
     for path in result.written:
         print(path)
     for path, reason in result.failed.items():
         print(f"not prepared: {reason if str(path) in reason else f'{path}: {reason}'}")
+    if result.left_out:
+        print(left_out(result.left_out))
     if not result.written and not result.failed:
         print("nothing to do: everything is there")
     return 1 if result.failed else 0
@@ -124,7 +132,7 @@ def _parser(args: argparse.Namespace, mediapipe: "MediaPipe | None") -> "PersonP
     from leffa.preprocess.parsing.neck import ATRWithNeck
     from leffa.preprocess.parsing.schp_parser import schp_onnx, schp_torch
 
-    def schp(path: Path, label_set: "LabelSet") -> "PersonParser":
+    def schp(path: Path, label_set: LabelSet) -> "PersonParser":
         if path.suffix != ".onnx":
             return schp_torch(path, label_set, args.device, args.absolute_gain)
         if args.absolute_gain:

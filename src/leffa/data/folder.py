@@ -7,10 +7,10 @@ from pathlib import Path, PurePath
 
 from leffa.data.batch import Record
 from leffa.data.layout import Layout, Locate, absent, check_root, names_in, read_lines
+from leffa.data.picture_files import SUFFIXES, pictures_by_name
 
 _COLUMNS = ("person", "garment", "name", "category")
 _FILES = ("mask", "densepose", "parse", "keypoints", "garment_mask")
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class FolderPairs(Layout):
@@ -60,6 +60,11 @@ def _from_table(root: Path, table: Path, category: str) -> list[Record]:
     if not pairs:
         raise ValueError(f"{table}: lists nothing below its header; add a line a pair")
     names = _names(pairs)
+    if strange := [name for name in names if PurePath(name).name != name]:
+        raise ValueError(
+            f"{table}: the name {strange[0]!r} cannot be a file's name, which its result gets; "
+            "write it without '/'"
+        )
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(
             f"{table}: {len(repeated)} names occur more than once, first {repeated[0]}; give each "
@@ -141,16 +146,10 @@ def _from_folders(root: Path, category: str) -> list[Record]:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """The pictures of a folder by their names."""
-    found: dict[str, Path] = {}
-    for name in sorted(names_in(folder)):
-        path = folder / name
-        if path.suffix.lower() in _PICTURES and not name.startswith("."):
-            if path.stem in found:
-                raise ValueError(f"{path} and {found[path.stem].name} have one name; remove one")
-            found[path.stem] = path
+    found = pictures_by_name(folder)
     if not found:
         raise FileNotFoundError(
-            f"{folder}: no pictures ({', '.join(_PICTURES)}); put them there, or use a table"
+            f"{folder}: no pictures ({', '.join(SUFFIXES)}); put them there, or use a table"
         )
     return found
 
@@ -160,7 +159,7 @@ def _present(folder: Path, usual: str = ".png") -> Locate:
     names = names_in(folder)
     if not names:
         return absent
-    suffixes = _PICTURES if usual in _PICTURES else (usual,)
+    suffixes = SUFFIXES if usual in SUFFIXES else (usual,)
     found = {
         PurePath(name).stem: folder / name
         for name in sorted(names)

@@ -6,10 +6,10 @@ from pathlib import Path
 from leffa.data.batch import Record
 from leffa.data.folder import FolderPairs
 from leffa.data.layout import Layout
+from leffa.data.picture_files import SUFFIXES, pictures_by_name
 
 MAPS = ("mask", "densepose", "parse", "keypoints")  # of the person
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-_SUFFIXES = {"keypoints": (".json",)}
+_OF_FIELD = {"keypoints": (".json",)}
 
 
 def pairs_of_files(
@@ -59,31 +59,23 @@ def pairs_of_table(table: Path, root: Path | None, category: str) -> Sequence[Re
     """The pairs of a CSV file, see `FolderPairs`; paths begin in `root`, else beside the table."""
     if not table.is_file():
         raise FileNotFoundError(f"{table}: no such file (--table)")
-    records = FolderPairs(root or table.parent, str(table.absolute()), category)
-    for record in records:
-        if Path(record.name).name != record.name:
-            raise ValueError(f"{table}: the name {record.name!r} cannot be a file's name")
-    return records
+    return FolderPairs(root or table.parent, str(table.absolute()), category)
 
 
 def _pictures(path: Path) -> dict[str, Path]:
     """The file, or the pictures of the folder, by name."""
     if path.is_file():
         return {path.stem: path}
-    found = [file for file in path.iterdir() if file.suffix.lower() in _PICTURES]
-    pictures = {file.stem: file for file in sorted(found)}
+    pictures = pictures_by_name(path)
     if not pictures:
-        raise FileNotFoundError(f"{path}: holds no pictures ({', '.join(_PICTURES)})")
-    if len(pictures) < len(found):
-        twice = next(f for f in sorted(found) if pictures[f.stem] != f)
-        raise ValueError(f"{twice} and {pictures[twice.stem].name} have one name; remove one")
+        raise FileNotFoundError(f"{path}: holds no pictures ({', '.join(SUFFIXES)})")
     return pictures
 
 
 def _map(path: Path | None, field: str, person: str) -> Path | None:
     if path is None or path.is_file():
         return path
-    suffixes = _SUFFIXES.get(field, _PICTURES)
+    suffixes = _OF_FIELD.get(field, SUFFIXES)
     places = [path / f"{person}{suffix}" for suffix in suffixes]
     if not (found := [place for place in places if place.is_file()]):
         raise FileNotFoundError(

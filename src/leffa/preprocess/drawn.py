@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from leffa.data.labels import LabelSet
 from leffa.preprocess.parsing import Parsing
 
 Pixels = NDArray[np.uint8]
@@ -48,12 +49,14 @@ class DrawnLabels:
         drawings: the pictures that may be asked for, unchanged: a JPEG copy is another picture.
     """
 
+    label_set: LabelSet = "cihp"
+
     def __init__(self, drawings: Iterable[LabelledPicture]) -> None:
         self._drawings = {_fingerprint(drawing.image): drawing for drawing in drawings}
 
     def parse(self, image: Image.Image) -> Parsing:
         """The labels that were drawn."""
-        return Parsing(self._drawing(image).parsing, "cihp")
+        return Parsing(self._drawing(image).parsing, self.label_set)
 
     def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
         """The joints that were drawn."""

@@ -32,14 +32,27 @@ class OnnxModel:
                 str(self.path), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's own types, which derive from Exception only
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ValueError(f"{path}: is not a readable ONNX model ({reason})") from error
+            raise ValueError(f"{path}: is not a readable ONNX model ({_reason(error)})") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"{path}: has {len(inputs)} inputs, expected one picture")
         self._input: str = inputs[0].name
 
     def __call__(self, picture: NDArray[np.generic]) -> list[NDArray[np.float32]]:
-        """The model's outputs, in its own order."""
-        outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: picture})
+        """The model's outputs, in its own order.
+
+        Raises:
+            ValueError: the model cannot read such a picture, or memory is too short for it.
+        """
+        try:
+            outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: picture})
+        except Exception as error:  # as above
+            raise ValueError(
+                f"{self.path}: cannot run on a picture {picture.shape} of {picture.dtype} "
+                f"({_reason(error)}); is it an export of this network, for any size?"
+            ) from error
         return outputs
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -4,13 +4,16 @@
     ROOT/parse/anna.png  keypoints/anna.json  densepose/anna.png  masks/anna.png   are made
 
 This is the layout of `data.folder.FolderPairs`. What is there already is kept and used, so a killed
-run goes on where it was, and maps may come from elsewhere.
+run goes on where it was, and maps may come from elsewhere. What made ones hold is noted beside
+their folder (`notes`): a run that would read them otherwise is refused.
 """
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +22,17 @@ from PIL import Image
 from leffa.data.densepose import densepose_encoding
 from leffa.data.images import open_labels, open_mask, open_picture
 from leffa.data.keypoints import read_keypoints
-from leffa.data.labels import LabelSet
+from leffa.data.labels import LABELS, LabelSet
+from leffa.data.layout import check_choice
+from leffa.data.picture_files import SUFFIXES, other_files, pictures_by_name
 from leffa.data.recipe import PersonMaps
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.densepose import DensePoseEstimator
 from leffa.preprocess.densepose.files import write_surface
+from leffa.preprocess.notes import agreed_note, write_note
 from leffa.preprocess.parsing import PersonParser
 from leffa.preprocess.pose import PoseEstimator
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 Progress = Callable[[int, int], None]
 
 
@@ -36,8 +41,9 @@ class Tools:
     """What photos are prepared with; None leaves a map out, or uses the file that is there.
 
     Args:
-        label_set: of parse files that are there already; those that are made have the parser's.
-        encoding: of DensePose files (`data.densepose.ENCODINGS`).
+        label_set: of parse files that are there already; None: as noted, else the parser's, else
+            "cihp". Those that are made have the parser's.
+        encoding: of DensePose files (`data.densepose.ENCODINGS`); None: as noted, else "colour".
         recipe: of the masks, a name of `preprocess.agnostic.AGNOSTIC`.
         category: "upper_body", "lower_body" or "dresses": what is to be exchanged.
     """
@@ -45,15 +51,18 @@ class Tools:
     parser: PersonParser | None = None
     pose: PoseEstimator | None = None
     densepose: DensePoseEstimator | None = None
-    label_set: LabelSet = "cihp"
-    encoding: str = "colour"
+    label_set: LabelSet | None = None
+    encoding: str | None = None
     recipe: str | None = None
     category: str = "upper_body"
 
     def __post_init__(self) -> None:
-        densepose_encoding(self.encoding)
-        if self.recipe is not None and self.recipe not in AGNOSTIC:
-            raise ValueError(f"recipe={self.recipe}: choose one of {', '.join(AGNOSTIC)}")
+        if self.label_set is not None:
+            check_choice("label_set", self.label_set, LABELS)
+        if self.encoding is not None:
+            densepose_encoding(self.encoding)
+        if self.recipe is not None:
+            check_choice("recipe", self.recipe, AGNOSTIC)
 
 
 @dataclass
@@ -62,6 +71,14 @@ class Prepared:
 
     written: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)  # photo -> why
+    left_out: list[Path] = field(default_factory=list)  # files of kinds that are not read
+
+
+class _Held(NamedTuple):
+    """What the files of a folder hold."""
+
+    label_set: LabelSet
+    encoding: str
 
 
 def prepare_photos(root: Path, tools: Tools, progress: Progress | None = None) -> Prepared:
@@ -69,17 +86,23 @@ def prepare_photos(root: Path, tools: Tools, progress: Progress | None = None) -
 
     Raises:
         FileNotFoundError: there are no photos.
+        ValueError: two photos have one name, or earlier runs made maps that are at odds with the
+            tools.
     """
     persons = root / "persons"
-    photos = sorted(path for path in _files(persons) if path.suffix.lower() in _PICTURES)
+    photos = list(pictures_by_name(persons).values())
+    result = Prepared(left_out=other_files(persons))
     if not photos:
-        raise FileNotFoundError(f"{persons}: no pictures ({', '.join(_PICTURES)}); put them there")
-    result = Prepared()
+        others = f"; {left_out(result.left_out)}" if result.left_out else ""
+        raise FileNotFoundError(
+            f"{persons}: no pictures ({', '.join(SUFFIXES)}); put them there{others}"
+        )
+    held = _settle(root, photos, tools)
     for done, photo in enumerate(photos):
         if progress is not None:
             progress(done, len(photos))
         try:
-            prepare_photo(photo, root, tools, result.written)
+            _prepare(photo, root, tools, held, result.written)
         except ValueError as error:
             result.failed[photo] = str(error)
     if progress is not None:
@@ -91,12 +114,54 @@ def prepare_photo(photo: Path, root: Path, tools: Tools, written: list[Path]) ->
     """Prepare one photo below `root`; the files that are made are added to `written`.
 
     Raises:
-        ValueError: a map cannot be made, for example because nobody is in the photo.
+        ValueError: a map cannot be made, for example because nobody is in the photo; or earlier
+            runs made maps that are at odds with the tools.
     """
+    _prepare(photo, root, tools, _settle(root, [photo], tools), written)
+
+
+def left_out(files: Sequence[Path]) -> str:
+    """Files of kinds that are not read, in a line."""
+    kinds = Counter(path.suffix.lower() or path.name for path in files)
+    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return f"left out: {counted}; save pictures of other kinds as .jpg or .png"
+
+
+def _settle(root: Path, photos: Sequence[Path], tools: Tools) -> _Held:
+    """What the maps hold by the options, the notes, the tools; what will be made is noted."""
+
+    def lacks(folder: str) -> bool:
+        return any(not (root / folder / f"{photo.stem}.png").is_file() for photo in photos)
+
+    parse, densepose, masks = (root / folder for folder in ("parse", "densepose", "masks"))
+    given = tools.parser.label_set if tools.parser is not None else None
+    noted = agreed_note(parse, label_set=tools.label_set).get("label_set")
+    label_set = tools.label_set or noted or given or "cihp"
+    check_choice("label_set", label_set, LABELS)
+    if given is not None and lacks("parse"):
+        if given != label_set:
+            raise ValueError(
+                f"{parse}: is to hold {label_set} labels, and the parser gives {given}; a folder "
+                "holds one set: use the parser of the others, or rename or delete the folder"
+            )
+        write_note(parse, label_set=given)
+    noted = agreed_note(densepose, encoding=tools.encoding).get("encoding")
+    encoding = tools.encoding or noted or "colour"
+    if tools.densepose is not None and lacks("densepose"):
+        write_note(densepose, encoding=encoding)
+    if tools.recipe is not None:
+        made = {"recipe": tools.recipe, "category": tools.category, "label_set": label_set}
+        agreed_note(masks, **made)
+        if lacks("masks"):
+            write_note(masks, **made)
+    return _Held(cast(LabelSet, label_set), encoding)
+
+
+def _prepare(photo: Path, root: Path, tools: Tools, held: _Held, written: list[Path]) -> None:
     image = open_picture(photo)
-    parse, label_set = _parse(image, root / "parse" / f"{photo.stem}.png", tools, written)
+    parse = _parse(image, root / "parse" / f"{photo.stem}.png", tools, written)
     joints = _joints(image, root / "keypoints" / f"{photo.stem}.json", tools, written)
-    parts = _parts(image, root / "densepose" / f"{photo.stem}.png", tools, written)
+    parts = _parts(image, root / "densepose" / f"{photo.stem}.png", tools, held.encoding, written)
     mask_file = root / "masks" / f"{photo.stem}.png"
     if tools.recipe is None:
         return
@@ -108,7 +173,7 @@ def prepare_photo(photo: Path, root: Path, tools: Tools, written: list[Path]) ->
             f"{photo}: recipe {tools.recipe} needs a parsing; choose a parser, or give "
             f"{root / 'parse' / photo.stem}.png"
         )
-    maps = PersonMaps(parse, joints, tools.category, label_set, parts)
+    maps = PersonMaps(parse, joints, tools.category, held.label_set, parts)
     try:
         mask = AGNOSTIC[tools.recipe](maps)
     except ValueError as error:
@@ -128,37 +193,37 @@ def openpose_json(joints: NDArray[np.float32]) -> str:
 
 def _parse(
     image: Image.Image, path: Path, tools: Tools, written: list[Path]
-) -> tuple[NDArray[np.uint8] | None, LabelSet]:
+) -> NDArray[np.uint8] | None:
     if path.is_file():
         labels = open_labels(path)
         _check_size(labels, path, image)
-        return np.asarray(labels), tools.label_set
+        return np.asarray(labels)
     if tools.parser is None:
-        return None, tools.label_set
-    parsing = tools.parser.parse(image)
-    written.append(_save(Image.fromarray(parsing.labels), path))
-    return parsing.labels, parsing.label_set
+        return None
+    labels_made = tools.parser.parse(image).labels
+    written.append(_save(Image.fromarray(labels_made), path))
+    return labels_made
 
 
 def _joints(
     image: Image.Image, path: Path, tools: Tools, written: list[Path]
 ) -> NDArray[np.float32] | None:
-    if path.is_file():
-        return read_keypoints(path, image.size) * np.array((*image.size, 1), np.float32)
-    if tools.pose is None:
-        return None
-    joints = tools.pose.find_pose(image)
-    path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(openpose_json(joints))
-    written.append(unfinished.replace(path))
-    return joints
+    if not path.is_file():
+        if tools.pose is None:
+            return None
+        joints = tools.pose.find_pose(image)
+        path.parent.mkdir(exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(openpose_json(joints))
+        written.append(unfinished.replace(path))
+    # Read back, since the file rounds: a run that goes on makes the same mask.
+    return read_keypoints(path, image.size) * np.array((*image.size, 1), np.float32)
 
 
 def _parts(
-    image: Image.Image, path: Path, tools: Tools, written: list[Path]
+    image: Image.Image, path: Path, tools: Tools, encoded: str, written: list[Path]
 ) -> NDArray[np.uint8] | None:
-    encoding = densepose_encoding(tools.encoding)
+    encoding = densepose_encoding(encoded)
     if path.is_file():
         picture = encoding.read(path)
         _check_size(picture, path, image)
@@ -167,7 +232,7 @@ def _parts(
         return None
     surface = tools.densepose.find_surface(image)
     path.parent.mkdir(exist_ok=True)
-    written += write_surface(surface, path, tools.encoding)
+    written += write_surface(surface, path, encoded)
     return surface[..., 0]
 
 
@@ -184,7 +249,3 @@ def _save(picture: Image.Image, path: Path) -> Path:
     unfinished = path.with_suffix(".unfinished")
     picture.save(unfinished, "PNG")
     return unfinished.replace(path)
-
-
-def _files(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []

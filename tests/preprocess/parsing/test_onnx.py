@@ -9,11 +9,11 @@ from PIL import Image
 from leffa.preprocess.parsing.schp_parser import schp_onnx
 
 
-def export(path: Path, classes: int, branches: int = 3) -> None:
+def export(path: Path, classes: int, branches: int = 3, side: int | None = None) -> None:
     """A model whose fusion branch likes label 5 and whose parsing branch likes label 2."""
     onnx = pytest.importorskip("onnx", reason="writes an ONNX file; onnx is not installed")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    picture = helper.make_tensor_value_info("input.1", kind, [1, 3, None, None])
+    picture = helper.make_tensor_value_info("input.1", kind, [1, 3, side, side])
     nodes, outputs, weights = [], [], []
     for name, liked in (("parsing", 2), ("fusion", 5), ("edge", 0))[:branches]:
         channels = 2 if name == "edge" else classes
@@ -50,6 +50,19 @@ def test_an_onnx_file_of_another_label_set_is_refused(tmp_path: Path) -> None:
     export(tmp_path / "parsing_lip.onnx", 20)
     with pytest.raises(ValueError, match="gives 20 labels, but atr has 18"):
         schp_onnx(tmp_path / "parsing_lip.onnx", "atr").parse(Image.new("RGB", (24, 32)))
+
+
+@pytest.mark.usefixtures("needs_onnxruntime")
+def test_a_picture_that_the_file_does_not_take_is_a_mistake_of_one_line(tmp_path: Path) -> None:
+    """Its size is fixed; so a folder's other photos can go on."""
+    path = tmp_path / "parsing_atr.onnx"
+    export(path, 18, side=64)
+    with pytest.raises(
+        ValueError, match=r"cannot run on a picture \(1, 3, 512, 512\) of fl"
+    ) as told:
+        schp_onnx(path, "atr").parse(Image.new("RGB", (24, 32)))
+    assert str(told.value).startswith(f"{path}: ")
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.usefixtures("needs_onnxruntime")

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from leffa.preprocess.parsing.framing import MEAN, STD, from_square, to_square
+from leffa.preprocess.parsing.framing import MEAN, STD, from_square, labels_from_square, to_square
 from leffa.preprocess.parsing.schp_parser import SCHPParser
 
 
@@ -61,6 +61,13 @@ def test_scores_come_back_where_the_picture_was(size: tuple[int, int]) -> None:
     longer = max(size) - 1
     torch.testing.assert_close(x[0], torch.linspace(-1, 1, width) * (width - 1) / longer)
     torch.testing.assert_close(y[:, 0], torch.linspace(-1, 1, height) * (height - 1) / longer)
+
+
+def test_labels_of_a_tall_picture_are_made_in_bands_without_a_seam() -> None:
+    logits = torch.randn(1, 5, 9, 9, generator=torch.Generator().manual_seed(0))
+    labels = labels_from_square(logits, 17, (20, 700))
+    assert labels.dtype == torch.uint8
+    assert torch.equal(labels, from_square(logits, 17, (20, 700)).argmax(dim=0))
 
 
 def test_a_network_that_tells_bright_from_dark_labels_every_pixel_rightly() -> None:

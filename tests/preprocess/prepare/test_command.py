@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from leffa.cli import main
+from leffa.commands.data import usable_cores
 
 
 def test_the_command_makes_masks_and_their_contact_sheet(
@@ -26,6 +27,7 @@ def test_the_command_makes_masks_and_their_contact_sheet(
         (["masks", "."], "--recipe is missing"),
         (["masks", ".", "--recipe", "mine"], "recipe=mine: choose one of"),
         (["masks", ".", "--recipe", "hr_viton"], "masks are made for viton_hd"),
+        (["viton_hd", ".", "--label-set", "atr"], "--label-set goes with `leffa prepare masks`"),
         (["viton_hd", "nowhere"], "nowhere: no such folder"),
         (["viton_hd", "."], "test_pairs.txt: no such list"),
         (["deepfashion", "."], "train.lst: no such list"),
@@ -50,6 +52,15 @@ def test_a_mistake_is_one_line(
     assert lines[0].startswith("error: ")
     assert message in lines[0]
     assert not any(tmp_path.iterdir())
+
+
+def test_workers_are_as_many_as_the_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm gives a job a few of a node's."""
+    monkeypatch.setattr("os.cpu_count", lambda: 128)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
+    assert usable_cores() == 3
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert usable_cores() == 128
 
 
 def test_a_size_is_height_by_width() -> None:

@@ -25,6 +25,7 @@ from leffa.preprocess.pose import NOBODY
 Channels = Literal["rgb", "bgr"]
 UVRange = Literal["unit", "per_person"]
 
+_BAND = 128  # rows enlarged at once: all 77 planes of a large photo would take gigabytes
 _LEAST_SCORE = 0.5  # of a person (Leffa, `densepose_predictor.py`)
 
 
@@ -119,7 +120,20 @@ def densepose_chart(
             script = torch.jit.load(str(path), map_location=device).eval()
     except RuntimeError as error:
         raise ValueError(f"{path}: is no TorchScript model; give an export of DensePose") from error
-    return ChartDensePose(lambda picture: script(picture.to(device)), channels, uv_range)
+
+    def network(picture: Tensor) -> Sequence[Tensor]:
+        try:
+            outputs: Sequence[Tensor] = script(picture.to(device))
+        except RuntimeError as error:  # TorchScript's own are of this type, as is a lack of memory
+            # The last line says what is wrong, those before it where in the program.
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise ValueError(
+                f"{path}: cannot run on a picture {tuple(picture.shape)} ({reason}); is it an "
+                "export of DensePose for this device? A smaller picture needs less memory"
+            ) from error
+        return outputs
+
+    return ChartDensePose(network, channels, uv_range)
 
 
 def read_outputs(outputs: Sequence[Tensor]) -> ChartOutput:
@@ -151,12 +165,12 @@ def paste(
     left, top, right, bottom = output.boxes[person].tolist()
     x, y = int(left), int(top)
     box = max(int(bottom - top), 1), max(int(right - left), 1)
-    foreground, parts, u, v = (
-        functional.interpolate(chart[person][None], box, mode="bilinear", align_corners=False)[0]
-        for chart in (output.foreground, output.parts, output.u, output.v)
-    )
-    part = parts.argmax(dim=0) * (foreground.argmax(dim=0) > 0)
-    uv = torch.stack([chart.gather(0, part[None])[0] for chart in (u, v)])
+    charts = [chart[person] for chart in (output.foreground, output.parts, output.u, output.v)]
+    bands = [
+        _read_band(charts, box, slice(start, min(start + _BAND, box[0])))
+        for start in range(0, box[0], _BAND)
+    ]
+    part, uv = (torch.cat(pieces, dim=-2) for pieces in zip(*bands, strict=True))
     on_body = part > 0
     if uv_range == "per_person" and bool(on_body.any()):
         uv = uv * on_body  # the demo's range includes the box's empty corners
@@ -170,6 +184,29 @@ def paste(
     cropped = cropped[max(-y, 0) : height - y, max(-x, 0) : width - x]
     canvas[rows, columns] = cropped
     return canvas
+
+
+def _read_band(
+    charts: Sequence[Tensor], box: tuple[int, int], rows: slice
+) -> tuple[Tensor, Tensor]:
+    """Part (h, W), and its U and V (2, h, W), in these rows of the charts enlarged to the box."""
+    foreground, parts, u, v = (_enlarge(chart, box, rows) for chart in charts)
+    part = parts.argmax(dim=0) * (foreground.argmax(dim=0) > 0)
+    return part, torch.stack([chart.gather(0, part[None])[0] for chart in (u, v)])
+
+
+def _enlarge(chart: Tensor, box: tuple[int, int], rows: slice) -> Tensor:
+    """(C, h, W), these rows of (C, S, S) enlarged to the box (H, W), bilinear."""
+    side = chart.shape[1]
+    centres = torch.arange(rows.start, rows.stop) + 0.5
+    places = (centres * (side / box[0]) - 0.5).clamp(0, side - 1)
+    above = places.long()
+    below = (above + 1).clamp(max=side - 1)
+    between = torch.lerp(chart[:, above], chart[:, below], (places - above)[:, None])[None]
+    # A pixel's channels side by side are compared three times as fast.
+    between = between.contiguous(memory_format=torch.channels_last)
+    size = (len(places), box[1])
+    return functional.interpolate(between, size, mode="bilinear", align_corners=False)[0]
 
 
 def _foremost(output: ChartOutput) -> int | None:

@@ -32,6 +32,11 @@ class Parsing:
 class PersonParser(Protocol):
     """Labels body parts and clothes."""
 
+    @property
+    def label_set(self) -> LabelSet:
+        """Of every parsing that it gives."""
+        ...
+
     def parse(self, image: Image.Image) -> Parsing:
         """The labels of a photo, of the photo's size.
 

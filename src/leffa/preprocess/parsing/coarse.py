@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from leffa.data.labels import LABELS
+from leffa.data.labels import LABELS, LabelSet
 from leffa.preprocess.parsing import Parsing
 from leffa.preprocess.pose.mediapipe import Sighting
 
@@ -52,13 +52,16 @@ class Onlooker(Protocol):
 class CoarseParser:
     """Labels a photo roughly, in the CIHP set."""
 
+    label_set: LabelSet = "cihp"
+
     def __init__(self, onlooker: Onlooker) -> None:
         self.onlooker = onlooker
 
     def parse(self, image: Image.Image) -> Parsing:
         """See the module; raises ValueError where nobody, or no shoulder, is seen."""
         sighting = self.onlooker.look(image)
-        return Parsing(coarse_labels(sighting.joints, sighting.silhouette > _SURE), "cihp")
+        labels = coarse_labels(sighting.joints, sighting.silhouette > _SURE)
+        return Parsing(labels, self.label_set)
 
 
 def coarse_labels(joints: Joints, silhouette: NDArray[np.bool_]) -> NDArray[np.uint8]:

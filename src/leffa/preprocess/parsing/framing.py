@@ -14,6 +14,7 @@ from torch.nn import functional
 # The networks read blue, green, red; ImageNet's mean and standard deviation in that order.
 MEAN = (0.406, 0.456, 0.485)
 STD = (0.225, 0.224, 0.229)
+_BAND = 256  # rows labelled at once: the scores of a whole large photo would take a gigabyte
 
 
 def to_square(image: Image.Image, side: int) -> Tensor:
@@ -26,21 +27,32 @@ def to_square(image: Image.Image, side: int) -> Tensor:
     return normalise(square)
 
 
-def from_square(logits: Tensor, side: int, size: tuple[int, int]) -> Tensor:
+def labels_from_square(logits: Tensor, side: int, size: tuple[int, int]) -> Tensor:
+    """(H, W) bytes: the label of the highest score where the picture was; see `from_square`."""
+    bands = [slice(start, start + _BAND) for start in range(0, size[1], _BAND)]
+    # `max` tells where it is as well, three times as fast as `argmax`.
+    best = (from_square(logits, side, size, rows).max(dim=0).indices for rows in bands)
+    return torch.cat([labels.to(torch.uint8) for labels in best])
+
+
+def from_square(
+    logits: Tensor, side: int, size: tuple[int, int], rows: slice = slice(None)
+) -> Tensor:
     """The network's scores where the picture was.
 
     Args:
         logits: (1, C, h, w), of any resolution.
         side: of the square that the network read.
         size: (width, height) of the picture.
+        rows: of the picture, all by default.
 
     Returns:
-        (C, H, W).
+        (C, H, W), H of these rows.
     """
     logits = functional.interpolate(logits, (side, side), mode="bilinear", align_corners=True)
     step = max(*size, 2) - 1
     x, y = ((torch.arange(length) - (length - 1) / 2) * (side - 1) / step for length in size)
-    return _sample(logits, x, y)[0]
+    return _sample(logits, x, y[rows])[0]
 
 
 def normalise(square: Tensor) -> Tensor:

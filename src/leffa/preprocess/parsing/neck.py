@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from leffa.data.labels import LABELS
+from leffa.data.labels import LABELS, LabelSet
 from leffa.preprocess.parsing import Parsing, PersonParser
 
 _TOUCHING = np.ones((3, 3), np.bool_)
@@ -18,6 +18,8 @@ _LARGE_HOLE = 2000  # pixels, where the picture is 512 high as in the demos
 
 class ATRWithNeck:
     """Joins a parser of ATR labels and one of LIP labels."""
+
+    label_set: LabelSet = "atr"
 
     def __init__(self, atr: PersonParser, lip: PersonParser) -> None:
         self.atr, self.lip = atr, lip
@@ -32,7 +34,7 @@ class ATRWithNeck:
         if (sets := tuple(parsing.label_set for parsing in found)) != ("atr", "lip"):
             raise ValueError(f"the parsers give {sets[0]} and {sets[1]} labels, not atr and lip")
         atr, lip = (parsing.labels for parsing in found)
-        return Parsing(add_neck(fill_garment(atr), lip), "atr")
+        return Parsing(add_neck(fill_garment(atr), lip), self.label_set)
 
 
 def fill_garment(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from leffa.data.labels import LabelSet
 from leffa.preprocess.onnx import OnnxModel
 from leffa.preprocess.parsing import Parsing
-from leffa.preprocess.parsing.framing import from_square, to_square
+from leffa.preprocess.parsing.framing import labels_from_square, to_square
 from leffa.preprocess.parsing.schp import load_schp
 
 # Labels and the side of the square that the released networks read (SCHP, `simple_extractor.py`).
@@ -40,8 +39,8 @@ class SCHPParser:
     def parse(self, image: Image.Image) -> Parsing:
         """The most likely label of each pixel."""
         logits = self.network(to_square(image, self.side)).float().cpu()
-        labels = from_square(logits, self.side, image.size).argmax(dim=0)
-        return Parsing(labels.numpy().astype(np.uint8), self.label_set)
+        labels = labels_from_square(logits, self.side, image.size)
+        return Parsing(labels.numpy(), self.label_set)
 
 
 def schp_torch(

@@ -57,6 +57,34 @@ class MediaPipe:
                 f"{self.python}: no such interpreter; give that of the "
                 "environment that has mediapipe"
             )
+        self._start()
+
+    def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
+        """The joints; hidden ones and those out of the picture count as not found."""
+        return self.look(image).joints
+
+    def look(self, image: Image.Image) -> Sighting:
+        """The joints and the silhouette.
+
+        Raises:
+            ValueError: there is nobody, or mediapipe stopped; the next photo starts it again.
+        """
+        if self._process.poll() is not None:
+            self.close()  # its pipes
+            self._start()
+        message = io.BytesIO()
+        np.savez(message, image=np.asarray(image.convert("RGB")))
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # that it stopped, the answer tells
+            mediapipe_worker.write(self._process.stdin, message.getvalue())
+        answer = self._receive()
+        if "error" in answer:
+            raise ValueError(f"mediapipe: {answer['error']}")
+        if "landmarks" not in answer:
+            raise ValueError(NOBODY)
+        return Sighting(to_joints(answer["landmarks"], image.size), answer["silhouette"])
+
+    def _start(self) -> None:
         self._process = subprocess.Popen(
             # -I: or the worker would take this module for the package of the same name.
             [self.python, "-I", mediapipe_worker.__file__],
@@ -72,28 +100,12 @@ class MediaPipe:
                 "it: python3 -m venv .mediapipe && .mediapipe/bin/pip install mediapipe==0.10.14"
             )
 
-    def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
-        """The joints; hidden ones and those out of the picture count as not found."""
-        return self.look(image).joints
-
-    def look(self, image: Image.Image) -> Sighting:
-        """The joints and the silhouette; raises ValueError where there is nobody."""
-        message = io.BytesIO()
-        np.savez(message, image=np.asarray(image.convert("RGB")))
-        assert self._process.stdin is not None
-        mediapipe_worker.write(self._process.stdin, message.getvalue())
-        answer = self._receive()
-        if "error" in answer:
-            raise ValueError(f"mediapipe: {answer['error']}")
-        if "landmarks" not in answer:
-            raise ValueError(NOBODY)
-        return Sighting(to_joints(answer["landmarks"], image.size), answer["silhouette"])
-
     def _receive(self) -> dict[str, NDArray[np.float32]]:
         assert self._process.stdout is not None
         message = mediapipe_worker.read(self._process.stdout)
         if message is None:
-            raise ValueError(f"{self.python}: mediapipe stopped; try the photo again, or a smaller")
+            self.close()
+            raise ValueError(f"{self.python}: mediapipe stopped; try a smaller photo")
         with np.load(io.BytesIO(message), allow_pickle=False) as arrays:
             return dict(arrays)
 

@@ -1,11 +1,11 @@
 """Cloth-agnostic masks for a whole data set, by a named recipe."""
 
 import io
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -18,13 +18,14 @@ from leffa.data.doctor.report import Row
 from leffa.data.dress_code import CATEGORIES, DressCode
 from leffa.data.files import PersonFiles
 from leffa.data.fit import Placement
-from leffa.data.folder import FolderPairs
-from leffa.data.labels import LabelSet
+from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.data.recipe import PersonMaps
 from leffa.data.viton_hd import VitonHD
 from leffa.preprocess.agnostic import AGNOSTIC
-from leffa.preprocess.prepare.jobs import Progress, run_jobs, write_whole
+from leffa.preprocess.notes import agreed_note, read_note, write_note
+from leffa.preprocess.prepare.jobs import Progress, run_jobs
+from leffa.preprocess.prepare.own import MASKS, own_masks, write_tables
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class MaskSet:
         folder: where the data set's class looks for them.
         files: record of each mask, by the mask's name.
         label_set: of the parse.
-        densepose: encoding of the DensePose files, None where there are none.
+        densepose: encoding of the DensePose files, None where there are none, or it is not known.
         mode: of the pictures: the releases differ.
+        tables: that name the masks, to be written when these are there; by path.
     """
 
     folder: Path
@@ -44,16 +46,12 @@ class MaskSet:
     label_set: LabelSet
     densepose: str | None
     mode: str
+    tables: dict[Path, str] = field(default_factory=dict)
 
     @cached_property
     def unfinished(self) -> Path:
         """Where the masks wait until all of them are there: half a folder is read by no class."""
         return self.folder.with_name(f"{self.folder.name}.unfinished")
-
-    @property
-    def note(self) -> Path:
-        """Says by which recipe the masks were made."""
-        return self.folder.with_name(f"{self.folder.name}.json")
 
     def jobs(self, recipe: str) -> list["MaskJob"]:
         """One job a mask; finished sets have theirs in place already."""
@@ -85,12 +83,15 @@ class MaskJob:
             joints = files.keypoints * np.array((width, height, 1), np.float32)
         if self.densepose is not None and self.record.densepose is not None:
             encoding = densepose_encoding(self.densepose, 24)
-            parts = encoding.parts(np.asarray(files.body_map(encoding)))
+            body = files.body_map(encoding).resize(size, Image.Resampling.NEAREST)
+            parts = encoding.parts(np.asarray(body))
         person = PersonMaps(files.parse(whole), joints, self.record.category, self.label_set, parts)
         try:
             mask = AGNOSTIC[self.recipe](person)
         except ValueError as error:
-            raise ValueError(f"{self.record.source}: {error}") from error
+            unread = self.densepose is None and self.record.densepose is not None
+            hint = " (its DensePose was not read: --encoding says how)" if unread else ""
+            raise ValueError(f"{self.record.source}: {error}{hint}") from error
         file = io.BytesIO()
         Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).convert(self.mode).save(
             file, "PNG"
@@ -99,30 +100,39 @@ class MaskJob:
 
 
 def make_masks(
-    root: Path, recipe: str, workers: int = 1, progress: Progress | None = None
+    root: Path,
+    recipe: str,
+    workers: int = 1,
+    progress: Progress | None = None,
+    label_set: LabelSet | None = None,
+    encoding: str | None = None,
 ) -> list[MaskSet]:
     """Make the masks of every split or category that has none, where its class looks for them.
 
     VITON-HD: `<split>/agnostic-mask/<stem>_mask.png`; DressCode: `<category>/agnostic_masks/`;
-    a folder of one's own: `masks/`. A folder appears when all its masks are made; beside it,
-    `<folder>.json` names the recipe.
+    a folder of one's own: `masks/`, and tables that name them (`own.own_masks`). A folder appears
+    when all its masks are made; beside it, `<folder>.json` names the recipe.
 
     Args:
         root: of the data set, which is recognised.
         recipe: a key of `preprocess.agnostic.AGNOSTIC`.
         workers: processes.
         progress: called with (masks done, masks in all).
+        label_set: of the parse files of a folder of one's own; None: as `leffa photo` has noted,
+            else "cihp".
+        encoding: of its DensePose files (`data.densepose.ENCODINGS`); None: as noted; where nothing
+            is, recipes go without.
 
     Returns:
         The sets, also those that an earlier run has finished.
 
     Raises:
         FileNotFoundError: files of the data set are missing.
-        ValueError: there is no such recipe or data set, a folder of masks by another recipe is
-            there, or persons lack what the recipe needs.
+        ValueError: there is no such recipe, label set, encoding or data set, a folder of masks by
+            another recipe is there, or persons lack what the recipe needs.
     """
     check_choice("recipe", recipe, AGNOSTIC)
-    sets = list(_mask_sets(root))
+    sets = list(_mask_sets(root, label_set, encoding))
     for entry in sets:
         _claim(entry, recipe)
     jobs = [job for entry in sets for job in entry.jobs(recipe)]
@@ -134,6 +144,7 @@ def make_masks(
     for entry in sets:
         if not entry.folder.is_dir():
             entry.unfinished.replace(entry.folder)
+        write_tables(entry.tables)
     return sets
 
 
@@ -152,8 +163,13 @@ def sheet_rows(sets: Sequence[MaskSet], most: int = 48) -> list[Row]:
     return rows
 
 
-def _mask_sets(root: Path) -> Iterator[MaskSet]:
+def _mask_sets(root: Path, label_set: LabelSet | None, encoding: str | None) -> Iterator[MaskSet]:
     dataset = "folder" if is_own(root) else recognise(root)
+    if dataset in ("viton_hd", "dress_code") and (label_set or encoding):
+        raise ValueError(
+            f"{root}: is {dataset}, whose labels and DensePose are known; omit the label set and "
+            "the encoding"
+        )
     if dataset == "viton_hd":
         for split in ("train", "test"):
             if (root / f"{split}_pairs.txt").is_file():
@@ -163,14 +179,22 @@ def _mask_sets(root: Path) -> Iterator[MaskSet]:
             if (root / category).is_dir():
                 yield _dress_code(root, category)
     elif dataset == "folder":
-        table = "pairs.csv" if (root / "pairs.csv").is_file() else None
-        files = {f"{r.source.stem}.png": r for r in FolderPairs(root, table)}
-        yield MaskSet(root / "masks", files, "cihp", None, "L")
+        yield _own(root, label_set, encoding)
     else:
         raise ValueError(
             f"{root}: masks are made for viton_hd, dress_code and folder, and this is "
             f"{dataset or 'none of them'}"
         )
+
+
+def _own(root: Path, label_set: LabelSet | None, encoding: str | None) -> MaskSet:
+    noted = agreed_note(root / "parse", label_set=label_set).get("label_set", "cihp")
+    check_choice("label_set", labels := label_set or noted, LABELS)
+    encoding = encoding or agreed_note(root / "densepose").get("encoding")
+    if encoding is not None:
+        densepose_encoding(encoding)  # raises where there is none of this name
+    files, written = own_masks(root)
+    return MaskSet(root / MASKS, files, cast(LabelSet, labels), encoding, "L", written)
 
 
 def _viton_hd(root: Path, split: str) -> MaskSet:
@@ -204,14 +228,21 @@ def _dress_code(root: Path, category: str) -> MaskSet:
 
 
 def _claim(entry: MaskSet, recipe: str) -> None:
-    """Note the recipe; refuse a folder of another recipe, or of unknown origin."""
-    found = json.loads(entry.note.read_text())["recipe"] if entry.note.is_file() else None
-    if found == recipe:
+    """Note how the masks are made; refuse a folder made otherwise, or of unknown origin."""
+    wanted = {"recipe": recipe, "label_set": entry.label_set}
+    note = read_note(entry.folder)
+    categories = {record.category for record in entry.files.values()}
+    if (
+        "recipe" in note
+        and all(note.get(key, value) == value for key, value in wanted.items())
+        and ("category" not in note or {note["category"]} == categories)
+    ):
         return
     if entry.folder.is_dir() or entry.unfinished.is_dir():
-        origin = f"by the recipe {found}" if found else "that were not made here"
+        made = ", ".join(f"{key} {value}" for key, value in note.items())
+        origin = f"by the {made}" if made else "that were not made here"
         raise ValueError(
             f"{entry.folder}: holds masks {origin}; rename or delete "
             f"{entry.folder if entry.folder.is_dir() else entry.unfinished} to make others"
         )
-    write_whole(entry.note, (json.dumps({"recipe": recipe}) + "\n").encode())
+    write_note(entry.folder, **wanted)

@@ -6,6 +6,7 @@ from pathlib import Path
 from leffa.data.batch import DRAWN
 from leffa.data.doctor.report import Count, Report
 from leffa.data.doctor.sheet import write_sheet
+from leffa.data.labels import LabelSet
 from leffa.preprocess.prepare.jobs import Progress
 from leffa.preprocess.prepare.lists import (
     deepfashion_pictures,
@@ -60,14 +61,16 @@ def prepare_masks(
     sheet: Path | None = None,
     workers: int = 1,
     progress: Progress | None = None,
+    label_set: LabelSet | None = None,
+    encoding: str | None = None,
 ) -> list[Path]:
     """Make agnostic masks (`masks.make_masks`) and, where asked for, their contact sheet.
 
     Returns:
-        The folders of masks, and the sheet.
+        The folders of masks, the tables that name masks, and the sheet.
     """
-    sets = make_masks(root, recipe, workers, progress)
-    written = [entry.folder for entry in sets]
+    sets = make_masks(root, recipe, workers, progress, label_set, encoding)
+    written = [path for entry in sets for path in (entry.folder, *entry.tables)]
     if sheet is not None:
         counts = [Count(str(entry.folder), len(entry.files)) for entry in sets]
         title = f"Agnostic masks, recipe {recipe}"

@@ -1,0 +1,65 @@
+"""What is noted beside a folder of maps that were made, so that a later run reads them rightly.
+
+    ROOT/parse/        ROOT/parse.json        {"label_set": "atr"}
+    ROOT/densepose/    ROOT/densepose.json    {"encoding": "colour"}
+    ROOT/masks/        ROOT/masks.json        {"recipe": "hr_viton", "category": "upper_body",
+                                               "label_set": "atr"}
+
+Maps that come from elsewhere have no note.
+"""
+
+import json
+from pathlib import Path
+
+from leffa.data.layout import names_in
+from leffa.preprocess.prepare.jobs import write_whole
+
+
+def note_of(folder: Path) -> Path:
+    """Where the note of a folder is."""
+    return folder.with_name(f"{folder.name}.json")
+
+
+def read_note(folder: Path) -> dict[str, str]:
+    """The note of a folder, empty where it has none.
+
+    Raises:
+        ValueError: the file is no such note.
+    """
+    path = note_of(folder)
+    if not path.is_file():
+        return {}
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # of the text, or of its encoding
+        note = None
+    if not isinstance(note, dict):
+        raise ValueError(f"{path}: says nothing of {folder}; delete it, and say it by options")
+    return {key: str(value) for key, value in note.items()}
+
+
+def agreed_note(folder: Path, **wanted: str | None) -> dict[str, str]:
+    """The note of a folder that holds files, else an empty one.
+
+    Args:
+        folder: of the maps.
+        wanted: what this run would have, None where anything will do.
+
+    Raises:
+        ValueError: the note says something else, or is damaged.
+    """
+    if all(name.startswith(".") or name.endswith(".unfinished") for name in names_in(folder)):
+        return {}
+    note = read_note(folder)
+    for key, value in wanted.items():
+        if value is not None and note.get(key, value) != value:
+            raise ValueError(
+                f"{folder}: holds files of {key} {note[key]} ({note_of(folder).name}), not "
+                f"{value}; ask for {note[key]} again, or rename or delete the folder to make others"
+            )
+    return note
+
+
+def write_note(folder: Path, **note: str) -> None:
+    """Note what the folder holds; it need not be there yet."""
+    write_whole(note_of(folder), (json.dumps(note) + "\n").encode())

@@ -1,0 +1,87 @@
+"""The masks of a user's own folder: whose they are, and the tables that name them."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+
+from leffa.data.batch import Record
+from leffa.data.doctor.own import tables
+from leffa.data.folder import FolderPairs
+from leffa.data.layout import read_lines
+from leffa.preprocess.prepare.jobs import write_whole
+
+MASKS = "masks"
+_WRITTEN = "_masks.csv"  # the end of the name of a table that is written here
+
+Names = dict[tuple[Path, str], str]  # the mask's of each photo and category
+
+
+def own_masks(root: Path) -> tuple[dict[str, Record], dict[Path, str]]:
+    """Whose masks are to be made, by the mask's name, and the tables that will name them.
+
+    A mask is called as its photo, with the category behind it where a person has garments of
+    several. Of a table, lines that have a mask keep it; of all others `pairs_masks.csv`, beside
+    `pairs.csv`, will name the one that is made. Without a table masks are found by their names.
+
+    Raises:
+        ValueError: two masks would have one name, or every line names a mask already.
+    """
+    listed = {
+        table: FolderPairs(root, table) for table in tables(root) if not table.endswith(_WRITTEN)
+    }
+    if not listed:
+        return {f"{record.source.stem}.png": record for record in FolderPairs(root, None)}, {}
+    lacking = [one for records in listed.values() for one in records if one.mask is None]
+    if not lacking:
+        raise ValueError(
+            f"{root / next(iter(listed))}: every line names its mask; remove the column `mask` to "
+            "have others made"
+        )
+    names = _mask_names(lacking)
+    written = {
+        root / f"{PurePath(table).stem}{_WRITTEN}": _with_masks(root / table, records, names)
+        for table, records in listed.items()
+        if any(record.mask is None for record in records)
+    }
+    return {names[one.source, one.category]: one for one in lacking}, written
+
+
+def write_tables(written: dict[Path, str]) -> None:
+    """Write the tables of `own_masks`, when their masks are there."""
+    for path, content in written.items():
+        write_whole(path, content.encode())
+
+
+def _mask_names(records: Iterable[Record]) -> Names:
+    categories: dict[Path, set[str]] = defaultdict(set)
+    for record in records:
+        categories[record.source].add(record.category)
+    names: Names = {}
+    photos: dict[str, Path] = {}
+    for source, several in categories.items():
+        for category in several:
+            name = f"{source.stem}_{category}.png" if len(several) > 1 else f"{source.stem}.png"
+            if (other := photos.setdefault(name, source)) != source:
+                raise ValueError(
+                    f"{other} and {source} would both have the mask {name}; rename one of them"
+                )
+            names[source, category] = name
+    return names
+
+
+def _with_masks(table: Path, records: Sequence[Record], names: Names) -> str:
+    """The user's lines, which the records are of, with a mask in each."""
+    rows = [
+        {key.strip(): value.strip() for key, value in row.items()}
+        for row in csv.DictReader(read_lines(table))
+    ]
+    for row, record in zip(rows, records, strict=True):
+        if record.mask is None:
+            row["mask"] = f"{MASKS}/{names[record.source, record.category]}"
+    content = io.StringIO()
+    writer = csv.DictWriter(content, dict.fromkeys([*rows[0], "mask"]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return content.getvalue()
