@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from leffa.data.datamodule import PersonDataModule
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.dress_code import DressCode
 from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
 
@@ -60,3 +62,16 @@ def test_a_loader_with_workers_gives_the_same_samples(dataset: PersonDataset) ->
     expected = collate([dataset[index] for index in range(3)])
     assert torch.equal(batch["source"], expected["source"])
     assert torch.equal(batch["mask"], expected["mask"])
+
+
+@pytest.mark.parametrize(("wanted", "used"), [(3, [0, 2, 4]), (9, list(range(6))), (0, [])])
+def test_validation_sees_every_part_of_the_list(
+    dress_code: Path, wanted: int, used: list[int]
+) -> None:
+    """One category follows the other in it, so the first records are of one alone."""
+    records = DressCode(dress_code, "test")
+    module = PersonDataModule(records, records, PersonTransform, [], [], val_samples=wanted)
+    assert module.val_records == [records[index] for index in used]
+    if wanted == len(used):
+        kinds = {record.category for record in module.val_records}
+        assert len(kinds) == min(wanted, 3)

@@ -45,6 +45,21 @@ def test_the_overrides_of_a_page_are_accepted(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_experiments_of_a_page_exist(page: Path) -> None:
+    names = set(re.findall(r"experiment=(\w+)", page.read_text())) - {"NAME"}
+    assert all((CONF / "experiment" / f"{name}.yaml").is_file() for name in names)
+
+
+def test_market_is_trained_at_the_size_of_its_photographs() -> None:
+    page = next(page for page in PAGES if page.stem == "market1501").read_text()
+    commands = re.findall(r"`python train\.py ([^`]+)`", page)
+    assert len(commands) == 2
+    for command in commands:
+        stages = compose("train", command.split()).curriculum.stages
+        assert {(stage.height, stage.width) for stage in stages} == {(128, 64)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_has_the_official_counts(page: Path) -> None:
     """The name of a data set in `OFFICIAL` begins with its title's first word."""
     text = page.read_text()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from leffa.data.fit import Placement, fit_picture, unpad
+from leffa.data.fit import Placement, fit_picture, same_shape, unpad
 
 NEAREST = Image.Resampling.NEAREST
 sizes = st.tuples(st.integers(2, 60), st.integers(2, 60))
@@ -130,3 +130,20 @@ def test_label_maps_keep_their_ids_and_their_palette_mode() -> None:
     placed = placement.place(labels, NEAREST)
     assert placed.mode == "P"
     assert set(np.asarray(placed).ravel().tolist()) == {0, 14}
+
+
+@pytest.mark.parametrize(
+    ("size", "same"),
+    [
+        ((750, 1101), True),
+        ((352, 512), True),  # squeezed by 1 %
+        ((176, 256), True),
+        ((341, 500), True),  # rounded
+        ((256, 256), False),  # the low-resolution release
+        ((768, 1024), False),
+        ((1101, 750), False),
+    ],
+)
+def test_one_picture_at_two_resolutions_has_one_shape(size: tuple[int, int], same: bool) -> None:
+    assert same_shape(size, (750, 1101)) is same
+    assert same_shape((750, 1101), size) is same

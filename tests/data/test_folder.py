@@ -98,6 +98,7 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
         ("person,garment\na.jpg,\n", r"line 2 lacks its person or its garment"),
         ("person,garment\n", r"lists nothing below its header"),
         ("person,garment\na/1.jpg,g.jpg\nb/1.jpg,g.jpg\n", r"1 names occur more than once"),
+        ("person,garment,name\na.jpg,g.jpg,x/1\n", r"the name 'x/1' cannot be a file's name"),
     ],
 )
 def test_a_mistake_in_the_table_is_one_line(tmp_path: Path, text: str, message: str) -> None:

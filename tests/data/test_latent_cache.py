@@ -9,13 +9,15 @@ import torch
 from omegaconf import OmegaConf
 
 from leffa.data import latent_cache
+from leffa.data.batch import Annotation
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.deepfashion import DeepFashion
 from leffa.data.latent_cache import LatentCache
 from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
 from leffa.models.leffa import LeffaModel
 from leffa.run import compose
-from leffa.synthetic.write import write_viton_hd
+from leffa.synthetic.write import write_deepfashion, write_viton_hd
 
 TRANSFORM = PersonTransform(height=32, width=24, densepose="iuv")
 
@@ -113,6 +115,24 @@ def test_refuses_a_transform_that_augments(
     with pytest.raises(ValueError, match="switch the augmentation or the cache off"):
         build(tmp_path, records, model, flip=0.5)
     assert not any(tmp_path.iterdir())
+
+
+def test_takes_moved_files_and_looks_at_each_once(
+    model: LeffaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "here"
+    write_deepfashion(root, 4, 0, seed=3, height=64, width=48)
+    looked: list[Path] = []
+    look = latent_cache._file
+    monkeypatch.setattr(latent_cache, "_file", lambda path: looked.append(path) or look(path))
+    records = DeepFashion(root)
+    assert isinstance(records[0].keypoints, Annotation)
+    pose = replace(TRANSFORM, task="pose")
+    whole = LatentCache(tmp_path / "cache", records, pose, model)
+    assert len(looked) == len(set(looked))
+    root.rename(tmp_path / "there")
+    moved = DeepFashion(tmp_path / "there")
+    assert set(LatentCache(tmp_path / "cache", moved, pose, model)) == set(whole)
 
 
 def test_takes_the_same_files_by_another_path(

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,59 @@ def test_masks_in_one_and_three_channels_are_read(tmp_path: Path, channels: int)
     mask[2:5] = 255
     path = _save(tmp_path / "m.png", mask if channels == 1 else np.stack([mask] * 3, -1))
     assert (np.asarray(open_mask(path)) == mask).all()
+
+
+def _changed_by_convert(path: Path, how: str) -> Path:
+    noise = np.random.default_rng(0).integers(0, 256, (16, 12, 3), np.uint8)
+    image = Image.fromarray(noise)
+    exif = Image.Exif()
+    match how:
+        case "turned" | "upright" | "unknown turn":
+            exif[0x0112] = {"turned": 6, "upright": 1, "unknown turn": 0}[how]
+            image.save(path.with_suffix(".jpg"), exif=exif)
+            return path.with_suffix(".jpg")
+        case "broken EXIF":
+            image.save(path.with_suffix(".jpg"), exif=b"Exif\0\0nothing")
+            return path.with_suffix(".jpg")
+        case "cut out" | "opaque":
+            image.putalpha(255)
+            if how == "cut out":
+                image.putpixel((3, 3), (0, 0, 0, 0))
+        case "cut out palette" | "palette":
+            image = image.quantize(16)
+            if how == "cut out palette":
+                image.info["transparency"] = image.getpixel((3, 3))
+        case "16 bits":
+            image = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("read", [open_picture, open_mask])
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("turned", r"is stored turned \(EXIF orientation 6\).*save it upright"),
+        ("cut out", r"is transparent in places.*white background"),
+        ("cut out palette", r"is transparent in places.*white background"),
+        ("16 bits", r"more than 8 bits a pixel \(I;16\).*save it with 8 bits"),
+    ],
+)
+def test_a_picture_that_would_change_without_a_word_is_refused(
+    tmp_path: Path, read: Callable[[Path], Image.Image], how: str, message: str
+) -> None:
+    path = _changed_by_convert(tmp_path / "a.png", how)
+    with pytest.raises(ValueError, match=message) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["upright", "unknown turn", "broken EXIF", "opaque", "palette"])
+def test_harmless_headers_are_welcome(tmp_path: Path, how: str) -> None:
+    path = _changed_by_convert(tmp_path / "a.png", how)
+    with Image.open(path) as image:
+        assert open_picture(path).tobytes() == image.convert("RGB").tobytes()
 
 
 def test_two_sizes_of_one_person_name_both_files() -> None:

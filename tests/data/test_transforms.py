@@ -315,13 +315,3 @@ def test_a_wrong_option_gets_the_choices(options: dict[str, object], message: st
 def test_a_missing_mask_names_the_remedy(viton: Path) -> None:
     with pytest.raises(ValueError, match=r"000001_0\.jpg: .* no mask file .* `agnostic` a recipe"):
         take(PersonTransform(**SIZE, densepose="none"), Viton(viton)[0])
-
-
-@pytest.mark.parametrize("field", ["mask", "densepose", "parse"])
-def test_a_file_of_another_size_names_both(viton_hd: Path, field: str) -> None:
-    record = VitonHD(viton_hd)[0]
-    path = getattr(record, field)
-    Image.open(path).resize((12, 16), Image.Resampling.NEAREST).save(path)
-    transform = PersonTransform(**SIZE, loss_region="garment")
-    with pytest.raises(ValueError, match=rf"{path.name} is 12x16 but .*00001_00\.jpg is 24x32"):
-        take(transform, record)

@@ -244,13 +244,14 @@ def test_a_second_run_draws_only_what_is_missing(tmp_path: Path) -> None:
     options = {"seed": 1, "height": HEIGHT, "width": WIDTH}
     write_viton_hd(tmp_path, train=2, test=0, **options)
     before = contents(tmp_path)
-    missing, kept = tmp_path / "train/image/00001_00.jpg", tmp_path / "train/image/00000_00.jpg"
+    missing = tmp_path / "train/image/00001_00.jpg"
     missing.unlink()
-    age = kept.stat().st_mtime_ns
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]  # settings and lists too
+    ages = [path.stat().st_mtime_ns for path in kept]
     steps: list[tuple[int, int]] = []
     write_viton_hd(tmp_path, train=2, test=0, progress=lambda *step: steps.append(step), **options)
     assert contents(tmp_path) == before
-    assert kept.stat().st_mtime_ns == age
+    assert [path.stat().st_mtime_ns for path in kept] == ages
     assert steps == [(2, 2)]
 
 

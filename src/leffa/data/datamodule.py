@@ -89,8 +89,8 @@ class PersonDataModule(LightningDataModule):
 
     Args:
         train: the training records.
-        val: the validation records; the first `val_samples` of them are used, the same at each
-            validation.
+        val: the validation records; `val_samples` of them, spread evenly, are used, the same at
+            each validation.
         transform: from a height and a width to a transform.
         stages: of the curriculum.
         micro_batches: per stage (images per device and forward pass, passes per optimiser step).
@@ -117,7 +117,9 @@ class PersonDataModule(LightningDataModule):
         if not len(train):
             raise ValueError("data.train has no samples")
         self.train_records = train
-        self.val_records = [val[index] for index in range(min(val_samples, len(val)))]
+        # From all over the list: DressCode's has one category after the other.
+        count = min(val_samples, len(val))
+        self.val_records = [val[index * len(val) // count] for index in range(count)]
         self.transform = transform
         self.stages = stages
         self.micro_batches = micro_batches

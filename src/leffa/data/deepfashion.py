@@ -78,9 +78,10 @@ class DeepFashion(Layout):
         if (lists, split) != ("txt", "train"):  # how many references they list is not published
             check_count(root, [f"DeepFashion {split}"], len(listed), pair_list, allow_subset)
         _check_split(root / f"{split}.lst", listed, pair_list)
-        if (densepose, undetected) == ("iuv", "drop"):
-            listed = _detected(listed, root / "densepose")
-        super().__init__(_records(root, split, listed, densepose, pictures), pair_list)
+        records = _records(root, split, listed, densepose, pictures)
+        if densepose == "iuv":
+            records = _detected(records, root / "densepose", undetected == "drop")
+        super().__init__(records, pair_list)
 
 
 def _records(
@@ -149,11 +150,21 @@ def _check_split(path: Path, listed: Pairs, pair_list: Path) -> None:
         )
 
 
-def _detected(listed: Pairs, folder: Path) -> Pairs:
-    """The pairs whose target has a DensePose file."""
+def _detected(records: list[Record], folder: Path, drop: bool) -> list[Record]:
+    """The pairs whose target has a DensePose file; all must, unless the others are dropped."""
     present = names_in(folder)
-    kept = [pair for pair in listed if f"{PurePath(pair[1]).stem}.png" in present]
+    files = [record.densepose.name if record.densepose else "" for record in records]
+    kept = [record for record, file in zip(records, files, strict=True) if file in present]
+    left_out = len(records) - len(kept)
     if not kept:
         raise ValueError(f"{folder}: has no DensePose of any target; make it, or densepose=none")
-    log.info("%d of %d pairs left out: no DensePose", len(listed) - len(kept), len(listed))
+    if left_out and not drop:
+        missing = sorted(set(files) - present)
+        raise FileNotFoundError(
+            f"{folder}: has no DensePose of {len(missing)} of the {len(set(files))} targets, first "
+            f"{missing[0]}; make it, or leave {left_out} of the {len(records)} pairs out "
+            "(undetected=drop)"
+        )
+    if left_out:
+        log.info("%d of %d pairs left out: no DensePose", left_out, len(records))
     return kept

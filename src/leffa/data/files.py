@@ -44,11 +44,16 @@ class PersonFiles:
     def open(
         self, field: Literal["mask", "densepose", "parse"], read: Callable[[Path], Image.Image]
     ) -> Image.Image:
-        """The file of this field, of the person's size."""
+        """The file of this field, of the person's size.
+
+        DensePose may have another resolution: photographs are resized, and the maps need not be.
+        """
         self.require(field)
         path: Path = getattr(self.record, field)
         image = read(path)
-        check_same_size(image, path, self.source, self.record.source)
+        check_same_size(
+            image, path, self.source, self.record.source, any_resolution=field == "densepose"
+        )
         return image
 
     @cached_property

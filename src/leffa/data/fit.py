@@ -17,6 +17,7 @@ Size = tuple[int, int]  # (width, height), PIL's order
 
 WHITE = (255, 255, 255)  # the padding of photographs: Leffa's app and FitDiT use it too
 _ROUNDING = 1e-6  # of a pixel
+_SQUEEZED = 0.015  # DeepFashion's 750x1101 is squeezed by 1 % to 352x512, and sizes are rounded
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,12 @@ def fit_picture(picture: Size, canvas: Size, fit: Fit) -> Placement:
     width, height = (max(1, round(length * scale)) for length in picture)
     left, top = (canvas[0] - width) // 2, (canvas[1] - height) // 2
     return Placement(picture, canvas, left, top, width, height)
+
+
+def same_shape(size: Size, other: Size) -> bool:
+    """Whether two sizes can be of one whole picture at two resolutions."""
+    across, down = size[0] * other[1], size[1] * other[0]
+    return abs(across - down) <= _SQUEEZED * max(across, down)
 
 
 def unpad(

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from leffa.data.exif import orientation
+from leffa.data.fit import same_shape
+
 _UNREADABLE = (
     UnidentifiedImageError,
     Image.DecompressionBombError,
@@ -24,9 +27,10 @@ def open_picture(path: Path) -> Image.Image:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded.
+        ValueError: it cannot be decoded, or its pixels are not what it shows: it is stored turned,
+            transparent in places, or of more than 8 bits a channel.
     """
-    return _in_mode(_decode(path), "RGB")
+    return _in_mode(_check_plain(_decode(path), path), "RGB")
 
 
 def open_labels(path: Path) -> Image.Image:
@@ -50,10 +54,10 @@ def open_mask(path: Path) -> Image.Image:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or it is no mask. Some copies of VITON-HD hold the grey
+        ValueError: as in `open_picture`, or it is no mask. Some copies of VITON-HD hold the grey
             agnostic picture in the mask's place, which trains without a word and ruins the results.
     """
-    mask = _in_mode(_decode(path), "L")
+    mask = _in_mode(_check_plain(_decode(path), path), "L")
     grey = sum(mask.histogram()[slice(*_GREY)]) / (mask.width * mask.height)
     if grey > _MOST_GREY:
         raise ValueError(
@@ -62,9 +66,18 @@ def open_mask(path: Path) -> Image.Image:
     return mask
 
 
-def check_same_size(image: Image.Image, path: Path, source: Image.Image, source_path: Path) -> None:
-    """Raise ValueError, naming both files, where two pictures of one person differ in size."""
-    if image.size != source.size:
+def check_same_size(
+    image: Image.Image,
+    path: Path,
+    source: Image.Image,
+    source_path: Path,
+    any_resolution: bool = False,
+) -> None:
+    """Raise ValueError, naming both files, where two pictures of one person differ in size.
+
+    With `any_resolution` they may, if their shapes are the same.
+    """
+    if image.size != source.size and not (any_resolution and same_shape(image.size, source.size)):
         raise ValueError(
             f"{path} is {image.width}x{image.height} but {source_path} is "
             f"{source.width}x{source.height}; use files of one release, all of one size"
@@ -81,6 +94,27 @@ def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     """Without the copy that PIL's `convert` makes of a picture that has the mode already."""
     return image if image.mode == mode else image.convert(mode)
+
+
+def _check_plain(image: Image.Image, path: Path) -> Image.Image:
+    """The picture; refuses one that `convert` would change without a word."""
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"{path}: has more than 8 bits a pixel ({image.mode}), of which only white would be "
+            "left; save it with 8 bits a channel"
+        )
+    if (turned := orientation(image)) != 1:
+        raise ValueError(
+            f"{path}: is stored turned (EXIF orientation {turned}), so its mask and maps would not "
+            "fit; save it upright first"
+        )
+    # The header tells; only a picture that has an alpha channel is looked through.
+    if image.has_transparency_data and (np.asarray(image.convert("RGBA"))[..., 3] < 255).any():
+        raise ValueError(
+            f"{path}: is transparent in places, and what colour they would get is chance; save it "
+            "on a white background first"
+        )
+    return image
 
 
 def _decode(path: Path) -> Image.Image:

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath, PurePosixPath
 
 from leffa.data.batch import Annotation
-from leffa.data.counts import check_count
-from leffa.data.layout import Split, check_root, names_in, read_lines, spelling
+from leffa.data.layout import Split, names_in, spelling
 
 _FLAT = re.compile(
     r"fashion(?P<gender>WOMEN|MEN)(?P<garment>.+?)id(?P<item>\d{8})(?P<person>\d\d)_"
@@ -98,21 +97,6 @@ def find_joints(root: Path, split: Split) -> Callable[[str], Annotation | None]:
             root / "pose" / release_path(name).with_suffix(".txt"), _FRAME, left=_BORDER
         )
     return lambda name: None
-
-
-def listed_pictures(
-    root: str | Path, split: Split, folder: str | None = None, allow_subset: bool = False
-) -> list[Path]:
-    """The pictures that `train.lst` or `test.lst` names: FID compares with those of training.
-
-    Arguments as in `find_pictures`; `allow_subset` as in `DeepFashion`.
-    """
-    root = check_root(root)
-    path = root / f"{split}.lst"
-    names = read_lines(path)
-    check_count(root, [f"DeepFashion {split} pictures"], len(names), path, allow_subset)
-    locate = find_pictures(root, split, folder)
-    return [locate(name) for name in names]
 
 
 def _parts(name: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from inspect import isfunction
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from leffa.data.batch import Batch, Record
+from leffa.data.batch import Annotation, Batch, Record
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
 
@@ -170,15 +170,16 @@ def _origin(
 ) -> dict[str, str]:
     """What the latents depend on, each part under the name that a message gives it."""
     files = hashlib.sha256()
+    described = cache(_file)  # a picture is in several pairs
     for record in records:
         for field in fields(record):
             if field.name in _NOT_ENCODED:
                 continue
             value = getattr(record, field.name)
             if isinstance(value, Path):
-                # Not its folder: files that were moved, or named from elsewhere, are the same.
-                status = value.stat()
-                value = f"{value.name},{status.st_size},{status.st_mtime_ns}"
+                value = described(value)
+            elif isinstance(value, Annotation):
+                value = f"{described(value.path)},{value.frame},{value.row},{value.left}"
             files.update(f"{field.name}={value}".encode())
     return {
         "autoencoder": fingerprint(encoder.vae),
@@ -189,6 +190,12 @@ def _origin(
         "files": files.hexdigest(),
         "samples": str(len(records)),
     }
+
+
+def _file(path: Path) -> str:
+    """Not its folder: files that were moved, or named from elsewhere, are the same."""
+    status = path.stat()
+    return f"{path.name},{status.st_size},{status.st_mtime_ns}"
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -1,5 +1,6 @@
 """Market-1501 for pose transfer at 64x128: which pairs there are, and their files."""
 
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -12,7 +13,6 @@ from leffa.data.layout import (
     check_choice,
     check_root,
     optional,
-    pose_pair,
     read_csv_pairs,
     required,
     spelling,
@@ -60,15 +60,17 @@ class Market1501(Layout):
         folder = spelling(root, (split, f"bounding_box_{split}"))
         joints = root / f"market-annotation-{split}.csv"
         body_of, reference_body_of = (
-            locate(root / "densepose", "{}.png") if densepose == "iuv" else absent
+            cache(locate(root / "densepose", "{}.png") if densepose == "iuv" else absent)
             for locate in (required, where_present)
         )
-        # A picture is in many pairs: its path is made once and shared.
-        place = {name: folder / name for pair in listed for name in pair}
+        # A picture is in many pairs: its paths are made once and shared.
+        pictures = {name for pair in listed for name in pair}
+        place = {name: folder / name for name in pictures}
+        stem = {name: PurePath(name).stem for name in pictures}
         known = (
             {name: Annotation(joints, _FRAME, name) for name in place} if joints.is_file() else {}
         )
-        names = [pose_pair(reference, source) for reference, source in listed]
+        names = [f"{stem[reference]}_2_{stem[source]}" for reference, source in listed]
         flow_of = optional(root / "flow", "{}.npz", names)
         records = [
             Record(
@@ -76,10 +78,10 @@ class Market1501(Layout):
                 category="person",
                 source=place[source],
                 reference=place[reference],
-                densepose=body_of(PurePath(source).stem),
+                densepose=body_of(stem[source]),
                 keypoints=known.get(source),
                 flow=flow_of(name),
-                reference_densepose=reference_body_of(PurePath(reference).stem),
+                reference_densepose=reference_body_of(stem[reference]),
                 reference_keypoints=known.get(reference),
             )
             for name, (reference, source) in zip(names, listed, strict=True)

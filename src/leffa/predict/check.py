@@ -4,13 +4,11 @@ import random
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from leffa.data.batch import Record
 from leffa.data.images import open_mask, open_picture
 from leffa.data.transforms import PersonTransform
 
-_ORIENTATION = 0x0112  # the EXIF tag
 _FEWEST_COLOURS = 33  # label maps and DensePose have up to 25, masks two
 _MOST_BODY = 0.97  # of a DensePose map; a photograph taken for one is bright all over
 
@@ -68,21 +66,7 @@ def check_present(record: Record, transform: PersonTransform) -> None:
 
 
 def _check_photograph(path: Path) -> None:
-    image = open_picture(path)
-    with Image.open(path) as opened:
-        turned = opened.getexif().get(_ORIENTATION, 1)
-        opaque = min(opened.convert("RGBA").getchannel("A").getextrema()) == 255
-    if not opaque:
-        raise ValueError(
-            f"{path}: is transparent in places, and what colour they would get is chance; save it "
-            "on a white background first"
-        )
-    if turned != 1:
-        raise ValueError(
-            f"{path}: is stored turned (EXIF orientation {turned}), so its mask and maps would not "
-            "fit; save it upright first"
-        )
-    colours = image.getcolors(_FEWEST_COLOURS - 1)
+    colours = open_picture(path).getcolors(_FEWEST_COLOURS - 1)
     if colours is not None:
         raise ValueError(
             f"{path}: has {len(colours)} colours only, so it is a mask or a label map; give the "

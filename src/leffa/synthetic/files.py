@@ -86,7 +86,10 @@ def _draw(sample: Sample) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file that is complete as soon as it has its name."""
+    """Write a file that is complete as soon as it has its name; one that is there is left alone, so
+    a complete copy may be read-only."""
+    if path.is_file() and path.read_bytes() == content:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(content)

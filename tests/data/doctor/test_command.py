@@ -1,6 +1,7 @@
 """The quick check before a training, and the command."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,38 @@ def test_the_quick_check_passes_sound_records_and_names_damage(
     assert set(found) >= {"mask-grey", "size-mismatch", "file-missing"}
     assert str(root / "test/cloth") in found["file-missing"]
     assert "use the mask files" in found["mask-grey"]
+
+
+def test_the_quick_check_reads_what_phones_write_and_warns_of_a_wrong_suffix(
+    broken: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    root = broken("viton_hd")
+    records = VitonHD(root, "test")
+    person, garment = records[0].source, records[0].reference
+    with Image.open(person) as image:
+        image.save(person, format="MPO", save_all=True, append_images=[image.copy()])
+    with Image.open(person) as image:
+        assert image.format == "MPO"
+    assert quick_check(records, densepose="colour") == []
+    assert not caplog.messages
+    assert examine(root).clean
+    Image.open(garment).save(garment, format="PNG")
+    assert quick_check(records, densepose="colour") == []
+    assert "[format-differs]" in caplog.text
+    assert garment.name in caplog.text
+
+
+def test_a_name_that_is_no_text_does_not_lose_the_report(
+    broken: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = broken("viton_hd")
+    (root / "test/image" / os.fsdecode(b"50009_\xff.jpg")).write_bytes(b"")
+    page = tmp_path / "sheet.html"
+    assert main(["doctor", "auto", str(root), "--workers", "1", "--html", str(page)]) == 0
+    printed = capsys.readouterr().out
+    assert "50009_\\udcff.jpg" in printed
+    assert "50009_\\udcff.jpg" in page.read_text()
+    printed.encode()
 
 
 def test_the_command_writes_json_and_a_sheet_and_says_the_rate(

@@ -11,7 +11,7 @@ from typing import Literal
 
 Need = Literal["always", "whole", "loose"]  # must be there; all or none; file by file
 Split = Literal["train", "test"]
-Form = Literal["words", "commas", "csv", "names", "annotation"]
+Form = Literal["words", "commas", "csv", "names", "annotation", "release"]
 
 TREE = "**"
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -66,10 +66,12 @@ class Listing:
         columns: the role of each column, "ignored" for one that training does not read.
         official: its number of lines.
         form: columns between white space ("words") or commas too ("commas"), `from,to` ("csv"), one
-            column ("names"), or keypoints ("annotation").
+            column ("names"), keypoints ("annotation"), or a target and its references as paths of
+            the In-shop release ("release").
         pairing: "own" garment, somebody "other"'s, or None where it does not matter.
         unique: what must not be repeated, the "first" column or the whole "row".
-        needed: a group that has files must have it.
+        needed: a group that has files must have it, or one that stands for it.
+        instead: the first name of the list that this one stands for.
     """
 
     names: tuple[str, ...]
@@ -80,6 +82,7 @@ class Listing:
     pairing: Literal["own", "other"] | None = None
     unique: Literal["first", "row"] = "first"
     needed: bool = True
+    instead: str | None = None
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ KINDS: dict[str, Kind] = {
     ),
     # Pictures.
     "exif-rotated": Kind(
-        "are turned by an EXIF tag, which training ignores", "save them upright, without the tag"
+        "are stored turned (EXIF), which training refuses", "save them upright, without the tag"
     ),
     "colour-mode": Kind(
         "are not plain 8-bit pictures of the expected kind", "convert them to 8-bit RGB or grey"

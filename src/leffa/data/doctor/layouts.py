@@ -1,5 +1,7 @@
 """The data sets, declared."""
 
+from dataclasses import replace
+
 from leffa.data.counts import OFFICIAL
 from leffa.data.doctor.declare import SPLITS, TREE, DataSet, Files, Group, Listing, Split
 
@@ -155,10 +157,9 @@ def _deepfashion() -> DataSet:
             Files("densepose", "{}.png", "iuv", "picture"),
             Files("flow", "{}.npz", "flow", "pair", drawn=True),
         )
-        names = Listing(
-            (f"{split}.lst",), split, ("picture",), pictures, "names", needed=False
-        )  # fmt: skip
-        groups.append(Group(split, "", files, (*_pose_lists(split, words, pairs), names)))
+        lists = _pose_lists(split, words, pairs)
+        names = Listing((f"{split}.lst",), split, ("picture",), pictures, "names", needed=False)
+        groups.append(Group(split, "", files, (*lists, names, _nted_list(split, lists[0]))))
     return DataSet(
         "DeepFashion In-shop (pose transfer)",
         "https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html",
@@ -166,7 +167,19 @@ def _deepfashion() -> DataSet:
         tuple(groups),
         size=(750, 1101),
         same_size=False,
-        beside=("MEN", "WOMEN", "keypoints"),
+        beside=("MEN", "WOMEN", "img", "img_highres", "keypoints", "pose", "256x176", "512x352"),
+    )
+
+
+def _nted_list(split: Split, stands_for: Listing) -> Listing:
+    """NTED's and PIDM's list; how many references it has for training is not published."""
+    return replace(
+        stands_for,
+        names=(f"{split}_pairs.txt",),
+        official=stands_for.official if split == "test" else None,
+        form="release",
+        needed=False,
+        instead=stands_for.names[0],
     )
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 
 from leffa.data.doctor.declare import Files, Group, Listing
 from leffa.data.doctor.report import Count, Finding
+from leffa.data.inshop import flat_name
 
-_SEPARATOR = {"words": None, "commas": None, "csv": ",", "names": None, "annotation": ":"}
+_SEPARATOR = {
+    **{"words": None, "commas": None, "names": None},
+    **{"csv": ",", "release": ",", "annotation": ":"},
+}
 _JOINTS = 18
 
 
@@ -59,6 +63,11 @@ def read_list(
             if not _has_keypoints(cells[1:]):
                 findings.append(Finding("list-keypoints", where, f"line {number}", cells[0][:60]))
             cells = cells[:1]
+        if listing.form == "release":
+            listed.rows += (rows := _release_pairs(cells))
+            if not rows:
+                findings.append(Finding("list-columns", where, f"line {number}", line.strip()[:60]))
+            continue
         if len(cells) != columns or not all(cells):
             findings.append(Finding("list-columns", where, f"line {number}", line.strip()[:60]))
             continue
@@ -87,6 +96,15 @@ def _lines(path: Path, where: str, findings: list[Finding]) -> list[tuple[int, s
     stray = [number for number, line in numbered if line != line.strip() or not line]
     findings += [Finding("list-spaces", where, f"line {number}") for number in stray]
     return [(number, line) for number, line in numbered if line.strip()]
+
+
+def _release_pairs(cells: list[str]) -> list[tuple[str, ...]]:
+    """(reference, target) by flat names of a target and its references; none of a bad line."""
+    try:
+        target, *references = [flat_name(cell) for cell in cells]
+    except ValueError:
+        return []
+    return [(reference, target) for reference in references]
 
 
 def _has_keypoints(cells: list[str]) -> bool:

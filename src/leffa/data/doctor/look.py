@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from leffa.data.exif import orientation
+
 Pixels = NDArray[np.uint8]
 
 THUMB = (12, 16)  # width, height of the small picture that comparisons between files use
-_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+_JPEG = ("JPEG", "MPO")  # phones put a second picture into one file: Pillow calls that MPO
+_FORMATS = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": ("PNG",)}
 _UNDECODABLE = (
     OSError,
     SyntaxError,
@@ -21,7 +24,6 @@ _UNDECODABLE = (
     Image.DecompressionBombError,
     MemoryError,
 )
-_EXIF_ORIENTATION = 0x0112
 
 
 @dataclass
@@ -65,11 +67,10 @@ def decode(path: Path, data: bytes, look: Look) -> Image.Image | None:
         look.add("unreadable", str(error)[:80])
         return None
     wanted = _FORMATS.get(path.suffix.lower())
-    if wanted is not None and image.format != wanted:
+    if wanted is not None and image.format not in wanted:
         look.add("format-differs", str(image.format))
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    if orientation not in (0, 1):
-        look.add("exif-rotated", f"orientation {orientation}")
+    if (turned := orientation(image)) != 1:
+        look.add("exif-rotated", f"orientation {turned}")
     look.size = image.size
     return image
 

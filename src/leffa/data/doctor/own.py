@@ -1,5 +1,6 @@
 """A user's own folder, surveyed through the class that reads it: any names, any suffixes."""
 
+import csv
 from pathlib import Path
 
 from leffa.data.batch import Record
@@ -8,7 +9,10 @@ from leffa.data.doctor.survey import Present, Survey
 from leffa.data.folder import FolderPairs
 
 TITLE = "a folder of your own"
-TABLE = "pairs.csv"
+_TABLE = "pairs.csv"  # is a table whatever its header says: a misspelt column is told then
+_FOLDERS = "pairs"  # the group of samples that no table lists
+
+Subject = tuple[str, str]  # group and key
 
 # What the files hold is a matter of the transform's options, so only what all agree on is checked.
 _FIELDS = {
@@ -24,26 +28,47 @@ _FIELDS = {
 
 def is_own(root: Path) -> bool:
     """Whether `FolderPairs` would read the folder."""
-    return (root / TABLE).is_file() or (
-        (root / "persons").is_dir() and (root / "garments").is_dir()
-    )
+    return bool(tables(root)) or ((root / "persons").is_dir() and (root / "garments").is_dir())
+
+
+def tables(root: Path) -> list[str]:
+    """The CSV files of pairs in the folder, such as `train.csv` and `test.csv`."""
+    found = [path for path in root.glob("*.csv") if path.is_file()]
+    return sorted(path.name for path in found if path.name == _TABLE or _is_table(path))
 
 
 def survey_own(root: Path) -> Survey:
-    """The files of every pair.
+    """The files of every pair of every table; without a table, of the folders.
 
     Raises:
         FileNotFoundError, ValueError: as `FolderPairs`, whose message says what to do.
     """
     survey = Survey()
     seen: set[Path] = set()
-    for record in FolderPairs(root, table=TABLE if (root / TABLE).is_file() else None):
-        _add(survey, root, record, seen)
-    survey.lists["pairs"] = []
+    owners: dict[Path, Subject] = {}
+    groups: dict[str, str | None] = {table: table for table in tables(root)}
+    for group, table in (groups or {_FOLDERS: None}).items():
+        for record in FolderPairs(root, table=table):
+            # Two tables may name one photograph: what they give it belongs together.
+            subject = group, record.name
+            subjects = {
+                "person": owners.setdefault(record.source, subject),
+                "garment": owners.setdefault(record.reference, subject),
+            }
+            _add(survey, root, subjects, record, seen)
+        survey.lists[group] = []
     return survey
 
 
-def _add(survey: Survey, root: Path, record: Record, seen: set[Path]) -> None:
+def _is_table(path: Path) -> bool:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = next(csv.reader([file.readline()]), [])
+    return {"person", "garment"} <= {column.strip() for column in header}
+
+
+def _add(
+    survey: Survey, root: Path, subjects: dict[str, Subject], record: Record, seen: set[Path]
+) -> None:
     for field, files in _FIELDS.items():
         path = getattr(record, field)
         if isinstance(path, Path) and path not in seen:
@@ -52,4 +77,4 @@ def _add(survey: Survey, root: Path, record: Record, seen: set[Path]) -> None:
             inside = (
                 where.relative_to(root).as_posix() if where.is_relative_to(root) else str(where)
             )
-            survey.present.append(Present(path, inside, files, "pairs", record.name))
+            survey.present.append(Present(path, inside, files, *subjects[files.role]))

@@ -1,8 +1,8 @@
 """The part of the doctor that is quick enough to run before each training."""
 
-from collections import defaultdict
+import logging
+import os
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -11,6 +11,10 @@ from PIL import Image, UnidentifiedImageError
 from leffa.data.batch import Record
 from leffa.data.doctor.contents import look_at
 from leffa.data.doctor.report import Finding, Problem, gather
+from leffa.data.fit import same_shape
+from leffa.data.layout import missing_files
+
+log = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 DensePoseFile = Literal["colour", "iuv", "labels"]
@@ -25,6 +29,7 @@ _CONTENTS = {  # of a record's fields
 }
 _DENSEPOSE = {"colour": "colour", "iuv": "iuv", "labels": "part_labels"}
 _BESIDE_SOURCE = ("mask", "densepose", "parse")
+_READ_ALL_THE_SAME = ("format-differs",)  # every reader goes by the contents
 
 
 def quick_check(
@@ -36,7 +41,8 @@ def quick_check(
     """Check records without decoding every file; takes about a second.
 
     All files must exist; `headers` records, spread evenly, are compared in size; `decoded` files of
-    each field, spread evenly, are opened in full. No problem is harmless here.
+    each field, spread evenly, are opened in full. A picture in another format than its suffix says
+    is a warning in the log.
 
     Args:
         records: a layout class, or part of one.
@@ -45,10 +51,11 @@ def quick_check(
         decoded: files of each field that are decoded.
 
     Returns:
-        The problems; `problem.line` is the message.
+        The problems, of which none is harmless; `problem.line` is the message.
     """
-    findings = _missing(records)
-    absent = {Path(where, name) for _, where, name, _ in findings}
+    missing, _ = missing_files(records)
+    absent = {Path(path) for path in missing}
+    findings = [Finding("file-missing", *os.path.split(path)) for path in missing]
     for record in _spread(records, headers):
         findings += _sizes(record, absent)
     contents = _CONTENTS | ({"densepose": _DENSEPOSE[densepose]} if densepose else {})
@@ -61,21 +68,11 @@ def quick_check(
                     Finding(kind, str(path.parent), path.name, detail)
                     for kind, detail in looked.findings
                 ]
-    return [problem for problem in gather(findings) if not problem.harmless]
-
-
-def _missing(records: Sequence[Record]) -> list[Finding]:
-    """One directory scan per folder: a stat per file takes minutes on a network disk."""
-    wanted: dict[Path, set[str]] = defaultdict(set)
-    for record in records:
-        for field in fields(record):
-            if isinstance(path := getattr(record, field.name), Path):
-                wanted[path.parent].add(path.name)
-    return [
-        Finding("file-missing", str(folder), name)
-        for folder, names in wanted.items()
-        for name in names - ({p.name for p in folder.iterdir()} if folder.is_dir() else set())
-    ]
+    problems = [problem for problem in gather(findings) if not problem.harmless]
+    for problem in problems:
+        if problem.kind in _READ_ALL_THE_SAME:
+            log.warning(problem.line)
+    return [problem for problem in problems if problem.kind not in _READ_ALL_THE_SAME]
 
 
 def _sizes(record: Record, absent: set[Path]) -> list[Finding]:
@@ -84,7 +81,9 @@ def _sizes(record: Record, absent: set[Path]) -> list[Finding]:
     for field in _BESIDE_SOURCE:
         path = getattr(record, field)
         size = _header_size(path, absent) if isinstance(path, Path) else None
-        if source is not None and size not in (None, source):
+        if source is None or size is None or size == source:
+            continue
+        if field != "densepose" or not same_shape(size, source):
             detail = f"{size[0]}x{size[1]}, photograph {source[0]}x{source[1]}"
             findings.append(Finding("size-mismatch", str(path.parent), path.name, detail))
     return findings

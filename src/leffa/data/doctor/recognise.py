@@ -4,10 +4,10 @@ import os
 import re
 from pathlib import Path
 
-from leffa.data.doctor.declare import DataSet, Files
+from leffa.data.doctor.declare import TREE, DataSet, Files
 from leffa.data.doctor.layouts import DATASETS
 from leffa.data.doctor.lists import find_list
-from leffa.data.doctor.names import is_hidden
+from leffa.data.doctor.names import is_hidden, is_there
 
 _RECOGNISED_FROM = 64  # names of a folder
 
@@ -36,6 +36,9 @@ def _likeness(root: Path, dataset: DataSet) -> float:
         for files in group.files:
             for spelling in files.spellings:
                 folder = root / group.folder / spelling
+                if folder.name == TREE:
+                    score += is_there(folder)  # its paths are the official form
+                    continue
                 names = _some_names(folder) if folder.is_dir() else []
                 official = sum(official_name(dataset, files, name) for name in names)
                 score += official / max(1, len(names))

@@ -46,7 +46,7 @@ class Problem:
         many = len(named) > _SHOWN
         count = f": {len(named):,}, first {shown}" if many else (f": {shown}" if shown else "")
         remedy = f"; {kind.remedy}" if kind.remedy else ""
-        return f"{self.where}: {kind.says} [{self.kind}]{count}{remedy}"
+        return printable(f"{self.where}: {kind.says} [{self.kind}]{count}{remedy}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Report:
         verdict = "no problems" if self.clean else f"{serious} problem{'s' * (serious > 1)}"
         rate = self.files / max(self.seconds, 1e-6)
         lines += ["", f"{verdict}; {self.files:,} files opened, {rate:,.0f} files/s"]
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     def to_json(self) -> str:
         """Everything, every name included."""
@@ -151,6 +151,11 @@ class Row:
     key: str
     files: dict[str, Path]  # by content
     remarks: tuple[str, ...]
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what is no character: bytes of a file's name that are not UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def gather(findings: Iterable[Finding]) -> list[Problem]:

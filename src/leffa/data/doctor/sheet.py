@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from leffa.data.doctor.report import Report, Row
+from leffa.data.doctor.report import Report, Row, printable
 from leffa.data.doctor.rows import COLUMNS
 from leffa.data.keypoints import read_keypoints
 
@@ -41,7 +41,7 @@ def write_sheet(report: Report, path: Path) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(page, encoding="utf-8")
+    unfinished.write_text(printable(page), encoding="utf-8")
     unfinished.replace(path)
 
 

@@ -82,16 +82,14 @@ class Surveyor:
         if not lists and not any(self._holds_keys(folders[files], files) for files in mains):
             survey.add("split-absent", where, "", _officially(group))
             return
+        read = {name for entry in lists for name in (*entry.listing.names, entry.listing.instead)}
         incomplete = [
-            listing
-            for listing in group.lists
-            if listing.needed
-            and listing.names[0] not in {name for entry in lists for name in entry.listing.names}
+            listing for listing in group.lists if listing.needed and listing.names[0] not in read
         ]
         if (
             incomplete
             and not all(folders[files] for files in mains)
-            and not any(entry.listing.needed for entry in lists)
+            and not any(entry.listing.needed or entry.listing.instead for entry in lists)
         ):
             survey.add("files-only", where, "", _officially(group))
         else:

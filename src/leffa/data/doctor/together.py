@@ -10,6 +10,7 @@ from leffa.data.doctor.declare import DataSet
 from leffa.data.doctor.look import Look, Pixels
 from leffa.data.doctor.report import Finding
 from leffa.data.doctor.survey import Present
+from leffa.data.fit import same_shape
 
 Looked = Sequence[tuple[Present, Look]]
 Photos = Mapping[tuple[str, str, str], Look]  # by group, role and key
@@ -21,6 +22,8 @@ _SAME = 6.0  # mean difference of two small pictures of one photograph, in grey 
 _OTHER_BODY = 0.25  # overlap of two silhouettes below which they are two persons'
 _OTHER_PICTURE = 12.0  # mean difference of an agnostic picture from its photograph where it is kept
 _AGNOSTIC_GREY = (118, 138)
+# Contents that are read at any resolution; a drawing is what one's own folder has as DensePose.
+_ANY_RESOLUTION = frozenset({"colour", "iuv", "vui", "part_labels", "drawing"})
 
 
 def compare(looked: Looked, dataset: DataSet) -> Iterator[Finding]:
@@ -38,17 +41,22 @@ def compare(looked: Looked, dataset: DataSet) -> Iterator[Finding]:
 
 
 def _sizes(looked: Looked, photos: Photos) -> Iterator[Finding]:
-    """Whatever belongs to a photograph has its size, and its joints lie inside it."""
+    """Whatever belongs to a photograph has its size (body maps: its shape), and its joints lie
+    inside it."""
     for present, look in looked:
         photo = photos.get((present.group, present.files.role, present.key))
         if photo is None or photo.size is None:
             continue
-        if look.size is not None and look.size != photo.size:
+        if look.size is not None and not _fits(look.size, photo.size, present.files.content):
             sizes = f"{_by(look.size)}, photograph {_by(photo.size)}"
             yield Finding("size-mismatch", present.where, present.path.name, sizes)
         joints = _fractions(present, look, photo)
         if joints is not None and ((joints > 1.02) | (joints < -0.02)).any(axis=1).mean() > 0.2:
             yield Finding("pose-outside", present.where, present.path.name)
+
+
+def _fits(size: tuple[int, int], photo: tuple[int, int], content: str) -> bool:
+    return size == photo or (content in _ANY_RESOLUTION and same_shape(size, photo))
 
 
 def _fractions(present: Present, look: Look, photo: Look) -> NDArray[np.float32] | None:
