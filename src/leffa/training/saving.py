@@ -26,7 +26,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         write_whole(Path(path), lambda file: _save(checkpoint, file))
 
-
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
