@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from leffa.cli import COMMANDS, main
+
+SCORE = ["score", ".", ".", "--protocol", "leffa"]
 
 
 def folder_of_images(folder: Path, brightness: int) -> Path:
@@ -78,6 +81,9 @@ def test_scores_two_folders_as_markdown_and_json(
     [
         (["score", "nowhere", "nowhere", "--protocol", "leffa"], "nowhere"),
         (["score", ".", ".", "--protocol", "best"], "no protocol 'best'; choose from: catvton, "),
+        ([*SCORE, "--device", "cuda:99"], "device=cuda:99: this machine has "),
+        ([*SCORE, "--batch-size", "0"], "batch_size=0: give a number from 1"),
+        ([*SCORE, "--fid-resamples", "1"], "fid_resamples=1: give 0 for no interval"),
         (["draw", "viton_hd", "new", "--train", "1", "--test", "1"], "test=1"),
         (["demo", "--steps", "0"], "--steps must be at least 1, got 0"),
     ],
@@ -95,6 +101,25 @@ def test_a_mistake_is_one_line(
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert message in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "remedy"), [("16", "give a smaller --batch-size"), ("1", "use --device cpu")]
+)
+def test_a_full_gpu_is_one_line_and_another_fault_of_the_program_is_not(
+    size: str, remedy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("a fault")]
+
+    def score_folders(*_: object, **__: object) -> None:
+        raise faults.pop(0)
+
+    monkeypatch.setattr("leffa.metrics.score.score_folders", score_folders)
+    assert main([*SCORE, "--batch-size", size]) == 1
+    expected = f"error: the GPU has too little free memory: {remedy}, or end what else runs on it\n"
+    assert capsys.readouterr().err == expected
+    with pytest.raises(RuntimeError, match="a fault"):
+        main([*SCORE, "--batch-size", size])
 
 
 def test_shows_the_trace_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from leffa.commands.options import option as _option
 from leffa.commands.photo import photo
 from leffa.commands.predict import predict
 from leffa.commands.sweeps import sweep_report
+from leffa.mistakes import is_memory_full, memory_full
 
 # What they log is for whoever waits: what was loaded, what is there already, how long it takes.
 TOLD = ("leffa.predict", "leffa.evaluation.progress", "leffa.models.checkpoints")
@@ -125,16 +126,18 @@ def score(parser: argparse.ArgumentParser) -> Runner:
         metavar="TEXT",
         help="for the result: where masks come from, repaint, guidance, seed; repeatable",
     )
-    _option(parser, "--fid-resamples", 0, "for a confidence interval of FID, e.g. 30")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda; default: cpu")
+    _option(parser, "--fid-resamples", 0, "for a confidence interval of FID: from 2, such as 30")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda; default: cpu")
     _option(parser, "--batch-size", 16, "images at a time; changes no value")
     _option(parser, "--workers", 0, "processes that open files")
 
     def run(args: argparse.Namespace) -> None:
+        from leffa.evaluation.generate import choose_devices
         from leffa.metrics.folders import read_pairs
         from leffa.metrics.result import write_whole
         from leffa.metrics.score import score_folders
 
+        (device,) = choose_devices(args.device, 1)
         for file in (args.json, args.markdown):
             if file is not None:  # before the work, since it fails where one may not write
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +152,7 @@ def score(parser: argparse.ArgumentParser) -> Runner:
             weights=args.weights,
             remarks=args.remark,
             fid_resamples=args.fid_resamples,
-            device=args.device,
+            device=device,
             batch_size=args.batch_size,
             workers=args.workers,
             progress=sys.stderr.isatty(),
@@ -196,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         with _told():
-            return args.run(args) or 0
+            return _run(args)
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
@@ -205,6 +208,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130  # what a shell gives for Ctrl-C
+
+
+def _run(args: argparse.Namespace) -> int:
+    """The exit code; a GPU that is full is told like other mistakes."""
+    try:
+        return args.run(args) or 0
+    except RuntimeError as error:
+        if not is_memory_full(error):
+            raise
+        several = getattr(args, "batch_size", 1) > 1
+        remedy = "give a smaller --batch-size" if several else "use --device cpu"
+        raise memory_full(remedy) from error
 
 
 @contextmanager

@@ -57,12 +57,31 @@ def check_plugins(arguments: list[str]) -> None:
 
 
 def fail(error: Exception, hint: str = "") -> NoReturn:
-    """End the program with one line; HYDRA_FULL_ERROR=1 shows the trace instead."""
+    """End the program with one line; HYDRA_FULL_ERROR=1 shows the trace instead.
+
+    An error that lists several `problems`, as `FolderMismatch` does, has a line for each. Of other
+    messages the first line is enough: Hydra's go on with where it happened.
+    """
     if os.environ.get("HYDRA_FULL_ERROR"):
         raise error
     first = " ".join(str(error).split("\n")[0].split()).rstrip(".")
-    print(f"error: {first}{hint}", file=sys.stderr)
+    problems = [f"- {problem}" for problem in getattr(error, "problems", ())]
+    print("\n".join([f"error: {first}{hint}", *problems]), file=sys.stderr)
     sys.exit(1)
+
+
+def is_memory_full(error: Exception) -> bool:
+    """Whether this is `torch.OutOfMemoryError`; by its name, since quick commands need no torch."""
+    return type(error).__name__ == "OutOfMemoryError"
+
+
+def memory_full(remedy: str) -> ValueError:
+    """What that means to the user.
+
+    Args:
+        remedy: which key or option needs less memory.
+    """
+    return ValueError(f"the GPU has too little free memory: {remedy}, or end what else runs on it")
 
 
 def dotted(node: Any, prefix: str = "") -> dict[str, Any]:

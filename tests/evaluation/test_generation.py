@@ -11,9 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from leffa.evaluation import Evaluation
 from leffa.pictures import read_png
+from leffa.run import compose, evaluate
+
+from .conftest import QUICK
 
 Evaluate = Callable[..., Evaluation]
 
@@ -78,6 +82,19 @@ def test_kept_latents_change_no_picture(
         run_evaluation(tmp_path / name, f"latent_cache={tmp_path / 'latents'}")
         assert levels_apart(tmp_path / name, evaluation.folder) <= 1
     assert len(list((tmp_path / "latents").glob("*/*.safetensors"))) == 1
+
+
+def test_the_encoding_of_a_data_set_says_how_far_it_is(
+    usual: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("leffa.evaluation.progress.EVERY", -1.0)
+    caplog.set_level("INFO", "leffa.evaluation.progress")
+    places = [f"paths.output_dir={tmp_path / 'out'}", f"latent_cache={tmp_path / 'latents'}"]
+    evaluate(compose("evaluate", [*usual, *QUICK, *places, "limit=1"]))
+    assert "encoding pictures: 1 of 1, 0 min left" in caplog.text
 
 
 def test_a_part_that_fills_no_batch_changes_no_bit(
@@ -148,11 +165,26 @@ def test_goes_on_after_kill_9(
     assert resumed.metrics == pytest.approx(evaluation.metrics, abs=1e-3)
 
 
-def test_several_devices_and_noise_that_depends_on_the_order_exclude_each_other(
+def test_the_released_noise_depends_on_no_other_sample_and_on_no_interruption(
     run_evaluation: Evaluate, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="choose devices=1"):
-        run_evaluation(tmp_path, "devices=2", "sampler.noise=global")
+    released = ["sampler.noise=global", "limit=2"]
+    run_evaluation(tmp_path, *released)
+    whole = pictures(tmp_path)
+    (tmp_path / "images" / f"{NAMES[1]}.png").unlink()  # as if killed before it was written
+    torch.manual_seed(3)
+    run_evaluation(tmp_path, *released)
+    assert pictures(tmp_path) == whole
+
+
+@pytest.mark.slow
+def test_the_released_noise_is_the_same_in_two_processes(
+    run_evaluation: Evaluate, tmp_path: Path
+) -> None:
+    for count in (1, 2):
+        folder = tmp_path / str(count)
+        run_evaluation(folder, "sampler.noise=global", f"devices={count}", "limit=2")
+    assert pictures(tmp_path / "1") == pictures(tmp_path / "2")
 
 
 def test_half_precision_is_another_evaluation(

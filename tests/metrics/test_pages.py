@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from leffa.cli import main
-from leffa.metrics.benchmarks import Comparison, Line, compare, read_results
+from leffa.metrics import report
+from leffa.metrics.benchmarks import TITLES, Comparison, Line, compare, read_results
 from leffa.metrics.pages import write_report
+from leffa.metrics.protocols import PROTOCOLS, Protocol
 from leffa.metrics.published import Table, read_published
 from leffa.metrics.texts import circumstances, latex, markdown, tidy_csv
 
@@ -166,6 +168,18 @@ def test_a_data_set_without_published_numbers_has_ours_alone(tmp_path: Path) -> 
     (ours,) = comparison.lines
     assert ours.values == {"ssim": 0.5, "epe_px": 3.25}
     assert comparison.apart == ()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_every_heading_says_which_way_is_better(protocol: Protocol) -> None:
+    """The page sorts by that, the best first."""
+    for name in (*protocol.paired, *protocol.sets):
+        title, _, higher = TITLES[name]
+        assert higher is not None
+        assert higher == name.startswith(("ssim", "psnr", "masked_psnr"))
+        arrow = " ↑" if higher else " ↓"
+        assert report.TITLES[name].endswith(arrow)
+        assert not title.endswith(arrow)  # it is added
 
 
 def test_csv_keeps_all_digits_and_markdown_rounds(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_the_choice_of_ssim_alone_moves_the_score_by_a_tenth(
 
 
 def test_ssim_refuses_images_smaller_than_its_window() -> None:
-    with pytest.raises(ValueError, match="SSIM: images of 10x40 are smaller than the window of 11"):
+    with pytest.raises(ValueError, match="SSIM: images of 40x10 are smaller than the window of 11"):
         SSIM().update(torch.rand(1, 3, 40, 10), torch.rand(1, 3, 40, 10))
 
 

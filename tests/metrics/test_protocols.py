@@ -167,7 +167,7 @@ def test_vtoneval_compresses_only_resized_jpegs(
 
 def test_catvton_keeps_the_aspect_and_so_refuses_another_one(tmp_path: Path) -> None:
     pred, true = folders(tmp_path, (48, 64), (75, 96))
-    with pytest.raises(ValueError, match=r"sizes differ.*48x64 but 00001_00.jpg 50x64"):
+    with pytest.raises(ValueError, match=r"sizes differ.*64x48 but 00001_00.jpg 64x50"):
         score_folders(pred, true, "catvton")
 
 

@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from leffa.metrics import score
 from leffa.metrics.folders import FolderMismatch
 from leffa.metrics.paired import PSNR, SSIM
 from leffa.metrics.protocols import (
@@ -116,7 +118,7 @@ def test_refuses_pairs_of_different_size(folders: tuple[Path, Path]) -> None:
     pred, true = folders
     draw(pred, ["01.png"], size=(12, 16))
     assert problems(pred, true) == [
-        "sizes differ, resize one side (1): 01.png 12x16 but 01.jpg 24x32"
+        "sizes differ, resize one side (1): 01.png 16x12 but 01.jpg 32x24"
     ]
 
 
@@ -236,6 +238,26 @@ def test_unpaired_folders_of_different_size_need_a_named_real_set(
     draw(true, ["more.png"])
     with pytest.raises(FolderMismatch, match=r"3 predictions but 4 true images: .*--real"):
         score_folders(pred, true, LEFFA, paired=False)
+
+
+def test_no_convolution_is_rounded_to_tf32_while_pictures_are_scored(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convolutions, seen = torch.backends.cudnn.conv, []
+    before = convolutions.fp32_precision
+    feed = score._feed
+
+    def watched(*arguments: Any) -> None:
+        seen.append(convolutions.fp32_precision)
+        feed(*arguments)
+
+    monkeypatch.setattr(score, "_feed", watched)
+    score_folders(*folders, FAST)
+    assert seen == ["ieee"]
+    assert convolutions.fp32_precision == before != "ieee"
+    with pytest.raises(FolderMismatch):
+        score_folders(folders[0], folders[0].parent, FAST)
+    assert convolutions.fp32_precision == before
 
 
 def test_names_without_pairs_are_refused(folders: tuple[Path, Path]) -> None:

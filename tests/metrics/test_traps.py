@@ -73,7 +73,7 @@ def test_e3_pose_transfer_wants_all_training_images_as_the_real_set(tmp_path: Pa
 
 def test_e3_pose_transfer_refuses_predictions_of_another_size(tmp_path: Path) -> None:
     pred, true = draw(tmp_path / "p", "a.png"), draw(tmp_path / "t", "a.png")
-    with pytest.raises(ValueError, match=r"pidm takes predictions of 256x256 \(1\): a.png 24x32"):
+    with pytest.raises(ValueError, match=r"pidm takes predictions of 256x256 \(1\): a.png 32x24"):
         score_folders(pred, true, "pidm")
 
 

@@ -1,6 +1,7 @@
 """`leffa predict`: from files to pictures, resumable."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -126,6 +127,19 @@ def test_what_is_finished_is_kept_and_what_is_not_is_made(
     assert not list(out.glob("*.unfinished"))
     assert run_predict(out, files, "--seed", "1") == 1
     assert f"{pictures[0]}: was made with other settings (sampler)" in capsys.readouterr().err
+
+
+def test_what_else_is_written_to_the_runs_folder_is_none_of_the_weights(
+    run_predict: Callable[..., int], run: Path, given: Files, tmp_path: Path
+) -> None:
+    copied, out = shutil.copytree(run, tmp_path / "run"), tmp_path / "run" / "pictures"
+    assert run_predict(out, given, ckpt=copied) == 0
+    (picture,) = out.glob("*.png")
+    made = picture.stat().st_mtime_ns
+    assert run_predict(out, given, ckpt=copied) == 0  # its own pictures are there now
+    assert picture.stat().st_mtime_ns == made
+    os.utime(copied / "checkpoints" / "last.ckpt", (0, 0))
+    assert run_predict(out, given, ckpt=copied) == 1
 
 
 def test_a_log_file_gets_lines_that_tell_how_long_it_takes(

@@ -106,7 +106,7 @@ def _check_plain(image: Image.Image, path: Path) -> Image.Image:
     if (turned := orientation(image)) != 1:
         raise ValueError(
             f"{path}: is stored turned (EXIF orientation {turned}), so its mask and maps would not "
-            "fit; save it upright first"
+            "fit; save it upright, for example with: mogrify -auto-orient FILE"
         )
     # The header tells; only a picture that has an alpha channel is looked through.
     if image.has_transparency_data and (np.asarray(image.convert("RGBA"))[..., 3] < 255).any():

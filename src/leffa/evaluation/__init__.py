@@ -18,7 +18,6 @@ batch size only enter through the rounding of the device's kernels (see `evaluat
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,10 +30,18 @@ from leffa.data.batch import Record
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.latent_cache import LatentCache
 from leffa.data.transforms import PersonTransform
+from leffa.evaluation.checks import (
+    check_images,
+    check_one_process,
+    check_real,
+    check_settings,
+    check_size,
+)
 from leffa.evaluation.flows import flow_baselines, mean_flow_values, read_flow_values
 from leffa.evaluation.folder import EvaluationFolder, sample_folder, write_text
-from leffa.evaluation.generate import PRECISIONS, Load, Work, generate_all
+from leffa.evaluation.generate import Load, Work, generate_all
 from leffa.evaluation.masks import write_masks
+from leffa.evaluation.progress import progress_bar
 from leffa.evaluation.samples import GROUPS, SHOWN, rank, write_sheet
 from leffa.evaluation.scoring import dress_code_categories, named_metrics
 from leffa.losses.flow import LeffaLoss
@@ -86,6 +93,7 @@ def evaluate_model(
 
     Pictures have the same bits for any number of devices and after any interruption. Another batch
     size means other kernels, which may move a pixel by one level of 255 (seen with batches of one).
+    With the released noise (`noise="global"`) pictures are made one at a time.
 
     Args:
         model: in evaluation mode; ends on the first of the devices.
@@ -97,22 +105,28 @@ def evaluate_model(
         weights: folder of the metrics' networks.
         real: folder of the real set behind FID and KID, where it is not the true images
             (DeepFashion: all training images).
-        fid_resamples: for a confidence interval of FID; 0: none.
+        fid_resamples: for a confidence interval of FID, at least 2; 0: none.
         settings: what else the pictures depend on, plain values; kept in the result file.
         load: makes the model again in another process; needed for more than one device.
         devices: a process each.
         workers: processes per device that open files.
-        precision: "32-true", "bf16-mixed" or "16-mixed", of the generation.
+        precision: "32-true", "bf16-mixed" or "16-mixed", of the generation. On a GPU torch's own
+            settings say how exact float32 is: by default convolutions round to TF32, matrix
+            products do not. Scoring uses full float32 always.
         latent_cache: folder where the autoencoder's work on the data set is kept, for the next
             evaluation of the same pictures.
         progress: show bars; in a log file, a line a minute.
 
     Raises:
-        ValueError: the folder holds pictures of other settings, or an unknown protocol.
+        ValueError: a setting is wrong, the folder holds pictures of other settings, or another
+            evaluation works in it.
+        FolderMismatch: the real set or the true images cannot be scored.
     """
     protocol = get_protocol(protocol)
-    _check(limit, batch_size, precision, real, inspect_timesteps)
-    _check_size(protocol, transform)
+    check_one_process()
+    check_settings(limit, batch_size, precision, inspect_timesteps, fid_resamples)
+    check_size(protocol, transform)
+    check_real(real)
     place = EvaluationFolder(folder)
     kept = list(records[: len(records) if limit is None else limit])
     size = [transform.height, transform.width]
@@ -125,80 +139,82 @@ def evaluate_model(
     }
     if transform.fit == "pad":
         depends_on["padding"] = "cut off"
-    place.claim({**depends_on, **(settings or {})})
-    place.write_manifest(kept)
-    truth = place.true
-    if protocol.sizes_truth:
-        truth = place.originals
-        place.link_originals(kept)
-    # Before hours of work, since a parsing map may be wrong.
-    has_masks = paired and write_masks(protocol, kept, transform, place, workers)
-    timesteps = list(inspect_timesteps) if paired else []
-    batch_size = min(batch_size, len(kept))  # here, so that all processes have the same
-    latents = None
-    if latent_cache is not None:
-        latents = _kept_latents(
-            latent_cache, f"{name}_{limit or 'all'}", kept, transform, model, devices
+    with place.alone():
+        place.claim({**depends_on, **(settings or {})})
+        place.write_manifest(kept)
+        truth = place.true
+        if protocol.sizes_truth:
+            truth = place.originals
+            place.link_originals(kept)
+            check_images(place.originals)
+        # Before hours of work, since a parsing map may be wrong.
+        has_masks = paired and write_masks(protocol, kept, transform, place, workers)
+        timesteps = list(inspect_timesteps) if paired else []
+        batch_size = min(batch_size, len(kept))  # here, so that all processes have the same
+        latents = None
+        if latent_cache is not None:
+            latents = _kept_latents(
+                latent_cache, f"{name}_{limit or 'all'}", kept, transform, model, devices, progress
+            )
+        work = Work(
+            kept,
+            transform,
+            place,
+            sampler,
+            leffa_loss,
+            timesteps,
+            batch_size,
+            workers,
+            precision,
+            latents,
         )
-    work = Work(
-        kept,
-        transform,
-        place,
-        sampler,
-        leffa_loss,
-        timesteps,
-        batch_size,
-        workers,
-        precision,
-        latents,
-    )
-    generate_all(work, model, load, devices, progress)
-    model.to(devices[0])  # only now: with several, the first is another process's until here
+        generate_all(work, model, load, devices, progress)
+        model.to(devices[0])  # only now: with several, the first is another process's until here
 
-    categories = dress_code_categories(kept)
-    scores = score_folders(
-        place.images,
-        truth,
-        protocol,
-        paired=paired,
-        names={record.name: record.name for record in kept} if paired else None,
-        real=real,
-        masks=place.masks if has_masks else None,
-        weights=weights,
-        fid_resamples=fid_resamples,
-        groups=categories,  # scored with the whole set, in one pass over the pictures
-        device=devices[0],
-        workers=workers,
-        progress=progress,
-    )
-    metrics = named_metrics(scores.values)
-    if timesteps:
-        metrics |= _flow_metrics(work)
-    ranking = rank(scores)
-    result = {
-        "dataset": name,
-        "samples": len(kept),
-        "subset_of": len(records) if len(kept) < len(records) else None,
-        "size": size,
-        "precision": precision,
-        "truth": truth.name,
-        "real": None if real is None else str(real),
-        **(settings or {}),
-        "metrics": finite(metrics),
-        "categories": {
-            category: {"images": len(names), "values": finite(scores.groups[category])}
-            for category, names in categories.items()
-        },
-        "ranking": ranking,
-        "scores": scores.as_dict(),
-    }
-    _write_sheets(model, work, ranking, inspect_timesteps)
-    write_text(folder / "metrics.md", scores.to_markdown() + "\n")
-    write_text(place.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
-    shown = (f"{key} {value:.4f}" for key, value in metrics.items() if key.count("/") == 1)
-    log.info("%s: %s", name, ", ".join(shown))
-    log.info("written to %s", folder)
-    return Evaluation(metrics, scores, folder)
+        categories = dress_code_categories(kept)
+        scores = score_folders(
+            place.images,
+            truth,
+            protocol,
+            paired=paired,
+            names={record.name: record.name for record in kept} if paired else None,
+            real=real,
+            masks=place.masks if has_masks else None,
+            weights=weights,
+            fid_resamples=fid_resamples,
+            groups=categories,  # scored with the whole set, in one pass over the pictures
+            device=devices[0],
+            workers=workers,
+            progress=progress,
+        )
+        metrics = named_metrics(scores.values)
+        if timesteps:
+            metrics |= _flow_metrics(work)
+        ranking = rank(scores)
+        result = {
+            "dataset": name,
+            "samples": len(kept),
+            "subset_of": len(records) if len(kept) < len(records) else None,
+            "size": size,
+            "precision": precision,
+            "truth": truth.name,
+            "real": None if real is None else str(real),
+            **(settings or {}),
+            "metrics": finite(metrics),
+            "categories": {
+                category: {"images": len(names), "values": finite(scores.groups[category])}
+                for category, names in categories.items()
+            },
+            "ranking": ranking,
+            "scores": scores.as_dict(),
+        }
+        _write_sheets(model, work, ranking, inspect_timesteps)
+        write_text(folder / "metrics.md", scores.to_markdown() + "\n")
+        write_text(place.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
+        shown = (f"{key} {value:.4f}" for key, value in metrics.items() if key.count("/") == 1)
+        log.info("%s: %s", name, ", ".join(shown))
+        log.info("written to %s", folder)
+        return Evaluation(metrics, scores, folder)
 
 
 def _kept_latents(
@@ -208,51 +224,20 @@ def _kept_latents(
     transform: PersonTransform,
     model: PersonGenerator,
     devices: Sequence[str],
+    progress: bool,
 ) -> LatentCache:
     """Made on the first device, which the model then leaves to the processes to come."""
     place = folder / f"{name}_{transform.height}x{transform.width}"
-    cache = LatentCache(place, records, transform, model.to(devices[0]))
+    with progress_bar("encoding pictures", len(records), progress) as bar:
+        cache = LatentCache(
+            place,
+            records,
+            transform,
+            model.to(devices[0]),
+            progress=lambda done, _: bar(done),
+        )
     model.to("cpu" if len(devices) > 1 else devices[0])
     return cache
-
-
-def _check(
-    limit: int | None,
-    batch_size: int,
-    precision: str,
-    real: Path | None,
-    inspect_timesteps: Sequence[int],
-) -> None:
-    """Refuse at once what would fail after hours."""
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit={limit}: give a number from 1, or null for all samples")
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: give a number from 1")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision}: choose one of {', '.join(PRECISIONS)}")
-    if not inspect_timesteps:
-        raise ValueError("inspect_timesteps is empty: give one at least, such as [200]")
-    if real is not None and not real.is_dir():
-        raise FileNotFoundError(
-            f"{real}: no such folder; it is the real set behind FID and KID "
-            "(dataset.real=null compares with the true images instead)"
-        )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError(
-            "the evaluation starts its own processes: give devices=N instead of using torchrun"
-        )
-
-
-def _check_size(protocol: Protocol, transform: PersonTransform) -> None:
-    """Pictures without padding have sizes of their own, which only scoring sees."""
-    size = (transform.height, transform.width)
-    if not protocol.sizes or transform.fit == "pad" or size in protocol.sizes:
-        return
-    taken = " or ".join(f"{height}x{width}" for height, width in protocol.sizes)
-    raise ValueError(
-        f"protocol={protocol.name} takes pictures of {taken}, these would be {size[0]}x{size[1]}: "
-        "give another protocol, or dataset.transform.height=... and dataset.transform.width=..."
-    )
 
 
 def _flow_metrics(work: Work) -> dict[str, float]:

@@ -5,12 +5,18 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from leffa.data.batch import Record
+
+# Seconds; the loader processes of a killed evaluation hold its lock until they find that out.
+PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,27 @@ class EvaluationFolder:
     def manifest(self) -> Path:
         """A line per sample: name, category, source, reference."""
         return self.path / "manifest.csv"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While it lasts, no other evaluation works here; a killed one leaves no lock behind.
+
+        Raises:
+            ValueError: another one does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "evaluation.lock", timeout=PATIENCE)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ValueError(
+                f"{self.path}: another evaluation works in this folder; let it end, or give "
+                "another paths.output_dir"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def claim(self, settings: dict[str, Any]) -> None:
         """Say in settings.json whose pictures these are, and clear away what was half-written.

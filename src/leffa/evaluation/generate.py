@@ -83,7 +83,7 @@ def generate_all(
         devices: a process each; with one, this process does it.
 
     Raises:
-        ValueError: pictures would depend on the number of devices; or a file is unreadable.
+        ValueError: several devices without `load`, or a file is unreadable.
         ChildProcessError: one of the processes was killed.
     """
     images, flows = work.unfinished()
@@ -100,11 +100,6 @@ def generate_all(
             return
         if load is None:
             raise ValueError("several devices need `load`, which makes the model in each process")
-        if work.sampler.noise == "global":
-            raise ValueError(
-                "sampler.noise=global draws the noise in the order of the samples, so pictures "
-                "would depend on the number of devices; choose devices=1 or sampler.noise=per_name"
-            )
         parts = [
             replace(work, records=work.records[rank :: len(devices)])
             for rank in range(len(devices))
@@ -113,17 +108,24 @@ def generate_all(
 
 
 def generate_part(work: Work, model: PersonGenerator, device: torch.device, tell: Tell) -> None:
-    """Do what is not yet done of `work`, on one device."""
+    """Do what is not yet done of `work`, on one device.
+
+    The released code draws the noise of a batch at once and leaves its first noise to chance. Here
+    each sample begins with the seed, so that no picture depends on those before it; nor on those
+    beside it, since there are none.
+    """
     images, flows = work.unfinished()
     by_name = {record.name: record for record in images}
     dtype, memory = PRECISIONS[work.precision], RunMemory()
+    released = work.sampler.noise == "global"
+    size = 1 if released else work.batch_size
     with ThreadPoolExecutor(WRITERS) as pool:
         writing: list[Future[None]] = []
-        for batch in _batches(work, images, work.batch_size, device):
+        for batch in _batches(work, images, size, device):
+            if released:
+                torch.manual_seed(work.sampler.seed)
             with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                # Noise of the order of samples ("global") would not be that of the released code.
-                full = work.batch_size if work.sampler.noise == "per_name" else 0
-                full_batch = filled(batch, full)
+                full_batch = filled(batch, size)
                 generated = generate(model, full_batch, work.sampler, memory=memory).float().cpu()
             true = batch["source"].cpu()
             for future in writing:
@@ -166,6 +168,8 @@ def choose_devices(device: str, count: int | str) -> list[str]:
     if kind.index is not None:
         if count not in (1, "auto"):
             raise ValueError(f"device={device} is one device; choose device=cuda for {count}")
+        if kind.index >= present:
+            raise ValueError(f"device={device}: this machine has {present} {kind.type} devices")
         return [device]
     if not 1 <= wanted <= present:
         raise ValueError(f"devices={count}: this machine has {present} {kind.type} devices")

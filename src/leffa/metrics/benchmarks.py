@@ -44,6 +44,9 @@ FLOW_COLUMNS = {"flow/epe_px": "epe_px", "flow/pck_3": "pck_3"}
 TITLES: dict[str, tuple[str, int, bool | None]] = COLUMNS | {
     "epe_px": ("EPE (px)", 2, False),
     "pck_3": ("PCK 3 %", 3, True),
+    "ssim_full": ("SSIM (whole map)", 3, True),
+    "ssim_cropped": ("SSIM (cropped)", 3, True),
+    "mse": ("MSE", 4, False),
     "fid_pytorch": ("FID (pytorch-fid)", 2, False),
     "fid_pytorch_paired": ("FID paired (pytorch-fid)", 2, False),
     "fid_pytorch_unpaired": ("FID unpaired (pytorch-fid)", 2, False),

@@ -50,6 +50,18 @@ def fid_interval(
     return (whole - spread, whole + spread), float(np.mean(drawn)) - whole
 
 
+def check_resamples(resamples: int) -> None:
+    """Refuse a number of resamples that has no spread.
+
+    Raises:
+        ValueError: it is neither 0, for no interval, nor at least 2.
+    """
+    if not isinstance(resamples, int) or resamples < 0 or resamples == 1:
+        raise ValueError(
+            f"fid_resamples={resamples}: give 0 for no interval, or a number from 2, such as 30"
+        )
+
+
 def fid_of_features(
     pred: Tensor,
     real: Tensor,

@@ -276,4 +276,4 @@ def check_images(pred: Tensor, true: Tensor) -> None:
 
 
 def _size(images: Tensor) -> str:
-    return f"{images.shape[-1]}x{images.shape[-2]}"
+    return f"{images.shape[-2]}x{images.shape[-1]}"

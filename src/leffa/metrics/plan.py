@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from leffa.metrics.folders import FolderMismatch, ImageFile, ImageFolder, match, problem
 from leffa.metrics.protocols import Protocol
-from leffa.metrics.views import Size, View
+from leffa.metrics.views import Size, View, as_text
 
 
 @dataclass(frozen=True)
@@ -144,13 +144,15 @@ def _size_problems(protocol: Protocol, pred: ImageFolder) -> list[str]:
     """What is wrong with the predictions' sizes, for protocols that depend on them."""
     found = [(file, (file.size[1], file.size[0])) for file in pred.images.values()]
     if protocol.sizes:
-        wanted = " or ".join(_text(size) for size in protocol.sizes)
+        wanted = " or ".join(as_text(size) for size in protocol.sizes)
         wrong = [
-            f"{file.path.name} {_text(size)}" for file, size in found if size not in protocol.sizes
+            f"{file.path.name} {as_text(size)}"
+            for file, size in found
+            if size not in protocol.sizes
         ]
         return problem(f"{protocol.name} takes predictions of {wanted}", wrong)
     relative = protocol.prepare_true is not None and isinstance(protocol.prepare_true.size, str)
-    different = {size: f"{file.path.name} {_text(size)}" for file, size in found}
+    different = {size: f"{file.path.name} {as_text(size)}" for file, size in found}
     if relative and len(different) > 1:
         return problem(
             f"{protocol.name} brings truth to the predictions' size, but they have several",
@@ -165,7 +167,7 @@ def _unequal(pair: tuple[Picture, Picture]) -> bool:
 
 def _sizes(pair: tuple[Picture, Picture]) -> str:
     p, t = pair
-    return f"{p.file.path.name} {_text(p.size)} but {t.file.path.name} {_text(t.size)}"
+    return f"{p.file.path.name} {as_text(p.size)} but {t.file.path.name} {as_text(t.size)}"
 
 
 def _mask_of(pair: tuple[Picture, Picture], masks: ImageFolder | None) -> tuple[Picture, ...]:
@@ -188,8 +190,3 @@ def _mask_problems(pairs: Sequence[tuple[Picture, Picture]], masks: ImageFolder)
 
 def _by_path(files: Iterable[ImageFile]) -> list[ImageFile]:
     return sorted(files, key=lambda file: file.path)
-
-
-def _text(size: Size) -> str:
-    """As everyone writes it: width x height."""
-    return f"{size[1]}x{size[0]}"

@@ -8,10 +8,15 @@ from typing import Literal
 # Column titles say which way is better.
 TITLES = {
     "ssim": "SSIM ↑",
+    "ssim_256": "SSIM 256 ↑",
+    "ssim_full": "SSIM (whole map) ↑",
+    "ssim_cropped": "SSIM (cropped) ↑",
     "psnr": "PSNR (dB) ↑",
     "masked_psnr": "masked PSNR (dB) ↑",
+    "mse": "MSE ↓",
     "lpips": "LPIPS ↓",
     "fid": "FID ↓",
+    "fid_pytorch": "FID (pytorch-fid) ↓",
     "kid": "KID ↓",
     "kid_std": "KID std",
     "epe_px": "EPE (px) ↓",

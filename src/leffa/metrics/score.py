@@ -8,17 +8,21 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from leffa.metrics.bootstrap import check_resamples
 from leffa.metrics.distribution import small_set_note
 from leffa.metrics.folders import ImageFolder, read_folder
 from leffa.metrics.loading import ImageReader
 from leffa.metrics.plan import Plan, make_plan
+from leffa.metrics.precision import full_float32
 from leffa.metrics.protocols import Protocol, get_protocol
 from leffa.metrics.result import Scores, library_versions
 from leffa.metrics.scorer import Scorer
+from leffa.metrics.views import as_text
 
 MASK_MODES = ("L", "P", "1")
 
 
+@full_float32()
 def score_folders(
     pred: Path,
     true: Path,
@@ -54,13 +58,18 @@ def score_folders(
         groups: parts of the predictions, by name, each scored as a set of its own in the same pass
             over the images: its FID compares it with its own true images, which unpaired have the
             predictions' names. Without FID and KID where the real set is not the true images.
-        device, batch_size, workers: change the speed only.
+        device, batch_size, workers: change the speed only, and values by no more than rounding: the
+            networks compute in full float32 on every device.
         progress: show a bar on stderr.
 
     Raises:
         FileNotFoundError: a folder does not exist.
         FolderMismatch: the folders do not fit each other; lists how, before anything is computed.
+        ValueError: a setting is wrong.
     """
+    check_resamples(fid_resamples)
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: give a number from 1")
     protocol = get_protocol(protocol)
     sides = {"pred": read_folder(pred), "true": read_folder(true)}
     if real is not None:
@@ -132,11 +141,7 @@ def _sizes_note(plan: Plan) -> list[str]:
     sizes = [{picture.size for picture in side} for side in (plan.pred, plan.real or [])]
     if sizes[0] == sizes[1]:
         return []
-    shown = [
-        f"{width}x{height}" + (" and others" if len(side) > 1 else "")
-        for side in sizes
-        for height, width in [min(side)]
-    ]
+    shown = [as_text(min(side)) + (" and others" if len(side) > 1 else "") for side in sizes]
     return [
         f"predictions are {shown[0]}, the real set is {shown[1]}: FID and KID measure the "
         "difference in resolution too"

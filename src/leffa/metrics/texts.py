@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leffa.metrics.benchmarks import MARKS, TITLES, Comparison, Line, Result
+from leffa.metrics.views import as_text
 
 CSV_COLUMNS = (
     *("benchmark", "method", "ours", "metric", "value", "marks"),
@@ -128,7 +129,7 @@ def circumstances(result: Result) -> dict[str, str]:
         "protocol": f"{protocol['name']} v{protocol['version']}: {protocol['description']}",
         "images": f"{content['samples']:,}" + (f" of {subset:,}" if subset else ""),
         "real set": content.get("real") or f"{scores['images'].get('real', '-')} true images",
-        "size": "{}x{}".format(*result.size),
+        "size": as_text(result.size),
         "checkpoint": content.get("ckpt", "-"),
         "trained as": content.get("trained_as", "-"),
         "sampler": _words(content.get("sampler", {})),
@@ -183,4 +184,4 @@ def source_text(line: Line) -> str:
 
 def size_text(line: Line) -> str:
     """Height x width; a question mark where a source does not state it."""
-    return "?" if line.size is None else f"{line.size[0]}x{line.size[1]}"
+    return "?" if line.size is None else as_text(line.size)

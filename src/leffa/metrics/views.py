@@ -88,6 +88,11 @@ def _torch_bicubic_truncated(image: Image.Image, height: int, width: int) -> np.
     return truncated[0].permute(1, 2, 0).numpy()
 
 
+def as_text(size: Size) -> str:
+    """Height x width, the order of configs, messages and reports."""
+    return f"{size[0]}x{size[1]}"
+
+
 def _tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1)[None]
 

@@ -24,12 +24,14 @@ from leffa.evaluation.folder import write_text
 from leffa.evaluation.generate import PRECISIONS, choose_devices, filled, to_device
 from leffa.evaluation.progress import progress_bar
 from leffa.metrics.result import library_versions
+from leffa.models.export import SETTINGS, is_exported
 from leffa.models.memory import GIGABYTE, RunMemory
 from leffa.models.sampler import SamplerSettings, generate, paste
 from leffa.pictures import save_png, to_uint8
 from leffa.predict.check import check_present, check_record
 from leffa.predict.flow import look
 from leffa.predict.trained import Trained
+from leffa.training.checkpoints import find_checkpoint
 from leffa.training.speed import speed_up
 
 log = logging.getLogger(__name__)
@@ -89,9 +91,15 @@ class Job:
 
     @cached_property
     def _weights(self) -> dict[str, Any]:
-        """Hashing gigabytes would take longer than a picture: size and time do."""
-        inside = self.weights.rglob("*") if self.weights.is_dir() else [self.weights]
-        found = [path.stat() for path in inside if path.is_file()]
+        """Hashing gigabytes would take longer than a picture: size and time do.
+
+        Of what was read only: in the folder of a run there are logs and pictures as well.
+        """
+        if is_exported(self.weights):
+            files = [self.weights / SETTINGS, *self.weights.rglob("*.safetensors")]
+        else:
+            files = [find_checkpoint(self.weights)]
+        found = [path.stat() for path in files]
         return {
             "path": str(self.weights),
             "bytes": sum(each.st_size for each in found),

@@ -1,0 +1,91 @@
+"""What an evaluation refuses before its first picture, since it would fail after the last one."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from leffa import run
+from leffa.evaluation import Evaluation
+from leffa.evaluation.folder import EvaluationFolder
+from leffa.metrics.folders import FolderMismatch
+
+Evaluate = Callable[..., Evaluation]
+
+
+def test_a_real_set_with_a_gray_picture_is_refused(
+    run_evaluation: Evaluate, tmp_path: Path
+) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    for name, mode in (("a", "RGB"), ("b", "L")):
+        Image.new(mode, (48, 64)).save(real / f"{name}.jpg")
+    with pytest.raises(FolderMismatch, match=r"not 8-bit RGB, convert \(1\): b.jpg \(L\)"):
+        run_evaluation(tmp_path / "out", f"+dataset.real={real}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gray_photograph_is_refused_where_the_protocol_reads_it_itself(
+    run_evaluation: Evaluate, drawn: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(drawn, tmp_path / "drawn")
+    gray = sorted((root / "test" / "image").iterdir())[1]
+    with Image.open(gray) as picture:
+        picture.convert("L").save(gray)
+    resized = "+protocol.prepare_true={size: prediction, filter: lanczos}"
+    with pytest.raises(FolderMismatch, match=rf"convert \(1\): {gray.stem}\S*.jpg \(L\)"):
+        run_evaluation(tmp_path / "out", resized, f"dataset.root={root}")
+    assert not list((tmp_path / "out" / "images").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("variable", "launcher"), [("WORLD_SIZE", "torchrun"), ("SLURM_STEP_NUM_TASKS", "srun")]
+)
+def test_a_launcher_that_starts_it_several_times_is_named(
+    run_evaluation: Evaluate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    launcher: str,
+) -> None:
+    monkeypatch.setenv(variable, "8")
+    with pytest.raises(ValueError, match=f"{launcher} started it 8 times: .* devices=N"):
+        run_evaluation(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_evaluations_do_not_work_in_one_folder(
+    run_evaluation: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leffa.evaluation.folder.PATIENCE", 0.05)
+    with EvaluationFolder(tmp_path).alone():
+        with pytest.raises(ValueError, match="another evaluation works in this folder"):
+            run_evaluation(tmp_path)
+        assert not (tmp_path / "settings.json").exists()
+    with EvaluationFolder(tmp_path).alone():
+        pass  # the first one has ended
+
+
+def test_a_checkpoint_that_changes_while_it_is_read_is_refused(
+    run_evaluation: Evaluate, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By this process and by those of the other devices alike."""
+    place = shutil.copytree(trained, tmp_path / "trained")
+    file = place / "checkpoints" / "last.ckpt"
+    before, restore = file.stat().st_mtime_ns, run.restore_model
+
+    def while_training(*arguments: Any) -> Any:
+        restored = restore(*arguments)
+        os.utime(file, ns=(0, before + 1))
+        return restored
+
+    monkeypatch.setattr(run, "restore_model", while_training)
+    with pytest.raises(ValueError, match=f"{file}: was written anew"):
+        run_evaluation(tmp_path / "out", f"ckpt={place}")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="was written anew"):
+        run._restored_model(place, None, file, before)
