@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -27,6 +27,7 @@ from .test_limits import bomb
 from .visitor import OF_GRADIO
 
 pytest.importorskip("gradio", reason="needs the extra `app`")
+import gradio
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
@@ -251,6 +252,42 @@ def test_files_of_the_machine_are_not_handed_out(house: House, weights: Path) ->
     for path in ("/etc/hostname", weights, DOCS, house.folder / "nothing.png"):
         url = f"{house.address.rstrip('/')}/gradio_api/file={path}"
         assert httpx.get(url).status_code == 403
+
+
+def test_no_route_of_gradio_fetches_what_an_address_names(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    async def fetch(url: str, request: Any) -> None:
+        fetched.append(url)
+
+    def pass_on(self: Any, url: str) -> None:
+        fetched.append(url)
+        raise PermissionError
+
+    monkeypatch.setattr(gradio.routes, "secure_url_stream_response", fetch)
+    monkeypatch.setattr(gradio.routes.App, "build_proxy_request", pass_on)
+    with gradio.Blocks() as empty:
+        pass
+    routes = gradio.routes.App.create_app(empty).openapi()["paths"]
+    taking = [route for route in routes if re.search(r"\{(path|\w+_path|\w+_or_url)\}", route)]
+    assert {f"/gradio_api/{each}" for each in ("file={path_or_url}", "file/{path}")} <= set(taking)
+    address = "https://example.org/a.png"
+    for route in taking:
+        for written in (address, quote(address, safe="")):
+            url = house.address.rstrip("/") + re.sub(r"\{.*\}", written, route)
+            assert httpx.get(url).status_code in (403, 404), url
+    assert fetched == []
+
+
+@pytest.mark.parametrize("route", ["deep_link?session_hash=a", "process_recording"])
+def test_what_the_page_has_no_use_for_is_closed(house: House, route: str) -> None:
+    url = f"{house.address.rstrip('/')}/gradio_api/{route}"
+    assert httpx.get(url).status_code == 403
+    assert httpx.post(url, files={"video": ("a.mp4", b"#EXTM3U")}).status_code == 403
+    for other in ("run-history/connect", "run-history/buckets", "vibe-code", "profiling/traces"):
+        assert httpx.get(f"{house.address.rstrip('/')}/gradio_api/{other}").status_code >= 400
 
 
 def test_only_this_machine_is_listened_to_and_nothing_is_shared(house: House) -> None:

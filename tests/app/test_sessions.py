@@ -1,7 +1,11 @@
 """What a visitor leaves behind: nothing, and nothing of another visitor's is taken."""
 
+import threading
 from pathlib import Path
 
+import pytest
+
+from leffa.app import sessions as rooms
 from leffa.app.sessions import MOST_PICTURES, Session, Sessions
 from leffa.app.studio import Made, Order
 
@@ -79,6 +83,46 @@ def test_a_session_keeps_its_newest_pictures_only(tmp_path: Path) -> None:
         session.keep("tryon", made_in(folder))
     assert len(session.made["tryon"]) == MOST_PICTURES
     assert [folder.exists() for folder in folders] == [False] * 2 + [True] * MOST_PICTURES
+
+
+def test_large_files_leave_room_for_fewer_pictures_but_the_newest_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(tmp_path)
+    folders = [session.new_folder() for _ in range(4)]
+    monkeypatch.setattr(rooms, "MOST_BYTES", 25)
+    for folder in folders[:3]:
+        session.keep("tryon", made_in(folder))  # nine bytes each
+    assert [folder.exists() for folder in folders] == [False, True, True, True]
+    (folders[3] / "person.png").write_bytes(bytes(100))
+    session.keep("tryon", made_in(folders[3]))
+    assert [folder.exists() for folder in folders] == [False] * 3 + [True]
+    assert len(session.made["tryon"]) == 1
+
+
+def test_nobody_waits_while_the_files_of_another_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = Sessions(tmp_path)
+    sessions.of("large")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(self: Session, needed: object) -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr(Session, "close", slow)
+    closing = threading.Thread(target=sessions.close, args=["large"])
+    closing.start()
+    assert begun.wait(30)
+    asking = threading.Thread(target=sessions.of, args=["other"])
+    asking.start()
+    asking.join(5)
+    waits = asking.is_alive()
+    go_on.set()
+    closing.join()
+    asking.join()
+    assert not waits
 
 
 def test_stopping_one_task_leaves_the_other_alone(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ def made_of(desk: Desk, session: Session, **changes: object) -> Made:
     return made
 
 
+def orders_in(session: Session) -> list[Path]:
+    """The folders of orders; that of the maps is none."""
+    return sorted(session.folder.glob("[0-9]*"))
+
+
 def pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB")).astype(int)
@@ -53,6 +58,25 @@ def test_an_example_becomes_a_picture_with_settings_and_flow(desk: Desk, session
     assert made.flow is not None
     assert made.flow.places.std() > 0
     assert session.made["tryon"] == [made]
+
+
+def test_what_was_made_stays_though_nobody_waits_for_more(desk: Desk, session: Session) -> None:
+    work = desk.work(wish_of(desk), session)
+    made = next(news for news in work if isinstance(news, Made))
+    work.close()
+    assert orders_in(session) == [made.picture.parent]
+    assert made.picture.is_file()
+
+
+def test_the_photograph_is_written_once_and_outlives_the_next_one(
+    desk: Desk, session: Session
+) -> None:
+    first, again = made_of(desk, session), made_of(desk, session)
+    photo = first.order.person
+    assert photo.stat().st_ino == again.order.person.stat().st_ino
+    wish = wish_of(desk, person=desk.maps.examples.persons[1])
+    desk.order(wish, session, session.new_folder())
+    assert (pixels(photo) == pixels(desk.maps.examples.persons[0])).all()
 
 
 def test_the_settings_for_the_user_name_no_place_of_the_server(
@@ -137,7 +161,8 @@ def test_a_stop_ends_the_loop_before_its_next_step(
         if done == 2:
             stop.set()
 
-    order, folder = desk.order(wish_of(desk, sampling=SAMPLING | {"steps": 50}), session)
+    folder = session.new_folder()
+    order = desk.order(wish_of(desk, sampling=SAMPLING | {"steps": 50}), session, folder)
     with pytest.raises(Stopped):
         studio.make(order, folder, after, stop)
     assert steps == [1, 2]
@@ -152,13 +177,15 @@ def test_closing_the_iterator_stops_the_work_and_its_thread(desk: Desk, session:
     work.close()
     assert threading.active_count() < before
     assert session.made == {}
+    assert orders_in(session) == []
     assert not session.stop()
 
 
 def test_what_takes_too_long_is_ended_with_the_remedy(
     studio: Studio, desk: Desk, session: Session
 ) -> None:
-    order, folder = desk.order(wish_of(desk), session)
+    folder = session.new_folder()
+    order = desk.order(wish_of(desk), session, folder)
     studio.limits = Limits(seconds=0.001)
     with pytest.raises(ValueError, match=r"longer than 0\.001 s, after 1 of 2 steps.*--timeout"):
         studio.make(order, folder, start=time.monotonic())
@@ -219,9 +246,10 @@ def test_a_value_that_no_slider_gives_is_refused(
 
 def test_a_missing_file_is_named_as_the_page_names_it(desk: Desk, session: Session) -> None:
     with pytest.raises(ValueError, match="The garment's picture is missing; upload one"):
-        desk.order(wish_of(desk, reference=None), session)
+        list(desk.work(wish_of(desk, reference=None), session))
     with pytest.raises(ValueError, match="The person's photograph is missing"):
-        desk.order(wish_of(desk, person=None), session)
+        list(desk.work(wish_of(desk, person=None), session))
+    assert orders_in(session) == []
 
 
 def test_a_label_map_in_the_garments_place_is_told_in_words_of_the_page(
@@ -230,6 +258,7 @@ def test_a_label_map_in_the_garments_place_is_told_in_words_of_the_page(
     Image.new("L", (64, 64), 7).save(tmp_path / "wrong.png")
     with pytest.raises(ValueError, match=r"^The garment's picture has 1 colours only") as caught:
         made_of(desk, session, reference=tmp_path / "wrong.png")
+    assert orders_in(session) == []
     assert str(tmp_path) not in str(caught.value)
     assert "--" not in str(caught.value)
 
@@ -241,7 +270,7 @@ def test_too_little_memory_is_told_with_the_remedy(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     monkeypatch.setattr(desk.studio.trained.model, "encode", exhausted)
-    with pytest.raises(ValueError, match=r"not enough free memory.*--device cpu"):
+    with pytest.raises(ValueError, match=r"^The GPU has too little free memory: .*--device cpu"):
         list(desk.work(wish_of(desk), session))
 
 

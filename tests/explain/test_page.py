@@ -180,6 +180,52 @@ def test_a_browser_shows_the_same_numbers(
 
 @pytest.mark.browser
 @pytest.mark.slow
+def test_all_can_be_chosen_with_the_keyboard_and_has_a_name(
+    explanation: Explanation, page: str, browser: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(page)
+
+    def point(window: Any) -> np.ndarray:
+        """(x, y) of the chosen point, from 0 to 1, when the page has been drawn anew."""
+        window.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        place = window.evaluate("new URLSearchParams(location.hash.slice(1)).get('point')")
+        return np.array(place.split(","), float)
+
+    with opened(browser, path.as_uri()) as window:
+        # Those in buttons and those beside their text need no name of their own.
+        nameless = "canvas:not([aria-label], [aria-hidden=true], button canvas)"
+        assert window.locator(nameless).count() == 0
+        assert window.locator(".strip button:visible:not([aria-label])").count() == 0
+        window.focus("#layer")
+        window.keyboard.press("Tab")  # the head cannot be chosen for all layers together
+        focused = window.evaluate("document.activeElement.ariaLabel")
+        assert focused == "person, tiny; the arrow keys move the chosen point"
+        top = window.evaluate("scrollY")
+        for there, back, axis in (("ArrowRight", "ArrowLeft", 0), ("ArrowDown", "ArrowUp", 1)):
+            window.keyboard.press(back)
+            before = point(window)
+            window.keyboard.press(there)
+            after = point(window)
+            assert after[axis] > before[axis]
+            told = explanation.points / 2 + 0.5
+            assert (told - torch.from_numpy(after)).abs().max(dim=1).values.min() < 1e-3
+        for _ in range(100):  # to the edge, where it stays
+            window.keyboard.press("ArrowLeft")
+        least = explanation.points[:, 0].min().item() / 2 + 0.5
+        assert point(window)[0] == pytest.approx(least, abs=1e-3)
+        assert window.evaluate("scrollY") == top
+
+        button = window.get_by_role("button", name=re.compile("^t = 600, tiny, EPE"))
+        assert button.get_attribute("aria-pressed") == "false"
+        button.focus()
+        window.keyboard.press("Enter")
+        window.wait_for_function("location.hash.includes('t=600')")
+        assert button.get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.browser
+@pytest.mark.slow
 def test_a_narrow_window_is_not_wider_than_itself(
     page: str, browser: Any, screenshots: Path, tmp_path: Path
 ) -> None:

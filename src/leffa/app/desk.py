@@ -10,8 +10,9 @@ import hashlib
 import io
 import queue
 import shutil
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,11 +22,10 @@ import numpy as np
 from PIL import Image
 
 from leffa.app.limits import Limits, as_photograph, open_upload
-from leffa.app.maps import MapMaker, Maps
+from leffa.app.maps import MapMaker, Maps, save_input, take_input
 from leffa.app.sessions import Session
 from leffa.app.studio import Made, Order, Studio, picture_names
 from leffa.data.images import open_mask
-from leffa.pictures import save_png
 
 _POLL = 0.2  # seconds between two looks at the work
 
@@ -101,8 +101,8 @@ class Desk:
             mask = None if maps.mask is None else open_mask(maps.mask)
         return Look(picture, mask, maps.remarks)
 
-    def order(self, wish: Wish, session: Session) -> tuple[Order, Path]:
-        """The order of a wish, with its files in a new folder of the session.
+    def order(self, wish: Wish, session: Session, folder: Path) -> Order:
+        """The order of a wish, with its files in `folder`, a new one of the session.
 
         Raises:
             ValueError: something is missing or refused; one line with the remedy.
@@ -116,47 +116,57 @@ class Desk:
         replace(Order(Path(), Path()), **wish.sampling).check(self.limits)
         person = self.photograph(wish.person, "source")
         reference = self.photograph(wish.reference, "reference")
-        folder = session.new_folder()
-        save_png(person, folder / "person.png")
-        save_png(reference, folder / "reference.png")
+        reference_file = folder / "reference.png"
+        save_input(reference, reference_file)
         with session.mapping:
             made = self._maps(person, wish.sampling["category"], session)
+            person_file = take_input(made.photo, folder / "person.png")
             maps: dict[str, Any] = {
                 "mask": self._mask(wish, made, person, folder),
                 "densepose": self._densepose(wish, made, folder),
                 "keypoints": self._keypoints(made, folder),
             }
-        person_file, reference_file = folder / "person.png", folder / "reference.png"
-        return Order(person_file, reference_file, **maps, **wish.sampling), folder
+        return Order(person_file, reference_file, **maps, **wish.sampling)
 
     def work(self, wish: Wish, session: Session) -> Iterator[Progress | Made]:
         """Make the picture of a wish; ends with what was made.
 
         The work stops after the maps, or before its next step, when the iterator is closed or the
-        session stops it. Its time begins here.
+        session stops it; where nothing is made, no file stays. Its time begins here.
 
         Raises:
             Stopped: it was stopped.
             ValueError: see `order` and `Studio.make`.
         """
         began = time.monotonic()
+        with session.running(self.task) as stop:
+            folder = session.new_folder()
+            try:
+                order = self.order(wish, session, folder)
+                made = yield from self._work(order, folder, stop, began)
+            except BaseException:  # the iterator's end too
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            session.keep(self.task, made)
+            yield made
+
+    def _work(
+        self, order: Order, folder: Path, stop: threading.Event, began: float
+    ) -> Generator[Progress, None, Made]:
         news: queue.Queue[tuple[int, int]] = queue.Queue()
 
         def tell(done: int, steps: int) -> None:
             news.put((done, steps))
 
-        with session.running(self.task) as stop, ThreadPoolExecutor(1) as pool:
-            order, folder = self.order(wish, session)
-            start = time.monotonic()
-            yield Progress(0, order.steps, None)
+        start = time.monotonic()
+        yield Progress(0, order.steps, None)
+        with ThreadPoolExecutor(1) as pool:
             future = pool.submit(self.studio.make, order, folder, tell, stop, began)
             try:
                 yield from _progress(news, future, start)
             finally:
                 stop.set()  # before the pool waits for the thread
-            made = future.result()
-            session.keep(self.task, made)
-            yield made
+        return future.result()
 
     def _maps(self, picture: Image.Image, category: str, session: Session) -> Maps:
         """The maps of a photograph, made once while it stays the same.
@@ -190,7 +200,7 @@ class Desk:
         if isinstance(wish.mask, str):
             mask = mask.resize(person.size, Image.Resampling.BILINEAR)
             mask = mask.point([0] * 128 + [255] * 128)
-        save_png(mask, path)
+        save_input(mask, path)
         return path
 
     def _densepose(self, wish: Wish, made: Maps, folder: Path) -> Path | None:
@@ -198,7 +208,7 @@ class Desk:
             return None
         if wish.densepose is not None:
             path = folder / "densepose.png"
-            save_png(open_upload(wish.densepose, self.limits, "The DensePose map"), path)
+            save_input(open_upload(wish.densepose, self.limits, "The DensePose map"), path)
             return path
         if made.densepose is None:
             remark = next((r for r in made.remarks if "DensePose" in r), made.remarks[0])
@@ -218,8 +228,8 @@ def _copy(path: Path, folder: Path) -> Path:
     target = folder / f"{path.parent.name}{path.suffix}"
     beside = path.with_name(f"{path.stem}_uv.npz")  # of the encoding labels_uv
     if beside.is_file():
-        shutil.copy(beside, target.with_name(f"{target.stem}_uv.npz"))
-    return Path(shutil.copy(path, target))
+        take_input(beside, target.with_name(f"{target.stem}_uv.npz"))
+    return take_input(path, target)
 
 
 def _progress(

@@ -18,7 +18,9 @@ from leffa.app.maps import Maps
 from leffa.app.studio import Made
 
 Identity = tuple[int, int] | None
-MOST_PICTURES = 60  # of a task that a session keeps: enough to look back at, and no heap
+# Of a task, what a session keeps: enough to look back at, and no heap.
+MOST_PICTURES = 60
+MOST_BYTES = 500_000_000  # the pictures, and what each was made of
 
 
 class Session:
@@ -52,12 +54,13 @@ class Session:
         self.uploads[path] = _identity(path)
 
     def keep(self, task: str, made: Made) -> None:
-        """Add a picture; the oldest goes when there are too many."""
+        """Add a picture; the oldest go when there are too many, or their files too large."""
         pictures = self.made.setdefault(task, [])
         pictures.append(made)
-        for old in pictures[:-MOST_PICTURES]:
-            shutil.rmtree(old.picture.parent, ignore_errors=True)
-        del pictures[:-MOST_PICTURES]
+        sizes = [_bytes(each) for each in pictures]
+        while len(sizes) > MOST_PICTURES or (len(sizes) > 1 and sum(sizes) > MOST_BYTES):
+            sizes.pop(0)
+            shutil.rmtree(pictures.pop(0).picture.parent, ignore_errors=True)
 
     @contextlib.contextmanager
     def running(self, task: str) -> Iterator[threading.Event]:
@@ -96,7 +99,7 @@ class Session:
             needed: uploads that another session has too.
         """
         self.stop()
-        for path, identity in self.uploads.items():
+        for path, identity in tuple(self.uploads.items()):
             if path not in needed and _identity(path) == identity:
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -110,6 +113,14 @@ def _identity(path: Path) -> Identity:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
+
+
+def _bytes(made: Made) -> int:
+    """Of the picture's folder; a file that other folders have too is counted in each."""
+    try:
+        return sum(path.stat().st_size for path in made.picture.parent.iterdir())
+    except OSError:  # the session ends meanwhile
+        return 0
 
 
 class Sessions:
@@ -139,8 +150,9 @@ class Sessions:
         """End a session; one that never began is none."""
         with self._lock:
             session = self._sessions.pop(key, None) if key else None
-            if session is not None:
-                session.close({path for s in self._sessions.values() for path in s.uploads})
+            others = tuple(self._sessions.values())
+        if session is not None:  # deleting takes a while, and others are not to wait for it
+            session.close({path for other in others for path in tuple(other.uploads)})
 
     def close_idle(self, seconds: float) -> None:
         """End the sessions of which nothing was asked for so long, and which make nothing."""

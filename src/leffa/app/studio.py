@@ -20,6 +20,7 @@ from leffa.app.limits import Limits
 from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.folder import write_text
+from leffa.mistakes import memory_full
 from leffa.models.sampler import SCHEDULERS, SamplerSettings
 from leffa.predict import Job, Trained, predict
 
@@ -174,10 +175,8 @@ class Studio:
             raise ValueError(self._in_words_of_the_page(str(error), record)) from error
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
-            raise ValueError(
-                "The graphics card has not enough free memory for this model; end what else runs "
-                "on it, or start the page with --device cpu"
-            ) from error
+            full = memory_full("start the page with --device cpu")
+            raise ValueError(self._in_words_of_the_page(str(full), record)) from error
         settings = self._settings(picture)
         seconds = time.monotonic() - start
         return Made(picture, settings, order.reference, flow, order, seconds)

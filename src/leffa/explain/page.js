@@ -243,27 +243,47 @@ function buildControls() {
   }
 }
 
+const PANELS = ["person", "attention on the reference", "flow field", "warped reference"];
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const panels = {};
 
 function buildStage() {
   const stage = byId("stage");
-  for (const title of ["", "person", "attention on the reference", "flow field", "warped reference"]) {
+  for (const title of ["", ...PANELS]) {
     element("div", stage, { className: "head", textContent: title });
   }
-  const rows = data.models.map((_, m) => `m${m}`).concat(data.truth ? ["true"] : []);
-  for (const row of rows) {
+  const rows = data.models.map((model, m) => [`m${m}`, model.title]);
+  if (data.truth) rows.push(["true", "the truth"]);
+  for (const [row, title] of rows) {
     const text = element("div", stage, { className: `row ${row}`, id: `${row}-text` });
-    const cells = ["person", "attention", "flow", "warped"].map((panel) => {
+    const cells = PANELS.map((panel) => {
       const canvas = element("canvas", stage, { width: WIDTH * ZOOM, height: HEIGHT * ZOOM });
-      if (panel !== "attention") {
-        canvas.className = "pick";
-        canvas.addEventListener("pointerdown", (event) => pick(canvas, event));
-        canvas.addEventListener("pointermove", (event) => event.buttons && pick(canvas, event));
-      }
+      if (panel === PANELS[1]) named(canvas, "img", `${panel}, ${title}`);
+      else pickable(canvas, `${panel}, ${title}`);
       return canvas;
     });
     panels[row] = { text, cells };
   }
+  panels.m0.text.setAttribute("aria-live", "polite"); // one row tells where the point went
+}
+
+function named(canvas, role, label) {
+  canvas.setAttribute("role", role);
+  canvas.setAttribute("aria-label", label);
+}
+
+/** The point is chosen on this canvas, with a pointer or with the arrow keys. */
+function pickable(canvas, label) {
+  // The role keeps a screen reader from taking the arrow keys for itself.
+  named(canvas, "application", `${label}; the arrow keys move the chosen point`);
+  Object.assign(canvas, { className: "pick", tabIndex: 0 });
+  canvas.addEventListener("pointerdown", (event) => pick(canvas, event));
+  canvas.addEventListener("pointermove", (event) => event.buttons && pick(canvas, event));
+  canvas.addEventListener("keydown", (event) => {
+    if (!(event.key in ARROWS) || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault(); // the page stays where it is
+    change({ point: beside(view.point, ...ARROWS[event.key]) });
+  });
 }
 
 function buildMarks() {
@@ -275,6 +295,7 @@ function buildMarks() {
   for (const [kind, text] of Object.entries(texts)) {
     const span = element("span", byId("marks"));
     const canvas = element("canvas", span, { width: 22, height: 22 });
+    canvas.setAttribute("aria-hidden", true); // the text beside it says it
     mark(canvas.getContext("2d"), kind, 11, 11, 8);
     span.append(text);
   }
@@ -299,11 +320,11 @@ function buildStrips() {
     });
     strips[key] = captions[key].map((caption, index) =>
       data.models.map(() => {
-        const figure = element("figure", strip);
-        const canvas = element("canvas", figure, { width: WIDTH * 2, height: HEIGHT * 2 });
-        const text = element("figcaption", figure);
-        figure.addEventListener("click", () => change({ [key]: index + first }));
-        return { figure, canvas, text, caption, value: index + first };
+        const button = element("button", strip, { type: "button" });
+        const canvas = element("canvas", button, { width: WIDTH * 2, height: HEIGHT * 2 });
+        const text = element("span", button);
+        button.addEventListener("click", () => change({ [key]: index + first }));
+        return { button, canvas, text, caption, value: index + first };
       }),
     );
   }
@@ -321,6 +342,19 @@ function nearest(x, y) {
   data.points.forEach(([px, py], index) => {
     const distance = ((px - x) * WIDTH) ** 2 + ((py - y) * HEIGHT) ** 2;
     if (distance < least) [best, least] = [index, distance];
+  });
+  return best;
+}
+
+/** The next point to one side of a point, as straight as there is one; else the same. */
+function beside(point, right, down) {
+  const [x, y] = data.points[point];
+  let best = point, least = Infinity;
+  data.points.forEach(([px, py], index) => {
+    const dx = (px - x) * WIDTH, dy = (py - y) * HEIGHT;
+    const along = dx * right + dy * down, aside = Math.abs(dx * down) + Math.abs(dy * right);
+    const cost = along + 3 * aside;
+    if (along > 1e-3 && cost < least) [best, least] = [index, cost];
   });
   return best;
 }
@@ -405,15 +439,17 @@ function showStrips(truth) {
   for (const [key, columns] of Object.entries(strips)) {
     if (key === "head" && heads < 2) continue;
     for (const column of columns) {
-      column.forEach(({ figure, canvas, text, caption, value }, m) => {
-        figure.hidden = key === "head" && value >= heads;
-        if (figure.hidden) return;
+      column.forEach(({ button, canvas, text, caption, value }, m) => {
+        button.hidden = key === "head" && value >= heads;
+        if (button.hidden) return;
         const own = limited({ ...view, [key]: value, ...(key === "layer" ? { head: -1 } : {}) });
         const read = reading(m, own);
         paint(canvas, heatPicture(attention(m, own)), [...(truth ? [["true", truth]] : []), ["looks", read.at]]);
         text.textContent = caption;
         if (read.error !== null) text.append(document.createElement("br"), `EPE ${read.error.toFixed(1)}`);
-        figure.classList.toggle("on", view[key] === value);
+        const error = read.error === null ? "" : `, EPE ${read.error.toFixed(1)} px`;
+        button.setAttribute("aria-label", `${caption}, ${data.models[m].title}${error}`);
+        button.setAttribute("aria-pressed", view[key] === value);
       });
     }
   }
