@@ -3,19 +3,24 @@
 from                              to --out
 a released .pth (with --base)     DIR                       safetensors and json, of Leffa for
                                                             diffusers
-a .ckpt or run folder of ours     FILE.ckpt                 a checkpoint for train.py
+a .ckpt or run folder of ours     FILE.ckpt                 weights alone: for evaluate.py, `leffa
+                                                            predict` and train.py's start_from=
 an exported folder                FILE.pth, .safetensors    Leffa alone: the layout of the
                                                             released files
+published weights of CatVTON,     FILE.ckpt                 the same as of ours
+CFLD or IDM-VTON (--experiment)
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from leffa.mistakes import check_overrides
 from leffa.models.card import Validation, model_card
 from leffa.models.checkpoints import save_official
 from leffa.models.export import (
@@ -27,8 +32,15 @@ from leffa.models.export import (
 )
 from leffa.models.leffa import LeffaModel
 from leffa.models.stock import merge_adapters
-from leffa.predict.trained import OFFICIAL_SUFFIXES, Trained, load_trained
+from leffa.predict.trained import OFFICIAL_SUFFIXES, Trained, load_trained, settings_of_run
 from leffa.training.curves import read_curves
+
+# By model: how an experiment is told where the weights of its authors are.
+PUBLISHED = {
+    "catvton": ["model.start_from={}"],
+    "cfld": ["model.start_from.published={}"],
+    "idm_vton": ["backbone=idm_vton_published", "backbone.source={}"],
+}
 
 
 def convert(
@@ -75,6 +87,48 @@ def convert(
             f"{out}: the released layout is Leffa's, and {weights} holds a "
             f"{type(trained.model).__name__}; convert to a folder or a .ckpt instead"
         )
+
+
+def convert_published(
+    weights: Path, out: Path, experiment: str, changes: Sequence[str] = ()
+) -> None:
+    """Write the published weights of CatVTON, CFLD or IDM-VTON as a checkpoint, as if the
+    experiment had ended with them.
+
+    What the experiment does not train is not in it, as in any checkpoint: the base stays needed.
+    Ends the program where an override is wrong.
+
+    Args:
+        weights: see docs/models for each model's; of IDM-VTON a folder or hub id.
+        experiment: of `conf/experiment`; says the base, and how the model is fed.
+        changes: overrides as for train.py, such as backbone.source=DIR.
+
+    Raises:
+        FileNotFoundError: something is not there.
+        ValueError: `out` is there already or no .ckpt, or the weights are of another model.
+    """
+    # Imported here: Hydra and Lightning are not for the released files.
+    from leffa.run.config import CONF, MISTAKES, build, choices, compose, composed, resolved
+
+    check_target(out)
+    if out.suffix != ".ckpt":
+        raise ValueError(f"{out}: --experiment makes a checkpoint; give --out FILE.ckpt")
+    chosen = [f"experiment={experiment}", *changes]
+    check_overrides(chosen, partial(composed, "train"), MISTAKES, CONF)
+    if (kind := choices("train", chosen)["model"]) not in PUBLISHED:
+        raise ValueError(
+            f"--experiment {experiment}: is of model={kind}; with --experiment go "
+            f"{', '.join(PUBLISHED)}, and a released file of Leffa goes with --base"
+        )
+    place = weights.resolve() if weights.exists() else weights  # read again from elsewhere
+    quoted = "'{}'".format(str(place).replace("'", r"\'"))
+    told = [key.format(quoted) for key in PUBLISHED[kind]]
+    if composed("train", chosen)["data"]["root"] == "???":
+        told.append("data.root=none")  # nothing is trained
+    config = resolved(compose("train", [chosen[0], *told, *changes]))
+    config["name"] += "_published"
+    model = build(config["model"]).eval()
+    _save_checkpoint(Trained(model, settings_of_run(config, 0, weights)), out)
 
 
 def _merged(trained: Trained) -> Trained:

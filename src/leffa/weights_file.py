@@ -1,5 +1,6 @@
 """Files of weights, read as plain data: nothing in them is ever run."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
@@ -35,7 +38,9 @@ def read_pickle(path: Path) -> Any:
         ValueError: the file is damaged, or wants to run code.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Files from before PyTorch 1.6 (2020) are no zip archives, and only those can be mapped.
+        mapped = zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many types: pickle, zip, EOF, runtime errors
         raise ValueError(_not_plain(path, error)) from error
 
@@ -49,4 +54,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _not_plain(path: Path, error: Exception) -> str:
     reason = next(iter(str(error).splitlines()), type(error).__name__)
+    if "legacy .tar" in reason:
+        reason = (
+            "a tar archive of a PyTorch before 2017; if you trust it, torch.load it with "
+            "weights_only=False and torch.save it again"
+        )
     return f"{path}: not a file of plain tensors, so it is not loaded ({reason})"

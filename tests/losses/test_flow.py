@@ -149,6 +149,16 @@ def test_bfloat16_stays_close_to_float32() -> None:
     assert (rough - exact).abs().max() < 0.02
 
 
+def test_a_picture_in_bfloat16_is_warped_by_a_flow_in_float32() -> None:
+    generator = torch.Generator().manual_seed(1)
+    picture = torch.rand(1, 3, 8, 512, generator=generator).bfloat16()
+    size = (8, 512)  # columns 1/256 apart, which 8 bits do not tell from each other
+    flow = coordinates(size, device=torch.device("cpu"), dtype=torch.float32).view(1, *size, 2)
+    warped = warp(picture, flow)
+    assert warped.dtype == torch.bfloat16
+    torch.testing.assert_close(warped, picture)
+
+
 def test_flow_is_upsampled_with_corners_on_corners() -> None:
     grid = (3, 2)
     flow = coordinates(grid, device=torch.device("cpu"), dtype=torch.float32).view(1, *grid, 2)
@@ -179,6 +189,14 @@ def test_sharpness_does_not_depend_on_the_chunk() -> None:
     whole = attention_sharpness(query, key, 2.0, chunk=100)
     parts = attention_sharpness(query, key, 2.0, chunk=5)
     torch.testing.assert_close(torch.stack(parts), torch.stack(whole))
+
+
+def test_sharpness_is_measured_in_float32_under_mixed_precision() -> None:
+    query, key = random_heads(2, 2, 12, 8, seed=0), random_heads(2, 2, 12, 8, seed=1)
+    exact = attention_sharpness(query, key, 2.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = attention_sharpness(query, key, 2.0)
+    torch.testing.assert_close(torch.stack(mixed), torch.stack(exact), atol=0, rtol=1e-6)
 
 
 def test_says_which_grid_does_not_fit_the_keys() -> None:

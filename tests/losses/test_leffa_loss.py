@@ -75,6 +75,19 @@ def test_returns_the_loss_without_its_weight() -> None:
     assert torch.equal(light, heavy)
 
 
+@pytest.mark.parametrize("blur", [0.0, 0.1])
+def test_mixed_precision_changes_neither_the_loss_nor_its_gradient(blur: float) -> None:
+    found = []
+    for mixed in (False, True):
+        flow = (identity_flow(2, (4, 3)) * 0.8).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            pictures = (images(2, seed=0), images(2, seed=1), torch.ones(2, 1, 8, 6))
+            total = LeffaLoss(blur=blur)({"layer": flow}, *pictures).total
+        total.backward()
+        found.append((total.detach(), flow.grad))
+    torch.testing.assert_close(found[1], found[0], atol=1e-6, rtol=1e-6)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_a_batch_with_no_early_timestep_costs_nothing(reduction: Literal["mean", "sum"]) -> None:
     loss = LeffaLoss(max_timestep=500, reduction=reduction)

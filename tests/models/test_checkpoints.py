@@ -1,5 +1,6 @@
 """Official weights: every key has a fate, both ways, and nothing is unpickled from strangers."""
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,33 @@ def test_reads_safetensors_as_well(model: LeffaModel, state: State, tmp_path: Pa
     save_official(model, tmp_path / "again.safetensors")
     again = load_weights(tmp_path / "again.safetensors")
     assert all(torch.equal(again[key], tensor) for key, tensor in state.items())
+
+
+def test_reads_a_file_from_before_pytorch_1_6(state: State, tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    old = load_weights(path)
+    assert old.keys() == state.keys()
+    assert all(torch.equal(old[key], tensor) for key, tensor in state.items())
+
+
+def test_a_tar_archive_of_the_first_pytorch_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "ancient.pth"
+    with tarfile.open(path, "w") as archive:
+        archive.add(__file__, "storages")
+    assert refusal(lambda: load_weights(path)) == (
+        f"{path}: not a file of plain tensors, so it is not loaded (a tar archive of a PyTorch "
+        "before 2017; if you trust it, torch.load it with weights_only=False and torch.save it "
+        "again)"
+    )
+
+
+def test_runs_nothing_that_hides_in_an_old_file(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "evil.pth"
+    content = {"weight": torch.ones(1), "payload": _Intruder(victim)}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    assert "not a file of plain tensors" in refusal(lambda: load_weights(path))
+    assert not victim.exists()
 
 
 def test_reads_a_state_dict_inside_a_checkpoint(state: State, tmp_path: Path) -> None:

@@ -247,6 +247,23 @@ def test_decode_undoes_the_latent_scaling(build_model: Build, make_batch: MakeBa
     torch.testing.assert_close(model.decode(latent), model.vae.decode(unscaled).sample)
 
 
+@torch.no_grad()
+def test_an_autoencoder_that_overflows_in_float16_is_kept_out_of_it(
+    build_model: Build, make_batch: MakeBatch
+) -> None:
+    model, batch = build_model(), make_batch()
+    for network in (model.vae.encoder, model.vae.decoder):
+        network.conv_in.weight.mul_(1e6)  # more than float16 holds, as inside SDXL's
+    latent = model.latent(batch, "source")
+    expected = latent, model.decode(latent)
+    with torch.autocast("cpu", torch.float16):
+        mixed = model.latent(batch, "source")
+        decoded = model.decode(latent)
+        halves = model.decode(latent.half())  # what a network under autocast gives
+    torch.testing.assert_close((mixed, decoded), expected)
+    assert halves.isfinite().all()
+
+
 def test_sampling_the_posterior_is_fixed_by_the_generator(
     build_model: Build, make_batch: MakeBatch
 ) -> None:

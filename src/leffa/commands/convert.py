@@ -11,13 +11,14 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def convert(parser: argparse.ArgumentParser) -> Runner:
-    """Convert weights: released files, checkpoints of ours, and folders for diffusers."""
+    """Convert weights: published ones, checkpoints of ours, and folders for diffusers."""
     parser.add_argument(
         "--weights",
         type=Path,
         required=True,
         metavar="FILE",
-        help="a released .pth, a .ckpt or run folder of ours, or an exported folder",
+        help="a released .pth, a .ckpt or run folder of ours, or an exported folder; with "
+        "--experiment: what the authors of its model published",
     )
     parser.add_argument(
         "--out",
@@ -49,13 +50,32 @@ def convert(parser: argparse.ArgumentParser) -> Runner:
         metavar="DIR",
         help="a folder of evaluate.py, for the model card; repeatable",
     )
+    parser.add_argument(
+        "--experiment",
+        metavar="NAME",
+        help="of published weights of CatVTON, CFLD or IDM-VTON: the experiment whose model they "
+        "are of, such as catvton_vitonhd; makes a FILE.ckpt",
+    )
+    parser.add_argument(
+        "changes",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="with --experiment: overrides as for train.py, such as backbone.source=DIR",
+    )
 
     def run(args: argparse.Namespace) -> None:
         from leffa.convert import convert as convert_weights
+        from leffa.convert import convert_published
 
-        convert_weights(
-            args.weights, args.out, args.base, args.preset, args.raw, args.dtype, args.evaluation
-        )
+        others = (args.base, args.preset, args.raw, args.dtype, args.evaluation)
+        if args.experiment is None:
+            if args.changes:
+                raise ValueError(f"{args.changes[0]}: KEY=VALUE goes with --experiment")
+            convert_weights(args.weights, args.out, *others)
+        else:
+            if others != (None, None, False, "float32", []):
+                raise ValueError("--experiment goes with --weights, --out and KEY=VALUE alone")
+            convert_published(args.weights, args.out, args.experiment, args.changes)
         print(f"written to {args.out}")
 
     return run

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 
 def coordinates(grid: tuple[int, int], *, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The corner-aligned coordinates of a token grid, (h*w, 2) as (x, y): first (-1, -1), last (1,
-    1)."""
+    """The corner-aligned coordinates of a token grid, (h*w, 2) as (x, y): first (-1, -1), last
+    (1, 1)."""
     height, width = grid
     y = torch.linspace(-1, 1, height, device=device, dtype=torch.float32)
     x = torch.linspace(-1, 1, width, device=device, dtype=torch.float32)
@@ -78,14 +78,15 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
 
     Returns:
         (B, C, H, W) in the image's dtype; what lies outside the image takes its border, and a flow
-        that is no number gives none.
+        that is no number gives none. Computed in float32 at least: 8 bits do not name a pixel.
     """
-    grid = upsample(flow, image.shape[-2:]).to(image.dtype)
+    precision = torch.promote_types(torch.promote_types(image.dtype, flow.dtype), torch.float32)
+    grid = upsample(flow.to(precision), image.shape[-2:])
     # PyTorch's own kernel reads outside of its memory at such places, and may end the process.
     sick = grid.isnan().any(dim=-1)
     grid = grid.masked_fill(sick[..., None], 0.0)
-    warped = F.grid_sample(image, grid, padding_mode="border", align_corners=True)
-    return warped.masked_fill(sick[:, None], torch.nan)
+    warped = F.grid_sample(image.to(precision), grid, padding_mode="border", align_corners=True)
+    return warped.masked_fill(sick[:, None], torch.nan).to(image.dtype)
 
 
 def upsample(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
@@ -112,6 +113,12 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     return planes.view_as(image)
 
 
+def without_autocast(like: Tensor) -> torch.autocast:
+    """While it lasts, nothing is computed in fewer bits than its tensors have."""
+    device = like.device.type
+    return torch.autocast("cpu" if device == "meta" else device, enabled=False)
+
+
 class Sharpness(NamedTuple):
     """How peaked an attention is; flat attention means a collapsed flow."""
 
@@ -131,12 +138,13 @@ def attention_sharpness(
     """
     scale = 1.0 / (temperature * math.sqrt(key.shape[-1]))
     peaks, entropies = [], []
-    for part in query.float().split(chunk, dim=2):
-        logits = part @ key.float().transpose(-1, -2) * scale
-        log_weights = logits.log_softmax(dim=-1)
-        weights = log_weights.exp()
-        peaks.append(weights.amax(dim=-1).flatten())
-        entropies.append(-(weights * log_weights).sum(dim=-1).flatten())
+    with without_autocast(key):
+        for part in query.float().split(chunk, dim=2):
+            logits = part @ key.float().transpose(-1, -2) * scale
+            log_weights = logits.log_softmax(dim=-1)
+            weights = log_weights.exp()
+            peaks.append(weights.amax(dim=-1).flatten())
+            entropies.append(-(weights * log_weights).sum(dim=-1).flatten())
     tokens = max(key.shape[2], 2)
     return Sharpness(torch.cat(peaks).mean(), torch.cat(entropies).mean() / math.log(tokens))
 
@@ -180,10 +188,10 @@ class LeffaLossOutput(NamedTuple):
 class LeffaLoss(nn.Module):
     """The warped reference must equal the target inside a region (Leffa, Eq. 4-5).
 
-    Reduction: mean over the region's pixels and channels of each sample, mean over the samples,
-        then the
-    sum over layers as in Eq. 4. The paper's literal sum over pixels would depend on the resolution
-    and make its lambda of 1e-3 enormous; `reduction="sum"` gives it for comparison.
+    Reduction: the mean over the region's pixels and channels of each sample, then the mean over the
+    samples, then the sum over layers as in Eq. 4. The paper's literal sum over pixels would depend
+    on the resolution and make its lambda of 1e-3 enormous; `reduction="sum"` gives it for
+    comparison.
 
     Args:
         weight: lambda; the caller multiplies, `forward` returns the loss unweighted.
@@ -237,7 +245,7 @@ class LeffaLoss(nn.Module):
     def forward(
         self, flows: Mapping[str, Tensor], reference: Tensor, target: Tensor, region: Tensor
     ) -> LeffaLossOutput:
-        """The loss of S samples.
+        """The loss of S samples, in float32 also under autocast.
 
         Args:
             flows: per layer (S, h_l, w_l, 2).
@@ -245,12 +253,13 @@ class LeffaLoss(nn.Module):
             region: (S, 1, H, W) 0 or 1.
         """
         sigma = self.blur * reference.shape[-2]
-        reference, target = (gaussian_blur(image.float(), sigma) for image in (reference, target))
-        layers = {
-            name: self._layer(flow, reference, target, region.float())
-            for name, flow in flows.items()
-        }
-        total = sum(layers.values(), start=reference.new_zeros((), dtype=torch.float32))
+        with without_autocast(reference):
+            reference, target = (gaussian_blur(each.float(), sigma) for each in (reference, target))
+            layers = {
+                name: self._layer(flow, reference, target, region.float())
+                for name, flow in flows.items()
+            }
+            total = sum(layers.values(), start=reference.new_zeros((), dtype=torch.float32))
         return LeffaLossOutput(total, layers)
 
     def _layer(self, flow: Tensor, reference: Tensor, target: Tensor, region: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
+from einops import rearrange
 from torch import Tensor, nn
 
 from leffa.losses.flow import FlowRequest, Sharpness, attention_sharpness, flow_field
@@ -67,7 +68,7 @@ class AttentionExchange:
             query, reference_key = query[self.request.samples], reference_key[self.request.samples]
         key_grid = layer_grid(reference_key.shape[2], self.reference_grid)
         flow = flow_field(query, reference_key, key_grid, self.request.temperature)
-        self.flows[name] = flow.unflatten(1, grid)
+        self.flows[name] = rearrange(flow, "b (h w) xy -> b h w xy", h=grid[0])
         if self.request.sharpness:
             self.sharpness[name] = attention_sharpness(
                 query, reference_key, self.request.temperature
@@ -141,7 +142,7 @@ class ReferenceAttention:
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:
     """(B, L, N*D) -> (B, N, L, D)."""
-    return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return rearrange(tokens, "b l (n d) -> b n l d", n=heads)
 
 
 def project(attn: Attention, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,9 +156,9 @@ def project(attn: Attention, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention and the layer's output projection, (B, L, C)."""
-    hidden_states = F.scaled_dot_product_attention(query, key, value, scale=attn.scale)
+    heads = F.scaled_dot_product_attention(query, key, value, scale=attn.scale)
     projection, dropout = attn.to_out
-    return dropout(projection(hidden_states.transpose(1, 2).flatten(2)))
+    return dropout(projection(rearrange(heads, "b n l d -> b l (n d)")))
 
 
 class NormalisedInput(nn.Module):

@@ -59,7 +59,7 @@ def load_official(base: str | Path, weights: str | Path) -> LeffaModel:
     unet = UNet2DConditionModel.load_config(base, subfolder="unet")
     vae = AutoencoderKL.load_config(base, subfolder="vae")
     scheduler = dict(load_scheduler(base).config)
-    if unet["addition_embed_type"] == "text_time":
+    if unet.get("addition_embed_type") == "text_time":  # older configs lack what is newer
         scheduler["rescale_betas_zero_snr"] = True
     model = LeffaModel.build(unet=unet, vae=vae, scheduler=scheduler)
     report = load_official_state(model, load_weights(weights), name=str(weights))

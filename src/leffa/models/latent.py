@@ -4,7 +4,8 @@ A model says in `pictures` what the autoencoder is to see, and asks for a pictur
 name: encoded now, or taken from the batch where a cache has brought it.
 """
 
-from typing import ClassVar, Literal, Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from diffusers import AutoencoderKL
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import NoiseSchedule
+from leffa.losses.flow import without_autocast
 from leffa.models.interface import PersonGenerator
 from leffa.models.unets import Autoencoder, load_scheduler
 
@@ -84,7 +86,8 @@ class LatentGenerator(PersonGenerator):
     def decode(self, latents: Tensor) -> Tensor:
         config = self.vae.config
         latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
-        return self.vae.decode(latents).sample
+        with self._exact(latents):
+            return self.vae.decode(latents.to(self.vae.dtype)).sample
 
     def _encoded(self, batch: Batch, picture: Picture) -> Tensor:
         """The autoencoder's output as it is: the posterior's parameters (B, 2C, h, w), or the
@@ -93,13 +96,25 @@ class LatentGenerator(PersonGenerator):
             image = batch["source"] * (batch["mask"] < 0.5)
         else:
             image = batch[picture]
-        with torch.no_grad():
-            encoded = self.vae.encode(image)
+        with torch.no_grad(), self._exact(image):
+            encoded = self.vae.encode(image.to(self.vae.dtype))
         return (
             encoded.latent_dist.parameters
             if isinstance(self.vae, AutoencoderKL)
             else encoded.latents
         )
+
+    def _exact(self, like: Tensor) -> AbstractContextManager[Any]:
+        """Keeps a mixed precision of float16, in which SDXL's autoencoder overflows, out of it."""
+        overflows = bool(self.vae.config.get("force_upcast", False))
+        return without_autocast(like) if overflows and _in_float16(like) else nullcontext()
+
+
+def _in_float16(like: Tensor) -> bool:
+    """Whether autocast computes in float16 where the tensor lies."""
+    kind = like.device.type
+    available = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return available and torch.get_autocast_dtype(kind) == torch.float16
 
 
 def cell_size(vae: Autoencoder) -> int:

@@ -11,6 +11,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from leffa.cli import main
 from leffa.models.catvton import (
     CatVTON,
     load_attention,
@@ -19,6 +20,8 @@ from leffa.models.catvton import (
     save_attention,
 )
 from leffa.models.unets import load_vae
+from leffa.predict.trained import load_trained
+from leffa.run import restore_model
 
 SD15 = {"in_channels": 9, "cross_attention_dim": 768}  # the rest is diffusers' default
 SD15_VAE = {
@@ -115,3 +118,43 @@ def test_has_the_published_numbers_of_parameters() -> None:
     assert len(keys) == 16 * 5
     assert {int(key.split(".")[0]) for key in keys} == set(range(0, 121, 8))
     assert keys["120.to_q.weight"].shape == (1280, 1280)  # the middle
+
+
+def test_published_attention_becomes_a_checkpoint_that_can_be_evaluated(
+    bases: Bases, tmp_path: Path
+) -> None:
+    model, file = build(bases(9)), tmp_path / "it's = here" / "model.safetensors"
+    with torch.no_grad():
+        for parameter in published_keys(model).values():
+            parameter.add_(0.1)
+    file.parent.mkdir()
+    save_attention(model, file)
+    out = tmp_path / "catvton.ckpt"
+    where = ["--weights", str(file.parent), "--experiment", "catvton_vitonhd", "--out", str(out)]
+    assert main(["convert", *where, f"backbone.source={bases(9)}"]) == 0
+    loaded = load_trained(out)
+    torch.testing.assert_close(loaded.model.state_dict(), model.state_dict(), atol=0, rtol=0)
+    assert restore_model(out).name == "catvton_vitonhd_published"
+    assert (loaded.settings.task, loaded.settings.step) == ("tryon", 0)
+    assert (loaded.settings.height, loaded.settings.width) == (512, 384)
+
+
+def test_what_cannot_become_a_checkpoint_is_refused_in_one_line(
+    bases: Bases, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_attention(build(bases(9)), tmp_path / "model.safetensors")
+    out, base = str(tmp_path / "x.ckpt"), f"backbone.source={bases(9)}"
+    file, published = tmp_path / "none.safetensors", ["--experiment", "catvton_vitonhd"]
+    cases = [
+        (tmp_path, out, ["--experiment", "viton_256"], "viton_256: is of model=leffa; with"),
+        (tmp_path, out, [base], f"{base}: KEY=VALUE goes with --experiment"),
+        (tmp_path, str(tmp_path / "x"), [*published, base], "give --out FILE.ckpt"),
+        (tmp_path, out, [*published, "--raw"], "--experiment goes with --weights, --out and"),
+        (file, out, [*published, base], f"{file}: no such weights file"),
+    ]
+    for weights, place, arguments, message in cases:
+        assert main(["convert", "--weights", str(weights), "--out", place, *arguments]) == 1
+        printed = capsys.readouterr().err.strip().splitlines()
+        assert len(printed) == 1
+        assert message in printed[0]
+    assert not Path(out).exists()

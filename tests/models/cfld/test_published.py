@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from leffa.cli import main
 from leffa.models.cfld import CFLD
 from leffa.models.cfld.encoder import SourceEncoder, load_encoder
 from leffa.models.cfld.published import load_published, published_keys
+from leffa.predict.trained import load_trained
+from leffa.run import settings
 
 timm_swin = pytest.importorskip("timm.models.swin_transformer")
 
@@ -193,10 +197,23 @@ def test_a_hub_id_is_asked_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("timm.models._hub.load_state_dict_from_hf", download)
     filled = encoder()
-    load_encoder(filled, "timm/swin_tiny")
-    assert asked == [("timm/swin_tiny", {"weights_only": True})]
+    name = settings("train", ["experiment=cfld_512"], "model")["model"]["start_from"]["encoder"]
+    assert name == "timm/swin_base_patch4_window12_384.ms_in22k_ft_in1k"  # a name with a dot
+    load_encoder(filled, name)
+    assert asked == [(name, {"weights_only": True})]
     expected = swin().patch_embed.proj.weight
     assert torch.equal(filled.swin.patch_embed.proj.weight, expected)
+
+
+def test_a_hub_that_is_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise LocalEntryNotFoundError("cannot find the file.\nCheck your connection.")
+
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", unreachable)
+    message = "model.start_from.encoder=timm/swin.in1k: no such file here, and the hub did not give"
+    with pytest.raises(FileNotFoundError, match=re.escape(message)) as caught:
+        load_encoder(encoder(), "timm/swin.in1k")
+    assert str(caught.value).endswith("(cannot find the file.); give the path of your copy")
 
 
 def test_another_swin_is_refused(tmp_path: Path) -> None:
@@ -227,3 +244,18 @@ def test_a_picture_of_any_shape_is_squashed_to_the_encoder_s_size() -> None:
     assert shapes == [(1, 8, 8, 8), (1, 16, 4, 4), (1, 32, 2, 2)]
     same, other = filled(picture)[-1], filled(wide)[-1]
     assert (same - other).abs().max() < 0.5 * same.abs().max()
+
+
+def test_a_checkpoint_of_the_authors_becomes_one_of_ours(base: Path, tmp_path: Path) -> None:
+    write(tmp_path, *published(build(base)))
+    expected = build(base, start_from={"published": tmp_path, "encoder": None})
+    settings = {"encoder": ENCODER | {k: list(ENCODER[k]) for k in ("depths", "num_heads")}}
+    changes = [f"backbone.source={base}", "backbone.cfld.appearance_depth=1"]
+    for part, values in (settings | {"decoder": DECODER}).items():
+        changes += [f"backbone.cfld.{part}.{key}={value}" for key, value in values.items()]
+    out = tmp_path / "cfld.ckpt"
+    where = ["--weights", str(tmp_path), "--experiment", "cfld_512", "--out", str(out)]
+    assert main(["convert", *where, *changes]) == 0
+    loaded = load_trained(out)
+    torch.testing.assert_close(loaded.model.state_dict(), expected.state_dict(), atol=0, rtol=0)
+    assert (loaded.settings.task, loaded.settings.width) == ("pose", 352)

@@ -60,6 +60,13 @@ def build(seed: int = 0, **changes: Any) -> IDMVTON:
     return model
 
 
+def scale_adapter(model: IDMVTON, scale: float) -> None:
+    """How much the image-prompt adapter counts: 1 is as published, 0 without it."""
+    for processor in model.unet.attn_processors.values():
+        if hasattr(processor, "to_k_ip"):
+            processor.scale = [scale] * len(processor.scale)
+
+
 def predict(model: IDMVTON, noisy: Tensor, conditioning: Conditioning) -> Tensor:
     with torch.no_grad():
         return model.predict_noise(noisy, TIMESTEPS, conditioning).noise

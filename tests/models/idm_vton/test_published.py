@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from idm_vton_parts import SCHEDULER, SDXL, VAE, predict
+from idm_vton_parts import SCHEDULER, SDXL, VAE, predict, scale_adapter
 from safetensors.torch import save_file
 from torch import Tensor
 
+from leffa.cli import main
 from leffa.data.batch import Batch
 from leffa.models.idm_vton import IDMVTON
 from leffa.models.idm_vton.networks import freeze_text, load_garment, load_tryon
+from leffa.predict.trained import load_trained
 
 pytest.importorskip("transformers")
 
@@ -161,7 +163,7 @@ def test_the_published_network_is_that_of_its_parts(
     as_one = build(request.getfixturevalue("published"), None)
     expected = predict(from_parts, noisy, from_parts.encode(batch))
     torch.testing.assert_close(predict(as_one, noisy, as_one.encode(batch)), expected)
-    as_one.set_adapter_scale(0.0)  # so that it counts at all
+    scale_adapter(as_one, 0.0)  # so that it counts at all
     assert (predict(as_one, noisy, as_one.encode(batch)) - expected).abs().max() > 1e-3
 
 
@@ -275,3 +277,15 @@ def test_the_full_network_has_the_published_number_of_parameters() -> None:
     assert sum(p.numel() for p in unet.encoder_hid_proj.parameters()) == 82_961_664
     freeze_text(unet)  # without captions
     assert sum(p.numel() for p in unet.parameters() if p.requires_grad) == 2_650_451_268
+
+
+def test_the_published_folder_becomes_a_checkpoint_that_can_be_evaluated(
+    published: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "idm.ckpt"
+    where = ["--weights", str(published), "--experiment", "idm_vton_vitonhd", "--out", str(out)]
+    assert main(["convert", *where, "backbone.idm_vton.text=null"]) == 0
+    loaded = load_trained(out)
+    expected = build(published, None).state_dict()
+    torch.testing.assert_close(loaded.model.state_dict(), expected, atol=0, rtol=0)
+    assert loaded.settings.task == "tryon"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock
+from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -45,13 +46,14 @@ class LayerBias(nn.Module):
         """(B, C, h, w) of the encoder to (B, C', h, w) of the UNet."""
         hidden = self.conv_in(feature)
         grid = hidden.shape[-2:]
-        tokens = hidden.flatten(2).transpose(1, 2)
+        tokens = rearrange(hidden, "b c h w -> b (h w) c")
         for block in self.blocks:
             if self.gradient_checkpointing and self.training:
                 tokens = checkpoint(block, tokens, use_reentrant=False)
             else:
                 tokens = block(tokens)
-        bias: Tensor = self.conv_out(tokens.transpose(1, 2).unflatten(2, grid))
+        plane = rearrange(tokens, "b (h w) c -> b c h w", h=grid[0])
+        bias: Tensor = self.conv_out(plane)
         return bias
 
 
@@ -95,7 +97,7 @@ class AppearanceBiases(nn.Module):
             size = halved(grid, layer.level)
             if plane.shape[-2:] != size:
                 plane = F.interpolate(plane, size, mode="bilinear")
-            biases[layer.name] = plane.flatten(2).transpose(1, 2)
+            biases[layer.name] = rearrange(plane, "b c h w -> b (h w) c")
         return biases
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
+from einops import rearrange
 from torch import Tensor
 
 from leffa.losses.flow import FlowRequest, Sharpness, attention_sharpness
@@ -53,7 +54,7 @@ class PromptExchange:
         if samples is not None:
             query, key, places = query[samples], key[samples], places[samples]
         flow = prompt_flow(query, key, places, self.request.temperature)
-        self.flows[name] = flow.unflatten(1, grid)
+        self.flows[name] = rearrange(flow, "b (h w) xy -> b h w xy", h=grid[0])
         if self.request.sharpness:
             self.sharpness[name] = attention_sharpness(query, key, self.request.temperature)
 

@@ -3,6 +3,7 @@
 import torch
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
+from einops import rearrange
 from torch import Tensor, nn
 
 from leffa.losses.flow import flow_field
@@ -85,7 +86,7 @@ class PerceptionDecoder(nn.Module):
         A token's place is the mean over blocks and heads of where it looked, in corner-aligned
         coordinates: each block adds what it saw to the token, so none counts more.
         """
-        picture = feature.flatten(2).transpose(1, 2) + self.picture_positions
+        picture = rearrange(feature, "b c h w -> b (h w) c") + self.picture_positions
         tokens = self.queries.expand(len(picture), -1, -1)
         places = []
         for block in self.blocks:

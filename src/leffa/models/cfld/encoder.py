@@ -10,7 +10,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leffa.weights_file import load_weights, read_pickle
+from leffa.weights_file import SUFFIXES, load_weights, read_pickle
 
 SWIN = "timm.models.swin_transformer"
 
@@ -75,7 +75,7 @@ def load_encoder(encoder: SourceEncoder, weights: str | Path) -> None:
     Biases of another window are interpolated; the classifier and the last norm are left out.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or the hub does not give it.
         ValueError: the weights are of another Swin.
     """
     wanted = encoder.swin.state_dict()
@@ -114,11 +114,24 @@ def _read(weights: str | Path) -> dict[str, Tensor]:
         # Microsoft's files hold the weights beside the settings of the training.
         if isinstance(content, dict) and isinstance(content.get("model"), dict):
             return content["model"]
-    if path.is_file() or path.suffix or str(weights).count("/") != 1:
+    if path.is_file() or not _is_hub_id(str(weights)):
         return load_weights(path)  # it says where there is no such file
     hub = importlib.import_module("timm.models._hub")
-    state: dict[str, Tensor] = hub.load_state_dict_from_hf(str(weights), weights_only=True)
+    try:
+        state: dict[str, Tensor] = hub.load_state_dict_from_hf(str(weights), weights_only=True)
+    except OSError as error:  # of the network, and of a hub that knows no such name
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise FileNotFoundError(
+            f"model.start_from.encoder={weights}: no such file here, and the hub did not give it "
+            f"({reason}); give the path of your copy"
+        ) from error
     return state
+
+
+def _is_hub_id(name: str) -> bool:
+    """owner/name, whose name may have dots: only a suffix of weights makes it a file."""
+    path = Path(name)
+    return name.count("/") == 1 and path.suffix not in SUFFIXES and name[0] not in "./~"
 
 
 def _timm() -> Any:

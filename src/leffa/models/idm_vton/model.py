@@ -231,12 +231,6 @@ class IDMVTON(LatentGenerator):
         timesteps = torch.full((len(conditioning.seen),), timestep, device=conditioning.seen.device)
         return replace(conditioning, features=self.garment_features(conditioning, timesteps))
 
-    def set_adapter_scale(self, scale: float) -> None:
-        """How much the image-prompt adapter counts; 1 as published, 0 without it."""
-        for processor in self.unet.attn_processors.values():
-            if hasattr(processor, "to_k_ip"):
-                processor.scale = [scale] * len(processor.scale)
-
     def _prompts(self, batch: Batch) -> tuple[Prompt, Prompt, Tensor]:
         """(the person's, the negative one, the garment's tokens)."""
         count, like = len(batch["name"]), batch["source"]

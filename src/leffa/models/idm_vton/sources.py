@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from leffa.models.state import check_state, refuse
 from leffa.models.unets import shapes_alone, unet_without_values
-from leffa.weights_file import load_weights
+from leffa.weights_file import SUFFIXES, load_weights
 
 UNUSED = {
     "add_embedding.": "the garment network takes no crop sizes and no pooled text",
@@ -37,7 +37,7 @@ def locate(source: str | Path, part: str) -> tuple[str, str | None]:
             raise FileNotFoundError(f"{folder}: has no {part}/config.json; give a diffusers folder")
         return str(folder), part
     owner, *rest = str(source).split("/")
-    if not rest or owner in ("", ".", "..", "~") or folder.suffix in (".safetensors", ".bin"):
+    if not rest or owner in ("", ".", "..", "~") or folder.suffix in SUFFIXES:
         raise FileNotFoundError(
             f"{source}: does not exist; give a diffusers folder, or a hub id such as owner/name"
         )
