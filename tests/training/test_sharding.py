@@ -111,7 +111,8 @@ def test_a_run_of_whole_copies_does_not_go_on_in_shards(drawn: Path, tmp_path: P
     path = tmp_path / "run" / "checkpoints" / "last.ckpt"
     path.parent.mkdir(parents=True)
     config = {"trainer": {"strategy": "auto"}}
-    torch.save({"state_dict": {}, "config": config, "global_step": 1}, path)
+    content = {"state_dict": {}, "config": config, "global_step": 1, "optimizer_states": [{}]}
+    torch.save(content, path)
     arguments = [*runs.overrides(drawn, tmp_path / "run", "trainer=fsdp"), "resume=auto"]
     with pytest.raises(ValueError, match=r"last\.ckpt: was trained without trainer=fsdp"):
         train(compose("train", arguments))
