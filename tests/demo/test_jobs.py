@@ -1,5 +1,6 @@
 """Jobs in processes of their own: what they say goes to their logs, and a failure ends the rest."""
 
+import re
 import time
 from pathlib import Path
 
@@ -31,6 +32,20 @@ def test_runs_each_job_and_keeps_what_it_prints(tmp_path: Path) -> None:
     run_jobs(jobs, at_a_time=2)
     assert [(tmp_path / job.title).read_text() for job in jobs] == ["done", "done"]
     assert [job.log.read_text() for job in jobs] == ["writing first\n", "writing second\n"]
+
+
+def linger(tell: Tell, path: Path) -> None:
+    tell(1, "half")
+    time.sleep(2)
+
+
+def test_a_log_file_gets_lines_that_tell_how_long_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("leffa.demo.jobs.EVERY", 0.0)
+    run_jobs([Job("training", 2, linger, (tmp_path,), tmp_path / "log")])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.fullmatch(r" *training: 1 of 2, \d+ min left", line) for line in lines)
 
 
 def test_a_failure_ends_the_others_and_shows_the_end_of_its_log(tmp_path: Path) -> None:

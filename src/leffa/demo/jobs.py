@@ -1,6 +1,7 @@
 """Several long jobs at the same time, each in a process of its own, under one set of progress bars.
 
-A job's own output goes to its log file, so the bars stay alone on the screen. The first job that
+A job's own output goes to its log file, so the bars stay alone on the screen. Where the output is
+no terminal, each job has a line a minute instead. The first job that
 fails ends the others.
 """
 
@@ -8,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import queue
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +30,7 @@ from rich.progress import (
 Tell = Callable[[int, str], None]  # (done, note)
 
 POLL = 0.2  # seconds between two looks at the processes
+EVERY = 60.0  # seconds between two lines of a log file
 LAST_LINES = 8  # of the log of a job that failed
 
 
@@ -85,6 +88,7 @@ def _run_in_processes(
     news = context.Queue()
     waiting = list(enumerate(jobs))
     running: dict[int, BaseProcess] = {}
+    told = time.monotonic()
     try:
         while waiting or running:
             while waiting and len(running) < at_a_time:
@@ -93,6 +97,9 @@ def _run_in_processes(
                 running[index].start()
                 bars.start_task(rows[index])
             _show_news(news, bars, rows)
+            if not bars.console.is_terminal and time.monotonic() - told > EVERY:
+                told = time.monotonic()
+                _write_lines(bars)
             for index, process in list(running.items()):
                 _show_pictures(jobs[index], bars, rows[index])
                 if process.exitcode is not None:
@@ -126,6 +133,16 @@ def add_bar(bars: Progress, title: str, total: int) -> TaskID:
 def complete(bars: Progress, row: TaskID, total: int) -> None:
     """Fill a bar, also one of unknown total."""
     bars.update(row, total=total or 1, completed=total or 1)
+
+
+def _write_lines(bars: Progress) -> None:
+    """The bars that move, as text."""
+    for task in bars.tasks:
+        if task.started and not task.finished and task.total and task.completed:
+            seconds = task.elapsed or 0.0
+            left = seconds / task.completed * (task.total - task.completed) / 60
+            title, done = task.description, f"{task.completed:.0f} of {task.total:.0f}"
+            bars.console.print(f"  {title}: {done}, {left:.0f} min left", highlight=False)
 
 
 def _tell_bar(bars: Progress, row: TaskID, done: int, note: str) -> None:
