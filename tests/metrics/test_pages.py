@@ -264,6 +264,21 @@ def test_a_folder_of_several_evaluations_is_read_whole(tmp_path: Path) -> None:
     assert len(read_results(tmp_path / "runs")) == 2
 
 
+def test_of_several_folders_those_without_a_finished_evaluation_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    finished, begun = evaluation(tmp_path / "a", "vitonhd_paired", PAIRED), tmp_path / "b"
+    begun.mkdir()
+    write_report([begun, finished], tmp_path / "out")
+    assert caplog.messages == [f"{begun}: left out, since its evaluation is not finished"]
+    assert OURS in (tmp_path / "out" / "report.md").read_text()
+    with pytest.raises(FileNotFoundError, match="no finished evaluation in"):
+        write_report([begun, begun], tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        write_report([finished, tmp_path / "c"], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_folder_without_an_evaluation_is_a_plain_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

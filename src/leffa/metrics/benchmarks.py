@@ -134,6 +134,27 @@ def read_results(run: Path) -> list[Result]:
     return [result for folder, content in contents for result in _results(folder, content)]
 
 
+def finished_runs(runs: Sequence[Path]) -> tuple[list[Result], list[Path]]:
+    """The results of several folders, and the folders among them without a finished evaluation:
+    `outputs/evaluate_*` names those as well that were interrupted.
+
+    Raises:
+        FileNotFoundError: no evaluation is finished, or there is no such folder.
+        ValueError: a result file is not JSON.
+    """
+    results, unfinished = [], []
+    for run in runs:
+        try:
+            results += read_results(run)
+        except FileNotFoundError:
+            if not run.is_dir() or len(runs) == 1:
+                raise
+            unfinished.append(run)
+    if not results:
+        raise FileNotFoundError(f"no finished evaluation in {', '.join(map(str, runs))}")
+    return results, unfinished
+
+
 def compare(results: Sequence[Result], published: Sequence[Table]) -> list[Comparison]:
     """One comparison for each benchmark of the results."""
     benchmarks = dict.fromkeys(result.benchmark for result in results)

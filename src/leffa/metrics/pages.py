@@ -1,13 +1,22 @@
 """`leffa report`: comparisons as one HTML page that needs nothing but itself, and as text files."""
 
 import io
+import logging
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from PIL import Image
 
-from leffa.metrics.benchmarks import MARKS, TITLES, Comparison, Line, Result, compare, read_results
+from leffa.metrics.benchmarks import (
+    MARKS,
+    TITLES,
+    Comparison,
+    Line,
+    Result,
+    compare,
+    finished_runs,
+)
 from leffa.metrics.published import read_published
 from leffa.metrics.texts import (
     all_notes,
@@ -22,6 +31,8 @@ from leffa.metrics.texts import (
 )
 from leffa.page import data_address, description_list, fill
 
+log = logging.getLogger(__name__)
+
 GROUPS = ("best", "median", "worst")
 FORMATS = ("html", "md", "tex", "csv")
 JPEG_QUALITY = 88  # of the sheets inside the page
@@ -34,10 +45,12 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
         runs: folders of evaluations, or folders that hold several.
 
     Raises:
-        FileNotFoundError: a run holds no finished evaluation.
+        FileNotFoundError: none of the runs holds a finished evaluation.
         ValueError: a result file is damaged.
     """
-    results = [result for run in runs for result in read_results(run)]
+    results, begun = finished_runs(runs)
+    for run in begun:
+        log.warning("%s: left out, since its evaluation is not finished", run)
     comparisons = compare(results, read_published())
     evaluations = list({result.folder: result for result in results}.values())
     texts = {

@@ -165,12 +165,13 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     place = Path(config["ckpt"])
     file = weights_file(place)
     written = file.stat().st_mtime_ns
-    restored = _restored(place, config["weights"], file, written)
     dataset = config["dataset"]
     _prepare(dataset)
+    records = build(dataset["records"])  # quicker to fail than the weights
+    restored = _restored(place, config["weights"], file, written)
     return evaluate_model(
         model=restored.model,
-        records=build(dataset["records"]),
+        records=records,
         transform=replace(build(dataset["transform"]), pose="pose" in restored.model.inputs),
         paired=dataset["paired"],
         name=dataset["name"],
