@@ -148,7 +148,7 @@ def test_a_real_data_set_must_say_where_it_is(
 @pytest.mark.slow
 def test_runs_and_checkpoints_are_looked_into(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "data"
-    write_viton_hd(root, train=4, test=0, height=64, width=48)
+    write_viton_hd(root, train=4, test=2, height=64, width=48)
     folder = tmp_path / "a_run"
     chosen = ["experiment=tryon_synthetic", "debug=tiny", "+trainer.limit_val_batches=0"]
     quiet = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"]
