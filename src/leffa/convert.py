@@ -33,7 +33,7 @@ from leffa.models.export import (
 from leffa.models.leffa import LeffaModel
 from leffa.models.stock import merge_adapters
 from leffa.predict.trained import OFFICIAL_SUFFIXES, Trained, load_trained, settings_of_run
-from leffa.training.curves import read_curves
+from leffa.training.curves import CSV_LOG, read_curves
 
 # By model: how an experiment is told where the weights of its authors are.
 PUBLISHED = {
@@ -152,7 +152,7 @@ def _validation(settings: ModelSettings, raw: bool) -> Validation | None:
         return None  # it looked at the average, and these are the raw weights, or the other way
     curves = {
         name.removeprefix("val/"): dict(points)
-        for name, points in read_curves(checkpoint.parents[1] / "logs" / "metrics.csv").items()
+        for name, points in read_curves(checkpoint.parents[1] / CSV_LOG).items()
         if name.startswith("val/") and "layers" not in name
     }
     rows = [row for points in curves.values() for row in points if row < step]  # from row 0

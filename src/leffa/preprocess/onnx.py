@@ -46,7 +46,7 @@ class OnnxModel:
         """
         try:
             outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: picture})
-        except Exception as error:  # as above
+        except Exception as error:  # onnxruntime's own types again
             raise ValueError(
                 f"{self.path}: cannot run on a picture {picture.shape} of {picture.dtype} "
                 f"({_reason(error)}); is it an export of this network, for any size?"
