@@ -1,0 +1,1 @@
+"""How files are written and read, and what the terminal shows. Imports nothing of ours."""

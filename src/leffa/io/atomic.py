@@ -1,0 +1,199 @@
+"""Atomic writes: a file, or a whole folder, appears under its name when it is complete.
+
+Until then it has a name of its own in the target's folder, `.TARGET.HOST-PID-RANDOM.unfinished`:
+two processes never write to one file, and nobody takes half a file for a whole one. A temporary
+file is removed by its own process when that fails; what a killed process left is removed when the
+same target is next written on the same machine. Nobody else's is ever touched.
+"""
+
+import functools
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+_WINDOWS = os.name == "nt"
+SUFFIX = ".unfinished"
+_LONGEST = 120  # bytes of the target's name: file systems allow 255 for the whole name
+
+
+@contextmanager
+def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
+    """Write a file under a temporary name, which becomes `path` when the block succeeds.
+
+        with replacing(path) as temporary:
+            save_file(tensors, temporary)
+
+    Args:
+        path: the target; its folders are made. Of a symbolic link, the file that it points to.
+        durable: force the file to the disk first, so that it also survives a power failure.
+
+    Yields:
+        The temporary file: empty, in the target's folder, without the target's suffix.
+    """
+    temporary = _temporary(path := _resolved(path))
+    temporary.touch(exist_ok=False)
+    mode = temporary.stat().st_mode
+    try:
+        yield temporary
+        if temporary.stat().st_mode != mode:
+            temporary.chmod(mode)  # safetensors hides its files from everybody else
+        if durable:
+            _sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder under a temporary name, which becomes `path` when the block succeeds.
+
+    Args:
+        path: the target: not there yet, or an empty folder; the folders above it are made.
+
+    Yields:
+        The temporary folder: empty, beside the target.
+
+    Raises:
+        FileExistsError: the target holds something, before or after the block.
+    """
+    _refuse_filled(path)
+    temporary = _temporary(path := _resolved(path))
+    temporary.mkdir()
+    mode = temporary.stat().st_mode & 0o666
+    try:
+        yield temporary
+        for file in temporary.rglob("*.safetensors"):
+            file.chmod(mode)  # as in `replacing`
+        _refuse_filled(path)
+        if path.is_dir():
+            path.rmdir()
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: Path, content: bytes, durable: bool = False) -> None:
+    """Write a file that is complete or not there."""
+    with replacing(path, durable) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, its line ends as given, to a file that is complete or not there."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, indented for people, that is complete or not there."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder of this name is still being written, or was never finished."""
+    return name.endswith(SUFFIX)
+
+
+def _refuse_filled(path: Path) -> None:
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path}: there already; give another name, or delete it")
+
+
+def _resolved(path: Path) -> Path:
+    """The target itself, not a link to it; its folder made, dead processes' leftovers removed."""
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in _leftovers(path.parent).pop(_shortened(path.name), ()):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+    return path
+
+
+def _temporary(path: Path) -> Path:
+    owner = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{_shortened(path.name)}.{owner}{SUFFIX}")
+
+
+def _shortened(name: str) -> str:
+    encoded = os.fsencode(name)
+    if len(encoded) <= _LONGEST:
+        return name
+    return f"{encoded[: _LONGEST - 9].decode(errors='ignore')}-{zlib.crc32(encoded):08x}"
+
+
+@functools.cache
+def _host() -> str:
+    """Names whatever gives out process ids: a running system, or a container's view of it.
+
+    Machines may share a name and a disk, so the name alone is not enough to call a process dead.
+    """
+    identity = ""
+    for read in (
+        lambda: Path("/proc/sys/kernel/random/boot_id").read_text(),
+        lambda: str(Path("/proc/self/ns/pid").readlink()),
+    ):
+        with suppress(OSError):  # not Linux
+            identity += read()
+    name = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:32]
+    return f"{name}{zlib.crc32(identity.encode()):08x}"
+
+
+_OWNER = re.compile(
+    rf"\.(?P<target>.*)\.(?P<host>[A-Za-z0-9]+)-(?P<pid>[0-9]+)-[0-9a-f]{{8}}{re.escape(SUFFIX)}"
+)
+
+
+@functools.lru_cache(maxsize=256)
+def _leftovers(folder: Path) -> dict[str, list[Path]]:
+    """What dead processes left in a folder, by target.
+
+    A folder is read once: it may hold as many pictures as a data set, and each is a write.
+    """
+    found: dict[str, list[Path]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            owner = _OWNER.fullmatch(entry.name)
+            if owner and owner["host"] == _host() and not _is_alive(int(owner["pid"])):
+                found.setdefault(owner["target"], []).append(folder / entry.name)
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs; where that cannot be asked, it does."""
+    if _WINDOWS:
+        return True  # there, asking as below ends the process
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True  # another user's
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Force a file, or a rename in a folder, to the disk."""
+    if path.is_dir():
+        if _WINDOWS:
+            return  # cannot open a folder, and renames durably
+        flags = os.O_RDONLY
+    else:
+        flags = os.O_RDWR | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
