@@ -15,13 +15,11 @@ OURS: dict[str, tuple[str, ...]] = {
     "io": (),
     "data": ("io",),
     "synthetic": ("io", "data.batch"),
-    "page": (),
-    "metrics": ("io", "data.batch", "page"),
+    "metrics": ("io", "data.batch"),
     "weights_file": (),
     "models": ("io", "losses", "data.batch", "weights_file"),
     "preprocess": ("io", "data", "weights_file"),
     "pictures": ("io", "losses", "data.batch"),
-    "chart": (),
     "assets": ("io", "synthetic", "models", "losses"),
     "training": (
         "io",
@@ -30,8 +28,6 @@ OURS: dict[str, tuple[str, ...]] = {
         "metrics",
         "data",
         "pictures",
-        "chart",
-        "page",
         "weights_file",
     ),
 }
@@ -60,6 +56,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "hydra": ("run",),
     "omegaconf": ("run",),
     "gradio": ("app",),
+    "jinja2": ("io",),
 }
 LOSSES_MAY_IMPORT = {"torch", "math", "collections", "dataclasses", "typing"}
 

@@ -6,18 +6,19 @@ script.
 
 import json
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from leffa.chart import Line, line_chart
 from leffa.demo.findings import findings
 from leffa.demo.results import Results, running_mean
 from leffa.demo.reuse import write_text
 from leffa.evaluation import sample_folder
+from leffa.io.charts import COLOURS, INK, Line, line_chart
+from leffa.io.pages import data_address
+from leffa.io.pages import render as render_page
 from leffa.metrics.flow import identity_flow
-from leffa.page import data_address, description_list, fill
 from leffa.pictures import contact_sheet, encode_png, flow_picture, read_png, save_png
 
 # Columns of samples.png: (heading, column of an evaluation, model whose evaluation has it).
@@ -72,19 +73,19 @@ def write_report(results: Results, out: Path) -> list[Path]:
 def render(results: Results, samples: bytes) -> str:
     """The page; `samples` is the PNG file of the sample sheet."""
     settings = results.settings
-    return fill(
-        "leffa.demo",
-        findings="".join(f"<li>{escape(sentence)}</li>" for sentence in findings(results.rows)),
+    return render_page(
+        "demo/report.html",
+        findings=findings(results.rows),
         steps=f"{settings['steps']:,}",
         drawn=f"{settings['train_samples']:,}",
         scored=f"{results.samples:,}",
-        out=escape(str(settings["out"])),
+        out=settings["out"],
         samples=data_address(samples),
         legend=data_address(encode_png(_flow_legend())),
         table=metrics_table(results.rows),
         charts=charts(results),
-        settings=description_list(settings),
-        versions=description_list(results.versions),
+        settings=settings,
+        versions=results.versions,
     )
 
 
@@ -100,46 +101,46 @@ def _write_samples(evaluations: Mapping[str, Path], path: Path) -> None:
     save_png(contact_sheet(rows, [heading for heading, _, _ in COLUMNS]), path)
 
 
-def metrics_table(rows: dict[str, dict[str, float]]) -> str:
-    """An HTML table; an arrow says which way is better, bold is the best of the models."""
+def metrics_table(rows: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """What the page's table shows: `head` with (title, arrow that says which way is better), and
+    `rows` with (name, title, cells); a cell is (text, whether it is the best of the models)."""
     shown = [key for key in METRICS if any(key in row for row in rows.values())]
-    heads = "".join(
-        f"<th>{escape(METRICS[key][0])} {_arrow(METRICS[key][2])}</th>" for key in shown
-    )
-    lines = [f"<thead><tr><td></td>{heads}</tr></thead><tbody>"]
     best = {key: _best(rows, key) for key in shown}
-    for name, title in ROWS.items():
-        cells = "".join(_cell(rows[name], key, best[key], name in MODELS) for key in shown)
-        lines.append(f'<tr class="{name}"><th>{escape(title)}</th>{cells}</tr>')
-    return f"<table>{''.join(lines)}</tbody></table>"
+    return {
+        "head": [(METRICS[key][0], _arrow(METRICS[key][2])) for key in shown],
+        "rows": [
+            (name, title, [_cell(rows[name], key, best[key], name in MODELS) for key in shown])
+            for name, title in ROWS.items()
+        ],
+    }
 
 
-def charts(results: Results) -> str:
-    """The training curves, as <figure> elements."""
-    control, leffa = results.curves["control"], results.curves["leffa"]
-    titles = ("without the loss", "with the loss")
+def charts(results: Results) -> list[str]:
+    """The training curves, as SVG."""
+    end = max((step for step, _ in results.curves["leffa"]["train/diffusion"]), default=0.0)
+    baselines = [
+        Line(title, [(0.0, value), (end, value)], INK, style)
+        for name, title, style in (
+            ("constant", "one point", "--"),
+            ("identity", "straight ahead", ":"),
+        )
+        for value in (results.rows[name]["flow/epe_px"],)
+    ]
 
     def both(column: str, window: int) -> list[Line]:
         return [
-            Line(title, style, running_mean(curves[column], window))
-            for title, style, curves in zip(
-                titles, ("control", "leffa"), (control, leffa), strict=True
+            Line(title, running_mean(results.curves[name][column], window), colour)
+            for name, title, colour in (
+                ("control", "without the loss", COLOURS[1]),
+                ("leffa", "with the loss", COLOURS[0]),
             )
         ]
 
-    end = max((step for step, _ in leffa["train/diffusion"]), default=0.0)
-    baselines = [
-        Line(title, f"baseline {name}", [(0.0, value), (end, value)])
-        for name, title in (("constant", "one point"), ("identity", "straight ahead"))
-        for value in (results.rows[name]["flow/epe_px"],)
+    return [
+        line_chart("Flow error (EPE, px)", [*both("val/flow/epe_px", 1), *baselines]),
+        line_chart("Diffusion loss, running mean", both("train/diffusion", SMOOTHED)),
+        line_chart("Leffa loss (unweighted), running mean", both("train/leffa", SMOOTHED)),
     ]
-    return "".join(
-        [
-            line_chart("Flow error (EPE, px)", [*both("val/flow/epe_px", 1), *baselines]),
-            line_chart("Diffusion loss, running mean", both("train/diffusion", SMOOTHED)),
-            line_chart("Leffa loss (unweighted), running mean", both("train/leffa", SMOOTHED)),
-        ]
-    )
 
 
 def _best(rows: dict[str, dict[str, float]], key: str) -> float | None:
@@ -150,11 +151,10 @@ def _best(rows: dict[str, dict[str, float]], key: str) -> float | None:
     return max(values) if higher else min(values)
 
 
-def _cell(row: dict[str, float], key: str, best: float | None, is_model: bool) -> str:
+def _cell(row: dict[str, float], key: str, best: float | None, is_model: bool) -> tuple[str, bool]:
     if key not in row:
-        return "<td>-</td>"
-    text = f"{row[key]:.{METRICS[key][1]}f}"
-    return f"<td><b>{text}</b></td>" if is_model and row[key] == best else f"<td>{text}</td>"
+        return "-", False
+    return f"{row[key]:.{METRICS[key][1]}f}", is_model and row[key] == best
 
 
 def _arrow(higher: bool | None) -> str:

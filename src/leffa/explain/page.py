@@ -9,21 +9,22 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from importlib.resources import files
 from typing import Any
 
 import matplotlib
 import torch
 import torch.nn.functional as F
+from markupsafe import Markup
 from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.explain.look import LayerLook, ModelLook, coarser_flows
 from leffa.explain.view import FADED, View, flow_error, short_names, spoken_for
+from leffa.io.pages import data_address
+from leffa.io.pages import render as render_page
 from leffa.losses.flow import warp
 from leffa.metrics.flow import identity_flow
-from leffa.page import description_list, fill
 from leffa.pictures import encode_png, flow_picture
 
 TALLEST = 384  # pixels of a picture on the page
@@ -71,14 +72,15 @@ def render(explanation: Explanation) -> str:
     """The page, as HTML."""
     block = _Block()
     data = _data(explanation, block)
-    return fill(
-        "leffa.explain",
-        name=escape(explanation.name),
-        facts=description_list(explanation.facts),
+    script = files("leffa.explain").joinpath("page.js").read_text(encoding="utf-8")
+    return render_page(
+        "explain/report.html",
+        name=explanation.name,
+        facts=explanation.facts,
         # A tag would end the element or open another, whatever a file is called.
-        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+        data=Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")),
         block=block.packed(),
-        script=files("leffa.explain").joinpath("page.js").read_text(encoding="utf-8"),
+        script=Markup(script),
     )
 
 
@@ -237,5 +239,4 @@ def _shown(image: Tensor) -> Tensor:
 
 
 def _uri(image: Tensor) -> str:
-    png = encode_png(_shown(image.float().cpu())[0])
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return data_address(encode_png(_shown(image.float().cpu())[0]))

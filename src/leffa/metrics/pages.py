@@ -2,12 +2,13 @@
 
 import io
 import logging
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from leffa.io.pages import data_address, render
 from leffa.metrics.benchmarks import (
     MARKS,
     TITLES,
@@ -29,7 +30,6 @@ from leffa.metrics.texts import (
     source_text,
     tidy_csv,
 )
-from leffa.page import data_address, description_list, fill
 
 log = logging.getLogger(__name__)
 
@@ -70,101 +70,58 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
 
 def html(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
     """The page: tables that sort at a click, sheets of samples, circumstances."""
-    return fill(
-        "leffa.metrics",
-        contents="".join(
-            f'<li><a href="#{escape(each.benchmark)}">{escape(each.title)}</a></li>'
-            for each in comparisons
-        ),
-        tables="".join(_html_comparison(each) for each in comparisons),
-        samples="".join(_html_samples(result) for result in results) or "<p>None.</p>",
-        circumstances="".join(_html_circumstances(result) for result in results),
+    return render(
+        "metrics/report.html",
+        comparisons=comparisons,
+        samples=[sheets for result in results if (sheets := _samples(result))[1]],
+        circumstances=[
+            (f"{result.content['dataset']}, {result.folder}", circumstances(result))
+            for result in results
+        ],
+        higher_is_better=lambda column: TITLES.get(column, (column, 4, None))[2],
+        hint=lambda line: "; ".join(filter(None, (line.source, line.remark))),
+        cells=_cells,
+        column_title=column_title,
+        all_notes=all_notes,
+        size_text=size_text,
+        source_text=source_text,
     )
 
 
-def _html_comparison(comparison: Comparison) -> str:
-    heads = "".join(_html_heading(column, comparison) for column in comparison.columns)
-    rows = "".join(_html_row(line, comparison.columns) for line in comparison.lines)
-    notes = "".join(f"<li>{escape(note)}</li>" for note in all_notes(comparison))
-    text_heads = ("Size", "Protocol", "Source")
-    others = "".join(
-        f'<th aria-sort="none" class="text"><button type="button">{head}</button></th>'
-        for head in text_heads
-    )
-    return (
-        f'<section><h2 id="{escape(comparison.benchmark)}">{escape(comparison.title)}</h2>'
-        '<div class="wide"><table class="sortable"><thead><tr>'
-        f'<th aria-sort="none" class="text"><button type="button">Method</button></th>{heads}'
-        f"{others}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f'<details class="note"><summary>Notes on this table</summary><ul>{notes}</ul></details>'
-        "</section>"
-    )
-
-
-def _html_heading(column: str, comparison: Comparison) -> str:
-    higher_is_better = TITLES.get(column, (column, 4, None))[2]
-    first = ' data-first="descending"' if higher_is_better else ""
-    title = escape(column_title(column, comparison))
-    return f'<th aria-sort="none"{first}><button type="button">{title}</button></th>'
-
-
-def _html_row(line: Line, columns: Iterable[str]) -> str:
-    cells = []
+def _cells(line: Line, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     for column in columns:
-        if column not in line.values:
-            cells.append('<td>-<span class="mark"></span></td>')
-            continue
         mark = line.marks.get(column, "")
-        why = "; ".join(MARKS[each] for each in mark)
-        apart = f' class="apart" title="{escape(why)}"' if mark else ""
-        value, text = line.values[column], escape(cell_text(line, column).removesuffix(mark))
-        cells.append(
-            f'<td data-value="{value!r}"{apart}>{text}<span class="mark">{mark}</span></td>'
-        )
-    facts = (size_text(line), line.protocol, source_text(line))
-    others = "".join(f'<td class="text">{escape(fact)}</td>' for fact in facts)
-    hint = escape("; ".join(filter(None, (line.source, line.remark))))
-    return (
-        f'<tr{" class=ours" if line.ours else ""}><th scope="row" title="{hint}">'
-        f"{escape(line.method)}</th>{''.join(cells)}{others}</tr>"
-    )
+        yield {
+            "value": repr(line.values[column]) if column in line.values else None,
+            "text": cell_text(line, column).removesuffix(mark),
+            "mark": mark,
+            "why": "; ".join(MARKS[each] for each in mark),
+        }
 
 
-def _html_samples(result: Result) -> str:
-    """Best, median and worst where there is a ranking, else the first samples."""
-    heading = f"<h3>{escape(result.content['dataset'])}, {escape(str(result.folder))}</h3>"
+def _samples(result: Result) -> tuple[str, list[tuple[str, str]]]:
+    """A heading, and captions and addresses of the sheets: best, median and worst where there is a
+    ranking, else the first samples."""
     ranking = result.content.get("ranking")
     if ranking is None:
-        sheet = _html_sheet(result.folder / "samples.png", "The first samples, not chosen")
-        return heading + sheet if sheet else ""
-    metric = TITLES[ranking["metric"]][0]
-    digits = TITLES[ranking["metric"]][1]
-    sheets = []
-    for group in GROUPS:
-        listed = ", ".join(f"{n} ({v:.{digits}f})" for n, v in ranking[group].items())
-        sheets.append(
-            _html_sheet(
-                result.folder / f"{group}.png", f"{group.capitalize()} by {metric}: {listed}"
-            )
-        )
-    return heading + "".join(sheets)
+        captions = {"samples": "The first samples, not chosen"}
+    else:
+        title, digits, _ = TITLES[ranking["metric"]]
+        captions = {
+            group: f"{group.capitalize()} by {title}: "
+            + ", ".join(f"{name} ({value:.{digits}f})" for name, value in ranking[group].items())
+            for group in GROUPS
+        }
+    sheets = [
+        (caption, _sheet(path))
+        for name, caption in captions.items()
+        if (path := result.folder / f"{name}.png").is_file()
+    ]
+    return f"{result.content['dataset']}, {result.folder}", sheets
 
 
-def _html_sheet(path: Path, caption: str) -> str:
-    if not path.is_file():
-        return ""
+def _sheet(path: Path) -> str:
     buffer = io.BytesIO()
     with Image.open(path) as image:
         image.convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    uri = data_address(buffer.getvalue(), "jpeg")
-    text = escape(caption)
-    return (
-        f'<figure><figcaption>{text}</figcaption><div class="wide">'
-        f'<img class="sheet" src="{uri}" alt="{text}"></div></figure>'
-    )
-
-
-def _html_circumstances(result: Result) -> str:
-    facts = description_list(circumstances(result))
-    title = f"{result.content['dataset']}, {result.folder}"
-    return f"<details><summary>{escape(title)}</summary>{facts}</details>"
+    return data_address(buffer.getvalue(), "jpeg")

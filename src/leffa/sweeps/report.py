@@ -5,12 +5,10 @@ folder. Runs that differ in nothing but the seed are averaged. A curve or a heat
 two keys; every other key has its usual value there, the one that most runs have.
 """
 
-import base64
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
+from leffa.io.pages import data_address, render
 from leffa.mistakes import dotted
 from leffa.sweeps.jobs import MEANS, Result, job_folders, read_result
 from leffa.training.curves import CSV_LOG, read_curves
@@ -207,28 +206,14 @@ def _table(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
 
 
 def _page(sweep: Sweep, pictures: Sequence[Path]) -> str:
-    """One file that needs nothing but itself."""
     head, rows = _table(sweep)
-    lines = [
-        "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)
-        for tag, row in [("th", head), *(("td", row) for row in rows)]
-    ]
-    table = "".join(f"<tr>{line}</tr>" for line in lines)
-    images = "".join(
-        f'<img alt="{escape(path.stem)}" src="data:image/png;base64,'
-        f'{base64.b64encode(path.read_bytes()).decode()}">'
-        for path in pictures
-    )
-    others = "".join(f"<li>{escape(line)}</li>" for line in sweep.others)
-    missing = f"<h2>Not in the ranking</h2><ul>{others}</ul>" if others else ""
-    style = (
-        "body{font:15px sans-serif;margin:2em auto;max-width:60em}"
-        "td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}img{max-width:100%}"
-    )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>Sweep: {escape(sweep.metric)}</title><style>{style}</style></head><body>"
-        f"<h1>{escape(sweep.metric)}</h1><table>{table}</table>{images}{missing}</body></html>"
+    return render(
+        "sweeps/report.html",
+        metric=sweep.metric,
+        head=head,
+        rows=rows,
+        pictures=[(path.stem, data_address(path.read_bytes())) for path in pictures],
+        others=sweep.others,
     )
 
 

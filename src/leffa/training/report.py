@@ -4,18 +4,17 @@ The page needs nothing but itself: pictures are data URIs, charts are inline SVG
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from html import escape
+from collections.abc import Iterator, Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from leffa.chart import Band, Line, line_chart
-from leffa.page import data_address, description_list, fill
+from leffa.io.charts import COLOURS, Line, line_chart
+from leffa.io.pages import data_address, render
 from leffa.training.curves import CSV_LOG, Points, read_curves
 from leffa.training.record import CHANGES, CONFIG, ENVIRONMENT
-from leffa.training.reference import BUCKET, Reference, load_reference
 from leffa.training.saving import write_whole
 
 REPORT = "report.html"
@@ -49,42 +48,30 @@ def write_report(folder: Path, state: str) -> Path:
     """
     config = _read(folder / CONFIG) or {}
     starts = _read(folder / ENVIRONMENT) or []
-    page = fill(
-        "leffa.training",
-        name=escape(str(config.get("name", folder.name))),
-        state=escape(state),
-        charts="".join(_charts(read_curves(folder / CSV_LOG), _reference(config))),
-        grids="".join(_grids(folder / "images")),
-        changes=_changes(_read(folder / CHANGES) or {}),
-        starts="".join(description_list(start) for start in starts),
-        config=escape(yaml.safe_dump(config, sort_keys=False)),
+    page = render(
+        "training/report.html",
+        name=config.get("name", folder.name),
+        state=state,
+        charts=list(_charts(read_curves(folder / CSV_LOG))),
+        grids=list(_grids(folder / "images")),
+        changes=_read(folder / CHANGES) or {},
+        starts=starts,
+        config=yaml.safe_dump(config, sort_keys=False),
     )
     path = folder / REPORT
     write_whole(path, lambda file: file.write(page.encode()))
     return path
 
 
-def _reference(config: Mapping[str, Any]) -> Reference | None:
-    source = config.get("callbacks", {}).get("health", {}).get("reference")
-    return load_reference(source) if source else None
-
-
-def _charts(curves: Mapping[str, Points], reference: Reference | None) -> Iterable[str]:
+def _charts(curves: Mapping[str, Points]) -> Iterator[str]:
     for title, beginnings in CHARTS.items():
         names = [name for name in sorted(curves) if name.startswith(beginnings)]
         lines = [
-            Line(name.partition("/")[2], f"c{index % 6}", _drawn(name, curves[name]))
-            for index, name in enumerate(names)
+            Line(name.partition("/")[2], _drawn(name, curves[name]), colour)
+            for name, colour in zip(names, cycle(COLOURS), strict=False)
         ]
-        bands = [
-            Band(
-                f"c{index % 6}",
-                [(w.step - reference.window / 2, w.low, w.high) for w in reference.bands[name]],
-            )
-            for index, name in enumerate(names)
-            if reference and name.startswith(BUCKET) and name in reference.bands
-        ]
-        yield line_chart(f"{title}; shaded: a healthy run" if bands else title, lines, bands)
+        if chart := line_chart(title, lines):
+            yield chart
 
 
 def _drawn(name: str, points: Points) -> Points:
@@ -98,28 +85,13 @@ def _drawn(name: str, points: Points) -> Points:
     return points[:: -(-len(points) // DRAWN)]
 
 
-def _grids(folder: Path) -> Iterable[str]:
+def _grids(folder: Path) -> Iterator[tuple[int, str]]:
+    """Step and address of the first sheet of samples, one from the middle, and the last."""
     pictures = sorted(folder.glob("step_*.png"))
     if len(pictures) > GRIDS:
         pictures = [pictures[0], pictures[len(pictures) // 2], pictures[-1]]
     for path in pictures:
-        step, address = int(path.stem.removeprefix("step_")), data_address(path.read_bytes())
-        yield (
-            f"<figure><figcaption>after {step:,} steps</figcaption>"
-            f'<img alt="samples after {step} steps" src="{address}"></figure>'
-        )
-
-
-def _changes(changes: Mapping[str, Mapping[str, Any]]) -> str:
-    if not changes:
-        return "<p>None: the experiment as it stands.</p>"
-    rows = "".join(
-        f"<tr><th>{escape(key)}</th><td>{escape(str(both['experiment']))}</td>"
-        f"<td>{escape(str(both['run']))}</td></tr>"
-        for key, both in changes.items()
-    )
-    head = "<tr><td></td><th>experiment</th><th>this run</th></tr>"
-    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+        yield int(path.stem.removeprefix("step_")), data_address(path.read_bytes())
 
 
 def _read(path: Path) -> Any:

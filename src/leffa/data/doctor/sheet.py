@@ -1,7 +1,5 @@
 """The contact sheet: one HTML file with the findings and small pictures of some samples."""
 
-import base64
-import html
 import io
 import os
 from pathlib import Path
@@ -12,32 +10,18 @@ from PIL import Image, ImageDraw
 from leffa.data.doctor.report import Report, Row, printable
 from leffa.data.doctor.rows import COLUMNS
 from leffa.data.keypoints import read_keypoints
+from leffa.io.pages import data_address, render
 
 _HEIGHT = 160  # of a small picture
-_STYLE = """
-body{font:14px/1.45 system-ui,sans-serif;margin:2rem;color:#222;background:#fff}
-table{border-collapse:collapse}th,td{padding:4px 8px;text-align:left;vertical-align:top}
-td img{height:160px;display:block}tr{border-bottom:1px solid #ddd}
-.bad{color:#a40000}.none{color:#999}code{background:#f3f3f3;padding:0 3px}li{margin:.2rem 0}
-"""
 
 
 def write_sheet(report: Report, path: Path) -> None:
     """Write the report as a page that needs no other file; it is whole or not there."""
-    problems = "".join(
-        f"<li{'' if problem.harmless else ' class=bad'}>{html.escape(problem.line)}</li>"
-        for problem in report.problems
-    )
-    counts = "".join(f"<li>{html.escape(count.line)}</li>" for count in report.counts)
-    heads = "".join(f"<th>{column}</th>" for column in COLUMNS)
-    rows = "".join(_row(row) for row in report.samples)
-    verdict = "No problems." if report.clean else "Problems were found."
-    page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(report.title)}"
-        f"</title><style>{_STYLE}</style><h1>{html.escape(report.title)}</h1>"
-        f"<p><code>{html.escape(str(report.root))}</code>: {verdict} "
-        f"{report.files:,} files opened.</p><ul>{counts}</ul><ul>{problems}</ul>"
-        f"<table><thead><tr><th>sample</th>{heads}</tr></thead><tbody>{rows}</tbody></table></html>"
+    page = render(
+        "data/doctor/sheet.html",
+        report=report,
+        columns=COLUMNS,
+        rows=[(row, [_cell(column, row) for column in COLUMNS]) for row in report.samples],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
@@ -45,21 +29,16 @@ def write_sheet(report: Report, path: Path) -> None:
     unfinished.replace(path)
 
 
-def _row(row: Row) -> str:
-    cells = []
-    for column in COLUMNS:
-        if column not in row.files:
-            cells.append("<td class=none>none</td>")
-            continue
-        try:
-            picture = _picture(column, row)
-        except (OSError, ValueError, SyntaxError):  # a finding says why
-            cells.append("<td class=bad>cannot be shown</td>")
-            continue
-        alternative = html.escape(row.files[column].name)
-        cells.append(f'<td><img alt="{alternative}" title="{alternative}" src="{_embed(picture)}">')
-    remarks = "".join(f"<div class=bad>{html.escape(text)}</div>" for text in row.remarks)
-    return f"<tr><td>{html.escape(row.key)}{remarks}</td>{''.join(cells)}</tr>"
+def _cell(column: str, row: Row) -> dict[str, str]:
+    if column not in row.files:
+        return {"lacks": "none"}
+    try:
+        picture = _picture(column, row)
+    except (OSError, ValueError, SyntaxError):  # a finding says why
+        return {"lacks": "cannot be shown"}
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=80)
+    return {"name": row.files[column].name, "address": data_address(file.getvalue(), "jpeg")}
 
 
 def _picture(column: str, row: Row) -> Image.Image:
@@ -109,12 +88,6 @@ def _small(image: Image.Image) -> Image.Image:
 
 def _size(image: Image.Image) -> tuple[int, int]:
     return max(1, round(image.width * _HEIGHT / image.height)), _HEIGHT
-
-
-def _embed(image: Image.Image) -> str:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def write_json(report: Report, path: Path) -> None:

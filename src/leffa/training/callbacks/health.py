@@ -18,7 +18,6 @@ from leffa.data.batch import Batch
 from leffa.training.autopsy import first_sick_layer, sick_gradients, sick_term
 from leffa.training.module import PersonGenerationModule
 from leffa.training.objective import StepResult
-from leffa.training.reference import load_reference
 from leffa.training.sharding import is_sharded, whole
 
 log = logging.getLogger(__name__)
@@ -37,8 +36,6 @@ class Health(Callback):
             collapse. The flow of a garment that fills the picture has a spread of about 0.4.
         collapse_patience: validations in a row with that sign before it is warned of. Attention
             that is trained from scratch begins without any spread.
-        reference: a recorded run of the same experiment, shipped by name or a file, beyond whose
-            band the diffusion loss is warned of; None for none. See `training.reference`.
     """
 
     def __init__(
@@ -46,7 +43,6 @@ class Health(Callback):
         buckets: int = 4,
         collapse_spread: float = 0.02,
         collapse_patience: int = 3,
-        reference: str | None = None,
     ) -> None:
         self.buckets = buckets
         self.collapse_spread = collapse_spread
@@ -54,9 +50,6 @@ class Health(Callback):
         self.collapsed = 0  # validations in a row
         self.sick = ""
         self.layers: set[str] = set()  # that have had a Leffa loss
-        self.reference = load_reference(reference) if reference else None
-        self.compared = 0  # the last step at which it was compared
-        self.recent: dict[str, list[Tensor]] = {}  # losses of the window under way
 
     def on_before_optimizer_step(
         self,
@@ -103,9 +96,6 @@ class Health(Callback):
             members = result.diffusion[bucket == index]
             name = f"health/diffusion_{int(index * width)}_{int((index + 1) * width)}"
             pl_module.log(name, members.mean(), batch_size=max(len(members), 1))  # nan if empty
-            if self.reference and trainer.is_global_zero:
-                self.recent.setdefault(name, []).append(members.detach())
-        self._compare(trainer.global_step)
         self.layers |= result.layers.keys()
         for layer in sorted(self.layers):
             loss = result.layers.get(layer, nothing)
@@ -125,21 +115,6 @@ class Health(Callback):
                 spread,
                 self.collapsed,
             )
-
-    def _compare(self, step: int) -> None:
-        """At the end of a window of the reference: warn of a bucket beyond its band."""
-        if self.reference is None or step % self.reference.window or step == self.compared:
-            return
-        self.compared = step  # the next step's micro-batches begin with the same number
-        for column, losses in self.recent.items():
-            band = self.reference.at(column, step)
-            found = torch.cat(losses).mean().item()  # nan where there was no sample
-            if band is not None and found > band.high:
-                log.warning(
-                    "step %d: %s was %.4f over the last %d steps; a healthy run has %.4f to %.4f",
-                    *(step, column, found, self.reference.window, band.low, band.high),
-                )
-        self.recent = {}
 
     def state_dict(self) -> dict[str, Any]:
         return {"collapsed": self.collapsed}
