@@ -51,13 +51,13 @@ class Job:
 
     task: str
     seed: int
-    weight: float | None = None  # None: the experiment's own
+    leffa_loss: bool = True
     temperature: float = TEMPERATURE
 
     @property
     def row(self) -> str:
         """The name of its row in the table; seeds share a row."""
-        if self.weight == 0:
+        if not self.leffa_loss:
             return "control"
         return f"Leffa loss, tau {self.temperature:g}"
 
@@ -68,14 +68,13 @@ class Job:
         )
 
     def train_overrides(self, steps: int) -> list[str]:
-        values = {"leffa_loss.weight": self.weight, "leffa_loss.temperature": self.temperature}
-        given = [f"{key}={value}" for key, value in values.items() if value is not None]
         return [
             f"experiment={self.task}_synthetic",
             f"seed={self.seed}",
             f"trainer.max_steps={steps}",
             "data.val_samples=0",
-            *given,
+            f"leffa_loss={'on' if self.leffa_loss else 'off'}",
+            f"leffa_loss.temperature={self.temperature}",
         ]
 
 
@@ -83,7 +82,7 @@ def jobs(seeds: int) -> Iterator[Job]:
     for seed in range(seeds):
         for task in TASKS:
             yield Job(task, seed)
-            yield Job(task, seed, weight=0.0)
+            yield Job(task, seed, leffa_loss=False)
         if seed == 0:
             for temperature in TEMPERATURES:
                 yield Job("tryon", seed, temperature=temperature)

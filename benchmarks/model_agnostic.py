@@ -39,7 +39,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Model:
-    """A row of the table: an experiment, and its twin without the loss."""
+    """An experiment, which has a row with the loss and one without."""
 
     title: str
     experiment: str
@@ -64,12 +64,9 @@ class Trial:
     leffa_loss: bool
     seed: int
 
-    @property
-    def experiment(self) -> str:
-        return self.model.experiment + ("" if self.leffa_loss else "_control")
-
     def folder(self, out: Path) -> Path:
-        return out / f"{self.experiment}_seed{self.seed}"
+        control = "" if self.leffa_loss else "_control"
+        return out / f"{self.model.experiment}{control}_seed{self.seed}"
 
     def result(self, out: Path) -> dict[str, float] | None:
         path = self.folder(out) / "result.json"
@@ -103,7 +100,8 @@ def run_trial(tell: Tell, trial: Trial, options: argparse.Namespace) -> None:
         compose(
             "train",
             [
-                f"experiment={trial.experiment}",
+                f"experiment={trial.model.experiment}",
+                f"leffa_loss={'on' if trial.leffa_loss else 'off'}",
                 f"seed={trial.seed}",
                 f"trainer.max_steps={options.steps}",
                 "data.val_samples=0",
@@ -230,7 +228,7 @@ def main() -> None:
         run_jobs(
             [
                 Job(
-                    f"{trial.experiment}, seed {trial.seed}",
+                    trial.folder(options.out).name,
                     options.steps,
                     run_trial,
                     (trial, options),

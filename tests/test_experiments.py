@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 
 from leffa.models.checkpoints import save_official
 from leffa.models.leffa import LeffaModel
 from leffa.run import CONF, compose, restore, train
+from leffa.run.config import build
 from leffa.synthetic.write import (
     write_deepfashion,
     write_dress_code,
@@ -157,12 +159,17 @@ def test_the_curricula_are_the_paper_s() -> None:
         assert values == (1e-3, 2.0, 1 / 32, 500)
 
 
-def test_a_control_differs_in_the_weight_alone() -> None:
-    for control in (name for name in EXPERIMENTS if name.endswith("_control")):
-        experiment = compose("train", [f"experiment={control.removesuffix('_control')}"])
-        experiment.leffa_loss.weight = 0.0
-        experiment.name = control
-        assert compose("train", [f"experiment={control}"]) == experiment
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_leffa_loss_off_is_the_control_of_every_experiment(experiment: str) -> None:
+    """It turns the loss off and changes nothing but the name of what is written."""
+    chosen = [f"experiment={experiment}"]
+    on, off = compose("train", chosen), compose("train", [*chosen, "leffa_loss=off"])
+    assert on.leffa_loss.enabled
+    assert not build(OmegaConf.to_container(off.leffa_loss)).active
+    assert off.run_name == f"{on.run_name}_leffa_loss_off"
+    assert off.run_name in OmegaConf.to_container(off.paths, resolve=True)["output_dir"]
+    off.leffa_loss.enabled = True
+    assert OmegaConf.to_container(off) == OmegaConf.to_container(on)
 
 
 def options(groups: Iterable[str]) -> list[str]:

@@ -126,7 +126,7 @@ def convert_published(
     if composed("train", chosen)["data"]["root"] == "???":
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))
-    config["name"] += "_published"
+    config["name"] = config["run_name"] = f"{config['name']}_published"
     model = build(config["model"]).eval()
     _save_checkpoint(Trained(model, settings_of_run(config, 0, weights)), out)
 

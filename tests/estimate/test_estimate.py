@@ -161,12 +161,13 @@ def test_shards_are_advised_before_a_larger_device() -> None:
 
 @pytest.mark.slow
 def test_the_command_tells_steps_images_and_hours(capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = ["experiment=tryon_synthetic", "debug=tiny", "throughput=4@64x48"]
+    chosen = ["experiment=tryon_synthetic", "leffa_loss=off", "debug=tiny", "throughput=4@64x48"]
     assert main(["estimate", *chosen]) == 0
     printed = capsys.readouterr().out
     assert "whole run: 3 steps, 6 images" in printed
     assert "at 4 images/s at 64x48, given" in printed
     assert "| picture | 32x24 | 64x48 | 64x48 |" in printed
+    assert "| Leffa loss | off | off | off |" in printed
 
 
 @pytest.mark.slow

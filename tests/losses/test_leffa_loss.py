@@ -125,6 +125,14 @@ def test_min_resolution_is_inclusive_unless_strict() -> None:
     assert [strict.wants(height, 512) for height in (32, 16, 8)] == [True, False, False]
 
 
+@pytest.mark.parametrize("off", [{"enabled": False}, {"weight": 0.0}])
+def test_a_loss_that_is_off_still_says_how_flows_are_read(off: dict[str, float]) -> None:
+    """A weight of 0 is what runs have that were trained before there was a switch."""
+    loss = LeffaLoss(temperature=0.7, **off)
+    assert not loss.active
+    assert loss.request() == LeffaLoss(temperature=0.7).request()
+
+
 def test_asks_the_model_for_what_it_was_configured_with() -> None:
     samples = torch.tensor([1])
     loss = LeffaLoss(temperature=0.7, min_resolution=1 / 16, strict=True)
@@ -137,6 +145,7 @@ def test_asks_the_model_for_what_it_was_configured_with() -> None:
     [
         ("temperature", {"temperature": 0.0}),
         ("weight", {"weight": -1.0}),
+        ("enabled", {"enabled": "off"}),
         ("reduction", {"reduction": "median"}),
     ],
 )

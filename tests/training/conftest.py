@@ -115,14 +115,14 @@ def make_module() -> Callable[..., PersonGenerationModule]:
     def make(
         stages: Sequence[Stage],
         model: LeffaModel | None = None,
-        weight: float = 0.1,
+        leffa_loss: bool = True,
         warmup_steps: int = 0,
     ) -> PersonGenerationModule:
         return PersonGenerationModule(
             model=model or tiny(),
             optimizer=plain_sgd,
             curriculum=Curriculum(stages, warmup_steps),
-            leffa_loss=LeffaLoss(weight, temperature=1.0, max_timestep=1000),
+            leffa_loss=LeffaLoss(0.1, temperature=1.0, max_timestep=1000, enabled=leffa_loss),
             objective=TrainingObjective(reference_dropout=0.1),
             sampler=SamplerSettings(scheduler="ddim", steps=1, guidance=1.0),
             config={"name": "test"},

@@ -79,7 +79,7 @@ def test_the_warm_up_scales_the_rate_of_the_stage(train: Callable[..., list[Step
     assert rates == pytest.approx([0.25e-2, 0.5e-2, 0.75e-3, 1e-3])
 
 
-def test_a_weight_of_zero_never_turns_the_loss_on(train: Callable[..., list[Step]]) -> None:
-    steps = train(weight=0.0)
+def test_a_loss_that_is_off_is_never_turned_on(train: Callable[..., list[Step]]) -> None:
+    steps = train(leffa_loss=False)
     assert [step.leffa_loss_on for step in steps] == [False] * 4
     assert [step.leffa_loss_took_part for step in steps] == [False] * 4

@@ -57,14 +57,13 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
 
     config = settings("train", overrides, *GROUPS)
     curriculum = config["curriculum"]
-    stages = list(
-        Curriculum(
-            [Stage.read(stage) for stage in curriculum["stages"]],
-            max_steps=config["trainer"]["max_steps"],
-        ).stages
-    )
+    loss = LeffaLoss(**{k: v for k, v in config["leffa_loss"].items() if k != "_target_"})
+    wanted = Curriculum(
+        [Stage.read(stage) for stage in curriculum["stages"]],
+        max_steps=config["trainer"]["max_steps"],
+    ).stages
+    stages = [replace(stage, leffa_loss=stage.leffa_loss and loss.active) for stage in wanted]
     throughput = read_throughput(speed, stages) if speed is not None else None
-    loss = {key: value for key, value in config["leffa_loss"].items() if key != "_target_"}
     done: list[int] = []
 
     with TemporaryDirectory() as folder, progress_bar("counting") as progress:
@@ -75,17 +74,15 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
             height: int, width: int, half: bool, checkpointing: bool, leffa: bool
         ) -> "StepCount":
             found = count_step(
-                *(build, height, width, half, checkpointing), LeffaLoss(**loss) if leffa else None
+                *(build, height, width, half, checkpointing), loss if leffa else None
             )
             done.append(1)
             progress(len(done), max(len(stages), len(done)))
             return found
 
         def count(stage: "Stage", setting: "Setting") -> "StepCount":
-            leffa = stage.leffa_loss and loss["weight"] > 0
-            return counted(
-                stage.height, stage.width, setting.half, setting.gradient_checkpointing, leffa
-            )
+            checkpointing = setting.gradient_checkpointing
+            return counted(stage.height, stage.width, setting.half, checkpointing, stage.leffa_loss)
 
         setting = _setting(config, overrides)
         weights = count_weights(build)

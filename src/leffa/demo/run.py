@@ -22,7 +22,7 @@ from leffa.demo.reuse import claim, fingerprint, finish
 from leffa.demo.settings import DemoSettings
 from leffa.demo.tasks import evaluate, train
 
-EXPERIMENTS = {"control": "tryon_synthetic_control", "leffa": "tryon_synthetic"}
+LEFFA_LOSS = {"control": "off", "leffa": "on"}
 TITLES = {
     "untrained": "before training",
     "control": "without the Leffa loss",
@@ -48,7 +48,7 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
         ValueError: bad settings, or the data folder holds something else.
     """
     console = console or Console()
-    trainings = {name: _training(settings, name) for name in EXPERIMENTS}
+    trainings = {name: _training(settings, name) for name in LEFFA_LOSS}
     evaluations = {name: _evaluation(settings, name, trainings) for name in TITLES}
 
     console.print("[bold]1/4[/] Drawing persons, garments and the true flow between them")
@@ -81,7 +81,8 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
 def _training(settings: DemoSettings, name: str) -> Part:
     folder = settings.out / "runs" / name
     overrides = [
-        f"experiment={EXPERIMENTS[name]}",
+        "experiment=tryon_synthetic",
+        f"leffa_loss={LEFFA_LOSS[name]}",
         f"seed={settings.seed}",
         f"paths.data_dir={_quoted(settings.data)}",
         f"paths.output_dir={_quoted(folder)}",

@@ -204,6 +204,7 @@ class LeffaLoss(nn.Module):
             target are blurred with before they are compared; 0, as in the paper, for none. Sharp
             detail gives the flow of an untrained attention a strong gradient in no useful
             direction (benchmarks/loss_landscape.py), so training from scratch needs a blur.
+        enabled: whether training adds the loss; one that is off still says how flows are read.
     """
 
     def __init__(
@@ -215,8 +216,11 @@ class LeffaLoss(nn.Module):
         strict: bool = False,
         reduction: Literal["mean", "sum"] = "mean",
         blur: float = 0.0,
+        enabled: bool = True,
     ) -> None:
         super().__init__()
+        if not isinstance(enabled, bool):
+            raise ValueError(f"leffa_loss.enabled must be true or false, got {enabled!r}")
         if temperature <= 0:
             raise ValueError(f"leffa_loss.temperature must be positive, got {temperature}")
         if weight < 0:
@@ -225,6 +229,7 @@ class LeffaLoss(nn.Module):
             raise ValueError(f"leffa_loss.reduction must be 'mean' or 'sum', got {reduction!r}")
         if blur < 0:
             raise ValueError(f"leffa_loss.blur must not be negative, got {blur}")
+        self.enabled = enabled
         self.weight = weight
         self.temperature = temperature
         self.min_resolution = min_resolution
@@ -232,6 +237,11 @@ class LeffaLoss(nn.Module):
         self.strict = strict
         self.reduction = reduction
         self.blur = blur
+
+    @property
+    def active(self) -> bool:
+        """Whether it adds anything; runs from before `enabled` have a weight of 0 instead."""
+        return self.enabled and self.weight > 0
 
     def select(self, timesteps: Tensor, usable: Tensor | None = None) -> Tensor:
         """Indices (S,) of the samples that take part: early, and `usable` (B,) where given."""

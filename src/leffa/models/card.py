@@ -114,16 +114,11 @@ def _training(settings: ModelSettings) -> str:
     stages = config.get("curriculum", {}).get("stages", [])
     done = f"{settings.step} optimiser steps" if settings.step is not None else "unknown"
     facts = {
-        "experiment": config.get("name", "unknown"),
+        "experiment": config.get("run_name", config.get("name", "unknown")),
         "data": f"{trained.get('_target_', 'unknown').rsplit('.', 1)[-1]}{drawn}",
         "steps": done,
         "seed": config.get("seed", "unknown"),
-        "Leffa loss": ", ".join(
-            f"{key} {loss[key]}"
-            for key in ("weight", "temperature", "min_resolution", "max_timestep", "blur")
-            if key in loss
-        )
-        or "unknown",
+        "Leffa loss": _leffa_loss(loss),
     }
     if lora := config.get(MERGED_ADAPTERS):
         facts["adapters"] = f"low-rank, {_listed(lora)}, merged into the weights"
@@ -133,6 +128,15 @@ def _training(settings: ModelSettings) -> str:
         [[stage.get(column, "") for column in columns] for stage in stages],
     )
     return f"{_table(('what', 'value'), facts.items())}\n\nStages:\n\n{table}"
+
+
+def _leffa_loss(loss: Mapping[str, Any]) -> str:
+    if not loss:
+        return "unknown"
+    if not (loss.get("enabled", True) and loss.get("weight", 1)):
+        return "off"
+    keys = ("weight", "temperature", "min_resolution", "max_timestep", "blur")
+    return ", ".join(f"{key} {loss[key]}" for key in keys if key in loss)
 
 
 def _official_training(official: str) -> str:

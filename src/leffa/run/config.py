@@ -45,6 +45,12 @@ def file_name(text: str) -> str:
     return f"{start}_{digest}"
 
 
+def run_name(name: str, enabled: bool) -> str:
+    """What folders, loggers and tables call a run: the same steps without the Leffa loss have
+    another name."""
+    return name if enabled else f"{name}_leffa_loss_off"
+
+
 def evaluation_folder(*, _root_: DictConfig) -> str:
     """One folder for all that decides the pictures and their scores: the checkpoint's name, and a
     hash of it, of when it was written, and of the settings."""
@@ -62,6 +68,7 @@ def _written(ckpt: Path) -> float:
 
 
 OmegaConf.register_new_resolver("file_name", file_name, replace=True)
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
 
 

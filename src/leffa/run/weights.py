@@ -75,7 +75,7 @@ def restore_model(place: Path, weights: Weights | None = None) -> Restored:
         config, module = restore(file, weights)
         step = int(read_checkpoint(file).get("global_step", 0))
         model = module.model.eval()
-        name = str(config.get("name", file.stem))
+        name = _name(config, file.stem)
         return Restored(model, file, module.leffa_loss, name, step, config)
     if weights is not None:
         raise ValueError(
@@ -84,8 +84,13 @@ def restore_model(place: Path, weights: Weights | None = None) -> Restored:
     settings = read_settings(place)
     reading = LeffaLoss(temperature=settings.temperature, min_resolution=settings.min_resolution)
     model = load_exported(place)[0] if is_pipeline(place) else _built(place, settings.config)
-    name = (settings.config or {}).get("name", settings.source)
+    name = _name(settings.config or {}, settings.source)
     return Restored(model.eval(), place / SETTINGS, reading, name, settings.step, settings.config)
+
+
+def _name(config: dict[str, Any], otherwise: str) -> str:
+    """Of the experiment, which says so where the Leffa loss was off."""
+    return str(config.get("run_name", config.get("name", otherwise)))
 
 
 def weights_file(place: Path) -> Path:

@@ -242,7 +242,7 @@ def _why(result: Result | None, metric: str) -> str:
 
 def _leaves(job: Path) -> dict[str, Value]:
     config = yaml.safe_load((job / CONFIG).read_text())
-    kept = {key: value for key, value in config.items() if key not in (*MEANS, "name")}
+    kept = {key: value for key, value in config.items() if key not in (*MEANS, "name", "run_name")}
     return {
         key: str(value) if isinstance(value, list) else value
         for key, value in dotted(kept).items()

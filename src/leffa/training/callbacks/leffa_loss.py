@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class LeffaLossSwitch(Callback):
-    """Turns the loss on in the stages that ask for it, unless its weight is 0."""
+    """Turns the loss on in the stages that ask for it, unless `leffa_loss=off`."""
 
     def __init__(self) -> None:
         self.announced: Stage | None = None
@@ -31,7 +31,7 @@ class LeffaLossSwitch(Callback):
     ) -> None:
         # Not at the start of the epoch: a run that resumes within a stage has none.
         stage = pl_module.curriculum.stages[trainer.current_epoch]
-        pl_module.leffa_loss_on = stage.leffa_loss and pl_module.leffa_loss.weight > 0
+        pl_module.leffa_loss_on = stage.leffa_loss and pl_module.leffa_loss.active
         if stage is not self.announced:
             self.announced = stage
             _announce(stage, pl_module)
