@@ -34,7 +34,7 @@ from gradio_client.exceptions import AppError
 from leffa.app.server import Serving, served
 
 pytestmark = [pytest.mark.slow, *OF_GRADIO]
-DOCS = Path(__file__).parents[2] / "docs" / "app.md"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "serve.md"
 SOON = 60  # seconds, on a busy machine
 
 

@@ -9,7 +9,7 @@ from leffa.cli import DRAWN_LAYOUTS
 from leffa.data.counts import OFFICIAL
 from leffa.run import CONF, compose
 
-PAGES = sorted((CONF.parent / "docs" / "data").glob("*.md"))
+PAGES = sorted((CONF.parent / "docs" / "reference" / "datasets").glob("*.md"))
 
 
 def test_every_layout_has_a_page() -> None:

@@ -76,7 +76,7 @@ def test_the_doctor_goes_by_the_shape_of_a_body_map(
 def test_the_pages_links_are_the_training_pictures(
     deepfashion: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (CONF.parent / "docs/data/deepfashion.md").read_text()
+    page = (CONF.parent / "docs/reference/datasets/deepfashion.md").read_text()
     program = page.split("<<'END'\n")[1].split("END")[0].replace("\n      ", "\n").strip()
     flat = deepfashion / "train_highres"
     pictures = {path.name: path.read_bytes() for path in flat.iterdir()}

@@ -118,7 +118,7 @@ def test_checkpointing_keeps_less_and_repeats_what_it_does_not_keep(
         (["virtual_tryon_512"], "M trained, 83.7 M in the autoencoder"),
         # CatVTON's section 1: 49.57 of 899.06; we count 0.17 more in all, see its tests.
         (["catvton_vitonhd"], "899.2 M parameters: 49.6 M trained, 83.7 M in the autoencoder"),
-        # Of docs/models/idm_vton.md: 2,991.2 + 2,536.9 + 632.1 + 83.7.
+        # Of docs/reference/models/idm_vton.md: 2,991.2 + 2,536.9 + 632.1 + 83.7.
         (
             ["idm_vton_vitonhd"],
             "6,243.9 M parameters: 2,650.5 M trained, 83.7 M in the autoencoder",

@@ -1,4 +1,4 @@
-"""docs/leffa_loss.md as its reader meets it: the examples run, and do what the page says."""
+"""The page on the Leffa loss as its reader meets it: the examples run, and do what it says."""
 
 import re
 import subprocess
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from leffa.losses.flow import LeffaLossOutput
 
-PAGE = (Path(__file__).parents[2] / "docs" / "leffa_loss.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "leffa-loss.md").read_text(
+    encoding="utf-8"
+)
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)  # a model, what is added; twice
 EXAMPLES = {"unet": "\n".join(BLOCKS[:2]), "transformer": "\n".join(BLOCKS[2:])}
 

@@ -1,4 +1,4 @@
-"""What users of such evaluators stumble over, each by its name; see docs/protocols.md."""
+"""What users of such evaluators stumble over, each by its name; see docs/reference/protocols.md."""
 
 import json
 from dataclasses import replace
