@@ -159,7 +159,7 @@ def real_persons() -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     return persons
 
 
-@pytest.mark.parametrize("name", sorted({*AGNOSTIC} - {"catvton", "leffa_hd"}))
+@pytest.mark.parametrize("name", sorted({*AGNOSTIC} - {"catvton", "leffa_dc", "leffa_hd"}))
 def test_covers_what_real_persons_wear_and_no_more_than_needed(
     name: str, real_persons: list[tuple[NDArray[np.uint8], NDArray[np.float32]]]
 ) -> None:

@@ -127,7 +127,7 @@ def test_joints_agree_with_the_data_sets_openpose(mediapipe: MediaPipe, photogra
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["hr_viton", "ootdiffusion", "leffa_hd"])
+@pytest.mark.parametrize("recipe", ["hr_viton", "ootdiffusion", "leffa_hd_clean"])
 def test_masks_cover_what_is_worn_and_resemble_those_of_the_true_parsing(
     mediapipe: MediaPipe, photographs: Path, recipe: str
 ) -> None:

@@ -16,7 +16,7 @@ from leffa.app.examples import Examples
 from leffa.app.studio import Studio
 from leffa.preprocess.photo import Tools, prepare_photo
 
-RECIPE = "leffa_hd"  # of the released demo, for all three categories
+DEFAULT_RECIPE = "leffa_hd_clean"  # of models that were trained on mask files
 _MAPS = ("densepose", "keypoints", "masks")
 
 
@@ -43,7 +43,7 @@ class MapMaker:
     Args:
         examples: drawings that need no network.
         tools: networks; its encoding, recipe and category are set here.
-        recipe: of the mask; None: that of the training, else `RECIPE`.
+        recipe: of the mask; None: that of the training, else `DEFAULT_RECIPE`.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class MapMaker:
         self.examples = examples
         self.tools = tools
         self.recipe = recipe or studio.trained.settings.recipe
+        self.mask_recipe = self.recipe or DEFAULT_RECIPE
         self._lock = threading.Lock()  # the networks take one photograph at a time
 
     def make(self, picture: Image.Image, category: str, folder: Path) -> Maps:
@@ -113,7 +114,7 @@ class MapMaker:
             pose=maker or self.tools.pose,
             densepose=maker or self.tools.densepose,
             encoding=self.studio.body_map if self.studio.needs_densepose else "iuv",
-            recipe=self.recipe or RECIPE,
+            recipe=self.mask_recipe,
             category=category,
         )
         return [f"No mask could be made: {line}" for line in _try(photo, tools)]

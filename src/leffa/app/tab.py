@@ -77,7 +77,10 @@ def lay_out(desk: Desk, folder: Path) -> Controls:
             parts |= _result(say, task)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300, visible=task == "tryon"):
-            hint = "Violet is repainted. Brush to add, erase to keep."
+            hint = (
+                "Violet is repainted. Brush to add, erase to keep. Masks of photographs are made "
+                f"by the recipe {desk.maps.mask_recipe}."
+            )
             gr.HTML(words.title("What is repainted", hint))
             parts["editor"] = mask_editor(_first_mask(desk, folder), f"{task}-mask")
         with gr.Column(min_width=300):

@@ -1,8 +1,9 @@
 """Cloth-agnostic masks from parsing, keypoints and DensePose: the field's recipes by name.
 
 A recipe takes a `PersonMaps` and gives a mask (H, W), True = generate. It works at any resolution:
-sizes that are published in pixels are scaled by the height. A missing arm is left out, missing hips
-are put below the shoulders, and what a recipe cannot do without is a ValueError.
+sizes that are published in pixels are scaled by the height, after padding to 3:4 in Leffa's. A
+missing arm is left out, missing hips are put below the shoulders, and what a recipe cannot do
+without is a ValueError.
 
     recipe        garments     needs                  by
     viton_hd      upper        keypoints              VITON-HD
@@ -11,10 +12,12 @@ are put below the shoulders, and what a recipe cannot do without is a ValueError
     viton         upper        keypoints              ours, for the original VITON
     dress_code    all three    keypoints but lower    DressCode, and IDM-VTON on it
     ladi_dress_code  the same  the same               LaDI-VTON, for DressCode
-    leffa_dc      all three    keypoints but lower    Leffa's app, DressCode model
+    leffa_dc      all three    keypoints but lower    Leffa's demo, DressCode model
+    leffa_dc_clean  the same   the same               ours: without the demo's accidents
     ootdiffusion  all three    keypoints but lower    OOTDiffusion, and IDM-VTON's demo
     ootdiffusion_dc  the same  the same               the same, for DressCode
-    leffa_hd      all three    keypoints but lower    Leffa's app, VITON-HD model
+    leffa_hd      all three    keypoints but lower    Leffa's demo, VITON-HD model
+    leffa_hd_clean  the same   the same               ours: without the demo's accidents
     catvton       all three    DensePose              CatVTON
 
 `Dilated` and `Boxed` wrap any of them.
@@ -22,11 +25,12 @@ are put below the shoulders, and what a recipe cannot do without is a ValueError
 
 from leffa.data.recipe import AgnosticRecipe
 from leffa.preprocess.agnostic.automasker import catvton
+from leffa.preprocess.agnostic.leffa_demo import leffa_dc, leffa_hd
 from leffa.preprocess.agnostic.parsed import (
     dress_code,
     ladi_dress_code,
-    leffa_dc,
-    leffa_hd,
+    leffa_dc_clean,
+    leffa_hd_clean,
     ootdiffusion,
     ootdiffusion_dc,
 )
@@ -41,13 +45,16 @@ AGNOSTIC: dict[str, AgnosticRecipe] = {
     "dress_code": dress_code,
     "ladi_dress_code": ladi_dress_code,
     "leffa_dc": leffa_dc,
+    "leffa_dc_clean": leffa_dc_clean,
     "ootdiffusion": ootdiffusion,
     "ootdiffusion_dc": ootdiffusion_dc,
     "leffa_hd": leffa_hd,
+    "leffa_hd_clean": leffa_hd_clean,
     "catvton": catvton,
 }
 
 __all__ = [
     "AGNOSTIC", "Boxed", "Dilated", "catvton", "dress_code", "hr_viton", "ladi_dress_code",
-    "ladi_vton", "leffa_dc", "leffa_hd", "ootdiffusion", "ootdiffusion_dc", "viton", "viton_hd",
+    "ladi_vton", "leffa_dc", "leffa_dc_clean", "leffa_hd", "leffa_hd_clean", "ootdiffusion",
+    "ootdiffusion_dc", "viton", "viton_hd",
 ]  # fmt: skip

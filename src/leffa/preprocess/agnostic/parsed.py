@@ -3,6 +3,9 @@
 Both are for all three categories. They take the garment by its labels and, for upper garments and
 dresses, a strip along the arms, and keep other clothes, head and hands. They are published for
 ATR-18 labels; a label that another set adds, such as a coat, goes where its like goes.
+
+A reach is how far something is dilated: to the right and down, to the left and up. They differ
+where the published kernel has an even size.
 """
 
 import numpy as np
@@ -26,6 +29,8 @@ from leffa.preprocess.agnostic.shapes import (
     largest_piece,
     without_holes,
 )
+
+Reach = tuple[float, float]
 
 _TOP = ("upper", "coat")
 _DRESS = ("dress", "jumpsuit")
@@ -51,11 +56,11 @@ def dress_code(person: PersonMaps) -> Mask:
     """DressCode's own recipe at 1024x768 (Morelli et al., 2022, `data/dataset.py`).
 
     IDM-VTON's `inference_dc.py` is the same at this size. As published, skirts are not among the
-    labels of `lower_body`: only legs and trousers, dilated, are covered. `ootdiffusion` and
-    `catvton` cover skirts.
+    labels of `lower_body`: only legs and trousers, dilated, are covered. `ootdiffusion`, `catvton`
+    and `leffa_dc_clean` cover skirts.
     """
     # A strip of 30 px and five dilations by 10x10; five by 20x20 for the garment.
-    return _dilated_garment(person, at=1024, arm=30, strip=22.5, garment=47.5)
+    return dilated_garment(person, person.height / 1024, arm=30, strip=(25, 20), garment=(50, 45))
 
 
 def ladi_dress_code(person: PersonMaps) -> Mask:
@@ -63,16 +68,15 @@ def ladi_dress_code(person: PersonMaps) -> Mask:
 
     `dress_code` with broader arms and a tighter garment.
     """
-    return _dilated_garment(person, at=512, arm=45, strip=0, garment=10)
+    return dilated_garment(person, person.height / 512, arm=45, strip=(0, 0), garment=(10, 10))
 
 
-def leffa_dc(person: PersonMaps) -> Mask:
-    """What Leffa's app makes for its DressCode model (`get_agnostic_mask_dc`), at 512x384.
-
-    IDM-VTON's variant of `dress_code`, and holes are filled. By its author the masks of the paper
-    were others.
-    """
-    mask = _dilated_garment(person, at=512, arm=30, strip=10, garment=22.5, neck_is_head=True)
+def leffa_dc_clean(person: PersonMaps) -> Mask:
+    """Ours: `leffa_dc` at the resolution of the maps, as wide on all sides, and with skirts."""
+    pixel = _padded_height(person) / 512
+    mask = dilated_garment(
+        person, pixel, 30, (10, 10), (22.5, 22.5), neck_is_head=True, skirts=True
+    )
     return without_holes(mask)
 
 
@@ -81,57 +85,63 @@ def ootdiffusion(person: PersonMaps) -> Mask:
 
     IDM-VTON's demo makes the same masks. Hair is not kept.
     """
-    return _dilated_outfit(person, arm=60, garment=10)
+    mask = dilated_outfit(person, person.height / 512, arm=60, garment=(10, 10))
+    return largest_piece(without_holes(mask))
 
 
 def ootdiffusion_dc(person: PersonMaps) -> Mask:
     """`ootdiffusion` with the narrower arms that it has for DressCode."""
-    return _dilated_outfit(person, arm=45, garment=10)
+    mask = dilated_outfit(person, person.height / 512, arm=45, garment=(10, 10))
+    return largest_piece(without_holes(mask))
 
 
-def leffa_hd(person: PersonMaps) -> Mask:
-    """What Leffa's app makes for its VITON-HD model (`get_agnostic_mask_hd`).
+def leffa_hd_clean(person: PersonMaps) -> Mask:
+    """Ours: `leffa_hd` at the resolution of the maps, as wide on all sides.
 
-    `ootdiffusion` with a garment dilated further and other clothes eroded. For evaluation its
-    author advises the mask files of VITON-HD.
+    Other clothes stay whole: `leffa_hd` takes their rim, and then often all that the rim encloses.
     """
-    return _dilated_outfit(person, arm=60, garment=22.5, erosion=2)
+    pixel = _padded_height(person) / 512
+    mask = dilated_outfit(person, pixel, arm=60, garment=(22.5, 22.5))
+    return largest_piece(without_holes(mask))
 
 
-def _dilated_garment(
+def dilated_garment(
     person: PersonMaps,
-    at: int,
+    pixel: float,
     arm: float,
-    strip: float,
-    garment: float,
+    strip: Reach,
+    garment: Reach,
     neck_is_head: bool = False,
+    skirts: bool = False,
 ) -> Mask:
-    """DressCode's family. Sizes are in pixels of a picture `at` pixels high.
+    """DressCode's family.
 
     Args:
+        pixel: of the picture that the other sizes are published for, in pixels of this one.
         arm: width of the strip along the arms.
         strip, garment: how far they are dilated.
         neck_is_head: whether a neck label is part of the head.
+        skirts: whether skirts are taken as lower garments.
     """
     check_category(person, *_DRESS_CODE_TAKEN)
-    pixel = person.height / at
-    taken = person.shows(*_DRESS_CODE_TAKEN[person.category])
-    head = person.shows(*_HEAD, "hair", *(["neck"] if neck_is_head else []))
+    lower = person.category == "lower_body"
+    taken = person.shows(*_DRESS_CODE_TAKEN[person.category], *["skirt"] * (skirts and lower))
+    head = person.shows(*_HEAD, "hair", *["neck"] * neck_is_head)
     kept = person.shows("hat", "hair", "sunglasses", "scarf", "bag", *SHOES)
     kept |= person.shows(*_OTHER_GARMENTS[person.category])
-    if person.category != "lower_body":
+    if not lower:
         keypoints = joints_of(person)
         shoulder_distance(keypoints)
         brush = Brush(person.parse.shape, pixel)
         # One line from wrist to wrist; a missing wrist or elbow shortens it.
-        line = [joint for joint in (4, 3, 2, 5, 6, 7) if keypoints[joint, 2] > 0]
+        line = [joint for joint in (7, 6, 5, 2, 3, 4) if keypoints[joint, 2] > 0]
         brush.line(keypoints, line, arm)
-        arms = dilate(brush.mask(), strip * pixel)
+        arms = _dilate(brush.mask(), strip, pixel)
         kept |= person.shows(*ARM_LABELS) & ~arms
         neck = head & _below_shoulders(person, keypoints)
         taken |= arms | neck
         head &= ~neck
-    return dilate(taken, garment * pixel) & ~kept & ~head
+    return _dilate(taken, garment, pixel) & ~kept & ~head
 
 
 def _below_shoulders(person: PersonMaps, keypoints: Joints) -> Mask:
@@ -140,30 +150,36 @@ def _below_shoulders(person: PersonMaps, keypoints: Joints) -> Mask:
     across = other_x - x
     slope = (other_y - y) / across if abs(across) > 1 else 0.0
     rows, columns = np.ogrid[: person.height, : person.parse.shape[1]]
-    below: Mask = rows >= y + slope * (columns - x) - 20 * person.height / 512
+    line = y + slope * (columns - x) - 20 * person.height / 512
+    below: Mask = rows >= np.floor(line)
     return below
 
 
-def _dilated_outfit(person: PersonMaps, arm: float, garment: float, erosion: float = 0) -> Mask:
-    """OOTDiffusion's family. Sizes are in pixels of a picture 512 high, where it works.
+def dilated_outfit(
+    person: PersonMaps, pixel: float, arm: float, garment: Reach, erosion: float = 0
+) -> Mask:
+    """OOTDiffusion's family, holes not filled yet.
 
     Args:
+        pixel: of a picture 512 high, where it works, in pixels of this one.
         arm: width of the strip along the arms.
         garment: how far the garment is dilated.
-        erosion: how far other clothes are eroded.
+        erosion: how far other clothes are eroded. Their rim, so far, is then part of the mask.
     """
     check_category(person, *_OOTDIFFUSION_TAKEN)
-    pixel = person.height / 512
-    taken = dilate(person.shows(*_OOTDIFFUSION_TAKEN[person.category]), garment * pixel)
+    taken = _dilate(person.shows(*_OOTDIFFUSION_TAKEN[person.category]), garment, pixel)
     head = person.shows(*_HEAD)
-    kept = person.shows("hat", "sunglasses", "bag", *SHOES, *_OTHER_GARMENTS[person.category])
+    fixed = person.shows("hat", "sunglasses", "bag", *SHOES, *_OTHER_GARMENTS[person.category])
+    kept = fixed
     if person.category != "lower_body":
         neck = dilate(person.shows("neck"), 2 * pixel) & ~head
         arms, hands = _separate_arms(person, arm * pixel)
         taken |= neck | dilate(arms, 8 * pixel)
-        kept |= hands
-    kept = erode(kept, erosion * pixel) | head
-    return largest_piece(without_holes(taken & ~kept))
+        kept = fixed | hands
+    if erosion:
+        taken |= fixed
+        kept = erode(kept, erosion * pixel)
+    return taken & ~kept & ~head
 
 
 def _separate_arms(person: PersonMaps, width: float) -> tuple[Mask, Mask]:
@@ -187,3 +203,12 @@ def _separate_arms(person: PersonMaps, width: float) -> tuple[Mask, Mask]:
             strip = shown
         arms |= strip
     return arms, hands
+
+
+def _dilate(mask: Mask, reach: Reach, pixel: float) -> Mask:
+    return dilate(mask, reach[0] * pixel, reach[1] * pixel)
+
+
+def _padded_height(person: PersonMaps) -> float:
+    """In pixels, of the picture padded to 3:4, as the demo does it first."""
+    return max(person.height, person.parse.shape[1] * 4 / 3)

@@ -58,10 +58,19 @@ class Brush:
         self._draw.polygon([tuple(joints[joint, :2].tolist()) for joint in corners], fill=1)
 
 
-def dilate(mask: Mask, reach: float) -> Mask:
-    """Dilated by a square that reaches this many pixels, rounded, to each side."""
-    size = 2 * round(reach) + 1
-    grown: Mask = ndimage.maximum_filter(mask.view(np.uint8), size, mode="constant").view(np.bool_)
+def dilate(mask: Mask, reach: float, back: float | None = None) -> Mask:
+    """Dilated by a square that reaches this many pixels, rounded, to each side.
+
+    Args:
+        back: the reach to the left and up, where it is another: OpenCV's kernels of even size reach
+            one pixel further to the right and down.
+    """
+    after = round(reach)
+    before = after if back is None else round(back)
+    size = before + 1 + after
+    grown: Mask = ndimage.maximum_filter(
+        mask.view(np.uint8), size, mode="constant", origin=after - size // 2
+    ).view(np.bool_)
     return grown
 
 
