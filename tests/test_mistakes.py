@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from leffa.metrics.folders import FolderMismatch
 from leffa.mistakes import fail
@@ -146,6 +147,7 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
         ),
         ("sampler.scheduler=magic", "sampler.scheduler: unknown 'magic'; known are"),
         ("resume=nothing.ckpt", "resume=nothing.ckpt: no such checkpoint"),
+        ("callbacks.leffa_loss=null", "callbacks: stage leffa wants the Leffa loss, and no Leffa"),
     ],
 )
 def test_a_wrong_value_is_named(
@@ -153,6 +155,33 @@ def test_a_wrong_value_is_named(
 ) -> None:
     printed = command("train", "experiment=viton_256", "debug=tiny", f"data.root={viton}", mistake)
     assert printed.startswith(line)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for a machine without a GPU")
+@pytest.mark.parametrize(
+    "several", ["trainer.devices=8", "trainer.devices=-1", "trainer.num_nodes=2"]
+)
+def test_processes_on_the_cpu_are_asked_for_by_name(
+    command: Callable[..., str], viton: Path, tmp_path: Path, several: str
+) -> None:
+    chosen = ["experiment=viton_256", "debug=tiny", f"data.root={viton}"]
+    printed = command("train", *chosen, several)
+    assert printed.startswith(f"{several}: this machine has no GPU; leave it out")
+    asked = ["trainer.devices=2", "trainer.accelerator=cpu", f"paths.output_dir={tmp_path}"]
+    assert assemble(compose("train", [*chosen, *asked])).trainer.world_size == 2
+
+
+def test_training_without_a_word_is_an_experiment_that_works() -> None:
+    bare, named = (compose("train", words) for words in ([], ["experiment=tryon_synthetic"]))
+    assert OmegaConf.to_container(bare) == OmegaConf.to_container(named)
+    other = compose("train", ["experiment=pose_transfer_256"])
+    assert (other.leffa_loss.weight, other.latent_cache) == (1e-3, None)
+
+
+def test_without_the_loss_nothing_need_turn_it_on(viton: Path, tmp_path: Path) -> None:
+    places = [f"data.root={viton}", f"paths.output_dir={tmp_path}"]
+    chosen = ["experiment=viton_256", "debug=tiny", "leffa_loss=off", "callbacks.leffa_loss=null"]
+    assert not assemble(compose("train", [*chosen, *places])).module.leffa_loss_on
 
 
 def test_a_broken_picture_is_named_before_the_training(viton: Path, tmp_path: Path) -> None:

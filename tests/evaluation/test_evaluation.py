@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hydra.errors import MissingConfigException
 from PIL import Image
 
@@ -21,6 +22,7 @@ from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
 from leffa.evaluation import Evaluation, evaluate_model, sample_folder
 from leffa.evaluation.folder import EvaluationFolder
+from leffa.evaluation.generate import choose_devices
 from leffa.evaluation.masks import write_masks
 from leffa.metrics.protocols import get_protocol
 from leffa.metrics.score import score_folders
@@ -153,6 +155,14 @@ def test_a_bad_setting_is_refused_before_anything_is_written(
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         run_evaluation(tmp_path, argument)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for a machine without a GPU")
+def test_processes_on_the_cpu_are_asked_for_by_name() -> None:
+    with pytest.raises(ValueError, match="devices=8: this machine has no GPU; add device=cpu"):
+        choose_devices("auto", 8)
+    assert choose_devices("cpu", 8) == ["cpu"] * 8
+    assert choose_devices("auto", "auto") == ["cpu"]
 
 
 def test_a_size_that_the_protocol_does_not_take_is_refused_before_the_work(

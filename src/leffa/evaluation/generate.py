@@ -151,8 +151,9 @@ def choose_devices(device: str, count: int | str) -> list[str]:
         count: how many; "auto" is every GPU of the machine, and one process without a GPU.
 
     Raises:
-        ValueError: there are not so many.
+        ValueError: there are not so many; several on a machine without a GPU need device "cpu".
     """
+    given = device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -162,6 +163,11 @@ def choose_devices(device: str, count: int | str) -> list[str]:
     if count != "auto" and not (isinstance(count, int) and count >= 1):
         raise ValueError(f"devices={count}: give a number from 1, or auto")
     if kind.type == "cpu":
+        if given == "auto" and count not in (1, "auto"):
+            raise ValueError(
+                f"devices={count}: this machine has no GPU; add device=cpu for as many processes "
+                "on the CPU, or leave devices out"
+            )
         return ["cpu"] * (1 if count == "auto" else int(count))
     present = torch.cuda.device_count() if kind.type == "cuda" else 1
     wanted = present if count == "auto" else int(count)

@@ -40,6 +40,7 @@ from leffa.run.config import (
 )
 from leffa.run.trainer import build_trainer, check_resumed
 from leffa.run.weights import Restored, restore, restore_model, weights_file
+from leffa.training.callbacks.leffa_loss import check_switch
 from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.checkpoints import Weights, start_point
 from leffa.training.curves import CSV_LOG, read_curves
@@ -125,6 +126,8 @@ def assemble(cfg: DictConfig) -> Run:
         config["curriculum"].get("warmup_start", 0.0),
     )
     trainer = build_trainer(config, epochs=len(curriculum.stages))
+    leffa_loss = build(config["leffa_loss"])
+    check_switch(leffa_loss, curriculum.stages, trainer.callbacks)  # type: ignore[attr-defined]
     hardware = config["hardware"]
     splits = [
         MicroBatch.split(
@@ -145,7 +148,7 @@ def assemble(cfg: DictConfig) -> Run:
         model=build(config["model"]),
         optimizer=build(config["optimizer"]),
         curriculum=curriculum,
-        leffa_loss=build(config["leffa_loss"]),
+        leffa_loss=leffa_loss,
         objective=build(config["objective"]),
         sampler=build(config["sampler"]),
         inspect_timestep=config["inspect_timestep"],

@@ -46,9 +46,14 @@ def file_name(text: str) -> str:
 
 
 def run_name(name: str, enabled: bool) -> str:
-    """What folders, loggers and tables call a run: the same steps without the Leffa loss have
-    another name."""
+    """What folders, loggers and tables call a run: without the Leffa loss it has another name."""
     return name if enabled else f"{name}_leffa_loss_off"
+
+
+def run_folder(*, _root_: DictConfig) -> str:
+    """The folder of a run is called as the run; the jobs of one sweep lie together."""
+    sweep = OmegaConf.select(_root_, "hydra.mode") == RunMode.MULTIRUN
+    return str(_root_["name" if sweep else "run_name"])
 
 
 def evaluation_folder(*, _root_: DictConfig) -> str:
@@ -69,6 +74,7 @@ def _written(ckpt: Path) -> float:
 
 OmegaConf.register_new_resolver("file_name", file_name, replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
 
 

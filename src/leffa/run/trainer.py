@@ -28,7 +28,8 @@ def build_trainer(config: dict[str, Any], epochs: int) -> Trainer:
 
     Raises:
         ValueError: a key of the trainer that the curriculum or `hardware` decides, a precision in
-            which nothing is learnt, or a way to share the work that is not ours.
+            which nothing is learnt, a way to share the work that is not ours, or several devices
+            on a machine without a GPU.
     """
     given = config["trainer"]
     for key, reason in DECIDED.items():
@@ -41,6 +42,8 @@ def build_trainer(config: dict[str, Any], epochs: int) -> Trainer:
         decided["limit_val_batches"] = 0
     if given["accelerator"] == "auto":  # Lightning would take Apple's, which has no float64
         decided["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
+        if decided["accelerator"] == "cpu":
+            _check_one_process(given)
     trainer: Trainer = build(
         given | decided,
         max_epochs=epochs,
@@ -59,6 +62,17 @@ def build_trainer(config: dict[str, Any], epochs: int) -> Trainer:
 def _parts(group: dict[str, Any]) -> list[Any]:
     """Those of a group that were not switched off (`callbacks.images=null`)."""
     return [build(part) for part in group.values() if part is not None]
+
+
+def _check_one_process(given: dict[str, Any]) -> None:
+    """Whoever asks for several devices means GPUs; so many processes on the CPU are hardly
+    faster."""
+    for key in ("devices", "num_nodes"):
+        if str(given[key]) not in ("1", "auto"):
+            raise ValueError(
+                f"trainer.{key}={given[key]}: this machine has no GPU; leave it out, or add "
+                "trainer.accelerator=cpu for as many processes on the CPU"
+            )
 
 
 def _check_strategy(strategy: str | dict[str, Any]) -> None:

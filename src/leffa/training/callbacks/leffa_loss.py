@@ -6,10 +6,12 @@ decided here; the timestep, by `LeffaLoss.select`; and the resolution of a layer
 """
 
 import logging
+from collections.abc import Iterable, Sequence
 
 from lightning import Callback, Trainer
 
 from leffa.data.batch import Batch
+from leffa.losses.flow import LeffaLoss
 from leffa.training.module import PersonGenerationModule
 from leffa.training.stages import Stage
 
@@ -35,6 +37,21 @@ class LeffaLossSwitch(Callback):
         if stage is not self.announced:
             self.announced = stage
             _announce(stage, pl_module)
+
+
+def check_switch(loss: LeffaLoss, stages: Sequence[Stage], callbacks: Iterable[Callback]) -> None:
+    """Refuse to train without the loss where nobody turned it off.
+
+    Raises:
+        ValueError: a stage wants the loss, and no callback would turn it on.
+    """
+    wanting = [stage.name for stage in stages if stage.leffa_loss and loss.active]
+    if wanting and not any(isinstance(each, LeffaLossSwitch) for each in callbacks):
+        raise ValueError(
+            f"callbacks: stage {wanting[0]} wants the Leffa loss, and no LeffaLossSwitch turns "
+            "it on; keep callbacks.leffa_loss of callbacks=default, or train without it: "
+            "leffa_loss=off"
+        )
 
 
 def _announce(stage: Stage, module: PersonGenerationModule) -> None:
