@@ -15,7 +15,6 @@ Pictures of data sets that may not be passed on stay in the output folder.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -29,6 +28,7 @@ from leffa.data.densepose import ColourDensePose
 from leffa.data.images import open_labels, open_mask, open_picture
 from leffa.data.keypoints import BODY_25, read_keypoints
 from leffa.data.recipe import PersonMaps
+from leffa.io.atomic import write_json
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.agnostic.shapes import dilate, erode
 
@@ -243,7 +243,7 @@ def main() -> None:
     if not rows:
         raise SystemExit(f"error: {options.root}: holds no person with maps to make a mask from")
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "agnostic_masks.json").write_text(json.dumps(rows, indent=1) + "\n")
+    write_json(options.out / "agnostic_masks.json", rows, indent=1)
     width = max(image.width for panels in shown for image in panels)
     columns = max(len(panels) for panels in shown)
     sheet = Image.new("RGB", (columns * width, len(shown) * SHOWN_HEIGHT), "white")

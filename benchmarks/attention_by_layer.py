@@ -8,7 +8,6 @@ seen. The temperature is changed after the training, when attention is read. Not
 """
 
 import argparse
-import json
 import platform
 import statistics
 from collections import defaultdict
@@ -25,6 +24,7 @@ from leffa.evaluation.flows import flow_baselines
 from leffa.evaluation.generate import choose_devices, to_device
 from leffa.evaluation.progress import progress_bar
 from leffa.explain.view import short_names
+from leffa.io.atomic import write_json, write_text
 from leffa.losses.flow import FlowRequest, flow_field
 from leffa.metrics.flow import FlowMetrics
 from leffa.models.interface import PersonGenerator
@@ -282,8 +282,8 @@ def main() -> None:
     }
     options.out.mkdir(parents=True, exist_ok=True)
     stem = options.out / "attention_by_layer"
-    stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    stem.with_suffix(".md").write_text(to_markdown(result))
+    write_json(stem.with_suffix(".json"), result, indent=1)
+    write_text(stem.with_suffix(".md"), to_markdown(result))
     plot(result, stem.with_suffix(".svg"))
     print(to_markdown(result))
 

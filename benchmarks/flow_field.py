@@ -10,7 +10,6 @@ process never falls; time in turns within one process, so that both meet the sam
 """
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -27,6 +26,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from leffa.io.atomic import write_json, write_text
 from leffa.losses.flow import coordinates, flow_field
 
 HEADS, WIDTH, TEMPERATURE = 8, 40, 2.0  # the attention of SD1.5 at its finest layers
@@ -242,8 +242,8 @@ def main() -> None:
     name = "flow_field" if arguments.device == "cpu" else f"flow_field_{arguments.device}"
     results = {"machine": machine, "rows": [asdict(row) for row in rows], "goals": goals}
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
-    (arguments.out / f"{name}.md").write_text(report)
+    write_json(arguments.out / f"{name}.json", results)
+    write_text(arguments.out / f"{name}.md", report)
 
 
 if __name__ == "__main__":

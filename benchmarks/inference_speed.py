@@ -10,7 +10,6 @@ beginning of a training. A step is one guided prediction; a picture is encoding,
 """
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -25,6 +24,7 @@ from plain_leffa import PlainLeffa
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.io.atomic import write_json, write_text
 from leffa.models.leffa import Conditioning, LeffaModel
 from leffa.models.memory import RunMemory
 from leffa.models.sampler import SamplerSettings, generate, guided_noise, make_scheduler, name_noise
@@ -266,8 +266,8 @@ def write(out: Path, machine: dict[str, Any], rows: list[Row]) -> None:
     print(report, flush=True)
     results = {"machine": machine, "rows": [asdict(row) for row in rows], "goals": goals}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "inference_speed.json").write_text(json.dumps(results, indent=2) + "\n")
-    (out / "inference_speed.md").write_text(report)
+    write_json(out / "inference_speed.json", results)
+    write_text(out / "inference_speed.md", report)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ from rich.progress import Progress
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+from leffa.io.atomic import write_json, write_text
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TASKS = ("tryon", "pose")
@@ -214,8 +216,8 @@ def main() -> None:
                 progress.advance(task)
     table = collect(options)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "leffa_loss_effect.md").write_text(to_markdown(table, options))
-    (RESULTS / "leffa_loss_effect.json").write_text(json.dumps(table, indent=2) + "\n")
+    write_text(RESULTS / "leffa_loss_effect.md", to_markdown(table, options))
+    write_json(RESULTS / "leffa_loss_effect.json", table)
     plot(table, RESULTS / "leffa_loss_effect.svg")
     print((RESULTS / "leffa_loss_effect.md").read_text())
 

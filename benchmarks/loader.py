@@ -26,6 +26,7 @@ from leffa.data.latent_cache import LatentCache
 from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
 from leffa.data.workers import keep_freed_memory
+from leffa.io.atomic import write_json
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
 from leffa.models.unets import load_scheduler
@@ -130,7 +131,7 @@ def main() -> None:
             "training_step_96x72": measure_step(records, options.rounds),
         }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "loader.json").write_text(json.dumps(result, indent=2) + "\n")
+    write_json(RESULTS / "loader.json", result)
     print(json.dumps(result, indent=2))
 
 

@@ -9,12 +9,12 @@ the drawn world knows. The cosine is 1 for a perfect hint and 0 for noise. Sharp
 hint into noise; blurring reference and target before they are compared brings it back.
 """
 
-import json
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from leffa.io.atomic import write_json
 from leffa.losses.flow import LeffaLoss
 from leffa.synthetic.world import draw_tryon
 
@@ -54,7 +54,7 @@ def main() -> None:
     samples = {key: torch.stack([sample[key] for sample in drawn]) for key in drawn[0]}
     result = {f"{blur:g}": round(cosine(samples, blur), 3) for blur in BLURS}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "loss_landscape.json").write_text(json.dumps(result, indent=2) + "\n")
+    write_json(RESULTS / "loss_landscape.json", result)
     print("blur (share of the height) -> cosine of the gradient with the true direction")
     for blur, value in result.items():
         print(f"{blur:>6} {value:.3f}")

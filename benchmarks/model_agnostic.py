@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from leffa.demo.jobs import Job, Tell, run_jobs
+from leffa.io.atomic import write_json, write_text
 
 ROOT = Path(__file__).parents[1]
 HEIGHT_WIDTH = (96, 72)  # of all runs
@@ -153,9 +154,7 @@ def run_trial(tell: Tell, trial: Trial, options: argparse.Namespace) -> None:
         )
         / 1e6,
     }
-    partial = folder / "result.json.partial"
-    partial.write_text(json.dumps(metrics, indent=2) + "\n")
-    partial.rename(folder / "result.json")
+    write_json(folder / "result.json", metrics)
 
 
 def _data(task: str, viton: Path | None) -> tuple[list[str], list[str]]:
@@ -241,8 +240,8 @@ def main() -> None:
         )
     RESULTS.mkdir(exist_ok=True)
     values = {trial.folder(options.out).name: trial.result(options.out) for trial in wanted}
-    (RESULTS / f"{name}.json").write_text(json.dumps(values, indent=2) + "\n")
-    (RESULTS / f"{name}.md").write_text(to_markdown(options))
+    write_json(RESULTS / f"{name}.json", values)
+    write_text(RESULTS / f"{name}.md", to_markdown(options))
     print((RESULTS / f"{name}.md").read_text())
 
 

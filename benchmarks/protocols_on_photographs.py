@@ -24,13 +24,14 @@ from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from leffa.io.atomic import replacing, write_json, write_text
 from leffa.metrics.distribution import FID, KID
 from leffa.metrics.features import KINDS, FeatureName, InceptionFeatures
 from leffa.metrics.folders import ImageFile, read_folder
 from leffa.metrics.loading import ImageReader
 from leffa.metrics.plan import Picture
 from leffa.metrics.protocols import PROTOCOLS, KIDSettings, PairedSettings, Protocol
-from leffa.metrics.result import finite, library_versions, write_whole
+from leffa.metrics.result import finite, library_versions
 from leffa.metrics.score import score_folders
 from leffa.metrics.weights import MissingWeights
 
@@ -102,9 +103,8 @@ class Pictures:
                 image = DAMAGES[damage](opened.convert("RGB"))
             if protocol in STORED:
                 image = image.resize(STORED[protocol], Image.Resampling.BICUBIC)
-            partial = file.with_suffix(".partial")
-            image.save(partial, "PNG", compress_level=1)
-            partial.replace(file)
+            with replacing(file) as temporary:
+                image.save(temporary, "PNG", compress_level=1)
         return folder
 
     def equal(self, damage: str) -> int:
@@ -139,8 +139,8 @@ def features(
             network = network or InceptionFeatures(kind=kind)
             groups = [(Picture(image),) for image in chunk]
             found = [network(views[0]) for _, (views,) in ImageReader(16, workers)(groups, "")]
-            save_file({"features": torch.cat(found)}, file.with_suffix(".partial"))
-            file.with_suffix(".partial").replace(file)
+            with replacing(file) as temporary:
+                save_file({"features": torch.cat(found)}, temporary)
         parts.append(load_file(file)["features"])
     return torch.cat(parts)
 
@@ -226,7 +226,7 @@ def paired_values(
             progress=True,
         )
         kept.parent.mkdir(exist_ok=True)
-        write_whole(kept, json.dumps(scores.values))
+        write_json(kept, scores.values)
     values = json.loads(kept.read_text())
     return {name: values[key] for name, key in names.items() if key in values}
 
@@ -292,8 +292,8 @@ def main() -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     text = markdown(table, count, equal)
-    write_whole(RESULTS / "protocols_on_photographs.json", json.dumps(result, indent=2) + "\n")
-    write_whole(RESULTS / "protocols_on_photographs.md", text)
+    write_json(RESULTS / "protocols_on_photographs.json", result)
+    write_text(RESULTS / "protocols_on_photographs.md", text)
     print(text)
 
 

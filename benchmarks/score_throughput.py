@@ -29,11 +29,12 @@ from PIL import Image, ImageFilter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
+from leffa.io.atomic import write_json, write_text
 from leffa.metrics import perceptual
 from leffa.metrics.inception import TENSORFLOW_INCEPTION
 from leffa.metrics.perceptual import untrained_lpips
 from leffa.metrics.protocols import PROTOCOLS, FIDSettings
-from leffa.metrics.result import library_versions, write_whole
+from leffa.metrics.result import library_versions
 from leffa.metrics.score import score_folders
 
 RESULTS = Path(__file__).parent / "results"
@@ -251,8 +252,8 @@ def main() -> None:
     result = compare(chosen)
     chosen.out.mkdir(parents=True, exist_ok=True)
     text = markdown(result)
-    write_whole(chosen.out / "score_throughput.json", json.dumps(result, indent=2) + "\n")
-    write_whole(chosen.out / "score_throughput.md", text)
+    write_json(chosen.out / "score_throughput.json", result)
+    write_text(chosen.out / "score_throughput.md", text)
     print(text)
 
 

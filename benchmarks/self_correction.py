@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from leffa.data.labels import LABELS
+from leffa.io.atomic import write_text
 from leffa.preprocess.parsing.framing import normalise
 from leffa.preprocess.parsing.schp import SCHP
 from leffa.preprocess.parsing.self_correction import SelfCorrection, train_parser
@@ -113,7 +114,7 @@ def main() -> None:
     ]
     out = Path(__file__).parent / "results" / "self_correction.md"
     out.parent.mkdir(exist_ok=True)
-    out.write_text("\n".join(lines) + "\n")
+    write_text(out, "\n".join(lines) + "\n")
     print(out.read_text())
 
 

@@ -11,7 +11,6 @@ backward, clipping, AdamW. The plain step has no Leffa loss and none of the choi
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -30,6 +29,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.estimate.bases import SCHEDULER, SD15_UNET, VAE
+from leffa.io.atomic import write_json, write_text
 from leffa.losses.flow import LeffaLoss
 from leffa.models.attention import AttentionExchange, attend, project
 from leffa.models.leffa import LeffaModel
@@ -327,8 +327,8 @@ def main() -> None:
     name = "train_step" if arguments.device == "cpu" else f"train_step_{arguments.device}"
     arguments.out.mkdir(parents=True, exist_ok=True)
     results = {"setting": setting, "rows": [asdict(row) for row in rows]}
-    (arguments.out / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
-    (arguments.out / f"{name}.md").write_text(report)
+    write_json(arguments.out / f"{name}.json", results)
+    write_text(arguments.out / f"{name}.md", report)
 
 
 if __name__ == "__main__":

@@ -133,8 +133,8 @@ def score(parser: argparse.ArgumentParser) -> Runner:
 
     def run(args: argparse.Namespace) -> None:
         from leffa.evaluation.generate import choose_devices
+        from leffa.io.atomic import write_text
         from leffa.metrics.folders import read_pairs
-        from leffa.metrics.result import write_whole
         from leffa.metrics.score import score_folders
 
         (device,) = choose_devices(args.device, 1)
@@ -161,7 +161,7 @@ def score(parser: argparse.ArgumentParser) -> Runner:
         if args.json is not None:
             scores.save(args.json)
         if args.markdown is not None:
-            write_whole(args.markdown, scores.to_markdown() + "\n")
+            write_text(args.markdown, scores.to_markdown() + "\n")
 
     return run
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from leffa.io.atomic import replacing
 from leffa.mistakes import check_overrides
 from leffa.models.card import Validation, model_card
 from leffa.models.checkpoints import save_official
@@ -175,10 +176,9 @@ def _save_checkpoint(trained: Trained, out: Path) -> None:
         for key, tensor in trained.model.state_dict().items()
         if key not in left_out
     }
-    unfinished = out.with_name(f"{out.name}.unfinished")
     content = {"state_dict": state, "global_step": settings.step, "config": settings.config}
-    torch.save(content, unfinished)
-    unfinished.replace(out)
+    with replacing(out) as temporary:
+        torch.save(content, temporary)
 
 
 def _read_result(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Batches and flows as pictures: the cells of a sample sheet, the sheet, and PNG files."""
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.io.atomic import write_bytes
 from leffa.losses.flow import upsample, warp
 
 HEADINGS = (
@@ -103,9 +103,7 @@ def contact_sheet(
 
 def save_png(image: Tensor | Image.Image, path: Path) -> None:
     """Write a picture, or (3, H, W) in [-1, 1], to a PNG that is whole or not there."""
-    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-    unfinished.write_bytes(encode_png(image))
-    unfinished.replace(path)
+    write_bytes(path, encode_png(image))
 
 
 def encode_png(image: Tensor | Image.Image) -> bytes:

@@ -158,9 +158,11 @@ def test_goes_on_after_kill_9(
         process.wait()
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("images/*.png")}
     assert kept
-    (tmp_path / "images" / f"{NAMES[0]}.1.unfinished").write_bytes(b"half")
+    of_another = tmp_path / "images" / f"{NAMES[0]}.1.unfinished"
+    of_another.write_bytes(b"half")
     resumed = run_evaluation(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert of_another.read_bytes() == b"half"
     assert levels_apart(tmp_path, evaluation.folder) <= 1  # other batches were killed
     assert resumed.metrics == pytest.approx(evaluation.metrics, abs=1e-3)
 

@@ -1,5 +1,6 @@
 """Files and folders that are complete or not there, and whose temporary files are whose."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -42,12 +43,19 @@ def test_writes_text_bytes_and_json(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["b.bin", "c.json", "new"]
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "disk full"), r"a\.txt: could not be written \(disk full\)"),
+        (OSError("b.png: is no picture"), r"^b\.png: is no picture"),
+        (KeyboardInterrupt("Ctrl-C"), "Ctrl-C"),
+    ],
+)
 def test_a_write_that_ends_early_leaves_the_old_file_alone(
-    tmp_path: Path, error: BaseException
+    tmp_path: Path, error: BaseException, told: str
 ) -> None:
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(type(error)), replacing(tmp_path / "a.txt") as temporary:
+    with pytest.raises(type(error), match=told), replacing(tmp_path / "a.txt") as temporary:
         temporary.write_text("half")
         raise error
     assert (tmp_path / "a.txt").read_text() == "old"

@@ -119,12 +119,14 @@ def test_what_is_finished_is_kept_and_what_is_not_is_made(
     pictures = sorted(out.glob("*.png"))
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in pictures}
     pictures[1].with_suffix(".json").unlink()  # as if killed before it was written
-    (out / "half.123.unfinished").write_text("half a picture")
+    of_another = out / "theirs" / "half.123.unfinished"
+    of_another.parent.mkdir()
+    of_another.write_text("half a picture")
     assert run_predict(out, files) == 0
     assert all(path.read_bytes() == content for path, (_, content) in before.items())
     remade = [path for path, (time, _) in before.items() if path.stat().st_mtime_ns != time]
     assert remade == [pictures[1]]
-    assert not list(out.glob("*.unfinished"))
+    assert [*out.rglob("*.unfinished")] == [of_another]
     assert run_predict(out, files, "--seed", "1") == 1
     assert f"{pictures[0]}: was made with other settings (sampler)" in capsys.readouterr().err
 

@@ -19,7 +19,7 @@ from leffa.app.flow_grid import FlowGrid, flow_grid
 from leffa.app.limits import Limits
 from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
-from leffa.evaluation.folder import write_text
+from leffa.io.atomic import write_json
 from leffa.mistakes import memory_full
 from leffa.models.sampler import SCHEDULERS, SamplerSettings
 from leffa.predict import Job, Trained, predict
@@ -233,7 +233,7 @@ class Studio:
         settings = json.loads(path.read_text(encoding="utf-8"))
         for place in (settings["weights"], *settings["files"].values()):
             place["path"] = Path(place["path"]).name
-        write_text(path, json.dumps(settings, indent=2) + "\n")
+        write_json(path, settings)
         return path
 
     def _in_words_of_the_page(self, message: str, record: Record) -> str:

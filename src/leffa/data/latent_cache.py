@@ -14,7 +14,6 @@ these are written down, and a cache of others is refused.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -32,6 +31,7 @@ from torch import Tensor, nn
 from leffa.data.batch import Annotation, Batch, Record
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
+from leffa.io.atomic import replacing, write_json
 
 # Of a record: what the autoencoder never sees.
 _NOT_ENCODED = ("reference_densepose", "reference_keypoints")
@@ -160,9 +160,8 @@ def _write(
         for picture, values in latents.items():
             for name, value in zip(batch["name"], values.float().cpu(), strict=True):
                 tensors[f"{name}/{picture}"] = value.clone()
-    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")  # nobody takes it for whole
-    save_file(tensors, unfinished)
-    unfinished.replace(path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
 
 
 def _origin(
@@ -224,7 +223,4 @@ def _claim(folder: Path, origin: dict[str, str]) -> None:
                 "delete this folder or give another latent_cache"
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"cache.{os.getpid()}.unfinished"
-    unfinished.write_text(json.dumps(origin, indent=2) + "\n")
-    unfinished.replace(path)
+    write_json(path, origin)

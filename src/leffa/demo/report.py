@@ -4,7 +4,6 @@ The page needs nothing but itself: pictures are data URIs, charts are inline SVG
 script.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import torch
 
 from leffa.demo.findings import findings
 from leffa.demo.results import Results, running_mean
-from leffa.demo.reuse import write_text
 from leffa.evaluation import sample_folder
+from leffa.io.atomic import write_json, write_text
 from leffa.io.charts import COLOURS, INK, Line, line_chart
 from leffa.io.pages import data_address
 from leffa.io.pages import render as render_page
@@ -60,12 +59,11 @@ SMOOTHED = 8  # logged values in the running mean of a loss curve
 
 def write_report(results: Results, out: Path) -> list[Path]:
     """Write report.html, samples.png and metrics.json below `out`; returns their paths."""
-    out.mkdir(parents=True, exist_ok=True)
     report, samples, metrics = (
         out / name for name in ("report.html", "samples.png", "metrics.json")
     )
     _write_samples(results.evaluations, samples)
-    write_text(metrics, json.dumps(results.as_dict(), indent=2) + "\n")
+    write_json(metrics, results.as_dict())
     write_text(report, render(results, samples.read_bytes()))
     return [report, samples, metrics]
 

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from leffa.io.atomic import write_json
+
 PACKAGE = Path(__file__).parents[1]
 NO_RESULT = {"demo", "app", "cli.py", "__main__.py", "__pycache__"}  # no number depends on them
 STAMP = "finished.json"
@@ -40,14 +42,7 @@ def claim(folder: Path, mark: str, fresh: bool = False) -> bool:
 
 def finish(folder: Path, mark: str) -> None:
     """Record that the part in `folder` is whole."""
-    write_text(folder / STAMP, json.dumps({"fingerprint": mark}) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is complete as soon as it has its name."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    write_json(folder / STAMP, {"fingerprint": mark})
 
 
 @cache

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leffa.demo.jobs import Tell
+from leffa.io.atomic import replacing
 
 if TYPE_CHECKING:
     from leffa.training.module import PersonGenerationModule
@@ -40,8 +41,8 @@ def save_untrained(module: "PersonGenerationModule", path: Path) -> None:
 
     checkpoint = {"state_dict": module.state_dict(), "global_step": 0}
     module.on_save_checkpoint(checkpoint)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(checkpoint, path)
+    with replacing(path) as temporary:
+        torch.save(checkpoint, temporary)
 
 
 def evaluate(tell: Tell, overrides: list[str]) -> None:

@@ -13,7 +13,8 @@ from statistics import fmean
 import torch
 
 from leffa.data.batch import Batch, Record
-from leffa.evaluation.folder import EvaluationFolder, write_text
+from leffa.evaluation.folder import EvaluationFolder
+from leffa.io.atomic import write_json
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.flow import ConstantFlow, FlowMetrics, identity_flow
 from leffa.models.interface import PersonGenerator
@@ -62,7 +63,7 @@ def write_flow_values(
     """Keep `flow_values` of a batch of one in its file."""
     (name,) = batch["name"]
     values = flow_values(model, batch, leffa_loss, timesteps)
-    write_text(folder.flows / f"{name}.json", json.dumps(values) + "\n")
+    write_json(folder.flows / f"{name}.json", values, indent=None)
 
 
 def read_flow_values(folder: EvaluationFolder, records: Sequence[Record]) -> dict[str, Values]:

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from leffa.data.batch import Record
+from leffa.io.atomic import write_text
 
 # Seconds; the loader processes of a killed evaluation hold its lock until they find that out.
 PATIENCE = 10.0
@@ -87,7 +88,7 @@ class EvaluationFolder:
             lock.release()
 
     def claim(self, settings: dict[str, Any]) -> None:
-        """Say in settings.json whose pictures these are, and clear away what was half-written.
+        """Say in settings.json whose pictures these are.
 
         Raises:
             ValueError: the folder holds pictures of other settings.
@@ -101,9 +102,6 @@ class EvaluationFolder:
             )
         for place in (self.images, self.true):
             place.mkdir(parents=True, exist_ok=True)
-        for place in (self.images, self.true, self.flows, self.masks):
-            for unfinished in place.glob("*.unfinished"):
-                unfinished.unlink(missing_ok=True)
         write_text(path, text)
 
     def write_manifest(self, records: Iterable[Record]) -> None:
@@ -149,14 +147,6 @@ def sample_folder(folder: Path, heading: str, sheet: str = "samples") -> Path:
         sheet: "samples" (the first ones), "best", "median" or "worst".
     """
     return folder / sheet / heading.replace(" ", "_")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file that is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
 
 
 def _stems(folder: Path) -> set[str]:

@@ -7,7 +7,6 @@
 <out>/<name>.json             settings, and the numbers of these points
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +16,13 @@ import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.evaluation.folder import write_text
 from leffa.evaluation.generate import to_device
 from leffa.explain.look import LayerShape, ModelLook, layer_shapes, look
 from leffa.explain.page import Explanation, render, true_matches
 from leffa.explain.points import Plan, plan_points, start_point
 from leffa.explain.sheets import write_sheets
 from leffa.explain.view import View, flow_error, looks_at, peak_mass, short_names
+from leffa.io.atomic import write_json, write_text
 from leffa.metrics.result import library_versions
 from leffa.models.sampler import SamplerSettings, generate
 from leffa.predict.trained import Trained
@@ -185,7 +184,7 @@ def write_explanation(
         "models": {look.title: _numbers(explanation, look, asked) for look in explanation.looks},
         "versions": library_versions(),
     }
-    write_text(numbers, json.dumps(content, indent=2) + "\n")
+    write_json(numbers, content)
     return [*made, numbers]
 
 

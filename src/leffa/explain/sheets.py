@@ -1,8 +1,6 @@
 """The same as pictures for a talk: one point as a sheet, and layer by layer, head by head and
 timestep by timestep."""
 
-import io
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from leffa.explain.view import (
     short_names,
     spoken_for,
 )
+from leffa.io.atomic import replacing
 from leffa.losses.flow import warp
 from leffa.pictures import flow_picture, to_uint8
 
@@ -271,9 +270,5 @@ def _pixels(image: Tensor) -> Pixels:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Whole or not there."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS)
-    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-    unfinished.write_bytes(buffer.getvalue())
-    unfinished.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DOTS)

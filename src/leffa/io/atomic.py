@@ -37,6 +37,9 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
 
     Yields:
         The temporary file: empty, in the target's folder, without the target's suffix.
+
+    Raises:
+        OSError: it could not be written, for instance to a full disk; what was there stays.
     """
     temporary = _temporary(path := _resolved(path))
     temporary.touch(exist_ok=False)
@@ -48,8 +51,10 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
         if durable:
             _sync(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's own
+            raise OSError(f"{path}: could not be written ({error.strerror})") from error
         raise
     if durable:
         _sync(path.parent)
@@ -90,14 +95,14 @@ def write_bytes(path: Path, content: bytes, durable: bool = False) -> None:
         temporary.write_bytes(content)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, durable: bool = False) -> None:
     """Write UTF-8 text, its line ends as given, to a file that is complete or not there."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), durable)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, indented for people, that is complete or not there."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+def write_json(path: Path, content: Any, indent: int | None = 2, durable: bool = False) -> None:
+    """Write a JSON file that is complete or not there."""
+    write_text(path, json.dumps(content, indent=indent) + "\n", durable)
 
 
 def is_temporary(name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from leffa.io.atomic import write_text
 from leffa.io.pages import data_address, render
 from leffa.metrics.benchmarks import (
     MARKS,
@@ -59,12 +60,9 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
         "tex": latex(comparisons),
         "csv": tidy_csv(comparisons),
     }
-    out.mkdir(parents=True, exist_ok=True)
     paths = [out / f"report.{suffix}" for suffix in FORMATS]
     for path, suffix in zip(paths, FORMATS, strict=True):
-        unfinished = path.with_name(f"{path.name}.unfinished")
-        unfinished.write_text(texts[suffix], encoding="utf-8")
-        unfinished.replace(path)
+        write_text(path, texts[suffix])
     return paths
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import leffa
+from leffa.io.atomic import write_text
 from leffa.metrics.protocols import Protocol
 from leffa.metrics.report import results_table
 
@@ -59,7 +60,7 @@ class Scores:
 
     def save(self, path: Path) -> None:
         """Write the JSON file; an interrupted run leaves no half of it."""
-        write_whole(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
+        write_text(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
 
     def to_markdown(self) -> str:
         """A table of one row; below it what is missing and what to know."""
@@ -76,13 +77,6 @@ class Scores:
         remarks = [f"{metric} is missing: {reason}" for metric, reason in self.missing.items()]
         remarks += self.notes
         return "\n".join([table, *(f"- {remark}" for remark in remarks)])
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file completely or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def library_versions() -> dict[str, str]:

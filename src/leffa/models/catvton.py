@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from leffa.data.batch import Batch
+from leffa.io.atomic import replacing
 from leffa.losses.flow import FlowRequest
 from leffa.models.attention import AttentionExchange, attend, project, self_attention_names
 from leffa.models.interface import Input, Prediction
@@ -268,11 +269,9 @@ def load_attention(model: CatVTON, path: str | Path) -> None:
 
 def save_attention(model: CatVTON, path: str | Path) -> None:
     """Write the self-attentions in the published layout, which `load_attention` reads."""
-    path = Path(path)
-    unfinished = path.with_name(path.name + ".unfinished")
     tensors = {key: p.detach().contiguous() for key, p in published_keys(model).items()}
-    save_file(tensors, unfinished)
-    unfinished.replace(path)
+    with replacing(Path(path)) as temporary:
+        save_file(tensors, temporary)
 
 
 def published_keys(model: CatVTON) -> dict[str, nn.Parameter]:

@@ -20,6 +20,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
+from leffa.io.atomic import replacing
 from leffa.models.attention import LastRecord
 from leffa.models.leffa import LeffaModel
 from leffa.models.stock import check_places
@@ -128,13 +129,12 @@ def save_official(model: LeffaModel, path: str | Path, template: str | Path | No
     # SDXL files carry the switched-off embedding too; only a template knows its shape.
     state |= {key: tensor for key, tensor in source.items() if ".add_embedding." in key}
     path = Path(path)
-    unfinished = path.with_name(path.name + ".unfinished")
     state = {key: tensor.contiguous() for key, tensor in state.items()}
-    if path.suffix == ".safetensors":
-        save_file(state, unfinished)
-    else:
-        torch.save(state, unfinished)
-    unfinished.replace(path)
+    with replacing(path) as temporary:
+        if path.suffix == ".safetensors":
+            save_file(state, temporary)
+        else:
+            torch.save(state, temporary)
 
 
 def _why_unused(model: LeffaModel, part: str, key: str) -> str | None:

@@ -15,7 +15,6 @@ Any other model's, which the configuration in `leffa.json` builds:
 
 import dataclasses
 import json
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
+from leffa.io.atomic import new_folder, write_json, write_text
 from leffa.losses.flow import FlowRequest
 from leffa.models.interface import PersonGenerator
 from leffa.models.leffa import LeffaModel
@@ -127,22 +127,14 @@ def save_exported(
     check_target(folder)
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
     model.to(DTYPES[dtype])
-    if isinstance(model, LeffaModel):
-        _pipeline(model, settings).save_pretrained(unfinished)
-    else:
-        _save_weights(model, unfinished, settings)
-    content = {"format": FORMAT, **asdict(settings)}
-    (unfinished / SETTINGS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (unfinished / CARD).write_text(card, encoding="utf-8")
-    mode = (unfinished / SETTINGS).stat().st_mode
-    for path in unfinished.rglob("*.safetensors"):
-        path.chmod(mode)  # safetensors hides its files from everybody else
-    if folder.is_dir():
-        folder.rmdir()  # empty, as `check_target` saw
-    unfinished.rename(folder)
+    with new_folder(folder) as temporary:
+        if isinstance(model, LeffaModel):
+            _pipeline(model, settings).save_pretrained(temporary)
+        else:
+            _save_weights(model, temporary, settings)
+        write_json(temporary / SETTINGS, {"format": FORMAT, **asdict(settings)})
+        write_text(temporary / CARD, card)
 
 
 def _pipeline(model: LeffaModel, settings: ModelSettings) -> LeffaPipeline:
@@ -163,7 +155,6 @@ def _save_weights(model: PersonGenerator, folder: Path, settings: ModelSettings)
             f"{settings.source}: has no configuration of a training, which a folder of a "
             f"{type(model).__name__} is built from; convert a checkpoint of a run"
         )
-    folder.mkdir(parents=True)
     left_out = model.left_out()
     state = {key: each for key, each in model.state_dict().items() if key not in left_out}
     save_file({key: each.contiguous() for key, each in state.items()}, folder / WEIGHTS)

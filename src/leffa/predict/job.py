@@ -20,9 +20,9 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.data.fit import unpad
 from leffa.data.images import open_picture
 from leffa.data.transforms import PersonTransform
-from leffa.evaluation.folder import write_text
 from leffa.evaluation.generate import PRECISIONS, choose_devices, filled, to_device
 from leffa.evaluation.progress import progress_bar
+from leffa.io.atomic import write_json
 from leffa.metrics.result import library_versions
 from leffa.models.export import SETTINGS, is_exported
 from leffa.models.memory import GIGABYTE, RunMemory
@@ -180,8 +180,6 @@ def predict(
             check_record(record, job.transform)
             bar(number)
     job.out.mkdir(parents=True, exist_ok=True)
-    for half_written in job.out.rglob("*.unfinished"):
-        half_written.unlink(missing_ok=True)
     steps = job.sampler.steps
     with progress_bar("denoising steps", len(todo) * steps, progress and bool(todo)) as bar:
         loader = DataLoader(
@@ -250,7 +248,7 @@ def _make(
             picture = Image.composite(picture, person, mask)
         save_png(picture, job.out / f"{record.name}.png")
         settings = job.settings(record) | {"versions": library_versions()}
-        write_text(job.out / f"{record.name}.json", json.dumps(settings, indent=2) + "\n")
+        write_json(job.out / f"{record.name}.json", settings)
 
 
 def _cast(batch: Batch, dtype: torch.dtype | None) -> Batch:

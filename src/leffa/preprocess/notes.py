@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from leffa.data.layout import names_in
-from leffa.preprocess.prepare.jobs import write_whole
+from leffa.io.atomic import is_temporary, write_json
 
 
 def note_of(folder: Path) -> Path:
@@ -48,7 +48,7 @@ def agreed_note(folder: Path, **wanted: str | None) -> dict[str, str]:
     Raises:
         ValueError: the note says something else, or is damaged.
     """
-    if all(name.startswith(".") or name.endswith(".unfinished") for name in names_in(folder)):
+    if all(name.startswith(".") or is_temporary(name) for name in names_in(folder)):
         return {}
     note = read_note(folder)
     for key, value in wanted.items():
@@ -62,4 +62,4 @@ def agreed_note(folder: Path, **wanted: str | None) -> dict[str, str]:
 
 def write_note(folder: Path, **note: str) -> None:
     """Note what the folder holds; it need not be there yet."""
-    write_whole(note_of(folder), (json.dumps(note) + "\n").encode())
+    write_json(note_of(folder), note, indent=None)

@@ -26,6 +26,7 @@ from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.data.picture_files import SUFFIXES, other_files, pictures_by_name
 from leffa.data.recipe import PersonMaps
+from leffa.io.atomic import replacing, write_text
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.densepose import DensePoseEstimator
 from leffa.preprocess.densepose.files import write_surface
@@ -212,10 +213,8 @@ def _joints(
         if tools.pose is None:
             return None
         joints = tools.pose.find_pose(image)
-        path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text(openpose_json(joints))
-        written.append(unfinished.replace(path))
+        write_text(path, openpose_json(joints))
+        written.append(path)
     # Read back, since the file rounds: a run that goes on makes the same mask.
     return read_keypoints(path, image.size) * np.array((*image.size, 1), np.float32)
 
@@ -231,7 +230,6 @@ def _parts(
     if tools.densepose is None:
         return None
     surface = tools.densepose.find_surface(image)
-    path.parent.mkdir(exist_ok=True)
     written += write_surface(surface, path, encoded)
     return surface[..., 0]
 
@@ -245,7 +243,6 @@ def _check_size(picture: Image.Image, path: Path, image: Image.Image) -> None:
 
 
 def _save(picture: Image.Image, path: Path) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    picture.save(unfinished, "PNG")
-    return unfinished.replace(path)
+    with replacing(path) as temporary:
+        picture.save(temporary, "PNG")
+    return path

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from leffa.io.atomic import write_json
 from leffa.training.record import CONFIG
-from leffa.training.saving import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -136,5 +136,4 @@ def _ends(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(folder: Path, result: Result) -> None:
-    text = json.dumps(asdict(result), indent=1).encode()
-    write_whole(folder / RESULT, lambda file: file.write(text))
+    write_json(folder / RESULT, asdict(result), indent=1, durable=True)

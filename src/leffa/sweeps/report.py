@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
+from leffa.io.atomic import replacing, write_text
 from leffa.io.pages import data_address, render
 from leffa.mistakes import dotted
 from leffa.sweeps.jobs import MEANS, Result, job_folders, read_result
 from leffa.training.curves import CSV_LOG, read_curves
 from leffa.training.record import CONFIG
-from leffa.training.saving import write_whole
 
 SEED = "seed"
 Value = Any  # of a key: a number, a text, None
@@ -113,17 +113,17 @@ def write_report(
 ) -> list[Path]:
     """Write `report.md`, `report.html` and a PNG for each curve and heat map; gives their paths."""
     sweep = read_sweep(folder, metric, largest)
-    out.mkdir(parents=True, exist_ok=True)
     pictures = []
     for name, figure in draw(sweep, largest).items():
         path = out / f"{name}.png"
-        write_whole(path, lambda file, figure=figure: figure.savefig(file, format="png", dpi=110))  # type: ignore[misc]
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=110)
         pictures.append(path)
     markdown = to_markdown(sweep)
     links = "\n\n".join(f"![{path.stem}]({path.name})" for path in pictures)
     pages = {"report.md": f"{markdown}\n\n{links}\n", "report.html": _page(sweep, pictures)}
     for name, text in pages.items():
-        write_whole(out / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+        write_text(out / name, text)
     return [*(out / name for name in pages), *pictures]
 
 

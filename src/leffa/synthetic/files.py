@@ -7,12 +7,12 @@ any order.
 import json
 import logging
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from leffa.data.batch import DRAWN
+from leffa.io.atomic import write_bytes
 from leffa.synthetic.samples import Recipe, Sample
 from leffa.synthetic.world import VERSION
 
@@ -90,10 +90,7 @@ def _write(path: Path, content: bytes) -> None:
     a complete copy may be read-only."""
     if path.is_file() and path.read_bytes() == content:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    write_bytes(path, content)
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

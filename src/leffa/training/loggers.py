@@ -15,7 +15,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from leffa.training.saving import write_whole
+from leffa.io.atomic import write_text
 
 
 @runtime_checkable
@@ -123,8 +123,7 @@ class RunWandbLogger(WandbLogger):
     @property
     def experiment(self) -> Any:
         if getattr(rank_zero_only, "rank", 0) == 0 and self._experiment is None:
-            number = str(self._wandb_init["id"]).encode()
-            write_whole(self.id_file, lambda file: file.write(number))
+            write_text(self.id_file, str(self._wandb_init["id"]), durable=True)
         return super().experiment
 
     @rank_zero_only
@@ -142,4 +141,4 @@ def write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> Non
     writer = csv.DictWriter(text, fieldnames=columns)
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, lambda file: file.write(text.getvalue().encode()))
+    write_text(path, text.getvalue(), durable=True)  # as its checkpoint

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import yaml
 
-from leffa.training.saving import write_whole
+from leffa.io.atomic import write_text
 
 CONFIG, CHANGES, ENVIRONMENT = "config.yaml", "changes.yaml", "environment.yaml"
 LIBRARIES = ("leffa", "torch", "lightning", "diffusers")
@@ -39,8 +39,7 @@ def record_start(
     starts = yaml.safe_load(path.read_text()) if step and path.is_file() else []
     starts.append({"from_step": step, **environment()})
     for name, content in ((CONFIG, config), (CHANGES, changed), (ENVIRONMENT, starts)):
-        text = yaml.safe_dump(content, sort_keys=False).encode()
-        write_whole(folder / name, lambda file, text=text: file.write(text))  # type: ignore[misc]
+        write_text(folder / name, yaml.safe_dump(content, sort_keys=False), durable=True)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
+from leffa.io.atomic import write_text
 from leffa.io.charts import COLOURS, Line, line_chart
 from leffa.io.pages import data_address, render
 from leffa.training.curves import CSV_LOG, Points, read_curves
 from leffa.training.record import CHANGES, CONFIG, ENVIRONMENT
-from leffa.training.saving import write_whole
 
 REPORT = "report.html"
 GRIDS = 3  # the first, one from the middle, the last
@@ -59,7 +59,7 @@ def write_report(folder: Path, state: str) -> Path:
         config=yaml.safe_dump(config, sort_keys=False),
     )
     path = folder / REPORT
-    write_whole(path, lambda file: file.write(page.encode()))
+    write_text(path, page)
     return path
 
 

@@ -115,16 +115,6 @@ def test_a_killed_run_is_completed_with_the_same_bytes(
     assert len(whole) == 6
 
 
-def test_a_half_written_file_is_overwritten(download: Callable[[str], Path]) -> None:
-    root = download("deepfashion")
-    names = sorted(path.stem for path in (root / "train_highres").iterdir())
-    (root / "64x44").mkdir()
-    (root / "64x44" / f".{names[0]}.png.unfinished").write_bytes(b"half")
-    folder = resize_deepfashion(root, [(44, 64)])[0]
-    assert not list(folder.glob(".*"))
-    assert len(list(folder.iterdir())) == 6
-
-
 def test_processes_make_the_same_files(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number in range(20):

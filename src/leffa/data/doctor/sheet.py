@@ -1,7 +1,6 @@
 """The contact sheet: one HTML file with the findings and small pictures of some samples."""
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image, ImageDraw
 from leffa.data.doctor.report import Report, Row, printable
 from leffa.data.doctor.rows import COLUMNS
 from leffa.data.keypoints import read_keypoints
+from leffa.io.atomic import write_text
 from leffa.io.pages import data_address, render
 
 _HEIGHT = 160  # of a small picture
@@ -23,10 +23,7 @@ def write_sheet(report: Report, path: Path) -> None:
         columns=COLUMNS,
         rows=[(row, [_cell(column, row) for column in COLUMNS]) for row in report.samples],
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(printable(page), encoding="utf-8")
-    unfinished.replace(path)
+    write_text(path, printable(page))
 
 
 def _cell(column: str, row: Row) -> dict[str, str]:
@@ -92,7 +89,4 @@ def _size(image: Image.Image) -> tuple[int, int]:
 
 def write_json(report: Report, path: Path) -> None:
     """Write the report as JSON; it is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(report.to_json(), encoding="utf-8")
-    unfinished.replace(path)
+    write_text(path, report.to_json())

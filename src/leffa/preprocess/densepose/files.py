@@ -8,6 +8,7 @@ from PIL import Image
 
 from leffa.data.densepose import ENCODINGS
 from leffa.data.part_colours import PART_COLOURS
+from leffa.io.atomic import replacing
 
 Pixels = NDArray[np.uint8]
 
@@ -40,7 +41,7 @@ def write_surface(surface: Pixels, path: Path, encoding: str) -> list[Path]:
 
     Args:
         surface: (H, W, 3) part, U and V.
-        path: of the PNG file, in a folder that exists.
+        path: of the PNG file.
         encoding: one of `data.densepose.ENCODINGS`.
 
     Returns:
@@ -50,13 +51,10 @@ def write_surface(surface: Pixels, path: Path, encoding: str) -> list[Path]:
     written = [path]
     if encoding == "labels_uv":
         beside = path.with_name(f"{path.stem}_uv.npz")
-        unfinished = beside.with_suffix(".unfinished")
-        with unfinished.open("wb") as file:
-            uv = np.moveaxis(surface[..., 1:], -1, 0).astype(np.float32) / 255
+        uv = np.moveaxis(surface[..., 1:], -1, 0).astype(np.float32) / 255
+        with replacing(beside) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, uv=uv)
-        unfinished.replace(beside)
         written.append(beside)
-    unfinished = path.with_suffix(".unfinished")
-    picture.save(unfinished, "PNG")
-    unfinished.replace(path)
+    with replacing(path) as temporary:
+        picture.save(temporary, "PNG")
     return written

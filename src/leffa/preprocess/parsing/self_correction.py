@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, update_bn
 
+from leffa.io.atomic import replacing
 from leffa.preprocess.parsing.parsing_losses import schp_loss
 from leffa.preprocess.parsing.schp import SCHP
 
@@ -163,9 +164,8 @@ def refine_labels(labels: Tensor, predicted: Tensor, cycle: int) -> Tensor:
 
 def save_schp(model: SCHP, path: Path) -> None:
     """Write the weights under the authors' names, as safetensors; `schp.fill` reads them."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, unfinished)
-    unfinished.replace(path)
+    with replacing(path) as temporary:
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary)
 
 
 def _train_epoch(
@@ -208,18 +208,15 @@ def _save(
     averaged: AveragedModel,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    unfinished = path.with_name(path.name + ".unfinished")
-    torch.save(
-        {
-            "settings": asdict(settings),
-            "epoch": epoch,
-            "model": model.state_dict(),
-            "averaged": averaged.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        },
-        unfinished,
-    )
-    unfinished.replace(path)
+    state = {
+        "settings": asdict(settings),
+        "epoch": epoch,
+        "model": model.state_dict(),
+        "averaged": averaged.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    with replacing(path, durable=True) as temporary:
+        torch.save(state, temporary)
 
 
 def _restore(

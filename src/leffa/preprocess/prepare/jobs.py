@@ -6,6 +6,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from leffa.io.atomic import write_bytes
+
 Progress = Callable[[int, int], None]  # (done, total)
 
 _CHUNK = 8
@@ -46,16 +48,6 @@ def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress | None) -> li
     return failures
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is complete as soon as it has its name.
-
-    The temporary name is always the same, so that what a killed run leaves is overwritten.
-    """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
-
-
 def _run(jobs: Sequence[Job], workers: int) -> Iterable[str | None]:
     if workers <= 1 or len(jobs) < 2 * _CHUNK:
         yield from map(_do, jobs)
@@ -67,7 +59,7 @@ def _run(jobs: Sequence[Job], workers: int) -> Iterable[str | None]:
 
 def _do(job: Job) -> str | None:
     try:
-        write_whole(job.target, job.make())
+        write_bytes(job.target, job.make())
     except (ValueError, OSError, SyntaxError) as error:
         return str(error)
     return None

@@ -11,7 +11,7 @@ from leffa.data.dress_code import CATEGORIES
 from leffa.data.inshop import WORDS, find_joints, find_pictures
 from leffa.data.keypoint_csv import listed_names, read_annotation
 from leffa.data.layout import Split, read_csv_pairs, read_lines, spelling
-from leffa.preprocess.prepare.jobs import write_whole
+from leffa.io.atomic import write_text
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 _SHOULDERS_AND_HIPS = [2, 5, 9, 12]  # BODY_25
@@ -201,5 +201,5 @@ def _asked_for(dataset: str) -> str:
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> Path:
-    write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+    write_text(path, "".join(f"{line}\n" for line in lines))
     return path

@@ -10,7 +10,7 @@ from leffa.data.batch import Record
 from leffa.data.doctor.own import tables
 from leffa.data.folder import FolderPairs
 from leffa.data.layout import read_lines
-from leffa.preprocess.prepare.jobs import write_whole
+from leffa.io.atomic import write_text
 
 MASKS = "masks"
 _WRITTEN = "_masks.csv"  # the end of the name of a table that is written here
@@ -51,7 +51,7 @@ def own_masks(root: Path) -> tuple[dict[str, Record], dict[Path, str]]:
 def write_tables(written: dict[Path, str]) -> None:
     """Write the tables of `own_masks`, when their masks are there."""
     for path, content in written.items():
-        write_whole(path, content.encode())
+        write_text(path, content)
 
 
 def _mask_names(records: Iterable[Record]) -> Names:

@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from leffa.data.batch import Batch
-from leffa.pictures import sample_rows, to_uint8
+from leffa.pictures import sample_rows, save_png, to_uint8
 from leffa.training.module import PersonGenerationModule
 
 
@@ -44,8 +44,7 @@ class ImageGrid(Callback):
         grid = np.concatenate(
             [np.concatenate([to_uint8(cell) for cell in row], axis=1) for row in rows], axis=0
         )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(grid).save(self.folder / f"step_{trainer.global_step:06d}.png")
+        save_png(Image.fromarray(grid), self.folder / f"step_{trainer.global_step:06d}.png")
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(
