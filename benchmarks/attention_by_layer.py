@@ -24,12 +24,12 @@ from leffa.evaluation.flows import flow_baselines
 from leffa.evaluation.generate import choose_devices, to_device
 from leffa.evaluation.progress import progress_bar
 from leffa.explain.view import short_names
+from leffa.inference import load_model
 from leffa.io.atomic import write_json, write_text
 from leffa.losses.flow import FlowRequest, flow_field
 from leffa.metrics.flow import FlowMetrics
 from leffa.models.interface import PersonGenerator
 from leffa.pictures import mean_flow
-from leffa.predict import load_trained
 from leffa.run import test_set
 from leffa.training.inspection import inspect_attention
 
@@ -76,7 +76,7 @@ def read(model: PersonGenerator, batch: Batch, found: dict[Key, FlowMetrics]) ->
 
 def measure(weights: Path, batches: DataLoader[Any], device: torch.device, bar: Any) -> Values:
     """Layer, timestep, temperature -> metric -> a value for each person."""
-    model = load_trained(weights).model.to(device)
+    model = load_model(weights).model.to(device)
     found: dict[Key, FlowMetrics] = defaultdict(FlowMetrics)
     for batch in batches:
         read(model, to_device(batch, device), found)
@@ -264,12 +264,12 @@ def main() -> None:
             values[name] = measure(path, batches, torch.device(device), more)
     flows = flow_baselines(lambda: iter(batches))
     names = [name for name, t, tau in values["leffa"] if (t, tau) == (TIMESTEP, TEMPERATURE)]
-    tokens = token_grids(load_trained(options.leffa).model, next(iter(batches)))
+    tokens = token_grids(load_model(options.leffa).model, next(iter(batches)))
     result = {
         "command": "python benchmarks/attention_by_layer.py",
         "machine": f"{platform.processor() or platform.machine()}, torch {torch.__version__}",
         "weights": {name: str(path) for name, path in weights.items()},
-        "steps": load_trained(options.leffa).settings.step,
+        "steps": load_model(options.leffa).settings.step,
         "persons": len(values["leffa"][MEAN, TIMESTEP, TEMPERATURE]["epe_px"]),
         "size": f"{transform.height}x{transform.width}",
         "layers": {name: tokens[name] for name in names if name != MEAN},

@@ -11,9 +11,10 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
+from leffa.inference import load_model
 from leffa.models.checkpoints import save_official
 from leffa.models.leffa import LeffaModel
-from leffa.run import CONF, compose, restore, train
+from leffa.run import CONF, compose, train
 from leffa.run.config import build
 from leffa.synthetic.write import (
     write_deepfashion,
@@ -131,10 +132,10 @@ def test_a_fine_tuned_run_needs_its_start_no_more(
     chosen = [*overrides("finetune"), f"start_from={start}", "trainer.max_steps=1"]
     train(compose("train", chosen))
     start.unlink()
-    _, module = restore(tmp_path / "run")
+    loaded = load_model(tmp_path / "run")
     saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
-    name = "model.generative_unet.conv_out.weight"
-    assert torch.equal(module.state_dict()[name], saved["state_dict"][name])
+    name = "generative_unet.conv_out.weight"
+    assert torch.equal(loaded.model.state_dict()[name], saved["state_dict"][f"model.{name}"])
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

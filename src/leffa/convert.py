@@ -13,13 +13,15 @@ CFLD or IDM-VTON (--experiment)
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from leffa.inference.checkpoints import INPUTS
+from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model, settings_of_run
 from leffa.io.atomic import replacing
 from leffa.mistakes import check_overrides
 from leffa.models.card import Validation, model_card
@@ -33,7 +35,6 @@ from leffa.models.export import (
 )
 from leffa.models.leffa import LeffaModel
 from leffa.models.stock import merge_adapters
-from leffa.predict.trained import OFFICIAL_SUFFIXES, Trained, load_trained, settings_of_run
 from leffa.training.curves import CSV_LOG, read_curves
 
 # By model: how an experiment is told where the weights of its authors are.
@@ -58,7 +59,7 @@ def convert(
     No layout has a place for low-rank adapters, so they are added to the weights they change.
 
     Args:
-        base, preset, raw: see `load_trained`.
+        base, preset, raw: see `load_model`.
         dtype: of an exported folder.
         evaluations: folders of `evaluate.py` with these weights, for the model card.
 
@@ -71,7 +72,7 @@ def convert(
     to_folder = out.suffix not in (*OFFICIAL_SUFFIXES, ".ckpt")
     if not to_folder and (results or dtype != "float32"):
         raise ValueError(f"{out}: --evaluation and --dtype go with a folder as --out")
-    trained = _merged(load_trained(weights, base, preset, raw))
+    trained = _merged(load_model(weights, "raw" if raw else None, base, preset))
     if to_folder:
         kind = type(trained.model).__name__
         validation = None if is_exported(weights) else _validation(trained.settings, raw)
@@ -129,10 +130,10 @@ def convert_published(
     config = resolved(compose("train", [chosen[0], *told, *changes]))
     config["name"] = config["run_name"] = f"{config['name']}_published"
     model = build(config["model"]).eval()
-    _save_checkpoint(Trained(model, settings_of_run(config, 0, weights)), out)
+    _save_checkpoint(LoadedModel(model, settings_of_run(config, 0, weights), weights), out)
 
 
-def _merged(trained: Trained) -> Trained:
+def _merged(trained: LoadedModel) -> LoadedModel:
     """The same without adapters, in the model and in the configuration that builds it again."""
     config = trained.settings.config or {}
     adapters = config.get("model", {}).get("lora")
@@ -163,7 +164,7 @@ def _validation(settings: ModelSettings, raw: bool) -> Validation | None:
     return int(last) + 1, {name: points[last] for name, points in curves.items() if last in points}
 
 
-def _save_checkpoint(trained: Trained, out: Path) -> None:
+def _save_checkpoint(trained: LoadedModel, out: Path) -> None:
     settings = trained.settings
     if settings.config is None:
         raise ValueError(
@@ -177,6 +178,7 @@ def _save_checkpoint(trained: Trained, out: Path) -> None:
         if key not in left_out
     }
     content = {"state_dict": state, "global_step": settings.step, "config": settings.config}
+    content[INPUTS] = asdict(settings.inputs)
     with replacing(out) as temporary:
         torch.save(content, temporary)
 

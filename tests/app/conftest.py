@@ -15,10 +15,10 @@ from leffa.app.limits import Limits
 from leffa.app.maps import MapMaker
 from leffa.app.sessions import Session
 from leffa.app.studio import Studio
-from leffa.models.export import ModelSettings
+from leffa.inference import LoadedModel
+from leffa.models.export import InputSpec, ModelSettings
 from leffa.models.leffa import PARTS, LeffaModel
 from leffa.models.sampler import SamplerSettings
-from leffa.predict import Trained
 from leffa.preprocess.photo import Tools
 
 from .visitor import PATIENCE
@@ -38,12 +38,13 @@ SCHEDULE = {  # as conf/backbone/tiny.yaml
 SAMPLING = {"category": "upper_body", "steps": 2, "scheduler": "ddim", "guidance": 1.5, "seed": 7}
 
 
-def tiny(task: Literal["tryon", "pose"]) -> Trained:
+def tiny(task: Literal["tryon", "pose"]) -> LoadedModel:
     """The small model as a training begins with it: it paints something, and looks somewhere."""
     torch.manual_seed(0)
     model = LeffaModel.build(vae="shipped", unet="shipped", scheduler=SCHEDULE, parts=PARTS)
-    settings = ModelSettings(task, HEIGHT, WIDTH, "shipped", densepose="iuv", sampler=SAMPLER)
-    return Trained(model.eval(), settings)
+    inputs = InputSpec(task, HEIGHT, WIDTH, densepose="iuv")
+    settings = ModelSettings(inputs, "shipped", sampler=SAMPLER)
+    return LoadedModel(model.eval(), settings, Path("shipped"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,12 +65,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Trained:
+def trained() -> LoadedModel:
     return tiny("tryon")
 
 
 @pytest.fixture(scope="session")
-def trained_pose() -> Trained:
+def trained_pose() -> LoadedModel:
     return tiny("pose")
 
 
@@ -84,7 +85,7 @@ def pose_examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
 
 
 @pytest.fixture
-def studio(trained: Trained, weights: Path) -> Studio:
+def studio(trained: LoadedModel, weights: Path) -> Studio:
     return Studio(trained, weights, Limits(megabytes=2, megapixels=1), "cpu")
 
 
@@ -94,7 +95,7 @@ def desk(studio: Studio, examples: Examples) -> Desk:
 
 
 @pytest.fixture
-def pose_desk(trained_pose: Trained, weights: Path, pose_examples: Examples) -> Desk:
+def pose_desk(trained_pose: LoadedModel, weights: Path, pose_examples: Examples) -> Desk:
     studio = Studio(trained_pose, weights, Limits(), "cpu")
     return Desk(studio, MapMaker(studio, pose_examples, Tools()))
 
@@ -107,7 +108,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 @pytest.fixture(scope="session")
-def address(trained: Trained, trained_pose: Trained, weights: Path) -> Iterator[str]:
+def address(trained: LoadedModel, trained_pose: LoadedModel, weights: Path) -> Iterator[str]:
     """A page with both tabs, which takes small files only."""
     from leffa.app.server import Serving, served
 

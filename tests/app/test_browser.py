@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from leffa.predict import Trained
+from leffa.inference import LoadedModel
 from leffa.preprocess.photo import Tools
 
 from .visitor import OF_GRADIO, PATIENCE, download, set_steps, upload, wait_for_status
@@ -146,7 +146,7 @@ def test_the_tab_for_programs_has_an_example(page: Any, screenshots: Path) -> No
 
 
 def test_a_tab_without_a_model_says_how_to_give_one(
-    browser: Any, trained_pose: Trained, weights: Path, screenshots: Path
+    browser: Any, trained_pose: LoadedModel, weights: Path, screenshots: Path
 ) -> None:
     from leffa.app.server import Serving, served
 

@@ -11,8 +11,8 @@ import pytest
 
 from leffa.app import server
 from leffa.cli import main
+from leffa.inference import LoadedModel
 from leffa.models.export import save_exported
-from leffa.predict import Trained
 from leffa.run import compose, train
 from leffa.synthetic.write import write_viton_hd
 
@@ -22,7 +22,7 @@ pytestmark = OF_GRADIO
 
 
 @pytest.fixture
-def exported(trained: Trained, tmp_path: Path) -> Path:
+def exported(trained: LoadedModel, tmp_path: Path) -> Path:
     save_exported(trained.model, tmp_path / "exported", trained.settings, "card")
     return tmp_path / "exported"
 

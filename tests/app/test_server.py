@@ -20,7 +20,7 @@ from leffa.app import words
 from leffa.app.desk import Desk
 from leffa.app.limits import Limits
 from leffa.app.sessions import Session
-from leffa.predict import Trained
+from leffa.inference import LoadedModel
 from leffa.preprocess.photo import Tools
 
 from .test_limits import bomb
@@ -56,8 +56,8 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(
-    trained: Trained,
-    trained_pose: Trained,
+    trained: LoadedModel,
+    trained_pose: LoadedModel,
     weights: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[House]:
@@ -305,7 +305,7 @@ def test_only_this_machine_is_listened_to_and_nothing_is_shared(house: House) ->
 
 
 def test_all_networks_are_listened_to_where_that_is_asked_for(
-    trained: Trained, weights: Path
+    trained: LoadedModel, weights: Path
 ) -> None:
     models = {"tryon": (trained, weights)}
     with served(models, Tools(), Serving(host="0.0.0.0", device="cpu")) as address:

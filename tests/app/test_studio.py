@@ -105,7 +105,7 @@ def test_the_page_and_leffa_predict_make_the_same_picture(
 
     made = made_of(desk, session)
     weights = tmp_path / "weights"
-    save_exported(desk.studio.trained.model, weights, desk.studio.trained.settings, "card")
+    save_exported(desk.studio.loaded.model, weights, desk.studio.loaded.settings, "card")
     folder, table = made.picture.parent, tmp_path / "pairs.csv"
     files = "person.png", "reference.png", "masks.png", "densepose.png"
     table.write_text(
@@ -201,7 +201,7 @@ def test_the_time_begins_with_the_maps(
         return make(*arguments)
 
     monkeypatch.setattr(desk.maps, "make", slow)
-    monkeypatch.setattr(desk.studio.trained.model, "encode", None)  # nobody gets so far
+    monkeypatch.setattr(desk.studio.loaded.model, "encode", None)  # nobody gets so far
     desk.studio.limits = Limits(seconds=0.1)
     with pytest.raises(ValueError, match=r"longer than 0\.1 s, before the first step.*--timeout"):
         list(desk.work(wish_of(desk), session))
@@ -218,7 +218,7 @@ def test_a_stop_while_the_maps_are_made_is_heard(
         return make(*arguments)
 
     monkeypatch.setattr(desk.maps, "make", stopped)
-    monkeypatch.setattr(desk.studio.trained.model, "encode", None)
+    monkeypatch.setattr(desk.studio.loaded.model, "encode", None)
     with pytest.raises(Stopped):
         list(desk.work(wish_of(desk), session))
     assert session.made == {}
@@ -269,7 +269,7 @@ def test_too_little_memory_is_told_with_the_remedy(
     def exhausted(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(desk.studio.trained.model, "encode", exhausted)
+    monkeypatch.setattr(desk.studio.loaded.model, "encode", exhausted)
     with pytest.raises(ValueError, match=r"^The GPU has too little free memory: .*--device cpu"):
         list(desk.work(wish_of(desk), session))
 

@@ -13,6 +13,7 @@ from leffa import run
 from leffa.evaluation import Evaluation
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.metrics.folders import FolderMismatch
+from leffa.weights_file import read_pickle
 
 Evaluate = Callable[..., Evaluation]
 
@@ -70,22 +71,36 @@ def test_two_evaluations_do_not_work_in_one_folder(
         pass  # the first one has ended
 
 
+def test_a_checkpoint_is_read_once(
+    run_evaluation: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> Any:
+        read.append(path)
+        return read_pickle(path)
+
+    monkeypatch.setattr("leffa.inference.checkpoints.read_pickle", counted)
+    run_evaluation(tmp_path, "limit=1")
+    assert len(read) == 1
+
+
 def test_a_checkpoint_that_changes_while_it_is_read_is_refused(
     run_evaluation: Evaluate, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By this process and by those of the other devices alike."""
     place = shutil.copytree(trained, tmp_path / "trained")
     file = place / "checkpoints" / "last.ckpt"
-    before, restore = file.stat().st_mtime_ns, run.restore_model
+    before, load = file.stat().st_mtime_ns, run.load_model
 
-    def while_training(*arguments: Any) -> Any:
-        restored = restore(*arguments)
+    def while_training(*arguments: Any, **options: Any) -> Any:
+        loaded = load(*arguments, **options)
         os.utime(file, ns=(0, before + 1))
-        return restored
+        return loaded
 
-    monkeypatch.setattr(run, "restore_model", while_training)
+    monkeypatch.setattr(run, "load_model", while_training)
     with pytest.raises(ValueError, match=f"{file}: was written anew"):
         run_evaluation(tmp_path / "out", f"ckpt={place}")
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="was written anew"):
-        run._restored_model(place, None, file, before)
+        run._loaded_model(place, None, file, before)

@@ -24,11 +24,12 @@ from leffa.evaluation import Evaluation, evaluate_model, sample_folder
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.generate import choose_devices
 from leffa.evaluation.masks import write_masks
+from leffa.inference import load_model
 from leffa.metrics.protocols import get_protocol
 from leffa.metrics.score import score_folders
 from leffa.models.sampler import SamplerSettings
 from leffa.pictures import HEADINGS
-from leffa.run import CONF, compose, evaluate, restore, train
+from leffa.run import CONF, compose, evaluate, train
 from leffa.run.program import program
 from leffa.synthetic.write import write_dress_code
 
@@ -267,15 +268,15 @@ def test_dress_code_is_scored_category_by_category(
     root, size = tmp_path / "dress_code", [HEIGHT, WIDTH]
     write_dress_code(root, train=0, test=2, height=HEIGHT, width=WIDTH)
     records = DressCode(root, split="test", densepose="labels")
-    _, module = restore(trained)
+    loaded = load_model(trained)
     evaluation = evaluate_model(
-        module.model.eval(),
+        loaded.model,
         records,
         PersonTransform(*size, densepose="labels"),
         paired=True,
         name="dresscode_all_paired",
         sampler=SamplerSettings(steps=1),
-        leffa_loss=module.leffa_loss,
+        flow_request=loaded.flow_request,
         inspect_timesteps=[200],
         protocol=quick_protocol,
         folder=tmp_path / "out",

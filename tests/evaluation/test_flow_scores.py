@@ -1,6 +1,7 @@
 """Predicted against true flow, and the flows that need no network."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
 from leffa.evaluation import Evaluation
 from leffa.evaluation.flows import flow_baselines, flow_values, mean_flow_values
+from leffa.inference import LoadedModel, load_model
 from leffa.losses.diffusion import NoiseSchedule
-from leffa.losses.flow import FlowRequest, LeffaLoss, Sharpness
+from leffa.losses.flow import FlowRequest, Sharpness
 from leffa.models.interface import PersonGenerator, Prediction
-from leffa.run import restore_model
 
 HEIGHT, WIDTH = 64, 48
 
@@ -77,7 +78,7 @@ def batches(root: Path) -> Iterator[Batch]:
 
 
 def test_a_perfect_flow_has_no_error_and_its_true_spread(drawn: Path) -> None:
-    values = [flow_values(Oracle(), each, LeffaLoss(), [100, 300]) for each in batches(drawn)]
+    values = [flow_values(Oracle(), each, FlowRequest(), [100, 300]) for each in batches(drawn)]
     metrics = mean_flow_values(values) | flow_baselines(lambda: batches(drawn))
     assert metrics["flow/epe_px"] == pytest.approx(0, abs=1e-4)
     assert metrics["flow/pck_3"] == 1
@@ -91,7 +92,7 @@ def test_a_perfect_flow_has_no_error_and_its_true_spread(drawn: Path) -> None:
 def test_a_sample_without_visible_flow_counts_for_no_error(drawn: Path) -> None:
     seen, hidden, _ = batches(drawn)
     hidden["flow_valid"] = torch.zeros_like(hidden["flow_valid"])
-    values = [flow_values(Oracle(), each, LeffaLoss(), [100]) for each in (seen, hidden)]
+    values = [flow_values(Oracle(), each, FlowRequest(), [100]) for each in (seen, hidden)]
     assert values[1] == {"layer": {"peak_mass": 1.0, "entropy": 0.0}}
     assert mean_flow_values(values)["flow/pck_3"] == 1
 
@@ -109,12 +110,11 @@ def test_without_a_true_flow_nothing_is_claimed(drawn: Path) -> None:
 def test_an_evaluation_without_a_layer_for_the_flow_says_so(
     run_evaluation: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    def no_layer(checkpoint: Path, weights: Any) -> Any:
-        restored = restore_model(checkpoint, weights)
-        restored.leffa_loss.min_resolution = 2.0
-        return restored
+    def no_layer(*arguments: Any, **options: Any) -> LoadedModel:
+        loaded = load_model(*arguments, **options)
+        return replace(loaded, settings=replace(loaded.settings, min_resolution=2.0))
 
-    monkeypatch.setattr("leffa.run.restore_model", no_layer)
+    monkeypatch.setattr("leffa.run.load_model", no_layer)
     evaluation = run_evaluation(tmp_path, "limit=1")
     assert "leffa_loss.min_resolution=2.0 leaves no attention layer" in caplog.text
     assert "flow_identity/epe_px" in evaluation.metrics

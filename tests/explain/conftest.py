@@ -10,13 +10,15 @@ from leffa.data.batch import Batch
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
-from leffa.models.export import ModelSettings, save_exported
+from leffa.models.export import InputSpec, ModelSettings, save_exported
 from leffa.models.leffa import LeffaModel
 from leffa.run import CONF
 from leffa.synthetic.write import write_viton_hd
 
 HEIGHT, WIDTH = 64, 48
-SETTINGS = ModelSettings("tryon", HEIGHT, WIDTH, "a test", densepose="iuv", temperature=0.5)
+SETTINGS = ModelSettings(
+    InputSpec("tryon", HEIGHT, WIDTH, densepose="iuv"), "a test", temperature=0.5
+)
 
 
 def tiny_model(seed: int) -> LeffaModel:

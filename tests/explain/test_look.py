@@ -17,7 +17,7 @@ from leffa.explain.view import (
     peak_mass,
     short_names,
 )
-from leffa.losses.flow import FlowRequest, LeffaLoss
+from leffa.losses.flow import FlowRequest
 from leffa.models.leffa import LeffaModel
 from leffa.training.inspection import inspect_attention
 
@@ -64,8 +64,7 @@ def test_points_on_one_token_share_a_row(seen: ModelLook) -> None:
 def test_the_errors_are_those_of_an_evaluation(
     model: LeffaModel, batch: Batch, seen: ModelLook
 ) -> None:
-    loss = LeffaLoss(temperature=TAU, min_resolution=0.0)
-    expected = flow_values(model, batch, loss, [200])
+    expected = flow_values(model, batch, FlowRequest(TAU, min_resolution=0.0), [200])
     for name, values in expected.items():
         error = flow_error(seen.layers[200], View(200, name), batch)
         assert error == pytest.approx(values["epe_px"], abs=1e-3)

@@ -11,10 +11,9 @@ import torch
 from leffa.cli import main
 from leffa.data.dataset import PersonDataset, collate
 from leffa.evaluation.flows import flow_values
-from leffa.losses.flow import LeffaLoss
+from leffa.inference.loaded import load_model, settings_of_run
+from leffa.losses.flow import FlowRequest
 from leffa.models.export import save_exported
-from leffa.predict import load_trained
-from leffa.predict.trained import settings_of_run
 from leffa.run import compose
 from leffa.run import test_set as samples_of  # pytest would take it for a test
 from leffa.run.config import build, resolved
@@ -61,7 +60,7 @@ def case(drawn: Path, drawn_poses: Path, tmp_path: Path) -> Callable[[str], Case
         torch.manual_seed(0)
         weights = tmp_path / experiment
         save_exported(build(config["model"]).eval(), weights, settings, "# a test")
-        pose = settings.task == "pose"
+        pose = settings.inputs.task == "pose"
         root = drawn_poses if pose else drawn
         size = [f"dataset.transform.height={HEIGHT}", f"dataset.transform.width={WIDTH}"]
         changes = [f"dataset.root={root}", "dataset.prepare=null", *size]
@@ -85,9 +84,9 @@ def test_the_page_tells_the_errors_that_an_evaluation_measures(
 
     records, transform, _ = samples_of([f"dataset={chosen.dataset}", *chosen.changes])
     batch = collate([PersonDataset(records, transform)[0]])
-    trained = load_trained(chosen.weights)
-    loss = LeffaLoss(temperature=trained.settings.temperature, min_resolution=0.0)
-    expected = flow_values(trained.model, batch, loss, [TIMESTEP])
+    trained = load_model(chosen.weights)
+    request = FlowRequest(trained.settings.temperature, min_resolution=0.0)
+    expected = flow_values(trained.model, batch, request, [TIMESTEP])
     assert len(told) >= 3
     assert set(told) <= set(expected)
     for name, values in told.items():

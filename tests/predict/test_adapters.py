@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from leffa.cli import main
+from leffa.inference import load_model
 from leffa.models.checkpoints import load_official
 from leffa.models.export import load_exported, read_settings
-from leffa.run import restore_model
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_all_layouts_hold_the_same_weights(converted: Path) -> None:
     model, settings = load_exported(converted / "model")
     expected = model.state_dict()
     official = load_official(converted / "model", converted / "merged.pth").state_dict()
-    checkpoint = restore_model(converted / "merged.ckpt").model.state_dict()
+    checkpoint = load_model(converted / "merged.ckpt").model.state_dict()
     for state in (official, checkpoint):
         assert state.keys() == expected.keys()
         assert all(torch.equal(state[key], tensor) for key, tensor in expected.items())

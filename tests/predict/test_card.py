@@ -7,7 +7,7 @@ import pytest
 
 from leffa.cli import main
 from leffa.models.card import model_card
-from leffa.models.export import ModelSettings
+from leffa.models.export import InputSpec, ModelSettings
 from leffa.models.sampler import SamplerSettings
 
 
@@ -43,7 +43,9 @@ def test_a_fine_tuned_run_names_where_it_started(card: str, run: Path) -> None:
 
 def rights(target: str, start: object) -> str:
     config = {"name": "x", "model": {"_target_": target, "start_from": start}}
-    settings = ModelSettings("tryon", 64, 48, "x.ckpt", sampler=SamplerSettings(), config=config)
+    settings = ModelSettings(
+        InputSpec("tryon", 64, 48), "x.ckpt", sampler=SamplerSettings(), config=config
+    )
     return model_card(settings).split("## Rights")[1]
 
 

@@ -10,11 +10,11 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 
 from leffa.cli import main
+from leffa.inference import load_model
 from leffa.models.checkpoints import load_official
 from leffa.models.export import load_exported, read_settings
 from leffa.models.pipeline import LeffaPipeline
 from leffa.models.sampler import SamplerSettings, sample_latents
-from leffa.predict.trained import load_trained
 from leffa.weights_file import load_weights
 
 BASES = {"sd15": "stable-diffusion-inpainting", "sdxl": "stable-diffusion-xl-1.0-inpainting-0.1"}
@@ -62,10 +62,19 @@ def test_stock_classes_open_the_folder(exported: Path) -> None:
 
 def test_the_folder_says_how_the_model_is_fed(exported: Path, run: Path) -> None:
     settings = read_settings(exported)
-    assert (settings.task, settings.densepose, settings.step) == ("tryon", "iuv", 3)
-    assert (settings.height, settings.width) == (64, 48)
+    assert (settings.inputs.task, settings.inputs.densepose, settings.step) == ("tryon", "iuv", 3)
+    assert (settings.inputs.height, settings.inputs.width) == (64, 48)
     assert settings.sampler == SamplerSettings("ddim", 20, 1.5)
-    assert settings == load_trained(run).settings
+    assert settings == load_model(run).settings
+
+
+def test_a_folder_of_the_first_format_is_read(exported: Path, tmp_path: Path) -> None:
+    """Its inputs stood beside the rest."""
+    content = json.loads((exported / "leffa.json").read_text())
+    inputs = content.pop("inputs")
+    del inputs["fit"]
+    (tmp_path / "leffa.json").write_text(json.dumps(content | inputs | {"format": 1}))
+    assert read_settings(tmp_path) == read_settings(exported)
 
 
 def test_the_card_is_filled_from_the_run(run: Path, tmp_path: Path) -> None:
@@ -113,7 +122,7 @@ def test_a_released_file_becomes_a_folder_that_gives_the_recorded_latents(
     assert convert(weights, tmp_path / "model", *arguments) == 0
     assert re.search(r"official\.pth: \d+ tensors loaded, \d+ dropped", capsys.readouterr().err)
     model, settings = load_exported(tmp_path / "model")
-    assert (settings.height, settings.width) == (1024, 768)
+    assert (settings.inputs.height, settings.inputs.width) == (1024, 768)
     inputs = {"source": "src_image", "reference": "ref_image", "mask": "mask"}
     batch = {key: recorded[name] for key, name in (inputs | {"densepose": "densepose"}).items()}
     batch |= {"loss_region": recorded["mask"], "name": ["a", "b"], "category": ["", ""]}

@@ -11,10 +11,12 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from leffa.cli import main
+from leffa.conf_folder import CONF
+from leffa.inference import load_model
+from leffa.inference.foreign import model_part
 from leffa.models.export import FORMAT, is_exported
-from leffa.run import CONF, compose, restore_model
+from leffa.run import compose
 from leffa.run.config import build, resolved
-from leffa.run.foreign import foreign_part
 
 Config = dict[str, Any]
 
@@ -26,10 +28,6 @@ def intruder(victim: Path) -> Config:
 
 def as_model(config: Config, evil: Config) -> None:
     config["model"] = evil
-
-
-def as_loss(config: Config, evil: Config) -> None:
-    config["leffa_loss"] = evil
 
 
 def inside_the_model(config: Config, evil: Config) -> None:
@@ -51,7 +49,6 @@ def as_interpolation(config: Config, evil: Config) -> None:
 
 PLACES = {
     as_model: "calls 'numpy.savetxt' to build its model, which no file of",
-    as_loss: "calls 'numpy.savetxt' to build its leffa_loss, which no file of",
     inside_the_model: "an instruction to Hydra among the values, 'model.unet._target_'",
     in_a_list: "an instruction to Hydra among the values, 'model.parts[1].x._target_'",
     as_arguments: "an instruction to Hydra among the values, 'model._args_'",
@@ -88,7 +85,8 @@ def test_nothing_that_a_configuration_asks_for_is_run(
         path = tmp_path / "evil"
         file = path / "leffa.json"
         path.mkdir()
-        settings = {"task": "tryon", "height": 64, "width": 48, "source": "a stranger"}
+        inputs = {"task": "tryon", "height": 64, "width": 48}
+        settings = {"inputs": inputs, "source": "a stranger"}
         file.write_text(json.dumps({"format": FORMAT, **settings, "config": content["config"]}))
         save_file({"weight": torch.ones(1)}, path / "model.safetensors")
         assert is_exported(path)
@@ -102,10 +100,10 @@ def test_nothing_that_a_configuration_asks_for_is_run(
 
 
 def test_what_pictures_do_not_need_is_not_built(content: Config, tmp_path: Path) -> None:
-    for part in ("optimizer", "objective", "sampler", "data", "callbacks", "logger", "trainer"):
+    for part in ("optimizer", "objective", "data", "callbacks", "logger", "trainer"):
         content["config"][part] = intruder(tmp_path / "victim")
     torch.save(content, tmp_path / "evil.ckpt")
-    assert restore_model(tmp_path / "evil.ckpt").step == 3
+    assert load_model(tmp_path / "evil.ckpt").settings.step == 3
     assert not (tmp_path / "victim").exists()
 
 
@@ -115,21 +113,20 @@ def test_a_configuration_without_a_model_is_one_line(
 ) -> None:
     torch.save(content | {"config": broken}, tmp_path / "broken.ckpt")
     with pytest.raises(ValueError, match=r"broken\.ckpt: its configuration has no model"):
-        restore_model(tmp_path / "broken.ckpt")
+        load_model(tmp_path / "broken.ckpt")
 
 
 @pytest.mark.parametrize(
     "choice",
     [
         *(f"model={path.stem}" for path in sorted((CONF / "model").glob("*.yaml"))),
-        *("experiment=finetune", "experiment=finetune_lora", "leffa_loss=off"),
+        *("experiment=finetune", "experiment=finetune_lora"),
     ],
 )
 def test_every_model_of_ours_is_known(choice: str) -> None:
     lacking = ["start_from=x", "data.root=x"] if "finetune" in choice else []
     config = resolved(compose("train", [choice, *lacking, "paths.output_dir=x"]))
-    for group in ("model", "leffa_loss"):
-        assert foreign_part(config, group, Path("x.ckpt")) == config[group]
+    assert model_part(config, Path("x.ckpt")) == config["model"]
 
 
 def test_a_model_of_the_user_s_own_is_known_once_conf_names_it(
@@ -137,8 +134,8 @@ def test_a_model_of_the_user_s_own_is_known_once_conf_names_it(
 ) -> None:
     config = {"model": {"_target_": "mine.Net.build", "width": 3}}
     with pytest.raises(ValueError, match=r"calls 'mine\.Net\.build'.*add such a file"):
-        foreign_part(config, "model", Path("x.ckpt"))
+        model_part(config, Path("x.ckpt"))
     (tmp_path / "model").mkdir()
     OmegaConf.save({"_target_": "mine.Net.build"}, tmp_path / "model" / "mine.yaml")
-    monkeypatch.setattr("leffa.run.foreign.CONF", tmp_path)
-    assert foreign_part(config, "model", Path("x.ckpt")) == config["model"]
+    monkeypatch.setattr("leffa.inference.foreign.CONF", tmp_path)
+    assert model_part(config, Path("x.ckpt")) == config["model"]

@@ -15,10 +15,11 @@ from leffa.cli import main
 from leffa.data.batch import Record
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
+from leffa.inference import load_model
 from leffa.models.checkpoints import load_official
 from leffa.models.sampler import SamplerSettings, generate
 from leffa.pictures import save_png, to_uint8
-from leffa.predict import Job, load_trained, predict
+from leffa.predict import Job, predict
 
 BASES = {"sd15": "stable-diffusion-inpainting", "sdxl": "stable-diffusion-xl-1.0-inpainting-0.1"}
 RECORDED = {"source": "src_image", "reference": "ref_image", "densepose": "densepose"}
@@ -81,7 +82,9 @@ def test_the_recorded_pictures_come_out_of_files(
     settings = SamplerSettings.official(steps=4, seed=42)
     transform = PersonTransform(64, 48, densepose="colour")
     job = Job(weights, records, transform, settings, tmp_path / "out", batch_size=2)
-    made = predict(job, load_trained(weights, str(base), "virtual_tryon"), "cpu", progress=False)
+    made = predict(
+        job, load_model(weights, None, str(base), "virtual_tryon"), "cpu", progress=False
+    )
     found = np.stack([pixels(path) for path in made])
     difference = np.abs(found - recorded["pipeline_image"].numpy().astype(int))
     assert difference.max() <= 4  # files hold 8 bits of what was recorded in 32

@@ -1,5 +1,6 @@
 """What a run leaves in its checkpoint, and how a model comes back from it."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 import torch
 
 from leffa.data.batch import Batch
+from leffa.inference import load_model
 from leffa.losses.flow import FlowRequest
-from leffa.run import Run, assemble, compose, restore
+from leffa.models.export import InputSpec
+from leffa.run import Run, assemble, compose
 from leffa.training.checkpoints import start_point
 from leffa.training.inspection import inspect_attention
 
@@ -65,27 +68,38 @@ def test_weights_alone_are_no_run_to_go_on_with(content: dict[str, Any], tmp_pat
 
 def test_the_restored_model_predicts_the_same(run: Run, checkpoint: Path) -> None:
     batch: Batch = next(iter(run.datamodule.val_dataloader()))
-    config, restored = restore(checkpoint)
-    assert config == run.config
+    loaded = load_model(checkpoint)
+    assert loaded.settings.config == run.config
     request = FlowRequest(temperature=1.0)
     first, second = (
-        inspect_attention(module.model.eval(), batch, request) for module in (run.module, restored)
+        inspect_attention(each.model.eval(), batch, request) for each in (run.module, loaded)
     )
     assert torch.equal(first.noise, second.noise)
     assert all(torch.equal(flow, second.flows[layer]) for layer, flow in first.flows.items())
 
 
+def test_what_the_model_reads_travels_in_its_checkpoint(
+    content: dict[str, Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    """An older checkpoint does not say so itself: its configuration does."""
+    expected = InputSpec("tryon", 64, 48, densepose="iuv")
+    assert content["inputs"] == asdict(expected)
+    del content["inputs"]
+    torch.save(content, tmp_path / "older.ckpt")
+    for path in (checkpoint, tmp_path / "older.ckpt"):
+        assert load_model(path).inputs == expected
+
+
 def test_a_folder_stands_for_its_last_checkpoint(checkpoint: Path) -> None:
-    config, _ = restore(checkpoint.parents[1])
-    assert config["name"] == "tryon_synthetic"
+    assert load_model(checkpoint.parents[1]).name == "tryon_synthetic"
 
 
 def refusal(path: Path) -> str:
     """The one line with which a checkpoint is refused."""
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
-        restore(path)
+        load_model(path)
     message = str(caught.value)
-    assert message.startswith(f"ckpt={path}")
+    assert message.removeprefix("ckpt=").startswith(str(path))
     assert "\n" not in message
     return message
 
@@ -127,9 +141,9 @@ def test_a_folder_of_several_runs_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "nothing.ckpt").endswith("no such checkpoint")
+    assert "nothing.ckpt: no such weights; give a .ckpt" in refusal(tmp_path / "nothing.ckpt")
 
 
 def test_names_the_checkpoint_that_a_folder_lacks(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
-        restore(tmp_path)
+        load_model(tmp_path)

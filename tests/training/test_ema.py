@@ -11,10 +11,10 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 
 from leffa.data.datamodule import PersonDataModule
+from leffa.inference.checkpoints import weights_of
 from leffa.training.callbacks.checkpoints import Checkpoints
 from leffa.training.callbacks.ema import WeightAverage
 from leffa.training.callbacks.stages import StageSchedule
-from leffa.training.checkpoints import weights_of
 from leffa.training.module import PersonGenerationModule
 from leffa.training.stages import Stage
 

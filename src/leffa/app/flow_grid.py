@@ -20,7 +20,7 @@ from leffa.data.fit import Placement, fit_picture
 from leffa.data.images import open_picture
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.generate import to_device
-from leffa.predict import Trained
+from leffa.inference import LoadedModel
 from leffa.predict.flow import look_up_flow
 
 MOST_CELLS = 160  # along a side: finer than a pointer can be held
@@ -57,7 +57,7 @@ class FlowGrid:
 
 
 def flow_grid(
-    trained: Trained, transform: PersonTransform, record: Record, result: Path, seed: int
+    loaded: LoadedModel, transform: PersonTransform, record: Record, result: Path, seed: int
 ) -> FlowGrid | None:
     """Look where the model looks while it paints a finished result.
 
@@ -69,13 +69,11 @@ def flow_grid(
         None where the model has no attention layer as fine as its settings want.
     """
     rng = random.Random(0)  # nothing is random here
-    device = next(trained.model.parameters()).device
+    device = next(loaded.model.parameters()).device
     batch = to_device(collate([transform(record, rng)]), device)
     painted = to_device(collate([transform(replace(record, source=result), rng)]), device)
     try:
-        flow = look_up_flow(
-            trained.model, batch, painted["source"], trained.settings.flow_request, seed
-        )
+        flow = look_up_flow(loaded.model, batch, painted["source"], loaded.flow_request, seed)
     except ValueError:
         return None
     return to_pictures(

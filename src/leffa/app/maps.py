@@ -52,7 +52,7 @@ class MapMaker:
         self.studio = studio
         self.examples = examples
         self.tools = tools
-        self.recipe = recipe or studio.trained.settings.recipe
+        self.recipe = recipe or studio.loaded.inputs.recipe
         self.mask_recipe = self.recipe or DEFAULT_RECIPE
         self._lock = threading.Lock()  # the networks take one photograph at a time
 

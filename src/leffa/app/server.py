@@ -26,7 +26,7 @@ from leffa.app.page import IDLE, SWEEP, build_page, theme
 from leffa.app.sessions import Sessions
 from leffa.app.studio import Studio
 from leffa.app.widgets import part
-from leffa.predict import Trained
+from leffa.inference import LoadedModel
 from leffa.preprocess.photo import Tools
 
 # Of gradio's own settings these could open what is closed here.
@@ -62,7 +62,7 @@ class Serving:
 
 @contextlib.contextmanager
 def served(
-    models: Mapping[str, tuple[Trained, Path]], tools: Tools, serving: Serving
+    models: Mapping[str, tuple[LoadedModel, Path]], tools: Tools, serving: Serving
 ) -> Iterator[str]:
     """The page on the network, within this context; gives its address.
 
@@ -158,10 +158,10 @@ def _sweeping(sessions: Sessions) -> Iterator[None]:
         sweeper.join()
 
 
-def _desk(trained: Trained, weights: Path, tools: Tools, serving: Serving, folder: Path) -> Desk:
-    settings = trained.settings
-    examples = draw_examples(settings.task, folder, settings.height, settings.width)
-    studio = Studio(trained, weights, serving.limits, serving.device)
+def _desk(loaded: LoadedModel, weights: Path, tools: Tools, serving: Serving, folder: Path) -> Desk:
+    inputs = loaded.inputs
+    examples = draw_examples(inputs.task, folder, inputs.height, inputs.width)
+    studio = Studio(loaded, weights, serving.limits, serving.device)
     return Desk(studio, MapMaker(studio, examples, tools, serving.recipe))
 
 

@@ -19,10 +19,11 @@ from leffa.app.flow_grid import FlowGrid, flow_grid
 from leffa.app.limits import Limits
 from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
+from leffa.inference import LoadedModel
 from leffa.io.atomic import write_json
 from leffa.mistakes import memory_full
 from leffa.models.sampler import SCHEDULERS, SamplerSettings
-from leffa.predict import Job, Trained, predict
+from leffa.predict import Job, predict
 
 CATEGORIES = ("upper_body", "lower_body", "dresses")
 OnStep = Callable[[int, int], None]  # (steps done, steps)
@@ -94,10 +95,10 @@ class Studio:
         device: "auto", "cpu", "cuda".
     """
 
-    def __init__(self, trained: Trained, weights: Path, limits: Limits, device: str) -> None:
-        self.trained = trained
+    def __init__(self, loaded: LoadedModel, weights: Path, limits: Limits, device: str) -> None:
+        self.loaded = loaded
         self.weights = weights
-        timesteps = trained.model.scheduler_config.get("num_train_timesteps", limits.steps)
+        timesteps = loaded.model.scheduler_config.get("num_train_timesteps", limits.steps)
         assert isinstance(timesteps, int)
         self.limits = replace(limits, steps=min(limits.steps, timesteps))
         self.device = device
@@ -105,26 +106,26 @@ class Studio:
     @property
     def task(self) -> str:
         """ "tryon" or "pose"; a picture is called so, which with the seed fixes its noise."""
-        return self.trained.settings.task
+        return self.loaded.inputs.task
 
     @property
     def description(self) -> str:
         """The model in a few words; without the place of its weights."""
-        settings = self.trained.settings
-        kind = type(self.trained.model).__name__.removesuffix("Model")
-        trained = f", trained for {settings.step:,} steps" if settings.step else ""
-        return f"{kind} at {settings.height}x{settings.width}, from {self.weights.name}{trained}."
+        step, inputs = self.loaded.settings.step, self.loaded.inputs
+        kind = type(self.loaded.model).__name__.removesuffix("Model")
+        trained = f", trained for {step:,} steps" if step else ""
+        return f"{kind} at {inputs.height}x{inputs.width}, from {self.weights.name}{trained}."
 
     @property
     def sampler(self) -> SamplerSettings:
         """The sampler of the weights."""
-        return self.trained.settings.sampler
+        return self.loaded.settings.sampler
 
     @property
     def body_map(self) -> str:
         """How the map of the body is encoded that the model reads; "none": it reads none."""
-        reads_it = "densepose" in self.trained.model.inputs
-        return self.trained.settings.densepose if reads_it else "none"
+        reads_it = "densepose" in self.loaded.model.inputs
+        return self.loaded.inputs.densepose if reads_it else "none"
 
     @property
     def needs_densepose(self) -> bool:
@@ -138,7 +139,7 @@ class Studio:
 
     @property
     def _reads_pose(self) -> bool:
-        return "pose" in self.trained.model.inputs
+        return "pose" in self.loaded.model.inputs
 
     def make(
         self,
@@ -169,8 +170,8 @@ class Studio:
         self._go_on(start, stop, "before the first step, with the maps of the photograph;")
         record, job = self._job(order, folder)
         try:
-            (picture,) = predict(job, self.trained, self.device, False, after_step)
-            flow = flow_grid(self.trained, job.transform, record, picture, job.sampler.seed)
+            (picture,) = predict(job, self.loaded, self.device, False, after_step)
+            flow = flow_grid(self.loaded, job.transform, record, picture, job.sampler.seed)
         except (ValueError, FileNotFoundError) as error:
             raise ValueError(self._in_words_of_the_page(str(error), record)) from error
         except torch.OutOfMemoryError as error:
@@ -192,17 +193,17 @@ class Studio:
             )
 
     def _job(self, order: Order, folder: Path) -> tuple[Record, Job]:
-        settings = self.trained.settings
+        inputs = self.loaded.inputs
         read: dict[str, Any] = {
             "densepose": "none" if order.without_densepose else self.body_map,
             "pose": self._reads_pose,
-            "part_range": settings.part_range,
-            "image_filter": settings.image_filter,
+            "part_range": inputs.part_range,
+            "image_filter": inputs.image_filter,
         }
         transform = PersonTransform(
-            height=settings.height,
-            width=settings.width,
-            task=settings.task,
+            height=inputs.height,
+            width=inputs.width,
+            task=inputs.task,
             loss_region="all",
             fit="pad",
             **read,
@@ -214,7 +215,7 @@ class Studio:
             guidance=order.guidance,
             seed=order.seed,
             paste_back=order.paste_back and self.task == "tryon",
-            paste_feather=max(1, settings.height // 64) if order.paste_back else 0,
+            paste_feather=max(1, inputs.height // 64) if order.paste_back else 0,
         )
         record = Record(
             name=self.task,

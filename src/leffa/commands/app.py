@@ -11,7 +11,7 @@ from leffa.commands.options import Runner
 from leffa.commands.photo import back_end_options, back_ends
 
 if TYPE_CHECKING:
-    from leffa.predict import Trained
+    from leffa.inference import LoadedModel
 
 DEMO = Path("outputs/demo/runs/leffa")
 TITLES = {"tryon": "try-on", "pose": "pose transfer"}
@@ -107,9 +107,8 @@ def _weights(task: str, args: argparse.Namespace) -> Path | None:
     return given
 
 
-def _load(task: str, weights: Path, args: argparse.Namespace) -> "Trained":
-    from leffa.predict import load_trained
-    from leffa.predict.trained import OFFICIAL_SUFFIXES
+def _load(task: str, weights: Path, args: argparse.Namespace) -> "LoadedModel":
+    from leffa.inference.loaded import OFFICIAL_SUFFIXES, load_model
 
     print(f"Loading {weights} ...", flush=True)
     base = getattr(args, f"{task}_base")
@@ -117,11 +116,10 @@ def _load(task: str, weights: Path, args: argparse.Namespace) -> "Trained":
     if task == "pose" and weights.suffix in OFFICIAL_SUFFIXES:
         preset = "pose_transfer"
     try:
-        trained = load_trained(weights, base, preset, args.raw)
+        loaded = load_model(weights, "raw" if args.raw else None, base, preset)
     except ValueError as error:  # it names the options of `leffa predict`
         message = str(error).replace("--base", f"--{task}-base").replace("--as", "--tryon-as")
         raise ValueError(message) from error
-    if trained.settings.task != task:
-        other = trained.settings.task
+    if (other := loaded.inputs.task) != task:
         raise ValueError(f"--{task} {weights}: is for {TITLES[other]}; give it as --{other}")
-    return trained
+    return loaded

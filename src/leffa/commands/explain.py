@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from leffa.data.batch import Batch
     from leffa.data.transforms import PersonTransform
     from leffa.explain import ExplainSettings, Model
+    from leffa.inference.checkpoints import Weights
 
 RELEASED = (".pth", ".pt", ".safetensors", ".bin")
 
@@ -135,7 +136,7 @@ def _models(args: argparse.Namespace) -> "list[Model]":
     from functools import cache, partial
 
     from leffa.explain import Model
-    from leffa.predict import load_trained
+    from leffa.inference import load_model
 
     paths = [args.ckpt, *([args.compare] if args.compare is not None else [])]
     titles = [args.title or _title(paths[0])]
@@ -149,7 +150,8 @@ def _models(args: argparse.Namespace) -> "list[Model]":
     for path, title in zip(paths, titles, strict=True):
         ours = path.suffix not in RELEASED
         base, preset = (None, None) if ours and len(paths) > 1 else (args.base, args.preset)
-        load = partial(load_trained, path, base, preset, args.raw)
+        weights: Weights | None = "raw" if args.raw else None
+        load = partial(load_model, path, weights, base, preset)
         # The first one is asked how pictures are read before it is asked where it looks.
         models.append(Model(title, path, cache(load) if path == args.ckpt else load))
     return models
@@ -185,13 +187,13 @@ def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Batch, bool]":
         check_record(record, transform)
     else:
         raise ValueError("nothing to look at: give --dataset, or --person and --garment")
-    trained = model.load()
-    if transform.task != trained.settings.task:
+    loaded = model.load()
+    if transform.task != loaded.inputs.task:
         raise ValueError(
-            f"{model.weights}: was trained for {trained.settings.task}, the sample is for "
+            f"{model.weights}: was trained for {loaded.inputs.task}, the sample is for "
             f"{transform.task}"
         )
-    transform = replace(transform, pose="pose" in trained.model.inputs)
+    transform = replace(transform, pose="pose" in loaded.model.inputs)
     return collate([PersonDataset([record], transform)[0]]), paired
 
 

@@ -9,8 +9,9 @@ from leffa.commands.options import Runner, option
 
 if TYPE_CHECKING:
     from leffa.data.transforms import PersonTransform
+    from leffa.inference import LoadedModel
     from leffa.models.sampler import SamplerSettings
-    from leffa.predict import Job, Trained
+    from leffa.predict import Job
 
 # Known here as well as where they are used, which is slow to import.
 CATEGORIES = ("upper_body", "lower_body", "dresses")
@@ -33,13 +34,12 @@ def predict(parser: argparse.ArgumentParser) -> Runner:
     _speed(parser.add_argument_group("speed; changes pictures by rounding"))
 
     def run(args: argparse.Namespace) -> None:
-        from leffa.predict import load_trained
         from leffa.predict import predict as predict_job
 
         records = chosen_records(args)  # before the weights, which take longer
-        trained = load_trained(args.ckpt, args.base, args.preset, args.raw)
-        job = _job(args, trained, records)
-        made = predict_job(job, trained, args.device)
+        loaded = load_weights(args, args.ckpt)
+        job = _job(args, loaded, records)
+        made = predict_job(job, loaded, args.device)
         print(f"{made[0]}" if len(made) == 1 else f"{len(made)} pictures in {args.out}")
 
     return run
@@ -57,6 +57,13 @@ def weight_options(group: Any) -> None:
     group.add_argument("--raw", action="store_true", help="as trained, not the running average")
     group.add_argument("--base", metavar="DIR", help="of a released .pth: see `leffa convert`")
     group.add_argument("--as", dest="preset", choices=PRESETS, help="of a released .pth: likewise")
+
+
+def load_weights(args: argparse.Namespace, place: Path) -> "LoadedModel":
+    """The weights that `weight_options` chose."""
+    from leffa.inference import load_model
+
+    return load_model(place, "raw" if args.raw else None, args.base, args.preset)
 
 
 def picture_options(group: Any) -> None:
@@ -167,16 +174,16 @@ def chosen_records(args: argparse.Namespace) -> Any:
     return pairs_of_files(args.person, args.garment, maps, args.category)
 
 
-def _job(args: argparse.Namespace, trained: "Trained", records: Any) -> "Job":
+def _job(args: argparse.Namespace, loaded: "LoadedModel", records: Any) -> "Job":
     """The settings of the weights, and what the command line changes in them."""
     from leffa.predict import Job
 
-    transform, recipe = chosen_transform(args, trained, records)
+    transform, recipe = chosen_transform(args, loaded, records)
     return Job(
         weights=args.ckpt,
         records=records,
         transform=transform,
-        sampler=_sampler(args, trained),
+        sampler=_sampler(args, loaded),
         out=args.out,
         recipe=recipe,
         save_flow=args.save_flow,
@@ -188,7 +195,7 @@ def _job(args: argparse.Namespace, trained: "Trained", records: Any) -> "Job":
     )
 
 
-def _sampler(args: argparse.Namespace, trained: "Trained") -> "SamplerSettings":
+def _sampler(args: argparse.Namespace, loaded: "LoadedModel") -> "SamplerSettings":
     from dataclasses import replace
 
     from leffa.models.sampler import SamplerSettings
@@ -208,7 +215,7 @@ def _sampler(args: argparse.Namespace, trained: "Trained") -> "SamplerSettings":
     if args.official:
         sampler = SamplerSettings.official(**given)
     else:
-        sampler = replace(trained.settings.sampler, **given)
+        sampler = replace(loaded.settings.sampler, **given)
     if sampler.noise == "global" and args.batch_size > 1:
         raise ValueError(
             f"--batch-size {args.batch_size}: the released pipeline draws the noise of a batch at "
@@ -218,30 +225,30 @@ def _sampler(args: argparse.Namespace, trained: "Trained") -> "SamplerSettings":
 
 
 def chosen_transform(
-    args: argparse.Namespace, trained: "Trained", records: Any
+    args: argparse.Namespace, loaded: "LoadedModel", records: Any
 ) -> tuple["PersonTransform", str | None]:
     """How the weights are fed, with the changes of `input_options`; and the mask recipe's name."""
     from leffa.data.transforms import PersonTransform
 
-    settings, needed = trained.settings, trained.model.inputs
-    height, width = _size(args.size, trained)
-    recipe = _recipe(args.recipe, settings, records)
+    inputs, needed = loaded.inputs, loaded.model.inputs
+    height, width = _size(args.size, loaded)
+    recipe = _recipe(args.recipe, inputs, records)
     # A map that the model does not read may still serve the recipe.
     in_recipe = recipe is not None and all(record.densepose is not None for record in records)
     reads_body = "densepose" in needed or in_recipe
     # Without a mask all of the picture is painted, as in pose transfer.
     unmasked = "mask" not in needed and recipe is None and records[0].mask is None
     read: dict[str, Any] = {
-        "densepose": args.encoding or (settings.densepose if reads_body else "none"),
+        "densepose": args.encoding or (inputs.densepose if reads_body else "none"),
         "pose": "pose" in needed,
-        "part_range": settings.part_range,
-        "label_set": args.label_set or settings.label_set,
-        "image_filter": settings.image_filter,
+        "part_range": inputs.part_range,
+        "label_set": args.label_set or inputs.label_set,
+        "image_filter": inputs.image_filter,
     }
     transform = PersonTransform(
         height=height,
         width=width,
-        task="pose" if unmasked else settings.task,
+        task="pose" if unmasked else inputs.task,
         agnostic=None if recipe is None else _agnostic(recipe),
         loss_region="all",
         fit=args.fit,
@@ -250,15 +257,15 @@ def chosen_transform(
     return transform, recipe
 
 
-def _recipe(wanted: str | None, settings: Any, records: Any) -> str | None:
+def _recipe(wanted: str | None, inputs: Any, records: Any) -> str | None:
     """The recipe asked for; else that of the training, where there are maps and no mask files."""
-    if settings.task == "pose":
+    if inputs.task == "pose":
         if wanted is not None:
             raise ValueError("--recipe is for try-on; these weights are for pose transfer")
         return None
     has_masks = any(record.mask is not None for record in records)
     has_maps = all(record.parse is not None for record in records)
-    recipe: str | None = settings.recipe
+    recipe: str | None = inputs.recipe
     return wanted or (recipe if has_maps and not has_masks else None)
 
 
@@ -270,21 +277,21 @@ def _agnostic(recipe: str) -> Any:
     return AGNOSTIC[recipe]
 
 
-def _size(text: str | None, trained: "Trained") -> tuple[int, int]:
+def _size(text: str | None, loaded: "LoadedModel") -> tuple[int, int]:
     """(height, width): that of the training, or as asked for, if the model can make it."""
     import torch
 
-    settings = trained.settings
+    inputs = loaded.inputs
     if text is None:
-        return settings.height, settings.width
+        return inputs.height, inputs.width
     sides = text.split("x")
     if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
         raise ValueError(
-            f"--size {text}: is not HEIGHTxWIDTH, such as {settings.height}x{settings.width}"
+            f"--size {text}: is not HEIGHTxWIDTH, such as {inputs.height}x{inputs.width}"
         )
     height, width = int(sides[0]), int(sides[1])
     try:
-        trained.model.latent_shape({"source": torch.empty(1, 3, height, width)})  # type: ignore[typeddict-item]  # all it reads
+        loaded.model.latent_shape({"source": torch.empty(1, 3, height, width)})  # type: ignore[typeddict-item]  # all it reads
     except ValueError as error:
         raise ValueError(f"--size {text}: {error}") from error
     return height, width

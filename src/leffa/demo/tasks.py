@@ -36,7 +36,7 @@ def train(tell: Tell, overrides: list[str], untrained: Path | None) -> None:
 
 
 def save_untrained(module: "PersonGenerationModule", path: Path) -> None:
-    """A checkpoint that `leffa.run.restore` reads, of a module that has not been trained."""
+    """A checkpoint that `leffa.inference` reads, of a module that has not been trained."""
     import torch
 
     checkpoint = {"state_dict": module.state_dict(), "global_step": 0}

@@ -45,7 +45,7 @@ from leffa.evaluation.progress import progress_bar
 from leffa.evaluation.samples import GROUPS, SHOWN, rank, write_sheet
 from leffa.evaluation.scoring import dress_code_categories, named_metrics
 from leffa.io.atomic import write_text
-from leffa.losses.flow import LeffaLoss
+from leffa.losses.flow import FlowRequest
 from leffa.metrics.protocols import Protocol, get_protocol
 from leffa.metrics.result import Scores, finite
 from leffa.metrics.score import score_folders
@@ -73,7 +73,7 @@ def evaluate_model(
     paired: bool,
     name: str,
     sampler: SamplerSettings,
-    leffa_loss: LeffaLoss,
+    flow_request: FlowRequest,
     inspect_timesteps: Sequence[int],
     protocol: Protocol | Mapping[str, Any] | str,
     folder: Path,
@@ -100,7 +100,7 @@ def evaluate_model(
         model: in evaluation mode; ends on the first of the devices.
         paired: whether the source wears the reference, so that image metrics have a truth.
         protocol: how pictures are scored, its name, or its settings.
-        leffa_loss: how flows are read (temperature, resolutions).
+        flow_request: how flows are read (temperature, resolutions).
         inspect_timesteps: where attention is compared with the true flow, if the data has one.
         limit: only the first samples; the result says so.
         weights: folder of the metrics' networks.
@@ -162,7 +162,7 @@ def evaluate_model(
             transform,
             place,
             sampler,
-            leffa_loss,
+            flow_request,
             timesteps,
             batch_size,
             workers,
@@ -249,7 +249,7 @@ def _flow_metrics(work: Work) -> dict[str, float]:
     if not found:
         log.warning(
             "leffa_loss.min_resolution=%s leaves no attention layer: no flow is scored",
-            work.leffa_loss.min_resolution,
+            work.flow_request.min_resolution,
         )
     with_flow = [record for record in work.records if record.flow is not None]
     loader = partial(
@@ -274,5 +274,5 @@ def _write_sheets(
         sheets |= {group: list(ranking[group]) for group in GROUPS if ranking[group]}
     for sheet, names in sheets.items():
         write_sheet(
-            model, dataset, names, work.leffa_loss, inspect_timesteps[0], work.folder, sheet
+            model, dataset, names, work.flow_request, inspect_timesteps[0], work.folder, sheet
         )

@@ -8,6 +8,7 @@ end in two passes over the data.
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 import torch
@@ -15,7 +16,7 @@ import torch
 from leffa.data.batch import Batch, Record
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.io.atomic import write_json
-from leffa.losses.flow import LeffaLoss
+from leffa.losses.flow import FlowRequest
 from leffa.metrics.flow import ConstantFlow, FlowMetrics, identity_flow
 from leffa.models.interface import PersonGenerator
 from leffa.training.inspection import inspect_attention
@@ -24,15 +25,15 @@ Values = dict[str, dict[str, float]]  # layer -> metric -> mean over timesteps
 
 
 def flow_values(
-    model: PersonGenerator, batch: Batch, leffa_loss: LeffaLoss, timesteps: Sequence[int]
+    model: PersonGenerator, batch: Batch, request: FlowRequest, timesteps: Sequence[int]
 ) -> Values:
     """Layer -> metric -> value of one sample (a batch of one), means over the timesteps.
 
     The metrics are those of `FlowMetrics`, then `peak_mass` and `entropy` of the attention. No
-    layer gives a flow where `leffa_loss.min_resolution` leaves none: then this is empty. A sample
+    layer gives a flow where `request.min_resolution` leaves none: then this is empty. A sample
     without a visible true flow has no error, only `peak_mass` and `entropy`.
     """
-    request = leffa_loss.request(sharpness=True)
+    request = replace(request, sharpness=True)
     truth, valid = batch["flow"].cpu(), batch["flow_valid"].cpu()
     errors: dict[str, FlowMetrics] = defaultdict(FlowMetrics)
     sharpness: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -56,13 +57,13 @@ def flow_values(
 def write_flow_values(
     model: PersonGenerator,
     batch: Batch,
-    leffa_loss: LeffaLoss,
+    request: FlowRequest,
     timesteps: Sequence[int],
     folder: EvaluationFolder,
 ) -> None:
     """Keep `flow_values` of a batch of one in its file."""
     (name,) = batch["name"]
-    values = flow_values(model, batch, leffa_loss, timesteps)
+    values = flow_values(model, batch, request, timesteps)
     write_json(folder.flows / f"{name}.json", values, indent=None)
 
 

@@ -26,7 +26,7 @@ from leffa.evaluation.flows import write_flow_values
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.padding import cut_padding
 from leffa.evaluation.progress import progress_bar
-from leffa.losses.flow import LeffaLoss
+from leffa.losses.flow import FlowRequest
 from leffa.models.interface import PersonGenerator
 from leffa.models.memory import RunMemory
 from leffa.models.sampler import SamplerSettings, generate
@@ -59,7 +59,7 @@ class Work:
     transform: PersonTransform
     folder: EvaluationFolder
     sampler: SamplerSettings
-    leffa_loss: LeffaLoss
+    flow_request: FlowRequest
     flow_timesteps: Sequence[int]
     batch_size: int
     workers: int = 0
@@ -139,7 +139,7 @@ def generate_part(work: Work, model: PersonGenerator, device: torch.device, tell
             future.result()
     # One at a time, so that no value depends on the batch.
     for batch in _batches(work, flows, 1, device):
-        write_flow_values(model, batch, work.leffa_loss, work.flow_timesteps, work.folder)
+        write_flow_values(model, batch, work.flow_request, work.flow_timesteps, work.folder)
         tell(1)
 
 

@@ -13,7 +13,7 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.evaluation.folder import EvaluationFolder, sample_folder
 from leffa.evaluation.generate import to_device
 from leffa.evaluation.padding import put_padding
-from leffa.losses.flow import LeffaLoss
+from leffa.losses.flow import FlowRequest
 from leffa.metrics.result import Scores
 from leffa.models.interface import PersonGenerator
 from leffa.pictures import HEADINGS, contact_sheet, read_png, sample_rows, save_png
@@ -56,7 +56,7 @@ def write_sheet(
     model: PersonGenerator,
     dataset: PersonDataset,
     names: Sequence[str],
-    leffa_loss: LeffaLoss,
+    request: FlowRequest,
     timestep: int,
     folder: EvaluationFolder,
     sheet: str,
@@ -72,9 +72,7 @@ def write_sheet(
     rows: list[list[Tensor]] = []
     for name in names:  # one at a time: little memory, and nothing depends on the neighbours
         batch = collate([dataset[index[name]]])
-        prediction = inspect_attention(
-            model, to_device(batch, device), leffa_loss.request(), timestep
-        )
+        prediction = inspect_attention(model, to_device(batch, device), request, timestep)
         flows = {layer: flow.float().cpu() for layer, flow in prediction.flows.items()}
         record = dataset.records[index[name]]
         generated = read_png(folder.images / f"{name}.png")

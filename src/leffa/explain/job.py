@@ -22,10 +22,10 @@ from leffa.explain.page import Explanation, render, true_matches
 from leffa.explain.points import Plan, plan_points, start_point
 from leffa.explain.sheets import write_sheets
 from leffa.explain.view import View, flow_error, looks_at, peak_mass, short_names
+from leffa.inference.loaded import LoadedModel
 from leffa.io.atomic import write_json, write_text
 from leffa.metrics.result import library_versions
 from leffa.models.sampler import SamplerSettings, generate
-from leffa.predict.trained import Trained
 
 TIMESTEPS = (800, 600, 400, 200, 50)
 FIRST = 200  # the timestep that evaluations look at
@@ -78,7 +78,7 @@ class Model:
 
     title: str
     weights: Path
-    load: Callable[[], Trained]
+    load: Callable[[], LoadedModel]
 
 
 def explain(
@@ -106,8 +106,8 @@ def explain(
     temperature = settings.temperature
     looks: list[ModelLook] = []
     for model in models:
-        trained = model.load()
-        network = trained.model.to(place).eval()
+        loaded = model.load()
+        network = loaded.model.to(place).eval()
         here = to_device(batch, place)
         found = layer_shapes(network, here)
         if not found:
@@ -118,8 +118,8 @@ def explain(
         if plan is None:
             shapes = chosen_layers(found, settings.layers)
             view = _view(settings, shapes)
-            temperature = temperature or trained.settings.temperature
-            encoding = trained.settings.densepose
+            temperature = temperature or loaded.settings.temperature
+            encoding = loaded.inputs.densepose
             count = len(settings.timesteps) * len(models)
             asked = [(2 * x - 1, 2 * y - 1) for x, y in settings.points]
             plan = plan_points(batch, shapes, count, settings.budget, asked)
@@ -128,14 +128,14 @@ def explain(
                 f"{model.weights}: has other attention layers than {models[0].weights}, so the two "
                 "cannot stand side by side"
             )
-        elif trained.settings.densepose != encoding:
+        elif loaded.inputs.densepose != encoding:
             raise ValueError(
-                f"{model.weights}: reads DensePose as {trained.settings.densepose}, "
+                f"{model.weights}: reads DensePose as {loaded.inputs.densepose}, "
                 f"{models[0].weights} as {encoding}, so one sample cannot serve both"
             )
         painted: Tensor | None = None
         if settings.paint == "generated":
-            chosen = sampler or trained.settings.sampler
+            chosen = sampler or loaded.settings.sampler
             painted = generate(network, here, replace(chosen, paste_back=False))
         done = len(looks) * len(settings.timesteps)
         assert temperature is not None

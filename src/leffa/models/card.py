@@ -71,7 +71,7 @@ def model_card(
         validation: what the run itself measured of these weights; told where there is no
             evaluation.
     """
-    task = "virtual try-on" if settings.task == "tryon" else "pose transfer"
+    task = "virtual try-on" if settings.inputs.task == "tryon" else "pose transfer"
     name = official or (settings.config or {}).get("name", "model")
     training = _official_training(official) if official else _training(settings)
     pipeline = kind == LEFFA
@@ -94,12 +94,12 @@ def model_card(
 def _input(settings: ModelSettings) -> str:
     sampler = settings.sampler
     rows = {
-        "pictures": f"{settings.height}x{settings.width} (height x width)",
-        "densepose": settings.densepose,
+        "pictures": f"{settings.inputs.height}x{settings.inputs.width} (height x width)",
+        "densepose": settings.inputs.densepose,
         "mask": "everything"
-        if settings.task == "pose"
-        else f"a mask file, or the recipe `{settings.recipe}`"
-        if settings.recipe
+        if settings.inputs.task == "pose"
+        else f"a mask file, or the recipe `{settings.inputs.recipe}`"
+        if settings.inputs.recipe
         else "a mask file",
         "sampler": f"{sampler.scheduler}, {sampler.steps} steps, guidance {sampler.guidance}",
     }

@@ -36,9 +36,40 @@ SETTINGS, CARD = "leffa.json", "README.md"
 INDEX, WEIGHTS = "model_index.json", "model.safetensors"  # a folder has one of the two
 # In a configuration: what was `model.lora` before the adapters became part of the weights.
 MERGED_ADAPTERS = "merged_adapters"
-FORMAT = 1  # of leffa.json; a later one is refused by name
+FORMAT = 2  # of leffa.json; a later one is refused by name. 1 had the inputs beside the rest
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a model was trained to read of a person, and at which size; plain values.
+
+    It belongs to the weights: it is saved in checkpoints and exported folders, and every command
+    feeds the model so. A model that reads no DensePose (`PersonGenerator.inputs`) is not asked for
+    its encoding.
+
+    Args:
+        task: "tryon" or "pose".
+        height: of the pictures that it was trained on last, in pixels.
+        width: likewise.
+        densepose: the encoding, as `PersonTransform` names it; "none": -1 everywhere.
+        part_range: likewise.
+        image_filter: likewise.
+        fit: likewise.
+        label_set: of the parsing maps that its masks were made from.
+        recipe: of `preprocess.agnostic`, which made its masks; None: mask files.
+    """
+
+    task: Literal["tryon", "pose"]
+    height: int
+    width: int
+    densepose: str = "none"
+    part_range: int = 24
+    image_filter: str = "lanczos"
+    fit: str = "stretch"
+    label_set: str = "cihp"
+    recipe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,60 +77,48 @@ class ModelSettings:
     """How a model is fed and sampled, and where it comes from; plain values.
 
     Args:
-        task: "tryon" or "pose".
-        height: of the pictures that it was trained on last, in pixels.
-        width: likewise.
+        inputs: what it reads.
         source: the file that the weights come from, in words.
-        densepose: the encoding that it was trained with, as `PersonTransform` names it.
-        part_range: likewise.
-        image_filter: likewise.
-        label_set: of the parsing maps that its masks were made from.
-        recipe: of `preprocess.agnostic`, which made its masks; None: mask files.
         sampler: the defaults of prediction.
         temperature: at which its flow is read.
         min_resolution: of the layers whose flow is read.
+        strict: likewise, see `FlowRequest`.
         step: optimiser steps; None for the weights of others.
         config: of the training, resolved; None for the weights of others.
     """
 
-    task: Literal["tryon", "pose"]
-    height: int
-    width: int
+    inputs: InputSpec
     source: str
-    densepose: str = "none"
-    part_range: int = 24
-    image_filter: str = "lanczos"
-    label_set: str = "cihp"
-    recipe: str | None = None
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     temperature: float = 2.0
     min_resolution: float = 1 / 32
+    strict: bool = False
     step: int | None = None
     config: dict[str, Any] | None = None
 
     @property
     def flow_request(self) -> FlowRequest:
         """What to ask the model for, to see its flow."""
-        return FlowRequest(self.temperature, self.min_resolution)
+        return FlowRequest(self.temperature, self.min_resolution, self.strict)
 
 
 # The released files as the authors' app feeds them (Leffa, `app.py`, `transform.py`; paper, section
 # 4.1). At 1024x768. What its own app gives the pose model differs: part_range=255.
 OFFICIAL: dict[str, ModelSettings] = {
-    "virtual_tryon": ModelSettings(
-        "tryon", 1024, 768, "virtual_tryon", densepose="colour", label_set="atr", recipe="leffa_hd"
-    ),
-    "virtual_tryon_dc": ModelSettings(
-        task="tryon",
-        height=1024,
-        width=768,
-        source="virtual_tryon_dc",
-        densepose="labels",
-        part_range=255,
-        label_set="atr",
-        recipe="leffa_dc",
-    ),
-    "pose_transfer": ModelSettings("pose", 1024, 768, "pose_transfer", densepose="iuv"),
+    name: ModelSettings(inputs, name)
+    for name, inputs in {
+        "virtual_tryon": InputSpec(
+            "tryon", 1024, 768, densepose="colour", label_set="atr", recipe="leffa_hd"
+        ),
+        "virtual_tryon_dc": InputSpec(
+            *("tryon", 1024, 768),
+            densepose="labels",
+            part_range=255,
+            label_set="atr",
+            recipe="leffa_dc",
+        ),
+        "pose_transfer": InputSpec("pose", 1024, 768, densepose="iuv"),
+    }.items()
 }
 
 
@@ -144,8 +163,8 @@ def _pipeline(model: LeffaModel, settings: ModelSettings) -> LeffaPipeline:
         model.generative_unet,
         load_scheduler(model.scheduler_config),
         parts=list(model.parts),
-        height=settings.height,
-        width=settings.width,
+        height=settings.inputs.height,
+        width=settings.inputs.width,
     )
 
 
@@ -198,8 +217,11 @@ def read_settings(folder: Path) -> ModelSettings:
             f"{folder}: has no {SETTINGS}; `leffa convert` makes such a folder from weights"
         )
     content = _read_json(path)
-    if content.pop("format", None) != FORMAT:
+    if (version := content.pop("format", None)) not in (1, FORMAT):
         raise ValueError(f"{path}: is of another version of leffa; convert the weights again")
+    if version == 1:
+        kept = {entry.name for entry in dataclasses.fields(InputSpec)}
+        content["inputs"] = {key: content.pop(key) for key in kept & content.keys()}
     if not isinstance(content.get("config"), dict | None):
         raise ValueError(f"{path}: its config holds no settings; convert the weights again")
     known = {entry.name for entry in dataclasses.fields(ModelSettings)}
@@ -207,7 +229,8 @@ def read_settings(folder: Path) -> ModelSettings:
         raise ValueError(f"{path}: unknown key {min(unknown)!r}; known are {', '.join(known)}")
     try:
         sampler = SamplerSettings(**content.pop("sampler", {}))
-        return ModelSettings(**content, sampler=sampler)
+        inputs = InputSpec(**content.pop("inputs", {}))
+        return ModelSettings(inputs=inputs, **content, sampler=sampler)
     except TypeError as error:
         raise ValueError(f"{path}: {error}; convert the weights again") from error
 

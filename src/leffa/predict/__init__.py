@@ -7,6 +7,5 @@
 """
 
 from leffa.predict.job import Job, predict
-from leffa.predict.trained import Trained, load_trained
 
-__all__ = ["Job", "Trained", "load_trained", "predict"]
+__all__ = ["Job", "predict"]

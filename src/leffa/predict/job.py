@@ -22,16 +22,15 @@ from leffa.data.images import open_picture
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.generate import PRECISIONS, choose_devices, filled, to_device
 from leffa.evaluation.progress import progress_bar
+from leffa.inference.loaded import LoadedModel, find_weights
 from leffa.io.atomic import write_json
 from leffa.metrics.result import library_versions
-from leffa.models.export import SETTINGS, is_exported
+from leffa.models.export import SETTINGS
 from leffa.models.memory import GIGABYTE, RunMemory
 from leffa.models.sampler import SamplerSettings, generate, paste
 from leffa.pictures import save_png, to_uint8
 from leffa.predict.check import check_present, check_record
 from leffa.predict.flow import look
-from leffa.predict.trained import Trained
-from leffa.training.checkpoints import find_checkpoint
 from leffa.training.speed import speed_up
 
 log = logging.getLogger(__name__)
@@ -95,10 +94,9 @@ class Job:
 
         Of what was read only: in the folder of a run there are logs and pictures as well.
         """
-        if is_exported(self.weights):
-            files = [self.weights / SETTINGS, *self.weights.rglob("*.safetensors")]
-        else:
-            files = [find_checkpoint(self.weights)]
+        files = [find_weights(self.weights)]
+        if files[0].name == SETTINGS:
+            files += self.weights.rglob("*.safetensors")
         found = [path.stat() for path in files]
         return {
             "path": str(self.weights),
@@ -147,7 +145,7 @@ class Job:
 
 def predict(
     job: Job,
-    trained: Trained,
+    loaded: LoadedModel,
     device: str = "auto",
     progress: bool = True,
     on_step: Callable[[int, int], None] | None = None,
@@ -186,7 +184,7 @@ def predict(
             PersonDataset(todo, job.transform), batch_size=job.batch_size, collate_fn=collate
         )
         target, dtype = torch.device(place), torch.bfloat16 if job.precision == BF16 else None
-        model = trained.model.to(target, dtype)
+        model = loaded.model.to(target, dtype)
         speed_up(model, job.compile_networks, job.channels_last)
         memory = job.memory()
         for number, batch in enumerate(loader):
@@ -200,14 +198,14 @@ def predict(
                     on_step(done, len(todo) * steps)
 
             on_device = _cast(to_device(batch, target), dtype)
-            _make(job, replace(trained, model=model), records, on_device, memory, tell)
+            _make(job, replace(loaded, model=model), records, on_device, memory, tell)
     return [job.out / f"{record.name}.png" for record in job.records]
 
 
 @torch.no_grad()
 def _make(
     job: Job,
-    trained: Trained,
+    loaded: LoadedModel,
     records: Sequence[Record],
     batch: Batch,
     memory: RunMemory,
@@ -222,11 +220,10 @@ def _make(
         torch.manual_seed(sampler.seed)  # the released code leaves its first noise to chance
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
         batch = filled(batch, full)  # kernels round differently for batches of another size
-        generated = generate(trained.model, batch, sampler, tell, memory).float()
+        generated = generate(loaded.model, batch, sampler, tell, memory).float()
         seen: dict[str, Tensor] = {}
         if job.save_flow:
-            request = trained.settings.flow_request
-            warped, flow = look(trained.model, batch, generated, request, sampler.seed)
+            warped, flow = look(loaded.model, batch, generated, loaded.flow_request, sampler.seed)
             seen = {"warped": warped, "flow": flow}
     alpha = paste(
         torch.ones_like(generated[:, :1]),

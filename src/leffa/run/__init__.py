@@ -2,14 +2,14 @@
 Hydra.
 
     compose -> assemble -> fit            `train`
-    compose -> restore  -> generate, score  `evaluate`
+    compose -> load -> generate, score      `evaluate`
 
 Everything below gets plain values, so every class works in a notebook.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from leffa.data.datamodule import PersonDataModule
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation import Evaluation, evaluate_model
 from leffa.evaluation.generate import choose_devices
+from leffa.inference.checkpoints import Weights
+from leffa.inference.loaded import LoadedModel, find_weights, inputs_of_config, load_model
 from leffa.mistakes import check_overrides
 from leffa.models.interface import PersonGenerator
 from leffa.run.config import (
@@ -39,10 +41,9 @@ from leffa.run.config import (
     settings,
 )
 from leffa.run.trainer import build_trainer, check_resumed
-from leffa.run.weights import Restored, restore, restore_model, weights_file
 from leffa.training.callbacks.leffa_loss import check_switch
 from leffa.training.callbacks.stages import StageSchedule
-from leffa.training.checkpoints import Weights, start_point
+from leffa.training.checkpoints import start_point
 from leffa.training.curves import CSV_LOG, read_curves
 from leffa.training.loggers import describe, rewind
 from leffa.training.module import PersonGenerationModule
@@ -58,8 +59,6 @@ __all__ = [
     "choices",
     "compose",
     "evaluate",
-    "restore",
-    "restore_model",
     "settings",
     "test_set",
     "train",
@@ -154,6 +153,7 @@ def assemble(cfg: DictConfig) -> Run:
         inspect_timestep=config["inspect_timestep"],
         seed=config["seed"],
         config=config,
+        inputs=asdict(inputs_of_config(config)),
     )
     speed_up(module.model, hardware["compile"], hardware["channels_last"])
     if config["latent_cache"] is not None:
@@ -166,20 +166,20 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     config = resolved(cfg)
     devices = choose_devices(config["device"], config["devices"])
     place = Path(config["ckpt"])
-    file = weights_file(place)
+    file = find_weights(place)
     written = file.stat().st_mtime_ns
     dataset = config["dataset"]
     _prepare(dataset)
     records = build(dataset["records"])  # quicker to fail than the weights
-    restored = _restored(place, config["weights"], file, written)
+    loaded = _loaded(place, config["weights"], file, written)
     return evaluate_model(
-        model=restored.model,
+        model=loaded.model,
         records=records,
-        transform=replace(build(dataset["transform"]), pose="pose" in restored.model.inputs),
+        transform=replace(build(dataset["transform"]), pose="pose" in loaded.model.inputs),
         paired=dataset["paired"],
         name=dataset["name"],
         sampler=build(config["sampler"]),
-        leffa_loss=restored.leffa_loss,
+        flow_request=loaded.flow_request,
         inspect_timesteps=config["inspect_timesteps"],
         protocol=config["protocol"],
         folder=Path(config["paths"]["output_dir"]),
@@ -189,15 +189,15 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         real=Path(dataset["real"]) if dataset.get("real") else None,
         fid_resamples=config["fid_resamples"],
         settings={
-            "ckpt": str(restored.file),
+            "ckpt": str(loaded.file),
             "ckpt_written": written // 10**9,
             "weights": config["weights"],
-            "trained_as": restored.name,
+            "trained_as": loaded.name,
             "sampler": config["sampler"],
             "records": dataset["records"],
             "transform": dataset["transform"],
         },
-        load=partial(_restored_model, place, config["weights"], file, written),
+        load=partial(_loaded_model, place, config["weights"], file, written),
         devices=devices,
         workers=config["hardware"]["num_workers"],
         precision=config["precision"],
@@ -221,31 +221,31 @@ def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, b
     return build(dataset["records"]), build(dataset["transform"]), bool(dataset["paired"])
 
 
-def _restored_model(
+def _loaded_model(
     place: Path, weights: Weights | None, file: Path, written: int
 ) -> PersonGenerator:
     """For the other processes of an evaluation."""
-    return _restored(place, weights, file, written).model
+    return _loaded(place, weights, file, written).model
 
 
-def _restored(place: Path, weights: Weights | None, file: Path, written: int) -> Restored:
+def _loaded(place: Path, weights: Weights | None, file: Path, written: int) -> LoadedModel:
     """The model, if its file is as old as it is known to be: a run that still trains writes a new
     one, and one evaluation must not mix two.
 
     Args:
-        file: of `weights_file`.
+        file: of `find_weights`.
         written: when, in nanoseconds.
 
     Raises:
         ValueError: it is not.
     """
-    restored = restore_model(place, weights)
+    loaded = load_model(place, weights, file=file)
     if file.stat().st_mtime_ns != written:
         raise ValueError(
             f"{file}: was written anew while the evaluation read it (does its run still train?); "
             "start again, with ckpt=FILE of a checkpoint that stays"
         )
-    return restored
+    return loaded
 
 
 def _batch_size(given: Any, transform: dict[str, Any]) -> Any:

@@ -15,16 +15,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from leffa.conf_folder import CONF
 from leffa.mistakes import check_overrides, dotted
 from leffa.models.export import SETTINGS
 from leffa.training.record import differences
 
-_HERE = Path(__file__)
-# In the repository beside src/; in an installed package below leffa/.
-CONF = next(
-    (p for p in (_HERE.parents[3] / "conf", _HERE.parents[1] / "conf") if p.is_dir()),
-    _HERE.parents[3] / "conf",
-)
 VERSION_BASE = "1.3"
 NAME_BYTES = 200  # of a sweep job's folder; a file system takes 255, and others may add to it
 # Of an evaluation: what its pictures and their scores depend on, beside the checkpoint.

@@ -9,8 +9,8 @@ import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments import SLURMEnvironment
 
+from leffa.inference.checkpoints import read_checkpoint
 from leffa.run.config import build
-from leffa.training.checkpoints import read_checkpoint
 from leffa.training.saving import AtomicCheckpointIO
 
 # Keys of Lightning's that something of ours decides.

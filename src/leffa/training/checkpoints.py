@@ -1,32 +1,13 @@
-"""Checkpoints that train.py writes: find one, read it, load its weights into a module."""
+"""The checkpoint from which a run goes on."""
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
 
-from torch import Tensor, nn
-
-from leffa.weights_file import read_pickle
+from leffa.inference.checkpoints import LAST, read_checkpoint
 
 log = logging.getLogger(__name__)
 
-LAST, BEST = "last.ckpt", "best.ckpt"
-EMA_STATE = "ema"  # the key of the averaged weights in a checkpoint
-Weights = Literal["raw", "ema"]
-
-
-def find_checkpoint(checkpoint: Path) -> Path:
-    """The file itself, or the last checkpoint below the folder of a run."""
-    if checkpoint.is_dir():
-        found = sorted(checkpoint.glob(f"**/{LAST}"))
-        if len(found) > 1:
-            raise ValueError(
-                f"ckpt={checkpoint}: holds {len(found)} runs, first {found[0]}: say which"
-            )
-        checkpoint = found[0] if found else checkpoint / "checkpoints" / LAST
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"ckpt={checkpoint}: no such checkpoint")
-    return checkpoint
+BEST = "best.ckpt"
 
 
 def resume_point(folder: Path) -> Path | None:
@@ -93,69 +74,3 @@ def saved_step(path: Path) -> int:
     """The optimiser step in the name of a numbered checkpoint; -1 where it has none."""
     number = path.stem.removeprefix("step_")
     return int(number) if number.isdigit() else -1
-
-
-def weights_of(
-    content: dict[str, Any], weights: Weights | None, checkpoint: Path
-) -> dict[str, Any]:
-    """The weights of a checkpoint: as trained ("raw") or their running average ("ema").
-
-    Args:
-        weights: None for the average where the checkpoint has one.
-
-    Raises:
-        ValueError: the average is asked for and there is none, or an unknown kind.
-    """
-    if weights not in (None, "raw", "ema"):
-        raise ValueError(f"weights={weights}: is neither ema nor raw")
-    average = content.get(EMA_STATE)
-    if weights == "ema" and average is None:
-        raise ValueError(
-            f"ckpt={checkpoint}: has no averaged weights: it was trained without callbacks=ema"
-        )
-    if weights == "raw" or average is None:
-        return content["state_dict"]
-    return content["state_dict"] | average["weights"]
-
-
-def load_trained(module: nn.Module, state: dict[str, Tensor], checkpoint: Path) -> None:
-    """Load every trained weight; a checkpoint leaves out only what is frozen.
-
-    Args:
-        module: holds the model as `model`, as a `PersonGenerationModule` does.
-    """
-    wanted = {key for key, parameter in module.named_parameters() if parameter.requires_grad}
-    if foreign := sorted(state.keys() - module.state_dict().keys()):
-        raise ValueError(
-            f"ckpt={checkpoint}: is of another model: "
-            f"{len(foreign)} unknown weights, first {foreign[0]}"
-        )
-    if missing := sorted(wanted - state.keys()):
-        raise ValueError(
-            f"ckpt={checkpoint}: is of another model: "
-            f"{len(missing)} weights missing, first {missing[0]}"
-        )
-    try:
-        module.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise ValueError(
-            f"ckpt={checkpoint}: is of another model: {str(error).splitlines()[1].strip()}"
-        ) from error
-
-
-def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
-    """What a .ckpt file of ours holds: "state_dict", "config", the trainer's counters.
-
-    Raises:
-        ValueError: the file cannot be read, or train.py did not write it.
-    """
-    try:
-        content = read_pickle(checkpoint)
-    except ValueError as error:
-        raise ValueError(f"ckpt={error}") from error
-    config = content.get("config") if isinstance(content, dict) else None
-    if not config or not isinstance(config, dict) or "state_dict" not in content:
-        raise ValueError(
-            f"ckpt={checkpoint}: has no configuration; it is not a checkpoint written by train.py"
-        )
-    return content

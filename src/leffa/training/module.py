@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from leffa.data.batch import Batch
+from leffa.inference.checkpoints import INPUTS
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.paired import MaskedPSNR, ssim
 from leffa.models.interface import PersonGenerator, Prediction
@@ -44,6 +45,7 @@ class PersonGenerationModule(LightningModule):
         seed: of the training noise and the validation noise.
         config: the resolved configuration, kept in every checkpoint so that it can be rebuilt
             alone.
+        inputs: what the model reads of a person (`InputSpec`), as plain values; kept likewise.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class PersonGenerationModule(LightningModule):
         inspect_timestep: int = 200,
         seed: int = 0,
         config: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -68,6 +71,7 @@ class PersonGenerationModule(LightningModule):
         self.inspect_timestep = inspect_timestep
         self.seed = seed
         self.config = config
+        self.inputs = inputs
         self._optimizer = optimizer
         # Checkpoints leave out what is frozen, so loading one must not miss it.
         self.strict_loading = False
@@ -144,6 +148,8 @@ class PersonGenerationModule(LightningModule):
             if key.removeprefix("model.") not in left_out
         }
         checkpoint["config"] = self.config
+        if self.inputs is not None:
+            checkpoint[INPUTS] = self.inputs
 
     def _log_denoising(self, batch: Batch) -> None:
         """The diffusion loss at four timesteps, with the inspection's noise."""

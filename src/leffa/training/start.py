@@ -6,13 +6,15 @@ import importlib.util
 from pathlib import Path
 from typing import Any, cast
 
-from torch import nn
-
+from leffa.inference.checkpoints import (
+    fill_model,
+    find_checkpoint,
+    read_checkpoint,
+    weights_of,
+)
 from leffa.models.checkpoints import load_official_state
 from leffa.models.leffa import PARTS, LeffaModel, Part
 from leffa.models.unets import load_scheduler
-from leffa.training.checkpoints import find_checkpoint, load_trained, read_checkpoint, weights_of
-from leffa.training.module import PersonGenerationModule
 from leffa.weights_file import load_weights
 
 SDXL_TEXT = 2048  # width of SDXL's text features: how an SDXL base is known
@@ -71,8 +73,7 @@ def load_start(model: LeffaModel, path: Path) -> None:
                 f"start_from={checkpoint}: has low-rank adapters; go on with resume=auto, or merge "
                 "them first: leffa convert --weights RUN --out FILE.ckpt"
             )
-        whole = cast(PersonGenerationModule, nn.ModuleDict({"model": model}))
-        load_trained(whole, weights_of(content, None, checkpoint), checkpoint)
+        fill_model(model, weights_of(content, None, checkpoint), checkpoint)
         return
     width = cast(Any, model.generative_unet).config.cross_attention_dim
     if width == SDXL_TEXT and not model.scheduler_config.get("rescale_betas_zero_snr"):

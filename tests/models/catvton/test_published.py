@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from leffa.cli import main
+from leffa.inference import load_model
 from leffa.models.catvton import (
     CatVTON,
     load_attention,
@@ -20,8 +21,6 @@ from leffa.models.catvton import (
     save_attention,
 )
 from leffa.models.unets import load_vae
-from leffa.predict.trained import load_trained
-from leffa.run import restore_model
 
 SD15 = {"in_channels": 9, "cross_attention_dim": 768}  # the rest is diffusers' default
 SD15_VAE = {
@@ -132,11 +131,11 @@ def test_published_attention_becomes_a_checkpoint_that_can_be_evaluated(
     out = tmp_path / "catvton.ckpt"
     where = ["--weights", str(file.parent), "--experiment", "catvton_vitonhd", "--out", str(out)]
     assert main(["convert", *where, f"backbone.source={bases(9)}"]) == 0
-    loaded = load_trained(out)
+    loaded = load_model(out)
     torch.testing.assert_close(loaded.model.state_dict(), model.state_dict(), atol=0, rtol=0)
-    assert restore_model(out).name == "catvton_vitonhd_published"
-    assert (loaded.settings.task, loaded.settings.step) == ("tryon", 0)
-    assert (loaded.settings.height, loaded.settings.width) == (512, 384)
+    assert load_model(out).name == "catvton_vitonhd_published"
+    assert (loaded.inputs.task, loaded.settings.step) == ("tryon", 0)
+    assert (loaded.inputs.height, loaded.inputs.width) == (512, 384)
 
 
 def test_what_cannot_become_a_checkpoint_is_refused_in_one_line(

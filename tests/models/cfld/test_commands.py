@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from leffa.cli import main
-from leffa.run import compose, evaluate, restore_model, train
+from leffa.inference import load_model
+from leffa.run import compose, evaluate, train
 from leffa.synthetic.write import write_deepfashion, write_market1501
 
 pytest.importorskip("timm")
@@ -130,7 +131,7 @@ def test_a_real_data_set_needs_no_densepose(
     folder = start(
         tmp_path / "run", f"data.root={root}", "data.val_samples=0", experiment=experiment
     )
-    model = restore_model(folder).model
+    model = load_model(folder).model
     assert model.inputs == {"pose"}
 
 

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from leffa.cli import main
+from leffa.inference import load_model
 from leffa.models.cfld import CFLD
 from leffa.models.cfld.encoder import SourceEncoder, load_encoder
 from leffa.models.cfld.published import load_published, published_keys
-from leffa.predict.trained import load_trained
 from leffa.run import settings
 
 timm_swin = pytest.importorskip("timm.models.swin_transformer")
@@ -256,6 +256,6 @@ def test_a_checkpoint_of_the_authors_becomes_one_of_ours(base: Path, tmp_path: P
     out = tmp_path / "cfld.ckpt"
     where = ["--weights", str(tmp_path), "--experiment", "cfld_512", "--out", str(out)]
     assert main(["convert", *where, *changes]) == 0
-    loaded = load_trained(out)
+    loaded = load_model(out)
     torch.testing.assert_close(loaded.model.state_dict(), expected.state_dict(), atol=0, rtol=0)
-    assert (loaded.settings.task, loaded.settings.width) == ("pose", 352)
+    assert (loaded.inputs.task, loaded.inputs.width) == ("pose", 352)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from leffa.cli import main
 from leffa.data.batch import Batch
+from leffa.inference import load_model
 from leffa.models.idm_vton import IDMVTON
 from leffa.models.idm_vton.networks import freeze_text, load_garment, load_tryon
-from leffa.predict.trained import load_trained
 
 pytest.importorskip("transformers")
 
@@ -285,7 +285,7 @@ def test_the_published_folder_becomes_a_checkpoint_that_can_be_evaluated(
     out = tmp_path / "idm.ckpt"
     where = ["--weights", str(published), "--experiment", "idm_vton_vitonhd", "--out", str(out)]
     assert main(["convert", *where, "backbone.idm_vton.text=null"]) == 0
-    loaded = load_trained(out)
+    loaded = load_model(out)
     expected = build(published, None).state_dict()
     torch.testing.assert_close(loaded.model.state_dict(), expected, atol=0, rtol=0)
-    assert loaded.settings.task == "tryon"
+    assert loaded.inputs.task == "tryon"

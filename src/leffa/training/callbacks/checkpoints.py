@@ -20,7 +20,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from leffa.data.batch import Batch
-from leffa.training.checkpoints import BEST, LAST, saved_step
+from leffa.inference.checkpoints import LAST
+from leffa.training.checkpoints import BEST, saved_step
 from leffa.training.module import PersonGenerationModule
 from leffa.training.saving import link
 from leffa.training.sharding import whole

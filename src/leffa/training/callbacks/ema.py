@@ -12,7 +12,7 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.training.checkpoints import EMA_STATE
+from leffa.inference.checkpoints import EMA_STATE
 from leffa.training.module import PersonGenerationModule
 from leffa.training.sharding import dealt, on_first
 

@@ -1,0 +1,106 @@
+"""Checkpoints that train.py writes: find one, read it, load its weights into a model."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from leffa.models.interface import PersonGenerator
+from leffa.weights_file import read_pickle
+
+LAST = "last.ckpt"
+EMA_STATE = "ema"  # the key of the averaged weights in a checkpoint
+INPUTS = "inputs"  # the key of the `InputSpec`, as plain values
+Weights = Literal["raw", "ema"]
+_PREFIX = "model."  # of the model's weights among those of the LightningModule
+
+
+def find_checkpoint(checkpoint: Path) -> Path:
+    """The file itself, or the last checkpoint below the folder of a run.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the folder holds several runs.
+    """
+    if checkpoint.is_dir():
+        of_run = checkpoint / "checkpoints" / LAST
+        found = [of_run] if of_run.is_file() else sorted(checkpoint.glob(f"**/{LAST}"))
+        if len(found) > 1:
+            raise ValueError(
+                f"ckpt={checkpoint}: holds {len(found)} runs, first {found[0]}: say which"
+            )
+        checkpoint = found[0] if found else of_run
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"ckpt={checkpoint}: no such checkpoint")
+    return checkpoint
+
+
+def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
+    """What a .ckpt file of ours holds: "state_dict", "config", the trainer's counters.
+
+    Raises:
+        ValueError: the file cannot be read, or train.py did not write it.
+    """
+    try:
+        content = read_pickle(checkpoint)
+    except ValueError as error:
+        raise ValueError(f"ckpt={error}") from error
+    config = content.get("config") if isinstance(content, dict) else None
+    if not config or not isinstance(config, dict) or "state_dict" not in content:
+        raise ValueError(
+            f"ckpt={checkpoint}: has no configuration; it is not a checkpoint written by train.py"
+        )
+    return content
+
+
+def weights_of(
+    content: dict[str, Any], weights: Weights | None, checkpoint: Path
+) -> dict[str, Any]:
+    """The weights of a checkpoint: as trained ("raw") or their running average ("ema").
+
+    Args:
+        weights: None for the average where the checkpoint has one.
+
+    Raises:
+        ValueError: the average is asked for and there is none, or an unknown kind.
+    """
+    if weights not in (None, "raw", "ema"):
+        raise ValueError(f"weights={weights}: is neither ema nor raw")
+    average = content.get(EMA_STATE)
+    if weights == "ema" and average is None:
+        raise ValueError(
+            f"ckpt={checkpoint}: has no averaged weights: it was trained without callbacks=ema"
+        )
+    if weights == "raw" or average is None:
+        return content["state_dict"]
+    return content["state_dict"] | average["weights"]
+
+
+def fill_model(model: PersonGenerator, state: dict[str, Tensor], checkpoint: Path) -> None:
+    """Load every trained weight; a checkpoint leaves out only what is frozen.
+
+    Args:
+        state: with the names of the LightningModule, whose `model` this is.
+
+    Raises:
+        ValueError: the weights are of another model.
+    """
+    known = {f"{_PREFIX}{key}" for key in model.state_dict()}
+    wanted = {f"{_PREFIX}{key}" for key, each in model.named_parameters() if each.requires_grad}
+    if foreign := sorted(state.keys() - known):
+        raise ValueError(
+            f"ckpt={checkpoint}: is of another model: "
+            f"{len(foreign)} unknown weights, first {foreign[0]}"
+        )
+    if missing := sorted(wanted - state.keys()):
+        raise ValueError(
+            f"ckpt={checkpoint}: is of another model: "
+            f"{len(missing)} weights missing, first {missing[0]}"
+        )
+    own = {key.removeprefix(_PREFIX): value for key, value in state.items()}
+    try:
+        model.load_state_dict(own, strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f"ckpt={checkpoint}: is of another model: {str(error).splitlines()[1].strip()}"
+        ) from error

@@ -1,0 +1,109 @@
+"""Build a model from the configuration inside a file of weights, which a stranger may have written.
+
+Such a configuration names a function to call, so a checkpoint of nothing but plain data could still
+run code. What it names is therefore called only where `conf/`, which is the user's own, names the
+same, and with plain values only.
+"""
+
+import pkgutil
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from leffa.conf_folder import CONF
+from leffa.models.interface import PersonGenerator
+
+TARGET = "_target_"
+_SHOWN = 60  # characters of a stranger's text in a message
+
+
+def build_model(config: Mapping[str, Any], file: Path) -> PersonGenerator:
+    """The model that a configuration describes, without trained weights.
+
+    Args:
+        config: what the file holds, from whomever.
+        file: for messages.
+
+    Raises:
+        FileNotFoundError: the base that it is built over is gone.
+        ValueError: see `model_part`; or it cannot be built from these values.
+    """
+    part = model_part(config, file)
+    part.pop("start_from", None)  # its weights are in the file
+    target = part.pop(TARGET)
+    try:
+        model: PersonGenerator = pkgutil.resolve_name(target)(**part)
+    except (TypeError, LookupError, AttributeError, RuntimeError, ImportError) as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise ValueError(
+            f"{file}: its model cannot be built ({type(error).__name__}: {reason})"
+        ) from error
+    return model
+
+
+def model_part(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The part of a configuration that builds the model, as a copy that is safe to build.
+
+    Raises:
+        ValueError: it is missing, or asks for something that `conf/` does not build.
+    """
+    part = config.get("model")
+    if not isinstance(part, dict):
+        raise ValueError(f"{file}: its configuration has no model, so nothing is built from it")
+    target = part.get(TARGET)
+    if not isinstance(target, str) or target not in _targets(CONF):
+        raise ValueError(
+            f"{file}: its configuration calls {_shown(target)} to build its model, which no file "
+            f"of {CONF / 'model'} does, so it is not loaded; if you trust it, add such a file"
+        )
+    content = {key: value for key, value in part.items() if key != TARGET}
+    if found := next(_instructions(content, "model"), None):
+        raise ValueError(
+            f"{file}: its configuration has an instruction to Hydra among the values, "
+            f"{_shown(found[0])}: {_shown(found[1])}, so it is not loaded"
+        )
+    return content | {TARGET: target}
+
+
+@cache
+def _targets(conf: Path) -> frozenset[str]:
+    """What the files of the group `model`, and the experiments that change it, build it with."""
+    keys = {"model": TARGET, "experiment": f"model.{TARGET}"}
+    found = {
+        _at(yaml.safe_load(path.read_text(encoding="utf-8")), key)
+        for folder, key in keys.items()
+        for path in (conf / folder).rglob("*.yaml")
+    }
+    return frozenset(str(target) for target in found if target is not None)
+
+
+def _at(node: Any, key: str) -> Any:
+    """The value at a dotted key; None where there is none."""
+    for name in key.split("."):
+        node = node.get(name) if isinstance(node, dict) else None
+    return node
+
+
+def _instructions(node: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """What Hydra or OmegaConf would not take for a plain value: keys such as `_target_` and
+    `_args_`, and interpolations, which can make such keys or read the environment."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            name = str(key)
+            if name.startswith("_") and name.endswith("_"):
+                yield f"{place}.{name}", value
+            yield from _instructions(value, f"{place}.{name}")
+    elif isinstance(node, list | tuple):
+        for number, value in enumerate(node):
+            yield from _instructions(value, f"{place}[{number}]")
+    elif isinstance(node, str) and "${" in node:
+        yield place, node
+
+
+def _shown(text: Any) -> str:
+    """On one line, whatever it holds."""
+    line = repr(text)
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."

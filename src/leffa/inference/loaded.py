@@ -1,0 +1,226 @@
+"""Weights of every kind as one thing: a model, what it reads, and how its flows are read.
+
+a .ckpt file, or the folder of a run     of ours
+a folder that `leffa convert` wrote
+virtual_tryon.pth, ...                   the released files, over a diffusers base folder
+"""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from leffa.inference.checkpoints import (
+    INPUTS,
+    Weights,
+    fill_model,
+    find_checkpoint,
+    read_checkpoint,
+    weights_of,
+)
+from leffa.inference.foreign import build_model
+from leffa.losses.flow import FlowRequest
+from leffa.models.checkpoints import load_official
+from leffa.models.export import (
+    OFFICIAL,
+    SETTINGS,
+    WEIGHTS,
+    InputSpec,
+    ModelSettings,
+    is_exported,
+    is_pipeline,
+    load_exported,
+    read_settings,
+)
+from leffa.models.interface import PersonGenerator
+from leffa.models.sampler import SamplerSettings
+from leffa.weights_file import load_weights
+
+OFFICIAL_SUFFIXES = (".pth", ".pt", ".safetensors", ".bin")
+STEPS = {"ddpm": 50}  # of each scheduler, where it is not 20
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode, and what is known of its training.
+
+    Args:
+        settings: how it is fed and sampled.
+        file: which was read: its time tells one state of the weights from another.
+        official: which released file it is, if it is one.
+    """
+
+    model: PersonGenerator
+    settings: ModelSettings
+    file: Path
+    official: str | None = None
+
+    @property
+    def inputs(self) -> InputSpec:
+        """What it was trained to read."""
+        return self.settings.inputs
+
+    @property
+    def flow_request(self) -> FlowRequest:
+        """How its flows are read: at the temperature and resolution of its training."""
+        return self.settings.flow_request
+
+    @property
+    def name(self) -> str:
+        """Of its experiment, which says so where the Leffa loss was off; else of the file that the
+        weights come from."""
+        config = self.settings.config or {}
+        return str(config.get("run_name", config.get("name", Path(self.settings.source).stem)))
+
+
+def find_weights(place: Path) -> Path:
+    """The file that tells one state of the weights from another: `LoadedModel.file`.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+        ValueError: the folder holds several runs.
+    """
+    if is_exported(place):
+        return place / SETTINGS
+    if place.suffix in OFFICIAL_SUFFIXES and not place.is_dir():
+        if not place.is_file():
+            raise FileNotFoundError(f"{place}: no such weights file")
+        return place
+    if not place.exists():
+        raise FileNotFoundError(
+            f"{place}: no such weights; give a .ckpt file, the folder of a run, or one that "
+            "`leffa convert` wrote"
+        )
+    return find_checkpoint(place)
+
+
+def load_model(
+    place: Path,
+    weights: Weights | None = None,
+    base: str | None = None,
+    preset: str | None = None,
+    file: Path | None = None,
+) -> LoadedModel:
+    """Load weights of any kind, and nothing else that they were trained with.
+
+    Args:
+        place: a .ckpt, a run's folder (its last checkpoint), an exported folder or a released file.
+        weights: of a checkpoint: "raw", as trained, or "ema", their running average; None for the
+            average where there is one.
+        base: for a released file: a diffusers folder or hub id with the configs of its networks.
+        preset: for a released file: a name of `OFFICIAL`; None: by the file's name.
+        file: what `find_weights` found, where that is known.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+        ValueError: they are damaged, want to run code, need `base` or `preset`, or have no such
+            `weights`.
+    """
+    file = file or find_weights(place)
+    if weights is not None and file.suffix != ".ckpt":
+        raise ValueError(
+            f"weights={weights}: {place} has one kind of weights; leave it out, or give the run"
+        )
+    if file.suffix in OFFICIAL_SUFFIXES:
+        return _official(file, base, preset)
+    for name, value in (("base", base), ("as", preset)):
+        if value is not None:
+            raise ValueError(f"--{name} goes with a released file (.pth); {place} is not one")
+    if file.name != SETTINGS:
+        return _of_checkpoint(file, weights)
+    folder = file.parent
+    settings = read_settings(folder)
+    model = load_exported(folder)[0] if is_pipeline(folder) else _built(folder, settings.config)
+    return LoadedModel(model.eval(), settings, file)
+
+
+def settings_of_run(
+    config: dict[str, Any], step: int, source: Path, inputs: InputSpec | None = None
+) -> ModelSettings:
+    """How a model of ours is fed and sampled, by the configuration of its training.
+
+    The sampler is that of the training but for its steps: validation keeps them few.
+
+    Args:
+        inputs: None: those that the configuration says.
+
+    Raises:
+        ValueError: the configuration is not as train.py writes it.
+    """
+    try:
+        loss, sampler = config["leffa_loss"], dict(config["sampler"])
+        make: Any = SamplerSettings
+        if sampler.pop("_target_").endswith(".official"):
+            make = SamplerSettings.official
+        sampler["steps"] = STEPS.get(sampler["scheduler"], 20)
+        return ModelSettings(
+            inputs=inputs or inputs_of_config(config),
+            source=str(source),
+            sampler=make(**sampler),
+            temperature=loss["temperature"],
+            min_resolution=loss["min_resolution"],
+            strict=loss.get("strict", False),
+            step=step,
+            config=config,
+        )
+    except (LookupError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{source}: its configuration is not as train.py writes it "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def inputs_of_config(config: dict[str, Any]) -> InputSpec:
+    """What a model reads that is trained with this configuration; KeyError where it lacks that."""
+    transform, stage = config["data"]["transform"], config["curriculum"]["stages"][-1]
+    recipe = transform.get("agnostic") or {}
+    given = {entry.name for entry in fields(InputSpec)} & transform.keys()
+    return InputSpec(
+        height=stage["height"],
+        width=stage["width"],
+        recipe=recipe["path"].rsplit(".", 1)[-1] if "path" in recipe else None,
+        **{name: transform[name] for name in given - {"height", "width", "recipe"}},
+    )
+
+
+def _official(weights: Path, base: str | None, preset: str | None) -> LoadedModel:
+    name = preset or weights.stem
+    if name not in OFFICIAL:
+        raise ValueError(
+            f"{weights}: its name does not say what it was trained for; add "
+            f"--as {'|'.join(OFFICIAL)}"
+        )
+    if base is None:
+        raise ValueError(
+            f"{weights}: holds no configs of its networks; add --base with the diffusers folder "
+            "or hub id of Stable Diffusion inpainting (1.5 for try-on, XL for pose transfer)"
+        )
+    model = load_official(base, weights)
+    return LoadedModel(model, replace(OFFICIAL[name], source=weights.name), weights, name)
+
+
+def _of_checkpoint(file: Path, weights: Weights | None) -> LoadedModel:
+    content = read_checkpoint(file)
+    state = weights_of(content, weights, file)
+    model = build_model(content["config"], file)
+    fill_model(model, state, file)
+    step, inputs = int(content.get("global_step", 0)), _saved_inputs(content, file)
+    return LoadedModel(model.eval(), settings_of_run(content["config"], step, file, inputs), file)
+
+
+def _saved_inputs(content: dict[str, Any], file: Path) -> InputSpec | None:
+    """What the checkpoint says; None for one that was written before it said so."""
+    if INPUTS not in content:
+        return None
+    try:
+        return InputSpec(**content[INPUTS])
+    except TypeError as error:
+        raise ValueError(f"{file}: its inputs are not as train.py writes them ({error})") from error
+
+
+def _built(folder: Path, config: dict[str, Any] | None) -> PersonGenerator:
+    if config is None:
+        raise ValueError(f"{folder / SETTINGS}: has no configuration; convert the weights again")
+    model = build_model(config, folder / SETTINGS)
+    state = load_weights(folder / WEIGHTS)
+    fill_model(model, {f"model.{key}": each for key, each in state.items()}, folder)
+    return model
