@@ -57,6 +57,16 @@ def test_bones_and_joints_have_the_published_colours() -> None:
     np.testing.assert_allclose(thigh, (0, 153, 51), atol=1)
 
 
+def test_bones_and_joints_are_as_wide_as_the_published_ones() -> None:
+    """Measured on the authors' pictures of 256: a line covers 3.5 pixels, a joint's disc 7.4."""
+    joints = np.zeros((18, 3), np.float32)
+    joints[[8, 9]] = [(70 / 176, 60 / 256, 1), (70 / 176, 200 / 256, 1)]  # hip above knee
+    skeleton = pose_tensor(to_body_25(joints), SIZE)[:3].numpy()
+    bone, joint = skeleton[:, 130].max(axis=0), skeleton[:, 60, 60:80].max(axis=0)
+    assert bone.sum() / bone.max() == pytest.approx(3.5, abs=0.2)
+    assert joint.sum() / joint.max() == pytest.approx(7.4, abs=0.2)
+
+
 @pytest.mark.parametrize("height", [128, 512])
 def test_widths_grow_with_the_height(height: int) -> None:
     size = (height * 176 // 256, height)

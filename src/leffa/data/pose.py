@@ -23,16 +23,18 @@ _BONES = (
     *((1, 0), (0, 14), (14, 16), (0, 15), (15, 17)),
 )
 _BONE_BRIGHTNESS = 0.6  # of the joint of the same hue
-# Published for a height of 256.
-_SIGMA, _BONE_WIDTH, _JOINT_RADIUS = 6 / 256, 2 / 256, 3 / 256
-_SMOOTHING = 2  # drawn so many times larger, then averaged: PIL's lines have hard edges
+# Published for a height of 256: sigma 6, lines of width 2 and discs of radius 3, which the
+# authors' library draws as wide as this, smooth edges included.
+_SIGMA, _BONE_WIDTH, _JOINT_RADIUS = 6 / 256, 3.5 / 256, 3.7 / 256
+_SMOOTHING = 4  # drawn so many times larger, then averaged: PIL's lines have hard edges
 
 
 def pose_tensor(keypoints: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
     """The skeleton's red, green and blue, then the heat maps of the 18 COCO joints.
 
-    Widths grow with the height; at the published 256 a bone is 2 pixels wide, a joint's disc has
-    radius 3 and a heat map a standard deviation of 6. Joints and heat maps sit on whole pixels.
+    Widths grow with the height; at the published 256 a bone covers 3.5 pixels, a joint's disc 7.4
+    and a heat map has a standard deviation of 6. Joints and heat maps sit on whole pixels. The
+    colours are the published ones.
 
     Args:
         keypoints: (25, 3) BODY_25 in fractions of the picture; a missing joint has confidence 0 and
