@@ -7,22 +7,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.models.checkpoints import load_official
 from leffa.models.leffa import LeffaModel
+from leffa.models.memory import RunMemory
 from leffa.models.sampler import (
     SCHEDULERS,
     SamplerSettings,
     generate,
     guided_noise,
+    name_generator,
     name_noise,
     paste,
     sample_latents,
 )
+from leffa.run.config import build, compose
 
+SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 BASES = {
     "sd15": "stable-diffusion-inpainting",
     "sdxl": "stable-diffusion-xl-1.0-inpainting-0.1",
@@ -31,6 +36,10 @@ BASES = {
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 QUICK = SamplerSettings(scheduler="ddim", steps=2)
+# How CatVTON's is published: noise in every step, the last one too, and drawn latents.
+NOISY_DDIM = SamplerSettings(
+    scheduler="ddim", steps=3, eta=1.0, set_alpha_to_one=False, condition_latents="sample"
+)
 
 Golden = tuple[LeffaModel, Batch, dict[str, Tensor]]
 
@@ -94,17 +103,91 @@ def test_every_scheduler_samples_both_kinds_of_schedule(golden: Golden, schedule
     assert latents.isfinite().all()
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize(
+    "settings",
+    [*(SamplerSettings(scheduler=scheduler, steps=3) for scheduler in SCHEDULERS), NOISY_DDIM],
+    ids=[*SCHEDULERS, "noisy_ddim"],
+)
 def test_a_sample_does_not_depend_on_its_batch(
-    model: LeffaModel, make_batch: Callable[..., Batch], scheduler: str
+    model: LeffaModel, make_batch: Callable[..., Batch], settings: SamplerSettings
 ) -> None:
     batch = make_batch(3)
-    settings = SamplerSettings(scheduler=scheduler, steps=3)
     together = sample_latents(model, batch, settings)
     alone = sample_latents(model, only(batch, [1]), settings)
     turned = sample_latents(model, only(batch, [2, 1, 0]), settings)
     torch.testing.assert_close(alone, together[1:2], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(turned, together.flip(0), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("to_one", [True, False])
+def test_ddim_with_eta_adds_the_noise_of_its_paper_and_ends_where_it_is_told(
+    model: LeffaModel, make_batch: Callable[..., Batch], to_one: bool
+) -> None:
+    """Song et al., 2021, Eq. 12 and 16, written out."""
+    model.scheduler_config = {**SCHEDULER, "clip_sample": False}
+    batch = only(make_batch(), [0])
+    settings = replace(QUICK, eta=1.0, guidance=1.0, set_alpha_to_one=to_one)
+    generator = name_generator(settings.seed, batch["name"][0])
+    shape = (1, *model.latent_shape(batch))
+    latents, conditioning = torch.randn(shape, generator=generator), model.encode(batch)
+    alphas = model.schedule.alphas_cumprod.float()
+    for timestep, before in ((500, 0), (0, None)):
+        alpha = alphas[timestep]
+        last = torch.ones(()) if to_one else alphas[0]
+        previous = last if before is None else alphas[before]
+        with torch.no_grad():
+            noise = model.predict_noise(latents, torch.tensor([timestep]), conditioning).noise
+        clean = (latents - (1 - alpha).sqrt() * noise) / alpha.sqrt()
+        variance = (1 - previous) / (1 - alpha) * (1 - alpha / previous)
+        latents = previous.sqrt() * clean + (1 - previous - variance).clamp(min=0).sqrt() * noise
+        latents = latents + variance.sqrt() * torch.randn(shape, generator=generator)
+    torch.testing.assert_close(sample_latents(model, batch, settings), latents)
+
+
+def test_latents_of_the_conditions_are_drawn_for_each_name_where_that_is_wanted(
+    model: LeffaModel, make_batch: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, seen = make_batch(), []
+    encode = model.encode
+    monkeypatch.setattr(model, "encode", lambda *a, **k: seen.append(encode(*a, **k)) or seen[-1])
+    drawn = replace(QUICK, condition_latents="sample")
+    for settings, part in ((QUICK, batch), (drawn, batch), (drawn, only(batch, [1]))):
+        sample_latents(model, part, settings)
+    mode, together, alone = (conditioning.reference for conditioning in seen)
+    torch.testing.assert_close(mode, encode(batch).reference)
+    spread = (together - mode).abs().mean(dim=(1, 2, 3))
+    assert (spread > 0.01).all()
+    assert not torch.allclose((together - mode)[0], (together - mode)[1], atol=0.01)
+    torch.testing.assert_close(alone, together[1:])
+
+
+def test_a_shared_reference_is_refused_where_each_picture_draws_its_own(
+    model: LeffaModel, make_batch: Callable[..., Batch]
+) -> None:
+    memory = RunMemory(one_reference=True)
+    with pytest.raises(ValueError, match=r"or set sampler.condition_latents=mode"):
+        sample_latents(model, only(make_batch(), [0]), NOISY_DDIM, memory=memory)
+
+
+def test_another_scheduler_loses_what_only_ddim_has() -> None:
+    changed = NOISY_DDIM.with_changes(scheduler="unipc", steps=8)
+    assert changed == SamplerSettings("unipc", 8, condition_latents="sample")
+    assert NOISY_DDIM.with_changes(steps=3) == NOISY_DDIM
+
+
+@pytest.mark.parametrize(
+    ("experiment", "published"),
+    [
+        ("catvton_vitonhd", replace(NOISY_DDIM, steps=50)),
+        ("catvton_dresscode", replace(NOISY_DDIM, steps=50)),
+        ("idm_vton_vitonhd", SamplerSettings("ddpm", 30, 2.0, condition_latents="sample")),
+    ],
+)
+def test_experiments_sample_as_their_authors_published(
+    experiment: str, published: SamplerSettings
+) -> None:
+    chosen = compose("train", [f"experiment={experiment}", "data.root=none"]).sampler
+    assert build(OmegaConf.to_container(chosen)) == published
 
 
 def test_seed_zero_is_a_seed_like_any_other(
@@ -236,6 +319,10 @@ def test_tells_how_many_steps_are_done(model: LeffaModel, make_batch: Callable[.
         ({"scheduler": "magic"}, "sampler.scheduler: unknown 'magic'; known are ddpm, ddim"),
         ({"steps": 0}, "sampler.steps must be at least 1, got 0"),
         ({"noise": "white"}, "sampler.noise must be 'per_name' or 'global', got 'white'"),
+        ({"scheduler": "ddim", "eta": 1.5}, r"sampler.eta must lie in \[0, 1\], got 1.5"),
+        ({"eta": 1.0}, "sampler.eta=1.0 is for sampler.scheduler=ddim alone, not ddpm"),
+        ({"set_alpha_to_one": False}, "sampler.set_alpha_to_one=False is for .* set .*=null"),
+        ({"condition_latents": "mean"}, "sampler.condition_latents must be 'mode', 'sample'"),
     ],
 )
 def test_says_which_setting_is_wrong(changes: dict[str, object], message: str) -> None:

@@ -208,8 +208,7 @@ class Studio:
             fit="pad",
             **read,
         )
-        sampler = replace(
-            self.sampler,
+        sampler = self.sampler.with_changes(
             scheduler=order.scheduler,
             steps=order.steps,
             guidance=order.guidance,

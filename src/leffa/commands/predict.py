@@ -196,8 +196,6 @@ def _job(args: argparse.Namespace, loaded: "LoadedModel", records: Any) -> "Job"
 
 
 def _sampler(args: argparse.Namespace, loaded: "LoadedModel") -> "SamplerSettings":
-    from dataclasses import replace
-
     from leffa.models.sampler import SamplerSettings
 
     changes = {
@@ -215,7 +213,7 @@ def _sampler(args: argparse.Namespace, loaded: "LoadedModel") -> "SamplerSetting
     if args.official:
         sampler = SamplerSettings.official(**given)
     else:
-        sampler = replace(loaded.settings.sampler, **given)
+        sampler = loaded.settings.sampler.with_changes(**given)
     if sampler.noise == "global" and args.batch_size > 1:
         raise ValueError(
             f"--batch-size {args.batch_size}: the released pipeline draws the noise of a batch at "

@@ -138,7 +138,7 @@ def settings_of_run(
 ) -> ModelSettings:
     """How a model of ours is fed and sampled, by the configuration of its training.
 
-    The sampler is that of the training but for its steps: validation keeps them few.
+    The sampler is that of the training, with at least the usual steps: validation keeps them few.
 
     Args:
         inputs: None: those that the configuration says.
@@ -151,7 +151,7 @@ def settings_of_run(
         make: Any = SamplerSettings
         if sampler.pop("_target_").endswith(".official"):
             make = SamplerSettings.official
-        sampler["steps"] = STEPS.get(sampler["scheduler"], 20)
+        sampler["steps"] = max(sampler["steps"], STEPS.get(sampler["scheduler"], 20))
         return ModelSettings(
             inputs=inputs or inputs_of_config(config),
             source=str(source),

@@ -28,7 +28,7 @@ from leffa.data.batch import Batch
 from leffa.io.atomic import replacing
 from leffa.losses.flow import FlowRequest
 from leffa.models.attention import AttentionExchange, attend, project, self_attention_names
-from leffa.models.interface import Input, Prediction
+from leffa.models.interface import Generators, Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.state import check_state
 from leffa.models.unets import (
@@ -189,7 +189,7 @@ class CatVTON(LatentGenerator):
         return channels, 2 * height, width
 
     def encode(
-        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+        self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
         _, height, width = self.latent_shape(batch)
         return Conditioning(

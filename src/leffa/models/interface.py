@@ -4,7 +4,7 @@ serve all."""
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from leffa.models.memory import RunMemory
 
 # What a batch may hold beside the two pictures, and a model may need.
 Input = Literal["mask", "densepose", "pose"]
+
+# Of random draws: one for all samples, one for each, or None: torch's global generator.
+Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
 
 
 class Conditioning(Protocol):
@@ -48,7 +51,7 @@ class PersonGenerator(nn.Module, ABC):
     """A person generated from a reference: the base of every model.
 
     `encode` and `encode_target` take `sample=True` to draw from the autoencoder's posterior
-    (training) instead of taking its mode; the draw uses `generator`, or the global one.
+    (training) instead of taking its mode; the draw uses `generator`.
     """
 
     inputs: ClassVar[frozenset[Input]]  # what it reads of a person beside the two pictures
@@ -70,7 +73,7 @@ class PersonGenerator(nn.Module, ABC):
 
     @abstractmethod
     def encode(
-        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+        self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
         """Everything but the noisy latent, computed once for an image."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import NoiseSchedule
 from leffa.losses.flow import without_autocast
-from leffa.models.interface import PersonGenerator
+from leffa.models.interface import Generators, PersonGenerator
 from leffa.models.unets import Autoencoder, load_scheduler
 
 Picture = Literal["source", "reference", "masked_source", "densepose"]
@@ -72,7 +72,7 @@ class LatentGenerator(PersonGenerator):
         self,
         batch: Batch,
         picture: Picture,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         sample: bool = False,
     ) -> Tensor:
         """The scaled latent (B, C, h, w) of one of `pictures`: the posterior's mode, or a draw."""

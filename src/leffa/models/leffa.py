@@ -18,7 +18,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.flow import FlowRequest
 from leffa.models.attention import AttentionExchange
-from leffa.models.interface import Input, Prediction
+from leffa.models.interface import Generators, Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.memory import RunMemory
 from leffa.models.unets import (
@@ -168,7 +168,7 @@ class LeffaModel(LatentGenerator):
         return frozenset(needed[part] for part in self.parts)
 
     def encode(
-        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+        self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
         size = self.latent_shape(batch)[1:]
         mask, densepose = (

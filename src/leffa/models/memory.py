@@ -60,10 +60,16 @@ class RunMemory:
         """Of all that is kept."""
         return sum(value.nbytes for value in self._kept.values())
 
-    def check(self, batch: Batch) -> None:
-        """Raise ValueError where `one_reference` is not true of a batch."""
+    def check(self, batch: Batch, drawn: bool) -> None:
+        """Raise ValueError where `one_reference` is not true of a batch, or cannot be: each sample
+        draws a latent of its own from the reference."""
         if not self.one_reference:
             return
+        if drawn:
+            raise ValueError(
+                "one_reference: the latents of the conditions are drawn for each picture, so none "
+                "is shared; leave it out, or set sampler.condition_latents=mode"
+            )
         given = batch["reference"]
         if self._reference is None:
             self._reference = given[:1]

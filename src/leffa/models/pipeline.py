@@ -21,6 +21,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.models.interface import Generators
 from leffa.models.latent import cell_size
 from leffa.models.leffa import PARTS, Conditioning, LeffaModel
 from leffa.models.memory import RunMemory
@@ -34,7 +35,6 @@ from leffa.models.sampler import SamplerSettings, denoise, global_noise, paste
 from leffa.models.stock import cut_unets, stock_unet
 from leffa.models.unets import Autoencoder
 
-Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
 OnStepEnd: TypeAlias = Callable[["LeffaPipeline", int, int, dict[str, Tensor]], dict[str, Tensor]]
 
 
@@ -199,7 +199,7 @@ class LeffaPipeline(DiffusionPipeline):
         batch = self._inputs.batch(source, reference, mask, densepose, size)
         batch = on_device(batch, self._execution_device)
         model, memory = self.model, memory or RunMemory(limit=0)
-        memory.check(batch)
+        memory.check(batch, official_noise)
         with float32_autoencoder(self.vae):
             conditioning = model.remember(self._encode(model, batch, official_noise), memory)
             self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)

@@ -27,6 +27,7 @@ SCHEDULERS = {
     "unipc": "UniPCMultistepScheduler",
     "euler": "EulerDiscreteScheduler",
 }
+DDIM_ONLY: dict[str, Any] = {"eta": 0.0, "set_alpha_to_one": None}  # and their values when unset
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,13 @@ class SamplerSettings:
         noise: "per_name", or "global": the quirk of the released code, whose latents and first
             noise come from torch's global generator, seeded by the caller, and whose steps share
             one generator.
+        eta: of DDIM, in [0, 1]: the share of DDPM's noise that each step adds (arXiv 2010.02502,
+            Eq. 16); 0 is deterministic.
+        set_alpha_to_one: of DDIM: whether the last step ends without noise (1), or at the first
+            alpha of the schedule; None: as the scheduler of the model's base says.
+        condition_latents: of the pictures that a model is given: the "mode" of the autoencoder's
+            posterior, or a "sample" of it, as the published try-on models take; None: a sample
+            where `noise` is "global", else the mode.
     """
 
     scheduler: str = "ddpm"
@@ -60,6 +68,9 @@ class SamplerSettings:
     paste_feather: int = 0
     seed: int = 42
     noise: Literal["per_name", "global"] = "per_name"
+    eta: float = 0.0
+    set_alpha_to_one: bool | None = None
+    condition_latents: Literal["mode", "sample"] | None = None
 
     def __post_init__(self) -> None:
         if self.scheduler not in SCHEDULERS:
@@ -70,6 +81,32 @@ class SamplerSettings:
             raise ValueError(f"sampler.steps must be at least 1, got {self.steps}")
         if self.noise not in ("per_name", "global"):
             raise ValueError(f"sampler.noise must be 'per_name' or 'global', got {self.noise!r}")
+        if self.condition_latents not in (None, "mode", "sample"):
+            raise ValueError(
+                "sampler.condition_latents must be 'mode', 'sample' or null, "
+                f"got {self.condition_latents!r}"
+            )
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"sampler.eta must lie in [0, 1], got {self.eta}")
+        for name, unset in DDIM_ONLY.items():
+            if self.scheduler != "ddim" and getattr(self, name) != unset:
+                raise ValueError(
+                    f"sampler.{name}={getattr(self, name)} is for sampler.scheduler=ddim alone, "
+                    f"not {self.scheduler}; set sampler.{name}={'null' if unset is None else unset}"
+                )
+
+    @property
+    def draws_conditions(self) -> bool:
+        """Whether the latents of what the model is given are drawn."""
+        if self.condition_latents is None:
+            return self.noise == "global"
+        return self.condition_latents == "sample"
+
+    def with_changes(self, **changes: Any) -> "SamplerSettings":
+        """`replace`; another scheduler than DDIM loses what only DDIM has."""
+        if changes.get("scheduler", "ddim") != "ddim":
+            changes = DDIM_ONLY | changes
+        return replace(self, **changes)
 
     @classmethod
     def official(cls, **changes: Any) -> "SamplerSettings":
@@ -98,7 +135,8 @@ def generate(
         (B, 3, H, W) in [-1, 1].
 
     Raises:
-        ValueError: the memory is of a run with one reference, and the batch has another.
+        ValueError: the memory is of a run with one reference, and the batch has another, or each
+            sample draws a latent of its own from it.
     """
     latents = sample_latents(model, batch, settings, on_step, memory)
     images = model.decode(latents.to(batch["source"].dtype)).clamp(-1, 1)
@@ -119,9 +157,19 @@ def sample_latents(
     device = batch["source"].device
     official = settings.noise == "global"
     memory = memory or RunMemory(limit=0)
-    memory.check(batch)
-    conditioning = model.remember(model.encode(batch, sample=official), memory)
-    scheduler = make_scheduler(settings.scheduler, model.scheduler_config)
+    memory.check(batch, settings.draws_conditions)
+    # Generators of their own, so that the noise is the same with either kind of latents.
+    draws = (
+        None
+        if official
+        else [name_generator(settings.seed, f"{name}:condition") for name in batch["name"]]
+    )
+    conditioning = model.remember(
+        model.encode(batch, draws, sample=settings.draws_conditions), memory
+    )
+    scheduler = make_scheduler(
+        settings.scheduler, model.scheduler_config, settings.set_alpha_to_one
+    )
     scheduler.set_timesteps(settings.steps, device=device)
     shape = model.latent_shape(batch)
     generators: torch.Generator | list[torch.Generator]
@@ -161,7 +209,7 @@ def denoise(
             another dtype than the model's, only the network computes in that one.
         scheduler: its timesteps are set.
         generators: of the noise that a stochastic scheduler adds; one for all, or one per sample.
-        settings: guidance, its rescale and the reference cache; the rest is not read.
+        settings: guidance, its rescale, the reference cache and eta; the rest is not read.
         after_step: called with (index of the step, its timestep, latents); what it returns is gone
             on with.
 
@@ -171,8 +219,9 @@ def denoise(
     timesteps, dtype, computed = scheduler.timesteps, latents.dtype, network_dtype(model)
     if settings.reference_cache:
         conditioning = model.freeze_reference(conditioning, int(timesteps[len(timesteps) // 2]))
-    drawn = "generator" in inspect.signature(scheduler.step).parameters
-    extra = {"generator": generators} if drawn else {}
+    known = inspect.signature(scheduler.step).parameters
+    extra = {"generator": generators, "eta": settings.eta}
+    extra = {name: value for name, value in extra.items() if name in known}
     for index, timestep in enumerate(timesteps):
         inputs = scheduler.scale_model_input(latents, timestep)
         predicted = guided_noise(model, inputs.to(computed), timestep, conditioning, settings)
@@ -209,9 +258,12 @@ def network_dtype(model: PersonGenerator) -> torch.dtype:
     return next(p.dtype for name, p in model.named_parameters() if not name.startswith("vae."))
 
 
-def make_scheduler(name: str, training_config: dict[str, Any]) -> Any:
+def make_scheduler(
+    name: str, training_config: dict[str, Any], set_alpha_to_one: bool | None = None
+) -> Any:
     """A diffusers sampler with the noise schedule that the model was trained with."""
-    return getattr(diffusers, SCHEDULERS[name]).from_config(training_config)
+    changes = {} if set_alpha_to_one is None else {"set_alpha_to_one": set_alpha_to_one}
+    return getattr(diffusers, SCHEDULERS[name]).from_config(training_config, **changes)
 
 
 def name_generator(seed: int, name: str) -> torch.Generator:

@@ -108,6 +108,7 @@ class Job:
         """What all batches of the job share; for one batch there is nothing to keep."""
         several = len(self.records) > 1 and self.records[0].reference
         one_reference = several and all(r.reference == several for r in self.records)
+        one_reference = one_reference and not self.sampler.draws_conditions
         batches = math.ceil(len(self.records) / self.batch_size)
         limit = self.reference_memory * GIGABYTE if batches > 1 else 0
         return RunMemory(bool(one_reference), limit)
@@ -127,7 +128,8 @@ class Job:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             found.pop("versions", None)
-        except (ValueError, AttributeError):
+            found["sampler"] = asdict(SamplerSettings(**found["sampler"]))  # of an earlier version
+        except (ValueError, AttributeError, LookupError, TypeError):
             found = None
         wanted = json.loads(json.dumps(self.settings(record)))
         if found != wanted:

@@ -24,7 +24,7 @@ from leffa.models.cfld.encoder import SourceEncoder, load_encoder
 from leffa.models.cfld.pose import PoseAdapter
 from leffa.models.cfld.published import load_published
 from leffa.models.cfld.unet import Trainable, adapted_channels, prepare_unet
-from leffa.models.interface import Input, Prediction
+from leffa.models.interface import Generators, Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.unets import (
     Autoencoder,
@@ -198,16 +198,18 @@ class CFLD(LatentGenerator):
         return super().left_out() | frozen
 
     def encode(
-        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+        self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
         if "pose" not in batch:
             raise ValueError("the batch has no pose: set pose=true in the data's transform")
         grid = self.latent_shape(batch)[1:]
         reference, mirrored = batch["reference"], None
+        # One for each sample is for sampling, where nothing here is drawn.
+        drawing = None if isinstance(generator, list) else generator
         if sample and self.training and self.reference_flip:
-            mirrored = self._draw_flips(reference, generator)
+            mirrored = self._draw_flips(reference, drawing)
             reference = torch.where(mirrored.view(-1, 1, 1, 1), reference.flip(-1), reference)
-        with _seeded(generator if self.training else None):
+        with _seeded(drawing if self.training else None):
             *stages, last = self.encoder(reference)
         prompt, places = self.decoder(last)
         if mirrored is not None:  # the flow is about the reference as the batch has it

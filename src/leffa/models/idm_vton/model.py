@@ -35,7 +35,7 @@ from leffa.models.idm_vton.networks import (
     load_tryon,
     no_features,
 )
-from leffa.models.interface import Input, Prediction
+from leffa.models.interface import Generators, Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.unets import Autoencoder, load_scheduler, load_vae
 
@@ -151,7 +151,7 @@ class IDMVTON(LatentGenerator):
         return self
 
     def encode(
-        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+        self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
         size = self.latent_shape(batch)[1:]
         mask = F.interpolate(batch["mask"], size=size, mode="nearest")
