@@ -13,17 +13,10 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 EXECUTED = NOTEBOOKS / "00_diffusion_in_pictures.ipynb"  # is read without being run, too
-LONG = {"03_read_the_results"}  # makes a tiny demo of its own where there is none
 
 
-def parameters() -> list[object]:
-    return [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
-        for path in sorted(NOTEBOOKS.glob("*.ipynb"))
-    ]
-
-
-@pytest.mark.parametrize("path", parameters())
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_runs_from_top_to_bottom(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 COLOURS = ("#0b6bcb", "#c2570c", "#2b8a3e", "#8c3fb5", "#b3261e", "#7a7f87")
 INK = "#7d8590"  # of axes and text: has contrast on white and on near-black
 SIZE = (4.4, 2.6)  # inches
+AXES = (0.12, 0.1, 0.86, 0.8)  # left, bottom, width, height: shares of the figure
 MARKED = 12  # a line of at most this many points shows them
 
 
@@ -38,8 +40,8 @@ def line_chart(title: str, lines: Sequence[Line]) -> Markup:
         **dict.fromkeys(("text.color", "xtick.color", "ytick.color"), INK),
     }
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=SIZE)  # fixed margins: fitting them would draw everything twice
+        axes = figure.add_axes(AXES)
         for line in shown:
             steps, values = zip(*line.points, strict=True)
             marker = "." if len(steps) <= MARKED and line.style == "-" else ""
@@ -52,7 +54,8 @@ def line_chart(title: str, lines: Sequence[Line]) -> Markup:
                 marker=marker,
                 lw=1.4,
             )
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.05 * max(value for line in shown for _, value in line.points) or 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(title)
         axes.grid(alpha=0.25)
         axes.spines[:].set_visible(False)

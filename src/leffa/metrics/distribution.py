@@ -9,7 +9,9 @@ full rank (`small_set_note`).
 from collections.abc import Mapping
 from copy import deepcopy
 
+import numpy as np
 import torch
+from scipy.linalg import lapack
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
@@ -77,10 +79,12 @@ def frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tenso
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """R (D, rank) with R R^T = covariance; what is zero up to rounding is left out."""
-    values, vectors = torch.linalg.eigh(covariance)
-    kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
-    return vectors[:, kept] * values[kept].sqrt()
+    """R (D, rank) with R R^T = covariance, by Cholesky with pivots, a tenth of an eigenvector
+    decomposition's work; what is zero up to rounding is left out."""
+    factor, pivots, rank, _ = lapack.dpstrf(covariance.numpy(force=True), lower=1)
+    root = np.empty_like(factor)
+    root[pivots - 1] = np.tril(factor)
+    return torch.from_numpy(root[:, :rank]).to(covariance.device)
 
 
 class KID(Metric):

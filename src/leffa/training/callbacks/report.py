@@ -12,14 +12,14 @@ from leffa.training.report import write_report
 
 
 class RunReport(Callback):
-    """Writes `<folder>/report.html` after each validation, now and then between, and at the end.
+    """Writes `<folder>/report.html` now and then, and at the end; it takes about a second.
 
     Args:
         folder: of the run.
-        every_minutes: between two pages, where no validation comes in between.
+        every_minutes: between two pages.
     """
 
-    def __init__(self, folder: str, every_minutes: float = 5.0) -> None:
+    def __init__(self, folder: str, every_minutes: float = 2.0) -> None:
         self.folder = Path(folder)
         self.every = 60 * every_minutes
         self.written = time.monotonic()
@@ -34,9 +34,6 @@ class RunReport(Callback):
     ) -> None:
         if time.monotonic() - self.written > self.every:
             self._write(trainer, pl_module, "training")
-
-    def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
-        self._write(trainer, pl_module, "training")
 
     def on_train_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
         self._write(trainer, pl_module, "finished")
