@@ -13,7 +13,6 @@ import argparse
 import math
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -23,11 +22,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import torch
 from torch import Tensor
 
 from leffa.io.atomic import write_json, write_text
 from leffa.losses.flow import coordinates, flow_field
+from leffa.training.callbacks.throughput import peak_memory
 
 HEADS, WIDTH, TEMPERATURE = 8, 40, 2.0  # the attention of SD1.5 at its finest layers
 SIZES = (768, 3072, 12288)  # tokens of the latents of 256x192, 512x384 and 1024x768
@@ -90,9 +91,9 @@ def measure_memory(implementation: str, setting: Setting) -> MemoryUse:
     compute = IMPLEMENTATIONS[implementation]
     run_once(compute, *make_inputs(replace(setting, tokens=64)))  # libraries load before
     inputs = make_inputs(setting)
-    before = peak_memory(setting.device)
+    before = peak_memory(torch.device(setting.device))
     flow = run_once(compute, *inputs)
-    extra = peak_memory(setting.device) - before
+    extra = peak_memory(torch.device(setting.device)) - before
     return MemoryUse(extra / 1e6, flow[0].tolist())
 
 
@@ -133,14 +134,6 @@ def run_once(compute: FlowField, query: Tensor, key: Tensor, gradient: Tensor) -
     flow = compute(query, key, GRIDS[key.shape[2]], TEMPERATURE)
     torch.autograd.grad(flow, (query, key), gradient)
     return flow.detach()
-
-
-def peak_memory(device: str) -> float:
-    """Highest memory so far in bytes: of this process on the CPU, of the allocator on a GPU."""
-    if device == "cuda":
-        return float(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 def in_new_process(function: Callable[..., Result], *arguments: object) -> Result:
@@ -187,7 +180,7 @@ def describe_machine(device: str, dtype: str, threads: int) -> dict[str, str | i
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": threads,
-        "load before": round(os.getloadavg()[0], 1),
+        "load before": round(psutil.getloadavg()[0], 1),
         "dtype": dtype,
         "torch": torch.__version__,
     }

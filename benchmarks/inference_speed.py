@@ -12,13 +12,13 @@ beginning of a training. A step is one guided prediction; a picture is encoding,
 import argparse
 import os
 import platform
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from plain_leffa import PlainLeffa
 from torch import Tensor
@@ -28,6 +28,7 @@ from leffa.io.atomic import write_json, write_text
 from leffa.models.leffa import Conditioning, LeffaModel
 from leffa.models.memory import RunMemory
 from leffa.models.sampler import SamplerSettings, generate, guided_noise, make_scheduler, name_noise
+from leffa.training.callbacks.throughput import peak_memory
 
 GUIDANCE, TIMESTEP = 2.5, 500
 PICTURE_STEPS = 5
@@ -200,7 +201,7 @@ def describe_machine() -> dict[str, str | int | float]:
         "device": f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores",
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "load before": round(os.getloadavg()[0], 1),
+        "load before": round(psutil.getloadavg()[0], 1),
         "dtype": "float32",
         "torch": torch.__version__,
     }
@@ -261,7 +262,7 @@ def write(out: Path, machine: dict[str, Any], rows: list[Row]) -> None:
         for how, goal in GOALS.items()
         if how in largest
     }
-    machine["peak GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)
+    machine["peak GB"] = round(peak_memory(torch.device("cpu")) / 2**30, 1)
     report = as_markdown(machine, rows, goals)
     print(report, flush=True)
     results = {"machine": machine, "rows": [asdict(row) for row in rows], "goals": goals}

@@ -87,11 +87,11 @@ def trials(seeds: int, tasks: list[str]) -> list[Trial]:
 
 def run_trial(tell: Tell, trial: Trial, options: argparse.Namespace) -> None:
     """Train and evaluate in this process, and write what came out."""
-    import resource
     import time
 
     from leffa.run import assemble, compose, evaluate
     from leffa.training.callbacks.progress import ProgressReport
+    from leffa.training.callbacks.throughput import peak_memory
 
     torch.set_num_threads(1)
     folder = trial.folder(options.out)
@@ -122,9 +122,7 @@ def run_trial(tell: Tell, trial: Trial, options: argparse.Namespace) -> None:
     run.trainer.fit(run.module, run.datamodule)  # ends with a checkpoint, which waits for the GPU
     seconds = clock() - begun
     # The largest resident set so far: of training, since evaluation comes after it.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    if cuda:
-        peak = torch.cuda.max_memory_allocated() / 2**30
+    peak = peak_memory(run.trainer.strategy.root_device) / 2**30
     evaluation = evaluate(
         compose(
             "evaluate",

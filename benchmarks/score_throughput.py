@@ -13,7 +13,6 @@ all.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from leffa.metrics.perceptual import untrained_lpips
 from leffa.metrics.protocols import PROTOCOLS, FIDSettings
 from leffa.metrics.result import library_versions
 from leffa.metrics.score import score_folders
+from leffa.training.callbacks.throughput import peak_memory
 
 RESULTS = Path(__file__).parent / "results"
 NAMES = ("ssim", "psnr", "lpips", "fid")
@@ -147,7 +147,7 @@ def run_side(side: str, root: Path, device: str, workers: int) -> None:
     result = {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": _processor_seconds() - cpu,
-        "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "memory_mb": round(peak_memory(torch.device("cpu")) / 2**20),
         "values": values,
     }
     print(json.dumps(result))

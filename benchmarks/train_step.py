@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
@@ -265,7 +266,7 @@ def describe(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name() if cuda else f"{os.cpu_count()} CPU cores",
         "threads": torch.get_num_threads(),
-        "load before": round(os.getloadavg()[0], 1),
+        "load before": round(psutil.getloadavg()[0], 1),
         "networks": "SD1.5" if cuda else "SD1.5's structure at a fifth of its width",
         "picture": f"{arguments.height}x{arguments.width}",
         "batch": arguments.batch,

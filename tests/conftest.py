@@ -35,6 +35,10 @@ STARTING = 120_000  # milliseconds: the machine may be busy
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    if os.name == "nt":
+        for item in items:
+            if item.get_closest_marker("posix"):
+                item.add_marker(pytest.mark.skip(reason="Windows has not what this test needs"))
     wanted = [item for item in items if item.get_closest_marker("browser")]
     if not wanted or not (lacking := missing()):
         return

@@ -106,6 +106,7 @@ def test_a_root_that_was_not_given_is_asked_for(
     assert printed == "data.root must be given: add data.root=... to the command line"
 
 
+@pytest.mark.posix
 def test_a_data_set_that_is_linked_where_data_lie_needs_no_root(
     viton: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,7 @@ def score(parser: argparse.ArgumentParser) -> Runner:
         help="for the result: where masks come from, repaint, guidance, seed; repeatable",
     )
     _option(parser, "--fid-resamples", 0, "for a confidence interval of FID: from 2, such as 30")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda; default: cpu")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, mps; default: cpu")
     _option(parser, "--batch-size", 16, "images at a time; changes no value")
     _option(parser, "--workers", 0, "processes that open files")
 

@@ -143,7 +143,7 @@ def test_the_ranking_goes_from_best_to_worst(
         ("precision=half", "precision=half: choose one of 32-true"),
         ("devices=0", "devices=0: give a number from 1, or auto"),
         ("inspect_timesteps=[]", "inspect_timesteps is empty"),
-        ("device=gpu", "device=gpu: choose auto, cpu, cuda or cuda:N"),
+        ("device=gpu", "device=gpu: choose auto, cpu, cuda, cuda:N or mps"),
         ("+dataset.real=/nowhere", "/nowhere: no such folder"),
         ("fid_resamples=1", "fid_resamples=1: give 0 for no interval, or a number from 2"),
         ("fid_resamples=-1", "fid_resamples=-1: give 0"),

@@ -129,6 +129,7 @@ def test_a_mistake_in_one_process_is_told_as_itself(
         run_evaluation(tmp_path / "out", "devices=2", f"dataset.root={root}")
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_goes_on_after_kill_9(
     usual: list[str], evaluation: Evaluation, run_evaluation: Evaluate, tmp_path: Path

@@ -109,6 +109,7 @@ def test_files_have_the_mode_of_ordinary_files(tmp_path: Path) -> None:
         assert load_file(path)["x"].shape == (2,)
 
 
+@pytest.mark.posix
 def test_writes_through_a_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "last.json").symlink_to(tmp_path / "disk" / "real.json")

@@ -60,6 +60,7 @@ def predict(weights: Path, data: Path, out: Path, densepose: bool) -> bytes:
     return (out / f"{stem}.png").read_bytes()
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("model", READS_DENSEPOSE)
 def test_a_model_goes_through_all_commands(model: str, drawn: Path, tmp_path: Path) -> None:
     experiment = f"{model}_synthetic"

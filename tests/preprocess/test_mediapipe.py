@@ -76,6 +76,7 @@ while (message := read(sys.stdin.buffer)) is not None:
 """
 
 
+@pytest.mark.posix
 def test_a_worker_that_died_is_told_and_started_again_for_the_next_photo(tmp_path: Path) -> None:
     """A worker of our own stands for mediapipe; it dies of a white picture."""
     (tmp_path / "worker.py").write_text(WORKER.format(folder=str(Path(worker.__file__).parent)))

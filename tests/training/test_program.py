@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 LIMIT = 900.0  # seconds, on a busy machine
 BOUND = 300.0  # seconds within which all processes of a broken run have ended
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.posix]
 Start = Callable[..., subprocess.Popen[bytes]]
 
 

@@ -17,6 +17,7 @@ sys.path.append(str(Path(__file__).parent / "support"))
 import runs
 
 Whole = Callable[[int], Path]
+pytestmark = pytest.mark.posix  # nearly all kill, or fill a disk
 
 
 @pytest.fixture(scope="session")
@@ -198,19 +199,18 @@ def test_a_disk_that_is_full_for_every_file_stops_the_run(
     assert_same_end(folder, whole(1))
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
 def test_a_run_that_is_told_to_stop_saves_the_step_it_is_in(
-    whole: Whole, drawn: Path, tmp_path: Path, number: signal.Signals
+    whole: Whole, drawn: Path, tmp_path: Path, name: str
 ) -> None:
+    number = signal.Signals[name]
     folder = tmp_path / "run"
     arguments = [*runs.overrides(drawn, folder), "resume=auto"]
     stopped = runs.train([*arguments, *runs.kill_at(4, number=number)], tmp_path / "stopped")
     assert stopped == [128 + number]
     assert last(folder)["global_step"] == 5
     said = (tmp_path / "stopped.0.log").read_text()
-    assert f"stopped by {number.name} and saved after step 5; resume=auto goes on" in said
+    assert f"stopped by {name} and saved after step 5; resume=auto goes on" in said
     assert "told to stop, 5 of 7 steps" in (folder / "report.html").read_text()
     assert runs.train(arguments, tmp_path / "resumed") == [0]
     assert_same_end(folder, whole(1))

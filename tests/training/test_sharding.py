@@ -88,6 +88,7 @@ def test_shards_have_the_gradients_and_the_checkpoint_of_whole_copies(
     )
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_a_killed_run_in_shards_goes_on_as_if_nothing_had_happened(
     drawn: Path, tmp_path: Path

@@ -99,9 +99,11 @@ def wait_for_the_end() -> None:
     def end(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    ended = threading.Event()
     earlier = signal.signal(signal.SIGTERM, end)
     try:
-        threading.Event().wait()
+        while not ended.wait(1.0):  # without a limit, Windows hears no Ctrl-C
+            pass
     except KeyboardInterrupt:
         return
     finally:

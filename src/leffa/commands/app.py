@@ -60,7 +60,7 @@ def _serving(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--share", action="store_true", help="also a public address, by a server of gradio's makers"
     )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda; default: auto")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps; default: auto")
     # Known here as well as in `app.limits`, which needs gradio beside it.
     for name, default, purpose in (
         ("--max-megabytes", 20.0, "of an uploaded file"),

@@ -49,7 +49,7 @@ def explain(parser: argparse.ArgumentParser) -> Runner:
     input_options(parser.add_argument_group("how pictures are read; default: as in training"))
     _what(parser.add_argument_group("what is looked at"))
     option(parser, "--out", Path("outputs/explain"), "folder for the page, PNGs and json")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda; default: auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps; default: auto")
 
     def run(args: argparse.Namespace) -> None:
         from leffa.evaluation.generate import choose_devices

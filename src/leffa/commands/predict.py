@@ -130,7 +130,7 @@ def _sampling(group: Any) -> None:
 
 def _speed(group: Any) -> None:
     option(group, "--batch-size", 1, "pictures at a time")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda; default: auto")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps; default: auto")
     group.add_argument(
         "--precision",
         choices=PRECISIONS,

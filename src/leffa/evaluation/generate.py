@@ -147,7 +147,8 @@ def choose_devices(device: str, count: int | str) -> list[str]:
     """The devices' names for torch.
 
     Args:
-        device: "auto" (a GPU if there is one), "cpu", "cuda" or one GPU's name such as "cuda:1".
+        device: "auto" (CUDA's GPU if there is one), "cpu", "cuda", one GPU's name such as "cuda:1",
+            or "mps", Apple's GPU, which is taken only when asked for.
         count: how many; "auto" is every GPU of the machine, and one process without a GPU.
 
     Raises:
@@ -159,7 +160,7 @@ def choose_devices(device: str, count: int | str) -> list[str]:
     try:
         kind = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"device={device}: choose auto, cpu, cuda or cuda:N") from None
+        raise ValueError(f"device={device}: choose auto, cpu, cuda, cuda:N or mps") from None
     if count != "auto" and not (isinstance(count, int) and count >= 1):
         raise ValueError(f"devices={count}: give a number from 1, or auto")
     if kind.type == "cpu":
@@ -169,7 +170,13 @@ def choose_devices(device: str, count: int | str) -> list[str]:
                 "on the CPU, or leave devices out"
             )
         return ["cpu"] * (1 if count == "auto" else int(count))
-    present = torch.cuda.device_count() if kind.type == "cuda" else 1
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None or accelerator.type != kind.type:
+        raise ValueError(
+            f"device={device}: this machine has no {kind.type} device that torch can use; "
+            "choose auto or cpu"
+        )
+    present = torch.accelerator.device_count()
     wanted = present if count == "auto" else int(count)
     if kind.index is not None:
         if count not in (1, "auto"):

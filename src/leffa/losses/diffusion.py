@@ -65,8 +65,9 @@ class NoiseSchedule:
     def _alpha(self, timesteps: Tensor) -> Tensor:
         device = timesteps.device
         if device not in self._on_device:
-            most = torch.float32 if device.type == "mps" else torch.float64  # Apple's have no more
-            self._on_device[device] = self.alphas_cumprod.to(device, most)
+            exact = device.type in ("cpu", "cuda")  # Apple's MPS has no float64
+            table = self.alphas_cumprod if exact else self.alphas_cumprod.float()
+            self._on_device[device] = table.to(device)
         return self._on_device[device][timesteps]
 
 

@@ -17,12 +17,13 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from leffa.metrics.inception import FEATURES
+from leffa.metrics.precision import Float64Metric, exact
 
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 
 
-class FID(Metric):
+class FID(Float64Metric):
     """Frechet inception distance (Heusel et al., 2017) of two streams of features.
 
     Only the sums and the sums of products are kept, in float64: memory does not grow with the sets.
@@ -46,7 +47,7 @@ class FID(Metric):
 
     def update(self, features: Tensor, *, real: bool) -> None:
         """Add features (B, D) of generated or of real images."""
-        features = features.double()
+        features = exact(features)
         self.count[int(real)] += len(features)
         self.total[int(real)] += features.sum(dim=0)
         self.products[int(real)].addmm_(features.T, features)
@@ -129,7 +130,8 @@ class KID(Metric):
     def compute(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation over the subsets."""
         pred, real = (
-            _in_fixed_order(dim_zero_cat(x).view(-1, self.features)) for x in (self.pred, self.real)
+            _in_fixed_order(exact(dim_zero_cat(x)).view(-1, self.features))
+            for x in (self.pred, self.real)
         )
         size = min(len(pred), len(real), self.subset_size)
         if size < 2:
@@ -147,7 +149,7 @@ class KID(Metric):
 
 
 def _in_fixed_order(features: Tensor) -> Tensor:
-    return features[features.double().mean(dim=1).argsort()]
+    return features[features.mean(dim=1).argsort()]
 
 
 def _draw_subsets(total: int, size: int, subsets: int, generator: torch.Generator) -> Tensor:
@@ -160,17 +162,16 @@ def _draw_subsets(total: int, size: int, subsets: int, generator: torch.Generato
 
 def _pair_sums(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor, rows: int = 1024) -> Tensor:
     """Kernel summed over all pairs of each subset, (S,); only `rows` rows of it exist at a time."""
-    y = y.double()
     sums = torch.zeros(in_x.shape[1], dtype=torch.float64, device=x.device)
     for x_block, in_block in zip(x.split(rows), in_x.split(rows), strict=True):
-        kernel = (x_block.double() @ y.T / x.shape[1] + 1) ** 3
+        kernel = (x_block @ y.T / x.shape[1] + 1) ** 3
         sums += (in_block * (kernel @ in_y)).sum(dim=0)
     return sums
 
 
 def _self_sums(x: Tensor, in_x: Tensor) -> Tensor:
     """Kernel of each member with itself, summed over each subset, (S,)."""
-    return ((x.double().square().mean(dim=1) + 1) ** 3) @ in_x
+    return ((x.square().mean(dim=1) + 1) ** 3) @ in_x
 
 
 class DistributionMetrics(nn.Module):

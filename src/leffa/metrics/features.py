@@ -23,6 +23,7 @@ from leffa.metrics.inception import (
     load_tensorflow,
     load_torchvision,
 )
+from leffa.metrics.precision import exact
 from leffa.metrics.weights import WeightsFile
 
 SIDE = 299
@@ -63,8 +64,8 @@ def clean_resize(images: Tensor, size: int = SIDE) -> Tensor:
     elif images.dtype != torch.uint8:
         raise ValueError(f"expected uint8, or floats in [0, 1], got {images.dtype}")
     # float64: the filter's weights in float32 would move a pixel by 0.004 from what PIL computes.
-    resized = F.interpolate(images.double(), (size, size), mode="bicubic", antialias=True)
-    return resized.clamp(0, 255).float()
+    resized = F.interpolate(exact(images), (size, size), mode="bicubic", antialias=True)
+    return resized.clamp(0, 255).float().to(images.device)
 
 
 def _clean_fid(images: Tensor) -> Tensor:

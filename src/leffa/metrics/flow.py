@@ -15,6 +15,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from leffa.metrics.paired import PerImageMetric, check_images, masked_psnr
+from leffa.metrics.precision import Float64Metric, exact
 
 
 class FlowMetrics(Metric):
@@ -64,10 +65,10 @@ class FlowMetrics(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """The means over images, scalars."""
-        return {name: values.double().mean() for name, values in self.per_image().items()}
+        return {name: exact(values).mean() for name, values in self.per_image().items()}
 
 
-class ConstantFlow(Metric):
+class ConstantFlow(Float64Metric):
     """The mean true flow of a data set: the best flow that looks at one point from everywhere.
 
     Best in squared distance, with the weights of `FlowMetrics`: each image counts once. Score it as
@@ -87,8 +88,8 @@ class ConstantFlow(Metric):
     def update(self, true: Tensor, valid: Tensor) -> None:
         """Add one batch: true (B, H, W, 2), valid (B, 1, H, W) with 0 or 1."""
         seen = valid.flatten(1).any(dim=1)
-        self.total += masked_mean(true[seen].double(), valid[seen, 0].double()).sum(dim=0)
-        self.images += seen.sum()
+        self.total += masked_mean(exact(true[seen]), exact(valid[seen, 0])).sum(dim=0)
+        self.images += seen.sum().to(self.images.device)
 
     def compute(self) -> Tensor:
         """(2,) as (x, y) in [-1, 1]."""

@@ -1,9 +1,28 @@
-"""Numbers that do not depend on the graphics card: float32 is float32 while pictures are scored."""
+"""Numbers that do not depend on the device: float32 is float32 while pictures are scored, and
+float64 is computed on the CPU where the device has none."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+HAVE_FLOAT64 = ("cpu", "cuda")  # Apple's MPS has none
+
+
+def exact(values: Tensor) -> Tensor:
+    """The values in float64; on the CPU where their device has none."""
+    return (values if values.device.type in HAVE_FLOAT64 else values.cpu()).double()
+
+
+class Float64Metric(Metric):
+    """A metric whose states are float64: on a device without it they stay on the CPU."""
+
+    def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = "") -> nn.Module:
+        target = fn(torch.zeros(1)).device
+        return super()._apply(fn, exclude_state) if target.type in HAVE_FLOAT64 else self
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from leffa.data.doctor.report import Problem, Report
@@ -97,7 +98,10 @@ def sixteen_bit(root: Path) -> None:
 def link_to_nowhere(root: Path) -> None:
     path = root / f"test/image/{A}.jpg"
     path.unlink()
-    path.symlink_to(root / "gone.jpg")
+    try:
+        path.symlink_to(root / "gone.jpg")
+    except OSError:  # Windows asks for a right of its own
+        pytest.skip("no symbolic links here")
 
 
 def png_named_jpg(root: Path) -> None:

@@ -89,6 +89,7 @@ def test_a_finished_file_is_not_made_again(download: Callable[[str], Path]) -> N
     assert second.read_bytes() == made
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_a_killed_run_is_completed_with_the_same_bytes(
     download: Callable[[str], Path], tmp_path: Path

@@ -7,7 +7,6 @@ no time. `train.py` itself, with the launcher of its processes, is under test in
 import json
 import multiprocessing
 import os
-import signal
 import socket
 import sys
 import warnings
@@ -21,8 +20,10 @@ from lightning import Callback, LightningModule, Trainer
 
 from leffa.training.sharding import whole
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["leffa.run", "runs"])
+_WAYS = multiprocessing.get_all_start_methods()
+CONTEXT = multiprocessing.get_context("forkserver" if "forkserver" in _WAYS else "spawn")
+CONTEXT.set_forkserver_preload(["leffa.run", "runs"])  # spawn takes no notice
+SIGKILL = 9  # by no name on Windows, where tests that kill are skipped
 LIMIT = 600.0  # seconds
 
 STAGES = (
@@ -64,7 +65,7 @@ def overrides(data: Path, folder: Path, *changes: str) -> list[str]:
 class KillAt(Callback):
     """SIGKILL, from within, in the middle of a step: after its backward, before its update."""
 
-    def __init__(self, step: int, rank: int = 0, number: int = signal.SIGKILL) -> None:
+    def __init__(self, step: int, rank: int = 0, number: int = SIGKILL) -> None:
         self.step, self.rank, self.number = step, rank, number
 
     def on_before_optimizer_step(
@@ -74,7 +75,7 @@ class KillAt(Callback):
             os.kill(os.getpid(), self.number)
 
 
-def kill_at(step: int, rank: int = 0, number: int = signal.SIGKILL) -> list[str]:
+def kill_at(step: int, rank: int = 0, number: int = SIGKILL) -> list[str]:
     """Overrides that add a `KillAt`."""
     values = f"{{_target_: runs.KillAt, step: {step}, rank: {rank}, number: {int(number)}}}"
     return [f"+callbacks.kill={values}"]
@@ -122,7 +123,6 @@ def _train(
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     import logging
-    import resource
 
     from leffa.mistakes import fail
     from leffa.run import compose
@@ -132,6 +132,8 @@ def _train(
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     if file_limit:
+        import resource
+
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
     os.environ |= variables
     try:

@@ -17,9 +17,13 @@ from leffa.training.module import PersonGenerationModule
 
 log = logging.getLogger(__name__)
 
+REQUEUE = "SIGUSR1"  # Windows does not have it
+STOPPING = ("SIGTERM", REQUEUE, "SIGBREAK")  # the last on Windows alone
+
 
 class StopOnSignal(Callback):
-    """On SIGTERM or SIGUSR1, to any process of the run: finish the step, save, and stop.
+    """On SIGTERM or SIGUSR1, to any process of the run: finish the step, save, and stop. Windows
+    has Ctrl-Break instead.
 
     The exit code is 128 plus the number of the signal. Under SLURM, SIGUSR1
     (`#SBATCH --signal=USR1@300`) puts the job back into the queue as well. A validation that is
@@ -37,7 +41,7 @@ class StopOnSignal(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGUSR1):
+            for number in [signal.Signals[name] for name in STOPPING if hasattr(signal, name)]:
                 self.before[number] = signal.signal(number, self._receive)
 
     def on_train_batch_start(
@@ -78,7 +82,7 @@ class StopOnSignal(Callback):
             name,
             trainer.global_step,
         )
-        if self.requeue and number == signal.SIGUSR1 and (job := os.environ.get("SLURM_JOB_ID")):
+        if self.requeue and name == REQUEUE and (job := os.environ.get("SLURM_JOB_ID")):
             _requeue(job)
         raise SystemExit(128 + number)
 

@@ -1,6 +1,5 @@
 """Images per second, the share of the time spent waiting for data, and memory."""
 
-import resource
 import sys
 import time
 from typing import Any
@@ -87,7 +86,7 @@ class Throughput(Callback):
             elapsed = self.last_end - self.start
             pl_module.log("speed/images_per_s", self.images / elapsed, prog_bar=True, batch_size=1)
             pl_module.log("speed/data_wait", self.waited / elapsed, prog_bar=True, batch_size=1)
-            pl_module.log("speed/memory_gb", _peak_memory(pl_module.device) / 1e9, prog_bar=True)
+            pl_module.log("speed/memory_gb", peak_memory(pl_module.device) / 1e9, prog_bar=True)
             if self.peak_tflops is not None and self.flops is not None:
                 done = self.flops * self.images / elapsed / trainer.world_size
                 share = done / (self.peak_tflops * 1e12)
@@ -99,9 +98,16 @@ class Throughput(Callback):
         self.images, self.batches, self.waited = 0, 0, 0.0
 
 
-def _peak_memory(device: torch.device) -> float:
-    """Bytes."""
+def peak_memory(device: torch.device) -> float:
+    """Highest memory so far in bytes: of the allocator on a GPU, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        import psutil
+
+        memory: Any = psutil.Process().memory_info()  # of other fields on each system
+        return float(memory.peak_wset)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024.0
