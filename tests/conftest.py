@@ -8,6 +8,7 @@ end at once with one line that says what to install.
 import importlib.util
 import os
 import shutil
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,32 @@ def shared() -> Path:
             f"needs the reference material in {folder}, which is not part of the repository"
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def display_p3() -> bytes:
+    """A colour profile with the primaries of Display P3, D50-adapted, and the curve of sRGB."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    name = b"Display P3\0"
+    white = fixed(0.9642, 1, 0.8249)
+    curve = fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + bytes(79),
+        b"wtpt": b"XYZ \0\0\0\0" + white,
+        b"rXYZ": b"XYZ \0\0\0\0" + fixed(0.51512, 0.2412, -0.00105),
+        b"gXYZ": b"XYZ \0\0\0\0" + fixed(0.29198, 0.69225, 0.04189),
+        b"bXYZ": b"XYZ \0\0\0\0" + fixed(0.1571, 0.06657, 0.78407),
+        **dict.fromkeys(
+            (b"rTRC", b"gTRC", b"bTRC"), b"para\0\0\0\0" + struct.pack(">HH", 3, 0) + curve
+        ),
+    }
+    start, table, body = 132 + 12 * len(tags), b"", b""
+    for tag, content in tags.items():
+        table += tag + struct.pack(">II", start + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    kinds = b"\0\0\0\0\x02\x40\0\0mntrRGB XYZ "
+    header = struct.pack(">I", start + len(body)) + kinds + bytes(12) + b"acsp" + bytes(28)
+    return header + white + bytes(48) + struct.pack(">I", len(tags)) + table + body

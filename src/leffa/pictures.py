@@ -12,6 +12,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.io.atomic import write_bytes
+from leffa.io.pictures import open_picture
 from leffa.losses.flow import upsample, warp
 
 HEADINGS = (
@@ -107,17 +108,16 @@ def save_png(image: Tensor | Image.Image, path: Path) -> None:
 
 
 def encode_png(image: Tensor | Image.Image) -> bytes:
-    """The bytes of a PNG file of a picture, or of (3, H, W) in [-1, 1]."""
+    """A PNG file, without a colour profile, of a picture or of (3, H, W) in [-1, 1]."""
     picture = Image.fromarray(to_uint8(image.float().cpu())) if torch.is_tensor(image) else image
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    picture.save(buffer, format="PNG", icc_profile=None)
     return buffer.getvalue()
 
 
 def read_png(path: Path) -> Tensor:
     """(3, H, W) in [-1, 1]."""
-    with Image.open(path) as image:
-        pixels = torch.from_numpy(np.array(image.convert("RGB")))
+    pixels = torch.from_numpy(np.array(open_picture(path)))
     return pixels.permute(2, 0, 1).float().div(127.5).sub(1)
 
 

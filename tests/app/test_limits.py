@@ -112,6 +112,33 @@ def test_a_photograph_is_turned_upright_and_its_metadata_left_out(tmp_path: Path
     assert b"a camera" not in (tmp_path / "b.png").read_bytes()
 
 
+def test_a_mask_is_turned_upright_too(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    mask = Image.new("L", (40, 40))
+    mask.paste(255, (0, 0, 40, 10))
+    mask.save(tmp_path / "a.png", exif=exif)
+    upload = open_upload(tmp_path / "a.png", Limits(), "The mask")
+    assert [upload.getpixel((20, y)) for y in (5, 35)] == [0, 255]
+
+
+def test_a_photograph_is_converted_to_srgb(tmp_path: Path, display_p3: bytes) -> None:
+    for mode in ("RGB", "RGBA"):
+        image = Image.new("RGB", (40, 40), (180, 90, 60)).convert(mode)
+        if mode == "RGBA":
+            image.putpixel((0, 0), (0, 0, 0, 0))
+        image.save(tmp_path / "a.png", icc_profile=display_p3)
+        photograph = as_photograph(open_upload(tmp_path / "a.png", Limits(), "It"))
+        assert np.allclose(photograph.getpixel((20, 20)), (193, 83, 51), atol=1)
+        assert photograph.info == {}
+
+
+def test_sixteen_bits_are_refused_since_only_white_would_be_left(tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 40), 9999, np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"^The garment: has more than 8 bits a pixel"):
+        open_upload(tmp_path / "a.png", Limits(), "The garment")
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_a_transparent_garment_stands_on_white(tmp_path: Path, mode: str) -> None:
     image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))

@@ -18,6 +18,7 @@ from leffa.metrics.protocols import (
     PROTOCOLS,
     KIDSettings,
     LPIPSSettings,
+    MaskedPSNRSettings,
     SSIMSettings,
     get_protocol,
 )
@@ -174,7 +175,7 @@ def test_a_truncated_image_is_named(folders: tuple[Path, Path]) -> None:
     pred, true = folders
     file = pred / "01.png"
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"01\.png: cannot be decoded"):
+    with pytest.raises(ValueError, match=r"01\.png: is not a readable image"):
         score_folders(pred, true, FAST)
 
 
@@ -268,3 +269,53 @@ def test_names_without_pairs_are_refused(folders: tuple[Path, Path]) -> None:
 def test_a_misspelt_protocol_gets_the_list_of_names() -> None:
     with pytest.raises(ValueError, match=r"no protocol 'lefa'; choose from: .*, leffa, "):
         get_protocol("lefa")
+
+
+@pytest.mark.parametrize("how", ["png", "jpeg", "palette, 0 is white"])
+def test_a_mask_counts_as_what_it_shows(tmp_path: Path, how: str) -> None:
+    person = np.zeros((48, 64), np.bool_)
+    person[9:35, 13:50] = True
+    for name, level in (("true", 0), ("pred", 147)):  # the same outside the mask
+        (tmp_path / name).mkdir()
+        pixels = np.repeat(person[..., None] * np.uint8(level), 3, axis=-1)
+        Image.fromarray(pixels).save(tmp_path / name / "1.png")
+    (tmp_path / "masks").mkdir()
+    if how == "palette, 0 is white":
+        mask = Image.fromarray((~person).astype(np.uint8), "P")
+        mask.putpalette([255, 255, 255, 0, 0, 0])
+    else:
+        mask = Image.fromarray(person.astype(np.uint8) * 255)
+    suffix, options = (".jpg", {"quality": 30}) if how == "jpeg" else (".png", {})
+    mask.save(tmp_path / "masks" / f"1{suffix}", **options)
+    protocol = replace(LEFFA, sets={}, paired={"masked_psnr": MaskedPSNRSettings()})
+    scores = score_folders(tmp_path / "pred", tmp_path / "true", protocol, masks=tmp_path / "masks")
+    assert scores.values["masked_psnr"] == pytest.approx(20 * np.log10(255 / 147), abs=1e-6)
+
+
+def test_a_turned_image_is_refused_by_name(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(true / "01.jpg").save(true / "01.jpg", exif=exif)
+    with pytest.raises(FolderMismatch, match=r"true: stored turned \(EXIF.*upright \(1\): 01.jpg"):
+        score_folders(pred, true, FAST)
+
+
+def test_colour_profiles_are_told_and_not_applied(
+    folders: tuple[Path, Path], display_p3: bytes
+) -> None:
+    pred, true = folders
+    before = score_folders(pred, true, FAST)
+    Image.open(pred / "01.png").save(pred / "01.png", icc_profile=display_p3)
+    scores = score_folders(pred, true, FAST)
+    assert scores.values == before.values
+    (note,) = set(scores.notes) - set(before.notes)
+    assert note.endswith("(pred: sRGB 2, Display P3 1; true: sRGB 3)")
+
+
+def test_files_that_are_no_pictures_are_told(folders: tuple[Path, Path]) -> None:
+    pred, true = folders
+    for name in ("a.heic", "b.HEIC", ".DS_Store", "._00.png", "00.json"):
+        (pred / name).write_bytes(b"?")
+    (note,) = (note for note in score_folders(pred, true, FAST).notes if "left out" in note)
+    assert note.startswith(f"{pred}: left out: 2 .heic; what is read: .jpg")

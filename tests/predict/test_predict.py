@@ -1,5 +1,6 @@
 """`leffa predict`: from files to pictures, resumable."""
 
+import io
 import json
 import os
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 Files = dict[str, Path]
 
@@ -40,6 +41,27 @@ def in_folders(root: Path) -> Files:
 def pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_a_photograph_is_taken_as_a_viewer_shows_it(
+    run_predict: Callable[..., int], given: Files, tmp_path: Path, display_p3: bytes
+) -> None:
+    turned, exif = tmp_path / "turned.png", Image.Exif()
+    exif[0x0112] = 8  # a viewer turns it by a quarter to the left
+    stored = Image.open(given["person"]).transpose(Image.Transpose.ROTATE_270)
+    stored.save(turned, exif=exif, icc_profile=display_p3)
+    assert run_predict(tmp_path / "out", given | {"person": turned}, "--paste-back") == 0
+    with Image.open(tmp_path / "out/turned.png") as made:
+        assert "icc_profile" not in made.info
+    kept = pixels(given["mask"])[..., 0] == 0
+    ImageCms.profileToProfile(
+        shown := Image.open(given["person"]).convert("RGB"),
+        ImageCms.ImageCmsProfile(io.BytesIO(display_p3)),
+        ImageCms.createProfile("sRGB"),
+        inPlace=True,
+    )
+    found = pixels(tmp_path / "out/turned.png")
+    assert np.abs(found - np.asarray(shown).astype(int))[kept].max() <= 1
 
 
 def test_one_pair_makes_one_picture_and_its_settings(

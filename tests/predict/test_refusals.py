@@ -12,10 +12,6 @@ Files = dict[str, Path]
 def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, list[str], str]:
     """A user's mistake: the files, further arguments, and what must be said."""
     files = dict(given)
-    turned = folder / "turned.jpg"
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.open(pair["person"]).save(turned, exif=exif)
     Image.new("L", (48, 64)).save(folder / "black.png")
     cut_out = Image.open(pair["garment"]).convert("RGBA")
     cut_out.paste((0, 0, 0, 0), (0, 0, 10, 10))
@@ -47,8 +43,6 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
             return files | {"garment": pair["mask"]}, [], "give the photograph itself"
         case "transparent":
             return files | {"garment": folder / "cut_out.png"}, [], "is transparent in places"
-        case "turned":
-            return files | {"person": turned}, [], "is stored turned (EXIF orientation 6)"
         case "photograph as densepose":
             return files | {"densepose": person}, [], "not a part id (0-24); choose --encoding"
         case "nobody":
@@ -75,7 +69,7 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
     "name",
     [
         *("no mask", "no densepose", "no parse", "photograph as mask", "black mask"),
-        *("label map as person", "mask as garment", "transparent", "turned"),
+        *("label map as person", "mask as garment", "transparent"),
         "photograph as densepose",
         *("nobody", "no file", "empty folder", "folder as mask", "no garment"),
         *("table and files", "recipe", "size"),

@@ -93,6 +93,17 @@ def test_a_folder_is_filled_with_the_maps_of_every_photo(
     assert len(result.written) == 8
 
 
+def test_a_photo_that_is_stored_turned_gets_upright_maps(
+    root: Path, drawings: dict[str, PersonDrawing]
+) -> None:
+    path, exif = root / "persons/anna.png", Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    assert prepare_photos(root, tools(drawings)).failed == {}
+    with Image.open(root / "masks/anna.png") as mask:
+        assert mask.size == (96, 128)
+
+
 def test_the_folder_is_what_training_and_prediction_read(
     root: Path, drawings: dict[str, PersonDrawing]
 ) -> None:

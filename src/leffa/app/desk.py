@@ -25,7 +25,7 @@ from leffa.app.limits import Limits, as_photograph, open_upload
 from leffa.app.maps import MapMaker, Maps, save_input, take_input
 from leffa.app.sessions import Session
 from leffa.app.studio import Made, Order, Studio, picture_names
-from leffa.data.images import open_mask
+from leffa.io.pictures import open_mask
 
 _POLL = 0.2  # seconds between two looks at the work
 

@@ -17,10 +17,10 @@ from PIL import Image
 from leffa.data.batch import Record
 from leffa.data.dataset import collate
 from leffa.data.fit import Placement, fit_picture
-from leffa.data.images import open_picture
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.generate import to_device
 from leffa.inference import LoadedModel
+from leffa.io.pictures import open_picture
 from leffa.predict.flow import look_up_flow
 
 MOST_CELLS = 160  # along a side: finer than a pointer can be held

@@ -8,10 +8,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
+
+from leffa.io.pictures import UNREADABLE, as_srgb, check_depth, upright
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-_UNREADABLE = (OSError, SyntaxError, ValueError)  # of PIL, for truncated and damaged files
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _SMALLEST = 16  # pixels along a side; below, nothing can be seen
 
@@ -45,13 +46,14 @@ class Limits:
 
 
 def open_upload(path: Path, limits: Limits, what: str) -> Image.Image:
-    """Open an uploaded picture in its own mode, decoded.
+    """Open an uploaded picture in its own mode, decoded and upright.
 
     Args:
         what: what the picture is, for the message: "The person's photograph".
 
     Raises:
-        ValueError: too many bytes or pixels, no picture, or damaged; one line with the remedy.
+        ValueError: too many bytes, pixels or bits a channel, no picture, or damaged; one line with
+            the remedy.
     """
     if not path.is_file():
         raise ValueError(f"{what} is gone from the server; upload it again")
@@ -64,30 +66,28 @@ def open_upload(path: Path, limits: Limits, what: str) -> Image.Image:
         with Image.open(path, formats=FORMATS) as image:
             _check_pixels(image.size, limits, what)
             image.load()
-            return image
     except _BOMBS as error:
         raise ValueError(_too_many_pixels(what, limits)) from error
     except _TooLarge as error:
         raise ValueError(str(error)) from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{what} is not a readable {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture, "
             "whatever its name says; save it as one of these"
         ) from error
+    return upright(check_depth(image, what))
 
 
 def as_photograph(image: Image.Image) -> Image.Image:
-    """In RGB and upright: turned as the camera says, on white where it is transparent.
+    """An upload as a viewer shows it: in sRGB, on white where it is transparent.
 
     What else the file told (the camera, the place) is left out.
     """
-    image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        profile, image = image.info.get("icc_profile"), image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
-    image.info.clear()
-    return image
+        image.info["icc_profile"] = profile
+    return as_srgb(image)
 
 
 class _TooLarge(Exception):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from leffa.app.studio import Made
-from leffa.data.images import open_picture
+from leffa.io.pictures import open_picture
 
 _PARTS = Path(__file__).parent / "parts"
 _MOST_SHOWN = 640  # pixels along a side: what the page shows of a photograph

@@ -250,6 +250,7 @@ def chosen_transform(
         agnostic=None if recipe is None else _agnostic(recipe),
         loss_region="all",
         fit=args.fit,
+        as_shown=True,
         **read,
     )
     return transform, recipe

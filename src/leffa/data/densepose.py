@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from leffa.data.images import open_labels, open_picture, to_tensor
+from leffa.data.images import to_tensor
 from leffa.data.part_colours import PART_COLOURS
+from leffa.io.pictures import check_exact, open_labels, open_picture, read_header
 
 Pixels = NDArray[np.uint8]
 PartRange = Literal[24, 255]
@@ -127,6 +128,7 @@ class IUVDensePose:
                 f"{path}: its {_ORDINALS[part]} channel reaches {highest}, not a part id (0-24); "
                 f"choose densepose={next(fitting, 'none')}, or save it as RGB = (I, U, V)"
             )
+        check_exact(read_header(path).format, path)
         if self.order == "iuv":
             return picture
         bands = picture.split()

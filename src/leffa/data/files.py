@@ -12,14 +12,19 @@ from PIL import Image
 from leffa.data.batch import Record
 from leffa.data.densepose import DensePoseEncoding
 from leffa.data.fit import Placement
-from leffa.data.images import check_same_size, open_labels, open_picture
+from leffa.data.images import check_same_size
 from leffa.data.keypoint_csv import read_pose
+from leffa.io.pictures import open_labels, open_picture
 
 Field = Literal["mask", "densepose", "parse", "keypoints"]
 
 
 class PersonFiles:
-    """What a record's files hold, opened when it is asked for."""
+    """What a record's files hold, opened when it is asked for.
+
+    Args:
+        photograph: how `record.source` is read.
+    """
 
     _REMEDIES: ClassVar = {
         "mask": "give `agnostic` a recipe that builds the mask from parse and keypoints",
@@ -28,9 +33,11 @@ class PersonFiles:
         "keypoints": "choose a mask file, a densepose and pose=false, which do without them",
     }
 
-    def __init__(self, record: Record) -> None:
+    def __init__(
+        self, record: Record, photograph: Callable[[Path], Image.Image] = open_picture
+    ) -> None:
         self.record = record
-        self.source = open_picture(record.source)
+        self.source = photograph(record.source)
         self._body_map: Image.Image | None = None
 
     def require(self, field: Field) -> None:

@@ -5,8 +5,10 @@ image is taken last, of all maps at once, so they cannot disagree.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
@@ -21,13 +23,14 @@ from leffa.data.densepose import ENCODINGS, DensePoseEncoding, PartRange, densep
 from leffa.data.files import PersonFiles
 from leffa.data.fit import WHITE, Fit, Placement, fit_picture
 from leffa.data.flow import mirror_flow, place_flow, read_flow
-from leffa.data.images import open_mask, open_picture, to_tensor
+from leffa.data.images import to_tensor
 from leffa.data.keypoints import BODY_25_MIRROR
 from leffa.data.labels import GARMENT_LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.data.pose import pose_tensor
 from leffa.data.recipe import AgnosticRecipe, PersonMaps
 from leffa.data.skeleton import draw_skeleton
+from leffa.io.pictures import open_mask, open_photograph, open_picture
 
 Region = NDArray[np.bool_]
 BodyMap = Literal["colour", "iuv", "vui", "ivu", "labels", "labels_uv", "skeleton", "none"]
@@ -90,6 +93,8 @@ class PersonTransform:
             source and reference.
         moves: what zoom and shift move: "source", the person with all its maps (Choi et al.), or
             "both", the reference likewise.
+        as_shown: photographs are read as a viewer shows them, upright and in sRGB: a user's. False
+            reads what is stored, as published code does, and refuses turned files.
     """
 
     height: int
@@ -108,6 +113,7 @@ class PersonTransform:
     shift: float = 0.0
     colour: float = 0.0
     moves: Literal["source", "both"] = "source"
+    as_shown: bool = False
 
     def __post_init__(self) -> None:
         check_choice("task", self.task, ("tryon", "pose"))
@@ -132,6 +138,11 @@ class PersonTransform:
     def size(self) -> tuple[int, int]:
         """(width, height), PIL's order."""
         return self.width, self.height
+
+    @property
+    def open_photograph(self) -> Callable[[Path], Image.Image]:
+        """Reads the source and the reference."""
+        return open_photograph if self.as_shown else open_picture
 
     @cached_property
     def augmentation(self) -> Augmentation:
@@ -158,8 +169,8 @@ class PersonTransform:
                 that this transform needs.
         """
         draw = self.augmentation.draw(rng)
-        files = PersonFiles(record)
-        reference = open_picture(record.reference)
+        files = PersonFiles(record, self.open_photograph)
+        reference = self.open_photograph(record.reference)
         here, there = self._placements(files.source, reference, draw)
         mask = self._mask(files, here)
         densepose, body = self._densepose(files, here, draw.mirror)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from leffa.data.batch import Record
 from leffa.data.fit import fit_picture
-from leffa.data.images import open_picture
 from leffa.data.transforms import PersonTransform
+from leffa.io.pictures import open_picture
 
 
 def cut_padding(image: Tensor, record: Record, transform: PersonTransform) -> Tensor:

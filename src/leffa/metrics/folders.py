@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from leffa.io.folders import SUFFIXES, is_hidden, normal, scan
+from leffa.io.pictures import Header, read_header
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 SHOWN = 5  # names per problem in a message
 
 
@@ -28,30 +28,34 @@ class FolderMismatch(ValueError):
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image of a folder, from its header: size is (width, height), format the contents' own."""
+    """One image of a folder, what its header says, and the name it shares with its true image."""
 
+    name: str
     path: Path
-    size: tuple[int, int]
-    mode: str
-    format: str
+    header: Header
 
     @property
-    def name(self) -> str:
-        """The file name without its suffix: what a prediction and its true image share."""
-        return self.path.stem
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.header.size
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The images of one folder by name, and what is wrong with them."""
+    """The images of one folder by name, what is wrong with them, and what was left out."""
 
     path: Path
     images: dict[str, ImageFile]
     problems: list[str]
+    left_out: str = ""
 
     def formats(self) -> dict[str, int]:
         """How many images of each format, by contents: JPEG data may hide in a .png."""
-        return dict(Counter(image.format for image in self.images.values()))
+        return dict(Counter(image.header.format for image in self.images.values()))
+
+    def profiles(self) -> dict[str, int]:
+        """How many images of each colour profile."""
+        return dict(Counter(image.header.profile for image in self.images.values()))
 
 
 def read_folder(path: Path, modes: Sequence[str] = ("RGB",)) -> ImageFolder:
@@ -65,28 +69,33 @@ def read_folder(path: Path, modes: Sequence[str] = ("RGB",)) -> ImageFolder:
     """
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such folder; give a folder of images")
+    found = scan(path)
     images: dict[str, ImageFile] = {}
-    unreadable, twice, other_modes = [], [], []
-    for file in _image_files(path):
-        image = _read_header(file)
-        if image is None:
+    unreadable = []
+    for name, file in found.files.items():
+        try:
+            images[name] = ImageFile(name, file, read_header(file))
+        except (ValueError, FileNotFoundError):
             unreadable.append(file.name)
-        elif image.name in images:
-            twice.append(f"{images[image.name].path.name} and {file.name}")
-        else:
-            images[image.name] = image
-            if image.mode not in modes:
-                other_modes.append(f"{file.name} ({image.mode})")
-    nested = [each.name for each in sorted(path.iterdir()) if each.is_dir() and _image_files(each)]
+    turned = [image.path.name for image in images.values() if image.header.turned != 1]
+    other_modes = [
+        f"{image.path.name} ({image.header.mode})"
+        for image in images.values()
+        if image.header.mode not in modes
+    ]
+    twice = [f"{first.name} and {second.name}" for first, second in found.repeated]
+    folders = [e for e in sorted(path.iterdir()) if e.is_dir() and not is_hidden(e.name)]
+    nested = [each.name for each in folders if scan(each).files]
     problems = [
         *problem(f"{path}: unreadable, save again", unreadable),
         *problem(f"{path}: two files of one name, remove one", twice),
         *problem(f"{path}: not 8-bit {' or '.join(modes)}, convert", other_modes),
+        *problem(f"{path}: stored turned (EXIF orientation), save upright", turned),
         *problem(f"{path}: images in sub-folders, score these by themselves or move them", nested),
     ]
     if not images and not problems:
-        problems = [f"{path}: no images ({', '.join(sorted(SUFFIXES))})"]
-    return ImageFolder(path, images, problems)
+        problems = [f"{path}: no images ({', '.join(SUFFIXES)})"]
+    return ImageFolder(path, images, problems, found.left_out_line)
 
 
 def match(
@@ -102,7 +111,9 @@ def match(
             more images. By default each true image has its prediction of the same name.
         ids: the rule of `ID_RULES` by which names belong together where they are not the same.
     """
-    if names is None:
+    if names is not None:
+        names = {normal(p): normal(t) for p, t in names.items()}
+    else:
         names, problems = _names_by_rule(pred, true, ids)
         if problems:
             return [], problems
@@ -211,7 +222,7 @@ PAIR_COLUMNS = ("prediction", "true")
 
 def _bare(file: str) -> str:
     path = Path(file)
-    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+    return normal(path.stem if path.suffix.lower() in SUFFIXES else path.name)
 
 
 def problem(what: str, which: Iterable[str]) -> list[str]:
@@ -221,18 +232,3 @@ def problem(what: str, which: Iterable[str]) -> list[str]:
         return []
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return [f"{what} ({len(found)}): {', '.join(found[:SHOWN])}{more}"]
-
-
-def _image_files(path: Path) -> list[Path]:
-    return sorted(
-        file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()
-    )
-
-
-def _read_header(file: Path) -> ImageFile | None:
-    """None where the file is no image."""
-    try:
-        with Image.open(file) as image:
-            return ImageFile(file, image.size, image.mode, image.format or "unknown")
-    except UnidentifiedImageError:
-        return None

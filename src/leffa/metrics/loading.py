@@ -11,6 +11,8 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from leffa.io.pictures import check_upright, marked_region
+from leffa.io.pictures import decode as decode_file
 from leffa.metrics.plan import Picture
 
 PictureGroup = tuple[Picture, ...]  # what belongs together: a prediction, its true image, its mask
@@ -74,19 +76,13 @@ def decode(picture: Picture) -> Views:
     """The views of one picture, each (3, H, W).
 
     Raises:
-        ValueError: the file is damaged.
+        FileNotFoundError, ValueError: the file is damaged, or stored turned; or no mask.
     """
     path = picture.file.path
-    try:
-        with Image.open(path) as image:
-            image.load()
-            if picture.is_mask:
-                mask = np.array(image)
-                return [torch.from_numpy(mask.astype(bool).astype(np.uint8))[None]]
-            prepared = image if picture.prepare is None else picture.prepare.apply(image, path)
-    except (OSError, SyntaxError) as error:  # truncated data; a damaged PNG chunk
-        raise ValueError(f"{path}: cannot be decoded ({error}); save it again") from error
-    pixels = np.array(prepared)
+    if picture.is_mask:
+        return [torch.from_numpy(marked_region(path).astype(np.uint8))[None]]
+    image = check_upright(decode_file(path), path)
+    pixels = np.array(image if picture.prepare is None else picture.prepare.apply(image, path))
     start = Image.fromarray(pixels) if len(picture.views) > 1 else None
     arrays = [pixels if view is None else view.apply(start, path) for view in picture.views]  # type: ignore[arg-type]
     return [torch.from_numpy(np.array(array)).permute(2, 0, 1) for array in arrays]

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from leffa.io.atomic import write_text
 from leffa.io.pages import data_address, render
+from leffa.io.pictures import open_picture
 from leffa.metrics.benchmarks import (
     MARKS,
     TITLES,
@@ -120,6 +119,5 @@ def _samples(result: Result) -> tuple[str, list[tuple[str, str]]]:
 
 def _sheet(path: Path) -> str:
     buffer = io.BytesIO()
-    with Image.open(path) as image:
-        image.convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    open_picture(path).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return data_address(buffer.getvalue(), "jpeg")

@@ -17,7 +17,7 @@ class Picture:
         file: where it is stored.
         prepare: how it is brought to the size that all metrics start from; None: it stays.
         views: what metrics see of it: None, the prepared picture, or a further view.
-        is_mask: its values count as 0 or not 0.
+        is_mask: it says which pixels count.
     """
 
     file: ImageFile

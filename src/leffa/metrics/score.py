@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from leffa.io.pictures import SRGB
 from leffa.metrics.bootstrap import check_resamples
 from leffa.metrics.distribution import small_set_note
 from leffa.metrics.folders import ImageFolder, read_folder
@@ -19,7 +20,7 @@ from leffa.metrics.result import Scores, library_versions
 from leffa.metrics.scorer import Scorer
 from leffa.metrics.views import as_text
 
-MASK_MODES = ("L", "P", "1")
+MASK_MODES = ("L", "P", "1", "RGB")
 
 
 @full_float32()
@@ -50,7 +51,8 @@ def score_folders(
         paired: compare image by image; without, only FID and KID of the two sets are computed.
         names: prediction's name -> true image's name, without suffixes, where they differ.
         real: the real set of FID and KID where it is not `true` (DeepFashion: all training images).
-        masks: folder of masks, not 0 where masked metrics count, named as the true images.
+        masks: folder of masks or parsing maps, named as the true images; what they mark, see
+            `leffa.io.pictures.marked_region`, is where masked metrics count.
         weights: folder of the metrics' networks; see `WeightsFile.locate`.
         remarks: what else the numbers depend on and files do not show, for the result: where masks
             come from, whether the person is pasted back, guidance, seed.
@@ -99,7 +101,7 @@ def score_folders(
     _feed(scorer, plan, ImageReader(batch_size, workers, progress))
     values = scorer.values()
     intervals, on_intervals = scorer.intervals()
-    found = _notes(protocol, plan, sides["pred"], with_sets=bool(scorer.sets))
+    found = _notes(protocol, plan, sides, with_sets=bool(scorer.sets))
     return Scores(
         protocol=protocol,
         paired=paired,
@@ -148,11 +150,27 @@ def _sizes_note(plan: Plan) -> list[str]:
     ]
 
 
-def _notes(protocol: Protocol, plan: Plan, pred: ImageFolder, *, with_sets: bool) -> list[str]:
+def _profiles_note(sides: Mapping[str, ImageFolder]) -> list[str]:
+    """Colour profiles are read by no protocol's code, so they are not applied here either."""
+    found = {side: sides[side].profiles() for side in sides if side != "masks"}
+    if all(profiles.keys() <= {SRGB} for profiles in found.values()):
+        return []
+    counted = "; ".join(
+        f"{side}: {', '.join(f'{name} {count:,}' for name, count in profiles.items())}"
+        for side, profiles in found.items()
+    )
+    return [f"pixels are compared as stored, and colour profiles are not all sRGB ({counted})"]
+
+
+def _notes(
+    protocol: Protocol, plan: Plan, sides: Mapping[str, ImageFolder], *, with_sets: bool
+) -> list[str]:
     notes = []
-    formats = pred.formats()
+    formats = sides["pred"].formats()
+    notes += [folder.left_out for folder in sides.values() if folder.left_out]
     if "JPEG" in formats:
         notes.append("predictions are stored as JPEG: its losses are part of these numbers")
+    notes += _profiles_note(sides)
     resized = sum(
         picture.prepare is not None and picture.file.size[::-1] != picture.size
         for picture in plan.pred

@@ -1,13 +1,16 @@
 """What is wrong with a user's files, in one line and before the work starts."""
 
+import logging
 import random
 from pathlib import Path
 
 import numpy as np
 
 from leffa.data.batch import Record
-from leffa.data.images import open_mask, open_picture
 from leffa.data.transforms import PersonTransform
+from leffa.io.pictures import open_mask, read_header
+
+log = logging.getLogger(__name__)
 
 _FEWEST_COLOURS = 33  # label maps and DensePose have up to 25, masks two
 _MOST_BODY = 0.97  # of a DensePose map; a photograph taken for one is bright all over
@@ -26,7 +29,7 @@ def check_record(record: Record, transform: PersonTransform) -> None:
 
 def _check_files(record: Record, transform: PersonTransform) -> None:
     for path in (record.source, record.reference):
-        _check_photograph(path)
+        _check_photograph(path, transform)
     if transform.task == "tryon" and transform.agnostic is None and record.mask is not None:
         _check_mask(record.mask)
     if transform.encoding is not None and record.densepose is not None:
@@ -65,8 +68,10 @@ def check_present(record: Record, transform: PersonTransform) -> None:
         )
 
 
-def _check_photograph(path: Path) -> None:
-    colours = open_picture(path).getcolors(_FEWEST_COLOURS - 1)
+def _check_photograph(path: Path, transform: PersonTransform) -> None:
+    if (turned := read_header(path).turned) != 1:
+        log.info("%s: turned upright (EXIF orientation %d); its maps must fit it so", path, turned)
+    colours = transform.open_photograph(path).getcolors(_FEWEST_COLOURS - 1)
     if colours is not None:
         raise ValueError(
             f"{path}: has {len(colours)} colours only, so it is a mask or a label map; give the "

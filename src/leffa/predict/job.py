@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 from leffa.data.batch import Annotation, Batch, Record
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.fit import unpad
-from leffa.data.images import open_picture
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.generate import PRECISIONS, choose_devices, filled, to_device
 from leffa.evaluation.progress import progress_bar
@@ -234,7 +233,7 @@ def _make(
         sampler.paste_feather,
     )
     for index, record in enumerate(records):
-        person = open_picture(record.source)
+        person = job.transform.open_photograph(record.source)
         for folder, pictures in seen.items():
             (job.out / folder).mkdir(exist_ok=True)
             picture = _undo_fit(job, pictures[index], person)

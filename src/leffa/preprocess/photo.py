@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from leffa.data.densepose import densepose_encoding
-from leffa.data.images import open_labels, open_mask, open_picture
 from leffa.data.keypoints import read_keypoints
 from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.data.picture_files import SUFFIXES, other_files, pictures_by_name
 from leffa.data.recipe import PersonMaps
 from leffa.io.atomic import replacing, write_text
+from leffa.io.pictures import open_labels, open_mask, open_photograph
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.densepose import DensePoseEstimator
 from leffa.preprocess.densepose.files import write_surface
@@ -159,7 +159,7 @@ def _settle(root: Path, photos: Sequence[Path], tools: Tools) -> _Held:
 
 
 def _prepare(photo: Path, root: Path, tools: Tools, held: _Held, written: list[Path]) -> None:
-    image = open_picture(photo)
+    image = open_photograph(photo)
     parse = _parse(image, root / "parse" / f"{photo.stem}.png", tools, written)
     joints = _joints(image, root / "keypoints" / f"{photo.stem}.json", tools, written)
     parts = _parts(image, root / "densepose" / f"{photo.stem}.png", tools, held.encoding, written)

@@ -221,6 +221,11 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     ("densepose-encoding", "round", lambda r: edit(r / f"test/image-iuv/{A}.png", into_bgr)),
     ("parse-labels", "20, at most 19", fill(f"test/image-parse-v3/{A}.png", 20)),
     ("parse-labels", "RGB picture", convert(f"test/image-parse-v3/{A}.png", "RGB")),
+    (
+        "parse-labels",
+        "stored as JPEG",
+        lambda r: Image.new("L", (72, 96), 5).save(r / f"test/image-parse-v3/{A}.png", "JPEG"),
+    ),
     ("parse-empty", f"{A}.png", fill(f"test/image-parse-v3/{A}.png", 0)),
     # poses and arrays
     ("pose-unreadable", A, shorten(POSE)),

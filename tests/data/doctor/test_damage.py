@@ -105,11 +105,22 @@ def test_a_damaged_archive_is_no_crash(broken: Callable[[str], Path]) -> None:
     assert "array-unreadable" in kinds(examine(root))
 
 
+def test_a_colour_profile_is_told_and_does_no_harm(
+    broken: Callable[[str], Path], display_p3: bytes
+) -> None:
+    root = broken("viton_hd")
+    photo = root / f"test/image/{A}.jpg"
+    Image.open(photo).save(photo, icc_profile=display_p3)
+    report = examine(root)
+    assert problem(report, "colour-profile").names == (f"{A}.jpg (Display P3)",)
+    assert report.clean
+
+
 def test_every_kind_of_damage_has_a_test() -> None:
     tested = {entry[0] for entry in DAMAGE} | {entry[1] for entry in OTHERS}
     elsewhere = {
         *("garment-as-person", "folders-swapped", "list-longer", "files-only", "size-unofficial"),
-        *("unknown-layout", "suspect"),
+        *("unknown-layout", "suspect", "colour-profile"),
     }
     assert tested | elsewhere == set(KINDS)
     assert len({kind for kind in tested if not KINDS[kind].harmless}) >= 25

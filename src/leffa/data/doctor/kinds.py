@@ -114,6 +114,11 @@ KINDS: dict[str, Kind] = {
     "extra-file": Kind("are in no list and are ignored", harmless=True),
     "extra-folder": Kind("is not part of the data set and is ignored", harmless=True),
     "hidden-file": Kind("are hidden or made by an operating system; delete them", harmless=True),
+    "colour-profile": Kind(
+        "have a colour profile other than sRGB, which data sets are read without, as in published "
+        "code",
+        harmless=True,
+    ),
     "size-unofficial": Kind("is not the official size", harmless=True),
     "same-picture": Kind("hold the same picture as another file", harmless=True),
     "train-in-test": Kind("hold a picture that is in the training set too", harmless=True),

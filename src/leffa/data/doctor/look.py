@@ -9,21 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from leffa.data.exif import orientation
+from leffa.io.pictures import SRGB, UNREADABLE, orientation, profile_name
 
 Pixels = NDArray[np.uint8]
 
 THUMB = (12, 16)  # width, height of the small picture that comparisons between files use
 _JPEG = ("JPEG", "MPO")  # phones put a second picture into one file: Pillow calls that MPO
 _FORMATS = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": ("PNG",)}
-_UNDECODABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    Image.DecompressionBombError,
-    MemoryError,
-)
 
 
 @dataclass
@@ -63,7 +55,7 @@ def decode(path: Path, data: bytes, look: Look) -> Image.Image | None:
         beginning = "a web page" if b"<html" in data[:512].lower() else "no picture"
         look.add("unreadable", beginning)
         return None
-    except _UNDECODABLE as error:
+    except (*UNREADABLE, MemoryError) as error:
         look.add("unreadable", str(error)[:80])
         return None
     wanted = _FORMATS.get(path.suffix.lower())
@@ -71,6 +63,8 @@ def decode(path: Path, data: bytes, look: Look) -> Image.Image | None:
         look.add("format-differs", str(image.format))
     if (turned := orientation(image)) != 1:
         look.add("exif-rotated", f"orientation {turned}")
+    if (profile := profile_name(image)) != SRGB:
+        look.add("colour-profile", profile)
     look.size = image.size
     return image
 

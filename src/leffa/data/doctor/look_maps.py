@@ -10,6 +10,7 @@ import numpy as np
 from leffa.data.doctor.look import Inspector, Look, Pixels, decode, small
 from leffa.data.keypoints import read_keypoints
 from leffa.data.part_colours import PART_COLOURS
+from leffa.io.pictures import LOSSY
 
 _FEWEST = 0.001  # share of a mask or body map below which it is as good as empty
 _FAR = 60  # distance in RGB from every DensePose colour that JPEG noise does not make
@@ -23,6 +24,9 @@ def _labels(path: Path, data: bytes, look: Look, wrong: str) -> Pixels | None:
         return None
     if image.mode not in ("L", "P"):
         look.add(wrong, f"{image.mode} picture, expected one label a pixel")
+        return None
+    if image.format in LOSSY:
+        look.add(wrong, f"stored as {image.format}, which turns labels into others")
         return None
     return np.asarray(image)
 
@@ -58,6 +62,9 @@ def iuv(channel: int) -> Inspector:
             return
         if image.mode != "RGB":
             look.add("densepose-encoding", f"{image.mode} picture, expected RGB = {order}")
+            return
+        if image.format in LOSSY:
+            look.add("densepose-encoding", f"stored as {image.format}, which changes part ids")
             return
         pixels = np.asarray(image)
         if pixels[..., channel].max() > _PARTS >= pixels[..., 2 - channel].max() > 0:

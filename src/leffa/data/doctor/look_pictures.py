@@ -32,7 +32,7 @@ def _mask(path: Path, data: bytes, look: Look) -> Pixels | None:
     image = decode(path, data, look)
     if image is None:
         return None
-    if image.mode not in ("L", "RGB", "1"):
+    if image.mode not in ("L", "P", "RGB", "1"):
         look.add("colour-mode", f"{image.mode}, expected grey or RGB")
         return None
     pixels = np.asarray(image.convert("L"))

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from PIL import Image, UnidentifiedImageError
-
 from leffa.data.batch import Record
 from leffa.data.doctor.contents import look_at
 from leffa.data.doctor.report import Finding, Problem, gather
 from leffa.data.fit import same_shape
 from leffa.data.layout import missing_files
+from leffa.io.pictures import read_header
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +92,8 @@ def _header_size(path: Path, absent: set[Path]) -> tuple[int, int] | None:
     if path in absent or path.suffix == ".npz":
         return None
     try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, UnidentifiedImageError):
+        return read_header(path).size
+    except (FileNotFoundError, ValueError):
         return None  # the file is opened in full, or its first step says what it is
 
 

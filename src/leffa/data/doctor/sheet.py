@@ -11,6 +11,7 @@ from leffa.data.doctor.rows import COLUMNS
 from leffa.data.keypoints import read_keypoints
 from leffa.io.atomic import write_text
 from leffa.io.pages import data_address, render
+from leffa.io.pictures import decode, read_header
 
 _HEIGHT = 160  # of a small picture
 
@@ -42,23 +43,20 @@ def _picture(column: str, row: Row) -> Image.Image:
     """What a cell shows: overlays on the source where that helps."""
     path = row.files[column]
     if column in ("source", "reference"):
-        return _small(Image.open(path))
-    source = _small(Image.open(row.files["source"])) if "source" in row.files else None
+        return _small(decode(path))
+    source = _small(decode(row.files["source"])) if "source" in row.files else None
     if column == "mask":
-        with Image.open(path) as image:
-            mask = image.convert("L").resize(source.size if source else _size(image))
+        image = decode(path)
+        mask = image.convert("L").resize(source.size if source else _size(image))
         ground = source or Image.new("RGB", mask.size)
         return Image.composite(
             Image.blend(ground, Image.new("RGB", mask.size, "red"), 0.5), ground, mask
         )
     if column == "keypoints":
-        with Image.open(row.files["source"]) as photo:
-            joints = read_keypoints(path, photo.size)
+        joints = read_keypoints(path, read_header(row.files["source"]).size)
         return _joints(source or Image.new("RGB", (120, _HEIGHT)), joints)
-    with Image.open(path) as image:
-        if image.mode in ("L", "P"):
-            return _labels(image)
-        return _small(image)
+    image = decode(path)
+    return _labels(image) if image.mode in ("L", "P") else _small(image)
 
 
 def _joints(ground: Image.Image, joints: np.ndarray) -> Image.Image:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from leffa.io.pictures import open_picture
 from leffa.preprocess.prepare.jobs import Progress, run_jobs
 
 SIZES = ((176, 256), (352, 512))  # CFLD, section 4.1; Leffa, section 4.1
@@ -27,14 +28,8 @@ class Resize:
     size: tuple[int, int]
 
     def make(self) -> bytes:
-        """The PNG; raises ValueError where the picture cannot be read."""
-        try:
-            with Image.open(self.picture) as image:
-                picture = image.convert("RGB")
-        except (OSError, SyntaxError) as error:
-            raise ValueError(
-                f"{self.picture}: is not a readable picture; extract the archive again"
-            ) from error
+        """The PNG; raises ValueError where the picture cannot be read, or is stored turned."""
+        picture = open_picture(self.picture)
         if picture.width == picture.height:
             left = picture.width * _BORDER / _SQUARE
             picture = picture.crop((round(left), 0, round(picture.width - left), picture.height))

@@ -1,11 +1,22 @@
+"""Reading pictures and masks: what is refused by name, and what a file shows."""
+
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
-from leffa.data.images import check_same_size, open_labels, open_mask, open_picture
+from leffa.data.images import check_same_size
+from leffa.io.pictures import (
+    as_srgb,
+    marked_region,
+    open_labels,
+    open_mask,
+    open_photograph,
+    open_picture,
+    read_header,
+)
 
 
 def _save(path: Path, pixels: np.ndarray) -> Path:
@@ -98,7 +109,7 @@ def _changed_by_convert(path: Path, how: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("read", [open_picture, open_mask])
+@pytest.mark.parametrize("read", [open_picture, open_mask, marked_region])
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -129,3 +140,103 @@ def test_two_sizes_of_one_person_name_both_files() -> None:
     small, large = Image.new("L", (12, 16)), Image.new("L", (24, 32))
     with pytest.raises(ValueError, match=r"mask\.png is 12x16 but person\.jpg is 24x32"):
         check_same_size(small, Path("mask.png"), large, Path("person.jpg"))
+
+
+CORNER = np.array([[255, 0, 0], [0, 255, 0]], np.uint8)  # white top left, white in the middle below
+
+
+@pytest.mark.parametrize("turned", range(2, 9))
+def test_a_users_photograph_is_turned_as_a_viewer_turns_it(tmp_path: Path, turned: int) -> None:
+    image = Image.fromarray(CORNER).resize((96, 64), Image.Resampling.NEAREST).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    image.save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as opened:
+        expected = ImageOps.exif_transpose(opened)
+    assert read_header(tmp_path / "a.png").turned == turned
+    found = open_photograph(tmp_path / "a.png")
+    assert found.size == expected.size
+    assert found.tobytes() == expected.tobytes()
+    assert found.info == {}
+
+
+def test_a_users_photograph_is_converted_to_srgb(tmp_path: Path, display_p3: bytes) -> None:
+    Image.new("RGB", (4, 4), (180, 90, 60)).save(tmp_path / "a.png", icc_profile=display_p3)
+    assert read_header(tmp_path / "a.png").profile == "Display P3"
+    photograph = open_photograph(tmp_path / "a.png")
+    # By the matrices of the two spaces: 193.45, 83.40, 50.57.
+    assert np.allclose(photograph.getpixel((0, 0)), (193, 83, 51), atol=1)
+    assert "icc_profile" not in photograph.info
+    assert open_picture(tmp_path / "a.png").getpixel((0, 0)) == (180, 90, 60)
+
+
+def test_profiles_that_change_nothing_are_left_out_of_account(display_p3: bytes) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for mode, profile in (("RGB", srgb), ("RGB", b"damaged"), ("L", display_p3), ("CMYK", srgb)):
+        image = Image.effect_noise((16, 16), 90).convert(mode)
+        image.info["icc_profile"] = profile
+        assert as_srgb(image).tobytes() == image.convert("RGB").tobytes()
+        assert as_srgb(image).info == {}
+
+
+PERSON = np.zeros((48, 64), np.bool_)
+PERSON[9:35, 13:50] = True
+
+
+def save_region(path: Path, how: str) -> Path:
+    """`PERSON` as a file in one of the ways in which people keep masks."""
+    white = Image.fromarray(PERSON.astype(np.uint8) * 255)
+    labels = Image.fromarray(np.where(PERSON, np.arange(64, dtype=np.uint8) % 19 + 1, np.uint8(0)))
+    match how:
+        case "png":
+            white.save(path)
+        case "one bit":
+            white.convert("1").save(path)
+        case "colour channels":
+            white.convert("RGB").save(path)
+        case "jpeg" | "colour jpeg":
+            path = path.with_suffix(".jpg")
+            white.convert("RGB" if "colour" in how else "L").save(path, quality=30)
+        case "palette, 0 is white":
+            image = Image.fromarray((~PERSON).astype(np.uint8), "P")
+            image.putpalette([255, 255, 255, 0, 0, 0])
+            image.save(path)
+        case "labels":
+            labels.save(path)
+        case "labels with colours":
+            labels.putpalette([0, 0, 0, 0, 0, 85, 128, 0, 0] + [51, 170, 221] * 253)
+            labels.save(path)
+        case "soft edges":
+            white.resize((32, 24), Image.Resampling.BOX).resize((64, 48)).save(path)
+    return path
+
+
+WAYS = [
+    *("png", "one bit", "colour channels", "jpeg", "colour jpeg", "palette, 0 is white"),
+    *("labels", "labels with colours"),
+]
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_mask_marks_what_it_shows(tmp_path: Path, how: str) -> None:
+    assert np.array_equal(marked_region(save_region(tmp_path / "m.png", how)), PERSON)
+
+
+def test_soft_edges_are_cut_in_the_middle(tmp_path: Path) -> None:
+    region = marked_region(save_region(tmp_path / "m.png", "soft edges"))
+    assert abs(int(region.sum()) - int(PERSON.sum())) < 0.03 * PERSON.sum()
+
+
+@pytest.mark.parametrize("read", [open_labels, marked_region])
+def test_labels_that_were_stored_with_loss_are_refused(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    labels = Image.open(save_region(tmp_path / "m.png", "labels"))
+    labels.save(tmp_path / "m.jpg")
+    with pytest.raises(ValueError, match=r"m\.jpg: is a label map stored as JPEG, .*use the PNG"):
+        read(tmp_path / "m.jpg")
+
+
+def test_a_region_without_pixels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"m\.png: is black all over"):
+        marked_region(_save(tmp_path / "m.png", np.zeros((4, 4), np.uint8)))

@@ -1,0 +1,123 @@
+"""Reads folders, for all commands alike: which files are pictures, and by which names they match.
+
+A suffix may be in any case. Names match whichever way their accents are encoded (macOS writes NFD,
+most others NFC); the names given here are NFC. Two files of one name are refused, since one of them
+would be taken without a word; files of other kinds are left out, and said to be.
+"""
+
+import logging
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of pictures
+_BESIDE = (".json", ".npz")  # what commands of ours write beside pictures, or read with them
+_HIDDEN = ("thumbs.db", "desktop.ini", "__macosx")
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """The files of one kind that lie directly in a folder.
+
+    Attributes:
+        files: by their names without the suffix, in NFC, sorted.
+        repeated: pairs of files of one name, of which `files` has the first.
+        left_out: files of other kinds, neither hidden nor made by us.
+    """
+
+    folder: Path
+    suffixes: Sequence[str]
+    files: dict[str, Path]
+    repeated: list[tuple[Path, Path]]
+    left_out: list[Path]
+
+    @property
+    def left_out_line(self) -> str:
+        """What was left out, in a line; empty where nothing was."""
+        if not self.left_out:
+            return ""
+        kinds = Counter(path.suffix.lower() or path.name for path in self.left_out)
+        counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        return f"{self.folder}: left out: {counted}; what is read: {', '.join(self.suffixes)}"
+
+
+def scan(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> FolderFiles:
+    """The files of these suffixes; of a folder that is absent, none."""
+    found = FolderFiles(folder, suffixes, {}, [], [])
+    if not folder.is_dir():
+        return found
+    with os.scandir(folder) as entries:
+        names = sorted(e.name for e in entries if not (is_hidden(e.name) or e.is_dir()))
+    for path in (folder / name for name in names):
+        suffix, name = path.suffix.lower(), normal(path.stem)
+        if suffix not in suffixes:
+            found.left_out.extend([] if suffix in _BESIDE else [path])
+        elif name in found.files:
+            found.repeated.append((found.files[name], path))
+        else:
+            found.files[name] = path
+    return found
+
+
+def files_by_name(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
+    """The files of these suffixes by name; what is left out goes to the log.
+
+    Raises:
+        ValueError: two have one name.
+    """
+    found = scan(folder, suffixes)
+    for first, second in found.repeated:
+        raise ValueError(f"{second} and {first.name} have one name; remove one")
+    if line := found.left_out_line:
+        log.warning(line)
+    return found.files
+
+
+def names_in(folder: Path) -> frozenset[str]:
+    """All names in a folder, as the disk spells them; nothing where the folder is absent."""
+    if not folder.is_dir():
+        return frozenset()
+    with os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries)
+
+
+class Spelling:
+    """Finds files under whichever encoding of their accents the disk has; reads a folder once."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, dict[str, str]] = {}
+
+    def __call__(self, path: Path) -> Path:
+        """The path as the disk spells it; as given where there is no such file."""
+        if path.parent == path or path.name == "..":
+            return path
+        folder = path.parent if path.parent.is_dir() else self(path.parent)
+        if folder not in self._names:
+            names = names_in(folder)
+            self._names[folder] = {normal(name): name for name in names} | {n: n for n in names}
+        known = self._names[folder]
+        return folder / known.get(path.name, known.get(normal(path.name), path.name))
+
+
+def normal(name: str) -> str:
+    """The name by which files match."""
+    return unicodedata.normalize("NFC", name)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether an operating system or an unfinished writer left the name."""
+    return name.startswith(".") or name.lower() in _HIDDEN
+
+
+def tell_unused(folder: Path, names: Collection[str], used: Collection[str], what: str) -> None:
+    """Log how many files of a folder belong to nothing."""
+    if unused := sorted(set(names) - set(used)):
+        log.warning(
+            "%s: %d of %d files belong to no %s, first %s",
+            *(folder, len(unused), len(names), what, unused[0]),
+        )
