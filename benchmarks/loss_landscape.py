@@ -41,7 +41,7 @@ def cosine(samples: dict[str, Tensor], blur: float) -> float:
     flow = torch.zeros_like(samples["flow"], requires_grad=True)
     loss = LeffaLoss(blur=blur, reduction="sum")
     total = loss(
-        {"constant": flow}, samples["reference"], samples["source"], samples["valid"]
+        {"constant": flow}, samples["reference"], samples["source"], samples["valid"], SAMPLES
     ).total
     (gradient,) = torch.autograd.grad(total, flow)
     seen = samples["valid"][:, 0].bool()

@@ -73,7 +73,10 @@ def real_step(model: PersonGenerator, count: int) -> tuple[int, int]:
             noisy, steps = torch.randn(count, *model.latent_shape(batch)), torch.zeros(count).long()
             found = model.predict_noise(noisy, steps, known, leffa_loss.request())
             pictures = (batch["reference"], batch["source"], batch["loss_region"])
-            loss = found.noise.square().mean() + leffa_loss(found.flows, *pictures).total
+            loss = (
+                found.noise.square().mean()
+                + leffa_loss(found.flows, *pictures, expected_samples=len(pictures[0])).total
+            )
         loss.backward()
     return sum(t.untyped_storage().nbytes() for t in kept.values()), counter.get_total_flops()
 

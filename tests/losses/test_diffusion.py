@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from leffa.losses.diffusion import NoiseSchedule, diffusion_loss, sample_timesteps
+from leffa.losses.diffusion import NoiseSchedule, TimestepSampling, diffusion_loss, draw
 
 TIMESTEPS = torch.tensor([0, 1, 400, 999])
 
@@ -66,18 +66,28 @@ def test_min_snr_weights_stay_finite_at_both_ends() -> None:
     assert schedule.loss_weight(torch.arange(2), 5.0).isfinite().all()
 
 
-@pytest.mark.parametrize(("law", "mean"), [("uniform", 1 / 2), ("cubic", 3 / 4)])
-def test_timesteps_follow_their_law(law: Any, mean: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    drawn = sample_timesteps(200_000, 1000, law, generator)
+@pytest.mark.parametrize(("distribution", "mean"), [("uniform", 1 / 2), ("cubic", 3 / 4)])
+def test_timesteps_follow_their_distribution(distribution: Any, mean: float) -> None:
+    sampling, generator = TimestepSampling(distribution), torch.Generator().manual_seed(0)
+    drawn = sampling.sample(200_000, 1000, generator)
     assert drawn.min() >= 0
     assert drawn.max() == 999
     assert abs(drawn.double().mean() / 1000 - mean) < 3e-3
+    for threshold in (0, 1, 100, 500, 900, 1000, 2000):
+        share = (drawn < threshold).double().mean().item()
+        assert sampling.probability_below(threshold, 1000) == pytest.approx(share, abs=3e-3)
 
 
-def test_the_same_generator_draws_the_same_timesteps() -> None:
-    drawn = [sample_timesteps(9, 1000, "cubic", torch.Generator().manual_seed(4)) for _ in range(2)]
-    assert torch.equal(*drawn)
+def test_a_sample_s_draw_does_not_depend_on_the_batch_it_comes_in() -> None:
+    def generators(*samples: int) -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(sample) for sample in samples]
+
+    whole = draw(torch.randn, (3, 4, 2), generators(1, 2, 3))
+    parts = [
+        draw(torch.randn, (1, 4, 2), generators(2)),
+        draw(torch.randn, (2, 4, 2), generators(1, 3)),
+    ]
+    assert torch.equal(whole[[1, 0, 2]], torch.cat(parts))
 
 
 def test_the_loss_is_one_mean_per_sample_times_its_weight() -> None:
@@ -98,14 +108,14 @@ def test_timesteps_are_drawn_finely_whatever_the_usual_type_of_numbers() -> None
     usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
-        drawn = sample_timesteps(50_000, 1000, generator=torch.Generator().manual_seed(0))
+        drawn = TimestepSampling().sample(50_000, 1000, torch.Generator().manual_seed(0))
     finally:
         torch.set_default_dtype(usual)
     assert len(drawn.unique()) == 1000
 
 
-def test_names_an_unknown_prediction_type_and_law() -> None:
+def test_names_an_unknown_prediction_type_and_distribution() -> None:
     with pytest.raises(ValueError, match="prediction_type must be 'epsilon' or 'v_prediction'"):
         NoiseSchedule(torch.ones(3), "sample")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="law of the timesteps must be 'uniform' or 'cubic'"):
-        sample_timesteps(1, 1000, "square")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="timestep_sampling must be 'uniform' or 'cubic'"):
+        TimestepSampling("square")  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ def images(samples: int, seed: int, size: tuple[int, int] = (8, 6)) -> Tensor:
 def test_is_zero_where_the_warped_reference_equals_the_target() -> None:
     picture = images(2, seed=0)
     flows = {"layer": identity_flow(2, (8, 6))}
-    loss = LeffaLoss()(flows, picture, picture, torch.ones(2, 1, 8, 6))
+    loss = LeffaLoss()(flows, picture, picture, torch.ones(2, 1, 8, 6), 2)
     assert loss.total < 1e-10
 
 
@@ -32,7 +32,7 @@ def test_masked_pixels_do_not_count() -> None:
     region[..., 2:5, 1:4] = 1
     elsewhere = torch.where(region.bool(), target, torch.full_like(target, 100.0))
     flows = {"layer": identity_flow(1, (4, 3))}
-    losses = [LeffaLoss()(flows, reference, goal, region).total for goal in (target, elsewhere)]
+    losses = [LeffaLoss()(flows, reference, goal, region, 1).total for goal in (target, elsewhere)]
     assert losses[0] > 0
     assert torch.equal(*losses)
 
@@ -40,13 +40,13 @@ def test_masked_pixels_do_not_count() -> None:
 def test_an_empty_region_costs_nothing_and_has_finite_gradients() -> None:
     flow = identity_flow(1, (4, 3)).requires_grad_()
     region = torch.zeros(1, 1, 8, 6)
-    loss = LeffaLoss()({"layer": flow}, images(1, seed=0), images(1, seed=1), region).total
+    loss = LeffaLoss()({"layer": flow}, images(1, seed=0), images(1, seed=1), region, 1).total
     loss.backward()
     assert loss == 0
     assert torch.equal(flow.grad, torch.zeros_like(flow))
 
 
-def test_averages_over_the_region_then_the_samples_and_sums_over_layers() -> None:
+def test_averages_over_the_region_and_the_expected_samples_and_sums_over_layers() -> None:
     # A constant reference warps to itself, so every squared error is known.
     reference = torch.zeros(2, 3, 8, 6)
     target = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1).expand(2, 3, 8, 6)
@@ -54,9 +54,9 @@ def test_averages_over_the_region_then_the_samples_and_sums_over_layers() -> Non
     region[0, :, :1, :1] = 1  # one pixel of error 1
     region[1] = 1  # forty-eight pixels of error 9
     flows = {"coarse": identity_flow(2, (4, 3)), "fine": identity_flow(2, (8, 6))}
-    loss = LeffaLoss()(flows, reference, target, region)
-    torch.testing.assert_close(loss.layers, {name: torch.tensor(5.0) for name in flows})  # (1+9)/2
-    torch.testing.assert_close(loss.total, torch.tensor(10.0))
+    loss = LeffaLoss()(flows, reference, target, region, expected_samples=2.5)
+    torch.testing.assert_close(loss.layers, {name: torch.tensor(4.0) for name in flows})  # 10/2.5
+    torch.testing.assert_close(loss.total, torch.tensor(8.0))
 
 
 def test_reduction_sum_adds_up_pixels_and_channels() -> None:
@@ -64,14 +64,14 @@ def test_reduction_sum_adds_up_pixels_and_channels() -> None:
     region = torch.zeros(2, 1, 8, 6)
     region[0, :, :2, :2] = 1  # 4 pixels x 3 channels; the other sample has none
     flows = {"layer": identity_flow(2, (4, 3))}
-    loss = LeffaLoss(reduction="sum")(flows, reference, target, region)
+    loss = LeffaLoss(reduction="sum")(flows, reference, target, region, 2)
     torch.testing.assert_close(loss.total, torch.tensor(6.0))  # (12 + 0) / 2
 
 
 def test_returns_the_loss_without_its_weight() -> None:
     arguments = ({"layer": identity_flow(1, (4, 3))}, images(1, 0), images(1, 1))
     region = torch.ones(1, 1, 8, 6)
-    light, heavy = (LeffaLoss(weight=w)(*arguments, region).total for w in (1e-3, 10.0))
+    light, heavy = (LeffaLoss(weight=w)(*arguments, region, 1).total for w in (1e-3, 10.0))
     assert torch.equal(light, heavy)
 
 
@@ -82,7 +82,7 @@ def test_mixed_precision_changes_neither_the_loss_nor_its_gradient(blur: float) 
         flow = (identity_flow(2, (4, 3)) * 0.8).requires_grad_()
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             pictures = (images(2, seed=0), images(2, seed=1), torch.ones(2, 1, 8, 6))
-            total = LeffaLoss(blur=blur)({"layer": flow}, *pictures).total
+            total = LeffaLoss(blur=blur)({"layer": flow}, *pictures, 2).total
         total.backward()
         found.append((total.detach(), flow.grad))
     torch.testing.assert_close(found[1], found[0], atol=1e-6, rtol=1e-6)
@@ -93,7 +93,8 @@ def test_a_batch_with_no_early_timestep_costs_nothing(reduction: Literal["mean",
     loss = LeffaLoss(max_timestep=500, reduction=reduction)
     chosen = loss.select(torch.tensor([500, 700, 999]))
     assert len(chosen) == 0
-    assert loss({}, images(3, 0)[chosen], images(3, 1)[chosen], torch.ones(0, 1, 8, 6)).total == 0
+    pictures = (images(3, 0)[chosen], images(3, 1)[chosen], torch.ones(0, 1, 8, 6))
+    assert loss({}, *pictures, expected_samples=1.5).total == 0
 
 
 def test_a_batch_with_no_early_timestep_keeps_the_graph_valid() -> None:
@@ -102,7 +103,8 @@ def test_a_batch_with_no_early_timestep_keeps_the_graph_valid() -> None:
     chosen = loss.select(torch.tensor([500, 700, 999]))
     flow = flow_field(query[chosen], key[chosen], (4, 3), loss.temperature).unflatten(1, (4, 3))
     region = torch.ones(3, 1, 8, 6)
-    total = loss({"layer": flow}, images(3, 0)[chosen], images(3, 1)[chosen], region[chosen]).total
+    pictures = (images(3, 0)[chosen], images(3, 1)[chosen], region[chosen])
+    total = loss({"layer": flow}, *pictures, expected_samples=1.5).total
     total.backward()
     assert total == 0
     assert torch.equal(query.grad, torch.zeros_like(query))
@@ -152,3 +154,8 @@ def test_asks_the_model_for_what_it_was_configured_with() -> None:
 def test_names_the_setting_that_is_wrong(key: str, arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"leffa_loss.{key} must"):
         LeffaLoss(**arguments)
+
+
+def test_no_expected_sample_is_an_error() -> None:
+    with pytest.raises(ValueError, match="expected_samples must be positive, got 0"):
+        LeffaLoss()({}, images(1, 0), images(1, 1), torch.ones(1, 1, 8, 6), expected_samples=0)

@@ -33,7 +33,8 @@ def predict(model: LeffaModel, batch: Batch, flow: FlowRequest | None = None) ->
 def total_loss(model: LeffaModel, batch: Batch) -> Tensor:
     """The diffusion term and the Leffa term of a step in which every sample takes part."""
     prediction = predict(model, batch, ALL_LAYERS)
-    leffa = LeffaLoss()(prediction.flows, batch["reference"], batch["source"], batch["loss_region"])
+    pictures = (batch["reference"], batch["source"], batch["loss_region"])
+    leffa = LeffaLoss()(prediction.flows, *pictures, expected_samples=len(batch["name"]))
     return prediction.noise.square().mean() + leffa.total
 
 
@@ -99,7 +100,7 @@ def test_the_leffa_loss_reaches_both_networks(build_model: Build, make_batch: Ma
     model, batch = build_model(), make_batch()
     flows = predict(model, batch, ALL_LAYERS).flows
     arguments = (batch["reference"], batch["source"], batch["loss_region"])
-    LeffaLoss()(flows, *arguments).total.backward()
+    LeffaLoss()(flows, *arguments, len(batch["name"])).total.backward()
     for part in ("reference_unet", "generative_unet"):
         reached = [g for name, g in gradients(model).items() if name.startswith(part)]
         assert sum(gradient.abs().sum() for gradient in reached) > 0

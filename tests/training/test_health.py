@@ -100,9 +100,31 @@ def test_a_part_without_samples_has_no_number(
     module.log = lambda name, value, **_: logged.update({name: float(value)})  # type: ignore[method-assign]
     result = StepResult(torch.ones(()), torch.ones(2), torch.tensor([3, 4]), torch.zeros(()))
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    Health(buckets=2).on_train_batch_end(trainer, module, {"result": result}, batch, 0)
+    outputs = {"result": result, "step": result}
+    Health(buckets=2).on_train_batch_end(trainer, module, outputs, batch, 0)
     assert logged["health/diffusion_0_500"] == 1
     assert math.isnan(logged["health/diffusion_500_1000"])
+
+
+def test_a_step_without_selected_samples_counts_as_zero_in_the_mean_of_a_layer(
+    make_module: Callable[..., PersonGenerationModule], batch: Batch
+) -> None:
+    """As it does in the loss; also after the run was resumed."""
+    logged: dict[str, float] = {}
+    module = make_module(STAGES)
+    module.leffa_loss_on = True
+    module.log = lambda name, value, **_: logged.update({name: float(value)})  # type: ignore[method-assign]
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    health, resumed = Health(), Health()
+    for layers in ({"up.attn1": torch.tensor(3.0)}, {}):
+        result = StepResult(torch.ones(()), torch.ones(2), torch.arange(2), torch.zeros(()), layers)
+        outputs = {"result": result, "step": result}
+        health.on_train_batch_end(trainer, module, outputs, batch, 0)
+        assert logged["health/leffa/up.attn1"] == (3.0 if layers else 0.0)
+    logged.clear()
+    resumed.load_state_dict(health.state_dict())
+    resumed.on_train_batch_end(trainer, module, outputs, batch, 0)
+    assert logged["health/leffa/up.attn1"] == 0.0
 
 
 @pytest.mark.parametrize(

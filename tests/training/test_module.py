@@ -56,7 +56,7 @@ def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
 def test_accumulated_micro_batches_are_one_step_with_their_mean_gradient(
     make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer
 ) -> None:
-    """Each micro-batch draws its own noise, as it would on its own GPU."""
+    """Each sample has a generator of its own, by its place in the stage."""
     stages = [
         Stage("only", 1, height=32, width=24, batch_size=4, learning_rate=0.1, leffa_loss=True)
     ]
@@ -68,8 +68,9 @@ def test_accumulated_micro_batches_are_one_step_with_their_mean_gradient(
     by_hand.model.train()
     loader = make_datamodule(stages, largest=2).train_dataloader()
     for index, batch in enumerate(loader):
-        generator = torch.Generator().manual_seed(hash((0, 0, index)) % 2**63)
-        loss = by_hand.objective(by_hand.model, batch, by_hand.leffa_loss, generator).loss
+        seeds = [hash((0, 0, draw)) % 2**63 for draw in range(2 * index, 2 * index + 2)]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        loss = by_hand.objective(by_hand.model, batch, by_hand.leffa_loss, generators).loss
         (loss / 2).backward()
     assert index == 1
     with torch.no_grad():

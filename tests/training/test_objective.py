@@ -1,12 +1,14 @@
 """One training step: what takes part in which loss, and what draws its randomness."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.losses.diffusion import TimestepSampling
 from leffa.losses.flow import FlowRequest, LeffaLoss
 from leffa.models.interface import Prediction
 from leffa.models.leffa import Conditioning, LeffaModel
@@ -83,6 +85,21 @@ def step_dropped(count: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     torch.rand(count, generator=generator)  # the timesteps come first
     return torch.rand(count, generator=generator) < 0.5
+
+
+@pytest.mark.parametrize("timestep_sampling", ["uniform", "cubic"])
+def test_on_average_the_loss_is_that_of_a_selected_sample(
+    timestep_sampling: Literal["uniform", "cubic"],
+) -> None:
+    """Of a batch of one, which is selected or not."""
+    objective = TrainingObjective(0.2, timestep_sampling=timestep_sampling)
+    loss = LeffaLoss(max_timestep=300)
+    generator = torch.Generator().manual_seed(0)
+    sampling, count = TimestepSampling(timestep_sampling), 100_000
+    late = sampling.sample(count, 1000, generator) >= loss.max_timestep
+    dropped = torch.rand(count, generator=generator) < objective.reference_dropout
+    selected = (~late & ~dropped).double().mean().item()
+    assert objective.participation(loss, 1000) == pytest.approx(selected, rel=0.02)
 
 
 def test_the_weight_multiplies(model: LeffaModel, batch: Batch) -> None:

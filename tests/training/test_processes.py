@@ -1,5 +1,6 @@
 """Several processes train as one: the same loss, the same gradients, and no one left waiting."""
 
+import csv
 import json
 import sys
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from leffa.training.stages import Stage
 sys.path.append(str(Path(__file__).parent / "support"))
 import runs
 
-ONE_STEP = (
-    "[{name: only, steps: 2, height: 32, width: 24, batch_size: 8, learning_rate: 1.0e-3,"
+TWO_STEPS = (  # whose second finds the weights of the first
+    "[{name: only, steps: 2, height: 32, width: 24, batch_size: 8, learning_rate: 1.0e-15,"
     " leffa_loss: true}]"
 )
 
@@ -25,15 +26,17 @@ ONE_STEP = (
 def record(
     data: Path, folder: Path, ranks: int, *changes: str
 ) -> tuple[float, dict[str, torch.Tensor]]:
-    """The mean loss and the gradients of the first step, in float64, on so many processes."""
+    """The mean loss and the gradients of two steps, in float64, on so many processes: one with the
+    timestep threshold 100, one with 500, so that not every sample takes part in the Leffa loss."""
     arguments = runs.overrides(
         data,
         folder,
-        f"curriculum.stages={ONE_STEP}",
+        f"curriculum.stages={TWO_STEPS}",
         "trainer.precision=64-true",
-        "leffa_loss.max_timestep=1000",
+        "objective.reference_dropout=0.3",
+        "seed=2",
         "data.val_samples=0",
-        f"+callbacks.keep={{_target_: runs.KeepGradients, folder: {folder}}}",
+        runs.keep_gradients(folder, 100, 500),
         *changes,
     )
     folder.mkdir()
@@ -44,7 +47,7 @@ def record(
     for other in gradients[1:]:  # every process has the same
         assert all(torch.equal(value, other[name]) for name, value in gradients[0].items())
     flat = [loss for rank in losses for loss in rank]
-    assert len(flat) == 4  # micro-batches
+    assert len(flat) == 8  # micro-batches
     return sum(flat) / len(flat), gradients[0]
 
 
@@ -63,12 +66,18 @@ def test_processes_have_the_loss_and_gradients_of_one_that_accumulates(
     change = f"hardware.gradient_checkpointing={str(checkpointing).lower()}"
     loss, gradients = record(drawn, tmp_path / "one", 1)
     other_loss, other_gradients = record(drawn, tmp_path / "many", ranks, change)
-    assert other_loss == pytest.approx(loss, abs=1e-6)
+    assert other_loss == pytest.approx(loss, abs=1e-12)
     assert gradients.keys() == other_gradients.keys()
     assert sum(value.square().sum() for value in gradients.values()) > 1e-6
     for name, value in gradients.items():
         assert value.dtype == torch.float64
-        torch.testing.assert_close(other_gradients[name], value, rtol=0, atol=1e-6)
+        torch.testing.assert_close(other_gradients[name], value, rtol=0, atol=1e-12)
+    logged = [(tmp_path / run / "logs" / "metrics.csv").read_text() for run in ("one", "many")]
+    rows = zip(*(csv.DictReader(text.splitlines()) for text in logged), strict=True)
+    for first, other in rows:
+        for name in ("train/loss", "train/leffa", "train/diffusion"):
+            assert float(other[name]) == pytest.approx(float(first[name]), rel=1e-6)
+        assert float(first["train/leffa"]) > 0
 
 
 def test_one_folder_and_one_log_whatever_the_rank(drawn: Path, tmp_path: Path) -> None:

@@ -63,8 +63,7 @@ def test_shards_have_the_gradients_and_the_checkpoint_of_whole_copies(
             f"trainer={strategy}",
             f"curriculum.stages={ONE_STAGE}",
             f"hardware.gradient_checkpointing={str(checkpointing).lower()}",
-            "leffa_loss.max_timestep=1000",
-            f"+callbacks.keep={{_target_: runs.KeepGradients, folder: {folder}}}",
+            runs.keep_gradients(folder, 500),
         )
         assert runs.train(arguments, folder.with_suffix(".log"), ranks=2) == [0, 0]
         gradients.append(torch.load(folder / "gradients.0.pt", weights_only=True))

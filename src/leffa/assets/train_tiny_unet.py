@@ -26,7 +26,7 @@ from diffusers import UNet2DConditionModel
 from rich.progress import Progress, track
 from torch import Tensor, nn
 
-from leffa.losses.diffusion import NoiseSchedule, diffusion_loss, sample_timesteps
+from leffa.losses.diffusion import NoiseSchedule, TimestepSampling, diffusion_loss
 from leffa.models.attention import NormalisedInput, SelfAttention, self_attention_names
 from leffa.models.unets import Autoencoder, load_scheduler, load_unet, load_vae
 from leffa.synthetic.world import CATEGORIES, draw_pose_pair, draw_tryon
@@ -157,7 +157,7 @@ def denoising_error(
     generator: torch.Generator,
 ) -> Tensor:
     """Squared error of v, one a sample, at random timesteps."""
-    timesteps = sample_timesteps(len(clean), schedule.steps, "uniform", generator)
+    timesteps = TimestepSampling().sample(len(clean), schedule.steps, generator)
     noise = torch.randn(clean.shape, generator=generator)
     noisy = schedule.add_noise(clean, noise, timesteps)
     v = unet(torch.cat([noisy, told], 1), timesteps, None).sample

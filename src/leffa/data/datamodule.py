@@ -32,12 +32,21 @@ class LoaderStage(Protocol):
     def batch_size(self) -> int: ...
 
 
+def micro_batch_draws(index: int, size: int, rank: int = 0, ranks: int = 1) -> range:
+    """The draws in the micro-batch `index` of a rank, counted from the start of the stage.
+
+    Micro-batch k of all ranks holds draws [k * size, (k + 1) * size), and rank r of R takes
+    micro-batches r, r + R, ...: a step has the same draws however it is split into micro-batches.
+    What is random about a sample follows from the number of its draw.
+    """
+    first = (index * ranks + rank) * size
+    return range(first, first + size)
+
+
 class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
     """Deals (index, draw) pairs: every sample once per pass, in an order that only the seed fixes.
 
-    Draw g of the whole run is sample g mod N of pass g // N. Micro-batch k holds draws
-    [k * size, (k + 1) * size), and rank r of R takes micro-batches r, r + R, ...: one process that
-    accumulates sees the same draws per optimiser step as several processes that do not.
+    Draw g of the stage is sample g mod N of pass g // N; `micro_batch_draws` says who takes it.
 
     Args:
         samples: N.
@@ -70,9 +79,8 @@ class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order: tuple[int, list[int]] = (-1, [])
         for own in range(self.start, self.count):
-            first = (own * self.ranks + self.rank) * self.size
             micro_batch = []
-            for draw in range(first, first + self.size):
+            for draw in micro_batch_draws(own, self.size, self.rank, self.ranks):
                 turn, place = divmod(draw // self.repeat, self.samples)
                 if order[0] != turn:
                     order = (turn, self._order(turn))

@@ -204,7 +204,7 @@ def _loss(model: PersonGenerator, batch: Batch, half: bool, leffa_loss: LeffaLos
         loss = prediction.noise.float().square().mean()
         if leffa_loss is not None:
             pictures = (batch["reference"], batch["source"], batch["loss_region"])
-            loss = loss + leffa_loss(prediction.flows, *pictures).total
+            loss = loss + leffa_loss(prediction.flows, *pictures, expected_samples=count).total
     return loss
 
 

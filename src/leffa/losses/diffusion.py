@@ -4,11 +4,17 @@ z_t = sqrt(a_t) z_0 + sqrt(1 - a_t) eps          a_t: the cumulative product of 
 epsilon-prediction asks for eps; v-prediction for sqrt(a_t) eps - sqrt(1 - a_t) z_0
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from leffa.losses.precision import at_least_float32
+
+# Of random draws: one for all samples, one for each of them, or None for torch's global one.
+Generators = torch.Generator | list[torch.Generator] | None
 PredictionType = Literal["epsilon", "v_prediction"]
 
 
@@ -71,26 +77,65 @@ class NoiseSchedule:
         return self._on_device[device][timesteps]
 
 
-def sample_timesteps(
-    count: int,
-    steps: int,
-    law: Literal["uniform", "cubic"] = "uniform",
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """(count,) integers in [0, steps), on the generator's device.
+@dataclass(frozen=True)
+class TimestepSampling:
+    """How training timesteps are drawn, and how often they are early.
 
-    "cubic" draws t = (1 - u^3) T, which favours late, noisy steps (CFLD, section 4.1).
+    Args:
+        distribution: "uniform" over [0, steps), or "cubic", t = (1 - u^3) steps, which favours
+            late, noisy timesteps (CFLD, section 4.1).
     """
-    if law not in ("uniform", "cubic"):
-        raise ValueError(f"the law of the timesteps must be 'uniform' or 'cubic', got {law!r}")
-    device = generator.device if generator is not None else None
-    u = torch.rand(count, generator=generator, device=device, dtype=torch.float32)
-    share = u if law == "uniform" else 1 - u**3
-    return (share * steps).long().clamp_(0, steps - 1)
+
+    distribution: Literal["uniform", "cubic"] = "uniform"
+
+    def __post_init__(self) -> None:
+        if self.distribution not in ("uniform", "cubic"):
+            raise ValueError(
+                f"timestep_sampling must be 'uniform' or 'cubic', got {self.distribution!r}"
+            )
+
+    def sample(
+        self,
+        count: int,
+        steps: int,
+        generators: Generators = None,
+        device: torch.device | None = None,
+    ) -> Tensor:
+        """(count,) integers in [0, steps)."""
+        u = draw(torch.rand, (count,), generators, device)
+        share = u if self.distribution == "uniform" else 1 - u**3
+        return (share * steps).long().clamp_(0, steps - 1)
+
+    def probability_below(self, timestep: int, steps: int) -> float:
+        """That a drawn timestep is less than `timestep`, in [0, 1]."""
+        share = min(max(timestep / steps, 0.0), 1.0)
+        return share if self.distribution == "uniform" else 1 - (1 - share) ** (1 / 3)
+
+
+def draw(
+    function: Callable[..., Tensor],
+    shape: Sequence[int],
+    generators: Generators = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """`torch.rand` or `torch.randn` of a shape (B, ...), in float32.
+
+    With a generator for each sample, a sample's numbers do not depend on the batch it comes in.
+
+    Args:
+        device: of the result; None for that of the generators.
+    """
+    if isinstance(generators, list):
+        parts = [draw(function, (1, *shape[1:]), each, device) for each in generators]
+        return torch.cat(parts)
+    place = device if generators is None else generators.device
+    drawn = function(*shape, generator=generators, device=place, dtype=torch.float32)
+    return drawn if device is None else drawn.to(device)
 
 
 def diffusion_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Squared error of each sample, (B,): mean over everything but the batch, times `weight`
-    (B,)."""
-    error = (prediction.float() - target.float()).square().flatten(1).mean(dim=1)
-    return error if weight is None else error * weight
+    """Squared error of each sample, (B,), in float32 or better: mean over everything but the batch,
+    times `weight` (B,)."""
+    difference = at_least_float32(prediction) - at_least_float32(target)
+    error = difference.square().flatten(1).mean(dim=1)
+    return error if weight is None else error * weight.to(error.dtype)

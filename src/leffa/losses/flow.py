@@ -12,7 +12,7 @@ new parameter.
 
 The mean over heads is linear, so F = mean_heads(SDPA(Q, K, V=C)): the L x L map is never stored.
 
-Nothing here imports more than torch; bring your own model and hand over its queries and keys.
+Nothing here imports more than torch; bring your own model and pass its queries and keys.
 """
 
 import math
@@ -23,6 +23,8 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from leffa.losses.precision import at_least_float32, without_autocast
 
 
 def coordinates(grid: tuple[int, int], *, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -64,8 +66,7 @@ def flow_field(query: Tensor, key: Tensor, key_grid: tuple[int, int], temperatur
     padded = F.pad(value, (0, max(width - 2, 0))).expand(batch, heads, -1, -1)
     scale = 1.0 / (temperature * math.sqrt(width))
     looked_at = F.scaled_dot_product_attention(query, key, padded, scale=scale)
-    precision = torch.promote_types(looked_at.dtype, torch.float32)
-    return looked_at[..., :2].to(precision).mean(dim=1)
+    return at_least_float32(looked_at[..., :2]).mean(dim=1)
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
@@ -111,12 +112,6 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), "replicate"), weights.view(1, 1, 1, -1))
     planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), "replicate"), weights.view(1, 1, -1, 1))
     return planes.view_as(image)
-
-
-def without_autocast(like: Tensor) -> torch.autocast:
-    """While it lasts, nothing is computed in fewer bits than its tensors have."""
-    device = like.device.type
-    return torch.autocast("cpu" if device == "meta" else device, enabled=False)
 
 
 class Sharpness(NamedTuple):
@@ -188,10 +183,14 @@ class LeffaLossOutput(NamedTuple):
 class LeffaLoss(nn.Module):
     """The warped reference must equal the target inside a region (Leffa, Eq. 4-5).
 
-    Reduction: the mean over the region's pixels and channels of each sample, then the mean over the
-    samples, then the sum over layers as in Eq. 4. The paper's literal sum over pixels would depend
-    on the resolution and make its lambda of 1e-3 enormous; `reduction="sum"` gives it for
-    comparison.
+    Reduction: the mean over the region's pixels and channels of each sample; the sum over the
+    selected samples, divided by how many are selected on average; then the sum over layers as in
+    Eq. 4. In expectation that is the loss of a selected sample, and the mean over any parts of a
+    batch is the loss of the batch. The mean over the selected would be neither: a part with one
+    selected sample would weigh as much as a part with ten.
+
+    The paper's literal sum over pixels would depend on the resolution and make its lambda of 1e-3
+    enormous; `reduction="sum"` gives it for comparison.
 
     Args:
         weight: lambda; the caller multiplies, `forward` returns the loss unweighted.
@@ -253,28 +252,46 @@ class LeffaLoss(nn.Module):
         return FlowRequest(self.temperature, self.min_resolution, self.strict, samples, sharpness)
 
     def forward(
-        self, flows: Mapping[str, Tensor], reference: Tensor, target: Tensor, region: Tensor
+        self,
+        flows: Mapping[str, Tensor],
+        reference: Tensor,
+        target: Tensor,
+        region: Tensor,
+        expected_samples: float,
     ) -> LeffaLossOutput:
-        """The loss of S samples, in float32 also under autocast.
+        """The loss of S samples, in float32 or better also under autocast.
 
         Args:
             flows: per layer (S, h_l, w_l, 2).
             reference, target: (S, 3, H, W) in [-1, 1].
             region: (S, 1, H, W) 0 or 1.
+            expected_samples: how many samples of such a batch are selected on average: the size of
+                the batch that the S were selected from, times the probability that a sample is
+                selected. Where all take part, S.
+
+        Raises:
+            ValueError: `expected_samples` is not positive.
         """
+        if expected_samples <= 0:
+            raise ValueError(f"expected_samples must be positive, got {expected_samples}")
         sigma = self.blur * reference.shape[-2]
         with without_autocast(reference):
-            reference, target = (gaussian_blur(each.float(), sigma) for each in (reference, target))
+            reference, target = (
+                gaussian_blur(at_least_float32(each), sigma) for each in (reference, target)
+            )
             layers = {
-                name: self._layer(flow, reference, target, region.float())
+                name: self._per_sample(flow, reference, target, at_least_float32(region)).sum()
+                / expected_samples
                 for name, flow in flows.items()
             }
-            total = sum(layers.values(), start=reference.new_zeros((), dtype=torch.float32))
+            total = sum(layers.values(), start=reference.new_zeros(()))
         return LeffaLossOutput(total, layers)
 
-    def _layer(self, flow: Tensor, reference: Tensor, target: Tensor, region: Tensor) -> Tensor:
+    def _per_sample(
+        self, flow: Tensor, reference: Tensor, target: Tensor, region: Tensor
+    ) -> Tensor:
         error = (warp(reference, flow) - target).square() * region
         per_sample = error.sum(dim=(1, 2, 3))
         if self.reduction == "mean":
             per_sample = per_sample / (region.sum(dim=(1, 2, 3)).clamp_min(1) * reference.shape[1])
-        return per_sample.sum() / max(len(per_sample), 1)  # the mean of no sample would be NaN
+        return per_sample

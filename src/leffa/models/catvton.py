@@ -26,9 +26,10 @@ from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.io.atomic import replacing
+from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
 from leffa.models.attention import AttentionExchange, attend, project, self_attention_names
-from leffa.models.interface import Generators, Input, Prediction
+from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.state import check_state
 from leffa.models.unets import (
@@ -199,7 +200,7 @@ class CatVTON(LatentGenerator):
         )
 
     def encode_target(
-        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+        self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Tensor:
         """Person above garment, (B, C, 2h, w). The garment stays where the conditioning dropped it
         (the author: github.com/Zheng-Chong/CatVTON/issues/95)."""

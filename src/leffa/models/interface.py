@@ -4,21 +4,17 @@ serve all."""
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, Self, TypeAlias
+from typing import ClassVar, Literal, Protocol, Self
 
-import torch
 from torch import Tensor, nn
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import NoiseSchedule
+from leffa.losses.diffusion import Generators, NoiseSchedule
 from leffa.losses.flow import FlowRequest, Sharpness
 from leffa.models.memory import RunMemory
 
 # What a batch may hold beside the two pictures, and a model may need.
 Input = Literal["mask", "densepose", "pose"]
-
-# Of random draws: one for all samples, one for each, or None: torch's global generator.
-Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
 
 
 class Conditioning(Protocol):
@@ -51,7 +47,8 @@ class PersonGenerator(nn.Module, ABC):
     """A person generated from a reference: the base of every model.
 
     `encode` and `encode_target` take `sample=True` to draw from the autoencoder's posterior
-    (training) instead of taking its mode; the draw uses `generator`.
+    (training) instead of taking its mode; the draw uses `generator`, which is one for all samples,
+    one for each of them, or torch's global one.
     """
 
     inputs: ClassVar[frozenset[Input]]  # what it reads of a person beside the two pictures
@@ -79,7 +76,7 @@ class PersonGenerator(nn.Module, ABC):
 
     @abstractmethod
     def encode_target(
-        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+        self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Tensor:
         """The clean latent that training noises, (B, C, h, w)."""
 

@@ -13,9 +13,9 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import NoiseSchedule
-from leffa.losses.flow import without_autocast
-from leffa.models.interface import Generators, PersonGenerator
+from leffa.losses.diffusion import Generators, NoiseSchedule
+from leffa.losses.precision import without_autocast
+from leffa.models.interface import PersonGenerator
 from leffa.models.unets import Autoencoder, load_scheduler
 
 Picture = Literal["source", "reference", "masked_source", "densepose"]
@@ -55,7 +55,7 @@ class LatentGenerator(PersonGenerator):
         return {picture: self._encoded(batch, picture) for picture in self.pictures}
 
     def encode_target(
-        self, batch: Batch, generator: torch.Generator | None = None, sample: bool = False
+        self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Tensor:
         return self.latent(batch, "source", generator, sample)
 

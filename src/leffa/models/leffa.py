@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
 from leffa.models.attention import AttentionExchange
-from leffa.models.interface import Generators, Input, Prediction
+from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.memory import RunMemory
 from leffa.models.unets import (

@@ -21,7 +21,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.models.interface import Generators
+from leffa.losses.diffusion import Generators
 from leffa.models.latent import cell_size
 from leffa.models.leffa import PARTS, Conditioning, LeffaModel
 from leffa.models.memory import RunMemory

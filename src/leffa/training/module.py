@@ -2,6 +2,7 @@
 `losses`."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from leffa.data.batch import Batch
+from leffa.data.datamodule import micro_batch_draws
 from leffa.inference.checkpoints import INPUTS
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.paired import MaskedPSNR, ssim
@@ -73,6 +75,7 @@ class PersonGenerationModule(LightningModule):
         self.config = config
         self.inputs = inputs
         self._optimizer = optimizer
+        self._micro_batches: list[StepResult] = []  # of the optimiser step under way
         # Checkpoints leave out what is frozen, so loading one must not miss it.
         self.strict_loading = False
 
@@ -84,24 +87,45 @@ class PersonGenerationModule(LightningModule):
         self.model.train()  # what is loaded comes in evaluation mode
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """One micro-batch. The last one of an optimiser step logs the means of the whole step."""
         result = self.evaluate_objective(batch, batch_idx)
-        count = len(batch["name"])
-        self.log("train/loss", result.loss.detach(), prog_bar=True, batch_size=count)
-        self.log("train/diffusion", result.diffusion.mean(), batch_size=count)
-        if self.leffa_loss_on:
-            self.log("train/leffa", result.leffa, prog_bar=True, batch_size=count)
-        return {"loss": result.loss, "result": _detached(result)}
+        self._micro_batches.append(result.detach())
+        step = None
+        if (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
+            step = self._over_processes(StepResult.merge(self._micro_batches))
+            self._micro_batches = []
+            self.log("train/loss", step.loss, prog_bar=True, batch_size=1)
+            self.log("train/diffusion", step.diffusion.mean(), batch_size=1)
+            if self.leffa_loss_on:
+                self.log("train/leffa", step.leffa, prog_bar=True, batch_size=1)
+        return {"loss": result.loss, "result": result.detach(), "step": step}
 
     def evaluate_objective(self, batch: Batch, batch_idx: int) -> StepResult:
         """The loss of a micro-batch; the same again each time it is asked for."""
-        generator = torch.Generator(self.device).manual_seed(self.micro_batch_seed(batch_idx))
+        seeds = self.sample_seeds(batch_idx, len(batch["name"]))
+        generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
         loss = self.leffa_loss if self.leffa_loss_on else None
-        return self.objective(self.model, batch, loss, generator)
+        return self.objective(self.model, batch, loss, generators)
 
-    def micro_batch_seed(self, batch_idx: int) -> int:
-        """From (seed, stage, micro-batch): the same on one device and on many, fresh or resumed."""
-        micro_batch = batch_idx * self.trainer.world_size + self.trainer.global_rank
-        return hash((self.seed, self.trainer.current_epoch, micro_batch)) % 2**63
+    def sample_seeds(self, batch_idx: int, count: int) -> list[int]:
+        """Of each sample of a micro-batch, from (seed, stage, place of the sample in the stage):
+        the same step however it is split, fresh or resumed."""
+        trainer = self.trainer
+        draws = micro_batch_draws(batch_idx, count, trainer.global_rank, trainer.world_size)
+        return [hash((self.seed, trainer.current_epoch, draw)) % 2**63 for draw in draws]
+
+    def _over_processes(self, result: StepResult) -> StepResult:
+        """The result of all processes' samples; layers are those of this process."""
+        if self.trainer.world_size == 1:
+            return result
+        means = torch.stack([result.loss.double(), result.leffa.double()])
+        samples = torch.stack([result.diffusion.double(), result.timesteps.double()])
+        means, samples = self.all_gather((means, samples))  # a leading dimension of processes
+        loss, leffa = means.mean(dim=0)
+        diffusion, timesteps = samples.movedim(1, 0).flatten(1)
+        return replace(
+            result, loss=loss, leffa=leffa, diffusion=diffusion, timesteps=timesteps.long()
+        )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Fixed samples with fixed noise: the diffusion loss, the attention, and generated
@@ -187,14 +211,3 @@ class PersonGenerationModule(LightningModule):
             batch_size=count,
             sync_dist=True,
         )
-
-
-def _detached(result: StepResult) -> StepResult:
-    return StepResult(
-        result.loss.detach(),
-        result.diffusion,
-        result.timesteps,
-        result.leffa,
-        result.layers,
-        result.selected,
-    )

@@ -1,13 +1,14 @@
 """One training step as a function of a model and a batch: no trainer, no logging."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import diffusion_loss, sample_timesteps
+from leffa.losses.diffusion import Generators, TimestepSampling, diffusion_loss, draw
 from leffa.losses.flow import LeffaLoss
 from leffa.models.interface import PersonGenerator
 
@@ -23,6 +24,27 @@ class StepResult:
     layers: dict[str, Tensor] = field(default_factory=dict)  # () Leffa loss per layer
     selected: int = 0  # samples that took part in the Leffa loss
 
+    def detach(self) -> "StepResult":
+        """The same without the graph of the loss."""
+        return replace(self, loss=self.loss.detach())
+
+    @classmethod
+    def merge(cls, parts: Sequence["StepResult"]) -> "StepResult":
+        """Of parts of equal size that make one batch: the result of the batch."""
+        names = sorted({name for part in parts for name in part.layers})
+        nothing = torch.zeros_like(parts[0].leffa)  # a part without selected samples
+        return cls(
+            torch.stack([part.loss for part in parts]).mean(),
+            torch.cat([part.diffusion for part in parts]),
+            torch.cat([part.timesteps for part in parts]),
+            torch.stack([part.leffa for part in parts]).mean(),
+            {
+                name: torch.stack([part.layers.get(name, nothing) for part in parts]).mean()
+                for name in names
+            },
+            sum(part.selected for part in parts),
+        )
+
 
 @dataclass(frozen=True)
 class TrainingObjective:
@@ -32,40 +54,48 @@ class TrainingObjective:
         reference_dropout: probability that a sample loses its reference, for classifier-free
             guidance. The paper states no rate; 0.1 is usual (arXiv 2207.12598).
         min_snr_gamma: min-SNR weighting of the diffusion loss; None, as in the paper, for none.
-        timestep_law: see `sample_timesteps`.
+        timestep_sampling: how timesteps are drawn, see `TimestepSampling`.
     """
 
     reference_dropout: float = 0.1
     min_snr_gamma: float | None = None
-    timestep_law: Literal["uniform", "cubic"] = "uniform"
+    timestep_sampling: Literal["uniform", "cubic"] = "uniform"
 
     def __post_init__(self) -> None:
         if not 0 <= self.reference_dropout <= 1:
             raise ValueError(
                 f"objective.reference_dropout must lie in [0, 1], got {self.reference_dropout}"
             )
+        TimestepSampling(self.timestep_sampling)  # refuses what it does not know
+
+    def participation(self, leffa_loss: LeffaLoss, steps: int) -> float:
+        """The probability that a sample takes part in the Leffa loss: an early timestep of the
+        `steps`, and a reference that is not dropped."""
+        sampling = TimestepSampling(self.timestep_sampling)
+        early = sampling.probability_below(leffa_loss.max_timestep, steps)
+        return early * (1 - self.reference_dropout)
 
     def __call__(
         self,
         model: PersonGenerator,
         batch: Batch,
         leffa_loss: LeffaLoss | None,
-        generator: torch.Generator,
+        generators: Generators,
     ) -> StepResult:
         """Evaluate the network once and compute the loss.
 
         Args:
             leffa_loss: None where the Leffa loss is off.
-            generator: on the batch's device; all randomness of the step comes from it.
+            generators: of all that is random about the samples: one for each, or one for all.
         """
-        device = batch["source"].device
+        device, steps = batch["source"].device, model.schedule.steps
         count = len(batch["name"])
-        timesteps = sample_timesteps(count, model.schedule.steps, self.timestep_law, generator)
-        chance = torch.rand(count, generator=generator, device=device, dtype=torch.float32)
-        dropped = chance < self.reference_dropout
-        conditioning = model.encode(batch, generator, sample=True).drop(dropped)
-        clean = model.encode_target(batch, generator, sample=True)
-        noise = torch.randn(clean.shape, generator=generator, device=device, dtype=torch.float32)
+        sampling = TimestepSampling(self.timestep_sampling)
+        timesteps = sampling.sample(count, steps, generators, device)
+        dropped = draw(torch.rand, (count,), generators, device) < self.reference_dropout
+        conditioning = model.encode(batch, generators, sample=True).drop(dropped)
+        clean = model.encode_target(batch, generators, sample=True)
+        noise = draw(torch.randn, clean.shape, generators, device)
         noisy = model.schedule.add_noise(clean, noise, timesteps)
 
         # Without its reference a sample has nothing to look at.
@@ -85,6 +115,7 @@ class TrainingObjective:
                 batch["reference"][selected],
                 batch["source"][selected],
                 batch["loss_region"][selected],
+                expected_samples=count * self.participation(leffa_loss, steps),
             )
             result.loss = result.loss + leffa_loss.weight * leffa.total
             result.leffa = leffa.total.detach()

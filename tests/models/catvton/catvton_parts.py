@@ -42,7 +42,7 @@ def predict(model: CatVTON, batch: Batch, flow: FlowRequest | None = None) -> Pr
 
 def leffa_loss(prediction: Prediction, batch: Batch) -> Tensor:
     pictures = (batch["reference"], batch["source"], batch["loss_region"])
-    return LeffaLoss()(prediction.flows, *pictures).total
+    return LeffaLoss()(prediction.flows, *pictures, len(batch["name"])).total
 
 
 def gradients(model: CatVTON) -> dict[str, Tensor]:

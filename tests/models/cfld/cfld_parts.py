@@ -79,7 +79,7 @@ def predict(
 
 def leffa_loss(prediction: Prediction, batch: Batch) -> Tensor:
     pictures = (batch["reference"], batch["source"], batch["loss_region"])
-    return LeffaLoss()(prediction.flows, *pictures).total
+    return LeffaLoss()(prediction.flows, *pictures, len(batch["name"])).total
 
 
 def gradients(model: CFLD) -> dict[str, Tensor]:

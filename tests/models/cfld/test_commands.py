@@ -147,7 +147,7 @@ def test_the_experiments_are_the_authors() -> None:
         assert [s.learning_rate for s in stages] == [1e-4, 1e-5]
         assert {s.batch_size for s in stages} == {448}
         assert (cfg.curriculum.warmup_steps, cfg.curriculum.warmup_start) == (1000, 0.1)
-        assert (cfg.objective.reference_dropout, cfg.objective.timestep_law) == (0.2, "cubic")
+        assert (cfg.objective.reference_dropout, cfg.objective.timestep_sampling) == (0.2, "cubic")
         assert (cfg.sampler.scheduler, cfg.sampler.steps) == ("ddpm", 50)
         assert (cfg.sampler.guidance, cfg.model.pose_guidance) == (2.0, 2.0)
         assert (cfg.model.trainable, cfg.model.reference_flip) == ("prompt", 0.5)

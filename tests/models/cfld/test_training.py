@@ -36,7 +36,7 @@ def test_exactly_what_is_published_as_trained_gets_a_gradient(
     base: Path, with_pose: MakeBatch
 ) -> None:
     model = build(base, gradient_checkpointing=False).train()
-    objective = TrainingObjective(reference_dropout=0.5, timestep_law="cubic")
+    objective = TrainingObjective(reference_dropout=0.5, timestep_sampling="cubic")
     loss = LeffaLoss(min_resolution=0.0, max_timestep=1000)
     objective(model, with_pose(4), loss, torch.Generator().manual_seed(0)).loss.backward()
     of_unet = {f"unet.{name}.{p}.weight" for name in SHOWN for p in ("to_k", "to_v")}
@@ -80,20 +80,23 @@ def test_the_reference_is_mirrored_for_the_encoder_alone(base: Path, with_pose: 
     assert torch.equal(validated.prompt, never.eval().encode(batch).prompt)
 
 
-def test_stochastic_depth_follows_from_the_step_s_generator(
+def test_flips_and_stochastic_depth_follow_the_sample_whatever_its_batch(
     base: Path, with_pose: MakeBatch
 ) -> None:
-    model = build(base, encoder=ENCODER | {"drop_path_rate": 0.5}, reference_flip=0.0).train()
-    batch, before = with_pose(8), torch.get_rng_state()
+    model = build(base, encoder=ENCODER | {"drop_path_rate": 0.5}).train()
+    batch, before = with_pose(4), torch.get_rng_state()
 
-    def prompt(seed: int) -> Tensor:
-        return model.encode(batch, torch.Generator().manual_seed(seed), sample=True).prompt
+    def prompt(first: int, last: int, seed: int = 0) -> Tensor:
+        part = {key: value[first:last] for key, value in batch.items()}
+        generators = [torch.Generator().manual_seed(seed + n) for n in range(first, last)]
+        return model.encode(part, generators, sample=True).prompt  # type: ignore[arg-type]
 
-    first = prompt(1)
+    whole = prompt(0, 4)
     assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(99)
-    assert torch.equal(prompt(1), first)
-    assert not torch.equal(prompt(2), first)
+    torch.testing.assert_close(torch.cat([prompt(0, 1), prompt(1, 4)]), whole)
+    assert not torch.allclose(prompt(0, 4, seed=9), whole)
+    model.eval()
+    assert torch.equal(prompt(0, 4), prompt(0, 4, seed=9))
 
 
 def test_checkpointing_changes_neither_flows_nor_gradients(

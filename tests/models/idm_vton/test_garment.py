@@ -143,7 +143,7 @@ def test_the_flow_is_where_queries_look_in_the_garment_alone(
 def test_the_loss_teaches_the_queries(model: IDMVTON, batch: Batch, noisy: Tensor) -> None:
     request = FlowRequest(min_resolution=0.0)
     flows = model.predict_noise(noisy, TIMESTEPS, model.encode(batch), request).flows
-    loss = LeffaLoss()(flows, batch["reference"], batch["source"], batch["loss_region"]).total
+    loss = LeffaLoss()(flows, batch["reference"], batch["source"], batch["loss_region"], 2).total
     layer = model.unet.up_blocks[0].attentions[0].transformer_blocks[0].attn1
     query, value = torch.autograd.grad(
         loss, [layer.to_q.weight, layer.to_v.weight], allow_unused=True

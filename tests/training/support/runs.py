@@ -143,17 +143,29 @@ def _train(
 
 
 class KeepGradients(Callback):
-    """Leaves `losses.<rank>.json` and `gradients.<rank>.pt` of the first step in a folder."""
+    """Leaves the losses and gradients of the first steps, one for each threshold, in a folder:
+    `losses.<rank>.json` and `gradients.<rank>.pt`.
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
+    Args:
+        max_timesteps: theta_timestep of each of these steps.
+    """
+
+    def __init__(self, folder: str, max_timesteps: Sequence[int]) -> None:
+        self.folder, self.max_timesteps = Path(folder), max_timesteps
         self.losses: list[float] = []
+        self.gradients: dict[str, torch.Tensor] = {}
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.step = trainer.global_step  # it has risen when the last micro-batch ends
+        if self.step < len(self.max_timesteps):
+            pl_module.leffa_loss.max_timestep = self.max_timesteps[self.step]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # The step counter has risen when its last micro-batch ends.
-        if trainer.global_step < 2 and batch_idx < trainer.accumulate_grad_batches:
+        if self.step < len(self.max_timesteps):
             self.losses.append(outputs["result"].loss.item())
             path = self.folder / f"losses.{trainer.global_rank}.json"
             path.write_text(json.dumps(self.losses))
@@ -161,13 +173,19 @@ class KeepGradients(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
     ) -> None:
-        if not trainer.global_step:
-            gradients = {
-                name: whole(value.grad).clone()
+        if self.step < len(self.max_timesteps):
+            self.gradients |= {
+                f"{self.step}.{name}": whole(value.grad).clone()
                 for name, value in pl_module.named_parameters()
                 if value.grad is not None
             }
-            torch.save(gradients, self.folder / f"gradients.{trainer.global_rank}.pt")
+            torch.save(self.gradients, self.folder / f"gradients.{trainer.global_rank}.pt")
+
+
+def keep_gradients(folder: Path, *max_timesteps: int) -> str:
+    """An override that adds a `KeepGradients`."""
+    values = f"folder: {folder}, max_timesteps: {list(max_timesteps)}"
+    return f"+callbacks.keep={{_target_: runs.KeepGradients, {values}}}"
 
 
 def fill_cache(data: Path, folder: Path, out: Path, start: Any, shard: int) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leffa.losses.diffusion import Generators, draw
 from leffa.weights_file import SUFFIXES, load_weights, read_pickle
 
 SWIN = "timm.models.swin_transformer"
@@ -58,6 +60,17 @@ class SourceEncoder(nn.Module):
             num_classes=0,
         )
         self.swin.norm = nn.Identity()  # the last stage is read as it is
+        self.paths = _replace_drop_paths(self.swin)
+
+    def draw_paths(
+        self, samples: int, generators: Generators = None, device: torch.device | None = None
+    ) -> None:
+        """Draw which paths the next pass leaves out of which samples, in training."""
+        if not self.paths:
+            return
+        drawn = draw(torch.rand, (samples, len(self.paths)), generators, device).unbind(dim=1)
+        for path, chance in zip(self.paths, drawn, strict=True):
+            path.kept = (chance >= path.rate) / (1 - path.rate) if self.training else None
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [-1, 1] to a feature map (B, C, h, w) of each stage, finest first."""
@@ -67,6 +80,40 @@ class SourceEncoder(nn.Module):
             image = F.interpolate(image.float(), size, mode="bicubic", antialias=True).to(dtype)
         stages: list[Tensor] = self.swin.forward_intermediates(image, intermediates_only=True)
         return stages
+
+
+class StochasticDepth(nn.Module):
+    """Leaves a residual path out of some samples (arXiv 1603.09382), as timm's `DropPath` does.
+
+    Which ones is drawn before the pass: timm draws from the global generator, for a batch at once,
+    so that a sample's path would depend on the micro-batch it comes in. The draw stays until the
+    next one, since checkpointing makes the pass again.
+
+    Args:
+        rate: how often the path is left out, below 1.
+    """
+
+    kept: Tensor | None = None  # (B,) 0 or 1 / (1 - rate); None: all
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, path: Tensor) -> Tensor:
+        """(B, ...) of the residual path."""
+        if self.kept is None:
+            return path
+        return path * self.kept.to(path.dtype).view(-1, *[1] * (path.ndim - 1))
+
+
+def _replace_drop_paths(swin: nn.Module) -> list[StochasticDepth]:
+    drop_path = importlib.import_module("timm.layers").DropPath
+    paths = []
+    for name, module in list(swin.named_modules()):
+        if isinstance(module, drop_path):
+            paths.append(StochasticDepth(module.drop_prob))
+            swin.set_submodule(name, paths[-1])
+    return paths
 
 
 def load_encoder(encoder: SourceEncoder, weights: str | Path) -> None:

@@ -5,8 +5,7 @@ prediction = model.predict_noise(noisy, t, conditioning)
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from leffa.data.batch import Batch
+from leffa.losses.diffusion import Generators, draw
 from leffa.losses.flow import FlowRequest
 from leffa.models.cfld.appearance import AppearanceBiases
 from leffa.models.cfld.attention import PromptExchange
@@ -24,7 +24,7 @@ from leffa.models.cfld.encoder import SourceEncoder, load_encoder
 from leffa.models.cfld.pose import PoseAdapter
 from leffa.models.cfld.published import load_published
 from leffa.models.cfld.unet import Trainable, adapted_channels, prepare_unet
-from leffa.models.interface import Generators, Input, Prediction
+from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.unets import (
     Autoencoder,
@@ -204,13 +204,11 @@ class CFLD(LatentGenerator):
             raise ValueError("the batch has no pose: set pose=true in the data's transform")
         grid = self.latent_shape(batch)[1:]
         reference, mirrored = batch["reference"], None
-        # One for each sample is for sampling, where nothing here is drawn.
-        drawing = None if isinstance(generator, list) else generator
         if sample and self.training and self.reference_flip:
-            mirrored = self._draw_flips(reference, drawing)
+            mirrored = self._draw_flips(reference, generator)
             reference = torch.where(mirrored.view(-1, 1, 1, 1), reference.flip(-1), reference)
-        with _seeded(drawing if self.training else None):
-            *stages, last = self.encoder(reference)
+        self.encoder.draw_paths(len(reference), generator, reference.device)
+        *stages, last = self.encoder(reference)
         prompt, places = self.decoder(last)
         if mirrored is not None:  # the flow is about the reference as the batch has it
             side = torch.where(mirrored, -1.0, 1.0).view(-1, 1)
@@ -250,29 +248,14 @@ class CFLD(LatentGenerator):
         """Changes nothing: the reference is evaluated once in any case, and knows no timestep."""
         return conditioning
 
-    def _draw_flips(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        draws = torch.rand(len(images), generator=generator, device=images.device)
-        return draws < self.reference_flip
+    def _draw_flips(self, images: Tensor, generator: Generators) -> Tensor:
+        return draw(torch.rand, (len(images),), generator, images.device) < self.reference_flip
 
     def _start(self, weights: Mapping[str, Any]) -> None:
         if weights.get("published") is not None:
             load_published(self, weights["published"])
         elif weights.get("encoder") is not None:
             load_encoder(self.encoder, weights["encoder"])
-
-
-@contextmanager
-def _seeded(generator: torch.Generator | None) -> Iterator[None]:
-    """Draw from a generator what a network would draw from the global one: stochastic depth takes
-    none."""
-    if generator is None:
-        yield
-        return
-    devices = [generator.device] if generator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        # Another seed than the generator's own, which has dealt the timesteps.
-        torch.manual_seed((generator.initial_seed() + 1) % 2**63)
-        yield
 
 
 def _check(

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
 from leffa.models.attention import AttentionExchange
 from leffa.models.idm_vton.checks import (
@@ -35,7 +36,7 @@ from leffa.models.idm_vton.networks import (
     load_tryon,
     no_features,
 )
-from leffa.models.interface import Generators, Input, Prediction
+from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.unets import Autoencoder, load_scheduler, load_vae
 

@@ -27,8 +27,9 @@ class Health(Callback):
     """Stops at the first loss or gradient that is not finite, before it reaches a checkpoint, and
     logs what tells a healthy run from a sick one.
 
-    Logged: `health/diffusion_<from>_<to>`, `health/leffa/<layer>`, and `grad/<network>`, the norm
-    of each network's gradient before clipping.
+    Logged once per optimiser step: `health/diffusion_<from>_<to>`, `health/leffa/<layer>` (of the
+    first process's samples), and `grad/<network>`, the norm of each network's gradient before
+    clipping.
 
     Args:
         buckets: equal parts of [0, T) over which the diffusion loss is averaged.
@@ -87,19 +88,22 @@ class Health(Callback):
         result: StepResult = outputs["result"]
         if self.sick or not torch.isfinite(result.loss):
             raise ValueError(self._diagnosis(trainer, pl_module, result, batch, batch_idx))
-        steps = pl_module.model.schedule.steps
-        width = steps / self.buckets
-        bucket = (result.timesteps / width).long()
-        # No number where there was no sample: Lightning would log the value of an earlier step.
-        nothing = result.diffusion.new_full((), torch.nan)
+        step: StepResult | None = outputs["step"]
+        if step is None:
+            return  # a micro-batch that completes no step
+        width = pl_module.model.schedule.steps / self.buckets
+        bucket = (step.timesteps / width).long()
         for index in range(self.buckets):
-            members = result.diffusion[bucket == index]
+            members = step.diffusion[bucket == index]
             name = f"health/diffusion_{int(index * width)}_{int((index + 1) * width)}"
-            pl_module.log(name, members.mean(), batch_size=max(len(members), 1))  # nan if empty
-        self.layers |= result.layers.keys()
-        for layer in sorted(self.layers):
-            loss = result.layers.get(layer, nothing)
-            pl_module.log(f"health/leffa/{layer}", loss, batch_size=max(result.selected, 1))
+            # nan where there was no sample: Lightning would log the value of an earlier step.
+            pl_module.log(name, members.mean(), batch_size=1)
+        if pl_module.leffa_loss_on:
+            self.layers |= step.layers.keys()
+            nothing = torch.zeros_like(step.leffa)  # a step without a selected sample
+            for layer in sorted(self.layers):
+                loss = step.layers.get(layer, nothing)
+                pl_module.log(f"health/leffa/{layer}", loss, batch_size=1)
 
     def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
         spread = trainer.callback_metrics.get("val/flow/spread")
@@ -117,10 +121,11 @@ class Health(Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"collapsed": self.collapsed}
+        return {"collapsed": self.collapsed, "layers": sorted(self.layers)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.collapsed = state_dict["collapsed"]
+        self.layers = set(state_dict.get("layers", ()))  # older checkpoints have none
 
     def _diagnosis(
         self,

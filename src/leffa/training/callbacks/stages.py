@@ -49,8 +49,8 @@ class StageSchedule(Callback):
         trainer.val_check_batch = self._next_validation(
             batch_idx, accumulate, int(trainer.num_training_batches)
         )
-        # Dropout in a model draws from the global generator, which no checkpoint holds.
-        torch.manual_seed(pl_module.micro_batch_seed(batch_idx))
+        # Dropout inside a network draws from the global generator, which no checkpoint holds.
+        torch.manual_seed(pl_module.sample_seeds(batch_idx, len(batch["name"]))[0])
         if self.resumed:
             # The number under which Lightning logs; it counts one too many on some ways to resume.
             trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
