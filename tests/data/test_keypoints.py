@@ -52,6 +52,67 @@ def test_a_bad_file_is_named_in_one_line(tmp_path: Path, content: str, message: 
     assert "\n" not in str(error.value)
 
 
+def person(left: float, top: float, height: float) -> list[float]:
+    """25 joints that fill a box of 1:3, in a picture of 300x400."""
+    places = np.random.default_rng(0).random((25, 2)) * (height / 3, height) + (left, top)
+    places[:2] = (left, top), (left + height / 3, top + height)
+    return np.concatenate([places, np.full((25, 1), 0.9)], axis=1).ravel().tolist()
+
+
+def write_people(path: Path, *people: list[float]) -> Path:
+    path.write_text(json.dumps({"people": [{"pose_keypoints_2d": values} for values in people]}))
+    return path
+
+
+def test_the_largest_person_is_taken_wherever_the_file_names_them(tmp_path: Path) -> None:
+    passer_by, main = person(10, 300, 60), person(100, 20, 360)
+    alone = read_keypoints(write_people(tmp_path / "one.json", main), (300, 400))
+    path = write_people(tmp_path / "two.json", passer_by, main)
+    np.testing.assert_array_equal(read_keypoints(path, (300, 400)), alone)
+
+
+def test_the_person_of_the_parsing_is_taken_before_a_larger_one(tmp_path: Path) -> None:
+    larger, parsed = person(10, 10, 390), person(200, 150, 240)
+    body = np.zeros((400, 300), np.bool_)
+    body[150:390, 200:280] = True
+    path = write_people(tmp_path / "two.json", larger, parsed)
+    alone = read_keypoints(write_people(tmp_path / "one.json", parsed), (300, 400))
+    np.testing.assert_array_equal(read_keypoints(path, (300, 400), lambda: body), alone)
+    assert (read_keypoints(path, (300, 400)) != alone).any()
+
+
+def test_someone_without_joints_is_no_person(tmp_path: Path) -> None:
+    nobody, main = [0.0] * 75, person(100, 20, 360)
+    path = write_people(tmp_path / "two.json", nobody, [], main)
+    assert read_keypoints(path, (300, 400))[:, 2].all()
+    with pytest.raises(ValueError, match="no person was found"):
+        read_keypoints(write_people(path, nobody, []), (300, 400))
+
+
+def test_joints_of_a_picture_of_another_size_are_named_as_that(tmp_path: Path) -> None:
+    values = np.array(person(100, 20, 360)).reshape(-1, 3) * (10, 10, 1)
+    path = write_people(tmp_path / "large.json", values.ravel().tolist())
+    with pytest.raises(ValueError, match=r"large.json: its joints reach x 2200, y 3800, and the "):
+        read_keypoints(path, (300, 400))
+
+
+def test_fractions_of_the_picture_are_read_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = person(100, 20, 360)
+    values = np.array(pixels).reshape(-1, 3) / (300, 400, 1)
+    path = write_people(tmp_path / "scaled.json", values.ravel().tolist())
+    expected = read_keypoints(write_people(tmp_path / "pixels.json", pixels), (300, 400))
+    for _ in range(2):
+        np.testing.assert_allclose(read_keypoints(path, (300, 400)), expected, atol=1e-6)
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path}: joints are fractions of the picture (0 to 1), and are read as such"
+    ]
+    centred = (values * (2, 2, 1) - (1, 1, 0)).ravel().tolist()
+    with pytest.raises(ValueError, match="its joints run from -1 to 1; write pixels"):
+        read_keypoints(write_people(path, centred), (300, 400))
+
+
 def test_the_skeleton_lies_on_the_joints_and_leaves_out_what_is_missing(viton: Path) -> None:
     joints = read_keypoints(viton / "train/pose/000001_0_keypoints.json", SIZE)
     picture = draw_skeleton(joints, (96, 128))

@@ -219,10 +219,10 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 class Drawn:
-    """Stands for a trained network: what it should give for one person, whatever it is shown."""
+    """Stands for a trained network: what it should give for these people, whatever it is shown."""
 
-    def __init__(self, person: Joints | None) -> None:
-        maps, fields = draw([] if person is None else [person])
+    def __init__(self, *people: Joints) -> None:
+        maps, fields = draw(list(people))
         self.maps, self.fields = (torch.from_numpy(one)[None] for one in (maps, fields))
         self.seen: Tensor | None = None
 
@@ -271,9 +271,19 @@ def test_a_large_photo_is_searched_at_a_megapixel_and_its_joints_stay_in_place(
     assert (joints[[8, *range(19, 25)]] == 0).all()
 
 
+def test_the_largest_person_is_taken_though_a_smaller_one_shows_more_joints() -> None:
+    """The first stands close to the camera, which sees no further down than the hips."""
+    near, far = 2 * STANCE + np.float32([225, 180]), at(50, 120)
+    near[[9, 10, 12, 13, 14, 15, 16, 17]] = np.nan
+    estimator, image = OpenPose(Drawn(near, far)), Image.new("RGB", (320, 240))
+    people = estimator.find_everyone(image)
+    assert [person[1, 0] > 160 for person in people] == [False, True]
+    assert estimator.find_pose(image)[1, 0] > 160
+
+
 def test_nobody_in_the_picture_is_told() -> None:
     with pytest.raises(ValueError, match="no person was found"):
-        OpenPose(Drawn(None)).find_pose(Image.new("RGB", (64, 64)))
+        OpenPose(Drawn()).find_pose(Image.new("RGB", (64, 64)))
 
 
 def test_the_fields_channels_are_in_the_published_order() -> None:

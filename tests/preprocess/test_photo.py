@@ -1,6 +1,8 @@
 """Photos prepared end to end: drawn persons with their exact labels, and the command."""
 
+import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -236,6 +238,60 @@ def test_a_map_of_another_size_is_named(root: Path, drawings: dict[str, PersonDr
     result = prepare_photos(root, tools(drawings))
     assert list(result.failed) == [root / "persons" / "ben.png"]
     assert "ben.png: is 48x64, the photo 96x128" in result.failed[root / "persons" / "ben.png"]
+
+
+def change_keypoints(root: Path, change: Callable[[list[float]], list[list[float]]]) -> None:
+    """Write other people into the files of everybody, and remove the masks."""
+    for path in (root / "keypoints").iterdir():
+        values = json.loads(path.read_text())["people"][0]["pose_keypoints_2d"]
+        people = [{"pose_keypoints_2d": person} for person in change(values)]
+        path.write_text(json.dumps({"people": people}))
+    shutil.rmtree(root / "masks")
+
+
+def test_a_passer_by_does_not_change_the_mask(
+    root: Path, drawings: dict[str, PersonDrawing]
+) -> None:
+    prepare_photos(root, tools(drawings))
+    before = masks(root)
+    passer_by = (np.arange(75).reshape(25, 3) * [0.2, 0.5, 0] + [2, 100, 1]).ravel().tolist()
+    change_keypoints(root, lambda values: [passer_by, values])
+    assert prepare_photos(root, tools(drawings)).failed == {}
+    assert masks(root) == before
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (10, "and the picture is 96x128, so they were found in one of another size"),
+        (0.25, "of the keypoints lie on the person that the parsing shows"),
+    ],
+)
+def test_keypoints_of_another_size_are_refused_before_a_mask_is_made(
+    root: Path, drawings: dict[str, PersonDrawing], factor: float, message: str
+) -> None:
+    prepare_photos(root, tools(drawings))
+    change_keypoints(
+        root, lambda values: [(np.reshape(values, (25, 3)) * [factor, factor, 1]).ravel().tolist()]
+    )
+    failed = prepare_photos(root, tools(drawings)).failed
+    assert len(failed) == 2
+    assert all(message in reason for reason in failed.values())
+    assert not (root / "masks").exists()
+
+
+def test_an_empty_mask_is_refused_where_it_is_made(
+    root: Path, drawings: dict[str, PersonDrawing]
+) -> None:
+    garmentless = tools(drawings, recipe="ootdiffusion", category="lower_body")
+    prepare_photos(root, replace(garmentless, recipe=None))
+    for path in (root / "parse").iterdir():
+        labels = np.asarray(Image.open(path))
+        Image.fromarray(np.where(labels > 0, np.uint8(13), np.uint8(0))).save(path)
+    failed = prepare_photos(root, garmentless).failed
+    assert list(failed) == [root / "persons" / f"{name}.png" for name in NAMES]
+    assert "anna.png: the mask is empty: the parsing, read as cihp" in next(iter(failed.values()))
+    assert not (root / "masks").exists()
 
 
 def test_the_command_makes_masks_from_maps_that_are_there(

@@ -74,10 +74,11 @@ class PersonFiles:
 
     @cached_property
     def keypoints(self) -> NDArray[np.float32]:
-        """(25, 3) BODY_25, in fractions of the picture."""
+        """(25, 3) BODY_25 of the person of the parse, in fractions of the picture."""
         self.require("keypoints")
         assert self.record.keypoints is not None
-        return read_pose(self.record.keypoints, self.source.size)
+        body = None if self.record.parse is None else lambda: np.asarray(self.labels) > 0
+        return read_pose(self.record.keypoints, self.source.size, body)
 
     def body_map(self, encoding: DensePoseEncoding) -> Image.Image:
         """The DensePose as it lies on disk."""

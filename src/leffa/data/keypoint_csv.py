@@ -6,6 +6,7 @@ COCO joints. A text file has 18 rows of x and y. In both, -1 is a joint that was
 
 import csv
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,12 +22,17 @@ _COLUMNS = ["name", "keypoints_y", "keypoints_x"]
 _NO_FILE = "no such file; copy it from the data set's archive"
 
 
-def read_pose(pose: Path | Annotation, size: tuple[int, int]) -> NDArray[np.float32]:
+def read_pose(
+    pose: Path | Annotation,
+    size: tuple[int, int],
+    body: Callable[[], NDArray[np.bool_]] | None = None,
+) -> NDArray[np.float32]:
     """The joints of a record's person, whichever way its data set writes them.
 
     Args:
         pose: a keypoint file (`data.keypoints`), or an annotation.
         size: (width, height) of the picture; an annotation has a frame of its own.
+        body: where a parsing shows a person, as `read_keypoints` asks for it.
 
     Returns:
         (25, 3) BODY_25: x and y as fractions of the picture, confidence; a missing joint is
@@ -36,7 +42,9 @@ def read_pose(pose: Path | Annotation, size: tuple[int, int]) -> NDArray[np.floa
         FileNotFoundError: there is no such file.
         ValueError: the file is of another kind, or does not name the picture.
     """
-    return read_annotation(pose) if isinstance(pose, Annotation) else read_keypoints(pose, size)
+    if isinstance(pose, Annotation):
+        return read_annotation(pose)
+    return read_keypoints(pose, size, body)
 
 
 def read_annotation(annotation: Annotation) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from leffa.data.keypoints import LEAST_ON_BODY, near_body, share_on
 from leffa.data.labels import LABELS, LabelSet
 
 Mask = NDArray[np.bool_]
@@ -69,3 +70,29 @@ class AgnosticRecipe(Protocol):
                 category.
         """
         ...
+
+
+def agnostic_mask(recipe: AgnosticRecipe, person: PersonMaps) -> Mask:
+    """The recipe's mask (H, W), True = generate.
+
+    Raises:
+        ValueError: as the recipe, or the keypoints do not lie on the parsing, or nothing is masked.
+    """
+    body = person.parse > 0
+    if person.keypoints is not None and person.keypoints[:, 2].any():
+        size = np.array((*body.shape[::-1], 1), np.float32)
+        share = share_on((person.keypoints / size).astype(np.float32), near_body(body))
+        if share < LEAST_ON_BODY:
+            raise ValueError(
+                f"{share:.0%} of the keypoints lie on the person that the parsing shows, so they "
+                "belong to another picture or were found at another size of it; make both from "
+                "this picture"
+            )
+    mask = recipe(person)
+    if not mask.any():
+        raise ValueError(
+            f"the mask is empty: the parsing, read as {person.label_set} labels, shows nothing to "
+            f"exchange for {person.category}; give another category, the label set of the parsing, "
+            "or a mask file"
+        )
+    return mask

@@ -28,7 +28,7 @@ from leffa.data.keypoints import BODY_25_MIRROR
 from leffa.data.labels import GARMENT_LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.data.pose import pose_tensor
-from leffa.data.recipe import AgnosticRecipe, PersonMaps
+from leffa.data.recipe import AgnosticRecipe, PersonMaps, agnostic_mask
 from leffa.data.skeleton import draw_skeleton
 from leffa.io.pictures import open_mask, open_photograph, open_picture
 
@@ -230,7 +230,8 @@ class PersonTransform:
             densepose = self.encoding.parts(np.asarray(body))
         try:
             parse, category = files.parse(whole), files.record.category
-            return agnostic(PersonMaps(parse, keypoints, category, self.label_set, densepose))
+            person = PersonMaps(parse, keypoints, category, self.label_set, densepose)
+            return agnostic_mask(agnostic, person)
         except ValueError as error:
             raise ValueError(f"{files.record.source}: {error}") from error
 

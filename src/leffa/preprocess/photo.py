@@ -24,7 +24,7 @@ from leffa.data.keypoints import read_keypoints
 from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.data.picture_files import SUFFIXES, other_files, pictures_by_name
-from leffa.data.recipe import PersonMaps
+from leffa.data.recipe import PersonMaps, agnostic_mask
 from leffa.io.atomic import replacing, write_text
 from leffa.io.pictures import open_labels, open_mask, open_photograph
 from leffa.preprocess.agnostic import AGNOSTIC
@@ -161,7 +161,7 @@ def _settle(root: Path, photos: Sequence[Path], tools: Tools) -> _Held:
 def _prepare(photo: Path, root: Path, tools: Tools, held: _Held, written: list[Path]) -> None:
     image = open_photograph(photo)
     parse = _parse(image, root / "parse" / f"{photo.stem}.png", tools, written)
-    joints = _joints(image, root / "keypoints" / f"{photo.stem}.json", tools, written)
+    joints = _joints(image, parse, root / "keypoints" / f"{photo.stem}.json", tools, written)
     parts = _parts(image, root / "densepose" / f"{photo.stem}.png", tools, held.encoding, written)
     mask_file = root / "masks" / f"{photo.stem}.png"
     if tools.recipe is None:
@@ -176,7 +176,7 @@ def _prepare(photo: Path, root: Path, tools: Tools, held: _Held, written: list[P
         )
     maps = PersonMaps(parse, joints, tools.category, held.label_set, parts)
     try:
-        mask = AGNOSTIC[tools.recipe](maps)
+        mask = agnostic_mask(AGNOSTIC[tools.recipe], maps)
     except ValueError as error:
         raise ValueError(f"{photo}: {error}") from error
     written.append(_save(Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))), mask_file))
@@ -207,7 +207,11 @@ def _parse(
 
 
 def _joints(
-    image: Image.Image, path: Path, tools: Tools, written: list[Path]
+    image: Image.Image,
+    parse: NDArray[np.uint8] | None,
+    path: Path,
+    tools: Tools,
+    written: list[Path],
 ) -> NDArray[np.float32] | None:
     if not path.is_file():
         if tools.pose is None:
@@ -216,7 +220,8 @@ def _joints(
         write_text(path, openpose_json(joints))
         written.append(path)
     # Read back, since the file rounds: a run that goes on makes the same mask.
-    return read_keypoints(path, image.size) * np.array((*image.size, 1), np.float32)
+    body = None if parse is None else lambda: parse > 0
+    return read_keypoints(path, image.size, body) * np.array((*image.size, 1), np.float32)
 
 
 def _parts(

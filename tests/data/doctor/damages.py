@@ -126,12 +126,24 @@ def drop_array(root: Path) -> None:
     np.savez(root / f"test/flow/{A}.npz", flow=np.zeros((96, 72, 2)))
 
 
-def other_pose(root: Path) -> None:
-    content = json.loads((root / POSE).read_text())
-    values = np.array(content["people"][0]["pose_keypoints_2d"]).reshape(-1, 3)
-    values[:, :2] *= 8  # found in a picture of 768x1024
-    content["people"][0]["pose_keypoints_2d"] = values.ravel().tolist()
-    (root / POSE).write_text(json.dumps(content))
+def stretched_pose(across: float, down: float, name: str = POSE) -> Damage:
+    def damage(root: Path) -> None:
+        content = json.loads((root / name).read_text())
+        values = np.array(content["people"][0]["pose_keypoints_2d"]).reshape(-1, 3)
+        values[:, :2] *= across, down
+        content["people"][0]["pose_keypoints_2d"] = values.ravel().tolist()
+        (root / name).write_text(json.dumps(content))
+
+    return damage
+
+
+def passer_by(root: Path) -> None:
+    """Somebody small in a corner, who is first in the file."""
+    whole = json.loads((root / POSE).read_text())
+    stretched_pose(0.1, 0.1)(root)
+    small = json.loads((root / POSE).read_text())
+    people = [*small["people"], *whole["people"]]
+    (root / POSE).write_text(json.dumps(whole | {"people": people}))
 
 
 def deeper(root: Path) -> None:
@@ -231,8 +243,11 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     ("pose-unreadable", A, shorten(POSE)),
     ("pose-unreadable", "no OpenPose", write(POSE, "{}")),
     ("pose-nobody", A, write(POSE, '{"people": []}')),
-    ("pose-nobody", "all", write(POSE, json.dumps({"people": [{"pose_keypoints_2d": [0] * 75}]}))),
-    ("pose-outside", A, other_pose),
+    ("pose-nobody", A, write(POSE, json.dumps({"people": [{"pose_keypoints_2d": [0] * 75}]}))),
+    ("pose-outside", A, stretched_pose(8, 8)),  # found in a picture of 768x1024
+    ("pose-elsewhere", A, stretched_pose(0.25, 0.25)),
+    ("pose-several", "2 persons", passer_by),
+    ("pose-fractions", A, stretched_pose(1 / 72, 1 / 96)),
     ("array-unreadable", f"{A}.npz", shorten(f"test/flow/{A}.npz")),
     ("array-content", "no array valid", drop_array),
 ]
@@ -277,6 +292,7 @@ OTHERS: list[tuple[str, str, str, Damage]] = [
         lambda root: edit(next((root / "densepose").iterdir()), into_bgr),
     ),
     ("viton", "folder-missing", "", lambda root: shutil.rmtree(root / "test/pose")),
+    ("folder", "pose-outside", "000000", stretched_pose(10, 10, "keypoints/000000.json")),
     (
         "folder",
         "unreadable",

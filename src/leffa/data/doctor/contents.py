@@ -21,9 +21,7 @@ CONTENTS: dict[str, Inspector] = {
     "vui": look_maps.iuv(channel=2),
     "part_labels": look_maps.part_labels,
     "surface": look_maps.arrays(uv=(2, None, None)),
-    "openpose": look_maps.pose,
-    "dress_code_pose": look_maps.pose,
-    "pose_any": look_maps.any_pose,
+    "pose": look_maps.pose,
     "flow": look_maps.arrays(flow=(None, None, 2), valid=(None, None)),
 }
 

@@ -97,7 +97,12 @@ KINDS: dict[str, Kind] = {
     "pose-unreadable": Kind("are not JSON with keypoints", "use the data set's pose files"),
     "pose-nobody": Kind("hold no person", "run the pose network again, or take these off the list"),
     "pose-outside": Kind(
-        "have joints outside the picture", "use the pose files of these pictures, at their size"
+        "have joints outside the picture, so they were found in one of another size",
+        "use the pose files of these pictures, at their size",
+    ),
+    "pose-elsewhere": Kind(
+        "have their joints beside the person of the photograph",
+        "use the pose files of these pictures, at their size",
     ),
     "array-unreadable": Kind("are not whole .npz archives", "extract the archive again"),
     "array-content": Kind("lack the arrays that they should hold", "use the data set's files"),
@@ -122,6 +127,10 @@ KINDS: dict[str, Kind] = {
     "size-unofficial": Kind("is not the official size", harmless=True),
     "same-picture": Kind("hold the same picture as another file", harmless=True),
     "train-in-test": Kind("hold a picture that is in the training set too", harmless=True),
+    "pose-fractions": Kind("hold fractions of the picture instead of pixels", harmless=True),
+    "pose-several": Kind(
+        "hold several persons: the largest on the parsing is read, or the largest", harmless=True
+    ),
     "suspect": Kind("do not look like the others here; look at them", harmless=True),
     "unknown-layout": Kind(
         "is no layout the doctor knows; its pictures were opened", harmless=True

@@ -17,7 +17,7 @@ def _viton_hd() -> DataSet:
         Files("image-iuv", "{}.png", "iuv", drawn=True),
         Files(("image-parse-v3", "image-parse"), "{}.png", "parse_20"),
         Files("image-parse-agnostic-v3.2", "{}.png", "parse_20", need="loose"),
-        Files(("openpose_json", "openpose-json"), "{}_keypoints.json", "openpose"),
+        Files(("openpose_json", "openpose-json"), "{}_keypoints.json", "pose"),
         Files(("openpose_img", "openpose-img"), "{}_rendered.png", "drawing", need="loose"),
         Files("flow", "{}.npz", "flow", drawn=True),
     )
@@ -65,7 +65,7 @@ def _viton() -> DataSet:
         Files("cloth", "{}_1.jpg", "photo", "garment", need="always", main=True),
         Files("cloth-mask", "{}_1.jpg", "garment_mask", "garment", need="always"),
         Files("image-parse", "{}_0.png", "parse_20", need="always"),
-        Files("pose", "{}_0_keypoints.json", "openpose", need="always"),
+        Files("pose", "{}_0_keypoints.json", "pose", need="always"),
         Files("flow", "{}_0.npz", "flow", drawn=True),
     )
     lists = (
@@ -85,7 +85,7 @@ def _dress_code() -> DataSet:
     files = (
         Files("images", "{}_0.jpg", "photo", need="always", main=True),
         Files("images", "{}_1.jpg", "photo", "garment", need="always", main=True),
-        Files("keypoints", "{}_2.json", "dress_code_pose"),
+        Files("keypoints", "{}_2.json", "pose"),
         Files("label_maps", "{}_4.png", "parse_18"),
         Files("skeletons", "{}_5.jpg", "drawing", need="loose"),
         Files("dense", "{}_5.png", "part_labels"),

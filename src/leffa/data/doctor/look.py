@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from leffa.data.keypoints import People, near_body
 from leffa.io.pictures import SRGB, UNREADABLE, orientation, profile_name
 
 Pixels = NDArray[np.uint8]
@@ -28,7 +29,8 @@ class Look:
         digest: of the bytes.
         thumb: (16, 12, 3), the small picture.
         body: (16, 12) True where the file says that there is a person.
-        joints: (n, 2) x and y in [0, 1] of the joints that were found.
+        near: the same by `near_body`, for joints.
+        people: whose joints were found.
     """
 
     findings: list[tuple[str, str]] = field(default_factory=list)
@@ -36,7 +38,12 @@ class Look:
     digest: bytes = b""
     thumb: Pixels | None = None
     body: NDArray[np.bool_] | None = None
-    joints: NDArray[np.float32] | None = None
+    near: NDArray[np.bool_] | None = None
+    people: People | None = None
+
+    def show_body(self, region: NDArray[np.bool_]) -> None:
+        """Record where the file, (H, W), says that there is a person."""
+        self.body, self.near = small(region), near_body(region)
 
     def add(self, kind: str, detail: str = "") -> None:
         """Record a finding."""

@@ -1,14 +1,13 @@
 """Looks into label maps, DensePose, poses and arrays. Imports no torch."""
 
 import io
-import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from leffa.data.doctor.look import Inspector, Look, Pixels, decode, small
-from leffa.data.keypoints import read_keypoints
+from leffa.data.doctor.look import Inspector, Look, Pixels, decode
+from leffa.data.keypoints import FRACTIONS, NOBODY, read_people
 from leffa.data.part_colours import PART_COLOURS
 from leffa.io.pictures import LOSSY
 
@@ -41,7 +40,7 @@ def parse(highest: int) -> Inspector:
         elif found == 0:
             look.add("parse-empty")
         else:
-            look.body = small(labels > 0)
+            look.show_body(labels > 0)
 
     return check
 
@@ -81,7 +80,7 @@ def _parts(parts: Pixels, look: Look) -> None:
     elif (parts > 0).mean() < _FEWEST:
         look.add("densepose-black")
     else:
-        look.body = small(parts > 0)
+        look.show_body(parts > 0)
 
 
 def colour(path: Path, data: bytes, look: Look) -> None:
@@ -102,35 +101,24 @@ def colour(path: Path, data: bytes, look: Look) -> None:
     if (distance > _FAR).mean() > _MOST_FAR:
         look.add("densepose-encoding", "not the colours of DensePose parts")
         return
-    look.body = small(body)
+    look.show_body(body)
 
 
 def pose(path: Path, data: bytes, look: Look) -> None:
-    """VITON-HD's, VITON's or DressCode's JSON; joints outside are found later, with the photo."""
+    """Keypoints in any format; whether they fit is found later, with the photo and the parse."""
     try:
-        content = json.loads(data)
+        look.people = read_people(path)
     except ValueError as error:
-        look.add("pose-unreadable", str(error)[:60])
+        reason = str(error).removeprefix(f"{path}: ")
+        if reason == NOBODY:
+            look.add("pose-nobody")
+        else:
+            look.add("pose-unreadable", reason.split(";")[0][:60])
         return
-    if isinstance(content, dict) and content.get("people") == []:
-        look.add("pose-nobody")
-        return
-    try:
-        joints = read_keypoints(path, (1, 1))
-    except ValueError as error:
-        look.add("pose-unreadable", str(error).removeprefix(f"{path}: ").split(";")[0])
-        return
-    found = joints[:, :2][joints[:, :2].any(axis=1)]
-    if not len(found):
-        look.add("pose-nobody", "all joints missing")
-        return
-    look.joints = found
-
-
-def any_pose(path: Path, data: bytes, look: Look) -> None:
-    """A pose in any format, whose frame is not known."""
-    pose(path, data, look)
-    look.joints = None
+    if look.people.frame == FRACTIONS:
+        look.add("pose-fractions")
+    if (count := len(look.people.joints)) > 1:
+        look.add("pose-several", f"{count} persons")
 
 
 def arrays(**shapes: tuple[int | None, ...]) -> Inspector:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from leffa.data.doctor.look import THUMB, Look, Pixels, decode, small
+from leffa.data.doctor.look import THUMB, Look, Pixels, decode
 
 _GREY = (64, 192)  # as in `leffa.data.images`: neither black nor white, even after JPEG
 _MOST_GREY = 0.1
@@ -69,7 +69,7 @@ def garment_mask(path: Path, data: bytes, look: Look) -> None:
 def silhouette(path: Path, data: bytes, look: Look) -> None:
     pixels = _mask(path, data, look)
     if pixels is not None:
-        look.body = small(pixels >= 128)
+        look.show_body(pixels >= 128)
 
 
 def agnostic(path: Path, data: bytes, look: Look) -> None:

@@ -21,7 +21,7 @@ _FIELDS = {
     "mask": Files("masks", "{}", "mask", "person"),
     "densepose": Files("densepose", "{}", "drawing", "person"),
     "parse": Files("parse", "{}", "parse_any", "person"),
-    "keypoints": Files("keypoints", "{}", "pose_any", "person"),
+    "keypoints": Files("keypoints", "{}", "pose", "person"),
     "reference_mask": Files("garment_masks", "{}", "garment_mask", "garment"),
 }
 

@@ -19,9 +19,7 @@ _COLUMN_OF = {  # by content
     "parse_20": "parse",
     "parse_18": "parse",
     "parse_any": "parse",
-    "openpose": "keypoints",
-    "dress_code_pose": "keypoints",
-    "pose_any": "keypoints",
+    "pose": "keypoints",
 }
 _MOST = 24  # rows with findings, and as many without
 

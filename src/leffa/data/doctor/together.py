@@ -11,6 +11,7 @@ from leffa.data.doctor.look import Look, Pixels
 from leffa.data.doctor.report import Finding
 from leffa.data.doctor.survey import Present
 from leffa.data.fit import same_shape
+from leffa.data.keypoints import LEAST_ON_BODY, foremost, lies_outside, share_on
 
 Looked = Sequence[tuple[Present, Look]]
 Photos = Mapping[tuple[str, str, str], Look]  # by group, role and key
@@ -50,29 +51,21 @@ def _sizes(looked: Looked, photos: Photos) -> Iterator[Finding]:
         if look.size is not None and not _fits(look.size, photo.size, present.files.content):
             sizes = f"{_by(look.size)}, photograph {_by(photo.size)}"
             yield Finding("size-mismatch", present.where, present.path.name, sizes)
-        joints = _fractions(present, look, photo)
-        if joints is not None and ((joints > 1.02) | (joints < -0.02)).any(axis=1).mean() > 0.2:
-            yield Finding("pose-outside", present.where, present.path.name)
+        if look.people is not None:
+            people = look.people.in_picture(photo.size)
+            if lies_outside(people[foremost(people, photo.size)]):
+                yield Finding("pose-outside", present.where, present.path.name)
 
 
 def _fits(size: tuple[int, int], photo: tuple[int, int], content: str) -> bool:
     return size == photo or (content in _ANY_RESOLUTION and same_shape(size, photo))
 
 
-def _fractions(present: Present, look: Look, photo: Look) -> NDArray[np.float32] | None:
-    if look.joints is None or photo.size is None:
-        return None
-    if present.files.content != "openpose":
-        return look.joints
-    fractions: NDArray[np.float32] = (look.joints / np.array(photo.size)).astype(np.float32)
-    return fractions
-
-
 def _bodies(looked: Looked, photos: Photos) -> Iterator[Finding]:
     """Parse, DensePose and pose of one photograph show one body."""
     by_key: dict[tuple[str, str], list[tuple[Present, Look]]] = defaultdict(list)
     for present, look in looked:
-        usable = look.body is not None or look.joints is not None
+        usable = look.body is not None or look.people is not None
         if usable and present.where.endswith("image-parse-agnostic-v3.2") is False:
             by_key[present.group, present.key].append((present, look))
     for entries in by_key.values():
@@ -84,22 +77,17 @@ def _bodies(looked: Looked, photos: Photos) -> Iterator[Finding]:
             overlap = (body & other).sum() / max(1, min(body.sum(), other.sum()))
             if overlap < _OTHER_BODY:
                 yield Finding("mismatch", present.where, present.path.name, f"unlike {first.where}")
+        near = np.logical_or.reduce([look.near for _, look in entries if look.near is not None])
         for present, look in entries:
             photo = photos.get((present.group, present.files.role, present.key))
-            joints = _fractions(present, look, photo) if photo else None
-            if joints is not None and _inside(joints, body) < _OTHER_BODY:
-                yield Finding("mismatch", present.where, present.path.name, f"unlike {first.where}")
-
-
-def _inside(joints: NDArray[np.float32], body: NDArray[np.bool_]) -> float:
-    """The share of the joints that lie on the body, or in the cell beside it."""
-    height, width = body.shape
-    wide = body.copy()
-    wide[1:] |= body[:-1]
-    wide[:-1] |= body[1:]
-    x = np.clip((joints[:, 0] * width).astype(int), 0, width - 1)
-    y = np.clip((joints[:, 1] * height).astype(int), 0, height - 1)
-    return float(wide[y, x].mean())
+            if look.people is None or photo is None or photo.size is None:
+                continue
+            people = look.people.in_picture(photo.size)
+            person = people[foremost(people, photo.size, near)]
+            if not lies_outside(person) and share_on(person, near) < LEAST_ON_BODY:
+                yield Finding(
+                    "pose-elsewhere", present.where, present.path.name, f"unlike {first.where}"
+                )
 
 
 def _agnostic_pictures(looked: Looked, photos: Photos) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ NOBODY = "no person was found; use a photo that shows one person, from head to h
 
 
 class PoseEstimator(Protocol):
-    """Finds the joints of the person that stands out most."""
+    """Finds the joints of the largest person."""
 
     def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
         """The joints of a photo.

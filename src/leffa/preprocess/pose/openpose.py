@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from leffa.data.keypoints import to_body_25
+from leffa.data.keypoints import People, foremost, to_body_25
 from leffa.preprocess.pose import NOBODY
 from leffa.preprocess.pose.assembly import find_people
 from leffa.preprocess.pose.openpose_net import STRIDE, load_openpose
@@ -34,11 +34,12 @@ class OpenPose:
         self.network = network
 
     def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
-        """The joints of whoever stands out most; raises ValueError where there is nobody."""
+        """The joints of the largest person; raises ValueError where there is nobody."""
         people = self.find_everyone(image)
         if not people:
             raise ValueError(NOBODY)
-        return to_body_25(people[0])
+        everyone = People(np.stack(people), frame=None)
+        return to_body_25(people[foremost(everyone.in_picture(image.size), image.size)])
 
     @torch.no_grad()
     def find_everyone(self, image: Image.Image) -> list[NDArray[np.float32]]:

@@ -20,7 +20,7 @@ from leffa.data.files import PersonFiles
 from leffa.data.fit import Placement
 from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
-from leffa.data.recipe import PersonMaps
+from leffa.data.recipe import PersonMaps, agnostic_mask
 from leffa.data.viton_hd import VitonHD
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.notes import agreed_note, read_note, write_note
@@ -87,7 +87,7 @@ class MaskJob:
             parts = encoding.parts(np.asarray(body))
         person = PersonMaps(files.parse(whole), joints, self.record.category, self.label_set, parts)
         try:
-            mask = AGNOSTIC[self.recipe](person)
+            mask = agnostic_mask(AGNOSTIC[self.recipe], person)
         except ValueError as error:
             unread = self.densepose is None and self.record.densepose is not None
             hint = " (its DensePose was not read: --encoding says how)" if unread else ""
