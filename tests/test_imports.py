@@ -49,7 +49,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "predict",
         "app",
     ),
-    "torchvision": ("data", "synthetic", "models"),
+    "torchvision": ("data", "synthetic", "models", "preprocess"),
     "torchmetrics": ("metrics",),
     "lpips": ("metrics",),
     "diffusers": ("models", "assets"),

@@ -13,11 +13,11 @@ from leffa.data.densepose import ENCODINGS, densepose_encoding
 from leffa.preprocess.densepose.chart import (
     ChartDensePose,
     ChartOutput,
-    densepose_chart,
     paste,
     read_outputs,
 )
 from leffa.preprocess.densepose.files import encode_surface, write_surface
+from leffa.preprocess.densepose.load import load_densepose
 
 
 def chart(
@@ -121,6 +121,22 @@ def test_outputs_of_another_model_are_told() -> None:
         read_outputs(chart([[0.0, 0.0, 8.0, 8.0]], [1])[:2])
 
 
+@pytest.mark.parametrize("prefix", ["", "pred_densepose."])
+def test_named_outputs_are_told_apart_by_their_names(prefix: str) -> None:
+    boxes, foreground, parts, _, _ = chart([[0.0, 0.0, 8.0, 8.0]], [7])
+    u, v = torch.full_like(parts, 0.6), torch.full_like(parts, 0.2)
+    charts = {"v": v, "u": u, "fine_segm": parts, "coarse_segm": foreground}
+    named = {f"{prefix}{name}": tensor for name, tensor in charts.items()} | {"pred_boxes": boxes}
+    surface = ChartDensePose(lambda _: named).find_surface(Image.new("RGB", (8, 8)))
+    assert surface[4, 4].tolist() == [7, 153, 51]
+
+
+def test_outputs_by_unknown_names_are_told_apart_by_their_order() -> None:
+    outputs = dict(zip("abcde", chart([[0.0, 0.0, 8.0, 8.0]], [7]), strict=True))
+    surface = ChartDensePose(lambda _: outputs).find_surface(Image.new("RGB", (8, 8)))
+    assert surface[4, 4].tolist() == [7, 127, 63]
+
+
 def test_channels_come_in_the_order_asked_for() -> None:
     seen: list[Tensor] = []
 
@@ -155,7 +171,7 @@ def test_a_torchscript_export_is_read_by_its_path(tmp_path: Path) -> None:
     torch.jit.script(Export()).save(str(tmp_path / "densepose.torchscript"))
     image = Image.new("RGB", (20, 30))
     image.paste((255, 255, 255), (5, 10, 15, 25))
-    surface = densepose_chart(tmp_path / "densepose.torchscript", trusted=True).find_surface(image)
+    surface = load_densepose(tmp_path / "densepose.torchscript", trusted=True).find_surface(image)
     assert (surface[10:25, 5:15, 0] == 2).all()
     assert (surface[10:25, 5:15, 1:] >= 254).all()  # bytes are cut, not rounded
     assert (surface[..., 0] > 0).sum() == 150
@@ -174,7 +190,7 @@ def test_a_picture_that_the_export_does_not_take_is_a_mistake_of_one_line(tmp_pa
     """So a folder's other photos can go on."""
     torch.jit.script(Failing()).save(str(tmp_path / "export.pt"))
     with pytest.raises(ValueError, match=r"export.pt: cannot run .*size of tensor a") as told:
-        densepose_chart(tmp_path / "export.pt", trusted=True).find_surface(
+        load_densepose(tmp_path / "export.pt", trusted=True).find_surface(
             Image.new("RGB", (20, 30))
         )
     assert "\n" not in str(told.value)
@@ -182,14 +198,14 @@ def test_a_picture_that_the_export_does_not_take_is_a_mistake_of_one_line(tmp_pa
 
 def test_missing_and_broken_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such model"):
-        densepose_chart(tmp_path / "none.torchscript")
+        load_densepose(tmp_path / "none.torchscript")
     with pytest.raises(FileNotFoundError, match="no such model"):
-        densepose_chart(tmp_path / "none.onnx")
+        load_densepose(tmp_path / "none.onnx")
     (tmp_path / "broken.pt").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"broken.pt: is no TorchScript model"):
-        densepose_chart(tmp_path / "broken.pt", trusted=True)
+        load_densepose(tmp_path / "broken.pt", trusted=True)
     with pytest.raises(ValueError, match=r"broken.pt: a TorchScript file may run code"):
-        densepose_chart(tmp_path / "broken.pt")
+        load_densepose(tmp_path / "broken.pt")
 
 
 def surface() -> np.ndarray:
@@ -216,13 +232,20 @@ def test_an_unknown_encoding_is_told() -> None:
         encode_surface(surface(), "rgb")
 
 
-def test_an_onnx_export_is_read_by_its_path(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("boxes", "foreground", "parts", "u", "v"),
+        ("v", "u", "fine_segm", "coarse_segm", "pred_boxes"),  # as of a dict, in another order
+    ],
+)
+def test_an_onnx_export_is_read_by_its_path(names: tuple[str, ...], tmp_path: Path) -> None:
     """A model that knows one person, whatever the picture, and says so in ONNX."""
     onnx = pytest.importorskip("onnx", reason="writes an ONNX file; onnx is not installed")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     helper, types = onnx.helper, onnx.TensorProto
-    names = ("boxes", "foreground", "parts", "u", "v")
     tensors = chart([[2.0, 4.0, 10.0, 12.0]], [24], u=1.0, v=0.0)
+    tensors = tensors[:: -1 if names[0] == "v" else 1]
     nodes, outputs = [], []
     for name, tensor in zip(names, tensors, strict=True):
         constant = onnx.numpy_helper.from_array(tensor.numpy(), name)
@@ -232,6 +255,6 @@ def test_an_onnx_export_is_read_by_its_path(tmp_path: Path) -> None:
     graph = helper.make_graph(nodes, "densepose", [picture], outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, tmp_path / "densepose.onnx")
-    found = densepose_chart(tmp_path / "densepose.onnx").find_surface(Image.new("RGB", (16, 20)))
+    found = load_densepose(tmp_path / "densepose.onnx").find_surface(Image.new("RGB", (16, 20)))
     assert (found[4:12, 2:10] == (24, 255, 0)).all()
     assert (found[..., 0] > 0).sum() == 64

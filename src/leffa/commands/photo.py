@@ -48,7 +48,7 @@ def back_end_options(parser: "argparse._ActionsContainer") -> None:
         "atr": "parsing by SCHP: parsing_atr.onnx or the authors' .pth; with --lip as in demos",
         "lip": "the same: parsing_lip.onnx or .pth",
         "openpose": "keypoints by OpenPose: body_pose_model.pth",
-        "densepose": "a TorchScript or .onnx export of the R50-FPN chart model",
+        "densepose": "the published model_final_162be9.pkl, or a .onnx or TorchScript export of it",
     }
     for name, purpose in weights.items():
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=purpose)
@@ -57,7 +57,7 @@ def back_end_options(parser: "argparse._ActionsContainer") -> None:
         "--channels",
         choices=("rgb", "bgr"),
         default="rgb",
-        help="that the DensePose export expects; default: rgb, as the demos hand it",
+        help="that DensePose expects; default: rgb, as the demos hand it",
     )
     parser.add_argument(
         "--uv-range",
@@ -108,7 +108,7 @@ def _prepare(args: argparse.Namespace) -> int:
 
 def back_ends(args: argparse.Namespace, stack: contextlib.ExitStack) -> "Tools":
     """What the options of `back_end_options` name, loaded; it ends with the stack."""
-    from leffa.preprocess.densepose.chart import densepose_chart
+    from leffa.preprocess.densepose.load import load_densepose
     from leffa.preprocess.photo import Tools
     from leffa.preprocess.pose.mediapipe import MediaPipe
     from leffa.preprocess.pose.openpose import openpose
@@ -120,7 +120,7 @@ def back_ends(args: argparse.Namespace, stack: contextlib.ExitStack) -> "Tools":
     body = openpose(args.openpose, args.device) if args.openpose else None
     surface = None
     if args.densepose:
-        surface = densepose_chart(
+        surface = load_densepose(
             args.densepose, args.device, args.channels, args.uv_range, args.trust
         )
     return Tools(parser=_parser(args, mediapipe), pose=body or mediapipe, densepose=surface)

@@ -37,9 +37,10 @@ class OnnxModel:
         if len(inputs) != 1:
             raise ValueError(f"{path}: has {len(inputs)} inputs, expected one picture")
         self._input: str = inputs[0].name
+        self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, picture: NDArray[np.generic]) -> list[NDArray[np.float32]]:
-        """The model's outputs, in its own order.
+        """The model's outputs, in the order of their names in `outputs`.
 
         Raises:
             ValueError: the model cannot read such a picture, or memory is too short for it.

@@ -1,7 +1,8 @@
 """DensePose from a photo: which point of the body's surface a pixel shows.
 
-Back ends: exports of the R50-FPN chart model, as TorchScript or ONNX (`chart`), and the exact maps
-of drawn persons (`preprocess.drawn`). `files` writes a map in each encoding of `data.densepose`.
+Back ends: the published weights of the R50-FPN chart model (`densepose_r50_fpn`), exports of it as
+TorchScript or ONNX (`load`), and the exact maps of drawn persons (`preprocess.drawn`). `files`
+writes a map in each encoding of `data.densepose`.
 """
 
 from typing import Protocol
@@ -9,6 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from leffa.preprocess.densepose.r50_fpn import densepose_r50_fpn
+
+__all__ = ["DensePoseEstimator", "densepose_r50_fpn"]
 
 
 class DensePoseEstimator(Protocol):

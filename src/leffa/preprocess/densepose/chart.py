@@ -1,4 +1,4 @@
-"""DensePose's chart model (R50-FPN) from an export: TorchScript or ONNX, without detectron2.
+"""From the charts of DensePose's model to the map of a photo.
 
 For every person the model gives a box and, on 112x112 cells of it, scores of foreground (2), of
 part (25), and U and V of each part (25 each). They are enlarged to the box; a pixel that is
@@ -6,10 +6,8 @@ foreground gets its likeliest part and that part's U and V (Guler et al., 2018; 
 `DensePoseChartPredictorOutput`).
 """
 
-import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -19,12 +17,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from leffa.data.densepose import PARTS
-from leffa.preprocess.onnx import OnnxModel
 from leffa.preprocess.pose import NOBODY
 
 Channels = Literal["rgb", "bgr"]
 UVRange = Literal["unit", "per_person"]
 
+# Of parts, U and V: detectron2's, and those of its older outputs.
+_CHART_NAMES = (("fine_segm", "u", "v"), ("i", "u", "v"))
 _BAND = 128  # rows enlarged at once: all 77 planes of a large photo would take gigabytes
 _LEAST_SCORE = 0.5  # of a person (Leffa, `densepose_predictor.py`)
 
@@ -40,13 +39,16 @@ class ChartOutput(NamedTuple):
     scores: Tensor | None  # (N,); None where the export leaves them out
 
 
+# Of an export: tensors, or tensors by name.
+Outputs: TypeAlias = Sequence[Tensor | None] | Mapping[str, Tensor]
+
+
 class ChartDensePose:
     """The person of the highest score; of the largest box where there are no scores.
 
     Args:
-        network: from a picture (3, H, W), bytes, to the export's outputs: boxes, foreground, parts,
-            u, v in this order, and scores (and classes) anywhere among them.
-        channels: the order that the export expects. The model was trained on "bgr"; the demos, and
+        network: from a picture (3, H, W), bytes, to what `read_outputs` reads.
+        channels: the order that the network expects. The model was trained on "bgr"; the demos, and
             the users of the TorchScript export, hand it "rgb".
         uv_range: U and V from 0 to 1 become 0 to 255 ("unit"), or their smallest and largest value
             over the person do ("per_person", Leffa's demo).
@@ -54,7 +56,7 @@ class ChartDensePose:
 
     def __init__(
         self,
-        network: Callable[[Tensor], Sequence[Tensor]],
+        network: Callable[[Tensor], Outputs],
         channels: Channels = "rgb",
         uv_range: UVRange = "unit",
     ) -> None:
@@ -79,69 +81,17 @@ class ChartDensePose:
         return paste(output, person, image.size, self.uv_range)
 
 
-def densepose_chart(
-    path: str | Path,
-    device: str = "cpu",
-    channels: Channels = "rgb",
-    uv_range: UVRange = "unit",
-    trusted: bool = False,
-) -> ChartDensePose:
-    """From an export: `.onnx`, or TorchScript under any other suffix.
-
-    Args:
-        path: the export.
-        device: that TorchScript runs on.
-        channels, uv_range: see `ChartDensePose`.
-        trusted: must be said of a TorchScript file: it is a program, and reading it may run code.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not such an export, not trusted, or onnxruntime is needed and not installed.
-    """
-    path = Path(path)
-    if path.suffix == ".onnx":
-        model = OnnxModel(path)
-        return ChartDensePose(
-            lambda picture: [torch.from_numpy(one) for one in model(picture.numpy())],
-            channels,
-            uv_range,
-        )
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such model; give the path of your copy")
-    if not trusted:
-        raise ValueError(
-            f"{path}: a TorchScript file may run code when it is read; say that you trust it "
-            "(trusted=True, --trust), or give an .onnx export"
-        )
-    try:
-        with warnings.catch_warnings():
-            # Deprecated in favour of torch.export, in which nobody publishes this model.
-            warnings.simplefilter("ignore", FutureWarning)
-            script = torch.jit.load(str(path), map_location=device).eval()
-    except RuntimeError as error:
-        raise ValueError(f"{path}: is no TorchScript model; give an export of DensePose") from error
-
-    def network(picture: Tensor) -> Sequence[Tensor]:
-        try:
-            outputs: Sequence[Tensor] = script(picture.to(device))
-        except RuntimeError as error:  # TorchScript's own are of this type, as is a lack of memory
-            # The last line says what is wrong, those before it where in the program.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-            raise ValueError(
-                f"{path}: cannot run on a picture {tuple(picture.shape)} ({reason}); is it an "
-                "export of DensePose for this device? A smaller picture needs less memory"
-            ) from error
-        return outputs
-
-    return ChartDensePose(network, channels, uv_range)
-
-
-def read_outputs(outputs: Sequence[Tensor]) -> ChartOutput:
+def read_outputs(outputs: Outputs) -> ChartOutput:
     """The outputs by their shapes, whatever else an export adds.
+
+    Parts, U and V have one shape: they are told apart by detectron2's names (`fine_segm`, `u`, `v`)
+    where the outputs have them, else by their order.
 
     Raises:
         ValueError: they are not those of a chart model.
     """
+    if isinstance(outputs, Mapping):
+        outputs = _in_order(outputs)
     tensors = [one.detach().float().cpu() for one in outputs if isinstance(one, Tensor)]
     boxes = [one for one in tensors if one.ndim == 2 and one.shape[1] == 4]
     foreground = [one for one in tensors if one.ndim == 4 and one.shape[1] == 2]
@@ -156,6 +106,16 @@ def read_outputs(outputs: Sequence[Tensor]) -> ChartOutput:
     lists = [one for one in tensors if one.ndim == 1 and one.shape[0] == boxes[0].shape[0]]
     scores = next((one for one in lists if bool((one % 1 != 0).any())), None)
     return ChartOutput(boxes[0], foreground[0], charts[0], charts[1], charts[2], scores)
+
+
+def _in_order(outputs: Mapping[str, Tensor]) -> list[Tensor]:
+    """Named outputs, parts, U and V first where all three are named."""
+    named = {name.rpartition(".")[2].lower(): tensor for name, tensor in outputs.items()}
+    for names in _CHART_NAMES:
+        if named.keys() >= set(names):
+            rest = [tensor for name, tensor in named.items() if name not in names]
+            return [*(named[name] for name in names), *rest]
+    return list(outputs.values())
 
 
 def paste(
