@@ -122,6 +122,17 @@ def test_a_full_gpu_is_one_line_and_another_fault_of_the_program_is_not(
         main([*SCORE, "--batch-size", size])
 
 
+def test_a_misspelt_option_is_answered_with_the_usage_of_its_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", "--persn", "a.jpg", "--ckpt", "x", "--out", "y"])
+    assert stopped.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("usage: leffa predict ")
+    assert printed.endswith("unrecognized arguments: --persn a.jpg; did you mean --person?\n")
+
+
 def test_shows_the_trace_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ValueError, match="--steps"):

@@ -63,7 +63,7 @@ def test_a_misspelt_key_is_named_with_the_nearest_one(command: Callable[..., str
 @pytest.mark.parametrize(
     ("program_name", "mistake", "group"),
     [
-        ("train", "experiment=tryon_sinthetic", "experiment"),
+        ("train", "experiment=other", "experiment"),
         ("train", "hardware=gpu", "hardware"),
         ("evaluate", "dataset=nonsense", "dataset"),
         ("evaluate", "protocol=nonsense", "protocol"),
@@ -75,6 +75,52 @@ def test_an_unknown_option_is_answered_with_the_known_ones(
     printed = command(program_name, mistake)
     known = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
     assert printed.endswith(f"{group} is one of: {known}")
+
+
+@pytest.mark.parametrize(
+    ("program_name", "mistake", "hint"),
+    [
+        ("train", ["experiment=tryon_syntetic"], "did you mean tryon_synthetic?"),
+        ("evaluate", ["protocol=leffa", "dataset=vitonhd_pared"], "did you mean vitonhd_paired?"),
+        (
+            "train",
+            ["learning_rate=1e-4"],
+            "entries of curriculum.stages have it: curriculum.stages.0.learning_rate=1e-4 sets the "
+            "first one's",
+        ),
+    ],
+)
+def test_of_a_misspelt_name_or_place_the_right_one_is_told(
+    command: Callable[..., str], program_name: str, mistake: list[str], hint: str
+) -> None:
+    assert command(program_name, *mistake).endswith(f"; {hint}")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("outputs/leffa_loss.weight=0.1", "Hydra cannot read this"),
+        ("outputs/temperature=1,weight=2/last.ckpt", "Hydra cannot read this"),
+        ("my run (2)/last.ckpt", "Hydra cannot read this"),
+        ("runs[1]", "Hydra cannot read this"),
+        ("a,b", "one value is expected here"),
+        ("[a]", "Hydra takes this for something else than a path"),
+        ("2026", "Hydra takes this for something else than a path"),
+    ],
+)
+def test_a_path_that_hydra_reads_otherwise_is_told_with_its_quotes(
+    command: Callable[..., str], path: str, reason: str
+) -> None:
+    printed = command("evaluate", "dataset=synthetic_tryon", f"ckpt={path}")
+    assert printed.startswith(f"ckpt={path}: {reason}")
+    quoted = f"ckpt='{path}'"
+    assert printed.endswith(f': "{quoted}"')
+    assert compose("evaluate", ["dataset=synthetic_tryon", quoted]).ckpt == path
+
+
+def test_a_home_folder_is_written_out(command: Callable[..., str]) -> None:
+    printed = command("evaluate", "dataset=synthetic_tryon", "ckpt=~/run")
+    assert printed.endswith(f": \"ckpt='{Path.home().as_posix()}/run'\"")
 
 
 def test_a_data_set_that_was_not_given_is_asked_for_with_the_known_ones(

@@ -23,7 +23,7 @@ from leffa.commands.options import option as _option
 from leffa.commands.photo import photo
 from leffa.commands.predict import predict
 from leffa.commands.sweeps import sweep_report
-from leffa.mistakes import is_memory_full, memory_full
+from leffa.mistakes import is_memory_full, memory_full, nearest
 
 # What they log is for whoever waits: what was loaded, what is there already, how long it takes.
 TOLD = ("leffa.predict", "leffa.evaluation.progress", "leffa.models.checkpoints")
@@ -196,7 +196,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What the user can mend (a bad value, a missing file) is told in a line that begins with
     "error:"; HYDRA_FULL_ERROR=1 shows the trace, as with train.py.
     """
-    args = _parser().parse_args(arguments)
+    args, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        hint = nearest(unknown[0], args.parser._option_string_actions)
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     try:
         with _told():
             return _run(args)
@@ -247,5 +250,5 @@ def _parser() -> argparse.ArgumentParser:
         purpose = command.__doc__
         name = command.__name__.replace("_", "-")
         subparser = commands.add_parser(name, help=purpose, description=purpose)
-        subparser.set_defaults(run=command(subparser))
+        subparser.set_defaults(run=command(subparser), parser=subparser)
     return parser

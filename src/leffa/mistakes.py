@@ -5,7 +5,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -118,11 +118,31 @@ def _suggestion(
         group = conf / key
         if group.is_dir():
             known = sorted(path.stem for path in group.glob("*.yaml"))
-            return f"; {key} is one of: {', '.join(known)}" if value not in known else ""
+            if value in known:
+                continue
+            return nearest(value, known, f"{key} is one of")
         try:
             keys = dotted(compose([other for other in arguments if other != argument]))
         except mistakes:
             return ""
-        if key not in keys and (close := difflib.get_close_matches(key, keys, n=1)):
-            return f"; did you mean {close[0]}?"
+        if key in keys:
+            continue
+        inner = key.rpartition(".")[2]
+        for name, values in keys.items():
+            if isinstance(values, list) and any(isinstance(v, dict) and inner in v for v in values):
+                return f"; entries of {name} have it: {name}.0.{inner}={value} sets the first one's"
+        if close := nearest(key, keys):
+            return close
     return ""
+
+
+def nearest(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """The end of a message about a name that is not known: the one that was probably meant.
+
+    Args:
+        otherwise: what the list of all is called where none is close; None: no list.
+    """
+    cutoff = 0.6 if otherwise is None else 0.8
+    if close := difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff):
+        return f"; did you mean {close[0]}?"
+    return "" if otherwise is None else f"; {otherwise}: {', '.join(known)}"

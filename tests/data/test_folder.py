@@ -54,6 +54,12 @@ def test_two_columns_are_enough(mine: Path) -> None:
     assert 0 < sample["mask"].mean() < 1
 
 
+def test_a_table_that_is_not_there_is_to_be_written(mine: Path) -> None:
+    """There is no archive that it could come from."""
+    with pytest.raises(FileNotFoundError, match=r"new.csv: no such table of pairs; write it,"):
+        FolderPairs(mine, "new.csv")
+
+
 def test_folders_are_matched_by_name(mine: Path) -> None:
     (mine / "garments/000000.jpg").rename(mine / "garments/000000.jpeg")
     (mine / "garments/spare.jpg").write_bytes(b"")  # nobody wears it: no mistake

@@ -1,6 +1,7 @@
 """Finished jobs are skipped, failed ones tried again, and the report ranks what is there."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 
 from leffa.cli import main
 from leffa.mistakes import check_plugins
-from leffa.run.config import file_name
+from leffa.run.config import compose, job_folder
 from leffa.sweeps.jobs import read_result, run_job, summary
 from leffa.sweeps.report import read_sweep, to_markdown
 
@@ -174,12 +175,24 @@ def test_a_plugin_that_is_absent_is_one_line(
     )
 
 
-def test_a_job_with_many_overrides_has_a_folder_that_can_be_made(tmp_path: Path) -> None:
-    assert file_name("leffa_loss.weight=0.1") == "leffa_loss.weight=0.1"
-    assert "/" not in file_name("data.root=/some/where")
-    long = ",".join(f"group.some_key_{number}=välue" for number in range(40))
-    names = {file_name(long), file_name(f"{long}1")}
-    assert len(names) == 2  # they differ in the part that is cut off
-    for name in names:
-        (tmp_path / name).mkdir()
-        assert name.startswith("group.some_key_0=välue,")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "leffa_loss.temperature=0.5,leffa_loss.weight=2.0",
+        "data.root=/some/where,objective.shift=-1",
+        "leffa_loss.layers=[a(1), b~],title='x y'",
+        ",".join(f"group.some_key_{number}=v\u00e4lue" for number in range(40)),
+    ],
+)
+def test_the_folder_of_a_job_needs_no_quotes(tmp_path: Path, overrides: str) -> None:
+    name = job_folder(overrides, str(tmp_path))
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,200}", name)
+    assert job_folder(f"{overrides}1", str(tmp_path)) != name
+    assert compose("evaluate", ["dataset=synthetic_tryon", f"ckpt={name}"]).ckpt == name
+
+
+def test_a_job_goes_on_in_the_folder_of_an_earlier_version(tmp_path: Path) -> None:
+    overrides = "leffa_loss.temperature=0.5,model=a/b"
+    assert job_folder(overrides, str(tmp_path)).startswith("leffa_loss.temperature-0.5__model-a_b")
+    (tmp_path / "leffa_loss.temperature=0.5,model=a_b").mkdir()
+    assert job_folder(overrides, str(tmp_path)) == "leffa_loss.temperature=0.5,model=a_b"

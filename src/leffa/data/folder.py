@@ -47,6 +47,11 @@ class FolderPairs(Layout):
 
 
 def _from_table(root: Path, table: Path, category: str) -> list[Record]:
+    if not table.is_file():
+        raise FileNotFoundError(
+            f"{table}: no such table of pairs; write it, a CSV file with the columns "
+            "person,garment, or give table=null to take the folders persons/ and garments/"
+        )
     rows = csv.DictReader(read_lines(table))
     _check_header([column.strip() for column in rows.fieldnames or ()], table)
     pairs = []

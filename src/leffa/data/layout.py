@@ -220,7 +220,8 @@ def _check_files(records: Iterable[Record], pair_list: Path) -> None:
         shown = ", ".join(missing[:_SHOWN])
         raise FileNotFoundError(
             f"{len(missing)} of the {total} files that {pair_list} asks for are missing, "
-            f"first {shown}; extract the archive again or remove their lines from the list"
+            f"first {shown}; bring them there (extract the archive again), or remove their lines "
+            "from the list"
         )
 
 

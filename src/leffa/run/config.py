@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -27,17 +29,40 @@ PICTURE_KEYS = (
     *("dataset", "protocol", "sampler", "limit", "precision", "weights"),
     *("inspect_timesteps", "fid_resamples"),
 )
+PATH_KEYS = (
+    *("ckpt", "start_from", "resume", "latent_cache", "weights_dir"),
+    *("data.root", "dataset.root", "paths.output_dir", "paths.data_dir"),
+)
 MISTAKES = (HydraException, OmegaConfBaseException, MisconfigurationException)
 
 
-def file_name(text: str) -> str:
-    """A job's overrides as the name of one folder: no slashes, and a long tail as its hash."""
-    flat = text.replace("/", "_")
-    if len(flat.encode()) <= NAME_BYTES:
-        return flat
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    start = flat.encode()[: NAME_BYTES - len(digest) - 1].decode(errors="ignore")
-    return f"{start}_{digest}"
+def job_folder(overrides: str, sweep: str) -> str:
+    """A job's overrides as the name of its folder, such as `leffa_loss.temperature-0.5`.
+
+    Neither a shell nor Hydra wants it in quotes. What other characters or a long end would tell
+    apart, a hash does. A folder that an earlier version made, `leffa_loss.temperature=0.5`, stays.
+
+    Args:
+        overrides: Hydra's `override_dirname`.
+        sweep: the folder of the sweep.
+    """
+    earlier = overrides.replace("/", "_")
+    if len(earlier.encode()) <= NAME_BYTES and Path(sweep, earlier).is_dir():
+        return earlier
+    spelt = overrides.replace("=", "-").replace(",", "__")
+    name = plain_name(spelt)
+    if name == spelt and len(name) <= NAME_BYTES:
+        return name
+    return f"{name[: NAME_BYTES - 13]}_{_digest(overrides, 12)}"
+
+
+def plain_name(text: str) -> str:
+    """A text as a file's name of letters, digits, dots, dashes and underscores."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def run_name(name: str, enabled: bool) -> str:
@@ -57,8 +82,8 @@ def evaluation_folder(*, _root_: DictConfig) -> str:
     place = OmegaConf.select(_root_, "ckpt", throw_on_missing=False) or "none"
     settings = OmegaConf.to_container(OmegaConf.masked_copy(_root_, list(PICTURE_KEYS)))
     text = json.dumps([place, _written(Path(place)), settings], sort_keys=True, default=str)
-    name = Path(place).as_posix().strip("./").replace("/", "_")[-NAME_BYTES // 2 :]
-    return f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    name = plain_name(Path(place).as_posix().strip("./")[-NAME_BYTES // 2 :])
+    return f"{name}_{_digest(text, 8)}"
 
 
 def _written(ckpt: Path) -> float:
@@ -67,7 +92,7 @@ def _written(ckpt: Path) -> float:
     return max((file.stat().st_mtime for file in files), default=0.0)
 
 
-OmegaConf.register_new_resolver("file_name", file_name, replace=True)
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
@@ -95,9 +120,39 @@ def choices(name: str, overrides: list[str]) -> dict[str, str]:
 
 
 def composed(name: str, overrides: list[str]) -> dict[str, Any]:
+    _check_quotes(overrides)
     container = OmegaConf.to_container(compose(name, overrides))
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+def _check_quotes(overrides: list[str]) -> None:
+    """Name the override that Hydra's grammar cannot read, or takes for something else than the
+    path that it is.
+
+    Raises:
+        HydraException: with the override, and how to quote it.
+    """
+    parser = OverridesParser.create()
+    for override in overrides:
+        key, _, value = override.partition("=")
+        try:
+            parsed = parser.parse_override(override)
+            if parsed.is_sweep_override():
+                reason = "one value is expected here (several are a sweep, which needs -m)"
+            elif key in PATH_KEYS and not isinstance(parsed.value(), str | None):
+                reason = "Hydra takes this for something else than a path"
+            else:
+                continue
+        except HydraException as error:
+            reason = f"Hydra cannot read this ({str(error).splitlines()[0]})"
+        value = value.replace("'", r"\'")
+        if value.startswith("~/"):
+            value = Path(value).expanduser().as_posix()
+        raise HydraException(
+            f"{override}: {reason}; a path or a text with such characters needs quotes, for the "
+            f"shell and for Hydra: \"{key}='{value}'\""
+        )
 
 
 def job_overrides() -> list[str] | None:
