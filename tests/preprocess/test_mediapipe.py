@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_an_environment_without_mediapipe_is_told_with_the_remedy(tmp_path: Path
         MediaPipe(sys.executable)
     with pytest.raises(FileNotFoundError, match="no such interpreter"):
         MediaPipe(tmp_path / "python")
+
+
+def test_an_interpreter_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no file of the working folder, and it has no mediapipe: so it was started."""
+    (tmp_path / "python_of_mine").symlink_to(shutil.which("false") or "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match=r"python_of_mine: mediapipe stopped"):
+        MediaPipe("python_of_mine")
 
 
 WORKER = """

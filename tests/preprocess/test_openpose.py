@@ -10,7 +10,7 @@ from torch import Tensor
 
 from leffa.data.keypoints import to_coco_18
 from leffa.preprocess.pose.assembly import FIELD_OF_LIMB, LIMBS, find_peaks, find_people, match
-from leffa.preprocess.pose.openpose import OpenPose, openpose
+from leffa.preprocess.pose.openpose import OpenPose, openpose, shrink_by_area
 from leffa.preprocess.pose.openpose_net import OpenPoseBody, load_openpose
 
 Joints = np.ndarray
@@ -236,49 +236,65 @@ class Drawn:
         return fields, maps
 
 
-def test_joints_come_out_in_the_pictures_own_pixels() -> None:
-    """The drawn 240x320 scene stands for a picture of 480x640, which is read at 184 high."""
-    network = Drawn(at(160, 120))
-    image = Image.new("RGB", (640, 480), (255, 0, 0))
-    joints = OpenPose(network).find_pose(image)
-    assert joints.shape == (25, 3)
-    # Cells are 21 pixels of the picture wide.
-    np.testing.assert_allclose(to_coco_18(joints)[:14, :2], 2 * at(160, 120)[:14], atol=14)
-    assert (joints[[8, *range(19, 25)]] == 0).all()
-    assert network.seen is not None
-    assert network.seen.shape == (1, 3, 184, 248)
-    # Blue, green, red from -0.5 to 0.5, and grey beyond the picture's 245 columns.
-    torch.testing.assert_close(
-        network.seen[0, :, 50, 50], torch.tensor([-0.5, -0.5, 255 / 256 - 0.5])
-    )
-    assert (network.seen[..., 245:] == 0).all()
-
-
-def test_a_large_photo_is_searched_at_a_megapixel_and_its_joints_stay_in_place(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("size", "left", "top", "scale"),
+    [((768, 1024), 0, 0, 2), ((1536, 1024), 0, 128, 4), ((300, 1000), 115.2, 0, 1000 / 512)],
+)
+def test_joints_come_out_in_the_photos_own_pixels(
+    size: tuple[int, int], left: float, top: float, scale: float
 ) -> None:
-    searched: list[tuple[int, ...]] = []
-
-    def find(maps: Joints, fields: Joints) -> list[Joints]:
-        searched.append(maps.shape)
-        return find_people(maps, fields)
-
-    monkeypatch.setattr("leffa.preprocess.pose.openpose.find_people", find)
-    joints = OpenPose(Drawn(at(160, 120))).find_pose(Image.new("RGB", (2560, 1920)))
-    assert searched == [(19, 887, 1182)]
-    # Cells are 84 pixels of the picture wide.
-    np.testing.assert_allclose(to_coco_18(joints)[:14, :2], 8 * at(160, 120)[:14], atol=56)
+    """The drawn scene stands for the canvas of 384x512, on which the photo lies padded, and for the
+    few columns of grey beside it."""
+    network = Drawn(at(160, 120))
+    joints = OpenPose(network).find_pose(Image.new("RGB", size, (255, 0, 0)))
+    assert joints.shape == (25, 3)
+    on_canvas = at(160, 120) * np.float32([384 / 138 * 144 / WIDTH, 512 / HEIGHT])
+    expected = (on_canvas - np.float32([left, top])) * scale
+    inside = ((expected > 0) & (expected < size)).all(axis=1)
+    inside[14:] = False  # eyes and ears
+    # Cells are 22 pixels of the canvas wide.
+    np.testing.assert_allclose(to_coco_18(joints)[inside, :2], expected[inside], atol=16 * scale)
     assert (joints[[8, *range(19, 25)]] == 0).all()
+    assert ((joints[:, :2] >= 0) & (joints[:, :2] < size)).all()
+
+
+def test_the_network_reads_the_padded_photo_at_184_high() -> None:
+    network = Drawn(at(160, 120))
+    OpenPose(network).find_pose(Image.new("RGB", (640, 480), (255, 0, 0)))
+    assert network.seen is not None
+    assert network.seen.shape == (1, 3, 184, 144)
+    # Blue, green, red from -0.5 to 0.5; white above the photo, grey beside the canvas.
+    red, white = torch.tensor([-0.5, -0.5, 255 / 256 - 0.5]), torch.full((3,), 255 / 256 - 0.5)
+    torch.testing.assert_close(network.seen[0, :, 92, 50], red)
+    torch.testing.assert_close(network.seen[0, :, 5, 50], white)
+    assert (network.seen[..., 138:] == 0).all()
+
+
+def test_fine_patterns_are_averaged_before_the_network_sees_them() -> None:
+    rows, columns = np.indices((2048, 1536))
+    checked = np.where((rows + columns) % 2, 255, 0).astype(np.uint8)
+    network = Drawn(at(160, 120))
+    OpenPose(network).find_pose(Image.fromarray(checked).convert("RGB"))
+    assert network.seen is not None
+    assert network.seen[..., 4:-4, 4:134].abs().max() < 0.02
+
+
+def test_shrinks_as_opencv_does_by_area() -> None:
+    cv2 = pytest.importorskip("cv2", reason="compares with opencv-python, which is not installed")
+    pixels = np.random.default_rng(0).integers(0, 256, (512, 384, 3)).astype(np.float32)
+    expected = cv2.resize(pixels, (138, 184), interpolation=cv2.INTER_AREA)
+    small = shrink_by_area(torch.from_numpy(pixels).permute(2, 0, 1)[None], (184, 138))
+    np.testing.assert_allclose(small[0].permute(1, 2, 0), expected, atol=1e-2)
 
 
 def test_the_largest_person_is_taken_though_a_smaller_one_shows_more_joints() -> None:
     """The first stands close to the camera, which sees no further down than the hips."""
     near, far = 2 * STANCE + np.float32([225, 180]), at(50, 120)
     near[[9, 10, 12, 13, 14, 15, 16, 17]] = np.nan
-    estimator, image = OpenPose(Drawn(near, far)), Image.new("RGB", (320, 240))
+    estimator, image = OpenPose(Drawn(near, far)), Image.new("RGB", (384, 512))
     people = estimator.find_everyone(image)
-    assert [person[1, 0] > 160 for person in people] == [False, True]
-    assert estimator.find_pose(image)[1, 0] > 160
+    assert [person[1, 0] > 192 for person in people] == [False, True]
+    assert estimator.find_pose(image)[1, 0] > 192
 
 
 def test_nobody_in_the_picture_is_told() -> None:

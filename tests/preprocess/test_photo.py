@@ -367,9 +367,9 @@ def test_gains_are_changed_in_the_authors_weights_only(
         raise ValueError("loaded")
 
     monkeypatch.setattr("leffa.preprocess.parsing.schp_parser.load_schp", loaded)
-    for options in ([], ["--absolute-gain"]):
+    for options in ([], ["--absolute-gain"], ["--no-absolute-gain"]):
         assert main(["photo", str(root), "--lip", "lip.pth", *options]) == 1
-    assert asked == [False, True]
+    assert asked == [None, True, False]
     capsys.readouterr()
     assert main(["photo", str(root), "--lip", "lip.onnx", "--absolute-gain"]) == 1
     assert capsys.readouterr().err.startswith("error: lip.onnx: --absolute-gain changes .pth")

@@ -67,8 +67,9 @@ def back_end_options(parser: "argparse._ActionsContainer") -> None:
     )
     parser.add_argument(
         "--absolute-gain",
-        action="store_true",
-        help="take the gains of SCHP's batch norm without their sign; .pth only",
+        action=argparse.BooleanOptionalAction,
+        help="take the gains of SCHP's batch norm without their sign; default: for .pth, as the "
+        "authors do",
     )
     parser.add_argument(
         "--mediapipe",
@@ -135,7 +136,7 @@ def _parser(args: argparse.Namespace, mediapipe: "MediaPipe | None") -> "PersonP
     def schp(path: Path, label_set: LabelSet) -> "PersonParser":
         if path.suffix != ".onnx":
             return schp_torch(path, label_set, args.device, args.absolute_gain)
-        if args.absolute_gain:
+        if args.absolute_gain is not None:
             raise ValueError(
                 f"{path}: --absolute-gain changes .pth weights; give those, or omit it"
             )

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
-from leffa.preprocess.parsing.schp import SCHP, fill, load_schp
+from leffa.preprocess.parsing.schp import SCHP, fill, load_schp, take_absolute_gains
 from leffa.preprocess.parsing.schp_parser import schp_torch
 
 
@@ -118,11 +118,41 @@ def test_a_file_of_the_full_layout_loads_and_runs(tmp_path: Path) -> None:
     model = load_schp(path, 18)
     assert not model.training
     assert model(torch.zeros(1, 3, 33, 33)).fusion.shape == (1, 18, 9, 9)
-    assert float(model.bn1.weight[0]) == pytest.approx(-0.01)
-    signless = load_schp(path, 18, absolute_gain=True)
-    assert float(signless.bn1.weight[0]) == pytest.approx(0.01 + 1e-5)
+    assert float(model.bn1.weight[0]) == pytest.approx(0.01 + 1e-5)
+    signed = load_schp(path, 18, absolute_gain=False)
+    assert float(signed.bn1.weight[0]) == pytest.approx(-0.01)
     with pytest.raises(ValueError, match=r"exp-schp-atr.pth: .* has another shape"):
         load_schp(path, 20)
+
+
+@torch.no_grad()
+def test_scores_are_those_of_norms_that_take_their_gains_without_the_sign(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The authors' layer: (x - mean) / sqrt(variance + eps) * (|gain| + eps) + offset."""
+
+    def authors_norm(
+        x: Tensor, mean: Tensor, variance: Tensor, gain: Tensor, offset: Tensor, *rest: object
+    ) -> Tensor:
+        mean, variance, gain, offset = (
+            one.view(1, -1, 1, 1) for one in (mean, variance, gain, offset)
+        )
+        return (x - mean) / (variance + 1e-5).sqrt() * (gain.abs() + 1e-5) + offset
+
+    ours, theirs = tiny(), tiny()
+    for module in ours.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.normal_(0, 0.5)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    theirs.load_state_dict(ours.state_dict())
+    picture = torch.randn(1, 3, 33, 33)
+    signed = ours(picture).fusion
+    take_absolute_gains(ours)
+    scores = ours(picture).fusion
+    monkeypatch.setattr("torch.nn.functional.batch_norm", authors_norm)
+    torch.testing.assert_close(scores, theirs(picture).fusion, rtol=1e-4, atol=1e-5)
+    assert (scores - signed).abs().max() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from leffa.data.fit import Placement, fit_picture
+from leffa.preprocess.canvas import CANVAS, to_canvas
 from leffa.preprocess.parsing.framing import MEAN, STD, from_square, labels_from_square, to_square
 from leffa.preprocess.parsing.schp_parser import SCHPParser
 
@@ -50,24 +52,55 @@ def test_agrees_with_opencvs_affine_warp(size: tuple[int, int]) -> None:
     assert np.abs(square - warped).mean() < 1.5
 
 
+def whole(size: tuple[int, int]) -> Placement:
+    """The picture is the photo."""
+    return fit_picture(size, size, "stretch")
+
+
 @pytest.mark.parametrize("size", [(30, 41), (41, 30), (33, 33)])
 def test_scores_come_back_where_the_picture_was(size: tuple[int, int]) -> None:
     """Scores that are the square's coordinates come back as a ramp over the picture."""
     side, (width, height) = 65, size
     ramp = torch.linspace(-1, 1, side)
     logits = torch.stack([ramp.expand(side, side), ramp[:, None].expand(side, side)])[None]
-    x, y = from_square(logits, side, size)
+    x, y = from_square(logits, side, whole(size))
     assert x.shape == (height, width)
     longer = max(size) - 1
     torch.testing.assert_close(x[0], torch.linspace(-1, 1, width) * (width - 1) / longer)
     torch.testing.assert_close(y[:, 0], torch.linspace(-1, 1, height) * (height - 1) / longer)
 
 
+def test_a_photo_is_padded_to_three_by_four_and_its_scores_come_back_from_there() -> None:
+    """A photo of 200x100 fills 384x192 of the canvas, between two white bars of 160."""
+    canvas, placement = to_canvas(Image.new("RGB", (200, 100), (10, 20, 30)))
+    pixels = np.asarray(canvas)
+    assert canvas.size == CANVAS
+    assert (pixels[:155] == 255).all()
+    assert (pixels[165:347] == (10, 20, 30)).all()
+    assert (pixels[357:] == 255).all()
+    assert (placement.left, placement.top, placement.width, placement.height) == (0, 160, 384, 192)
+    ramp = torch.arange(512.0)[:, None].expand(512, 512)
+    (rows,) = from_square(ramp[None, None], 512, placement)
+    expected = 160 + (torch.arange(100) + 0.5) * 1.92 - 0.5
+    torch.testing.assert_close(rows, expected[:, None].expand(100, 200))
+
+
+@pytest.mark.parametrize("side", [473, 512])
+def test_fine_patterns_are_averaged_before_the_network_sees_them(side: int) -> None:
+    """Taken at single pixels they would become coarse ones that are not there."""
+    rows, columns = np.indices((2048, 1536))
+    checked = np.where((rows + columns) % 2, 255, 0).astype(np.uint8)
+    canvas, _ = to_canvas(Image.fromarray(checked).convert("RGB"))
+    square = unnormalised(to_square(canvas, side))[:, 8:-8, side // 2 - 150 : side // 2 + 150]
+    assert (square - 127.5).abs().max() < 2
+
+
 def test_labels_of_a_tall_picture_are_made_in_bands_without_a_seam() -> None:
     logits = torch.randn(1, 5, 9, 9, generator=torch.Generator().manual_seed(0))
-    labels = labels_from_square(logits, 17, (20, 700))
+    placement = whole((20, 700))
+    labels = labels_from_square(logits, 17, placement)
     assert labels.dtype == torch.uint8
-    assert torch.equal(labels, from_square(logits, 17, (20, 700)).argmax(dim=0))
+    assert torch.equal(labels, from_square(logits, 17, placement).argmax(dim=0))
 
 
 def test_a_network_that_tells_bright_from_dark_labels_every_pixel_rightly() -> None:

@@ -15,8 +15,8 @@ from leffa.data.fit import fit_picture, unpad
 from leffa.data.recipe import Mask, PersonMaps
 from leffa.preprocess.agnostic.parsed import dilated_garment, dilated_outfit
 from leffa.preprocess.agnostic.shapes import largest_piece, without_holes
+from leffa.preprocess.canvas import CANVAS
 
-CANVAS = (384, 512)  # (width, height)
 _GARMENT = (25, 20)  # five dilations by 10x10
 
 
@@ -57,7 +57,8 @@ def _on_canvas(person: PersonMaps, recipe: Callable[[PersonMaps], Mask]) -> Mask
     keypoints = person.keypoints
     if keypoints is not None:
         fractions = (keypoints / np.array((*size, 1), np.float32)).astype(np.float32)
-        keypoints = placement.points(fractions) * np.array((*CANVAS, 1), np.float32)
+        moved = placement.points(fractions) * np.array((*CANVAS, 1), np.float32)
+        keypoints = moved.round(2)  # lines are drawn at whole pixels, rounded down
     mask = recipe(PersonMaps(np.asarray(parse), keypoints, person.category, person.label_set))
     enlarged = unpad(Image.fromarray(mask).convert("L"), size, Image.Resampling.BICUBIC)
     return np.asarray(enlarged) >= 128

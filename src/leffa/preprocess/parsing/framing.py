@@ -1,8 +1,8 @@
 """SCHP's view of a picture: the whole of it, centred in a square, and the way back.
 
 The longer side's first and last pixels fall on the square's first and last (corner-aligned), the
-rest of the square is black. As in the authors' extractor there is no smoothing before shrinking:
-the networks were trained that way.
+rest of the square is black. Nothing is smoothed here: the picture is the demos' canvas, about as
+large as the square (`preprocess.canvas`).
 """
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
+
+from leffa.data.fit import Placement
 
 # The networks read blue, green, red; ImageNet's mean and standard deviation in that order.
 MEAN = (0.406, 0.456, 0.485)
@@ -27,31 +29,40 @@ def to_square(image: Image.Image, side: int) -> Tensor:
     return normalise(square)
 
 
-def labels_from_square(logits: Tensor, side: int, size: tuple[int, int]) -> Tensor:
-    """(H, W) bytes: the label of the highest score where the picture was; see `from_square`."""
-    bands = [slice(start, start + _BAND) for start in range(0, size[1], _BAND)]
+def labels_from_square(logits: Tensor, side: int, placement: Placement) -> Tensor:
+    """(H, W) bytes: the label of the highest score where the photo was; see `from_square`."""
+    bands = [slice(start, start + _BAND) for start in range(0, placement.picture[1], _BAND)]
     # `max` tells where it is as well, three times as fast as `argmax`.
-    best = (from_square(logits, side, size, rows).max(dim=0).indices for rows in bands)
+    best = (from_square(logits, side, placement, rows).max(dim=0).indices for rows in bands)
     return torch.cat([labels.to(torch.uint8) for labels in best])
 
 
 def from_square(
-    logits: Tensor, side: int, size: tuple[int, int], rows: slice = slice(None)
+    logits: Tensor, side: int, placement: Placement, rows: slice = slice(None)
 ) -> Tensor:
-    """The network's scores where the picture was.
+    """The network's scores where the photo was, at the photo's size.
 
     Args:
         logits: (1, C, h, w), of any resolution.
         side: of the square that the network read.
-        size: (width, height) of the picture.
-        rows: of the picture, all by default.
+        placement: of the photo on the picture that became the square.
+        rows: of the photo, all by default.
 
     Returns:
         (C, H, W), H of these rows.
     """
     logits = functional.interpolate(logits, (side, side), mode="bilinear", align_corners=True)
-    step = max(*size, 2) - 1
-    x, y = ((torch.arange(length) - (length - 1) / 2) * (side - 1) / step for length in size)
+    step = max(*placement.canvas, 2) - 1
+    x, y = (
+        ((torch.arange(pixels) + 0.5) * (length / pixels) + start - canvas / 2) * (side - 1) / step
+        for pixels, canvas, start, length in zip(
+            placement.picture,
+            placement.canvas,
+            (placement.left, placement.top),
+            (placement.width, placement.height),
+            strict=True,
+        )
+    )
     return _sample(logits, x, y[rows])[0]
 
 

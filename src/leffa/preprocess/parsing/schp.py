@@ -169,16 +169,14 @@ class Bottleneck(nn.Module):
         return functional.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 
-def load_schp(path: str | Path, classes: int, absolute_gain: bool = False) -> SCHP:
+def load_schp(path: str | Path, classes: int, absolute_gain: bool | None = None) -> SCHP:
     """The authors' network with their released weights, for inference.
 
     Args:
         path: a file such as `exp-schp-201908261155-lip.pth`; `.safetensors` is read as well.
         classes: of the label set.
-        absolute_gain: normalise with the size of each learnt gain, without its sign. The layer that
-            the authors trained with (in-place activated batch norm) is remembered to do so, the
-            ports in use and the ONNX files do not; uncertain, and without effect where no gain is
-            negative.
+        absolute_gain: whether the weights want `take_absolute_gains`; None: those of the authors,
+            so any but `.safetensors`, which `self_correction` writes, do.
 
     Raises:
         FileNotFoundError: no such file.
@@ -187,11 +185,21 @@ def load_schp(path: str | Path, classes: int, absolute_gain: bool = False) -> SC
     with torch.device("meta"):
         model = SCHP(classes)
     fill(model, load_weights(path), str(path))
+    if absolute_gain is None:
+        absolute_gain = Path(path).suffix != ".safetensors"
     if absolute_gain:
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.weight.data = module.weight.data.abs() + module.eps
+        take_absolute_gains(model)
     return model.eval()
+
+
+def take_absolute_gains(model: nn.Module) -> None:
+    """Normalise with |gain| + eps, as the authors' norm layers do (in-place activated batch norm).
+
+    It is without effect where no gain is negative, but for eps.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data = module.weight.data.abs() + module.eps
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], name: str) -> None:

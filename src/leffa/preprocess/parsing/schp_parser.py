@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from leffa.data.labels import LabelSet
+from leffa.preprocess.canvas import to_canvas
 from leffa.preprocess.onnx import OnnxModel
 from leffa.preprocess.parsing import Parsing
 from leffa.preprocess.parsing.framing import labels_from_square, to_square
@@ -38,13 +39,14 @@ class SCHPParser:
     @torch.no_grad()
     def parse(self, image: Image.Image) -> Parsing:
         """The most likely label of each pixel."""
-        logits = self.network(to_square(image, self.side)).float().cpu()
-        labels = labels_from_square(logits, self.side, image.size)
+        canvas, placement = to_canvas(image)
+        logits = self.network(to_square(canvas, self.side)).float().cpu()
+        labels = labels_from_square(logits, self.side, placement)
         return Parsing(labels.numpy(), self.label_set)
 
 
 def schp_torch(
-    path: str | Path, label_set: LabelSet, device: str = "cpu", absolute_gain: bool = False
+    path: str | Path, label_set: LabelSet, device: str = "cpu", absolute_gain: bool | None = None
 ) -> SCHPParser:
     """From the authors' weights (`exp-schp-*.pth`); see `schp.load_schp` for errors."""
     model = load_schp(path, _CLASSES[check_label_set(label_set)], absolute_gain).to(device)

@@ -9,6 +9,7 @@ it runs in a process and, where need be, in an environment of its own:
 
 import contextlib
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,8 @@ class MediaPipe:
     """MediaPipe in a process of its own, which is started once and ends with this object.
 
     Args:
-        python: the interpreter of the environment that has mediapipe; None for this one.
+        python: the interpreter of the environment that has mediapipe, a path or a name on PATH;
+            None for this one.
 
     Raises:
         FileNotFoundError: no such interpreter.
@@ -51,12 +53,13 @@ class MediaPipe:
     """
 
     def __init__(self, python: str | Path | None = None) -> None:
-        self.python = Path(python or sys.executable)
-        if not self.python.is_file():
+        found = shutil.which(python or sys.executable)
+        if found is None:
             raise FileNotFoundError(
-                f"{self.python}: no such interpreter; give that of the "
-                "environment that has mediapipe"
+                f"{python}: no such interpreter, also not on PATH; give that of the environment "
+                "that has mediapipe"
             )
+        self.python = Path(found)
         self._start()
 
     def find_pose(self, image: Image.Image) -> NDArray[np.float32]:

@@ -10,16 +10,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from leffa.data.fit import Placement
 from leffa.data.keypoints import People, foremost, to_body_25
+from leffa.preprocess.canvas import to_canvas
 from leffa.preprocess.pose import NOBODY
 from leffa.preprocess.pose.assembly import find_people
 from leffa.preprocess.pose.openpose_net import STRIDE, load_openpose
 
-_HEIGHT = 368 * 0.5  # of the picture that the network reads: its box at the scale searched
+_HEIGHT = 184  # of the picture that the network reads: half the box of 368 that it was trained on
 _GREY = 128
-# At which joints are searched for: more shows nothing new, since the maps are 23 cells high, and at
-# 12 megapixels the 57 maps took 3.9 GB.
-_MOST_PIXELS = 1024 * 1024
 
 
 class OpenPose:
@@ -44,23 +43,22 @@ class OpenPose:
     @torch.no_grad()
     def find_everyone(self, image: Image.Image) -> list[NDArray[np.float32]]:
         """(18, 3) COCO joints of each person: x and y in pixels, confidence."""
-        pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+        canvas, placement = to_canvas(image)
+        pixels = np.ascontiguousarray(np.asarray(canvas)[..., ::-1])
         picture = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
-        scale = _HEIGHT / image.height
-        height, width = (max(1, round(side * scale)) for side in (image.height, image.width))
-        small = _cubic(picture, (height, width)).round().clamp(0, 255)
+        height, width = _HEIGHT, round(canvas.width * _HEIGHT / canvas.height)
+        small = shrink_by_area(picture, (height, width)).round()
         padding = (0, -width % STRIDE, 0, -height % STRIDE)  # at the right and below
         fields, maps = self.network(functional.pad(small, padding, value=_GREY) / 256 - 0.5)
-        size = _searched(image.size)
         grown = [
             _cubic(
                 _cubic(one, (one.shape[2] * STRIDE, one.shape[3] * STRIDE))[..., :height, :width],
-                (size[1], size[0]),
+                (canvas.height, canvas.width),
             )[0].numpy()
             for one in (fields.float().cpu(), maps.float().cpu())
         ]
-        people = find_people(grown[1], grown[0])
-        return [_enlarge(person, size, image.size) for person in people]
+        people = [_to_photo(person, placement) for person in find_people(grown[1], grown[0])]
+        return [person for person in people if person.any()]
 
 
 def openpose(path: str | Path, device: str = "cpu") -> OpenPose:
@@ -69,21 +67,31 @@ def openpose(path: str | Path, device: str = "cpu") -> OpenPose:
     return OpenPose(lambda picture: model(picture.to(device)))
 
 
-def _searched(size: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) at which joints are searched for in a picture of this size."""
-    scale = min(1, _MOST_PIXELS / (size[0] * size[1])) ** 0.5
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+def shrink_by_area(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, C, H, W) at a smaller (height, width): each pixel is the mean of the area it covers."""
+    down, across = (
+        _coverage(before, after) for before, after in zip(picture.shape[2:], size, strict=True)
+    )
+    return down @ picture @ across.T
 
 
-def _enlarge(
-    person: NDArray[np.float32], size: tuple[int, int], image: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Joints found at one size in the pixels of another, whose pixels cover the same area."""
-    if size == image:
-        return person
-    found = person[:, 2:] > 0
-    places = (person[:, :2] + 0.5) * np.divide(image, size, dtype=np.float32) - 0.5
-    return np.concatenate([places * found, person[:, 2:]], axis=1).astype(np.float32)
+def _coverage(before: int, after: int) -> Tensor:
+    """(after, before): how much of each new pixel every old one is."""
+    ends = torch.linspace(0, before, after + 1, dtype=torch.float64)
+    pixels = torch.arange(before)
+    shared = torch.minimum(ends[1:, None], pixels + 1) - torch.maximum(ends[:-1, None], pixels)
+    return (shared.clamp(min=0) * after / before).float()
+
+
+def _to_photo(person: NDArray[np.float32], placement: Placement) -> NDArray[np.float32]:
+    """Joints on the canvas in pixels of the photo; one beside it counts as not found."""
+    size = np.array(placement.picture, np.float32)
+    scale = size / np.array((placement.width, placement.height), np.float32)
+    joints = person.copy()
+    joints[:, :2] = (person[:, :2] - (placement.left, placement.top)) * scale
+    inside = (joints[:, :2] >= 0).all(axis=1) & (joints[:, :2] < size).all(axis=1)
+    joints[~inside | (person[:, 2] == 0)] = 0
+    return joints
 
 
 def _cubic(picture: Tensor, size: tuple[int, int]) -> Tensor:
