@@ -1,7 +1,7 @@
 """Every shipped experiment trains, and every configuration composes."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -183,23 +183,3 @@ def test_a_sweep_over_the_switch_lies_in_one_folder() -> None:
             for state in ("on", "off")
         }
     assert len(folders) == 1
-
-
-def options(groups: Iterable[str]) -> list[str]:
-    return [
-        f"{group}={path.stem}"
-        for group in groups
-        for path in sorted((CONF / group).rglob("*.yaml"))
-    ]
-
-
-@pytest.mark.parametrize(
-    "option",
-    options(path.name for path in sorted(CONF.iterdir()) if path.is_dir()),
-)
-def test_every_option_composes(option: str) -> None:
-    if option.endswith("_optuna"):
-        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    scoring = option.startswith("protocol=")
-    program_name = "evaluate" if scoring or option.startswith("dataset=") else "train"
-    assert compose(program_name, [option, *["dataset=synthetic_tryon"] * scoring]).name

@@ -37,6 +37,7 @@ from leffa.run.config import (
     composed,
     folder_has_time,
     job_overrides,
+    kept_by_experiment,
     resolved,
     settings,
 )
@@ -91,6 +92,8 @@ def train(cfg: DictConfig) -> float | None:
             "resume=auto needs the folder of the run: add paths.output_dir=DIR, since the usual "
             "one has the time in its name"
         )
+    for line in kept_by_experiment(cfg):
+        log.warning(line)
     checkpoint, step = start_point(config["resume"], folder / "checkpoints")
     if checkpoint is not None:
         check_resumed(checkpoint, config)

@@ -23,6 +23,7 @@ from leffa.models.export import SETTINGS
 from leffa.training.record import differences
 
 VERSION_BASE = "1.3"
+NO_EXPERIMENT = "~experiment"
 NAME_BYTES = 200  # of a sweep job's folder; a file system takes 255, and others may add to it
 # Of an evaluation: what its pictures and their scores depend on, beside the checkpoint.
 PICTURE_KEYS = (
@@ -181,6 +182,38 @@ def changes(cfg: DictConfig) -> dict[str, tuple[Any, Any]]:
     chosen = [f"experiment={experiment}"] if experiment else []
     base = hydra.compose(hydra_cfg.job.config_name, chosen)
     return differences(*(dotted(OmegaConf.to_container(each)) for each in (base, cfg)))
+
+
+def kept_by_experiment(cfg: DictConfig) -> list[str]:
+    """What the experiment sets in a group that the command line chose, a line for each group:
+    Hydra lets the experiment win there."""
+    if not HydraConfig.initialized():
+        return []
+    hydra_cfg = HydraConfig.get()
+    given = dict(text.lstrip("+~").partition("=")[::2] for text in hydra_cfg.overrides.task)
+    experiment = hydra_cfg.runtime.choices.get("experiment")
+    chosen = {key: each for key, each in given.items() if key in hydra_cfg.runtime.choices}
+    bare = hydra.compose(
+        hydra_cfg.job.config_name,
+        [*(f"{key}={each}" for key, each in chosen.items() if key != "experiment"), NO_EXPERIMENT],
+    )
+    lines = []
+    for group in chosen.keys() - {"leffa_loss"}:  # whose choices are a switch alone
+        if group not in cfg:
+            continue
+        parts = (dotted(OmegaConf.to_container(each[group]), group) for each in (bare, cfg))
+        kept = {
+            key: here
+            for key, (_, here) in differences(*parts).items()
+            if not any(f"{key}.".startswith(f"{one}.") for one in given.keys() - chosen.keys())
+        }
+        if kept:
+            values = ", ".join(f"{key}={here}" for key, here in kept.items())
+            lines.append(
+                f"{group}={given[group]}: experiment={experiment} keeps {values}; "
+                "name a key to change it"
+            )
+    return lines
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""What the command line names wins over the experiment, or a line of the log says what does not."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from leffa.mistakes import dotted
+from leffa.run import CONF, choices, compose
+from leffa.run.config import kept_by_experiment
+from leffa.run.program import program
+
+# One that chooses most groups and sets values in most of what is an experiment's own.
+EXPERIMENT = "experiment=cfld_256"
+OWN = {"data", "objective", "optimizer", "curriculum", "callbacks", "leffa_loss"}
+OVERLAYS = {"experiment", "sweep", "debug"}
+EVALUATION = {"dataset", "protocol"}
+
+
+def options(groups: set[str]) -> list[str]:
+    """`group=choice` of every file."""
+    return [
+        f"{group}={path.stem}"
+        for group in sorted(groups)
+        for path in sorted((CONF / group).rglob("*.yaml"))
+    ]
+
+
+GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
+
+
+@pytest.mark.parametrize("option", options(GROUPS - OVERLAYS - EVALUATION))
+def test_a_choice_on_the_command_line_wins_over_the_experiment(option: str) -> None:
+    group, _, choice = option.partition("=")
+    assert choices("train", [EXPERIMENT, option])[group] == choice
+    named = dotted(OmegaConf.to_container(OmegaConf.load(CONF / group / f"{choice}.yaml")))
+    found = dotted(OmegaConf.to_container(compose("train", [EXPERIMENT, option])[group]))
+    if group not in OWN:
+        named.pop("defaults", None)
+        assert {key: found[key] for key in named} == named
+
+
+def test_a_preset_leaves_nothing_of_the_experiment_s() -> None:
+    cfg = compose("train", ["experiment=idm_vton_vitonhd", "hardware=gpu_24gb"])
+    assert cfg.hardware == compose("train", ["hardware=gpu_24gb"]).hardware
+
+
+@pytest.mark.parametrize("option", options(OVERLAYS | EVALUATION))
+def test_every_overlay_and_data_set_composes(option: str) -> None:
+    if option.endswith("_optuna"):
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    scoring = option.startswith("protocol=")
+    program_name = "evaluate" if scoring or option.startswith("dataset=") else "train"
+    assert compose(program_name, [option, *["dataset=synthetic_tryon"] * scoring]).name
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
+def test_an_experiment_sets_nothing_that_a_choice_of_another_group_must_set(path: Path) -> None:
+    """A preset that a model needs has a name of its own in its group."""
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(content, dict)
+    assert not content.keys() & (GROUPS - OWN)
+    assert "enabled" not in content.get("leffa_loss", {})
+    assert "/leffa_loss" not in str(content.get("defaults", []))
+
+
+@pytest.mark.parametrize("overlay", ["debug", "sweep"])
+def test_an_overlay_chooses_presets_and_does_not_change_them(overlay: str) -> None:
+    for path in sorted((CONF / overlay).glob("*.yaml")):
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(content, dict)
+        assert not content.keys() & {"hardware", "logger", "model", "backbone", "leffa_loss"}, path
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fresh_hydra: None) -> Iterator[Any]:
+    """What train.py would say of these overrides."""
+
+    def run(*arguments: str) -> list[str]:
+        quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
+        output = f"paths.output_dir={tmp_path}"
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments, output, *quiet])
+        found: list[list[str]] = []
+        program("train", lambda cfg: found.append(kept_by_experiment(cfg)))
+        return found[0]
+
+    yield run
+    logging.disable(logging.NOTSET)
+
+
+def test_what_an_experiment_keeps_of_a_chosen_group_is_said(kept: Any) -> None:
+    chosen = ["experiment=catvton_vitonhd", "data=dress_code", "data.train.densepose=labels"]
+    (line,) = kept(*chosen, "hardware=gpu_24gb", "leffa_loss=off", "sampler=official")
+    assert line == (
+        "data=dress_code: experiment=catvton_vitonhd keeps data.val.densepose=none, "
+        "data.transform.densepose=none; name a key to change it"
+    )
+
+
+def test_nothing_is_said_where_the_choice_won(kept: Any) -> None:
+    assert kept("experiment=virtual_tryon_1024", "data=dress_code", "backbone=tiny") == []
