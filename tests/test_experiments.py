@@ -10,11 +10,12 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
 
 from leffa.inference import load_model
 from leffa.models.checkpoints import save_official
 from leffa.models.leffa import LeffaModel
-from leffa.run import CONF, compose, train
+from leffa.run import CONF, assemble, compose, train
 from leffa.run.config import build
 from leffa.synthetic.write import (
     write_deepfashion,
@@ -125,16 +126,26 @@ def test_every_kind_of_model_trains_in_the_precision_of_the_gpu_presets(
     assert not (tmp_path / "run" / "images").exists()
 
 
-def test_a_fine_tuned_run_needs_its_start_no_more(
-    overrides: Callable[[str], list[str]], official_file: Path, tmp_path: Path
+@pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty")
+def test_any_experiment_starts_from_weights_and_needs_them_no_more(
+    overrides: Callable[[str], list[str]],
+    official_file: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     start = shutil.copy(official_file, tmp_path / "start.safetensors")
-    chosen = [*overrides("finetune"), f"start_from={start}", "trainer.max_steps=1"]
-    train(compose("train", chosen))
+    chosen = [*overrides("viton_256"), f"start_from={start}", "resume=auto"]
+    run = assemble(compose("train", chosen))
+    name = "generative_unet.conv_out.weight"
+    assert torch.equal(
+        run.module.model.state_dict()[name], load_file(start)["unet.conv_out.weight"]
+    )
+    train(compose("train", [*chosen, "trainer.max_steps=1"]))
     start.unlink()
+    train(compose("train", [*chosen, "trainer.max_steps=2"]))
+    assert "start_from is not read: the run goes on from" in caplog.text
     loaded = load_model(tmp_path / "run")
     saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
-    name = "generative_unet.conv_out.weight"
     assert torch.equal(loaded.model.state_dict()[name], saved["state_dict"][f"model.{name}"])
 
 

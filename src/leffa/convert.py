@@ -39,8 +39,8 @@ from leffa.training.curves import CSV_LOG, read_curves
 
 # By model: how an experiment is told where the weights of its authors are.
 PUBLISHED = {
-    "catvton": ["model.start_from={}"],
-    "cfld": ["model.start_from.published={}"],
+    "catvton": ["start_from={}"],
+    "cfld": ["start_from={}"],
     "idm_vton": ["backbone=idm_vton_published", "backbone.source={}"],
 }
 
@@ -110,7 +110,8 @@ def convert_published(
         ValueError: `out` is there already or no .ckpt, or the weights are of another model.
     """
     # Imported here: Hydra and Lightning are not for the released files.
-    from leffa.run.config import CONF, MISTAKES, build, choices, compose, composed, resolved
+    from leffa.run import first_model
+    from leffa.run.config import CONF, MISTAKES, choices, compose, composed, resolved
 
     check_target(out)
     if out.suffix != ".ckpt":
@@ -128,8 +129,9 @@ def convert_published(
     if composed("train", chosen)["data"]["root"] == "???":
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))
+    start = None if config["start_from"] is None else place
     config["name"] = config["run_name"] = f"{config['name']}_published"
-    model = build(config["model"]).eval()
+    model = first_model(config["model"], start).eval()
     _save_checkpoint(LoadedModel(model, settings_of_run(config, 0, weights), weights), out)
 
 

@@ -177,9 +177,10 @@ def test_of_a_local_base_its_configs_are_enough(tmp_path: Path) -> None:
     assert 0 < found.trained < found.total
 
 
-def test_weights_that_a_training_starts_from_are_not_asked_for(tmp_path: Path) -> None:
-    config = model_config("experiment=finetune", "start_from=/nowhere/virtual_tryon.pth")
-    assert "start_from" not in without_weights(config, tmp_path)
+def test_weights_that_only_fill_a_network_are_not_asked_for(tmp_path: Path) -> None:
+    config = model_config("experiment=cfld_512")
+    assert config["encoder_weights"].startswith("timm/")
+    assert "encoder_weights" not in without_weights(config, tmp_path)
 
 
 def test_an_unknown_hub_id_is_answered_with_the_known_ones(

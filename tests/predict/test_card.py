@@ -41,8 +41,11 @@ def test_a_fine_tuned_run_names_where_it_started(card: str, run: Path) -> None:
     assert f"- Started from. `{run}`. Its own terms hold for these weights too." in card
 
 
-def rights(target: str, start: object) -> str:
-    config = {"name": "x", "model": {"_target_": target, "start_from": start}}
+def rights(target: str, start: object, older: bool = False) -> str:
+    """Of a run; an older one has its start among the settings of its model."""
+    given = {"start_from": start}
+    model = {"_target_": target} | (given if older else {})
+    config = {"name": "x", "model": model} | ({} if older else given)
     settings = ModelSettings(
         InputSpec("tryon", 64, 48), "x.ckpt", sampler=SamplerSettings(), config=config
     )
@@ -53,12 +56,12 @@ def test_the_terms_of_published_weights_go_with_what_was_trained_on_them() -> No
     catvton = rights("leffa.models.catvton.CatVTON.build", "attention/model.safetensors")
     assert "Started from. `attention/model.safetensors`. CatVTON's published attention" in catvton
     assert "CC BY-NC-SA 4.0" in catvton
-    leffa = rights("leffa.training.start.build_from", "weights/virtual_tryon_dc.pth")
+    leffa = rights("leffa.models.leffa.LeffaModel.build", "weights/virtual_tryon_dc.pth")
     assert "Released by Leffa's authors: MIT. DressCode: research only" in leffa
-    cfld = rights("leffa.models.cfld.CFLD.build", {"encoder": "owner/swin", "published": None})
+    cfld = rights("leffa.models.cfld.CFLD.build", {"encoder": "owner/swin"}, older=True)
     assert "Started from. `owner/swin`. Its own terms" in cfld
 
 
 def test_a_run_from_scratch_started_from_nothing() -> None:
     assert "Started" not in rights("leffa.models.leffa.LeffaModel.build", None)
-    assert "Started" not in rights("leffa.models.cfld.CFLD.build", {"encoder": None})
+    assert "Started" not in rights("leffa.models.cfld.CFLD.build", {"encoder": None}, older=True)

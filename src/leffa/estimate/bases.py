@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from leffa.inference.foreign import FILLING
+
 # The config.json of the U-Net folders of the hub repositories; what equals the default of
 # diffusers is left out.
 SD15_UNET: dict[str, Any] = {
@@ -125,7 +127,7 @@ _ON_THE_HUB = re.compile(r"[\w-][\w.-]*(/[\w.-]+)+")
 def without_weights(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A model's configuration with config files alone in the place of what lies on the hub.
 
-    Local sources stay, and so does the rest. What `start_from` names is left out: it fills a
+    Local sources stay, and so does the rest. What only fills a network is left out: a
     network whose shapes are known without it.
 
     Args:
@@ -138,7 +140,7 @@ def without_weights(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {
         key: _form(f"model.{key}", value, folder)
         for key, value in model.items()
-        if key != "start_from"
+        if key not in FILLING
     }
 
 

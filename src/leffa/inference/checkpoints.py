@@ -77,7 +77,7 @@ def weights_of(
 
 
 def fill_model(model: PersonGenerator, state: dict[str, Tensor], checkpoint: Path) -> None:
-    """Load every trained weight; a checkpoint leaves out only what is frozen.
+    """Load every weight but those that checkpoints leave out (`PersonGenerator.left_out`).
 
     Args:
         state: with the names of the LightningModule, whose `model` this is.
@@ -86,7 +86,7 @@ def fill_model(model: PersonGenerator, state: dict[str, Tensor], checkpoint: Pat
         ValueError: the weights are of another model.
     """
     known = {f"{_PREFIX}{key}" for key in model.state_dict()}
-    wanted = {f"{_PREFIX}{key}" for key, each in model.named_parameters() if each.requires_grad}
+    wanted = known - {f"{_PREFIX}{key}" for key in model.left_out()}
     if foreign := sorted(state.keys() - known):
         raise ValueError(
             f"ckpt={checkpoint}: is of another model: "

@@ -17,6 +17,9 @@ from leffa.conf_folder import CONF
 from leffa.models.interface import PersonGenerator
 
 TARGET = "_target_"
+# In a model's configuration: what fills networks that every checkpoint holds.
+FILLING = ("encoder_weights", "start_from")
+RENAMED = {"leffa.training.start.build_from": "leffa.models.leffa.LeffaModel.build"}
 _SHOWN = 60  # characters of a stranger's text in a message
 
 
@@ -32,7 +35,8 @@ def build_model(config: Mapping[str, Any], file: Path) -> PersonGenerator:
         ValueError: see `model_part`; or it cannot be built from these values.
     """
     part = model_part(config, file)
-    part.pop("start_from", None)  # its weights are in the file
+    for key in FILLING:
+        part.pop(key, None)
     target = part.pop(TARGET)
     try:
         model: PersonGenerator = pkgutil.resolve_name(target)(**part)
@@ -54,6 +58,7 @@ def model_part(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
     if not isinstance(part, dict):
         raise ValueError(f"{file}: its configuration has no model, so nothing is built from it")
     target = part.get(TARGET)
+    target = RENAMED.get(target, target) if isinstance(target, str) else target
     if not isinstance(target, str) or target not in _targets(CONF):
         raise ValueError(
             f"{file}: its configuration calls {_shown(target)} to build its model, which no file "

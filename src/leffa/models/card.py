@@ -44,7 +44,7 @@ BASE_RIGHTS = {
     "stable-diffusion": "Stable Diffusion: CreativeML Open RAIL-M.",
     "shipped": "A small network of this package, trained on drawn pictures: Apache-2.0.",
 }
-# By a word in the class of the model: what is published for its `start_from`.
+# By a word in the class of the model: what its authors published, which `start_from` may name.
 START_RIGHTS = {
     "catvton": "CatVTON's published attention is CC BY-NC-SA 4.0: not commercial, share alike.",
 }
@@ -190,7 +190,7 @@ def _rights(settings: ModelSettings, official: str | None) -> list[str]:
     licence = next((text for word, text in BASE_RIGHTS.items() if word in base), None)
     if isinstance(backbone.get("unet"), dict):
         licence = "No pretrained base."
-    started = _started_from(config.get("model", {}))
+    started = _started_from(config)
     return [
         f"Training data. {known or 'Unknown; ask whoever trained it.'}",
         f"Base. {licence or f'`{base}`: see its own licence.'}",
@@ -200,14 +200,16 @@ def _rights(settings: ModelSettings, official: str | None) -> list[str]:
     ]
 
 
-def _started_from(model: Mapping[str, Any]) -> str | None:
+def _started_from(config: Mapping[str, Any]) -> str | None:
     """The weights that a run went on from, and their terms as far as we know them."""
-    given = model.get("start_from")
+    model = config.get("model", {})
+    given = config.get("start_from") or model.get("start_from") or model.get("encoder_weights")
     places = list(given.values()) if isinstance(given, Mapping) else [given]
     if not (found := [str(place) for place in places if place is not None]):
         return None
     target = str(model.get("_target_", ""))
-    known = [text for word, text in START_RIGHTS.items() if f".{word}." in target]
+    ours = all(place.endswith(".ckpt") for place in found)
+    known = [text for word, text in START_RIGHTS.items() if f".{word}." in target and not ours]
     for place in found:
         file = Path(place)
         if file.suffix and file.stem in OFFICIAL_RIGHTS:

@@ -134,14 +134,9 @@ class CatVTON(LatentGenerator):
         vae: str | Path | dict[str, Any],
         scheduler: str | Path | dict[str, Any],
         trainable: Trainable = "attention",
-        start_from: str | Path | None = None,
         gradient_checkpointing: bool = False,
     ) -> "CatVTON":
         """From an inpainting base: a diffusers folder, a hub id, or a config (from scratch).
-
-        Args:
-            start_from: trained self-attentions in the published layout, see `published_keys`; a
-                checkpoint needs them no more.
 
         Raises:
             ValueError: attention-only training of a base that has random weights or is no
@@ -167,11 +162,13 @@ class CatVTON(LatentGenerator):
         if gradient_checkpointing:
             network.enable_gradient_checkpointing()
         model = cls(autoencoder, network, dict(load_scheduler(scheduler).config), trainable)
-        if start_from is not None:
-            load_attention(model, start_from)
         trained, whole = parameter_counts(model)
         log.info("%.2f million of %.2f million parameters are trained", trained / 1e6, whole / 1e6)
         return model
+
+    def load_published(self, place: Path) -> None:
+        """The self-attentions: see `load_attention`."""
+        load_attention(self, place)
 
     def left_out(self) -> frozenset[str]:
         trained = {name for name, p in self.named_parameters() if p.requires_grad}

@@ -4,6 +4,7 @@ serve all."""
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol, Self
 
 from torch import Tensor, nn
@@ -60,6 +61,18 @@ class PersonGenerator(nn.Module, ABC):
         """The keys of the state that checkpoints leave out: frozen, and loaded again from where
         the configuration says."""
         return frozenset(key for key in self.state_dict() if key.startswith("vae."))
+
+    def load_published(self, place: Path) -> None:
+        """Fill the model from weights in the layout in which its authors published them.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: they do not fit, or are nothing that this model can start from.
+        """
+        raise ValueError(
+            f"{place}: is no run, .ckpt or folder of `leffa convert`, and no other layout is known "
+            f"of a {type(self).__name__}"
+        )
 
     @abstractmethod
     def latents(self, batch: Batch) -> dict[str, Tensor]:

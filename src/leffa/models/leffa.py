@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from leffa.losses.flow import FlowRequest
 from leffa.models.attention import AttentionExchange
 from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
+from leffa.models.lora import add_lora, check_lora
 from leffa.models.memory import RunMemory
 from leffa.models.unets import (
     Autoencoder,
@@ -30,6 +31,9 @@ from leffa.models.unets import (
     make_generative,
     make_reference,
 )
+from leffa.weights_file import load_weights
+
+SDXL_TEXT = 2048  # width of SDXL's text features: how an SDXL base is known
 
 Part = Literal["mask", "masked_source", "densepose"]
 
@@ -124,6 +128,8 @@ class LeffaModel(LatentGenerator):
         scheduler: str | Path | dict[str, Any],
         parts: tuple[Part, ...] | list[Part] = PARTS,
         gradient_checkpointing: bool = False,
+        zero_terminal_snr: bool = False,
+        lora: dict[str, Any] | None = None,
     ) -> "LeffaModel":
         """Both UNets start from the same weights: a diffusers folder, a hub id, or a config (from
         scratch).
@@ -131,14 +137,21 @@ class LeffaModel(LatentGenerator):
         A base with inpainting channels (noisy 4, mask 1, masked source 4) keeps their weights where
         `parts` begins with both; every further input channel starts at zero.
 
+        Args:
+            zero_terminal_snr: rescale the noise schedule so that its last step is pure noise, as
+                the released code does on SDXL.
+            lora: `rank` and `alpha` of adapters; the UNets are frozen then. None trains all.
+
         Raises:
-            ValueError: an unknown part, or none.
+            ValueError: an unknown part, or none; or peft is missing.
             FileNotFoundError: a folder that is not there.
         """
         if unknown := set(parts) - set(PARTS):
             raise ValueError(
                 f"model.parts: unknown {sorted(unknown)}; known are {', '.join(PARTS)}"
             )
+        if lora is not None:
+            check_lora(**lora)
         autoencoder = load_vae(vae)
         latent = autoencoder.config.latent_channels
         channels = input_channels(latent, parts)
@@ -151,9 +164,24 @@ class LeffaModel(LatentGenerator):
         if gradient_checkpointing:
             reference.enable_gradient_checkpointing()
             generative.enable_gradient_checkpointing()
-        return cls(
-            autoencoder, reference, generative, dict(load_scheduler(scheduler).config), tuple(parts)
-        )
+        if lora is not None:
+            add_lora((reference, generative), **lora)
+        schedule = dict(load_scheduler(scheduler).config)
+        if zero_terminal_snr:
+            schedule["rescale_betas_zero_snr"] = True
+        return cls(autoencoder, reference, generative, schedule, tuple(parts))
+
+    def load_published(self, place: Path) -> None:
+        # Imported here: the layout is written in terms of this class.
+        from leffa.models.checkpoints import load_official_state
+
+        width = cast(Any, self.generative_unet).config.cross_attention_dim
+        if width == SDXL_TEXT and not self.scheduler_config.get("rescale_betas_zero_snr"):
+            raise ValueError(
+                f"{place}: released weights on SDXL were trained up to pure noise: "
+                "add model.zero_terminal_snr=true"
+            )
+        load_official_state(self, load_weights(place), name=str(place))
 
     @property
     def pictures(self) -> tuple[Picture, ...]:  # type: ignore[override]  # `parts` decides

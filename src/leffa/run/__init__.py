@@ -24,6 +24,7 @@ from leffa.data.transforms import PersonTransform
 from leffa.evaluation import Evaluation, evaluate_model
 from leffa.evaluation.generate import choose_devices
 from leffa.inference.checkpoints import Weights
+from leffa.inference.foreign import FILLING
 from leffa.inference.loaded import LoadedModel, find_weights, inputs_of_config, load_model
 from leffa.mistakes import check_overrides
 from leffa.models.interface import PersonGenerator
@@ -46,6 +47,7 @@ from leffa.training.callbacks.leffa_loss import check_switch
 from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.checkpoints import start_point
 from leffa.training.curves import CSV_LOG, read_curves
+from leffa.training.finetune import find_start, load_start
 from leffa.training.loggers import describe, rewind
 from leffa.training.module import PersonGenerationModule
 from leffa.training.processes import alone, process_group
@@ -60,6 +62,7 @@ __all__ = [
     "choices",
     "compose",
     "evaluate",
+    "first_model",
     "settings",
     "test_set",
     "train",
@@ -97,7 +100,9 @@ def train(cfg: DictConfig) -> float | None:
     checkpoint, step = start_point(config["resume"], folder / "checkpoints")
     if checkpoint is not None:
         check_resumed(checkpoint, config)
-    run = assemble(cfg)
+        if config["start_from"] is not None:
+            log.warning("start_from is not read: the run goes on from %s", checkpoint)
+    run = assemble(cfg, resumed=checkpoint is not None)
     if run.trainer.is_global_zero:
         record_start(folder, run.config, changes(cfg), step)
         describe(run.trainer.loggers, run.config)
@@ -115,10 +120,17 @@ def train(cfg: DictConfig) -> float | None:
     return points[-1][1] if points else None
 
 
-def assemble(cfg: DictConfig) -> Run:
-    """Seed, then build data, model and trainer; what can fail fails here, cheapest first."""
+def assemble(cfg: DictConfig, resumed: bool = False) -> Run:
+    """Seed, then build data, model and trainer; what can fail fails here, cheapest first.
+
+    Args:
+        resumed: a checkpoint follows, so the weights of `start_from` are not loaded.
+    """
     seed_everything(cfg.seed, workers=True, verbose=False)
     config = resolved(cfg)
+    start = None
+    if config["start_from"] is not None and not resumed:
+        start = find_start(config["start_from"])
     stages = [Stage.read(stage) for stage in config["curriculum"]["stages"]]
     curriculum = Curriculum(
         stages,
@@ -147,7 +159,7 @@ def assemble(cfg: DictConfig) -> Run:
     datamodule = _datamodule(config, curriculum, splits)
     datamodule.check_ranks(trainer.world_size)
     module = PersonGenerationModule(
-        model=build(config["model"]),
+        model=first_model(config["model"], start),
         optimizer=build(config["optimizer"]),
         curriculum=curriculum,
         leffa_loss=leffa_loss,
@@ -162,6 +174,16 @@ def assemble(cfg: DictConfig) -> Run:
     if config["latent_cache"] is not None:
         datamodule.keep_latents(Path(config["latent_cache"]), module.model)
     return Run(config, datamodule, module, trainer)
+
+
+def first_model(part: dict[str, Any], start: Path | None) -> PersonGenerator:
+    """The model that a training begins with: built over its base, and filled with the weights that
+    `start_from` names."""
+    if start is None:
+        return build(part)
+    model: PersonGenerator = build({key: part[key] for key in part if key not in FILLING})
+    load_start(model, start)
+    return model
 
 
 def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:

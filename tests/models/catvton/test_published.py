@@ -44,7 +44,8 @@ def test_the_published_layout_comes_back_as_it_was(bases: Bases, tmp_path: Path)
         for name, parameter in fresh.unet.named_parameters():
             changed = torch.equal(parameter, model.unet.get_parameter(name))
             assert changed == (".attn1." in name)
-    started = build(bases(9), start_from=tmp_path)
+    started = build(bases(9))
+    started.load_published(tmp_path)
     torch.testing.assert_close(started.state_dict(), fresh.state_dict())
 
 

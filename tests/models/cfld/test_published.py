@@ -79,7 +79,8 @@ def write(folder: Path, rest: dict[str, Tensor], unet: dict[str, Tensor]) -> Pat
 def test_a_checkpoint_of_the_authors_fills_what_is_trained(base: Path, tmp_path: Path) -> None:
     untouched = build(base).state_dict()
     rest, unet = published(build(base))
-    model = build(base, 1, start_from={"published": write(tmp_path, rest, unet), "encoder": None})
+    model = build(base, 1)
+    model.load_published(write(tmp_path, rest, unet))
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     for name, value in model.state_dict().items():
         expected = untouched[name] + 1 if name in trained else untouched[name]
@@ -197,7 +198,7 @@ def test_a_hub_id_is_asked_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("timm.models._hub.load_state_dict_from_hf", download)
     filled = encoder()
-    name = settings("train", ["experiment=cfld_512"], "model")["model"]["start_from"]["encoder"]
+    name = settings("train", ["experiment=cfld_512"], "model")["model"]["encoder_weights"]
     assert name == "timm/swin_base_patch4_window12_384.ms_in22k_ft_in1k"  # a name with a dot
     load_encoder(filled, name)
     assert asked == [(name, {"weights_only": True})]
@@ -210,7 +211,7 @@ def test_a_hub_that_is_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch)
         raise LocalEntryNotFoundError("cannot find the file.\nCheck your connection.")
 
     monkeypatch.setattr("timm.models._hub.hf_hub_download", unreachable)
-    message = "model.start_from.encoder=timm/swin.in1k: no such file here, and the hub did not give"
+    message = "model.encoder_weights=timm/swin.in1k: no such file here, and the hub did not give"
     with pytest.raises(FileNotFoundError, match=re.escape(message)) as caught:
         load_encoder(encoder(), "timm/swin.in1k")
     assert str(caught.value).endswith("(cannot find the file.); give the path of your copy")
@@ -219,7 +220,7 @@ def test_a_hub_that_is_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch)
 def test_another_swin_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "swin.safetensors"
     save_file(swin(embed_dim=16).state_dict(), path)
-    message = f"model.start_from.encoder={path}: is another Swin than model.encoder: "
+    message = f"model.encoder_weights={path}: is another Swin than model.encoder: "
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         load_encoder(encoder(), path)
     assert "\n" not in str(caught.value)
@@ -228,7 +229,7 @@ def test_another_swin_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(base: Path, tmp_path: Path) -> None:
     path = tmp_path / "swin.pth"
     with pytest.raises(FileNotFoundError, match=f"{path}: no such weights file"):
-        build(base, start_from={"encoder": str(path)})
+        build(base, encoder_weights=str(path))
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +249,8 @@ def test_a_picture_of_any_shape_is_squashed_to_the_encoder_s_size() -> None:
 
 def test_a_checkpoint_of_the_authors_becomes_one_of_ours(base: Path, tmp_path: Path) -> None:
     write(tmp_path, *published(build(base)))
-    expected = build(base, start_from={"published": tmp_path, "encoder": None})
+    expected = build(base)
+    expected.load_published(tmp_path)
     settings = {"encoder": ENCODER | {k: list(ENCODER[k]) for k in ("depths", "num_heads")}}
     changes = [f"backbone.source={base}", "backbone.cfld.appearance_depth=1"]
     for part, values in (settings | {"decoder": DECODER}).items():

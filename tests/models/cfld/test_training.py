@@ -187,7 +187,6 @@ def test_the_shipped_network_begins_as_the_one_that_was_trained(with_pose: MakeB
         ({"trainable": "some"}, r"model\.trainable must be 'prompt' or 'all', got 'some'"),
         ({"unet": UNET}, "this backbone's is random; take a pretrained backbone, or model.train"),
         ({"unet": "shipped"}, "shipped takes 9 channels, not the 4 of a latent; take backbone="),
-        ({"start_from": {"swin": "x"}}, "unknown swin; known are encoder, published"),
         ({"decoder": DECODER | {"heads": 5}}, "heads=5: does not divide 12, the width of the pro"),
         ({"encoder": ENCODER | {"image_size": 48}}, "image_size=48: is no multiple of 32, one"),
         (

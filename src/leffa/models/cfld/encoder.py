@@ -133,7 +133,7 @@ def load_encoder(encoder: SourceEncoder, weights: str | Path) -> None:
     )
     if wrong or (wrong := sorted(state.keys() - wanted.keys())):
         raise ValueError(
-            f"model.start_from.encoder={weights}: is another Swin than model.encoder: {len(wrong)} "
+            f"model.encoder_weights={weights}: is another Swin than model.encoder: {len(wrong)} "
             f"weights do not fit, first {wrong[0]}"
         )
     encoder.swin.load_state_dict(state)
@@ -169,7 +169,7 @@ def _read(weights: str | Path) -> dict[str, Tensor]:
     except OSError as error:  # of the network, and of a hub that knows no such name
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise FileNotFoundError(
-            f"model.start_from.encoder={weights}: no such file here, and the hub did not give it "
+            f"model.encoder_weights={weights}: no such file here, and the hub did not give it "
             f"({reason}); give the path of your copy"
         ) from error
     return state

@@ -142,23 +142,22 @@ class CFLD(LatentGenerator):
         pose_guidance: float = 2.0,
         reference_flip: float = 0.5,
         drop_biases: bool = False,
-        start_from: dict[str, Any] | None = None,
+        encoder_weights: str | Path | None = None,
         gradient_checkpointing: bool = False,
     ) -> "CFLD":
         """From a base without inpainting: a diffusers folder, a hub id, or a config (from scratch).
 
         Args:
             encoder: of `SourceEncoder`.
-            start_from: `encoder`, a Swin (see `load_encoder`); `published`, the folder of a
-                checkpoint of the authors (`models.cfld.published`). None leaves random weights, as
-                when a checkpoint of ours follows.
+            encoder_weights: a Swin, see `load_encoder`. None leaves random weights, as when a
+                trained model follows.
 
         Raises:
             ValueError: only the prompt's projections are trained on a base that has random
                 weights; or weights do not fit.
             FileNotFoundError: a folder or file that is not there.
         """
-        _check(unet, trainable, start_from)
+        _check(unet, trainable)
         autoencoder = load_vae(vae)
         network = load_unet(unet)
         latent = autoencoder.config.latent_channels
@@ -182,9 +181,14 @@ class CFLD(LatentGenerator):
         )
         if gradient_checkpointing:
             model.checkpoint_gradients()
-        model._start(start_from or {})
+        if encoder_weights is not None:
+            load_encoder(model.encoder, encoder_weights)
         log.info("parameters of CFLD\n%s", parameter_table(model))
         return model
+
+    def load_published(self, place: Path) -> None:
+        """The folder of a checkpoint of the authors: see `models.cfld.published`."""
+        load_published(self, place)
 
     def checkpoint_gradients(self) -> None:
         """Keep less of the forward pass, and compute it twice."""
@@ -251,20 +255,10 @@ class CFLD(LatentGenerator):
     def _draw_flips(self, images: Tensor, generator: Generators) -> Tensor:
         return draw(torch.rand, (len(images),), generator, images.device) < self.reference_flip
 
-    def _start(self, weights: Mapping[str, Any]) -> None:
-        if weights.get("published") is not None:
-            load_published(self, weights["published"])
-        elif weights.get("encoder") is not None:
-            load_encoder(self.encoder, weights["encoder"])
 
-
-def _check(
-    unet: str | Path | dict[str, Any], trainable: Trainable, start_from: dict[str, Any] | None
-) -> None:
+def _check(unet: str | Path | dict[str, Any], trainable: Trainable) -> None:
     if trainable == "prompt" and isinstance(unet, dict):
         raise ValueError(
             "model.trainable=prompt: the rest of the UNet stays as it is, and this backbone's is "
             "random; take a pretrained backbone, or model.trainable=all"
         )
-    if unknown := sorted((start_from or {}).keys() - {"encoder", "published"}):
-        raise ValueError(f"model.start_from: unknown {unknown[0]}; known are encoder, published")

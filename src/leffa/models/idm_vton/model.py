@@ -136,6 +136,12 @@ class IDMVTON(LatentGenerator):
             log.info("%s: %.2f million parameters, %.2f trained", part, whole / 1e6, trained / 1e6)
         return model
 
+    def load_published(self, place: Path) -> None:
+        raise ValueError(
+            f"{place}: a published IDM-VTON is a base, with its frozen networks: give "
+            f"backbone=idm_vton_published backbone.source={place} instead of start_from"
+        )
+
     def left_out(self) -> frozenset[str]:
         return super().left_out() | {
             name for name, parameter in self.named_parameters() if not parameter.requires_grad

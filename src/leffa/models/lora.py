@@ -1,0 +1,57 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685) on the attentions of frozen UNets, by peft."""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+from torch import nn
+
+ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
+
+
+def add_lora(unets: Sequence[nn.Module], rank: int, alpha: float) -> None:
+    """Freeze UNets and give every attention adapters, which begin at zero (Eq. 3).
+
+    Args:
+        rank: of the adapters.
+        alpha: they count alpha / rank.
+    """
+    adapters = importlib.import_module("peft").LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=ATTENTION
+    )
+    for part in unets:
+        unet = cast(Any, part)  # a UNet2DConditionModel, whose `add_adapter` is not typed
+        unet.requires_grad_(False)
+        unet.add_adapter(adapters)
+
+
+def check_lora(rank: int, alpha: float) -> None:
+    """Refuse what `add_lora` cannot do.
+
+    Raises:
+        ValueError: peft is missing, or a number is not positive.
+    """
+    if rank < 1 or alpha <= 0:
+        raise ValueError(f"model.lora: rank={rank} and alpha={alpha} must be positive")
+    if importlib.util.find_spec("peft") is None:
+        raise ValueError("model.lora needs the package peft: pip install peft")
+
+
+@contextmanager
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """While it lasts, the layers that adapters change stand in their own places, with the names
+    that they have without adapters."""
+    wrapped = {
+        name: cast(Any, module)
+        for name, module in model.named_modules()
+        if hasattr(module, "base_layer")
+    }
+    for name, module in wrapped.items():
+        model.set_submodule(name, module.base_layer)
+    try:
+        yield
+    finally:
+        for name, module in wrapped.items():
+            model.set_submodule(name, module)

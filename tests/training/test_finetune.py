@@ -1,0 +1,187 @@
+"""A training starts with exactly the weights that it is told to start with."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from leffa.models.checkpoints import save_official
+from leffa.models.export import InputSpec, ModelSettings, save_exported
+from leffa.models.interface import PersonGenerator
+from leffa.models.leffa import LeffaModel
+from leffa.models.lora import add_lora
+from leffa.run import first_model, settings
+from leffa.training.finetune import find_start, load_start
+
+Config = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def base() -> Config:
+    backbone = settings("train", ["backbone=tiny_from_scratch"], "backbone")["backbone"]
+    return {part: backbone[part] for part in ("unet", "vae", "scheduler")}
+
+
+def model_config(name: str) -> Config:
+    chosen = [f"model={name}", "backbone=tiny_from_scratch"]
+    whole = ["model.trainable=all"] if name == "catvton" else []
+    return settings("train", [*chosen, *whole], "model")["model"]
+
+
+def same(one: PersonGenerator, other: PersonGenerator) -> bool:
+    """In all that checkpoints keep."""
+    states, kept = (one.state_dict(), other.state_dict()), one.state_dict().keys() - one.left_out()
+    return all(torch.equal(states[0][key], states[1][key]) for key in kept)
+
+
+def checkpoint(path: Path, model: PersonGenerator, **extra: Any) -> Path:
+    """As train.py writes them: without what is frozen."""
+    left_out = model.left_out()
+    state = {
+        f"model.{key}": value for key, value in model.state_dict().items() if key not in left_out
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": state, "config": {"model": {}}, **extra}, path)
+    return path
+
+
+@pytest.fixture(params=["leffa", "catvton", "idm_vton", "cfld"])
+def kind(request: pytest.FixtureRequest) -> str:
+    needed = {"idm_vton": "transformers", "cfld": "timm"}
+    if request.param in needed:
+        pytest.importorskip(needed[request.param])
+    return str(request.param)
+
+
+def test_any_model_starts_from_a_run_its_checkpoint_or_what_it_was_exported_to(
+    kind: str, tmp_path: Path
+) -> None:
+    config = model_config(kind)
+    trained = first_model(config, None)
+    assert not same(first_model(config, None), trained)
+    file = checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt", trained)
+    for place in (file, tmp_path / "run"):
+        assert same(first_model(config, place), trained)
+    fed = InputSpec("tryon", 64, 48)
+    kept = ModelSettings(fed, source="x.ckpt", config={"model": config})
+    save_exported(trained, tmp_path / "exported", kept, card="")
+    assert same(first_model(config, tmp_path / "exported"), trained)
+
+
+def test_starts_from_a_released_file(base: Config, tmp_path: Path) -> None:
+    trained, model = LeffaModel.build(**base), LeffaModel.build(**base)
+    save_official(trained, tmp_path / "official.safetensors")
+    load_start(model, tmp_path / "official.safetensors")
+    assert same(model, trained)
+
+
+def test_a_published_base_is_told_from_a_start(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    model = first_model(model_config("idm_vton"), None)
+    with pytest.raises(ValueError, match=f"backbone=idm_vton_published backbone.source={tmp_path}"):
+        load_start(model, tmp_path)
+
+
+def test_starts_from_the_running_average_where_there_is_one(base: Config, tmp_path: Path) -> None:
+    model = LeffaModel.build(**base)
+    name = "model.generative_unet.conv_out.bias"
+    average = {"weights": {name: torch.full((4,), 7.0)}}
+    load_start(model, checkpoint(tmp_path / "a.ckpt", model, ema=average))
+    assert torch.equal(model.generative_unet.conv_out.bias, torch.full((4,), 7.0))
+
+
+def test_another_architecture_is_refused(base: Config, tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "a.ckpt", LeffaModel.build(**base, parts=["densepose"]))
+    with pytest.raises(ValueError, match=f"start_from={path}: is of another model"):
+        load_start(LeffaModel.build(**base), path)
+
+
+def test_weights_that_no_checkpoint_would_keep_are_refused(tmp_path: Path) -> None:
+    """Of a network that was trained as a whole, where only its attention is trained now."""
+    chosen = settings("train", ["model=catvton", "backbone=tiny"], "model")["model"]
+    path = checkpoint(tmp_path / "a.ckpt", first_model(chosen | {"trainable": "all"}, None))
+    with pytest.raises(ValueError, match=r"of its weights are frozen here.*model\.trainable=all"):
+        first_model(chosen, path)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"start_from=nowhere.pth: no such file or folder"):
+        find_start("nowhere.pth")
+
+
+def test_adapters_are_no_start(base: Config, tmp_path: Path) -> None:
+    model, config = LeffaModel.build(**base), {"model": {"lora": {"rank": 4}}}
+    with pytest.raises(ValueError, match="low-rank adapters"):
+        load_start(model, checkpoint(tmp_path / "a.ckpt", model, config=config))
+
+
+def test_another_noise_schedule_is_said(
+    base: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = LeffaModel.build(**base)
+    scheduler = {**base["scheduler"], "prediction_type": "epsilon"}
+    path = checkpoint(tmp_path / "a.ckpt", model, config={"model": {"scheduler": scheduler}})
+    with caplog.at_level(logging.WARNING):
+        load_start(model, path)
+    assert "was trained with prediction_type=epsilon in its noise schedule" in caplog.text
+    assert "and this run has v_prediction" in caplog.text
+
+
+def test_the_schedule_can_end_in_pure_noise(base: Config) -> None:
+    scheduler = {**base["scheduler"], "rescale_betas_zero_snr": False}
+    model = LeffaModel.build(**{**base, "scheduler": scheduler}, zero_terminal_snr=True)
+    assert model.schedule.alphas_cumprod[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_adapters_begin_at_zero_and_are_all_that_is_trained(
+    base: Config, tmp_path: Path, predicted: Callable[[LeffaModel], torch.Tensor]
+) -> None:
+    pytest.importorskip("peft")
+    path = checkpoint(tmp_path / "a.ckpt", LeffaModel.build(**base))
+    plain = LeffaModel.build(**base)
+    adapted = LeffaModel.build(**base, lora={"rank": 4, "alpha": 4})
+    for model in (plain, adapted):
+        load_start(model.eval(), path)
+    trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    assert trained
+    assert all("lora_" in name for name in trained)
+    assert torch.equal(predicted(plain), predicted(adapted))
+
+
+@pytest.fixture
+def predicted() -> Callable[[LeffaModel], torch.Tensor]:
+    batch = {key: torch.randn(1, n, 64, 48) for key, n in (("source", 3), ("reference", 3))}
+    batch |= {"mask": torch.ones(1, 1, 64, 48), "densepose": torch.randn(1, 3, 64, 48)}
+
+    def predict(model: LeffaModel) -> torch.Tensor:
+        noisy = torch.ones(1, *model.latent_shape(batch))  # type: ignore[arg-type]
+        known = model.encode(batch)  # type: ignore[arg-type]
+        return model.predict_noise(noisy, torch.tensor([300]), known).noise
+
+    return predict
+
+
+def test_a_start_that_lacks_weights_is_refused_though_they_are_frozen(
+    base: Config, tmp_path: Path
+) -> None:
+    """Under adapters nothing else is trained, and all of it must be there."""
+    pytest.importorskip("peft")
+    model = LeffaModel.build(**base)
+    path = checkpoint(tmp_path / "a.ckpt", model)
+    content = torch.load(path, weights_only=True)
+    del content["state_dict"]["model.generative_unet.conv_out.bias"]
+    torch.save(content, path)
+    add_lora((model.reference_unet, model.generative_unet), rank=2, alpha=2)
+    with pytest.raises(ValueError, match=r"1 weights missing, first model\.generative_unet\.conv"):
+        load_start(model, path)
+
+
+def test_peft_is_asked_for_where_it_is_missing(
+    base: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install peft"):
+        LeffaModel.build(**base, lora={"rank": 4, "alpha": 4})
