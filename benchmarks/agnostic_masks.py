@@ -25,17 +25,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from leffa.data.densepose import ColourDensePose
-from leffa.data.images import open_labels, open_mask, open_picture
 from leffa.data.keypoints import BODY_25, read_keypoints
 from leffa.data.recipe import PersonMaps
 from leffa.io.atomic import write_json
+from leffa.io.pictures import open_labels, open_mask, open_picture
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.agnostic.shapes import dilate, erode
 
 Mask = NDArray[np.bool_]
 
 SHOWN_HEIGHT = 384
-RECIPES = ("hr_viton", "viton_hd", "ladi_vton", "ootdiffusion", "leffa_hd")
+RECIPES = ("hr_viton", "viton_hd", "ladi_vton", "ootdiffusion", "leffa_hd", "leffa_hd_clean")
 
 # The DensePose parts of each CIHP label that the recipes ask for.
 LABELS = {13: (23, 24), 14: (4, 15, 17, 19, 21), 15: (3, 16, 18, 20, 22)}
@@ -88,8 +88,9 @@ def read_maps(split: Path, stem: str, size: tuple[int, int]) -> PersonMaps | Non
     pose = next((path for path in poses if path.exists()), None)
     if parse is None or pose is None:
         return None
-    joints = read_keypoints(pose, size) * np.array((*size, 1), np.float32)
-    return PersonMaps(np.asarray(open_labels(parse)), joints)
+    labels = np.asarray(open_labels(parse))
+    joints = read_keypoints(pose, size, lambda: labels > 0) * np.array((*size, 1), np.float32)
+    return PersonMaps(labels, joints)
 
 
 def estimate(parts: NDArray[np.uint8]) -> PersonMaps:

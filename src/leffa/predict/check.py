@@ -37,8 +37,8 @@ def _check_files(record: Record, transform: PersonTransform) -> None:
     sample = transform(record, random.Random(0))
     if not sample["mask"].any():
         raise ValueError(
-            f"{record.source}: the mask made by the recipe is empty; give a mask file, or another "
-            "--category"
+            f"{record.source}: of its mask nothing is left at {transform.width}x{transform.height}"
+            "; give a larger one"
         )
 
 

@@ -30,7 +30,7 @@ _TAKEN_PARTS = {
 }
 _KEPT = {  # body parts and clothes; hair and accessories stay in any case
     "upper_body": (*LEGS, *_SKIRT_AND_TROUSERS),
-    "lower_body": (*ARM_LABELS, "face", *_TOP),
+    "lower_body": (*ARM_LABELS, "face", "neck", *_TOP),
     "dresses": (),
 }
 _BLUR = 6.5 / 1024  # OpenCV's standard deviation for the published kernel of 41 at a height of 1024
