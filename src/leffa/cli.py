@@ -26,7 +26,10 @@ from leffa.commands.sweeps import sweep_report
 from leffa.mistakes import is_memory_full, memory_full, nearest
 
 # What they log is for whoever waits: what was loaded, what is there already, how long it takes.
-TOLD = ("leffa.predict", "leffa.evaluation.progress", "leffa.models.checkpoints")
+TOLD = (
+    *("leffa.predict", "leffa.evaluation.progress", "leffa.models.checkpoints"),
+    "leffa.io.folders",
+)
 # Known here as well as in `synthetic.write`, which is slow to import.
 DRAWN_LAYOUTS = (
     *("viton_hd", "dress_code", "viton", "folder"),

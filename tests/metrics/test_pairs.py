@@ -63,7 +63,7 @@ def test_a_list_of_pairs_says_which_true_image_each_prediction_has(
     ("content", "message"),
     [
         (None, "no such list of pairs"),
-        ("from,to\na,b\n", "its first line must be prediction,true"),
+        ("from,to\na,b\n", "has no column 'prediction', its first line is 'from,to'; begin with a"),
         ("prediction,true\na,\n", "line 2: give a prediction and its true image"),
         ("prediction,true\na,b\na.png,c\n", "line 3: a is listed before"),
     ],

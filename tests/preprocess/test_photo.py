@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -192,11 +193,22 @@ def test_two_label_sets_do_not_share_a_folder(
 def test_what_is_no_photo_is_left_out_and_said(
     root: Path, drawings: dict[str, PersonDrawing], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("._anna.png", ".DS_Store", "carl.heic", "dora.HEIC", "eve.tif"):
+    for name in ("._anna.png", ".DS_Store", "carl.heic", "dora.HEIC", "eve.gif"):
         (root / "persons" / name).write_bytes(b"no picture that is read here")
     assert prepare_photos(root, tools(drawings)).failed == {}
     assert main(["photo", str(root)]) == 0
-    assert "left out: 2 .heic, 1 .tif;" in capsys.readouterr().out
+    assert "persons: left out: 1 .gif, 2 .heic; what is read: .jpg," in capsys.readouterr().err
+
+
+def test_maps_are_found_in_any_spelling_and_not_made_twice(
+    root: Path, drawings: dict[str, PersonDrawing]
+) -> None:
+    prepare_photos(root, tools(drawings))
+    (root / "persons/anna.png").rename(root / unicodedata.normalize("NFD", "persons/änna.png"))
+    for folder, suffix in (("parse", "PNG"), ("densepose", "PNG"), ("masks", "PNG")):
+        (root / folder / "anna.png").rename(root / folder / f"änna.{suffix}")
+    (root / "keypoints/anna.json").rename(root / "keypoints/änna.JSON")
+    assert prepare_photos(root, tools(drawings)).written == []
 
 
 def test_two_photos_of_one_name_are_refused(root: Path, drawings: dict[str, PersonDrawing]) -> None:

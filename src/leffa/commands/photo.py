@@ -83,7 +83,7 @@ def back_end_options(parser: "argparse._ActionsContainer") -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from leffa.preprocess.photo import Tools, left_out, prepare_photos
+    from leffa.preprocess.photo import Tools, prepare_photos
 
     wanted = Tools(  # a misspelt name is told before weights are read
         label_set=args.label_set,
@@ -100,8 +100,6 @@ def _prepare(args: argparse.Namespace) -> int:
         print(path)
     for path, reason in result.failed.items():
         print(f"not prepared: {reason if str(path) in reason else f'{path}: {reason}'}")
-    if result.left_out:
-        print(left_out(result.left_out))
     if not result.written and not result.failed:
         print("nothing to do: everything is there")
     return 1 if result.failed else 0

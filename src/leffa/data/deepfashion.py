@@ -14,7 +14,6 @@ from leffa.data.layout import (
     absent,
     check_choice,
     check_root,
-    names_in,
     optional,
     read_csv_pairs,
     read_lines,
@@ -22,6 +21,7 @@ from leffa.data.layout import (
     spelling,
     where_present,
 )
+from leffa.io.folders import names_in
 
 log = logging.getLogger(__name__)
 

@@ -1,27 +1,37 @@
 """A user's own persons and garments: a CSV of pairs, or folders whose files match by name."""
 
-import csv
-import difflib
 from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 
 from leffa.data.batch import Record
-from leffa.data.layout import Layout, Locate, absent, check_root, names_in, read_lines
-from leffa.data.picture_files import SUFFIXES, pictures_by_name
+from leffa.data.layout import Layout, Locate, absent, check_root
+from leffa.io.folders import (
+    SUFFIXES,
+    Spelling,
+    files_by_name,
+    is_hidden,
+    names_in,
+    normal,
+    pictures_in,
+    tell_unused,
+)
+from leffa.io.tables import read_table
 
-_COLUMNS = ("person", "garment", "name", "category")
-_FILES = ("mask", "densepose", "parse", "keypoints", "garment_mask")
+_NEEDED = ("person", "garment")
+_OPTIONAL = ("name", "category", "mask", "densepose", "parse", "keypoints", "garment_mask")
 
 
 class FolderPairs(Layout):
     """Pairs of a person and a garment, or of two pictures of one person, wherever they are.
 
-    With a table, a CSV file whose paths are below the root or absolute:
+    With a table, a CSV file (`leffa.io.tables`) whose paths are below the root or absolute:
 
         person,garment[,name][,category][,mask][,densepose][,parse][,keypoints][,garment_mask]
         photos/anna.jpg,shop/dress_12.png
 
-    Without one, folders in which a sample's files have one name; the last five are optional:
+    Without one, folders (`leffa.io.folders`) in which a sample's files have one name; the last five
+    are optional:
 
         <root>/persons/anna.jpg    garments/anna.png    masks/anna.png    densepose/anna.png
                parse/anna.png      keypoints/anna.json  garment_masks/anna.png
@@ -52,13 +62,8 @@ def _from_table(root: Path, table: Path, category: str) -> list[Record]:
             f"{table}: no such table of pairs; write it, a CSV file with the columns "
             "person,garment, or give table=null to take the folders persons/ and garments/"
         )
-    rows = csv.DictReader(read_lines(table))
-    _check_header([column.strip() for column in rows.fieldnames or ()], table)
     pairs = []
-    for line, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise ValueError(f"{table}: line {line} has not as many columns as the header")
-        values = {key.strip(): value.strip() for key, value in row.items()}
+    for line, values in read_table(table, _NEEDED, _OPTIONAL).rows:
         if not (values["person"] and values["garment"]):
             raise ValueError(f"{table}: line {line} lacks its person or its garment")
         pairs.append(values)
@@ -75,39 +80,25 @@ def _from_table(root: Path, table: Path, category: str) -> list[Record]:
             f"{table}: {len(repeated)} names occur more than once, first {repeated[0]}; give each "
             "line another in a column `name`"
         )
+    spelled = Spelling()
+
+    def given(values: dict[str, str], column: str) -> Path | None:
+        return spelled(root / values[column]) if values.get(column) else None
+
     return [
         Record(
             name=name,
             category=values.get("category") or category,
-            source=root / values["person"],
-            reference=root / values["garment"],
-            mask=_given(root, values, "mask"),
-            densepose=_given(root, values, "densepose"),
-            parse=_given(root, values, "parse"),
-            keypoints=_given(root, values, "keypoints"),
-            reference_mask=_given(root, values, "garment_mask"),
+            source=spelled(root / values["person"]),
+            reference=spelled(root / values["garment"]),
+            mask=given(values, "mask"),
+            densepose=given(values, "densepose"),
+            parse=given(values, "parse"),
+            keypoints=given(values, "keypoints"),
+            reference_mask=given(values, "garment_mask"),
         )
         for name, values in zip(names, pairs, strict=True)
     ]
-
-
-def _given(root: Path, values: dict[str, str], column: str) -> Path | None:
-    return root / values[column] if values.get(column) else None
-
-
-def _check_header(columns: list[str], table: Path) -> None:
-    known = (*_COLUMNS, *_FILES)
-    for column in columns:
-        if column not in known:
-            close = difflib.get_close_matches(column, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-            raise ValueError(f"{table}: unknown column '{column}'; {hint}")
-    for column in _COLUMNS[:2]:
-        if column not in columns:
-            raise ValueError(
-                f"{table}: has no column '{column}'; begin the file with a line such as "
-                "person,garment"
-            )
 
 
 def _names(pairs: list[dict[str, str]]) -> list[str]:
@@ -119,55 +110,43 @@ def _names(pairs: list[dict[str, str]]) -> list[str]:
         person if alone else f"{person}__{garment}"
         for person, garment in zip(people, garments, strict=True)
     ]
-    return [values.get("name") or name for values, name in zip(pairs, made, strict=True)]
+    return [normal(values.get("name") or name) for values, name in zip(pairs, made, strict=True)]
 
 
 def _from_folders(root: Path, category: str) -> list[Record]:
-    people, garments = _by_stem(root / "persons"), _by_stem(root / "garments")
+    people, garments = pictures_in(root / "persons"), pictures_in(root / "garments")
     if alone := sorted(people.keys() - garments.keys()):
         raise ValueError(
             f"{root / 'garments'}: has no picture for {len(alone)} of the {len(people)} persons, "
             f"first {alone[0]}; a person and its garment must have one name, or use a table"
         )
+    tell_unused(root / "garments", garments, people, "person")
     mask_of, body_of, parse_of, garment_mask_of = (
-        _present(root / folder) for folder in ("masks", "densepose", "parse", "garment_masks")
+        _present(root / folder, people)
+        for folder in ("masks", "densepose", "parse", "garment_masks")
     )
-    joints_of = _present(root / "keypoints", ".json")
+    joints_of = _present(root / "keypoints", people, (".json",))
     return [
         Record(
-            name=stem,
+            name=name,
             category=category,
-            source=people[stem],
-            reference=garments[stem],
-            mask=mask_of(stem),
-            densepose=body_of(stem),
-            parse=parse_of(stem),
-            keypoints=joints_of(stem),
-            reference_mask=garment_mask_of(stem),
+            source=people[name],
+            reference=garments[name],
+            mask=mask_of(name),
+            densepose=body_of(name),
+            parse=parse_of(name),
+            keypoints=joints_of(name),
+            reference_mask=garment_mask_of(name),
         )
-        for stem in sorted(people)
+        for name in people
     ]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by their names."""
-    found = pictures_by_name(folder)
-    if not found:
-        raise FileNotFoundError(
-            f"{folder}: no pictures ({', '.join(SUFFIXES)}); put them there, or use a table"
-        )
-    return found
-
-
-def _present(folder: Path, usual: str = ".png") -> Locate:
+def _present(folder: Path, people: Collection[str], suffixes: Sequence[str] = SUFFIXES) -> Locate:
     """Locates the files of an optional folder; where it lacks one, `Layout` says which."""
-    names = names_in(folder)
-    if not names:
+    if all(is_hidden(name) for name in names_in(folder)):
         return absent
-    suffixes = SUFFIXES if usual in SUFFIXES else (usual,)
-    found = {
-        PurePath(name).stem: folder / name
-        for name in sorted(names)
-        if PurePath(name).suffix.lower() in suffixes
-    }
-    return lambda stem: found.get(stem, folder / f"{stem}{usual}")
+    found = files_by_name(folder, suffixes)
+    tell_unused(folder, found, people, "person")
+    usual = ".png" if ".png" in suffixes else suffixes[0]
+    return lambda name: found.get(name, folder / f"{name}{usual}")

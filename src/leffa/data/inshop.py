@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePath, PurePosixPath
 
 from leffa.data.batch import Annotation
-from leffa.data.layout import Split, names_in, spelling
+from leffa.data.layout import Split, spelling
+from leffa.io.folders import names_in
 
 _FLAT = re.compile(
     r"fashion(?P<gender>WOMEN|MEN)(?P<garment>.+?)id(?P<item>\d{8})(?P<person>\d\d)_"

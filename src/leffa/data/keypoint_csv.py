@@ -5,6 +5,7 @@ COCO joints. A text file has 18 rows of x and y. In both, -1 is a joint that was
 """
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from functools import lru_cache
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from leffa.data.batch import Annotation
 from leffa.data.keypoints import COCO_18, read_keypoints, to_body_25
+from leffa.io.tables import read_text
 
 Joints = NDArray[np.int16]
 
@@ -71,19 +73,16 @@ def listed_names(path: Path) -> frozenset[str]:
 def _read_list(path: Path) -> dict[str, tuple[str, str]]:
     """y and x of every picture, as written: a picture is parsed when it is asked for."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, delimiter=":", quoting=csv.QUOTE_NONE)
-            header = [column.strip() for column in next(rows, [])]
-            if header != _COLUMNS:
-                raise ValueError(
-                    f"{path}: has no header '{':'.join(_COLUMNS)}'; copy the list again from the "
-                    "data set's archive"
-                )
-            return {row[0].strip(): (row[1], row[2]) for row in rows if len(row) == len(_COLUMNS)}
+        lines = io.StringIO(read_text(path), newline="")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: {_NO_FILE}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not a text file; copy it again") from error
+    rows = csv.reader(lines, delimiter=":", quoting=csv.QUOTE_NONE)
+    if [column.strip() for column in next(rows, [])] != _COLUMNS:
+        raise ValueError(
+            f"{path}: has no header '{':'.join(_COLUMNS)}'; copy the list again from the data "
+            "set's archive"
+        )
+    return {row[0].strip(): (row[1], row[2]) for row in rows if len(row) == len(_COLUMNS)}
 
 
 def _joints(y: str, x: str, path: Path, row: str) -> Joints:
@@ -96,7 +95,7 @@ def _joints(y: str, x: str, path: Path, row: str) -> Joints:
 
 def _read_text(path: Path) -> Joints:
     try:
-        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
         joints = np.array([[float(value) for value in row] for row in rows]).round()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: {_NO_FILE}") from error

@@ -117,7 +117,7 @@ def read_people(path: Path) -> People:
         ValueError: the file is none of these formats, or no person was found.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())  # in any Unicode encoding
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{path}: no such file; extract the data set's archive again"

@@ -5,7 +5,6 @@ of each sample and hands the records to `Layout`, which finds every missing file
 anything is trained.
 """
 
-import csv
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -15,6 +14,8 @@ from typing import Literal, overload
 
 from leffa.data.batch import Annotation, Record
 from leffa.data.keypoint_csv import listed_names
+from leffa.io.folders import names_in
+from leffa.io.tables import read_table, read_text
 
 Split = Literal["train", "test"]
 Pairs = Literal["paired", "unpaired"]
@@ -93,19 +94,13 @@ def read_lines(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such list.
-        ValueError: the list is empty or is not text.
+        ValueError: the list is empty or is not text (`leffa.io.tables`).
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such list; copy it from the data set's archive into {path.parent}"
         )
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: is not a text file; copy it again from the data set's archive"
-        ) from error
-    lines = [line for line in lines if line]
+    lines = [line for each in read_text(path).splitlines() if (line := each.strip())]
     if not lines:
         raise ValueError(f"{path}: lists nothing; copy it again from the data set's archive")
     return lines
@@ -126,8 +121,8 @@ def read_rows(path: Path, columns: str) -> list[list[str]]:
     for row in rows:
         if len(row) != len(columns.split()):
             raise ValueError(
-                f"{path}: expected '{columns}' on each line, found '{' '.join(row)}'; "
-                "correct that line"
+                f"{path}: expected '{columns}' on each line, parted by blanks, found "
+                f"'{' '.join(row)}'; correct that line"
             )
     return rows
 
@@ -139,12 +134,12 @@ def read_csv_pairs(path: Path) -> list[tuple[str, str]]:
         FileNotFoundError, ValueError: as in `read_lines`; or the file has no such columns.
     """
     again = "copy the list again from its release"
-    rows = csv.DictReader(read_lines(path))
-    if not {"from", "to"} <= set(rows.fieldnames or ()):
-        raise ValueError(f"{path}: has no header 'from,to'; {again}")
-    pairs = [(row["from"], row["to"]) for row in rows]
-    if not all(reference and source for reference, source in pairs):
-        raise ValueError(f"{path}: line without a comma; {again}")
+    read_lines(path)  # its own errors
+    pairs = []
+    for number, row in read_table(path, ("from", "to")).rows:
+        if not (row["from"] and row["to"]):
+            raise ValueError(f"{path}: line {number} lacks one of its two pictures; {again}")
+        pairs.append((row["from"], row["to"]))
     if not pairs:
         raise ValueError(f"{path}: lists nothing; {again}")
     return pairs
@@ -153,14 +148,6 @@ def read_csv_pairs(path: Path) -> list[tuple[str, str]]:
 def pose_pair(reference: str, source: str) -> str:
     """The name of a pose-transfer sample, as the field names its results."""
     return f"{PurePath(reference).stem}_2_{PurePath(source).stem}"
-
-
-def names_in(folder: Path) -> frozenset[str]:
-    """The names of the files in a folder, read once; nothing where the folder is absent."""
-    if not folder.is_dir():
-        return frozenset()
-    with os.scandir(folder) as entries:
-        return frozenset(entry.name for entry in entries)
 
 
 def absent(stem: str) -> None:

@@ -78,6 +78,18 @@ def files_by_name(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str,
     return found.files
 
 
+def pictures_in(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by name.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: two have one name.
+    """
+    if found := files_by_name(folder):
+        return found
+    raise FileNotFoundError(f"{folder}: no pictures ({', '.join(SUFFIXES)}); put them there")
+
+
 def names_in(folder: Path) -> frozenset[str]:
     """All names in a folder, as the disk spells them; nothing where the folder is absent."""
     if not folder.is_dir():

@@ -5,7 +5,6 @@ prediction, a montage in a sub-folder, one side at another size. Only file heade
 this costs little.
 """
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from leffa.io.folders import SUFFIXES, is_hidden, normal, scan
 from leffa.io.pictures import Header, read_header
+from leffa.io.tables import read_table
 
 SHOWN = 5  # names per problem in a message
 
@@ -202,18 +202,14 @@ def read_pairs(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list of pairs")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not set(PAIR_COLUMNS) <= set(reader.fieldnames or []):
-            raise ValueError(f"{path}: its first line must be {','.join(PAIR_COLUMNS)}")
-        pairs: dict[str, str] = {}
-        for number, row in enumerate(reader, start=2):
-            pred, true = (_bare((row[column] or "").strip()) for column in PAIR_COLUMNS)
-            if not pred or not true:
-                raise ValueError(f"{path}: line {number}: give a prediction and its true image")
-            if pred in pairs:
-                raise ValueError(f"{path}: line {number}: {pred} is listed before")
-            pairs[pred] = true
+    pairs: dict[str, str] = {}
+    for number, row in read_table(path, PAIR_COLUMNS).rows:
+        pred, true = (_bare(row[column]) for column in PAIR_COLUMNS)
+        if not pred or not true:
+            raise ValueError(f"{path}: line {number}: give a prediction and its true image")
+        if pred in pairs:
+            raise ValueError(f"{path}: line {number}: {pred} is listed before")
+        pairs[pred] = true
     return pairs
 
 

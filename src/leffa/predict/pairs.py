@@ -1,12 +1,12 @@
 """Which person gets which garment: from files, from folders, or from a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from leffa.data.batch import Record
 from leffa.data.folder import FolderPairs
 from leffa.data.layout import Layout
-from leffa.data.picture_files import SUFFIXES, pictures_by_name
+from leffa.io.folders import SUFFIXES, files_by_name, normal, pictures_in, tell_unused
 
 MAPS = ("mask", "densepose", "parse", "keypoints")  # of the person
 _OF_FIELD = {"keypoints": (".json",)}
@@ -31,12 +31,14 @@ def pairs_of_files(
             kind = "folder" if person.is_dir() else "file"
             raise ValueError(f"{path}: --{option} must be a {kind}, as --person is")
     people, garments = _pictures(person), _pictures(garment)
+    found = {field: _maps(path, field, people.keys()) for field, path in maps.items()}
     if person.is_dir() and garment.is_dir():
         if alone := sorted(people.keys() - garments.keys()):
             raise FileNotFoundError(
                 f"{garment}: has no picture for {len(alone)} of the {len(people)} persons, first "
                 f"{alone[0]}; a person and its garment must have one name, or use --table"
             )
+        tell_unused(garment, garments, people, "person")
         chosen = [(name, name, name) for name in sorted(people)]
     elif garment.is_dir():
         chosen = [(f"{one}__{name}", one, name) for one in people for name in sorted(garments)]
@@ -48,7 +50,7 @@ def pairs_of_files(
             category=category,
             source=people[of_person],
             reference=garments[of_garment],
-            **{field: _map(maps.get(field), field, of_person) for field in MAPS},
+            **{field: of.get(of_person) for field, of in found.items()},
         )
         for name, of_person, of_garment in chosen
     ]
@@ -64,21 +66,18 @@ def pairs_of_table(table: Path, root: Path | None, category: str) -> Sequence[Re
 
 def _pictures(path: Path) -> dict[str, Path]:
     """The file, or the pictures of the folder, by name."""
-    if path.is_file():
-        return {path.stem: path}
-    pictures = pictures_by_name(path)
-    if not pictures:
-        raise FileNotFoundError(f"{path}: holds no pictures ({', '.join(SUFFIXES)})")
-    return pictures
+    return {normal(path.stem): path} if path.is_file() else pictures_in(path)
 
 
-def _map(path: Path | None, field: str, person: str) -> Path | None:
+def _maps(path: Path | None, field: str, people: Set[str]) -> dict[str, Path]:
+    """The maps of one field by person; empty where none were given."""
     if path is None or path.is_file():
-        return path
-    suffixes = _OF_FIELD.get(field, SUFFIXES)
-    places = [path / f"{person}{suffix}" for suffix in suffixes]
-    if not (found := [place for place in places if place.is_file()]):
+        return {} if path is None else dict.fromkeys(people, path)
+    found = files_by_name(path, _OF_FIELD.get(field, SUFFIXES))
+    if alone := sorted(people - found.keys()):
         raise FileNotFoundError(
-            f"{path}: has no {field} for {person}; a person's files must have one name"
+            f"{path}: has no {field} for {len(alone)} of the {len(people)} persons, first "
+            f"{alone[0]}; a person's files must have one name"
         )
-    return found[0]
+    tell_unused(path, found, people, "person")
+    return found

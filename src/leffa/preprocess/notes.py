@@ -11,8 +11,8 @@ Maps that come from elsewhere have no note.
 import json
 from pathlib import Path
 
-from leffa.data.layout import names_in
 from leffa.io.atomic import is_temporary, write_json
+from leffa.io.folders import names_in
 
 
 def note_of(folder: Path) -> Path:

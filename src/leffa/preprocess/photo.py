@@ -9,7 +9,6 @@ their folder (`notes`): a run that would read them otherwise is refused.
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +22,9 @@ from leffa.data.densepose import densepose_encoding
 from leffa.data.keypoints import read_keypoints
 from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
-from leffa.data.picture_files import SUFFIXES, other_files, pictures_by_name
 from leffa.data.recipe import PersonMaps, agnostic_mask
 from leffa.io.atomic import replacing, write_text
+from leffa.io.folders import files_by_name, normal, pictures_in
 from leffa.io.pictures import open_labels, open_mask, open_photograph
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.densepose import DensePoseEstimator
@@ -72,7 +71,6 @@ class Prepared:
 
     written: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)  # photo -> why
-    left_out: list[Path] = field(default_factory=list)  # files of kinds that are not read
 
 
 class _Held(NamedTuple):
@@ -80,6 +78,14 @@ class _Held(NamedTuple):
 
     label_set: LabelSet
     encoding: str
+    files: dict[str, dict[str, Path]]  # by folder and name: what was there at the start
+    root: Path
+
+    def place(self, folder: str, photo: Path) -> Path:
+        """The file that is there for a photo, else where it is to be made."""
+        suffix = ".json" if folder == "keypoints" else ".png"
+        made = self.root / folder / f"{photo.stem}{suffix}"
+        return self.files[folder].get(normal(photo.stem), made)
 
 
 def prepare_photos(root: Path, tools: Tools, progress: Progress | None = None) -> Prepared:
@@ -90,20 +96,14 @@ def prepare_photos(root: Path, tools: Tools, progress: Progress | None = None) -
         ValueError: two photos have one name, or earlier runs made maps that are at odds with the
             tools.
     """
-    persons = root / "persons"
-    photos = list(pictures_by_name(persons).values())
-    result = Prepared(left_out=other_files(persons))
-    if not photos:
-        others = f"; {left_out(result.left_out)}" if result.left_out else ""
-        raise FileNotFoundError(
-            f"{persons}: no pictures ({', '.join(SUFFIXES)}); put them there{others}"
-        )
+    photos = list(pictures_in(root / "persons").values())
+    result = Prepared()
     held = _settle(root, photos, tools)
     for done, photo in enumerate(photos):
         if progress is not None:
             progress(done, len(photos))
         try:
-            _prepare(photo, root, tools, held, result.written)
+            _prepare(photo, tools, held, result.written)
         except ValueError as error:
             result.failed[photo] = str(error)
     if progress is not None:
@@ -118,21 +118,17 @@ def prepare_photo(photo: Path, root: Path, tools: Tools, written: list[Path]) ->
         ValueError: a map cannot be made, for example because nobody is in the photo; or earlier
             runs made maps that are at odds with the tools.
     """
-    _prepare(photo, root, tools, _settle(root, [photo], tools), written)
-
-
-def left_out(files: Sequence[Path]) -> str:
-    """Files of kinds that are not read, in a line."""
-    kinds = Counter(path.suffix.lower() or path.name for path in files)
-    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    return f"left out: {counted}; save pictures of other kinds as .jpg or .png"
+    _prepare(photo, tools, _settle(root, [photo], tools), written)
 
 
 def _settle(root: Path, photos: Sequence[Path], tools: Tools) -> _Held:
     """What the maps hold by the options, the notes, the tools; what will be made is noted."""
 
+    files = {folder: files_by_name(root / folder) for folder in ("parse", "densepose", "masks")}
+    files["keypoints"] = files_by_name(root / "keypoints", (".json",))
+
     def lacks(folder: str) -> bool:
-        return any(not (root / folder / f"{photo.stem}.png").is_file() for photo in photos)
+        return any(normal(photo.stem) not in files[folder] for photo in photos)
 
     parse, densepose, masks = (root / folder for folder in ("parse", "densepose", "masks"))
     given = tools.parser.label_set if tools.parser is not None else None
@@ -155,15 +151,15 @@ def _settle(root: Path, photos: Sequence[Path], tools: Tools) -> _Held:
         agreed_note(masks, **made)
         if lacks("masks"):
             write_note(masks, **made)
-    return _Held(cast(LabelSet, label_set), encoding)
+    return _Held(cast(LabelSet, label_set), encoding, files, root)
 
 
-def _prepare(photo: Path, root: Path, tools: Tools, held: _Held, written: list[Path]) -> None:
+def _prepare(photo: Path, tools: Tools, held: _Held, written: list[Path]) -> None:
     image = open_photograph(photo)
-    parse = _parse(image, root / "parse" / f"{photo.stem}.png", tools, written)
-    joints = _joints(image, parse, root / "keypoints" / f"{photo.stem}.json", tools, written)
-    parts = _parts(image, root / "densepose" / f"{photo.stem}.png", tools, held.encoding, written)
-    mask_file = root / "masks" / f"{photo.stem}.png"
+    parse = _parse(image, held.place("parse", photo), tools, written)
+    joints = _joints(image, parse, held.place("keypoints", photo), tools, written)
+    parts = _parts(image, held.place("densepose", photo), tools, held.encoding, written)
+    mask_file = held.place("masks", photo)
     if tools.recipe is None:
         return
     if mask_file.is_file():
@@ -172,7 +168,7 @@ def _prepare(photo: Path, root: Path, tools: Tools, held: _Held, written: list[P
     if parse is None:
         raise ValueError(
             f"{photo}: recipe {tools.recipe} needs a parsing; choose a parser, or give "
-            f"{root / 'parse' / photo.stem}.png"
+            f"{held.place('parse', photo)}"
         )
     maps = PersonMaps(parse, joints, tools.category, held.label_set, parts)
     try:

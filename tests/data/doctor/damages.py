@@ -173,7 +173,8 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     # lists
     ("list-missing", "", remove(LIST)),
     ("list-empty", "", write(LIST, "\n\n")),
-    ("list-encoding", "", write(LIST, "50000_00.jpg 50001_00.jpg\n".encode("utf-16"))),
+    ("list-encoding", "0xe9 in line 1", write(LIST, "é.jpg 50001_00.jpg\n".encode("latin-1"))),
+    ("list-bom", "utf-16", lambda r: write(LIST, (r / LIST).read_text().encode("utf-16"))(r)),
     ("list-bom", "", lambda r: write(LIST, b"\xef\xbb\xbf" + (r / LIST).read_bytes())(r)),
     ("list-spaces", "line 4", append(LIST, "\n")),
     ("list-columns", "line 4", append(LIST, "50000_00.jpg\n")),

@@ -15,11 +15,13 @@ from leffa.data.doctor.layouts import DATASETS
 from leffa.data.doctor.lists import check_together, check_totals
 from leffa.data.doctor.look import Look
 from leffa.data.doctor.own import TITLE, is_own, survey_own
+from leffa.data.doctor.ready import readiness
 from leffa.data.doctor.recognise import recognise, recognise_below
 from leffa.data.doctor.report import Count, Finding, Report, gather
 from leffa.data.doctor.rows import pick_rows
 from leffa.data.doctor.survey import Present, Survey, Surveyor
 from leffa.data.doctor.together import compare
+from leffa.io.folders import SUFFIXES, is_hidden
 
 Progress = Callable[[int, int], None]  # (files done, files in all)
 
@@ -67,6 +69,8 @@ def examine(
     folders = Counter(
         f"{present.where}/{present.files.pattern.replace('{}', '*')}" for present, _ in looked
     )
+    problems = gather(findings)
+    mends = {problem.kind for problem in problems if not problem.harmless}
     return Report(
         name,
         declared.title,
@@ -74,10 +78,11 @@ def examine(
         drawn,
         counts,
         dict(folders),
-        gather(findings),
+        problems,
         len(looked),
         time.perf_counter() - began,
         pick_rows(survey, looked, findings),
+        [readiness(table, records, mends) for table, records in survey.own.items()],
     )
 
 
@@ -121,7 +126,7 @@ def _survey_pictures(root: Path, name: str | None) -> Survey:
     survey = Survey()
     files = Files("", "{}", "photo", "picture", main=True)
     for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in (".jpg", ".jpeg", ".png") and not path.name.startswith("."):
+        if path.suffix.lower() in SUFFIXES and not is_hidden(path.name):
             where = path.parent.relative_to(root).as_posix()
             survey.present.append(Present(path, where, files, "", path.name))
     if name is not None or not survey.present:

@@ -11,6 +11,8 @@ class Kind(NamedTuple):
     harmless: bool = False
 
 
+READ_ALL_THE_SAME = ("format-differs",)  # every reader goes by the contents
+
 KINDS: dict[str, Kind] = {
     # The folder as a whole.
     "nested": Kind("the data set lies one folder deeper", "give that folder"),
@@ -22,7 +24,7 @@ KINDS: dict[str, Kind] = {
     # Lists.
     "list-missing": Kind("there is no such list", "copy it from the data set's archive"),
     "list-empty": Kind("lists nothing", "copy it again from the data set's archive"),
-    "list-encoding": Kind("is not plain UTF-8 text", "save it as UTF-8"),
+    "list-encoding": Kind("cannot be read as text", "save it as UTF-8"),
     "list-columns": Kind("lines with another number of columns", "correct these lines"),
     "list-duplicate": Kind("lines that repeat an earlier one", "remove the repeated lines"),
     "list-absent": Kind(
@@ -112,12 +114,16 @@ KINDS: dict[str, Kind] = {
         "has no pair list and not all that is paired: files to look at, not to train on",
         harmless=True,
     ),
-    "optional-absent": Kind("is not here; training can do without", harmless=True),
+    "optional-absent": Kind("is not here; only some settings read it", harmless=True),
     "partly": Kind("has files for some samples only", harmless=True),
-    "list-bom": Kind("begins with a byte-order mark, which is skipped", harmless=True),
+    "list-bom": Kind("is not plain UTF-8, and is read all the same", harmless=True),
     "list-spaces": Kind("has blank lines or stray blanks, which are skipped", harmless=True),
     "extra-file": Kind("are in no list and are ignored", harmless=True),
     "extra-folder": Kind("is not part of the data set and is ignored", harmless=True),
+    "left-out": Kind(
+        "are of kinds that are not read, and left out; save pictures as .jpg or .png",
+        harmless=True,
+    ),
     "hidden-file": Kind("are hidden or made by an operating system; delete them", harmless=True),
     "colour-profile": Kind(
         "have a colour profile other than sRGB, which data sets are read without, as in published "

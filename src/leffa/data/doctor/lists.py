@@ -9,10 +9,12 @@ from pathlib import Path
 from leffa.data.doctor.declare import Files, Group, Listing
 from leffa.data.doctor.report import Count, Finding
 from leffa.data.inshop import flat_name
+from leffa.data.layout import read_csv_pairs
+from leffa.io.tables import decode_text
 
 _SEPARATOR = {
     **{"words": None, "commas": None, "names": None},
-    **{"csv": ",", "release": ",", "annotation": ":"},
+    **{"release": ",", "annotation": ":"},
 }
 _JOINTS = 18
 
@@ -52,9 +54,14 @@ def read_list(
     listed = Listed(listing, where)
     lines = _lines(path, where, findings)
     columns = len(listing.columns)
-    if listing.form in ("csv", "annotation") and lines:
-        first = lines[0][1].strip().split(_SEPARATOR[listing.form])[0].strip()
-        lines = lines[1:] if first in ("from", "name") else lines
+    if listing.form == "csv" and lines:
+        lines = []
+        try:
+            listed.rows += read_csv_pairs(path)
+        except ValueError as error:
+            findings.append(Finding("list-columns", where, str(error).removeprefix(f"{path}: ")))
+    elif listing.form == "annotation" and lines:
+        lines = lines[1:] if lines[0][1].split(":")[0].strip() == "name" else lines
     for number, line in lines:
         if listing.form == "commas":
             line = line.replace(",", " ")
@@ -82,16 +89,13 @@ def read_list(
 
 def _lines(path: Path, where: str, findings: list[Finding]) -> list[tuple[int, str]]:
     """(number, text) of the lines that are not blank."""
-    data = path.read_bytes()
-    if data.startswith(b"\xef\xbb\xbf"):
-        findings.append(Finding("list-bom", where))
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        findings.append(Finding("list-encoding", where))
+        text, encoding = decode_text(path.read_bytes(), path)
+    except ValueError as error:
+        findings.append(Finding("list-encoding", where, str(error).removeprefix(f"{path}: ")))
         return []
+    if encoding != "utf-8":
+        findings.append(Finding("list-bom", where, encoding.removesuffix("-sig")))
     numbered = list(enumerate(text.splitlines(), start=1))
     stray = [number for number, line in numbered if line != line.strip() or not line]
     findings += [Finding("list-spaces", where, f"line {number}") for number in stray]

@@ -6,7 +6,6 @@ from pathlib import Path
 from leffa.data.doctor.declare import TREE
 from leffa.data.inshop import flat_name
 
-_HIDDEN = ("thumbs.db", "desktop.ini", "__macosx")
 _GENDERS = ("MEN", "WOMEN")
 
 
@@ -49,8 +48,3 @@ def folder_names(folder: Path) -> list[str]:
 def plain(name: str) -> str:
     """A folder's name without the marks that copies of a data set change."""
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")
-
-
-def is_hidden(name: str) -> bool:
-    """Whether an operating system or an unfinished writer left the name."""
-    return name.startswith(".") or name.lower() in _HIDDEN

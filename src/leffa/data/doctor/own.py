@@ -1,14 +1,16 @@
 """A user's own folder, surveyed through the class that reads it: any names, any suffixes."""
 
-import csv
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from leffa.data.batch import Record
 from leffa.data.doctor.declare import Files
 from leffa.data.doctor.survey import Present, Survey
 from leffa.data.folder import FolderPairs
+from leffa.io.folders import SUFFIXES, names_in, scan
+from leffa.io.tables import header_cells
 
 TITLE = "a folder of your own"
+_TABLES = (".csv", ".tsv")
 _TABLE = "pairs.csv"  # is a table whatever its header says: a misspelt column is told then
 _FOLDERS = "pairs"  # the group of samples that no table lists
 
@@ -33,8 +35,12 @@ def is_own(root: Path) -> bool:
 
 def tables(root: Path) -> list[str]:
     """The CSV files of pairs in the folder, such as `train.csv` and `test.csv`."""
-    found = [path for path in root.glob("*.csv") if path.is_file()]
-    return sorted(path.name for path in found if path.name == _TABLE or _is_table(path))
+    found = [
+        name
+        for name in names_in(root)
+        if PurePath(name).suffix.lower() in _TABLES and (root / name).is_file()
+    ]
+    return sorted(name for name in found if name == _TABLE or _is_table(root / name))
 
 
 def survey_own(root: Path) -> Survey:
@@ -48,7 +54,8 @@ def survey_own(root: Path) -> Survey:
     owners: dict[Path, Subject] = {}
     groups: dict[str, str | None] = {table: table for table in tables(root)}
     for group, table in (groups or {_FOLDERS: None}).items():
-        for record in FolderPairs(root, table=table):
+        survey.own[table] = FolderPairs(root, table=table)
+        for record in survey.own[table]:
             # Two tables may name one photograph: what they give it belongs together.
             subject = group, record.name
             subjects = {
@@ -57,13 +64,25 @@ def survey_own(root: Path) -> Survey:
             }
             _add(survey, root, subjects, record, seen)
         survey.lists[group] = []
+    if not groups:
+        _say_unread(survey, root, seen)
     return survey
 
 
+def _say_unread(survey: Survey, root: Path, read: set[Path]) -> None:
+    """What lies in the folders and belongs to no person, or is of a kind that is not read."""
+    for files in _FIELDS.values():
+        (where,) = files.spellings
+        found = scan(root / where, (".json",) if files.content == "pose_any" else SUFFIXES)
+        for path in found.files.values():
+            if path not in read:
+                survey.add("extra-file", where, path.name)
+        for path in found.left_out:
+            survey.add("left-out", where, path.name)
+
+
 def _is_table(path: Path) -> bool:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = next(csv.reader([file.readline()]), [])
-    return {"person", "garment"} <= {column.strip() for column in header}
+    return {"person", "garment"} <= header_cells(path)
 
 
 def _add(

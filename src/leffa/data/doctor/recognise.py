@@ -7,7 +7,8 @@ from pathlib import Path
 from leffa.data.doctor.declare import TREE, DataSet, Files
 from leffa.data.doctor.layouts import DATASETS
 from leffa.data.doctor.lists import find_list
-from leffa.data.doctor.names import is_hidden, is_there
+from leffa.data.doctor.names import is_there
+from leffa.io.folders import is_hidden
 
 _RECOGNISED_FROM = 64  # names of a folder
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from leffa.data.doctor.kinds import KINDS
+from leffa.data.doctor.ready import Ready, ready_lines
 
 _SHOWN = 3  # names in a line
 
@@ -59,13 +60,16 @@ class Count:
 
     @property
     def line(self) -> str:
-        """For example `test_pairs.txt: subset: 64 of 2,032`."""
+        """For example `test_pairs.txt: complete: 2,032`."""
         if self.official is None:
             return f"{self.what}: {self.found:,}"
         if self.found == self.official:
             return f"{self.what}: complete: {self.found:,}"
         if self.found < self.official:
-            return f"{self.what}: subset: {self.found:,} of {self.official:,}"
+            return (
+                f"{self.what}: subset: {self.found:,} of {self.official:,}; training and "
+                "evaluation take it with allow_subset=true"
+            )
         return f"{self.what}: {self.found:,}, officially {self.official:,}"
 
 
@@ -83,6 +87,8 @@ class Report:
         problems: in the order of the table of kinds, the harmless ones last.
         files: how many were opened.
         seconds: that this took.
+        samples: for the contact sheet.
+        ready: what a user's own folder is ready for, by table.
     """
 
     dataset: str
@@ -95,6 +101,7 @@ class Report:
     files: int
     seconds: float
     samples: Sequence["Row"] = field(default=(), repr=False)
+    ready: Sequence[Ready] = ()
 
     @property
     def clean(self) -> bool:
@@ -111,8 +118,12 @@ class Report:
             found = [problem.line for problem in self.problems if problem.harmless == harmless]
             if found:
                 lines += ["", f"{heading}:", *(f"  {line}" for line in found)]
+        if self.ready:
+            lines += ["", "ready for:", *(f"  {line}" for line in ready_lines(self.ready))]
         serious = sum(not problem.harmless for problem in self.problems)
         verdict = "no problems" if self.clean else f"{serious} problem{'s' * (serious > 1)}"
+        if self.clean and any(each.masks is None for each in self.ready):
+            verdict += ", but not ready for try-on"
         rate = self.files / max(self.seconds, 1e-6)
         lines += ["", f"{verdict}; {self.files:,} files opened, {rate:,.0f} files/s"]
         return printable("\n".join(lines))
@@ -138,6 +149,7 @@ class Report:
                 }
                 for problem in self.problems
             ],
+            "ready": [asdict(each) | {"commands": each.commands} for each in self.ready],
             "files": self.files,
             "seconds": round(self.seconds, 3),
         }

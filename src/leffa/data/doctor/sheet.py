@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from leffa.data.doctor.ready import ready_lines
 from leffa.data.doctor.report import Report, Row, printable
 from leffa.data.doctor.rows import COLUMNS
 from leffa.data.keypoints import read_keypoints
@@ -21,6 +22,7 @@ def write_sheet(report: Report, path: Path) -> None:
     page = render(
         "data/doctor/sheet.html",
         report=report,
+        ready="\n".join(ready_lines(report.ready)),
         columns=COLUMNS,
         rows=[(row, [_cell(column, row) for column in COLUMNS]) for row in report.samples],
     )

@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 from leffa.data.batch import Record
 from leffa.data.doctor.own import tables
 from leffa.data.folder import FolderPairs
-from leffa.data.layout import read_lines
 from leffa.io.atomic import write_text
+from leffa.io.tables import read_table
 
 MASKS = "masks"
 _WRITTEN = "_masks.csv"  # the end of the name of a table that is written here
@@ -73,10 +73,7 @@ def _mask_names(records: Iterable[Record]) -> Names:
 
 def _with_masks(table: Path, records: Sequence[Record], names: Names) -> str:
     """The user's lines, which the records are of, with a mask in each."""
-    rows = [
-        {key.strip(): value.strip() for key, value in row.items()}
-        for row in csv.DictReader(read_lines(table))
-    ]
+    rows = [row for _, row in read_table(table, ("person", "garment")).rows]
     for row, record in zip(rows, records, strict=True):
         if record.mask is None:
             row["mask"] = f"{MASKS}/{names[record.source, record.category]}"

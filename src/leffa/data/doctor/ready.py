@@ -1,0 +1,107 @@
+"""What a user's own folder is ready for: which command can make samples of its pairs, from what."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from leffa.data.batch import Record
+from leffa.data.doctor.kinds import READ_ALL_THE_SAME
+
+COMMANDS = ("train", "evaluate", "predict")
+_MAKES_MASKS = (
+    "nor have all the parse and keypoints that recipes make masks from; `leffa photo ROOT --recipe "
+    "NAME` makes them"
+)
+_MASKS = {
+    "mask": "with its mask files",
+    "recipe": "with a recipe that makes masks from parse and keypoints (data.transform.agnostic, "
+    "dataset.transform.agnostic, leffa predict --recipe NAME)",
+}
+_USUAL = ("train.csv", "test.csv")
+_OF_FOLDERS = (
+    "from folders: train.py data.train.table=null data.val.table=null; evaluate.py "
+    "dataset.records.table=null; leffa predict --root ROOT"
+)
+_OF_TABLES = (
+    "unless told otherwise train.py reads train.csv and test.csv, evaluate.py test.csv: give "
+    "data.train.table=NAME data.val.table=NAME, dataset.records.table=NAME"
+)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What the pairs of one table, or of the folders, are ready for.
+
+    Args:
+        table: its name; None for folders whose files match by name.
+        pairs: how many there are.
+        files: how many pairs have a file of each kind.
+        masks: where try-on gets every pair's mask from: "mask" (files), "recipe" (made from parse
+            and keypoints), or None: not ready.
+        refused: the commands that refuse pictures as they are, and which kinds of problem.
+    """
+
+    table: str | None
+    pairs: int
+    files: dict[str, int]
+    masks: str | None
+    refused: dict[str, list[str]]
+
+    @property
+    def commands(self) -> dict[str, list[str]]:
+        """The commands that take the pairs, by task."""
+        able = [command for command in COMMANDS if command not in self.refused]
+        return {"tryon": able if self.masks else [], "pose": able}
+
+    @property
+    def lines(self) -> list[str]:
+        """For the terminal: the files, then a line for each task and kind of model."""
+        counted = ", ".join(f"{name} {count}" for name, count in self.files.items())
+        lines = [f"{self.table or 'folders'}: {self.pairs} pairs; {counted}"]
+        if self.masks is None:
+            lines.append(f"  try-on: not ready: {self._lack('mask')}, {_MAKES_MASKS}")
+        else:
+            lines.append(f"  try-on, {_MASKS[self.masks]}: {self._able('tryon')}")
+        lines.append(f"  pose transfer, where a pair shows one person twice: {self._able('pose')}")
+        lines += [
+            f"  with a model that reads {field}: not ready: {self._lack(field)}"
+            for field in ("densepose", "keypoints")
+            if self.files[field] < self.pairs
+        ]
+        return lines
+
+    def _lack(self, field: str) -> str:
+        return f"{self.pairs - self.files[field]} of {self.pairs} pairs have no {field}"
+
+    def _able(self, task: str) -> str:
+        able = self.commands[task]
+        kinds = sorted({kind for kinds in self.refused.values() for kind in kinds})
+        refused = f"not {', '.join(self.refused)} ({', '.join(kinds)})" if kinds else ""
+        return "; ".join(part for part in (", ".join(able), refused) if part)
+
+
+def readiness(table: str | None, records: Sequence[Record], problems: Collection[str]) -> Ready:
+    """What these pairs are ready for.
+
+    Args:
+        problems: the kinds of what is to be mended in the folder.
+    """
+    fields = ("mask", "densepose", "parse", "keypoints", "reference_mask")
+    files = {field: sum(getattr(r, field) is not None for r in records) for field in fields}
+    complete = {field for field, count in files.items() if count == len(records)}
+    masks = "recipe" if complete.issuperset(("parse", "keypoints")) else None
+    refused = {}
+    for command in COMMANDS:
+        taken = {*READ_ALL_THE_SAME, *(("exif-rotated",) if command == "predict" else ())}
+        if mends := sorted(set(problems) - taken):
+            refused[command] = mends
+    files["garment_mask"] = files.pop("reference_mask")
+    return Ready(table, len(records), files, "mask" if "mask" in complete else masks, refused)
+
+
+def ready_lines(ready: Sequence[Ready]) -> list[str]:
+    """The lines of all tables, and how the commands are told where to find them."""
+    lines = [line for each in ready for line in each.lines]
+    tables = {each.table for each in ready}
+    if tables == {None}:
+        return [*lines, _OF_FOLDERS]
+    return lines if tables.issuperset(_USUAL) else [*lines, _OF_TABLES]

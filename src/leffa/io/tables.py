@@ -1,0 +1,154 @@
+"""Reads lists and tables that people write, in whatever way their program saved them.
+
+Text is UTF-8, or UTF-16 as Excel's "Unicode text"; columns are parted by commas, semicolons or
+tabs. What is something else, such as a workbook, is called by its name.
+"""
+
+import codecs
+import csv
+import difflib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_MARKS = (  # UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_NO_TEXT = {  # by the first bytes
+    b"PK\x03\x04": "an Excel workbook or another archive, not text; save it as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook, not text; save it as CSV (UTF-8)",
+    b"%PDF": "a PDF, not text; save it as CSV (UTF-8)",
+    b"<html": "a web page, not the file behind it; download the file itself",
+    b"<!doc": "a web page, not the file behind it; download the file itself",
+}
+_SEPARATORS = ",;\t"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a header.
+
+    Attributes:
+        columns: the header's names, without unnamed columns such as pandas' index.
+        rows: (number of the line, cell by column), without rows that are blank.
+    """
+
+    columns: list[str]
+    rows: list[tuple[int, dict[str, str]]]
+
+
+def read_text(path: Path) -> str:
+    """A text file, whichever Unicode encoding it has; without a byte-order mark.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no text, or in an encoding that cannot be told.
+    """
+    return decode_text(path.read_bytes(), path)[0]
+
+
+def decode_text(data: bytes, path: Path) -> tuple[str, str]:
+    """The text of a file's bytes, and the encoding; see `read_text`."""
+    for beginning, kind in _NO_TEXT.items():
+        if data[:5].lower().startswith(beginning.lower()):
+            raise ValueError(f"{path}: is {kind}")
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    encoding = encoding or _unmarked(data)
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{path}: is not UTF-8 text (byte {data[error.start]:#04x} in line {line}); save it as "
+            "UTF-8"
+        ) from error
+    if "\0" in text:
+        raise ValueError(f"{path}: is not a text file; use a good copy, saved as UTF-8")
+    return text, encoding
+
+
+def read_table(path: Path, needed: Sequence[str], known: Sequence[str] = ()) -> Table:
+    """A table whose first line names its columns.
+
+    The separator is the one that finds most of the columns in the header.
+
+    Args:
+        needed: columns that must be there.
+        known: all others that may be; where there are none, any may.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `read_text`; or a column is missing, unknown or there
+            twice, or a line has another number of cells than the header.
+    """
+    text = read_text(path)
+    if text[:4].lower() == "sep=":  # a hint for Excel
+        text = text.partition("\n")[2]
+    first, wanted = _first_line(text), {*needed, *known}
+    separator = max(_SEPARATORS, key=lambda each: len(wanted & set(_cells(first, each))))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    filled = [(reader.line_num, cells) for row in reader if any(cells := [c.strip() for c in row])]
+    header = filled[0][1] if filled else []
+    columns = [column for column in header if column]
+    if known and wanted & set(columns):
+        _refuse_unknown(columns, [*needed, *known], path)
+    for column in needed:
+        if column not in header:
+            raise ValueError(
+                f"{path}: has no column '{column}', its first line is '{first.strip()[:80]}'; "
+                f"begin with a line such as {','.join(needed)}"
+            )
+    if repeated := [column for column in columns if columns.count(column) > 1]:
+        raise ValueError(f"{path}: has the column '{repeated[0]}' twice; remove one")
+    rows = []
+    for number, row in filled[1:]:
+        if len(row) != len(header):
+            raise ValueError(
+                f"{path}: line {number} has not as many columns as the header ({len(row)}, not "
+                f"{len(header)})"
+            )
+        rows.append((number, {c: cell for c, cell in zip(header, row, strict=True) if c}))
+    return Table(columns, rows)
+
+
+def header_cells(path: Path) -> set[str]:
+    """All that the first line may name as columns, whatever parts them; of any file at all."""
+    with path.open("rb") as file:
+        beginning = file.read(4096)
+    try:
+        text = decode_text(beginning, path)[0]
+    except ValueError:
+        text = beginning.decode("latin-1")  # enough for the names of columns
+    first = _first_line(text)
+    return {cell for separator in _SEPARATORS for cell in _cells(first, separator)}
+
+
+def _refuse_unknown(columns: Sequence[str], known: Sequence[str], path: Path) -> None:
+    for column in columns:
+        if column not in known:
+            close = difflib.get_close_matches(column, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+            raise ValueError(f"{path}: unknown column '{column}'; {hint}")
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in text.splitlines() if line.strip()), "")
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+
+
+def _unmarked(data: bytes) -> str:
+    """UTF-16 without a mark shows by the zeros in every other byte of plain letters."""
+    sample = data[:256]
+    if len(sample) < 2 or len(data) % 2:
+        return "utf-8"
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if 4 * max(even, odd) < len(sample) or min(even, odd) > 0:
+        return "utf-8"
+    return "utf-16-be" if even > odd else "utf-16-le"
