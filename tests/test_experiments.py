@@ -16,7 +16,7 @@ from leffa.inference import load_model
 from leffa.models.checkpoints import save_official
 from leffa.models.leffa import LeffaModel
 from leffa.run import CONF, assemble, compose, train
-from leffa.run.config import build
+from leffa.run.config import build, resolved
 from leffa.synthetic.write import (
     write_deepfashion,
     write_dress_code,
@@ -113,6 +113,24 @@ def test_a_run_resumes_where_it_stopped(
         assert torch.load(last, weights_only=True)["global_step"] == steps
         assert train(cfg) == measured  # at its end already: what a sweep started again asks for
     assert {"step_000001.ckpt", "step_000002.ckpt"} < {path.name for path in last.parent.iterdir()}
+
+
+def test_a_rehearsal_is_of_the_experiment_s_own_base_data_and_sizes(
+    small_copy: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root = small_copy("leffa.data.viton_hd.VitonHD")
+    places = [f"data.root={root}", "data.prepare=null", f"paths.output_dir={tmp_path}"]
+    chosen = ["experiment=tryon_synthetic", *places, "resume=auto"]
+    train(compose("train", [*chosen, "debug=rehearse"]))
+    content = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert content["global_step"] == 3
+    usual = resolved(compose("train", chosen))
+    assert all(content["config"][group] == usual[group] for group in ("model", "curriculum"))
+    columns = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()
+    losses = [line.split(",")[columns[0].split(",").index("train/leffa")] for line in columns[1:]]
+    assert len([loss for loss in losses if loss and float(loss) > 0]) == 3
+    with pytest.raises(ValueError, match=r"last\.ckpt: is of debug=rehearse"):
+        train(compose("train", chosen))
 
 
 @pytest.mark.slow  # convolutions in 16 bits are slow on a CPU

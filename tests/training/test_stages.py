@@ -1,9 +1,11 @@
 """Stages in order: where one ends, how fast each learns, and how a batch is dealt to devices."""
 
+from dataclasses import replace
+
 import pytest
 
 from leffa.training.callbacks.stages import StageSchedule
-from leffa.training.stages import Curriculum, Largest, MicroBatch, Stage, largest_at
+from leffa.training.stages import Curriculum, Largest, MicroBatch, Stage, largest_at, rehearsal
 
 STAGES = (
     Stage("small", steps=3, height=32, width=24, batch_size=8, learning_rate=1e-3),
@@ -34,6 +36,17 @@ def test_no_cap_leaves_the_stages_as_they_are(no_cap: int | None) -> None:
 )
 def test_a_cap_shortens_the_last_stage_and_drops_the_rest(cap: int, steps: list[int]) -> None:
     assert [stage.steps for stage in Curriculum(STAGES, max_steps=cap).stages] == steps
+
+
+@pytest.mark.parametrize(("stages", "steps"), [(1, [3]), (2, [1, 2]), (3, [1, 1, 1]), (4, [1] * 4)])
+def test_a_rehearsal_has_three_steps_of_one_picture_and_every_stage(
+    stages: int, steps: list[int]
+) -> None:
+    wanted = [STAGES[0]] * (stages - 1) + [STAGES[1]]
+    found = rehearsal(wanted)
+    assert [stage.steps for stage in found] == steps
+    for before, after in zip(wanted, found, strict=True):
+        assert after == replace(before, steps=after.steps, batch_size=1)
 
 
 def test_each_step_has_the_rate_of_its_stage() -> None:

@@ -53,7 +53,7 @@ from leffa.training.module import PersonGenerationModule
 from leffa.training.processes import alone, process_group
 from leffa.training.record import record_start
 from leffa.training.speed import speed_up
-from leffa.training.stages import Curriculum, MicroBatch, Stage, largest_at
+from leffa.training.stages import Curriculum, MicroBatch, Stage, largest_at, rehearsal
 
 __all__ = [
     "CONF",
@@ -132,6 +132,8 @@ def assemble(cfg: DictConfig, resumed: bool = False) -> Run:
     if config["start_from"] is not None and not resumed:
         start = find_start(config["start_from"])
     stages = [Stage.read(stage) for stage in config["curriculum"]["stages"]]
+    if config["rehearse"]:
+        stages = rehearsal(stages)
     curriculum = Curriculum(
         stages,
         config["curriculum"]["warmup_steps"],
@@ -145,7 +147,7 @@ def assemble(cfg: DictConfig, resumed: bool = False) -> Run:
     hardware = config["hardware"]
     splits = [
         MicroBatch.split(
-            stage.batch_size,
+            trainer.world_size if config["rehearse"] else stage.batch_size,
             trainer.world_size,
             largest_at(hardware["micro_batch"], stage.height, stage.width),
         )

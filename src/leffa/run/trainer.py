@@ -105,10 +105,17 @@ def _check_precision(config: dict[str, Any]) -> None:
 
 
 def check_resumed(checkpoint: Path, config: dict[str, Any]) -> None:
-    """Lightning looks for the optimiser's state of a run in shards under other numbers, and
-    would find that of other weights."""
-    before = read_checkpoint(checkpoint)["config"]["trainer"]["strategy"]
-    if _in_shards(config["trainer"]["strategy"]) and not _in_shards(before):
+    """Refuse to go on with a rehearsal, or in shards without them before: Lightning looks for the
+    optimiser's state of a run in shards under other numbers, and would find that of other
+    weights."""
+    before = read_checkpoint(checkpoint)["config"]
+    if before.get("rehearse") and not config["rehearse"]:
+        raise ValueError(
+            f"{checkpoint}: is of debug=rehearse, whose steps are no training; give another "
+            "paths.output_dir"
+        )
+    sharded = _in_shards(before["trainer"]["strategy"])
+    if _in_shards(config["trainer"]["strategy"]) and not sharded:
         raise ValueError(
             f"{checkpoint}: was trained without trainer=fsdp and goes on without it; "
             f"start_from={checkpoint} with another paths.output_dir takes its weights alone"

@@ -127,6 +127,12 @@ class Curriculum:
         return self.at(step).learning_rate * max(0.0, min(1.0, begun, left))
 
 
+def rehearsal(stages: Sequence[Stage], steps: int = 3) -> list[Stage]:
+    """Every stage for a step of one image, and the last one for what is left of `steps`."""
+    *before, last = [replace(stage, steps=1, batch_size=1) for stage in stages]
+    return [*before, replace(last, steps=max(1, steps - len(before)))]
+
+
 def check_number(key: str, value: object, wanted: type | tuple[type, ...]) -> None:
     """What YAML reads as a text, e.g. 1e-3 without a point, is not taken for a number.
 
