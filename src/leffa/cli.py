@@ -137,13 +137,14 @@ def score(parser: argparse.ArgumentParser) -> Runner:
     def run(args: argparse.Namespace) -> None:
         from leffa.evaluation.generate import choose_devices
         from leffa.io.atomic import write_text
+        from leffa.io.outputs import check_writable, marked_text
         from leffa.metrics.folders import read_pairs
         from leffa.metrics.score import score_folders
 
         (device,) = choose_devices(args.device, 1)
-        for file in (args.json, args.markdown):
-            if file is not None:  # before the work, since it fails where one may not write
-                file.parent.mkdir(parents=True, exist_ok=True)
+        for name in ("json", "markdown"):
+            if (file := getattr(args, name)) is not None:
+                check_writable([file], option=f"--{name}")
         scores = score_folders(
             args.pred,
             args.true,
@@ -160,11 +161,11 @@ def score(parser: argparse.ArgumentParser) -> Runner:
             workers=args.workers,
             progress=sys.stderr.isatty(),
         )
-        print(scores.to_markdown())
         if args.json is not None:
             scores.save(args.json)
         if args.markdown is not None:
-            write_text(args.markdown, scores.to_markdown() + "\n")
+            write_text(args.markdown, marked_text(scores.to_markdown(), ".md"))
+        print(scores.to_markdown())
 
     return run
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.io.atomic import write_bytes
+from leffa.io.outputs import PNG_TEXT
 from leffa.io.pictures import open_picture
 from leffa.losses.flow import upsample, warp
 
@@ -111,7 +112,10 @@ def encode_png(image: Tensor | Image.Image) -> bytes:
     """A PNG file, without a colour profile, of a picture or of (3, H, W) in [-1, 1]."""
     picture = Image.fromarray(to_uint8(image.float().cpu())) if torch.is_tensor(image) else image
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", icc_profile=None)
+    text = PngImagePlugin.PngInfo()
+    for key, value in PNG_TEXT.items():
+        text.add_text(key, value)
+    picture.save(buffer, format="PNG", icc_profile=None, pnginfo=text)
     return buffer.getvalue()
 
 

@@ -82,12 +82,21 @@ def test_a_part_is_done_once_for_the_same_settings(tmp_path: Path) -> None:
     assert claim(folder, mark)
     (folder / "half").touch()
     assert claim(folder, mark), "an interrupted part is not finished"
-    assert list(folder.iterdir()) == []
+    assert not (folder / "half").exists()
     finish(folder, mark)
     assert not claim(folder, mark)
     assert claim(folder, mark, fresh=True)
     finish(folder, mark)
     assert claim(folder, fingerprint(["steps=3"]))
+
+
+def test_a_folder_of_somebody_else_is_not_emptied(tmp_path: Path) -> None:
+    mine = tmp_path / "runs" / "control"
+    mine.mkdir(parents=True)
+    (mine / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"control: was not made by .* the demo; rename it"):
+        claim(mine, fingerprint(["steps=2"]), fresh=True)
+    assert (mine / "thesis.txt").read_text() == "mine"
 
 
 def test_a_fingerprint_depends_on_what_the_part_builds_on() -> None:

@@ -104,6 +104,7 @@ def test_a_part_that_fills_no_batch_changes_no_bit(
         for side in ("images", "true"):
             (tmp_path / side).mkdir(exist_ok=True)
             shutil.copy(evaluation.folder / side / f"{name}.png", tmp_path / side)
+    shutil.copy(evaluation.folder / "settings.json", tmp_path)
     assert run_evaluation(tmp_path).metrics == evaluation.metrics
     assert pictures(tmp_path) == pictures(evaluation.folder)
 

@@ -104,3 +104,24 @@ def test_weights_that_are_not_there_are_named(
     ):
         assert run_predict(tmp_path / "out", given, ckpt=ckpt) == 1
         assert message in capsys.readouterr().err
+
+
+def test_never_writes_over_a_photograph_or_a_file_of_somebody_else(
+    run_predict: Callable[..., int],
+    given: Files,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mine = tmp_path / "anna.png"
+    Image.open(given["person"]).save(mine)
+    before = mine.read_bytes()
+    assert run_predict(tmp_path, given | {"person": mine}) == 1
+    assert f"{mine}: is an input, which is never replaced" in capsys.readouterr().err
+    (tmp_path / "out").mkdir()
+    keypoints = tmp_path / "out" / "anna.json"  # as OpenPose writes them
+    keypoints.write_text("{}")
+    assert run_predict(tmp_path / "out", given | {"person": mine}) == 1
+    assert f"{keypoints}: is there and was not written by" in capsys.readouterr().err
+    assert mine.read_bytes() == before
+    assert keypoints.read_text() == "{}"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["anna.json"]

@@ -27,7 +27,11 @@ def doctor(parser: argparse.ArgumentParser) -> Runner:
     def run(args: argparse.Namespace) -> int:
         from leffa.data.doctor.examine import examine
         from leffa.data.doctor.sheet import write_json, write_sheet
+        from leffa.io.outputs import check_writable
 
+        for name in ("json", "html"):
+            if (file := getattr(args, name)) is not None:
+                check_writable([file], option=f"--{name}")
         with progress_bar("opening files") as progress:
             report = examine(args.root, args.dataset, args.workers, progress)
         for write, file in ((write_json, args.json), (write_sheet, args.html)):
@@ -66,9 +70,12 @@ def prepare(parser: argparse.ArgumentParser) -> Runner:
     option(parser, "--workers", usable_cores(), "processes")
 
     def run(args: argparse.Namespace) -> None:
+        from leffa.io.outputs import check_writable
         from leffa.preprocess.prepare.run import prepare_dataset, prepare_masks
 
         _check(args)
+        if args.html is not None:
+            check_writable([args.html], option="--html")
         with progress_bar("preparing") as progress:
             if args.what == "masks":
                 made = prepare_masks(

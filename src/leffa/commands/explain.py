@@ -15,7 +15,7 @@ from leffa.commands.predict import (
 )
 
 if TYPE_CHECKING:
-    from leffa.data.batch import Batch
+    from leffa.data.batch import Batch, Record
     from leffa.data.transforms import PersonTransform
     from leffa.explain import ExplainSettings, Model
     from leffa.inference.checkpoints import Weights
@@ -55,11 +55,15 @@ def explain(parser: argparse.ArgumentParser) -> Runner:
         from leffa.evaluation.generate import choose_devices
         from leffa.evaluation.progress import progress_bar
         from leffa.explain import explain as look
-        from leffa.explain import write_explanation
+        from leffa.explain import explained_files, write_explanation
+        from leffa.io.outputs import check_folder, check_writable
 
+        check_folder(args.out)
         models = _models(args)
-        batch, paired = _batch(args, models[0])
+        record, batch, paired = _batch(args, models[0])
         settings = _settings(args, paired)
+        files = [path for path in vars(record).values() if isinstance(path, Path)]
+        check_writable(explained_files(record.name, settings, args.out), files)
         (device,) = choose_devices(args.device, 1)
         total = len(models) * len(settings.timesteps)
         with progress_bar("looking", total, sys.stderr.isatty()) as bar:
@@ -165,7 +169,7 @@ def _title(path: Path) -> str:
     return absolute.stem if path.suffix in (*RELEASED, ".ckpt") else absolute.name
 
 
-def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Batch, bool]":
+def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Record, Batch, bool]":
     """The sample of a data set, or of the pictures given; and whether the source is the truth."""
     from dataclasses import replace
 
@@ -194,7 +198,7 @@ def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Batch, bool]":
             f"{transform.task}"
         )
     transform = replace(transform, pose="pose" in loaded.model.inputs)
-    return collate([PersonDataset([record], transform)[0]]), paired
+    return record, collate([PersonDataset([record], transform)[0]]), paired
 
 
 def _of_dataset(args: argparse.Namespace) -> "tuple[Any, PersonTransform, bool]":

@@ -34,8 +34,10 @@ def predict(parser: argparse.ArgumentParser) -> Runner:
     _speed(parser.add_argument_group("speed; changes pictures by rounding"))
 
     def run(args: argparse.Namespace) -> None:
+        from leffa.io.outputs import check_folder
         from leffa.predict import predict as predict_job
 
+        check_folder(args.out)
         records = chosen_records(args)  # before the weights, which take longer
         loaded = load_weights(args, args.ckpt)
         job = _job(args, loaded, records)

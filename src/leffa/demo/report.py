@@ -12,9 +12,11 @@ import torch
 
 from leffa.demo.findings import findings
 from leffa.demo.results import Results, running_mean
+from leffa.demo.settings import REPORT
 from leffa.evaluation import sample_folder
 from leffa.io.atomic import write_json, write_text
 from leffa.io.charts import COLOURS, INK, Line, line_chart
+from leffa.io.outputs import marked
 from leffa.io.pages import data_address
 from leffa.io.pages import render as render_page
 from leffa.metrics.flow import identity_flow
@@ -59,11 +61,9 @@ SMOOTHED = 8  # logged values in the running mean of a loss curve
 
 def write_report(results: Results, out: Path) -> list[Path]:
     """Write report.html, samples.png and metrics.json below `out`; returns their paths."""
-    report, samples, metrics = (
-        out / name for name in ("report.html", "samples.png", "metrics.json")
-    )
+    report, samples, metrics = (out / name for name in REPORT)
     _write_samples(results.evaluations, samples)
-    write_json(metrics, results.as_dict())
+    write_json(metrics, marked(results.as_dict()))
     write_text(report, render(results, samples.read_bytes()))
     return [report, samples, metrics]
 

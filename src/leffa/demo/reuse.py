@@ -16,11 +16,12 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from leffa.io.atomic import write_json
+from leffa.io.atomic import write_json, write_text
+from leffa.io.outputs import MARK
 
 PACKAGE = Path(__file__).parents[1]
 NO_RESULT = {"demo", "app", "cli.py", "__main__.py", "__pycache__"}  # no number depends on them
-STAMP = "finished.json"
+STAMP, BEGUN = "finished.json", "begun.txt"  # each says that the folder is the demo's
 
 
 def fingerprint(settings: Iterable[str], *builds_on: str) -> str:
@@ -30,13 +31,23 @@ def fingerprint(settings: Iterable[str], *builds_on: str) -> str:
 
 
 def claim(folder: Path, mark: str, fresh: bool = False) -> bool:
-    """Whether the part in `folder` has to be done; if so, the folder is empty afterwards."""
+    """Whether the part in `folder` has to be done; if so, what an earlier start left is removed.
+
+    Raises:
+        ValueError: the folder is somebody else's.
+    """
     stamp = folder / STAMP
     if not fresh and stamp.is_file() and json.loads(stamp.read_text())["fingerprint"] == mark:
         return False
+    begun = folder / BEGUN
     if folder.exists():
+        if any(folder.iterdir()) and not (stamp.is_file() or begun.is_file()):
+            raise ValueError(
+                f"{folder}: was not made by this version of the demo; rename it, or give another "
+                "--out"
+            )
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    write_text(begun, f"{MARK}\n")
     return True
 
 

@@ -19,8 +19,9 @@ from leffa.demo.findings import findings
 from leffa.demo.jobs import Job, add_bar, complete, progress_bars, run_jobs
 from leffa.demo.results import Results, collect
 from leffa.demo.reuse import claim, fingerprint, finish
-from leffa.demo.settings import DemoSettings
+from leffa.demo.settings import REPORT, DemoSettings
 from leffa.demo.tasks import evaluate, train
+from leffa.io.outputs import check_writable
 
 LEFFA_LOSS = {"control": "off", "leffa": "on"}
 TITLES = {
@@ -48,6 +49,7 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
         ValueError: bad settings, or the data folder holds something else.
     """
     console = console or Console()
+    check_writable(settings.out / name for name in REPORT)
     trainings = {name: _training(settings, name) for name in LEFFA_LOSS}
     evaluations = {name: _evaluation(settings, name, trainings) for name in TITLES}
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+REPORT = ("report.html", "samples.png", "metrics.json")
+
 
 @dataclass(frozen=True)
 class DemoSettings:

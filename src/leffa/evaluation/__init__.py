@@ -209,9 +209,9 @@ def evaluate_model(
             "ranking": ranking,
             "scores": scores.as_dict(),
         }
-        _write_sheets(model, work, ranking, inspect_timesteps)
         write_text(folder / "metrics.md", scores.to_markdown() + "\n")
         write_text(place.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
+        _write_sheets(model, work, ranking, inspect_timesteps)
         shown = (f"{key} {value:.4f}" for key, value in metrics.items() if key.count("/") == 1)
         log.info("%s: %s", name, ", ".join(shown))
         log.info("written to %s", folder)

@@ -15,7 +15,13 @@ from filelock import FileLock, Timeout
 
 from leffa.data.batch import Record
 from leffa.io.atomic import write_text
+from leffa.io.outputs import check_unclaimed
 
+SETTINGS = "settings.json"  # says that the folder is an evaluation's
+WRITTEN = (
+    *("images", "true", "originals", "flow", "masks", "manifest.csv", "metrics.json", "metrics.md"),
+    *(f"{sheet}{end}" for sheet in ("samples", "best", "median", "worst") for end in ("", ".png")),
+)
 # Seconds; the loader processes of a killed evaluation hold its lock until they find that out.
 PATIENCE = 10.0
 
@@ -91,9 +97,11 @@ class EvaluationFolder:
         """Say in settings.json whose pictures these are.
 
         Raises:
-            ValueError: the folder holds pictures of other settings.
+            ValueError: the folder holds pictures of other settings, or of somebody else.
         """
-        path = self.path / "settings.json"
+        path = self.path / SETTINGS
+        if not path.is_file():
+            check_unclaimed(self.path, WRITTEN, SETTINGS)
         text = json.dumps(settings, indent=2) + "\n"
         if path.is_file() and path.read_text() != text:
             raise ValueError(

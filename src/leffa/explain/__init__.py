@@ -5,7 +5,7 @@ the flow field; the warped reference; and two models side by side, such as befor
 Leffa loss.
 """
 
-from leffa.explain.job import ExplainSettings, Model, explain, write_explanation
+from leffa.explain.job import ExplainSettings, Model, explain, explained_files, write_explanation
 from leffa.explain.look import LayerLook, ModelLook, look
 from leffa.explain.rows import attention_rows
 
@@ -16,6 +16,7 @@ __all__ = [
     "ModelLook",
     "attention_rows",
     "explain",
+    "explained_files",
     "look",
     "write_explanation",
 ]

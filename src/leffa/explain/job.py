@@ -20,10 +20,11 @@ from leffa.evaluation.generate import to_device
 from leffa.explain.look import LayerShape, ModelLook, layer_shapes, look
 from leffa.explain.page import Explanation, render, true_matches
 from leffa.explain.points import Plan, plan_points, start_point
-from leffa.explain.sheets import write_sheets
+from leffa.explain.sheets import ENDINGS, write_sheets
 from leffa.explain.view import View, flow_error, looks_at, peak_mass, short_names
 from leffa.inference.loaded import LoadedModel
 from leffa.io.atomic import write_json, write_text
+from leffa.io.outputs import marked
 from leffa.metrics.result import library_versions
 from leffa.models.sampler import SamplerSettings, generate
 
@@ -165,7 +166,6 @@ def write_explanation(
     explanation: Explanation, models: Sequence[Model], settings: ExplainSettings, out: Path
 ) -> list[Path]:
     """Write the page, the sheets of each point that was asked for, and the numbers."""
-    out.mkdir(parents=True, exist_ok=True)
     stem = out / explanation.name
     page = out / f"{explanation.name}.html"
     write_text(page, render(explanation))
@@ -184,8 +184,15 @@ def write_explanation(
         "models": {look.title: _numbers(explanation, look, asked) for look in explanation.looks},
         "versions": library_versions(),
     }
-    write_json(numbers, content)
+    write_json(numbers, marked(content))
     return [*made, numbers]
+
+
+def explained_files(name: str, settings: ExplainSettings, out: Path) -> list[Path]:
+    """All that `write_explanation` may write of a sample."""
+    stems = [name, *(f"{name}_p{number}" for number in range(2, len(settings.points) + 1))]
+    sheets = [out / f"{stem}{ending}.png" for stem in stems for ending in ENDINGS]
+    return [out / f"{name}.html", out / f"{name}.json", *sheets]
 
 
 def _numbers(explanation: Explanation, look: ModelLook, points: Sequence[int]) -> dict[str, Any]:

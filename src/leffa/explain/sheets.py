@@ -29,11 +29,13 @@ from leffa.explain.view import (
     spoken_for,
 )
 from leffa.io.atomic import replacing
+from leffa.io.outputs import PNG_TEXT
 from leffa.losses.flow import warp
 from leffa.pictures import flow_picture, to_uint8
 
 CELL = 2.0  # height of a picture, in inches
 DOTS = 160  # per inch
+ENDINGS = ("", "_layers", "_heads", "_timesteps")  # of the sheets' names
 POINT, LOOKS, TRUE = "#ffd400", "#35e0ff", "#4dff88"
 
 Pixels = NDArray[Any]
@@ -44,14 +46,10 @@ MARKERS = {"point": ("+", POINT, 12), "looks": ("o", LOOKS, 8), "true": ("x", TR
 def write_sheets(explanation: Explanation, point: int, stem: Path) -> list[Path]:
     """Write `<stem>.png`, `<stem>_layers.png`, `_heads.png` and `_timesteps.png`; returns the
     paths. Heads are left out where no layer has two."""
-    made = {
-        "": overview(explanation, point),
-        "_layers": by_layer(explanation, point),
-        "_heads": by_head(explanation, point),
-        "_timesteps": by_timestep(explanation, point),
-    }
+    made = (overview, by_layer, by_head, by_timestep)
     paths = []
-    for ending, figure in made.items():
+    for ending, draw in zip(ENDINGS, made, strict=True):
+        figure = draw(explanation, point)
         if figure is not None:
             paths.append(stem.with_name(f"{stem.name}{ending}.png"))
             _save(figure, paths[-1])
@@ -271,4 +269,4 @@ def _pixels(image: Tensor) -> Pixels:
 
 def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DOTS)
+        figure.savefig(temporary, format="png", dpi=DOTS, metadata=PNG_TEXT)

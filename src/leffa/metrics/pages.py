@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from leffa.io.atomic import write_text
+from leffa.io.outputs import check_writable, marked_text
 from leffa.io.pages import data_address, render
 from leffa.io.pictures import open_picture
 from leffa.metrics.benchmarks import (
@@ -46,8 +47,10 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: none of the runs holds a finished evaluation.
-        ValueError: a result file is damaged.
+        ValueError: a result file is damaged, or a file of somebody else is in the way.
     """
+    paths = [out / f"report.{suffix}" for suffix in FORMATS]
+    check_writable(paths)
     results, begun = finished_runs(runs)
     for run in begun:
         log.warning("%s: left out, since its evaluation is not finished", run)
@@ -55,11 +58,10 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
     evaluations = list({result.folder: result for result in results}.values())
     texts = {
         "html": html(comparisons, evaluations),
-        "md": markdown(comparisons, evaluations),
-        "tex": latex(comparisons),
+        "md": marked_text(markdown(comparisons, evaluations), ".md"),
+        "tex": marked_text(latex(comparisons), ".tex"),
         "csv": tidy_csv(comparisons),
     }
-    paths = [out / f"report.{suffix}" for suffix in FORMATS]
     for path, suffix in zip(paths, FORMATS, strict=True):
         write_text(path, texts[suffix])
     return paths

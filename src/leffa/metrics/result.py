@@ -9,6 +9,7 @@ from typing import Any
 
 import leffa
 from leffa.io.atomic import write_text
+from leffa.io.outputs import marked
 from leffa.metrics.protocols import Protocol
 from leffa.metrics.report import results_table
 
@@ -60,7 +61,7 @@ class Scores:
 
     def save(self, path: Path) -> None:
         """Write the JSON file; an interrupted run leaves no half of it."""
-        write_text(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
+        write_text(path, json.dumps(marked(self.as_dict()), indent=2, allow_nan=False) + "\n")
 
     def to_markdown(self) -> str:
         """A table of one row; below it what is missing and what to know."""

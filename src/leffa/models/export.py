@@ -24,6 +24,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
 from leffa.io.atomic import new_folder, write_json, write_text
+from leffa.io.outputs import check_folder
 from leffa.losses.flow import FlowRequest
 from leffa.models.interface import PersonGenerator
 from leffa.models.leffa import LeffaModel
@@ -185,7 +186,7 @@ def check_target(path: Path) -> None:
         raise ValueError(f"{path}: is not empty; give another --out, or delete it")
     if path.is_file():
         raise ValueError(f"{path}: is there already; give another --out, or delete it")
-    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    check_folder(path.parent)
 
 
 def load_exported(folder: Path) -> tuple[LeffaModel, ModelSettings]:

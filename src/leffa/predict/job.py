@@ -23,6 +23,7 @@ from leffa.evaluation.generate import PRECISIONS, choose_devices, filled, to_dev
 from leffa.evaluation.progress import progress_bar
 from leffa.inference.loaded import LoadedModel, find_weights
 from leffa.io.atomic import write_json
+from leffa.io.outputs import check_writable, marked
 from leffa.metrics.result import library_versions
 from leffa.models.export import SETTINGS
 from leffa.models.memory import GIGABYTE, RunMemory
@@ -71,14 +72,12 @@ class Job:
     def settings(self, record: Record) -> dict[str, Any]:
         """All that a picture depends on, plain values."""
         transform = asdict(replace(self.transform, agnostic=None))
-        files = {field: _path(getattr(record, field)) for field in _FILES}
         return {
             "name": record.name,
             "category": record.category,
             "files": {
                 field: {"path": str(path), "sha256": _digest(path)}
-                for field, path in files.items()
-                if path is not None
+                for field, path in self.files(record).items()
             },
             "weights": self._weights,
             "inputs": transform | {"agnostic": self.recipe},
@@ -86,6 +85,17 @@ class Job:
             "precision": self.precision,
             "save_flow": self.save_flow,
         }
+
+    def files(self, record: Record) -> dict[str, Path]:
+        """What is read of a pair."""
+        paths = {field: _path(getattr(record, field)) for field in _FILES}
+        return {field: path for field, path in paths.items() if path is not None}
+
+    def outputs(self, record: Record) -> list[Path]:
+        """What is written of a pair."""
+        picture = f"{record.name}.png"
+        flow = [self.out / folder / picture for folder in ("warped", "flow") if self.save_flow]
+        return [self.out / picture, self.out / f"{record.name}.json", *flow]
 
     @cached_property
     def _weights(self) -> dict[str, Any]:
@@ -127,6 +137,7 @@ class Job:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             found.pop("versions", None)
+            found.pop("generator", None)
             found["sampler"] = asdict(SamplerSettings(**found["sampler"]))  # of an earlier version
         except (ValueError, AttributeError, LookupError, TypeError):
             found = None
@@ -174,6 +185,10 @@ def predict(
     todo = job.unfinished()
     if done := len(job.records) - len(todo):
         log.info("%d of %d pictures are there already", done, len(job.records))
+    check_writable(
+        (path for record in todo for path in job.outputs(record)),
+        (path for record in job.records for path in job.files(record).values()),
+    )
     with progress_bar("checking files", len(todo), progress and len(todo) > 1) as bar:
         for number, record in enumerate(todo, start=1):
             check_record(record, job.transform)
@@ -246,7 +261,7 @@ def _make(
             picture = Image.composite(picture, person, mask)
         save_png(picture, job.out / f"{record.name}.png")
         settings = job.settings(record) | {"versions": library_versions()}
-        write_json(job.out / f"{record.name}.json", settings)
+        write_json(job.out / f"{record.name}.json", marked(settings))
 
 
 def _cast(batch: Batch, dtype: torch.dtype | None) -> Batch:

@@ -14,6 +14,8 @@ from pathlib import Path
 from leffa.io.atomic import is_temporary, write_json
 from leffa.io.folders import names_in
 
+_KEYS = {"label_set", "encoding", "recipe", "category"}
+
 
 def note_of(folder: Path) -> Path:
     """Where the note of a folder is."""
@@ -61,5 +63,11 @@ def agreed_note(folder: Path, **wanted: str | None) -> dict[str, str]:
 
 
 def write_note(folder: Path, **note: str) -> None:
-    """Note what the folder holds; it need not be there yet."""
+    """Note what the folder holds; it need not be there yet.
+
+    Raises:
+        ValueError: a file of that name is no note.
+    """
+    if read_note(folder).keys() - note.keys() - _KEYS:
+        raise ValueError(f"{note_of(folder)}: is not a note of ours; rename it")
     write_json(note_of(folder), note, indent=None)

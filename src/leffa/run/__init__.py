@@ -26,6 +26,7 @@ from leffa.evaluation.generate import choose_devices
 from leffa.inference.checkpoints import Weights
 from leffa.inference.foreign import FILLING
 from leffa.inference.loaded import LoadedModel, find_weights, inputs_of_config, load_model
+from leffa.io.outputs import check_unclaimed
 from leffa.mistakes import check_overrides
 from leffa.models.interface import PersonGenerator
 from leffa.run.config import (
@@ -51,7 +52,7 @@ from leffa.training.finetune import find_start, load_start
 from leffa.training.loggers import describe, rewind
 from leffa.training.module import PersonGenerationModule
 from leffa.training.processes import alone, process_group
-from leffa.training.record import record_start
+from leffa.training.record import ENVIRONMENT, WRITTEN, record_start
 from leffa.training.speed import speed_up
 from leffa.training.stages import Curriculum, MicroBatch, Stage, largest_at, rehearsal
 
@@ -102,6 +103,7 @@ def train(cfg: DictConfig) -> float | None:
         check_resumed(checkpoint, config)
         if config["start_from"] is not None:
             log.warning("start_from is not read: the run goes on from %s", checkpoint)
+    check_unclaimed(folder, WRITTEN, ENVIRONMENT)
     run = assemble(cfg, resumed=checkpoint is not None)
     if run.trainer.is_global_zero:
         record_start(folder, run.config, changes(cfg), step)

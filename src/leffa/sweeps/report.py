@@ -17,6 +17,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from leffa.io.atomic import replacing, write_text
+from leffa.io.outputs import PNG_TEXT, check_writable, marked_text
 from leffa.io.pages import data_address, render
 from leffa.mistakes import dotted
 from leffa.sweeps.jobs import MEANS, Result, job_folders, read_result
@@ -113,15 +114,16 @@ def write_report(
 ) -> list[Path]:
     """Write `report.md`, `report.html` and a PNG for each curve and heat map; gives their paths."""
     sweep = read_sweep(folder, metric, largest)
-    pictures = []
-    for name, figure in draw(sweep, largest).items():
-        path = out / f"{name}.png"
+    figures = {out / f"{name}.png": figure for name, figure in draw(sweep, largest).items()}
+    pictures = list(figures)
+    check_writable([out / "report.md", out / "report.html", *pictures])
+    for path, figure in figures.items():
         with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=110)
-        pictures.append(path)
+            figure.savefig(temporary, format="png", dpi=110, metadata=PNG_TEXT)
     markdown = to_markdown(sweep)
     links = "\n\n".join(f"![{path.stem}]({path.name})" for path in pictures)
-    pages = {"report.md": f"{markdown}\n\n{links}\n", "report.html": _page(sweep, pictures)}
+    text = marked_text(f"{markdown}\n\n{links}\n", ".md")
+    pages = {"report.md": text, "report.html": _page(sweep, pictures)}
     for name, text in pages.items():
         write_text(out / name, text)
     return [*(out / name for name in pages), *pictures]

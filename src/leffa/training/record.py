@@ -20,6 +20,8 @@ import yaml
 from leffa.io.atomic import write_text
 
 CONFIG, CHANGES, ENVIRONMENT = "config.yaml", "changes.yaml", "environment.yaml"
+# What a run writes to its folder; `ENVIRONMENT` says that the folder is a run's.
+WRITTEN = (CONFIG, CHANGES, "checkpoints", "csv", "tensorboard", "images", "report.html")
 LIBRARIES = ("leffa", "torch", "lightning", "diffusers")
 
 
@@ -38,7 +40,7 @@ def record_start(
     path = folder / ENVIRONMENT
     starts = yaml.safe_load(path.read_text()) if step and path.is_file() else []
     starts.append({"from_step": step, **environment()})
-    for name, content in ((CONFIG, config), (CHANGES, changed), (ENVIRONMENT, starts)):
+    for name, content in ((ENVIRONMENT, starts), (CONFIG, config), (CHANGES, changed)):
         write_text(folder / name, yaml.safe_dump(content, sort_keys=False), durable=True)
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from leffa.data.doctor.kinds import KINDS
 from leffa.data.doctor.ready import Ready, ready_lines
+from leffa.io.outputs import marked
 
 _SHOWN = 3  # names in a line
 
@@ -153,7 +154,7 @@ class Report:
             "files": self.files,
             "seconds": round(self.seconds, 3),
         }
-        return json.dumps(content, indent=2) + "\n"
+        return json.dumps(marked(content), indent=2) + "\n"
 
 
 @dataclass(frozen=True)

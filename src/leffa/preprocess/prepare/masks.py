@@ -25,7 +25,7 @@ from leffa.data.viton_hd import VitonHD
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.notes import agreed_note, read_note, write_note
 from leffa.preprocess.prepare.jobs import Progress, run_jobs
-from leffa.preprocess.prepare.own import MASKS, own_masks, write_tables
+from leffa.preprocess.prepare.own import MASKS, check_tables, own_masks, write_tables
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ def make_masks(
     """
     check_choice("recipe", recipe, AGNOSTIC)
     sets = list(_mask_sets(root, label_set, encoding))
+    for entry in sets:
+        check_tables(entry.tables)
     for entry in sets:
         _claim(entry, recipe)
     jobs = [job for entry in sets for job in entry.jobs(recipe)]

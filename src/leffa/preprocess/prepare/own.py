@@ -48,6 +48,15 @@ def own_masks(root: Path) -> tuple[dict[str, Record], dict[Path, str]]:
     return {names[one.source, one.category]: one for one in lacking}, written
 
 
+def check_tables(written: dict[Path, str]) -> None:
+    """Raise ValueError where a table of this name has lines that would be lost."""
+    for path, content in written.items():
+        if path.is_file() and (lost := set(read_lines(path)) - set(content.splitlines())):
+            raise ValueError(
+                f"{path}: has lines that would be lost, such as {min(lost)!r}; rename the file"
+            )
+
+
 def write_tables(written: dict[Path, str]) -> None:
     """Write the tables of `own_masks`, when their masks are there."""
     for path, content in written.items():

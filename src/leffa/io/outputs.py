@@ -1,0 +1,105 @@
+"""What may be written: nothing over a command's inputs, nothing over files that are not ours.
+
+Pages, tables, pictures and JSON that may be written again carry a mark. A file without it is
+somebody's own, or from before there was a mark: it is refused, never replaced.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+MARK = "written by leffa"
+PNG_TEXT = {"Comment": MARK}
+_COMMENTS = {".md": f"<!-- {MARK} -->", ".tex": f"% {MARK}"}
+_ENDS = 4096  # bytes at both ends of a file, where the mark is
+
+
+def check_writable(
+    outputs: Iterable[Path], inputs: Iterable[Path] = (), option: str = "--out"
+) -> None:
+    """Raise, before the work, where an output cannot or must not be written.
+
+    Args:
+        outputs: files; those that are there are replaced, if they are ours.
+        inputs: files that the command reads.
+        option: what says where outputs go, for the message.
+
+    Raises:
+        ValueError: an output is an input, a folder, or a file that we did not write.
+        OSError: its folder, or the nearest one above it that is there, cannot be written to.
+    """
+    outputs = list(outputs)
+    there = [path for path in outputs if path.exists()]
+    read = {_identity(path) for path in inputs if path.exists()} if there else set()
+    for path in there:
+        if path.is_dir():
+            raise ValueError(f"{path}: is a folder; give another {option}")
+        if _identity(path) in read:
+            raise ValueError(f"{path}: is an input, which is never replaced; give another {option}")
+        if not is_ours(path):
+            raise ValueError(
+                f"{path}: is there and was not written by this version of leffa; rename it, or "
+                f"give another {option}"
+            )
+    for folder in {path.parent for path in outputs}:
+        check_folder(folder, option)
+
+
+def check_folder(folder: Path, option: str = "--out") -> None:
+    """Raise OSError where a folder, or the nearest one above it that is there, is read-only."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{folder}: cannot be written to ({error.strerror}); give another {option}"
+        ) from error
+
+
+def check_unclaimed(folder: Path, names: Iterable[str], note: str) -> None:
+    """Raise ValueError where a folder that lacks our note holds files that we would write there.
+
+    Args:
+        names: of what is written to the folder.
+        note: the file that says that the folder is ours.
+    """
+    for name in names:
+        if (path := folder / name).exists() and not (folder / note).is_file():
+            raise ValueError(
+                f"{path}: is there, and {folder} has no {note}, so it is not ours to replace; give "
+                "another paths.output_dir"
+            )
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file carries the mark; of a CSV file, which cannot, the page beside it."""
+    if path.suffix == ".csv":
+        path = path.with_suffix(".html")
+    try:
+        with path.open("rb") as file:
+            start = file.read(_ENDS)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _ENDS))
+            return MARK.encode() in start or MARK.encode() in file.read()
+    except OSError:
+        return False
+
+
+def marked(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a JSON file, with the mark."""
+    return {"generator": MARK, **content}
+
+
+def marked_text(text: str, suffix: str) -> str:
+    """A Markdown or LaTeX file, with the mark as its last line."""
+    return f"{text.rstrip()}\n\n{_COMMENTS[suffix]}\n"
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for all names of a file, also on disks that do not tell capitals from others."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
