@@ -3,8 +3,11 @@
 python evaluate.py dataset=synthetic_tryon ckpt=outputs/tryon_synthetic/2026-01-01_00-00-00
 """
 
-from leffa.run import evaluate
-from leffa.run.program import program
+from leffa.io.terminal import command_line
 
 if __name__ == "__main__":
-    program("evaluate", evaluate)
+    with command_line("the same command goes on from the finished images"):
+        from leffa.run import evaluate
+        from leffa.run.program import program
+
+        program("evaluate", evaluate)

@@ -6,7 +6,10 @@ python train.py -m experiment=tryon_synthetic leffa_loss.temperature=0.5,1,2,5
 leffa_loss.weight=0.01,0.1
 """
 
-from leffa.run.program import program, train_job
+from leffa.io.terminal import command_line
 
 if __name__ == "__main__":
-    program("train", train_job)
+    with command_line("resume=auto goes on from the last checkpoint"):
+        from leffa.run.program import program, train_job
+
+        program("train", train_job)

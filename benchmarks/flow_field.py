@@ -231,12 +231,12 @@ def main() -> None:
         rows += measure(setting, list(IMPLEMENTATIONS) if both else ["ours"])
     goals = check_goals(rows)
     report = as_markdown(machine, rows, goals)
-    print(report)
     name = "flow_field" if arguments.device == "cpu" else f"flow_field_{arguments.device}"
     results = {"machine": machine, "rows": [asdict(row) for row in rows], "goals": goals}
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out / f"{name}.json", results)
     write_text(arguments.out / f"{name}.md", report)
+    print(report)
 
 
 if __name__ == "__main__":

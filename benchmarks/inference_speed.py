@@ -264,11 +264,11 @@ def write(out: Path, machine: dict[str, Any], rows: list[Row]) -> None:
     }
     machine["peak GB"] = round(peak_memory(torch.device("cpu")) / 2**30, 1)
     report = as_markdown(machine, rows, goals)
-    print(report, flush=True)
     results = {"machine": machine, "rows": [asdict(row) for row in rows], "goals": goals}
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "inference_speed.json", results)
     write_text(out / "inference_speed.md", report)
+    print(report, flush=True)
 
 
 if __name__ == "__main__":

@@ -322,7 +322,6 @@ def main() -> None:
     names = [name for name in VARIANTS if name == "plain" or name not in arguments.skip]
     rows = measure(Bench(arguments), arguments.rounds, names)
     report = as_markdown(setting, rows)
-    print(report)
     if arguments.out is None:
         return
     name = "train_step" if arguments.device == "cpu" else f"train_step_{arguments.device}"
@@ -330,6 +329,7 @@ def main() -> None:
     results = {"setting": setting, "rows": [asdict(row) for row in rows]}
     write_json(arguments.out / f"{name}.json", results)
     write_text(arguments.out / f"{name}.md", report)
+    print(report)
 
 
 if __name__ == "__main__":

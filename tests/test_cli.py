@@ -1,5 +1,6 @@
 """The command line: quick help, plain errors, and the small commands end to end."""
 
+import io
 import json
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def test_draws_a_data_set_and_completes_it(
 
 
 def test_scores_two_folders_as_markdown_and_json(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pred, true = (
         folder_of_images(tmp_path / name, shade) for name, shade in (("p", 0), ("t", 100))
@@ -73,6 +74,14 @@ def test_scores_two_folders_as_markdown_and_json(
     file = tmp_path / "scores.json"
     assert main(["score", str(pred), str(true), "--protocol", "leffa", "--json", str(file)]) == 0
     assert "SSIM ↑" in capsys.readouterr().out
+    markdown = tmp_path / "scores.md"
+    files = ["--json", str(file), "--markdown", str(markdown)]
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    assert main(["score", str(pred), str(true), "--protocol", "leffa", *files]) == 0  # replaced
+    assert "SSIM ↑" in markdown.read_text(encoding="utf-8")
+    sys.stdout.flush()
+    assert b"SSIM ?" in written.getvalue()
     assert json.loads(file.read_text())["values"]["psnr"] == pytest.approx(8.13, abs=0.01)
 
 
@@ -101,6 +110,30 @@ def test_a_mistake_is_one_line(
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert message in lines[0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*SCORE, "--json", "mine.txt"],
+        [*SCORE, "--markdown", "mine.txt"],
+        ["doctor", "folder", ".", "--json", "mine.txt"],
+        ["doctor", "folder", ".", "--html", "mine.txt"],
+        ["prepare", "masks", ".", "--recipe", "catvton", "--html", "mine.txt"],
+    ],
+)
+def test_a_file_of_the_users_is_refused_before_the_work(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.txt").write_text("mine")
+    assert main(command) == 1
+    told = "mine.txt: is there and was not written by this version of leffa; rename it, or give "
+    assert capsys.readouterr().err == f"error: {told}another {command[-2]}\n"
+    assert Path("mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_windows_stops_a_run_with_ctrl_break(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(signal, "signal", lambda number, handler: asked.update({number: handler}))
     monkeypatch.delattr(signal, "SIGUSR1")
     StopOnSignal().on_train_start(None, None)  # type: ignore[arg-type]
-    assert list(asked) == [signal.SIGTERM]
+    assert list(asked) == [signal.SIGINT, signal.SIGTERM]
 
 
 def test_windows_tells_the_memory_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:

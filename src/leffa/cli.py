@@ -23,6 +23,7 @@ from leffa.commands.options import option as _option
 from leffa.commands.photo import photo
 from leffa.commands.predict import predict
 from leffa.commands.sweeps import sweep_report
+from leffa.io.terminal import INTERRUPTED, print_what_can_be_shown
 from leffa.mistakes import is_memory_full, memory_full, nearest
 
 # What they log is for whoever waits: what was loaded, what is there already, how long it takes.
@@ -200,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What the user can mend (a bad value, a missing file) is told in a line that begins with
     "error:"; HYDRA_FULL_ERROR=1 shows the trace, as with train.py.
     """
+    print_what_can_be_shown()
     args, unknown = _parser().parse_known_args(arguments)
     if unknown:
         hint = nearest(unknown[0], args.parser._option_string_actions)
@@ -214,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130  # what a shell gives for Ctrl-C
+        return INTERRUPTED
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -199,7 +199,7 @@ def test_a_disk_that_is_full_for_every_file_stops_the_run(
     assert_same_end(folder, whole(1))
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
 def test_a_run_that_is_told_to_stop_saves_the_step_it_is_in(
     whole: Whole, drawn: Path, tmp_path: Path, name: str
 ) -> None:

@@ -16,7 +16,7 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.data.doctor.quick import quick_check
 from leffa.data.latent_cache import LatentCache, LatentEncoder
 from leffa.data.transforms import PersonTransform, Sample
-from leffa.data.workers import keep_freed_memory
+from leffa.data.workers import start_worker
 
 
 class LoaderStage(Protocol):
@@ -258,7 +258,7 @@ class PersonDataModule(LightningDataModule):
             batch_sampler=batch_sampler,
             collate_fn=collate,
             num_workers=self.num_workers,
-            worker_init_fn=keep_freed_memory,
+            worker_init_fn=start_worker,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

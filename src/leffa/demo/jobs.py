@@ -27,6 +27,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from leffa.io.processes import interrupts_left_to_parent
+
 Tell = Callable[[int, str], None]  # (done, note)
 
 POLL = 0.2  # seconds between two looks at the processes
@@ -94,7 +96,8 @@ def _run_in_processes(
             while waiting and len(running) < at_a_time:
                 index, job = waiting.pop(0)
                 running[index] = context.Process(target=_child, args=(news, index, job))
-                running[index].start()
+                with interrupts_left_to_parent():
+                    running[index].start()
                 bars.start_task(rows[index])
             _show_news(news, bars, rows)
             if not bars.console.is_terminal and time.monotonic() - told > EVERY:

@@ -45,6 +45,7 @@ from leffa.evaluation.progress import progress_bar
 from leffa.evaluation.samples import GROUPS, SHOWN, rank, write_sheet
 from leffa.evaluation.scoring import dress_code_categories, named_metrics
 from leffa.io.atomic import write_text
+from leffa.io.processes import ignore_interrupts
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.protocols import Protocol, get_protocol
 from leffa.metrics.result import Scores, finite
@@ -258,6 +259,7 @@ def _flow_metrics(work: Work) -> dict[str, float]:
         batch_size=work.batch_size,
         collate_fn=collate,
         num_workers=work.workers,
+        worker_init_fn=ignore_interrupts,
     )
     return found | flow_baselines(loader)
 

@@ -8,7 +8,7 @@ number of devices.
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from concurrent.futures.thread import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,6 +26,7 @@ from leffa.evaluation.flows import write_flow_values
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.padding import cut_padding
 from leffa.evaluation.progress import progress_bar
+from leffa.io.processes import ProcessPool, ignore_interrupts
 from leffa.losses.flow import FlowRequest
 from leffa.models.interface import PersonGenerator
 from leffa.models.memory import RunMemory
@@ -209,6 +210,7 @@ def _batches(
         batch_size=batch_size,
         collate_fn=collate,
         num_workers=work.workers if len(records) > batch_size else 0,
+        worker_init_fn=ignore_interrupts,
         pin_memory=device.type == "cuda",
     )
     return (to_device(batch, device) for batch in loader)
@@ -259,13 +261,10 @@ class _Stopped(Exception):
 def _in_processes(
     parts: Sequence[Work], load: Load, devices: Sequence[str], bar: Callable[[int], None]
 ) -> None:
-    # Fresh processes: CUDA does not survive a fork.
     context = multiprocessing.get_context("spawn")
     done, stop = context.Value("q", 0), context.Event()
     threads = max(1, torch.get_num_threads() // len(devices))
-    with ProcessPoolExecutor(
-        len(devices), context, initializer=_start, initargs=(done, stop, threads)
-    ) as pool:
+    with ProcessPool(len(devices), _start, (done, stop, threads)) as pool:
         pending = {
             pool.submit(_child, part, load, device)
             for part, device in zip(parts, devices, strict=True)

@@ -11,6 +11,7 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.padding import cut_padding
+from leffa.io.processes import ignore_interrupts
 from leffa.metrics.protocols import Protocol
 from leffa.pictures import save_png
 
@@ -44,6 +45,7 @@ def write_masks(
         batch_size=1,
         collate_fn=collate,
         num_workers=workers,
+        worker_init_fn=ignore_interrupts,
     )
     for record, batch in zip(lacking, loader, strict=True):
         person = cut_padding(batch["loss_region"][0, 0], record, transform).mul(255).byte()

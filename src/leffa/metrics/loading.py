@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from leffa.io.pictures import check_upright, marked_region
 from leffa.io.pictures import decode as decode_file
+from leffa.io.processes import ignore_interrupts
 from leffa.metrics.plan import Picture
 
 PictureGroup = tuple[Picture, ...]  # what belongs together: a prediction, its true image, its mask
@@ -42,7 +43,12 @@ class ImageReader:
         uint8, or floats in [0, 255]; a mask has one, (B, 1, H, W) uint8 with 0 or 1.
         """
         batches = self._batches_of_one_size(groups)
-        loader = DataLoader(_Decoder(groups), batch_sampler=batches, num_workers=self.workers)
+        loader = DataLoader(
+            _Decoder(groups),
+            batch_sampler=batches,
+            num_workers=self.workers,
+            worker_init_fn=ignore_interrupts,
+        )
         bar = track(
             loader,
             title,

@@ -6,13 +6,12 @@ any order.
 
 import json
 import logging
-import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from leffa.data.batch import DRAWN
 from leffa.io.atomic import write_bytes
+from leffa.io.processes import ProcessPool
 from leffa.synthetic.samples import Recipe, Sample
 from leffa.synthetic.world import VERSION
 
@@ -75,8 +74,7 @@ def _run(samples: Sequence[Sample], workers: int) -> Iterable[None]:
     if workers <= 1 or len(samples) < 2:
         yield from map(_draw, samples)
         return
-    # Fresh processes: a copy of one that runs threads (torch) can hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPool(workers) as pool:
         yield from pool.map(_draw, samples, chunksize=8)
 
 

@@ -1,10 +1,8 @@
 """Examines a data set's folder: names, lists, each file, and what several files show together."""
 
-import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from leffa.data.doctor.rows import pick_rows
 from leffa.data.doctor.survey import Present, Survey, Surveyor
 from leffa.data.doctor.together import compare
 from leffa.io.folders import SUFFIXES, is_hidden
+from leffa.io.processes import ProcessPool
 
 Progress = Callable[[int, int], None]  # (files done, files in all)
 
@@ -150,8 +149,7 @@ def _run(tasks: Sequence[tuple[Path, str]], workers: int) -> Iterable[Look]:
     if workers <= 1 or len(tasks) < 2 * _CHUNK:
         yield from map(look_at, tasks)
         return
-    # Fresh processes: a copy of one that runs threads (torch) can hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPool(workers) as pool:
         yield from pool.map(look_at, tasks, chunksize=_CHUNK)
 
 

@@ -1,12 +1,11 @@
 """Many small files, made in parallel: each appears whole or not at all, and none is made twice."""
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 from leffa.io.atomic import write_bytes
+from leffa.io.processes import ProcessPool
 
 Progress = Callable[[int, int], None]  # (done, total)
 
@@ -52,8 +51,7 @@ def _run(jobs: Sequence[Job], workers: int) -> Iterable[str | None]:
     if workers <= 1 or len(jobs) < 2 * _CHUNK:
         yield from map(_do, jobs)
         return
-    # Fresh processes: a copy of one that runs threads (torch) can hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPool(workers) as pool:
         yield from pool.map(_do, jobs, chunksize=_CHUNK)
 
 

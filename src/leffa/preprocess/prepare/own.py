@@ -10,7 +10,7 @@ from leffa.data.batch import Record
 from leffa.data.doctor.own import tables
 from leffa.data.folder import FolderPairs
 from leffa.io.atomic import write_text
-from leffa.io.tables import read_table
+from leffa.io.tables import read_table, read_text
 
 MASKS = "masks"
 _WRITTEN = "_masks.csv"  # the end of the name of a table that is written here
@@ -51,7 +51,9 @@ def own_masks(root: Path) -> tuple[dict[str, Record], dict[Path, str]]:
 def check_tables(written: dict[Path, str]) -> None:
     """Raise ValueError where a table of this name has lines that would be lost."""
     for path, content in written.items():
-        if path.is_file() and (lost := set(read_lines(path)) - set(content.splitlines())):
+        if path.is_file() and (
+            lost := set(read_text(path).splitlines()) - set(content.splitlines())
+        ):
             raise ValueError(
                 f"{path}: has lines that would be lost, such as {min(lost)!r}; rename the file"
             )

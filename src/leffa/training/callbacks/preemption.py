@@ -18,12 +18,12 @@ from leffa.training.module import PersonGenerationModule
 log = logging.getLogger(__name__)
 
 REQUEUE = "SIGUSR1"  # Windows does not have it
-STOPPING = ("SIGTERM", REQUEUE, "SIGBREAK")  # the last on Windows alone
+STOPPING = ("SIGINT", "SIGTERM", REQUEUE, "SIGBREAK")  # the last on Windows alone
 
 
 class StopOnSignal(Callback):
-    """On SIGTERM or SIGUSR1, to any process of the run: finish the step, save, and stop. Windows
-    has Ctrl-Break instead.
+    """On Ctrl-C, SIGTERM or SIGUSR1, to any process of the run: finish the step, save, and stop.
+    Windows has Ctrl-Break for the last two. A second Ctrl-C stops at once.
 
     The exit code is 128 plus the number of the signal. Under SLURM, SIGUSR1
     (`#SBATCH --signal=USR1@300`) puts the job back into the queue as well. A validation that is
@@ -64,6 +64,8 @@ class StopOnSignal(Callback):
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
+        if number == signal.SIGINT:
+            signal.signal(number, self.before[signal.SIGINT])
 
     def _number(self, trainer: Trainer) -> int:
         """Of the signal, whichever process it reached."""

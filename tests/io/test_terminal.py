@@ -1,0 +1,67 @@
+"""Programs at a terminal: Ctrl-C is one line, and printing never loses a result."""
+
+import io
+import os
+import signal
+import sys
+
+import pytest
+
+from leffa.cli import main
+from leffa.io.processes import ProcessPool
+from leffa.io.terminal import command_line
+
+
+@pytest.mark.parametrize("as_lightning_does", [False, True])
+def test_an_interrupt_is_one_line_and_exit_code_130(
+    as_lightning_does: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped, command_line("resume=auto goes on"):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if as_lightning_does:
+                sys.exit(1)
+            raise
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "interrupted; resume=auto goes on\n"
+
+
+def test_other_exit_codes_are_kept() -> None:
+    with pytest.raises(SystemExit) as stopped, command_line():
+        sys.exit(3)
+    assert stopped.value.code == 3
+
+
+def test_prints_to_a_terminal_that_has_no_arrows(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    with command_line():
+        print("SSIM \u2191")
+    sys.stdout.flush()
+    assert written.getvalue().split() == [b"SSIM", b"?"]
+
+
+def test_a_command_is_interrupted_like_a_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("leffa.metrics.score.score_folders", interrupted)
+    assert main(["score", ".", ".", "--protocol", "leffa"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_helper_processes_leave_an_interrupt_to_their_parent() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with ProcessPool(1) as pool:
+        assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_an_interrupt_drops_the_calls_that_wait() -> None:
+    with pytest.raises(KeyboardInterrupt), ProcessPool(1) as pool:
+        waiting = [pool.submit(int, "1") for _ in range(2000)]
+        raise KeyboardInterrupt
+    assert waiting[-1].cancelled()
