@@ -114,7 +114,7 @@ def score(parser: argparse.ArgumentParser) -> Runner:
     parser.add_argument("--unpaired", action="store_true", help="compare the sets only (FID, KID)")
     folders = {
         "real": "folder of the real set of FID and KID, where it is not TRUE",
-        "masks": "folder of masks, for masked metrics; not 0 is inside",
+        "masks": "folder of masks or parsing maps, for masked metrics; white or any label counts",
         "weights": "folder of the metrics' networks; default: $LEFFA_WEIGHTS",
     }
     for name, purpose in folders.items():

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from leffa.data.batch import Record
 from leffa.io.atomic import write_text
+from leffa.io.folders import normal
 from leffa.io.outputs import check_unclaimed
 
 SETTINGS = "settings.json"  # says that the folder is an evaluation's
@@ -162,4 +163,4 @@ def _stems(folder: Path) -> set[str]:
     if not folder.is_dir():
         return set()
     with os.scandir(folder) as entries:
-        return {Path(e.name).stem for e in entries if e.name.endswith((".png", ".json"))}
+        return {normal(Path(e.name).stem) for e in entries if e.name.endswith((".png", ".json"))}

@@ -31,6 +31,7 @@ UNREADABLE = (
     ValueError,
     struct.error,
 )
+FEWEST_COLOURS = 33  # of a photograph: label maps and DensePose have up to 25, masks two
 SRGB = "sRGB"
 LOSSY = frozenset({"JPEG", "MPO", "WEBP"})  # formats that change pixels beside an edge
 
@@ -246,11 +247,17 @@ def check_depth(image: Image.Image, what: object) -> Image.Image:
     return image
 
 
+def is_transparent(image: Image.Image) -> bool:
+    """Whether a pixel is; only a picture whose header speaks of transparency is looked through."""
+    return image.has_transparency_data and bool(
+        (np.asarray(image.convert("RGBA"))[..., 3] < 255).any()
+    )
+
+
 def _check_plain(image: Image.Image, path: Path) -> Image.Image:
     """The picture; refuses one that `convert` would change without a word."""
     check_depth(image, path)
-    # The header tells; only a picture that has an alpha channel is looked through.
-    if image.has_transparency_data and (np.asarray(image.convert("RGBA"))[..., 3] < 255).any():
+    if is_transparent(image):
         raise ValueError(
             f"{path}: is transparent in places, and what colour they would get is chance; save it "
             "on a white background first"

@@ -8,11 +8,10 @@ import numpy as np
 
 from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
-from leffa.io.pictures import open_mask, read_header
+from leffa.io.pictures import FEWEST_COLOURS, open_mask, read_header
 
 log = logging.getLogger(__name__)
 
-_FEWEST_COLOURS = 33  # label maps and DensePose have up to 25, masks two
 _MOST_BODY = 0.97  # of a DensePose map; a photograph taken for one is bright all over
 
 
@@ -71,7 +70,7 @@ def check_present(record: Record, transform: PersonTransform) -> None:
 def _check_photograph(path: Path, transform: PersonTransform) -> None:
     if (turned := read_header(path).turned) != 1:
         log.info("%s: turned upright (EXIF orientation %d); its maps must fit it so", path, turned)
-    colours = transform.open_photograph(path).getcolors(_FEWEST_COLOURS - 1)
+    colours = transform.open_photograph(path).getcolors(FEWEST_COLOURS - 1)
     if colours is not None:
         raise ValueError(
             f"{path}: has {len(colours)} colours only, so it is a mask or a label map; give the "

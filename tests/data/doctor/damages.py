@@ -90,6 +90,21 @@ def turn(root: Path) -> None:
     image.save(root / f"test/image/{A}.jpg", exif=exif, quality=95)
 
 
+def punch(root: Path) -> None:
+    image = Image.open(root / f"test/image/{A}.jpg").convert("RGBA")
+    image.putpixel((3, 3), (0, 0, 0, 0))
+    image.save(root / f"test/image/{A}.jpg", format="PNG")
+
+
+def cut_out_mask(root: Path) -> None:
+    mask = Image.open(root / MASK).convert("L")
+    mask.save(root / MASK, transparency=0)
+
+
+def two_colours(pixels: np.ndarray) -> np.ndarray:
+    return np.where(np.indices(pixels.shape)[0] // 8 % 2, 8, 240)
+
+
 def sixteen_bit(root: Path) -> None:
     pixels = np.arange(96 * 72, dtype=np.uint16).reshape(96, 72)
     Image.fromarray(pixels).save(root / f"test/image/{A}.jpg", format="PNG")
@@ -210,6 +225,9 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     ("colour-mode", "CMYK", convert(f"test/image/{A}.jpg", "CMYK")),
     ("colour-mode", "L, expected RGB", convert(f"test/image/{A}.jpg", "L")),
     ("colour-mode", "I;16", sixteen_bit),
+    ("transparent", f"{A}.jpg", punch),
+    ("transparent", f"{A}_mask.png", cut_out_mask),
+    ("few-colours", f"{A}.jpg", lambda r: edit(r / f"test/image/{A}.jpg", two_colours)),
     ("blank", f"{A}.jpg", fill(f"test/image/{A}.jpg", 200)),
     ("size-mismatch", "36x48, photograph 72x96", resize(MASK, (36, 48))),
     ("size-odd", "72x90, others 72x96", resize(f"test/image/{A}.jpg", (72, 90))),

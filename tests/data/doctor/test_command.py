@@ -45,6 +45,15 @@ def test_the_quick_check_passes_sound_records_and_names_damage(
     assert "use the mask files" in found["mask-grey"]
 
 
+def test_the_quick_check_warns_of_flat_pictures(
+    broken: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    records = VitonHD(broken("viton_hd"), "test")
+    edit(records[0].source, lambda p: np.where(np.indices(p.shape)[0] // 8 % 2, 8, 240))
+    assert quick_check(records, densepose="colour") == []
+    assert "[few-colours]" in caplog.text
+
+
 def test_the_quick_check_reads_what_phones_write_and_warns_of_a_wrong_suffix(
     broken: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -80,6 +80,19 @@ def test_a_turned_photo_is_ready_for_predict_only(folders: Path) -> None:
     assert "predict; not train, evaluate (exif-rotated)" in report.to_text()
 
 
+def test_recipes_know_three_categories(folders: Path) -> None:
+    shutil.rmtree(folders / "masks")
+    name = next((folders / "persons").iterdir()).name
+    files = f"persons/{name},garments/{name}", f"parse/{Path(name).stem}.png"
+    (folders / "pairs.csv").write_text(
+        "person,garment,category,parse,keypoints\n"
+        f"{files[0]},tops,{files[1]},keypoints/{Path(name).stem}.json\n"
+    )
+    report = examine(folders)
+    assert report.ready[0].masks is None
+    assert "recipes know upper_body, lower_body, dresses, not the category tops" in report.to_text()
+
+
 def test_what_is_not_read_is_worth_knowing(folders: Path) -> None:
     (folders / "persons/anna.heic").write_bytes(b"?")
     shutil.copy(next((folders / "masks").iterdir()), folders / "masks/nobody.png")

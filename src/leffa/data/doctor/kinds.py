@@ -11,7 +11,8 @@ class Kind(NamedTuple):
     harmless: bool = False
 
 
-READ_ALL_THE_SAME = ("format-differs",)  # every reader goes by the contents
+TRAINED_ALL_THE_SAME = ("format-differs", "few-colours")
+PREDICTED_ALL_THE_SAME = ("format-differs", "exif-rotated")
 
 KINDS: dict[str, Kind] = {
     # The folder as a whole.
@@ -67,6 +68,14 @@ KINDS: dict[str, Kind] = {
     ),
     "colour-mode": Kind(
         "are not plain 8-bit pictures of the expected kind", "convert them to 8-bit RGB or grey"
+    ),
+    "transparent": Kind(
+        "are transparent in places, which training and prediction refuse",
+        "save them on a white background",
+    ),
+    "few-colours": Kind(
+        "have so few colours that they are masks or label maps, not photographs",
+        "use the photographs; leffa predict refuses these",
     ),
     "blank": Kind("are of a single colour", "replace them with good copies"),
     "size-mismatch": Kind(

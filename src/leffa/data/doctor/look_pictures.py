@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from leffa.data.doctor.look import THUMB, Look, Pixels, decode
+from leffa.io.pictures import FEWEST_COLOURS, is_transparent
 
 _GREY = (64, 192)  # as in `leffa.data.images`: neither black nor white, even after JPEG
 _MOST_GREY = 0.1
@@ -21,9 +22,11 @@ def photo(path: Path, data: bytes, look: Look) -> None:
         look.add("colour-mode", f"{image.mode}, expected RGB")
     if image.mode.startswith(("I", "F")):
         return  # 16 bits and floats have no range that a picture could be made of
+    if is_transparent(image):
+        look.add("transparent")
     rgb = image.convert("RGB")
-    if len(rgb.getcolors(2) or (0, 0)) == 1:
-        look.add("blank")
+    if colours := rgb.getcolors(FEWEST_COLOURS - 1):
+        look.add("few-colours" if len(colours) > 1 else "blank")
     look.thumb = np.asarray(rgb.resize(THUMB, Image.Resampling.BOX))
 
 
@@ -34,6 +37,9 @@ def _mask(path: Path, data: bytes, look: Look) -> Pixels | None:
         return None
     if image.mode not in ("L", "P", "RGB", "1"):
         look.add("colour-mode", f"{image.mode}, expected grey or RGB")
+        return None
+    if is_transparent(image):
+        look.add("transparent")
         return None
     pixels = np.asarray(image.convert("L"))
     grey = np.mean((pixels >= _GREY[0]) & (pixels < _GREY[1]))
@@ -77,4 +83,6 @@ def agnostic(path: Path, data: bytes, look: Look) -> None:
 
 
 def drawing(path: Path, data: bytes, look: Look) -> None:
-    decode(path, data, look)
+    image = decode(path, data, look)
+    if image is not None and image.mode.startswith(("I", "F")):
+        look.add("colour-mode", f"{image.mode}, expected 8 bits a channel")

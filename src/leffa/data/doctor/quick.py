@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from leffa.data.batch import Record
 from leffa.data.doctor.contents import look_at
-from leffa.data.doctor.kinds import READ_ALL_THE_SAME
+from leffa.data.doctor.kinds import TRAINED_ALL_THE_SAME
 from leffa.data.doctor.report import Finding, Problem, gather
 from leffa.data.fit import same_shape
 from leffa.data.layout import missing_files
@@ -69,9 +69,9 @@ def quick_check(
                 ]
     problems = [problem for problem in gather(findings) if not problem.harmless]
     for problem in problems:
-        if problem.kind in READ_ALL_THE_SAME:
+        if problem.kind in TRAINED_ALL_THE_SAME:
             log.warning(problem.line)
-    return [problem for problem in problems if problem.kind not in READ_ALL_THE_SAME]
+    return [problem for problem in problems if problem.kind not in TRAINED_ALL_THE_SAME]
 
 
 def _sizes(record: Record, absent: set[Path]) -> list[Finding]:

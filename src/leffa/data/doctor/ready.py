@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from leffa.data.batch import Record
-from leffa.data.doctor.kinds import READ_ALL_THE_SAME
+from leffa.data.doctor.kinds import PREDICTED_ALL_THE_SAME, TRAINED_ALL_THE_SAME
+from leffa.data.labels import GARMENT_LABELS
 
 COMMANDS = ("train", "evaluate", "predict")
 _MAKES_MASKS = (
@@ -37,6 +38,7 @@ class Ready:
         files: how many pairs have a file of each kind.
         masks: where try-on gets every pair's mask from: "mask" (files), "recipe" (made from parse
             and keypoints), or None: not ready.
+        strange: categories of no recipe, which goes by upper_body, lower_body or dresses.
         refused: the commands that refuse pictures as they are, and which kinds of problem.
     """
 
@@ -44,6 +46,7 @@ class Ready:
     pairs: int
     files: dict[str, int]
     masks: str | None
+    strange: list[str]
     refused: dict[str, list[str]]
 
     @property
@@ -57,7 +60,13 @@ class Ready:
         """For the terminal: the files, then a line for each task and kind of model."""
         counted = ", ".join(f"{name} {count}" for name, count in self.files.items())
         lines = [f"{self.table or 'folders'}: {self.pairs} pairs; {counted}"]
-        if self.masks is None:
+        if self.masks is None and self.strange:
+            known = ", ".join(GARMENT_LABELS["cihp"])
+            lines.append(
+                f"  try-on: not ready: {self._lack('mask')}, and recipes know {known}, not the "
+                f"category {self.strange[0]}"
+            )
+        elif self.masks is None:
             lines.append(f"  try-on: not ready: {self._lack('mask')}, {_MAKES_MASKS}")
         else:
             lines.append(f"  try-on, {_MASKS[self.masks]}: {self._able('tryon')}")
@@ -88,14 +97,16 @@ def readiness(table: str | None, records: Sequence[Record], problems: Collection
     fields = ("mask", "densepose", "parse", "keypoints", "reference_mask")
     files = {field: sum(getattr(r, field) is not None for r in records) for field in fields}
     complete = {field for field, count in files.items() if count == len(records)}
-    masks = "recipe" if complete.issuperset(("parse", "keypoints")) else None
+    strange = {record.category for record in records} - GARMENT_LABELS["cihp"].keys()
+    masks = "recipe" if complete.issuperset(("parse", "keypoints")) and not strange else None
     refused = {}
     for command in COMMANDS:
-        taken = {*READ_ALL_THE_SAME, *(("exif-rotated",) if command == "predict" else ())}
-        if mends := sorted(set(problems) - taken):
+        taken = PREDICTED_ALL_THE_SAME if command == "predict" else TRAINED_ALL_THE_SAME
+        if mends := sorted(set(problems).difference(taken)):
             refused[command] = mends
     files["garment_mask"] = files.pop("reference_mask")
-    return Ready(table, len(records), files, "mask" if "mask" in complete else masks, refused)
+    masks = "mask" if "mask" in complete else masks
+    return Ready(table, len(records), files, masks, sorted(strange), refused)
 
 
 def ready_lines(ready: Sequence[Ready]) -> list[str]:
