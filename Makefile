@@ -7,7 +7,7 @@ BOOTSTRAP := build/uv
 MEDIAPIPE ?= .mediapipe/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test test-all test-browser test-mediapipe check format eval bench clean
+.PHONY: help setup demo app test test-all test-browser test-mediapipe check audit format eval bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ check: $(READY) ## lint, format and types
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy src
+
+audit: $(READY) ## known security holes in what requirements.lock pins; asks PyPI, run by hand
+	PATH="$$PATH:$(CURDIR)/$(BOOTSTRAP)/bin" uv tool run pip-audit --strict --disable-pip --no-deps \
+		--requirement requirements.lock
 
 format: $(READY) ## rewrite the code in the project's format
 	$(RUN) -m ruff check --fix

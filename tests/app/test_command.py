@@ -48,6 +48,32 @@ def taken() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
+def test_a_proxy_is_not_asked_for_the_page_itself(
+    exported: Path, visited: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens where the proxy should be."""
+    monkeypatch.setattr("urllib.request.getproxies", urllib.request.getproxies_environment)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert main(["app", "--tryon", str(exported), "--device", "cpu"]) == 0
+    assert len(visited) == 1
+
+
+def test_a_gradio_that_cannot_be_imported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """As behind a SOCKS proxy, for which it wants a package more."""
+
+    def refuse(name: str) -> None:
+        raise ImportError("Using SOCKS proxy, but the 'socksio' package is not installed.")
+
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    assert main(["app"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: the web page cannot be served: Using SOCKS proxy, but the ")
+    assert told.count("\n") == 1
+
+
 def test_without_a_model_one_line_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

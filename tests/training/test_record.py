@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import wandb
 import yaml
 from PIL import Image
 
@@ -85,7 +86,20 @@ def test_each_job_of_a_sweep_is_a_wandb_run_of_its_own_with_its_settings(
         logger.finalize("success")
 
 
-def test_a_resumed_run_keeps_its_wandb_id(tmp_path: Path) -> None:
+def test_wandb_without_a_key_is_told_before_the_run_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def login(**_: object) -> None:
+        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setattr(wandb, "login", login)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    with pytest.raises(ValueError, match=r"type `wandb login`, or set WANDB_MODE=offline to log"):
+        RunWandbLogger("leffa", "a", str(tmp_path))
+
+
+def test_a_resumed_run_keeps_its_wandb_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
     first = RunWandbLogger("leffa", "a", str(tmp_path))
     first.id_file.write_text(first.version or "")
     second, third = (RunWandbLogger("leffa", "a", str(tmp_path)) for _ in range(2))

@@ -34,6 +34,7 @@ _ENVIRONMENT = (
     *("GRADIO_ALLOWED_PATHS", "GRADIO_SHARE", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"),
     *("GRADIO_MCP_SERVER", "GRADIO_SSR_MODE", "GRADIO_WATCH_DIRS", "GRADIO_VIBE_MODE"),
 )
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _NO_SHARE = (
     "gradio's server gave no public address; is there a way to the internet? Start the page "
     "without --share for this machine alone"
@@ -75,7 +76,7 @@ def served(
     """
     with tempfile.TemporaryDirectory(prefix="leffa_app_") as name:
         folder = Path(name)
-        with _environment(folder / "gradio"):
+        with _environment(folder / "gradio", serving.host):
             sessions = Sessions(folder / "sessions")
             # Served from where they are: a copy in gradio's folder would outlive the session.
             gr.set_static_paths(sessions.root)
@@ -168,13 +169,16 @@ def _desk(loaded: LoadedModel, weights: Path, tools: Tools, serving: Serving, fo
 
 
 @contextlib.contextmanager
-def _environment(cache: Path) -> Iterator[None]:
-    """Gradio reads some settings from the environment only."""
+def _environment(cache: Path, host: str) -> Iterator[None]:
+    """Gradio reads some settings from the environment only. It asks its own page whether it is
+    there, which no proxy can tell."""
     earlier = dict(os.environ)
     for name in _ENVIRONMENT:
         os.environ.pop(name, None)
     os.environ["GRADIO_TEMP_DIR"] = str(cache)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    direct = [os.environ.get("no_proxy") or os.environ.get("NO_PROXY", ""), host, *_THIS_MACHINE]
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, direct))
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,10 @@ def app(parser: argparse.ArgumentParser) -> Runner:
     def run(args: argparse.Namespace) -> None:
         if importlib.util.find_spec("gradio") is None:
             raise ValueError("the web page needs the package gradio: pip install 'leffa[app]'")
+        try:
+            importlib.import_module("gradio")
+        except ImportError as error:  # behind a SOCKS proxy it wants another package
+            raise ValueError(f"the web page cannot be served: {error}") from error
         _serve(args)
 
     return run

@@ -6,6 +6,7 @@ checkpoint, since the resumed run logs it again.
 
 import csv
 import io
+import os
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -106,10 +107,14 @@ class RunWandbLogger(WandbLogger):
     Works offline too (`WANDB_MODE=offline`): `wandb sync` joins the parts, which have one id. Steps
     that were logged after the checkpoint stay, since the service takes nothing back; their values
     are logged a second time.
+
+    Raises:
+        ValueError: this machine has no key of an account.
     """
 
     def __init__(self, project: str, name: str, save_dir: str) -> None:
         self.id_file = Path(save_dir) / "wandb_id.txt"
+        _check_wandb_login()
         super().__init__(name=name, save_dir=save_dir, project=project, id=uuid.uuid4().hex[:8])
 
     def describe(self, config: dict[str, Any]) -> None:
@@ -133,6 +138,23 @@ class RunWandbLogger(WandbLogger):
         if self._experiment is not None:
             self._experiment.finish(exit_code=0 if status == "success" else 1)
             self._experiment = None
+
+
+@rank_zero_only
+def _check_wandb_login() -> None:
+    """Ask for a key where wandb would, but before the run is made; on a terminal it asks itself."""
+    import wandb
+
+    mode = os.environ.get("WANDB_MODE") or wandb.setup().settings.mode  # `wandb offline` sets it
+    if mode in ("offline", "dryrun", "disabled"):
+        return
+    try:
+        wandb.login(verify=False)
+    except wandb.errors.UsageError as error:
+        raise ValueError(
+            "logger=wandb: no API key on this machine; type `wandb login`, or set "
+            "WANDB_MODE=offline to log without an account"
+        ) from error
 
 
 def write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
