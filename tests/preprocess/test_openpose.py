@@ -10,7 +10,7 @@ from torch import Tensor
 
 from leffa.data.keypoints import to_coco_18
 from leffa.preprocess.pose.assembly import FIELD_OF_LIMB, LIMBS, find_peaks, find_people, match
-from leffa.preprocess.pose.openpose import OpenPose, openpose, shrink_by_area
+from leffa.preprocess.pose.openpose import OpenPose, grow, openpose, shrink_by_area
 from leffa.preprocess.pose.openpose_net import OpenPoseBody, load_openpose
 
 Joints = np.ndarray
@@ -285,6 +285,15 @@ def test_shrinks_as_opencv_does_by_area() -> None:
     expected = cv2.resize(pixels, (138, 184), interpolation=cv2.INTER_AREA)
     small = shrink_by_area(torch.from_numpy(pixels).permute(2, 0, 1)[None], (184, 138))
     np.testing.assert_allclose(small[0].permute(1, 2, 0), expected, atol=1e-2)
+
+
+def test_enlarges_as_opencv_does_by_lanczos() -> None:
+    cv2 = pytest.importorskip("cv2", reason="compares with opencv-python, which is not installed")
+    maps = np.random.default_rng(0).random((2, 23, 18), np.float32)
+    for one, grown in zip(maps, grow(torch.from_numpy(maps), (184, 138), (384, 512)), strict=True):
+        expected = cv2.resize(one, (144, 184), interpolation=cv2.INTER_LANCZOS4)[:, :138]
+        expected = cv2.resize(expected.copy(), (384, 512), interpolation=cv2.INTER_LANCZOS4)
+        np.testing.assert_allclose(grown, expected, atol=1e-3)
 
 
 def test_the_largest_person_is_taken_though_a_smaller_one_shows_more_joints() -> None:

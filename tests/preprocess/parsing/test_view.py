@@ -95,6 +95,27 @@ def test_fine_patterns_are_averaged_before_the_network_sees_them(side: int) -> N
     assert (square - 127.5).abs().max() < 2
 
 
+@pytest.mark.parametrize(
+    ("size", "most"), [((768, 1024), 0.01), ((600, 400), 0.2), ((1500, 1800), 0.2)]
+)
+def test_sees_a_photo_as_the_demo_does(size: tuple[int, int], most: float) -> None:
+    """OpenCV to 768x1024, where ours is antialiased, Pillow to 384x512, OpenCV's affine warp."""
+    cv2 = pytest.importorskip("cv2", reason="compares with opencv-python, which is not installed")
+    photo = noise(60, 50).resize(size, Image.Resampling.BICUBIC)
+    scale = min(768 / size[0], 1024 / size[1])
+    width, height = round(size[0] * scale), round(size[1] * scale)
+    left, top = (768 - width) // 2, (1024 - height) // 2
+    large = np.full((1024, 768, 3), 255, np.uint8)
+    fitted = cv2.resize(np.asarray(photo), (width, height), interpolation=cv2.INTER_CUBIC)
+    large[top : top + height, left : left + width] = fitted
+    small = np.asarray(Image.fromarray(large).resize((384, 512)))[..., ::-1]
+    scale = 472 / 511
+    matrix = np.array([[scale, 0, 236 - scale * 191.5], [0, scale, 236 - scale * 255.5]])
+    warped = cv2.warpAffine(small, matrix, (473, 473))
+    square = unnormalised(to_square(to_canvas(photo)[0], 473)).permute(1, 2, 0).numpy()
+    assert np.abs(square - warped).mean() < most
+
+
 def test_labels_of_a_tall_picture_are_made_in_bands_without_a_seam() -> None:
     logits = torch.randn(1, 5, 9, 9, generator=torch.Generator().manual_seed(0))
     placement = whole((20, 700))

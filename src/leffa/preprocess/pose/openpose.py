@@ -50,14 +50,8 @@ class OpenPose:
         small = shrink_by_area(picture, (height, width)).round()
         padding = (0, -width % STRIDE, 0, -height % STRIDE)  # at the right and below
         fields, maps = self.network(functional.pad(small, padding, value=_GREY) / 256 - 0.5)
-        grown = [
-            _cubic(
-                _cubic(one, (one.shape[2] * STRIDE, one.shape[3] * STRIDE))[..., :height, :width],
-                (canvas.height, canvas.width),
-            )[0].numpy()
-            for one in (fields.float().cpu(), maps.float().cpu())
-        ]
-        people = [_to_photo(person, placement) for person in find_people(grown[1], grown[0])]
+        found = [grow(one[0].float().cpu(), (height, width), canvas.size) for one in (maps, fields)]
+        people = [_to_photo(person, placement) for person in find_people(*found)]
         return [person for person in people if person.any()]
 
 
@@ -73,6 +67,33 @@ def shrink_by_area(picture: Tensor, size: tuple[int, int]) -> Tensor:
         _coverage(before, after) for before, after in zip(picture.shape[2:], size, strict=True)
     )
     return down @ picture @ across.T
+
+
+def grow(maps: Tensor, read: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float32]:
+    """The network's maps (C, h, w) at the size of the canvas.
+
+    Args:
+        read: (height, width) of what the network read, without padding. The maps are first enlarged
+            to that, as in the demos.
+        size: (width, height) of the canvas.
+    """
+    down, across = (
+        _lanczos(side, after) @ _lanczos(cells, cells * STRIDE)[:side]
+        for cells, side, after in zip(maps.shape[1:], read, reversed(size), strict=True)
+    )
+    grown: NDArray[np.float32] = (down @ maps @ across.T).numpy()
+    return grown
+
+
+def _lanczos(before: int, after: int) -> Tensor:
+    """(after, before): Lanczos' filter of eight pixels, what OpenCV enlarges with; edges repeat."""
+    places = (torch.arange(after, dtype=torch.float64) + 0.5) * before / after - 0.5
+    taps = places.floor()[:, None] + torch.arange(-3, 5)
+    away = places[:, None] - taps
+    weights = torch.sinc(away) * torch.sinc(away / 4)
+    weights /= weights.sum(dim=1, keepdim=True)
+    matrix = torch.zeros(after, before, dtype=torch.float64)
+    return matrix.scatter_add_(1, taps.long().clamp(0, before - 1), weights).float()
 
 
 def _coverage(before: int, after: int) -> Tensor:
@@ -92,7 +113,3 @@ def _to_photo(person: NDArray[np.float32], placement: Placement) -> NDArray[np.f
     inside = (joints[:, :2] >= 0).all(axis=1) & (joints[:, :2] < size).all(axis=1)
     joints[~inside | (person[:, 2] == 0)] = 0
     return joints
-
-
-def _cubic(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(picture, size, mode="bicubic", align_corners=False)
