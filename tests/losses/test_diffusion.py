@@ -61,6 +61,18 @@ def test_no_gamma_weighs_all_timesteps_alike() -> None:
     assert torch.equal(schedule.loss_weight(torch.arange(3), None), torch.ones(3))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_coefficients_keep_the_digits_of_float32(dtype: torch.dtype) -> None:
+    """bfloat16 would round sigma(990) to 0.9961."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    schedule = NoiseSchedule((1 - betas).cumprod(dim=0), "v_prediction")
+    zeros, ones = (make(1, 4, 2, 2, dtype=dtype) for make in (torch.zeros, torch.ones))
+    at_990 = torch.tensor([990])
+    for sigma in (schedule.add_noise(zeros, ones, at_990), -schedule.target(ones, zeros, at_990)):
+        assert sigma.dtype == torch.float32
+        assert sigma[0, 0, 0, 0].item() == pytest.approx(0.997401, abs=1e-6)
+
+
 def test_min_snr_weights_stay_finite_at_both_ends() -> None:
     schedule = NoiseSchedule(torch.tensor([1.0, 0.0]))
     assert schedule.loss_weight(torch.arange(2), 5.0).isfinite().all()

@@ -172,14 +172,17 @@ def test_schedulers_can_be_swapped(
     assert not torch.allclose(before, after)
 
 
-def test_computes_in_the_dtype_that_it_is_given(
+def test_networks_compute_in_the_dtype_that_it_is_given_and_latents_stay_float32(
     pipeline: LeffaPipeline, inputs: dict[str, Tensor]
 ) -> None:
     exact = latents_of(pipeline, inputs, generator=seeded())
     pipeline.to(torch.bfloat16)
+    seen: list[torch.dtype] = []
+    pipeline.unet.conv_in.register_forward_hook(lambda *args: seen.append(args[2].dtype))
     rough = latents_of(pipeline, inputs, generator=seeded())
-    assert rough.dtype == torch.bfloat16
-    torch.testing.assert_close(rough.float(), exact, atol=0.2, rtol=0.1)
+    assert set(seen) == {torch.bfloat16}
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, atol=0.2, rtol=0.1)
 
 
 def test_model_offload_changes_no_picture(

@@ -77,7 +77,7 @@ def test_a_model_computes_where_its_weights_are(
         found = {
             "picture": model.decode(clean),
             "diffusion": diffusion_loss(prediction.noise, target, weight),
-            "leffa": loss(prediction.flows, *pictures).total,
+            "leffa": loss(prediction.flows, *pictures, expected_samples=count).total,
             **warp_values(next(iter(prediction.flows.values())), batch),
         }
     assert {value.device.type for value in found.values()} == {"cuda"}

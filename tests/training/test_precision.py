@@ -2,17 +2,26 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.data.datamodule import PersonDataModule
+from leffa.data.dataset import collate
+from leffa.explain import look
+from leffa.losses.flow import FlowRequest, LeffaLoss
+from leffa.models.interface import Prediction
 from leffa.models.leffa import LeffaModel
-from leffa.training.inspection import true_flow_values
+from leffa.models.sampler import SamplerSettings, generate, sample_latents
+from leffa.predict.flow import look_up_flow
+from leffa.training.inspection import denoising_error, true_flow_values
 from leffa.training.module import PersonGenerationModule
+from leffa.training.objective import TrainingObjective
 from leffa.training.stages import Stage
 
 Make = Callable[..., PersonGenerationModule]
@@ -71,8 +80,76 @@ def test_samples_without_a_visible_true_flow_do_not_count(batch: Batch) -> None:
     assert whole.keys() == one.keys() == none.keys()
 
 
-def test_a_model_in_16_bits_has_the_exact_noise_schedule(model: LeffaModel) -> None:
-    clean, noise = torch.zeros(1, 4, 2, 2), torch.ones(1, 4, 2, 2)
-    before = model.schedule.add_noise(clean, noise, torch.tensor([1]))
-    after = model.bfloat16().schedule.add_noise(clean, noise, torch.tensor([1]))
-    assert torch.equal(before, after)
+def train_step(model: LeffaModel, batch: Batch) -> None:
+    TrainingObjective()(model, batch, LeffaLoss(), torch.Generator().manual_seed(0))
+
+
+def validate(model: LeffaModel, batch: Batch) -> None:
+    assert denoising_error(model, batch, timestep=990).dtype == torch.float32
+
+
+def explain(model: LeffaModel, batch: Batch) -> None:
+    one = collate([{key: value[0] for key, value in batch.items() if key != "latents"}])  # type: ignore[literal-required]
+    look(model, one, torch.zeros(1, 2), [990], temperature=1.0)
+
+
+def predict(model: LeffaModel, batch: Batch) -> None:
+    look_up_flow(model, batch, batch["source"], FlowRequest(min_resolution=0.0), seed=0)
+
+
+@pytest.mark.parametrize("use", [train_step, validate, explain, predict])
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
+def test_only_the_networks_compute_in_16_bits(
+    model: LeffaModel,
+    batch: Batch,
+    monkeypatch: pytest.MonkeyPatch,
+    use: Callable[[LeffaModel, Batch], None],
+    cached: bool,
+    weights: torch.dtype,
+) -> None:
+    """Clean latents, noise and its coefficients keep the digits of float32, in mixed precision and
+    with weights of 16 bits."""
+    given: Batch = {**batch, "latents": model.latents(batch)} if cached else batch
+    model.to(weights)
+    add_noise, noised = model.schedule.add_noise, []
+
+    def watch(clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        noisy = add_noise(clean, noise, timesteps)
+        alpha = model.schedule.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        exact = alpha.sqrt() * clean.double() + (1 - alpha).sqrt() * noise.double()
+        noised.append((clean, noisy, exact.float()))
+        return noisy
+
+    monkeypatch.setattr(model.schedule, "add_noise", watch)
+    predicted: list[Tensor] = []
+    predict_noise = model.predict_noise
+
+    def keep(*args: Any) -> Prediction:
+        found = predict_noise(*args)
+        predicted.append(found.noise)
+        return found
+
+    monkeypatch.setattr(model, "predict_noise", keep)
+    with torch.autocast("cpu", torch.bfloat16, enabled=weights == torch.float32):
+        use(model, given)
+    assert predicted[-1].dtype == torch.float32
+    for clean, noisy, exact in noised:
+        assert clean.dtype == noisy.dtype == torch.float32
+        torch.testing.assert_close(noisy, exact, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
+def test_sampling_in_16_bits_keeps_latents_and_pasted_pixels_exact(
+    model: LeffaModel, batch: Batch, weights: torch.dtype
+) -> None:
+    model.to(weights).eval()
+    settings = SamplerSettings(scheduler="ddim", steps=2, paste_back=True, paste_feather=2)
+    with torch.autocast("cpu", torch.bfloat16, enabled=weights == torch.float32):
+        latents = sample_latents(model, batch, settings)
+        pictures = generate(model, batch, settings)
+    assert latents.dtype == pictures.dtype == torch.float32
+    assert not torch.equal(latents, latents.bfloat16().float())
+    kept = F.max_pool2d(batch["mask"], 5, stride=1, padding=2) == 0
+    assert kept.any()
+    assert torch.equal(pictures.where(kept, 0.0), batch["source"].where(kept, 0.0))

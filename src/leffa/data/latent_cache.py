@@ -2,8 +2,8 @@
 
 Encoding the same pictures again in every epoch is work that is thrown away. A cache holds, for each
 sample, what `PersonGenerator.latents` computes, in single precision, so a run with a cache equals
-one without but for the rounding of another batch size. The pictures themselves are still read: the
-Leffa loss compares pixels.
+one without but for the rounding of another batch size and, in mixed precision, of an autoencoder
+that computes in 16 bits. The pictures themselves are still read: the Leffa loss compares pixels.
 
     <folder>/<split>_<height>x<width>/cache.json                 whose latents these are
     <folder>/<split>_<height>x<width>/latents_00000.safetensors  of the first 256 samples, ...

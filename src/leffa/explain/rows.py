@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from leffa.losses.flow import coordinates
+from leffa.losses.precision import at_least_float32
 
 CHUNK = 128  # rows computed together
 
@@ -37,8 +38,7 @@ def attention_rows(query: Tensor, key: Tensor, tokens: Tensor, temperature: floa
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    precision = torch.promote_types(query.dtype, torch.float32)
-    chosen, key = query[:, :, tokens].to(precision), key.to(precision)
+    chosen, key = at_least_float32(query[:, :, tokens]), at_least_float32(key)
     scale = 1.0 / (temperature * math.sqrt(key.shape[-1]))
     return (chosen @ key.transpose(-1, -2) * scale).softmax(dim=-1)
 

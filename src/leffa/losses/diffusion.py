@@ -21,7 +21,8 @@ PredictionType = Literal["epsilon", "v_prediction"]
 class NoiseSchedule:
     """The forward process q(z_t | z_0), and what the network is asked for.
 
-    No part of a network: its table stays exact when the weights are brought to 16 bits.
+    No part of a network: its table stays exact when the weights are brought to 16 bits, and what
+    it returns has at least float32. bfloat16 would round sigma of t = 990 from 0.9974 to 0.9961.
 
     Args:
         alphas_cumprod: (T,) a_t in [0, 1]; diffusers' training schedulers hold it under this name.
@@ -66,7 +67,8 @@ class NoiseSchedule:
 
     def _weights(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         alpha = self._alpha(timesteps).view(-1, *[1] * (like.ndim - 1))
-        return alpha.sqrt().to(like.dtype), (1 - alpha).sqrt().to(like.dtype)
+        precision = torch.promote_types(like.dtype, torch.float32)
+        return alpha.sqrt().to(precision), (1 - alpha).sqrt().to(precision)
 
     def _alpha(self, timesteps: Tensor) -> Tensor:
         device = timesteps.device

@@ -28,9 +28,10 @@ from leffa.data.batch import Batch
 from leffa.io.atomic import replacing
 from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
+from leffa.losses.precision import at_least_float32
 from leffa.models.attention import AttentionExchange, attend, project, self_attention_names
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture
+from leffa.models.latent import LatentGenerator, Picture, network_input
 from leffa.models.state import check_state
 from leffa.models.unets import (
     Autoencoder,
@@ -217,9 +218,12 @@ class CatVTON(LatentGenerator):
         )
         inputs = torch.cat([noisy, conditioning.planes()], dim=1)
         noise = self.unet(
-            inputs, timesteps, None, cross_attention_kwargs={"exchange": exchange}
+            network_input(self.unet, inputs),
+            timesteps,
+            None,
+            cross_attention_kwargs={"exchange": exchange},
         ).sample
-        return Prediction(noise, exchange.flows, exchange.sharpness)
+        return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
 
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
         """Changes nothing: the garment is denoised with the person, in every step anew."""

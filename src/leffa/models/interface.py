@@ -39,13 +39,16 @@ class Conditioning(Protocol):
 class Prediction:
     """What one evaluation of the network returns."""
 
-    noise: Tensor  # (B, C, h, w): epsilon or v, as the schedule says
+    noise: Tensor  # (B, C, h, w): epsilon or v, as the schedule says; at least float32
     flows: dict[str, Tensor] = field(default_factory=dict)  # layer name -> (S, h_l, w_l, 2)
     sharpness: dict[str, Sharpness] = field(default_factory=dict)
 
 
 class PersonGenerator(nn.Module, ABC):
     """A person generated from a reference: the base of every model.
+
+    Pictures, latents and predicted noise are float32 or better. A model casts what it gives to its
+    networks, whose weights may have 16 bits.
 
     `encode` and `encode_target` take `sample=True` to draw from the autoencoder's posterior
     (training) instead of taking its mode; the draw uses `generator`, which is one for all samples,
@@ -127,4 +130,4 @@ class PersonGenerator(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents to images (B, 3, H, W) in [-1, 1]."""
+        """Latents to images (B, 3, H, W) in [-1, 1], at least float32."""

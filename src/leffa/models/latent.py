@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from torch import Tensor
+from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators, NoiseSchedule
-from leffa.losses.precision import without_autocast
+from leffa.losses.precision import at_least_float32, without_autocast
 from leffa.models.interface import PersonGenerator
 from leffa.models.unets import Autoencoder, load_scheduler
 
@@ -75,8 +75,10 @@ class LatentGenerator(PersonGenerator):
         generator: Generators = None,
         sample: bool = False,
     ) -> Tensor:
-        """The scaled latent (B, C, h, w) of one of `pictures`: the posterior's mode, or a draw."""
+        """The scaled latent (B, C, h, w) of one of `pictures`: the posterior's mode, or a draw. At
+        least float32."""
         encoded = batch["latents"][picture] if "latents" in batch else self._encoded(batch, picture)
+        encoded = at_least_float32(encoded)  # only the autoencoder itself computes in 16 bits
         if isinstance(self.vae, AutoencoderKL):
             posterior = DiagonalGaussianDistribution(encoded)
             encoded = posterior.sample(generator) if sample else posterior.mode()
@@ -87,7 +89,7 @@ class LatentGenerator(PersonGenerator):
         config = self.vae.config
         latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
         with self._exact(latents):
-            return self.vae.decode(latents.to(self.vae.dtype)).sample
+            return at_least_float32(self.vae.decode(network_input(self.vae, latents)).sample)
 
     def _encoded(self, batch: Batch, picture: Picture) -> Tensor:
         """The autoencoder's output as it is: the posterior's parameters (B, 2C, h, w), or the
@@ -97,7 +99,7 @@ class LatentGenerator(PersonGenerator):
         else:
             image = batch[picture]
         with torch.no_grad(), self._exact(image):
-            encoded = self.vae.encode(image.to(self.vae.dtype))
+            encoded = self.vae.encode(network_input(self.vae, image))
         return (
             encoded.latent_dist.parameters
             if isinstance(self.vae, AutoencoderKL)
@@ -108,6 +110,11 @@ class LatentGenerator(PersonGenerator):
         """Keeps a mixed precision of float16, in which SDXL's autoencoder overflows, out of it."""
         overflows = bool(self.vae.config.get("force_upcast", False))
         return without_autocast(like) if overflows and _in_float16(like) else nullcontext()
+
+
+def network_input(network: nn.Module, tensor: Tensor) -> Tensor:
+    """What a network is given, in the dtype of its weights; latents and pictures have float32."""
+    return tensor.to(next(network.parameters()).dtype)
 
 
 def _in_float16(like: Tensor) -> bool:

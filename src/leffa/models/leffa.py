@@ -18,9 +18,10 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
+from leffa.losses.precision import at_least_float32
 from leffa.models.attention import AttentionExchange
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture
+from leffa.models.latent import LatentGenerator, Picture, network_input
 from leffa.models.lora import add_lora, check_lora
 from leffa.models.memory import RunMemory
 from leffa.models.unets import (
@@ -215,7 +216,12 @@ class LeffaModel(LatentGenerator):
         The reference is clean, yet the network is told the timestep of the generative UNet.
         """
         exchange = AttentionExchange()
-        self.reference_unet(latent, timesteps, None, cross_attention_kwargs={"exchange": exchange})
+        self.reference_unet(
+            network_input(self.reference_unet, latent),
+            timesteps,
+            None,
+            cross_attention_kwargs={"exchange": exchange},
+        )
         return exchange.features
 
     def predict_noise(
@@ -256,12 +262,12 @@ class LeffaModel(LatentGenerator):
         )
         inputs = torch.cat([torch.cat([noisy, branch.concat], dim=1) for branch in branches])
         noise = self.generative_unet(
-            inputs,
+            network_input(self.generative_unet, inputs),
             timesteps.repeat(len(branches)),
             None,
             cross_attention_kwargs={"exchange": exchange},
         ).sample
-        return Prediction(noise, exchange.flows, exchange.sharpness)
+        return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
 
     def remember(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:  # type: ignore[override]
         reference = conditioning.reference[:1] if memory.one_reference else conditioning.reference

@@ -11,7 +11,6 @@ import copy
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Self, TypeAlias
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators
+from leffa.losses.precision import at_least_float32
 from leffa.models.latent import cell_size
 from leffa.models.leffa import PARTS, Conditioning, LeffaModel
 from leffa.models.memory import RunMemory
@@ -171,7 +171,8 @@ class LeffaPipeline(DiffusionPipeline):
             num_inference_steps, guidance_scale, guidance_rescale, reference_cache, paste_back: see
                 `SamplerSettings`.
             generator: of the noise; one for all, or one per picture.
-            latents: (B, C, h, w) to start from instead of noise.
+            latents: (B, C, h, w) to start from instead of noise. Latents stay in float32 whatever
+                the dtype of the networks.
             official_noise: the released pipeline's quirk: latents of the conditions are drawn, and
                 they and the first noise come from torch's global generator, whatever `generator`.
             memory: of a run of many calls with the same weights, see `RunMemory`; it is faster, as
@@ -201,7 +202,7 @@ class LeffaPipeline(DiffusionPipeline):
         model, memory = self.model, memory or RunMemory(limit=0)
         memory.check(batch, official_noise)
         with float32_autoencoder(self.vae):
-            conditioning = model.remember(self._encode(model, batch, official_noise), memory)
+            conditioning = model.remember(model.encode(batch, sample=official_noise), memory)
             self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
             if latents is None:
                 latents = self._first_noise(model, batch, generator, official_noise)
@@ -209,23 +210,13 @@ class LeffaPipeline(DiffusionPipeline):
             latents = self._denoise(
                 model, conditioning, latents, settings, generator, callback_on_step_end, wanted
             )
-            images = latents if output_type == "latent" else self._decode(model, latents)
+            images = latents if output_type == "latent" else model.decode(latents).clamp(-1, 1)
         if output_type != "latent":
             if paste_back:
                 images = paste(images, batch["source"].to(images), batch["mask"].to(images))
             images = self.image_processor.postprocess(images, output_type=output_type)
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
-
-    def _encode(self, model: LeffaModel, batch: Batch, sample: bool) -> Conditioning:
-        pictures = ("source", "reference", "mask", "densepose")
-        cast = {key: batch[key].to(self.vae.dtype) for key in pictures}  # type: ignore[literal-required]
-        conditioning = model.encode({**batch, **cast}, sample=sample)  # type: ignore[typeddict-item]
-        return replace(
-            conditioning,
-            concat=conditioning.concat.to(self.unet.dtype),
-            reference=conditioning.reference.to(self.unet.dtype),
-        )
 
     def _first_noise(
         self, model: LeffaModel, batch: Batch, generator: Generators, official: bool
@@ -249,7 +240,7 @@ class LeffaPipeline(DiffusionPipeline):
         callback: OnStepEnd | None,
         pass_latents: bool,
     ) -> Tensor:
-        latents = latents.to(self._execution_device, self.unet.dtype)
+        latents = at_least_float32(latents.to(self._execution_device))
         with self.progress_bar(total=len(self.scheduler.timesteps)) as bar:
 
             def after_step(index: int, timestep: Tensor, latents: Tensor) -> Tensor:
@@ -267,9 +258,6 @@ class LeffaPipeline(DiffusionPipeline):
                 )
             except _Interrupted as stopped:
                 return stopped.latents
-
-    def _decode(self, model: LeffaModel, latents: Tensor) -> Tensor:
-        return model.decode(latents.to(self.vae.dtype)).clamp(-1, 1)
 
 
 class _Interrupted(Exception):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from leffa.data.batch import Batch
+from leffa.losses.precision import without_autocast
 from leffa.models.interface import Conditioning, PersonGenerator
 from leffa.models.memory import RunMemory
 
@@ -127,19 +128,18 @@ def generate(
     """Generate one image per sample of the batch.
 
     Args:
-        batch: pictures in the dtype of the model.
         on_step: called as (steps done, steps) after each step.
         memory: of a run of many batches; None: nothing is kept beyond this call.
 
     Returns:
-        (B, 3, H, W) in [-1, 1].
+        (B, 3, H, W) in [-1, 1], at least float32.
 
     Raises:
         ValueError: the memory is of a run with one reference, and the batch has another, or each
             sample draws a latent of its own from it.
     """
     latents = sample_latents(model, batch, settings, on_step, memory)
-    images = model.decode(latents.to(batch["source"].dtype)).clamp(-1, 1)
+    images = model.decode(latents).clamp(-1, 1)
     if settings.paste_back:
         images = paste(images, batch["source"], batch["mask"], settings.paste_feather)
     return images
@@ -205,8 +205,8 @@ def denoise(
     """The loop itself, for any diffusers scheduler.
 
     Args:
-        latents: (B, C, h, w), the noise that the loop starts from, at the scheduler's own scale. In
-            another dtype than the model's, only the network computes in that one.
+        latents: (B, C, h, w), the noise that the loop starts from, at the scheduler's own scale;
+            at least float32, whatever the model's networks compute in.
         scheduler: its timesteps are set.
         generators: of the noise that a stochastic scheduler adds; one for all, or one per sample.
         settings: guidance, its rescale, the reference cache and eta; the rest is not read.
@@ -216,7 +216,7 @@ def denoise(
     Returns:
         (B, C, h, w) in the dtype of `latents`.
     """
-    timesteps, dtype, computed = scheduler.timesteps, latents.dtype, network_dtype(model)
+    timesteps, dtype = scheduler.timesteps, latents.dtype
     if settings.reference_cache:
         conditioning = model.freeze_reference(conditioning, int(timesteps[len(timesteps) // 2]))
     known = inspect.signature(scheduler.step).parameters
@@ -224,7 +224,7 @@ def denoise(
     extra = {name: value for name, value in extra.items() if name in known}
     for index, timestep in enumerate(timesteps):
         inputs = scheduler.scale_model_input(latents, timestep)
-        predicted = guided_noise(model, inputs.to(computed), timestep, conditioning, settings)
+        predicted = guided_noise(model, inputs, timestep, conditioning, settings)
         latents = scheduler.step(
             predicted.to(dtype), timestep, latents, **extra, return_dict=False
         )[0]
@@ -251,11 +251,6 @@ def guided_noise(
     ratio = conditional.flatten(1).std(dim=1) / guided.flatten(1).std(dim=1)
     rescaled = guided * ratio.view(-1, 1, 1, 1)
     return torch.lerp(guided, rescaled, settings.guidance_rescale)
-
-
-def network_dtype(model: PersonGenerator) -> torch.dtype:
-    """Of the weights, the autoencoder's aside, which may need a wider one."""
-    return next(p.dtype for name, p in model.named_parameters() if not name.startswith("vae."))
 
 
 def make_scheduler(
@@ -291,6 +286,8 @@ def paste(generated: Tensor, source: Tensor, mask: Tensor, feather: int = 0) -> 
     """Generated pixels inside the mask, the source's outside; (B, 3, H, W) and a mask (B, 1, H,
     W)."""
     if feather > 0:
-        # Blurred outwards only: inside the mask nothing of the source may shine through.
-        mask = torch.maximum(mask, gaussian_blur(mask, kernel_size=2 * feather + 1))
+        with without_autocast(mask):  # the blur is a convolution
+            blurred = gaussian_blur(mask, kernel_size=2 * feather + 1)
+        # Outwards only: inside the mask nothing of the source may shine through.
+        mask = torch.maximum(mask, blurred)
     return generated * mask + source * (1 - mask)

@@ -6,7 +6,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.flow import FlowRequest, warp
 from leffa.models.interface import PersonGenerator
-from leffa.models.sampler import name_noise, network_dtype
+from leffa.models.sampler import name_noise
 from leffa.pictures import flow_picture, mean_flow
 
 
@@ -20,8 +20,8 @@ def look(
     """The warped reference and the flow picture, both (B, 3, H, W) in [-1, 1], white outside the
     mask; see `look_up_flow`."""
     flow = look_up_flow(model, batch, generated, request, seed)
-    mask = batch["mask"].float()
-    warped = warp(batch["reference"].float(), flow) * mask + (1 - mask)
+    mask = batch["mask"]
+    warped = warp(batch["reference"], flow) * mask + (1 - mask)
     return warped, flow_picture(flow, mask)
 
 
@@ -45,11 +45,11 @@ def look_up_flow(
     Raises:
         ValueError: no layer is as fine as the request wants.
     """
-    result: Batch = {**batch, "source": generated.to(batch["source"].dtype)}
-    clean = model.encode_target(result).float()
+    result: Batch = {**batch, "source": generated}
+    clean = model.encode_target(result)
     noise = name_noise(batch["name"], tuple(clean.shape[1:]), seed, clean.device)
     timesteps = torch.full((len(noise),), timestep, device=clean.device)
-    noisy = model.schedule.add_noise(clean, noise, timesteps).to(network_dtype(model))
+    noisy = model.schedule.add_noise(clean, noise, timesteps)
     flows = model.predict_noise(noisy, timesteps, model.encode(batch), request).flows
     if not flows:
         raise ValueError(

@@ -213,7 +213,7 @@ def predict(
                 if on_step is not None:
                     on_step(done, len(todo) * steps)
 
-            on_device = _cast(to_device(batch, target), dtype)
+            on_device = to_device(batch, target)
             _make(job, replace(loaded, model=model), records, on_device, memory, tell)
     return [job.out / f"{record.name}.png" for record in job.records]
 
@@ -236,7 +236,7 @@ def _make(
         torch.manual_seed(sampler.seed)  # the released code leaves its first noise to chance
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
         batch = filled(batch, full)  # kernels round differently for batches of another size
-        generated = generate(loaded.model, batch, sampler, tell, memory).float()
+        generated = generate(loaded.model, batch, sampler, tell, memory)
         seen: dict[str, Tensor] = {}
         if job.save_flow:
             warped, flow = look(loaded.model, batch, generated, loaded.flow_request, sampler.seed)
@@ -244,7 +244,7 @@ def _make(
     alpha = paste(
         torch.ones_like(generated[:, :1]),
         torch.zeros_like(generated[:, :1]),
-        batch["mask"].float(),
+        batch["mask"],
         sampler.paste_feather,
     )
     for index, record in enumerate(records):
@@ -262,13 +262,6 @@ def _make(
         save_png(picture, job.out / f"{record.name}.png")
         settings = job.settings(record) | {"versions": library_versions()}
         write_json(job.out / f"{record.name}.json", marked(settings))
-
-
-def _cast(batch: Batch, dtype: torch.dtype | None) -> Batch:
-    """The batch with its tensors in `dtype`; None: as they are."""
-    if dtype is None:
-        return batch
-    return {k: v.to(dtype) if torch.is_tensor(v) else v for k, v in batch.items()}  # type: ignore[return-value]  # the same keys
 
 
 def _undo_fit(

@@ -15,13 +15,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from einops import rearrange
 from torch import Tensor
 
 from leffa.losses.flow import FlowRequest, Sharpness, attention_sharpness
+from leffa.losses.precision import at_least_float32
 from leffa.models.attention import attend, layer_grid, split_heads
 
 
@@ -110,5 +110,4 @@ def prompt_flow(query: Tensor, key: Tensor, places: Tensor, temperature: float) 
     value = F.pad(places.to(key.dtype), (0, max(width - 2, 0)))[:, None].expand(-1, heads, -1, -1)
     scale = 1.0 / (temperature * math.sqrt(width))
     looked_at = F.scaled_dot_product_attention(query, key, value, scale=scale)
-    precision = torch.promote_types(looked_at.dtype, torch.float32)
-    return looked_at[..., :2].to(precision).mean(dim=1)
+    return at_least_float32(looked_at[..., :2]).mean(dim=1)

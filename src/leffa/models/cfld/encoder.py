@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leffa.losses.diffusion import Generators, draw
+from leffa.losses.precision import at_least_float32
+from leffa.models.latent import network_input
 from leffa.weights_file import SUFFIXES, load_weights, read_pickle
 
 SWIN = "timm.models.swin_transformer"
@@ -74,11 +76,13 @@ class SourceEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [-1, 1] to a feature map (B, C, h, w) of each stage, finest first."""
-        size, dtype = (self.image_size, self.image_size), image.dtype
+        size = (self.image_size, self.image_size)
         if image.shape[-2:] != size:
-            # Resized in 32 bits, since there is no such kernel for 16 everywhere.
-            image = F.interpolate(image.float(), size, mode="bicubic", antialias=True).to(dtype)
-        stages: list[Tensor] = self.swin.forward_intermediates(image, intermediates_only=True)
+            # At least float32: there is no such kernel for 16 bits everywhere.
+            image = F.interpolate(at_least_float32(image), size, mode="bicubic", antialias=True)
+        stages: list[Tensor] = self.swin.forward_intermediates(
+            network_input(self.swin, image), intermediates_only=True
+        )
         return stages
 
 

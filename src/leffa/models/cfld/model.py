@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators, draw
 from leffa.losses.flow import FlowRequest
+from leffa.losses.precision import at_least_float32
 from leffa.models.cfld.appearance import AppearanceBiases
 from leffa.models.cfld.attention import PromptExchange
 from leffa.models.cfld.count import parameter_table
@@ -25,7 +26,7 @@ from leffa.models.cfld.pose import PoseAdapter
 from leffa.models.cfld.published import load_published
 from leffa.models.cfld.unet import Trainable, adapted_channels, prepare_unet
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture
+from leffa.models.latent import LatentGenerator, Picture, network_input
 from leffa.models.unets import (
     Autoencoder,
     load_scheduler,
@@ -239,14 +240,14 @@ class CFLD(LatentGenerator):
             conditioning.biases, conditioning.places, grid[0] * self.downscale, grid, flow
         )
         noise = self.unet(
-            noisy,
+            network_input(self.unet, noisy),
             timesteps,
             conditioning.prompt,
             cross_attention_kwargs={"exchange": exchange},
             # A list of our own: the UNet empties it.
             down_intrablock_additional_residuals=list(conditioning.pose) or None,
         ).sample
-        return Prediction(noise, exchange.flows, exchange.sharpness)
+        return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
 
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
         """Changes nothing: the reference is evaluated once in any case, and knows no timestep."""

@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
+from leffa.losses.precision import at_least_float32
 from leffa.models.cfld.appearance import halved
+from leffa.models.latent import network_input
 
 UNSHUFFLE = 4  # pixels of the pose per latent cell, along each side
 
@@ -31,11 +33,11 @@ class PoseAdapter(nn.Module):
 
     def forward(self, pose: Tensor, grid: tuple[int, int]) -> tuple[Tensor, ...]:
         """(B, 21, H, W) in [0, 1] to (B, C, h, w) of each down block, for a latent of `grid`."""
-        size, dtype = (UNSHUFFLE * grid[0], UNSHUFFLE * grid[1]), pose.dtype
+        size = (UNSHUFFLE * grid[0], UNSHUFFLE * grid[1])
         if pose.shape[-2:] != size:
-            # In 32 bits, since there is no such kernel for 16 everywhere.
-            pose = F.interpolate(pose.float(), size, mode="bilinear", antialias=True).to(dtype)
-        hidden = self.conv_in(self.unshuffle(pose))
+            # At least float32: there is no such kernel for 16 bits everywhere.
+            pose = F.interpolate(at_least_float32(pose), size, mode="bilinear", antialias=True)
+        hidden = self.conv_in(network_input(self, self.unshuffle(pose)))
         residuals = []
         for level, resnet in enumerate(self.resnets):
             if level:

@@ -18,6 +18,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
+from leffa.losses.precision import at_least_float32
 from leffa.models.attention import AttentionExchange
 from leffa.models.idm_vton.checks import (
     PARTS,
@@ -37,7 +38,7 @@ from leffa.models.idm_vton.networks import (
     no_features,
 )
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture
+from leffa.models.latent import LatentGenerator, Picture, network_input
 from leffa.models.unets import Autoencoder, load_scheduler, load_vae
 
 log = logging.getLogger(__name__)
@@ -196,18 +197,19 @@ class IDMVTON(LatentGenerator):
             reference_grid=grid,
             request=flow,
         )
-        added: dict[str, Any] = {"image_embeds": [conditioning.image.unsqueeze(1)]}
+        image = network_input(self.unet, conditioning.image)
+        added: dict[str, Any] = {"image_embeds": [image.unsqueeze(1)]}
         if self._pooled_width:
             added["text_embeds"] = conditioning.prompt.pooled
             added["time_ids"] = self._time_ids(noisy)
         noise = self.unet(
-            torch.cat([noisy, conditioning.concat], dim=1),
+            network_input(self.unet, torch.cat([noisy, conditioning.concat], dim=1)),
             timesteps,
-            conditioning.prompt.tokens,
+            network_input(self.unet, conditioning.prompt.tokens),
             added_cond_kwargs=added,
             cross_attention_kwargs={"exchange": exchange},
         ).sample
-        return Prediction(noise, exchange.flows, exchange.sharpness)
+        return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
 
     def garment_features(self, conditioning: Conditioning, timesteps: Tensor) -> Features:
         """What the garment network records, (B, L, C) by the name of the layer; zeros for samples
@@ -218,15 +220,15 @@ class IDMVTON(LatentGenerator):
         latent = conditioning.garment
         if latent is None:
             grid = (conditioning.concat.shape[-2], conditioning.concat.shape[-1])
-            return no_features(self.unet, grid, conditioning.concat)
+            return no_features(self.unet, grid, network_input(self.unet, conditioning.concat))
         features = conditioning.features
         if features is None:
             exchange = AttentionExchange()
             with self._gradient("garment_unet"):
                 self.garment_unet(
-                    latent,
+                    network_input(self.garment_unet, latent),
                     timesteps,
-                    conditioning.garment_prompt,
+                    network_input(self.garment_unet, conditioning.garment_prompt),
                     cross_attention_kwargs={"exchange": exchange},
                 )
             features = exchange.features
