@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from leffa.evaluation.folder import EvaluationFolder
 from leffa.run import compose, evaluate
 from leffa.run.program import program
 
@@ -72,3 +73,11 @@ def test_what_must_be_given_is_asked_for(
         program("evaluate", evaluate)
     message = f"error: {lacking} must be given: add {lacking}=... to the command line"
     assert capsys.readouterr().err.strip() == message
+
+
+def test_an_evaluation_leaves_a_folder_of_somebody_else_alone(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "anna.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"images: is there, .* another paths\.output_dir"):
+        EvaluationFolder(tmp_path).claim({"dataset": "viton"})
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]

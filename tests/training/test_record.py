@@ -10,6 +10,7 @@ import wandb
 import yaml
 from PIL import Image
 
+from leffa.run import compose, train
 from leffa.training.curves import read_curves
 from leffa.training.loggers import RunCSVLogger, RunWandbLogger, describe, rewind
 from leffa.training.record import differences, record_start
@@ -153,3 +154,11 @@ def test_a_curve_leaves_out_what_is_no_number(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("step,a,b\n0,1.5,\n1,nan,2\n")
     assert read_curves(path) == {"a": [(0.0, 1.5)], "b": [(1.0, 2.0)]}
+
+
+def test_a_run_leaves_a_folder_of_somebody_else_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("mine: 1\n")
+    told = r"config\.yaml: is there, and .* has no environment\.yaml, .* another paths\.output_dir"
+    with pytest.raises(ValueError, match=told):
+        train(compose("train", ["experiment=tryon_synthetic", f"paths.output_dir={tmp_path}"]))
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]

@@ -127,7 +127,8 @@ def generate_part(work: Work, model: PersonGenerator, device: torch.device, tell
                 torch.manual_seed(work.sampler.seed)
             with torch.autocast(device.type, dtype, enabled=dtype is not None):
                 full_batch = filled(batch, size)
-                generated = generate(model, full_batch, work.sampler, memory=memory).float().cpu()
+                generated = generate(model, full_batch, work.sampler, lambda *_: tell(0), memory)
+                generated = generated.float().cpu()
             true = batch["source"].cpu()
             for future in writing:
                 future.result()  # at most one batch waits to be written, and its errors are heard
@@ -300,7 +301,7 @@ def _child(work: Work, load: Load, device: str) -> None:
 
 
 def _tell_parent(more: int) -> None:
-    """Count, and end early where nobody waits for the rest."""
+    """Count, and end early, also between steps, where nobody waits for the rest."""
     with _process["done"].get_lock():
         _process["done"].value += more
     parent = multiprocessing.parent_process()
