@@ -1,11 +1,14 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from leffa.data.files import PersonFiles
 from leffa.data.keypoints import BODY_25_MIRROR, read_keypoints
 from leffa.data.skeleton import draw_skeleton
+from leffa.data.viton_hd import VitonHD
 
 SIZE = (24, 32)
 
@@ -79,6 +82,19 @@ def test_the_person_of_the_parsing_is_taken_before_a_larger_one(tmp_path: Path) 
     alone = read_keypoints(write_people(tmp_path / "one.json", parsed), (300, 400))
     np.testing.assert_array_equal(read_keypoints(path, (300, 400), lambda: body), alone)
     assert (read_keypoints(path, (300, 400)) != alone).any()
+
+
+def test_a_sample_has_the_joints_of_the_person_of_its_parse(viton_hd: Path) -> None:
+    """The parse of the copies is background in the left quarter, where somebody larger stands."""
+    record = VitonHD(viton_hd, "train", allow_subset=True)[0]
+    expected = PersonFiles(record).keypoints
+    assert isinstance(record.keypoints, Path)
+    (parsed,) = json.loads(record.keypoints.read_text())["people"]
+    larger = np.stack([np.full(25, 2), np.linspace(2, 31, 25), np.ones(25)], axis=1)
+    write_people(record.keypoints, larger.ravel().tolist(), parsed["pose_keypoints_2d"])
+    np.testing.assert_array_equal(PersonFiles(record).keypoints, expected)
+    without = replace(record, parse=None)
+    assert (PersonFiles(without).keypoints != expected).any()
 
 
 def test_someone_without_joints_is_no_person(tmp_path: Path) -> None:

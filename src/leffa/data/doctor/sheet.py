@@ -55,7 +55,9 @@ def _picture(column: str, row: Row) -> Image.Image:
             Image.blend(ground, Image.new("RGB", mask.size, "red"), 0.5), ground, mask
         )
     if column == "keypoints":
-        joints = read_keypoints(path, read_header(row.files["source"]).size)
+        parse = row.files.get("parse")
+        body = None if parse is None else lambda: np.asarray(decode(parse)) > 0
+        joints = read_keypoints(path, read_header(row.files["source"]).size, body)
         return _joints(source or Image.new("RGB", (120, _HEIGHT)), joints)
     image = decode(path)
     return _labels(image) if image.mode in ("L", "P") else _small(image)
