@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from leffa.data.images import check_same_size
+from leffa.io.colour import as_srgb
 from leffa.io.pictures import (
-    as_srgb,
     marked_region,
     open_labels,
     open_mask,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from leffa.io.pictures import UNREADABLE, as_srgb, check_depth, upright
+from leffa.io.colour import as_srgb
+from leffa.io.pictures import UNREADABLE, check_depth, upright
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)

@@ -11,15 +11,15 @@ colour profile says which colours the numbers mean. There are three ways to read
 A damaged file gets one line that names it and the remedy.
 """
 
-import io
 import struct
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from leffa.io.colour import as_srgb, profile_name
 
 UNREADABLE = (
     UnidentifiedImageError,
@@ -32,7 +32,6 @@ UNREADABLE = (
     struct.error,
 )
 FEWEST_COLOURS = 33  # of a photograph: label maps and DensePose have up to 25, masks two
-SRGB = "sRGB"
 LOSSY = frozenset({"JPEG", "MPO", "WEBP"})  # formats that change pixels beside an edge
 
 _GREY = (64, 192)  # from, to: neither black nor white, even after JPEG
@@ -50,9 +49,6 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SAYS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
-_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # by the colour space of a profile
-_PROBE = 5  # levels a channel with which a profile is compared with sRGB
-_SAME_COLOUR = 2  # of 255: what rounding does
 
 
 @dataclass(frozen=True)
@@ -195,29 +191,6 @@ def upright(image: Image.Image) -> Image.Image:
     return turned
 
 
-def as_srgb(image: Image.Image) -> Image.Image:
-    """The picture in RGB and sRGB, without a profile and whatever else the file told.
-
-    A profile that cannot be used (damaged, or of another colour space than the picture) is
-    ignored, as viewers do.
-    """
-    stored = image.info.get("icc_profile")
-    conversion = _conversion(stored) if stored else None
-    if conversion is not None and (mode := _mode_for(image, conversion)) is not None:
-        converted = ImageCms.applyTransform(_in_mode(image, mode), conversion)
-        assert converted is not None  # it is, unless in place
-        image = converted
-    image = image.convert("RGB")
-    image.info.clear()
-    return image
-
-
-def profile_name(image: Image.Image) -> str:
-    """The name of a colour profile that changes colours; "sRGB" where there is none."""
-    stored = image.info.get("icc_profile")
-    return SRGB if not stored or _conversion(stored) is None else _description(stored)
-
-
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation of an opened picture, 2 to 8; 1 where it is upright or does not say."""
     try:
@@ -292,40 +265,3 @@ def _named(path: Path, error: BaseException) -> Exception:
         return FileNotFoundError(f"{path}: no such file; extract the data set's archive again")
     reason = str(error).removesuffix(f" {str(path)!r}")
     return ValueError(f"{path}: is not a readable image ({reason}); replace it with a good copy")
-
-
-@lru_cache(maxsize=32)
-def _conversion(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """To sRGB; None where the profile is damaged, or means what sRGB means up to rounding."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = _MODES[source.profile.xcolor_space.strip()]
-        target = ImageCms.createProfile("sRGB")
-        conversion = ImageCms.buildTransform(source, target, mode, "RGB")
-    except (ImageCms.PyCMSError, OSError, KeyError):
-        return None
-    if mode == "CMYK":
-        return conversion
-    bands = Image.getmodebands(mode)
-    levels = np.linspace(0, 255, _PROBE).astype(np.uint8)
-    grid = np.stack(np.meshgrid(*[levels] * bands, indexing="ij"), axis=-1).reshape(1, -1, bands)
-    probe = Image.fromarray(grid.squeeze(-1) if bands == 1 else grid)
-    there = np.asarray(ImageCms.applyTransform(probe, conversion), np.int16)
-    here = np.asarray(probe.convert("RGB"), np.int16)
-    return conversion if np.abs(there - here).max() > _SAME_COLOUR else None
-
-
-def _mode_for(image: Image.Image, conversion: ImageCms.ImageCmsTransform) -> str | None:
-    """The mode in which a picture goes into the conversion; None where it cannot."""
-    wanted = conversion.input_mode
-    grey, cmyk = image.mode in ("1", "L", "LA"), image.mode == "CMYK"
-    fits = {"L": grey, "CMYK": cmyk, "RGB": not cmyk}[wanted]
-    return wanted if fits else None
-
-
-def _description(profile: bytes) -> str:
-    try:
-        named = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
-    except (ImageCms.PyCMSError, OSError):
-        named = ""
-    return " ".join(named.split()) or "an unnamed colour profile"

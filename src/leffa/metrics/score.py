@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leffa.io.pictures import SRGB
+from leffa.io.colour import SRGB
 from leffa.metrics.bootstrap import check_resamples
 from leffa.metrics.distribution import small_set_note
 from leffa.metrics.folders import ImageFolder, read_folder

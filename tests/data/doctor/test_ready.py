@@ -80,6 +80,19 @@ def test_a_turned_photo_is_ready_for_predict_only(folders: Path) -> None:
     assert "predict; not train, evaluate (exif-rotated)" in report.to_text()
 
 
+def test_keypoints_of_another_size_are_no_reason_against_mask_files(folders: Path) -> None:
+    for path in (folders / "keypoints").iterdir():
+        content = json.loads(path.read_text())
+        values = content["people"][0]["pose_keypoints_2d"]
+        values[:] = [value * 10 if number % 3 < 2 else value for number, value in enumerate(values)]
+        path.write_text(json.dumps(content))
+    report = examine(folders)
+    assert report.ready[0].commands["tryon"] == ALL
+    assert "reads keypoints: not ready: mend these files first (pose-outside)" in report.to_text()
+    shutil.rmtree(folders / "masks")
+    assert examine(folders).ready[0].masks is None
+
+
 def test_recipes_know_three_categories(folders: Path) -> None:
     shutil.rmtree(folders / "masks")
     name = next((folders / "persons").iterdir()).name
@@ -95,8 +108,12 @@ def test_recipes_know_three_categories(folders: Path) -> None:
 
 def test_what_is_not_read_is_worth_knowing(folders: Path) -> None:
     (folders / "persons/anna.heic").write_bytes(b"?")
-    shutil.copy(next((folders / "masks").iterdir()), folders / "masks/nobody.png")
-    problems = {problem.kind: problem for problem in examine(folders).problems}
-    assert problems["left-out"].names == ("anna.heic",)
-    assert problems["extra-file"].names == ("nobody.png",)
-    assert all(problem.harmless for problem in problems.values())
+    for folder, name in (("masks", "nobody.png"), ("keypoints", "nobody.json")):
+        shutil.copy(next((folders / folder).iterdir()), folders / folder / name)
+    problems = examine(folders).problems
+    assert [(problem.kind, problem.where, problem.names) for problem in problems] == [
+        ("extra-file", "keypoints", ("nobody.json",)),
+        ("extra-file", "masks", ("nobody.png",)),
+        ("left-out", "persons", ("anna.heic",)),
+    ]
+    assert all(problem.harmless for problem in problems)

@@ -151,3 +151,15 @@ KINDS: dict[str, Kind] = {
         "is no layout the doctor knows; its pictures were opened", harmless=True
     ),
 }
+
+WITHOUT = {  # what training and evaluation must be told where files of this content are absent
+    "mask": "without them: a recipe as transform.agnostic",
+    **dict.fromkeys(
+        ("colour", "part_labels", "iuv", "vui"),
+        "without them: transform.densepose=skeleton or none",
+    ),
+    "pose": "without them: mask files or a recipe that needs no joints, and no densepose=skeleton",
+    **dict.fromkeys(
+        ("parse_20", "parse_18"), "without them: mask files, and no loss_region=garment"
+    ),
+}

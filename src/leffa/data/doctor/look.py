@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from leffa.data.keypoints import People, near_body
-from leffa.io.pictures import SRGB, UNREADABLE, orientation, profile_name
+from leffa.io.colour import SRGB, profile_name
+from leffa.io.pictures import UNREADABLE, orientation
 
 Pixels = NDArray[np.uint8]
 

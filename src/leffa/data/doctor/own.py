@@ -73,7 +73,7 @@ def _say_unread(survey: Survey, root: Path, read: set[Path]) -> None:
     """What lies in the folders and belongs to no person, or is of a kind that is not read."""
     for files in _FIELDS.values():
         (where,) = files.spellings
-        found = scan(root / where, (".json",) if files.content == "pose_any" else SUFFIXES)
+        found = scan(root / where, (".json",) if files.content == "pose" else SUFFIXES)
         for path in found.files.values():
             if path not in read:
                 survey.add("extra-file", where, path.name)

@@ -39,6 +39,7 @@ class Ready:
         masks: where try-on gets every pair's mask from: "mask" (files), "recipe" (made from parse
             and keypoints), or None: not ready.
         strange: categories of no recipe, which goes by upper_body, lower_body or dresses.
+        poses: what is wrong with keypoint files, which not every model reads.
         refused: the commands that refuse pictures as they are, and which kinds of problem.
     """
 
@@ -47,6 +48,7 @@ class Ready:
     files: dict[str, int]
     masks: str | None
     strange: list[str]
+    poses: list[str]
     refused: dict[str, list[str]]
 
     @property
@@ -74,11 +76,13 @@ class Ready:
         lines += [
             f"  with a model that reads {field}: not ready: {self._lack(field)}"
             for field in ("densepose", "keypoints")
-            if self.files[field] < self.pairs
+            if self.files[field] < self.pairs or (field == "keypoints" and self.poses)
         ]
         return lines
 
     def _lack(self, field: str) -> str:
+        if field == "keypoints" and self.poses:
+            return f"mend these files first ({', '.join(self.poses)})"
         return f"{self.pairs - self.files[field]} of {self.pairs} pairs have no {field}"
 
     def _able(self, task: str) -> str:
@@ -97,16 +101,18 @@ def readiness(table: str | None, records: Sequence[Record], problems: Collection
     fields = ("mask", "densepose", "parse", "keypoints", "reference_mask")
     files = {field: sum(getattr(r, field) is not None for r in records) for field in fields}
     complete = {field for field, count in files.items() if count == len(records)}
+    if poses := sorted(kind for kind in problems if kind.startswith("pose-")):
+        complete.discard("keypoints")
     strange = {record.category for record in records} - GARMENT_LABELS["cihp"].keys()
     masks = "recipe" if complete.issuperset(("parse", "keypoints")) and not strange else None
     refused = {}
     for command in COMMANDS:
         taken = PREDICTED_ALL_THE_SAME if command == "predict" else TRAINED_ALL_THE_SAME
-        if mends := sorted(set(problems).difference(taken)):
+        if mends := sorted(set(problems).difference(taken, poses)):
             refused[command] = mends
     files["garment_mask"] = files.pop("reference_mask")
     masks = "mask" if "mask" in complete else masks
-    return Ready(table, len(records), files, masks, sorted(strange), refused)
+    return Ready(table, len(records), files, masks, sorted(strange), poses, refused)
 
 
 def ready_lines(ready: Sequence[Ready]) -> list[str]:

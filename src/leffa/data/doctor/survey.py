@@ -9,21 +9,12 @@ from pathlib import Path
 
 from leffa.data.batch import Record
 from leffa.data.doctor.declare import TREE, DataSet, Files, Group
+from leffa.data.doctor.kinds import WITHOUT
 from leffa.data.doctor.lists import Listed, find_list, read_list
 from leffa.data.doctor.names import file_names, folder_names, is_there, plain
 from leffa.data.doctor.recognise import official_name
 from leffa.data.doctor.report import Finding
 from leffa.io.folders import is_hidden
-
-_SETTINGS = {  # by content
-    "mask": "a recipe as transform.agnostic",
-    "colour": "transform.densepose=skeleton or none",
-    "part_labels": "transform.densepose=skeleton or none",
-    "iuv": "transform.densepose=skeleton or none",
-    "vui": "transform.densepose=skeleton or none",
-    "parse_20": "transform.agnostic=null, and no loss_region=garment",
-    "parse_18": "transform.agnostic=null, and no loss_region=garment",
-}
 
 
 @dataclass(frozen=True)
@@ -210,7 +201,7 @@ class Surveyor:
         elif files.need == "always":
             self.survey.add("folder-missing", where)
         elif files.need == "whole" and not files.drawn:
-            self.survey.add("optional-absent", where, detail=_do_without(files))
+            self.survey.add("optional-absent", where, detail=WITHOUT.get(files.content, ""))
 
     def _match(self, group: Group, files: Files, folder: Path, keys: dict[str, None]) -> None:
         """Sort the keys into present and missing, and say why where it shows."""
@@ -234,7 +225,7 @@ class Surveyor:
         elif files.need == "whole" and len(missing) == len(wanted):
             if not files.drawn:
                 name = f"no {files.pattern} of {group.name}"
-                self.survey.add("optional-absent", where, name, _do_without(files))
+                self.survey.add("optional-absent", where, name, WITHOUT.get(files.content, ""))
         else:
             for name in missing:
                 self.survey.add("file-missing", where, name)
@@ -305,12 +296,6 @@ class Surveyor:
                     self.survey.add("hidden-file", base.relative_to(self.root).as_posix(), name)
                 elif place not in known and name not in misnamed:
                     self.survey.add("extra-folder", place)
-
-
-def _do_without(files: Files) -> str:
-    """What training and evaluation must be told where these files are absent."""
-    setting = _SETTINGS.get(files.content)
-    return f"without it: {setting}" if setting else ""
 
 
 def _officially(group: Group) -> str:
