@@ -28,7 +28,7 @@ from leffa.mistakes import is_memory_full, memory_full, nearest
 
 # What they log is for whoever waits: what was loaded, what is there already, how long it takes.
 TOLD = (
-    *("leffa.predict", "leffa.evaluation.progress", "leffa.models.checkpoints"),
+    *("leffa.predict", "leffa.io.progress", "leffa.models.checkpoints"),
     "leffa.io.folders",
 )
 # Known here as well as in `synthetic.write`, which is slow to import.
@@ -82,23 +82,20 @@ def draw(parser: argparse.ArgumentParser) -> Runner:
     _option(parser, "--workers", 1, "processes")
 
     def run(args: argparse.Namespace) -> None:
-        from rich.progress import MofNCompleteColumn, Progress
-
+        from leffa.io.progress import progress_bar
         from leffa.synthetic.write import WRITERS
 
         size = {side: getattr(args, side) for side in ("height", "width")}
-        with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as bar:
-            task = bar.add_task("drawing", total=None)
+        with progress_bar("drawing") as bar:
             WRITERS[args.layout](
                 args.root,
                 args.train,
                 args.test,
                 seed=args.seed,
                 workers=args.workers,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=bar,
                 **{side: pixels for side, pixels in size.items() if pixels is not None},
             )
-            bar.update(task, total=1, completed=1, visible=False)
         print(f"written to {args.root}")
 
     return run

@@ -90,8 +90,8 @@ def test_the_encoding_of_a_data_set_says_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("leffa.evaluation.progress.EVERY", -1.0)
-    caplog.set_level("INFO", "leffa.evaluation.progress")
+    monkeypatch.setattr("leffa.io.progress.EVERY", -1.0)
+    caplog.set_level("INFO", "leffa.io.progress")
     places = [f"paths.output_dir={tmp_path / 'out'}", f"latent_cache={tmp_path / 'latents'}"]
     evaluate(compose("evaluate", [*usual, *QUICK, *places, "limit=1"]))
     assert "encoding pictures: 1 of 1, 0 min left" in caplog.text

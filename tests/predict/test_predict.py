@@ -177,7 +177,7 @@ def test_a_log_file_gets_lines_that_tell_how_long_it_takes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("leffa.evaluation.progress.EVERY", -1.0)
+    monkeypatch.setattr("leffa.io.progress.EVERY", -1.0)
     assert run_predict(tmp_path / "out", in_folders(folders)) == 0
     lines = capsys.readouterr().err.splitlines()
     assert any(re.fullmatch(r"checking files: 3 of 3, \d+ min left", line) for line in lines)

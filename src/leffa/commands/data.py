@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from leffa.commands.options import Runner, option, progress_bar
+from leffa.commands.options import Runner, option
 from leffa.data.labels import LABELS
 
 # Known here as well as in `data.doctor.layouts`, which is slow to import.
@@ -28,6 +28,7 @@ def doctor(parser: argparse.ArgumentParser) -> Runner:
         from leffa.data.doctor.examine import examine
         from leffa.data.doctor.sheet import write_json, write_sheet
         from leffa.io.outputs import check_writable
+        from leffa.io.progress import progress_bar
 
         for name in ("json", "html"):
             if (file := getattr(args, name)) is not None:
@@ -71,6 +72,7 @@ def prepare(parser: argparse.ArgumentParser) -> Runner:
 
     def run(args: argparse.Namespace) -> None:
         from leffa.io.outputs import check_writable
+        from leffa.io.progress import progress_bar
         from leffa.preprocess.prepare.run import prepare_dataset, prepare_masks
 
         _check(args)

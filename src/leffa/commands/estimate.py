@@ -45,12 +45,12 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
     Raises:
         ValueError: the training does not fit; the message has the nearest setting that does.
     """
-    from leffa.commands.options import progress_bar
     from leffa.estimate.bases import without_weights
     from leffa.estimate.count import count_step, count_weights
     from leffa.estimate.plan import GB, fits, largest_stage, nearest_fit
     from leffa.estimate.plan import overrides as words
     from leffa.estimate.report import read_throughput, to_markdown
+    from leffa.io.progress import progress_bar
     from leffa.losses.flow import LeffaLoss
     from leffa.run import settings
     from leffa.training.stages import Curriculum, Stage

@@ -53,10 +53,10 @@ def explain(parser: argparse.ArgumentParser) -> Runner:
 
     def run(args: argparse.Namespace) -> None:
         from leffa.evaluation.generate import choose_devices
-        from leffa.evaluation.progress import progress_bar
         from leffa.explain import explain as look
         from leffa.explain import explained_files, write_explanation
         from leffa.io.outputs import check_folder, check_writable
+        from leffa.io.progress import progress_bar
 
         check_folder(args.out)
         models = _models(args)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leffa.commands.options import Runner, progress_bar
+from leffa.commands.options import Runner
 from leffa.data.labels import LABELS, LabelSet
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def back_end_options(parser: "argparse._ActionsContainer") -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
+    from leffa.io.progress import progress_bar
     from leffa.preprocess.photo import Tools, prepare_photos
 
     wanted = Tools(  # a misspelt name is told before weights are read

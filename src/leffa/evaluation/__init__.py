@@ -41,11 +41,11 @@ from leffa.evaluation.flows import flow_baselines, mean_flow_values, read_flow_v
 from leffa.evaluation.folder import EvaluationFolder, sample_folder
 from leffa.evaluation.generate import Load, Work, generate_all
 from leffa.evaluation.masks import write_masks
-from leffa.evaluation.progress import progress_bar
 from leffa.evaluation.samples import GROUPS, SHOWN, rank, write_sheet
 from leffa.evaluation.scoring import dress_code_categories, named_metrics
 from leffa.io.atomic import write_text
 from leffa.io.processes import ignore_interrupts
+from leffa.io.progress import progress_bar
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.protocols import Protocol, get_protocol
 from leffa.metrics.result import Scores, finite

@@ -25,8 +25,8 @@ from leffa.data.transforms import PersonTransform
 from leffa.evaluation.flows import write_flow_values
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.padding import cut_padding
-from leffa.evaluation.progress import progress_bar
 from leffa.io.processes import ProcessPool, ignore_interrupts
+from leffa.io.progress import progress_bar
 from leffa.losses.flow import FlowRequest
 from leffa.models.interface import PersonGenerator
 from leffa.models.memory import RunMemory

@@ -20,10 +20,10 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.data.fit import unpad
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.generate import PRECISIONS, choose_devices, filled, to_device
-from leffa.evaluation.progress import progress_bar
 from leffa.inference.loaded import LoadedModel, find_weights
 from leffa.io.atomic import write_json
 from leffa.io.outputs import check_writable, marked
+from leffa.io.progress import progress_bar
 from leffa.metrics.result import library_versions
 from leffa.models.export import SETTINGS
 from leffa.models.memory import GIGABYTE, RunMemory

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -20,12 +21,18 @@ log = logging.getLogger(__name__)
 EVERY = 60.0  # seconds between two lines of a log file
 
 
+class Bar(Protocol):
+    """Is told how many are done, and how many there are where that was not known before."""
+
+    def __call__(self, done: int, total: int | None = None) -> None: ...
+
+
 @contextmanager
-def progress_bar(title: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
-    """Gives a function that is told how many of `total` are done."""
+def progress_bar(title: str, total: int | None = None, show: bool = True) -> Iterator[Bar]:
+    """Show how far a piece of work is, on stderr."""
     console = Console(stderr=True)
     if not show:
-        yield lambda done: None
+        yield lambda done, total=None: None
     elif not console.is_terminal:
         yield _Lines(title, total)
     else:
@@ -39,19 +46,20 @@ def progress_bar(title: str, total: int, show: bool) -> Iterator[Callable[[int],
         )
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(title, total=total)
-            yield lambda done: bar.update(task, completed=done)
+            yield lambda done, total=None: bar.update(task, completed=done, total=total)
+            bar.update(task, visible=total is not None)
 
 
 class _Lines:
     """The same for a log file, which no bar can be drawn in."""
 
-    def __init__(self, title: str, total: int) -> None:
+    def __init__(self, title: str, total: int | None) -> None:
         self.title, self.total = title, total
         self.start = self.last = time.monotonic()
 
-    def __call__(self, done: int) -> None:
-        now = time.monotonic()
-        if done and (now - self.last > EVERY):
+    def __call__(self, done: int, total: int | None = None) -> None:
+        now, self.total = time.monotonic(), total or self.total
+        if done and self.total and (now - self.last > EVERY):
             self.last = now
             minutes = (now - self.start) / done * (self.total - done) / 60
             log.info("%s: %d of %d, %.0f min left", self.title, done, self.total, minutes)
