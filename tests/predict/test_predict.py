@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from leffa.cli import main
+
 Files = dict[str, Path]
 
 
@@ -62,6 +64,22 @@ def test_a_photograph_is_taken_as_a_viewer_shows_it(
     )
     found = pixels(tmp_path / "out/turned.png")
     assert np.abs(found - np.asarray(shown).astype(int))[kept].max() <= 1
+
+
+def test_a_folder_is_read_in_any_spelling_and_what_is_left_out_is_said(
+    run: Path, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = sorted((folders / "persons").iterdir())[0]
+    Image.open(first).save(folders / "persons/Zoe\u0308.TIF", "TIFF")
+    Image.open(folders / "garments" / first.name).save(folders / "garments/Zo\u00eb.JFIF", "JPEG")
+    for folder in ("masks", "densepose"):
+        shutil.copy(folders / folder / f"{first.stem}.png", folders / folder / "Zo\u00eb.PNG")
+    (folders / "persons/anna.heic").write_bytes(b"?")
+    out = ["--out", str(tmp_path / "out"), "--steps", "1", "--device", "cpu"]
+    assert main(["predict", "--ckpt", str(run), "--root", str(folders), *out]) == 0
+    assert (tmp_path / "out/Zo\u00eb.png").is_file()
+    assert len(list((tmp_path / "out").glob("*.png"))) == 4
+    assert "persons: left out: 1 .heic; what is read: .jpg" in capsys.readouterr().err
 
 
 def test_one_pair_makes_one_picture_and_its_settings(
