@@ -1,7 +1,10 @@
 """Where an evaluation writes when nobody says so: the same place for the same pictures."""
 
+import errno
 import os
+import tempfile
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -81,3 +84,18 @@ def test_an_evaluation_leaves_a_folder_of_somebody_else_alone(tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"images: is there, .* another paths\.output_dir"):
         EvaluationFolder(tmp_path).claim({"dataset": "viton"})
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_a_read_only_disk_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_only(**_: Any) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    chosen = ["dataset=synthetic_tryon", "ckpt=none", f"paths.output_dir='{tmp_path}/new'"]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", *chosen])
+    with pytest.raises(SystemExit):
+        program("evaluate", evaluate)
+    told = f"error: {tmp_path}: cannot be written to (Read-only file system); give another "
+    assert capsys.readouterr().err == f"{told}paths.output_dir\n"

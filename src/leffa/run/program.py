@@ -15,6 +15,7 @@ from hydra.experimental.callback import Callback as HydraCallback
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
+from leffa.io.outputs import check_folder
 from leffa.mistakes import check_overrides, check_plugins, fail, memory_full
 from leffa.run import train
 from leffa.run.config import CONF, MISTAKES, VERSION_BASE, composed, in_sweep, resolved
@@ -29,6 +30,7 @@ def program(name: str, task: Callable[[DictConfig], Any]) -> None:
     the trace."""
     check_plugins(sys.argv[1:])
     check_overrides(sys.argv[1:], partial(composed, name), MISTAKES, CONF)
+    _check_output_folder(sys.argv[1:])
 
     @hydra.main(config_path=str(CONF), config_name=name, version_base=VERSION_BASE)
     def main(cfg: DictConfig) -> Any:
@@ -40,6 +42,20 @@ def program(name: str, task: Callable[[DictConfig], Any]) -> None:
             fail(error)
 
     main()
+
+
+def _check_output_folder(arguments: list[str]) -> None:
+    """Hydra makes the folder before our task begins, and shows a trace where it cannot."""
+    if any(word.startswith("-") for word in {*arguments} - {"-m", "--multirun"}):
+        return  # --help and --cfg write nothing
+    key = "paths.output_dir"
+    given = [
+        word.partition("=")[2].strip("'\"") for word in arguments if word.startswith(f"{key}=")
+    ]
+    try:
+        check_folder(Path(given[-1] if given else "outputs"), key)
+    except OSError as error:
+        fail(error)
 
 
 def train_job(cfg: DictConfig) -> float | None:
