@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from leffa.data.images import check_same_size
 from leffa.io.colour import as_srgb
@@ -158,6 +159,17 @@ def test_a_users_photograph_is_turned_as_a_viewer_turns_it(tmp_path: Path, turne
     assert found.size == expected.size
     assert found.tobytes() == expected.tobytes()
     assert found.info == {}
+
+
+def test_a_header_tells_of_a_turn_that_only_the_metadata_of_a_program_names(tmp_path: Path) -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    Image.new("RGB", (4, 6)).save(tmp_path / "a.png", pnginfo=text)
+    assert read_header(tmp_path / "a.png").turned == 6
+    assert open_photograph(tmp_path / "a.png").size == (6, 4)
+    with pytest.raises(ValueError, match="is stored turned"):
+        open_picture(tmp_path / "a.png")
 
 
 def test_a_users_photograph_is_converted_to_srgb(tmp_path: Path, display_p3: bytes) -> None:

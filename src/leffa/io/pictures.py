@@ -79,7 +79,7 @@ def read_header(path: Path) -> Header:
     try:
         with Image.open(path) as image:
             # Asked for its EXIF, an undecoded PNG decodes itself.
-            lazy = image.format == "PNG" and "exif" not in image.info
+            lazy = image.format == "PNG" and not any(k in image.info for k in _SAYS_ORIENTATION)
             turned = 1 if lazy else orientation(image)
             return Header(image.size, image.mode, image.format or "", turned, profile_name(image))
     except UNREADABLE as error:
