@@ -194,6 +194,10 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
         ),
         ("sampler.scheduler=magic", "sampler.scheduler: unknown 'magic'; known are"),
         ("resume=nothing.ckpt", "resume=nothing.ckpt: no such checkpoint"),
+        (
+            "trainer.accelerator=mps",
+            "trainer.accelerator=mps, trainer.devices=1: `MPSAccelerator` ",
+        ),
         ("callbacks.leffa_loss=null", "callbacks: stage leffa wants the Leffa loss, and no Leffa"),
     ],
 )
@@ -229,6 +233,29 @@ def test_without_the_loss_nothing_need_turn_it_on(viton: Path, tmp_path: Path) -
     places = [f"data.root={viton}", f"paths.output_dir={tmp_path}"]
     chosen = ["experiment=viton_256", "debug=tiny", "leffa_loss=off", "callbacks.leffa_loss=null"]
     assert not assemble(compose("train", [*chosen, *places])).module.leffa_loss_on
+
+
+@pytest.mark.usefixtures("fresh_hydra")
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("train", []), ("evaluate", ["dataset=synthetic_tryon", "ckpt=run"])],
+)
+def test_a_folder_that_cannot_be_made_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    name: str,
+    arguments: list[str],
+) -> None:
+    (tmp_path / "file").touch()
+    output = f"paths.output_dir={tmp_path / 'file' / 'run'}"
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, output])
+    with pytest.raises(SystemExit) as stop:
+        program(name, lambda cfg: None)
+    assert stop.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path / 'file' / 'run'}: ")
+    assert line.endswith("; give another paths.output_dir")
 
 
 def test_a_broken_picture_is_named_before_the_training(viton: Path, tmp_path: Path) -> None:

@@ -254,4 +254,4 @@ def build(part: dict[str, Any], **extra: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, TypeError):  # a value of the wrong type, or one missing
             raise ValueError(f"{part['_target_']}: {cause}") from error
-        raise (cause if isinstance(cause, ValueError | OSError) else error) from None
+        raise (cause if isinstance(cause, (ValueError, OSError, *MISTAKES)) else error) from None

@@ -1,6 +1,7 @@
 """The two programs: a command line in, a run or one clear line out."""
 
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -67,6 +68,19 @@ def train_job(cfg: DictConfig) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     first = getattr(rank_zero_only, "rank", 0) == 0
     return run_job(folder, resolved(cfg), partial(train, cfg), (*FAILURES, *MISTAKES), first)
+
+
+class OutputFolder(HydraCallback):
+    """Makes the folder of a run before Hydra does, whose error would be a trace."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        folder = Path(config.hydra.run.dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(None, "it is not writable")
+        except OSError as error:
+            fail(OSError(f"{folder}: {error.strerror}; give another paths.output_dir"))
 
 
 class SweepSummary(HydraCallback):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from leffa.inference.checkpoints import read_checkpoint
 from leffa.run.config import build
@@ -44,15 +45,19 @@ def build_trainer(config: dict[str, Any], epochs: int) -> Trainer:
         decided["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
         if decided["accelerator"] == "cpu":
             _check_one_process(given)
-    trainer: Trainer = build(
-        given | decided,
-        max_epochs=epochs,
-        plugins=[AtomicCheckpointIO()],
-        reload_dataloaders_every_n_epochs=1,
-        default_root_dir=config["paths"]["output_dir"],
-        logger=_parts(config["logger"]),
-        callbacks=_parts(config["callbacks"]),
-    )
+    try:
+        trainer: Trainer = build(
+            given | decided,
+            max_epochs=epochs,
+            plugins=[AtomicCheckpointIO()],
+            reload_dataloaders_every_n_epochs=1,
+            default_root_dir=config["paths"]["output_dir"],
+            logger=_parts(config["logger"]),
+            callbacks=_parts(config["callbacks"]),
+        )
+    except MisconfigurationException as error:
+        named = ", ".join(f"trainer.{key}={given[key]}" for key in ("accelerator", "devices"))
+        raise ValueError(f"{named}: {error}") from error
     environment = trainer._accelerator_connector.cluster_environment
     if isinstance(environment, SLURMEnvironment):
         environment.auto_requeue = False  # StopOnSignal does that, with a checkpoint of ours
