@@ -276,3 +276,15 @@ def test_what_windows_does_not_have_is_found(source: str) -> None:
     assert len(missing_on_windows(source)) == 1
     inside = "\n".join(["def task():", *(f"    {line}" for line in source.splitlines())])
     assert missing_on_windows(inside) == []
+
+
+def test_every_text_file_is_utf8_whatever_the_system_prefers() -> None:
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in sorted((REPOSITORY / "src").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if node.func.attr in ("read_text", "write_text")
+        if "encoding" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert found == []

@@ -211,7 +211,9 @@ def main() -> None:
         "minutes": round((time.monotonic() - begun) / 60),
         "torch": torch.__version__,
     }
-    (options.out / "training.json").write_text(json.dumps(report, indent=2) + "\n")
+    (options.out / "training.json").write_text(
+        json.dumps(report, indent=2) + "\n", encoding="utf-8"
+    )
     print(json.dumps(report))
 
 

@@ -143,7 +143,9 @@ def main() -> None:
         "held_out_psnr_db": {size: round(value[0], 2) for size, value in psnr.items()},
         "torch": torch.__version__,
     }
-    (options.out / "training.json").write_text(json.dumps(report, indent=2) + "\n")
+    (options.out / "training.json").write_text(
+        json.dumps(report, indent=2) + "\n", encoding="utf-8"
+    )
     print(json.dumps(report["held_out_psnr_db"]))
 
 

@@ -216,7 +216,7 @@ def _described(value: object) -> str:
 def _claim(folder: Path, origin: dict[str, str]) -> None:
     path = folder / "cache.json"
     if path.is_file():
-        known = json.loads(path.read_text())
+        known = json.loads(path.read_text(encoding="utf-8"))
         if changed := [part for part in origin if known.get(part) != origin[part]]:
             raise ValueError(
                 f"{folder}: holds other latents (changed: {', '.join(changed)}); "

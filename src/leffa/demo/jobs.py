@@ -171,7 +171,11 @@ def _show_pictures(job: Job, bars: Progress, row: TaskID) -> None:
 def _check(job: Job, exitcode: int) -> None:
     if exitcode == 0:
         return
-    lines = job.log.read_text(errors="replace").splitlines() if job.log.is_file() else []
+    lines = (
+        job.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if job.log.is_file()
+        else []
+    )
     tail = "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
     raise ChildProcessError(
         f"{job.title} failed (exit code {exitcode}); the end of {job.log}:\n{tail}"
@@ -182,7 +186,7 @@ def _child(news: Any, index: int, job: Job) -> None:
     """The whole life of a job's process; an error leaves its traceback in the log and exit code
     1."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("w") as log:
+    with job.log.open("w", encoding="utf-8") as log:
         # The descriptors of stdout and stderr, since libraries in C write there too.
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)

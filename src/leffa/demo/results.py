@@ -49,7 +49,7 @@ def collect(
 ) -> Results:
     """Read the files of finished trainings (log) and evaluations (metrics.json)."""
     found = {
-        name: json.loads((folder / "metrics.json").read_text())
+        name: json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         for name, folder in evaluations.items()
     }
     rows = {
@@ -83,7 +83,7 @@ def collect(
 
 def read_curve(log: Path, column: str) -> Points:
     """One column of a Lightning CSV log; a column that is not there has no points."""
-    with log.open(newline="") as file:
+    with log.open(encoding="utf-8", newline="") as file:
         return [
             (float(row["step"]), float(row[column]))
             for row in csv.DictReader(file)

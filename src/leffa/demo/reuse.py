@@ -37,7 +37,11 @@ def claim(folder: Path, mark: str, fresh: bool = False) -> bool:
         ValueError: the folder is somebody else's.
     """
     stamp = folder / STAMP
-    if not fresh and stamp.is_file() and json.loads(stamp.read_text())["fingerprint"] == mark:
+    if (
+        not fresh
+        and stamp.is_file()
+        and json.loads(stamp.read_text(encoding="utf-8"))["fingerprint"] == mark
+    ):
         return False
     begun = folder / BEGUN
     if folder.exists():

@@ -162,5 +162,7 @@ def _form(key: str, value: Any, folder: Path) -> Any:
     for name, content in FOLDERS[known].items():
         file = folder / known / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        file.write_text(
+            content if isinstance(content, str) else json.dumps(content), encoding="utf-8"
+        )
     return str(folder / value)

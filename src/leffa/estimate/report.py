@@ -39,7 +39,7 @@ def read_throughput(text: str, stages: list[Stage]) -> Throughput:
         points = read_curves(folder / CSV_LOG).get("speed/images_per_s", [])
         if not config.is_file() or not points:
             raise ValueError(f"throughput={text}: the run has logged no images per second")
-        first = yaml.safe_load(config.read_text())["curriculum"]["stages"][0]
+        first = yaml.safe_load(config.read_text(encoding="utf-8"))["curriculum"]["stages"][0]
         speeds = sorted(value for step, value in points if step <= first["steps"])
         if not speeds:
             raise ValueError(f"throughput={text}: nothing was logged in the run's first stage")

@@ -70,7 +70,7 @@ def write_flow_values(
 def read_flow_values(folder: EvaluationFolder, records: Sequence[Record]) -> dict[str, Values]:
     """Name -> what `write_flow_values` kept, of the samples with a true flow."""
     return {
-        record.name: json.loads((folder.flows / f"{record.name}.json").read_text())
+        record.name: json.loads((folder.flows / f"{record.name}.json").read_text(encoding="utf-8"))
         for record in records
         if record.flow is not None
     }

@@ -104,7 +104,7 @@ class EvaluationFolder:
         if not path.is_file():
             check_unclaimed(self.path, WRITTEN, SETTINGS)
         text = json.dumps(settings, indent=2) + "\n"
-        if path.is_file() and path.read_text() != text:
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
             raise ValueError(
                 f"{self.path}: holds pictures of another checkpoint or other settings; "
                 "give another paths.output_dir, or delete the folder"

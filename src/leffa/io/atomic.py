@@ -147,7 +147,7 @@ def _host() -> str:
     """
     identity = ""
     for read in (
-        lambda: Path("/proc/sys/kernel/random/boot_id").read_text(),
+        lambda: Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8"),
         lambda: str(Path("/proc/self/ns/pid").readlink()),
     ):
         with suppress(OSError):  # not Linux

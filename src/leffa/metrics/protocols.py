@@ -201,7 +201,8 @@ def parse_protocol(content: Any, where: str) -> Protocol:
 def _stored() -> dict[str, Protocol]:
     files = sorted(folder().glob("*.yaml"))
     return {
-        file.stem: parse_protocol(yaml.safe_load(file.read_text()), str(file)) for file in files
+        file.stem: parse_protocol(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+        for file in files
     }
 
 

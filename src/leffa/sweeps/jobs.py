@@ -86,7 +86,7 @@ def read_result(folder: Path) -> Result | None:
     if not path.is_file():
         return None
     try:
-        return Result(**json.loads(path.read_text()))
+        return Result(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path}: is not the result of a job; remove it to run it again"
@@ -124,7 +124,7 @@ def _same(folder: Path, config: Mapping[str, Any]) -> bool:
     path = folder / CONFIG
     if not path.is_file():
         return False
-    before = yaml.safe_load(path.read_text())
+    before = yaml.safe_load(path.read_text(encoding="utf-8"))
     return _ends(before) == _ends(json.loads(json.dumps(config)))
 
 

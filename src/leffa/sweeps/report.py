@@ -243,7 +243,7 @@ def _why(result: Result | None, metric: str) -> str:
 
 
 def _leaves(job: Path) -> dict[str, Value]:
-    config = yaml.safe_load((job / CONFIG).read_text())
+    config = yaml.safe_load((job / CONFIG).read_text(encoding="utf-8"))
     kept = {key: value for key, value in config.items() if key not in (*MEANS, "name", "run_name")}
     return {
         key: str(value) if isinstance(value, list) else value

@@ -42,7 +42,7 @@ def claim(root: Path, layout: str, recipe: Recipe, train: int, test: int) -> Non
     }
     path = root / DRAWN
     if path.exists():
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         different = [
             f"{key} {found.get(key)!r} instead of {value!r}"
             for key, value in settings.items()

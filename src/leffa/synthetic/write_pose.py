@@ -129,6 +129,6 @@ def _list_joints(path: Path, people: Sequence[PoseSample]) -> None:
     rows = []
     for person in people:
         for stem in person.stems:
-            y, x = json.loads(person.joints(stem).read_text())
+            y, x = json.loads(person.joints(stem).read_text(encoding="utf-8"))
             rows.append(f"{stem}.jpg:{json.dumps(y)}:{json.dumps(x)}")
     write_lines(path, ["name:keypoints_y:keypoints_x", *rows])

@@ -12,7 +12,7 @@ def read_curves(log: Path) -> dict[str, Points]:
     """Every column of a CSV log -> its points; values that are no numbers are left out."""
     curves: dict[str, Points] = {}
     if log.is_file():
-        with log.open(newline="") as file:
+        with log.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 step = float(row.pop("step"))
                 for name, value in row.items():

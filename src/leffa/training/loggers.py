@@ -63,7 +63,7 @@ class RunCSVLogger(CSVLogger):
         self._experiment = _Writer(self.log_dir)
         if not path.is_file():
             return
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             columns = list(reader.fieldnames or [])
             rows = [row for row in reader if (row["step"] or "").isdigit() and None not in row]
@@ -80,7 +80,7 @@ class _Writer(ExperimentWriter):
         """A new column. Lightning's own empties the file first: a kill, or a full disk, in between
         would lose the whole log."""
         path = Path(self.metrics_file_path)
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         write_csv(path, fieldnames, rows)
 
@@ -123,7 +123,7 @@ class RunWandbLogger(WandbLogger):
 
     def rewind(self, step: int) -> None:
         if step and self.id_file.is_file():
-            self._id = self._wandb_init["id"] = self.id_file.read_text().strip()
+            self._id = self._wandb_init["id"] = self.id_file.read_text(encoding="utf-8").strip()
 
     @property
     def experiment(self) -> Any:

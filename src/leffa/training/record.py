@@ -38,7 +38,7 @@ def record_start(
     """
     changed = {key: {"experiment": old, "run": new} for key, (old, new) in changes.items()}
     path = folder / ENVIRONMENT
-    starts = yaml.safe_load(path.read_text()) if step and path.is_file() else []
+    starts = yaml.safe_load(path.read_text(encoding="utf-8")) if step and path.is_file() else []
     starts.append({"from_step": step, **environment()})
     for name, content in ((ENVIRONMENT, starts), (CONFIG, config), (CHANGES, changed)):
         write_text(folder / name, yaml.safe_dump(content, sort_keys=False), durable=True)

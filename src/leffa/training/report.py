@@ -95,4 +95,4 @@ def _grids(folder: Path) -> Iterator[tuple[int, str]]:
 
 
 def _read(path: Path) -> Any:
-    return yaml.safe_load(path.read_text()) if path.is_file() else None
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
