@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
@@ -202,13 +200,3 @@ def test_leffa_loss_off_is_the_control_of_every_experiment(experiment: str) -> N
     assert off.run_name in OmegaConf.to_container(off.paths, resolve=True)["output_dir"]
     off.leffa_loss.enabled = True
     assert OmegaConf.to_container(off) == OmegaConf.to_container(on)
-
-
-def test_a_sweep_over_the_switch_lies_in_one_folder() -> None:
-    chosen = ["hydra.mode=MULTIRUN", "experiment=tryon_synthetic"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        folders = {
-            hydra_compose("train", [*chosen, f"leffa_loss={state}"], True).hydra.sweep.dir
-            for state in ("on", "off")
-        }
-    assert len(folders) == 1

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from leffa.mistakes import dotted
 from leffa.run import CONF, choices, compose
 from leffa.run.config import kept_by_experiment
-from leffa.run.program import program
+from leffa.run.program import program, train_job
 
 # One that chooses most groups and sets values in most of what is an experiment's own.
 EXPERIMENT = "experiment=cfld_256"
@@ -104,3 +104,21 @@ def test_what_an_experiment_keeps_of_a_chosen_group_is_said(kept: Any) -> None:
 
 def test_nothing_is_said_where_the_choice_won(kept: Any) -> None:
     assert kept("experiment=virtual_tryon_1024", "data=dress_code", "backbone=tiny") == []
+
+
+@pytest.mark.usefixtures("fresh_hydra")
+def test_the_jobs_of_a_sweep_have_one_folder_and_a_name_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Also over keys that are usually left out of the names, such as the experiment."""
+    monkeypatch.chdir(tmp_path)
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
+    swept = ["experiment=viton_256,tryon_synthetic", "leffa_loss=on,off", "start_from=a/b.ckpt,c"]
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "sweep=common", *swept, *quiet])
+    with pytest.raises(SystemExit) as stop:
+        program("train", train_job)
+    assert stop.value.code == 1
+    folders = {path.parent for path in tmp_path.rglob("result.json")}
+    assert len(folders) == 8
+    assert {path.parents[1].name for path in folders} == {"viton_256_tryon_synthetic"}
+    assert "0 finished, 8 failed" in capsys.readouterr().err

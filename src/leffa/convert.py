@@ -23,7 +23,7 @@ import torch
 from leffa.inference.checkpoints import INPUTS
 from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model, settings_of_run
 from leffa.io.atomic import replacing
-from leffa.mistakes import check_overrides
+from leffa.mistakes import check_overrides, quoted
 from leffa.models.card import Validation, model_card
 from leffa.models.checkpoints import save_official
 from leffa.models.export import (
@@ -124,8 +124,7 @@ def convert_published(
             f"{', '.join(PUBLISHED)}, and a released file of Leffa goes with --base"
         )
     place = weights.resolve() if weights.exists() else weights  # read again from elsewhere
-    quoted = "'{}'".format(str(place).replace("'", r"\'"))
-    told = [key.format(quoted) for key in PUBLISHED[kind]]
+    told = [key.format(quoted(place)) for key in PUBLISHED[kind]]
     if composed("train", chosen)["data"]["root"] == "???":
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))

@@ -70,6 +70,12 @@ def fail(error: Exception, hint: str = "") -> NoReturn:
     sys.exit(1)
 
 
+def quoted(value: object) -> str:
+    """As a Hydra override's value, whatever characters it has."""
+    escaped = str(value).replace("'", r"\'")
+    return f"'{escaped}'"
+
+
 def is_memory_full(error: Exception) -> bool:
     """Whether this is `torch.OutOfMemoryError`; by its name, since quick commands need no torch."""
     return type(error).__name__ == "OutOfMemoryError"

@@ -22,6 +22,7 @@ from leffa.demo.reuse import claim, fingerprint, finish
 from leffa.demo.settings import REPORT, DemoSettings
 from leffa.demo.tasks import evaluate, train
 from leffa.io.outputs import check_writable
+from leffa.mistakes import quoted
 
 LEFFA_LOSS = {"control": "off", "leffa": "on"}
 TITLES = {
@@ -86,8 +87,8 @@ def _training(settings: DemoSettings, name: str) -> Part:
         "experiment=tryon_synthetic",
         f"leffa_loss={LEFFA_LOSS[name]}",
         f"seed={settings.seed}",
-        f"paths.data_dir={_quoted(settings.data)}",
-        f"paths.output_dir={_quoted(folder)}",
+        f"paths.data_dir={quoted(settings.data)}",
+        f"paths.output_dir={quoted(folder)}",
         f"data.prepare.train={settings.train_samples}",
         f"data.prepare.test={settings.test_samples}",
         f"data.val_samples={min(8, settings.test_samples)}",
@@ -111,9 +112,9 @@ def _evaluation(settings: DemoSettings, name: str, trainings: dict[str, Part]) -
     checkpoint = "untrained.ckpt" if name == "untrained" else "checkpoints/last.ckpt"
     overrides = [
         "dataset=synthetic_tryon",
-        f"ckpt={_quoted(run.folder / checkpoint)}",
-        f"paths.data_dir={_quoted(settings.data)}",
-        f"paths.output_dir={_quoted(folder)}",
+        f"ckpt={quoted(run.folder / checkpoint)}",
+        f"paths.data_dir={quoted(settings.data)}",
+        f"paths.output_dir={quoted(folder)}",
         f"dataset.prepare.train={settings.train_samples}",
         f"dataset.prepare.test={settings.test_samples}",
         f"sampler.steps={settings.sampler_steps}",
@@ -164,9 +165,3 @@ def _job(settings: DemoSettings, name: str, part: Part, kind: str) -> Job:
         return Job(TITLES[name], settings.steps, train, (part.overrides, untrained), log)
     pictures = part.folder / "images"
     return Job(TITLES[name], settings.evaluated, evaluate, (part.overrides,), log, pictures)
-
-
-def _quoted(path: Path) -> str:
-    """A path as a Hydra override's value, whatever characters it has."""
-    escaped = str(path).replace("'", r"\'")
-    return f"'{escaped}'"

@@ -71,12 +71,6 @@ def run_name(name: str, enabled: bool) -> str:
     return name if enabled else f"{name}_leffa_loss_off"
 
 
-def run_folder(*, _root_: DictConfig) -> str:
-    """The folder of a run is called as the run; the jobs of one sweep lie together."""
-    sweep = OmegaConf.select(_root_, "hydra.mode") == RunMode.MULTIRUN
-    return str(_root_["name" if sweep else "run_name"])
-
-
 def evaluation_folder(*, _root_: DictConfig) -> str:
     """One folder for all that decides the pictures and their scores: the checkpoint's name, and a
     hash of it, of when it was written, and of the settings."""
@@ -95,7 +89,6 @@ def _written(ckpt: Path) -> float:
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
 
 

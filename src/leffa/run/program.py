@@ -12,12 +12,13 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback as HydraCallback
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from leffa.io.outputs import check_folder
-from leffa.mistakes import check_overrides, check_plugins, fail, memory_full
+from leffa.mistakes import check_overrides, check_plugins, fail, memory_full, quoted
 from leffa.run import train
 from leffa.run.config import CONF, MISTAKES, VERSION_BASE, composed, in_sweep, resolved
 from leffa.sweeps.jobs import FAILURES, run_job, summary
@@ -84,12 +85,29 @@ class OutputFolder(HydraCallback):
 
 
 class SweepSummary(HydraCallback):
-    """Says at the end of a sweep which jobs failed; the program's exit code is 1 then."""
+    """Gives the jobs of a sweep one folder, with a folder in it for each; says at the end which
+    failed, and the program's exit code is 1 then."""
 
     began = 0.0
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self.began = time.time() - 1  # disks round
+        words = list(config.hydra.overrides.task)
+        swept = {
+            each.key_or_group: [str(value).strip("'") for value in each.sweep_string_iterator()]
+            for each in OverridesParser.create().parse_overrides(words)
+            if each.is_sweep_override()
+        }
+        if "experiment" in swept:
+            OmegaConf.update(config, "name", "_".join(swept["experiment"]))
+        # A job's folder is called by what tells it from the others, and lies beside theirs.
+        unnamed = config.hydra.job.config.override_dirname.exclude_keys
+        with read_write(config.hydra):
+            config.hydra.overrides.hydra += [
+                f"hydra.sweep.dir={quoted(config.hydra.sweep.dir)}",
+                "hydra.job.config.override_dirname.exclude_keys="
+                f"[{','.join(key for key in unnamed if key not in swept)}]",
+            ]
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         text, failed = summary(Path(config.hydra.sweep.dir), self.began)
