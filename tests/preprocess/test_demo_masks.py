@@ -124,7 +124,7 @@ def test_the_command_makes_the_masks_of_the_demo(tmp_path: Path, recipe: str) ->
 @pytest.mark.parametrize("recipe", [*LEAST, "leffa_hd_clean", "leffa_dc_clean"])
 def test_brushes_of_a_wide_photo_follow_its_padded_height(recipe: str) -> None:
     """A photo of 1024x512 is treated as one padded to 1024x1365."""
-    for case in golden(DRAWN, "leffa_hd"):
+    for case in (one for one in golden(DRAWN, "leffa_hd") if one.title.endswith("shorts_down")):
         wide = padded(case.person, above=0, left=320, right=320)
         mask = AGNOSTIC[recipe](wide)
         assert mask.shape == (512, 1024)
