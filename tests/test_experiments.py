@@ -76,7 +76,7 @@ def overrides(
         cfg = compose("train", chosen)
         layout = cfg.data.train["_target_"]
         if experiment.startswith("finetune"):
-            chosen.append(f"start_from={official_file}")
+            chosen += [f"start_from={official_file}", "data.transform.densepose=colour"]
         if cfg.model.get("lora"):
             pytest.importorskip("peft")
         return [*chosen, f"data.root={small_copy(layout)}", "data.prepare=null"]

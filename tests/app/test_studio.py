@@ -263,6 +263,17 @@ def test_a_label_map_in_the_garments_place_is_told_in_words_of_the_page(
     assert "--" not in str(caught.value)
 
 
+def test_an_inverted_mask_is_told_in_words_of_the_page(
+    desk: Desk, session: Session, tmp_path: Path
+) -> None:
+    inverted = Image.new("L", (64, 64), 255)
+    inverted.paste(0, (20, 20, 40, 40))
+    height, width = pixels(desk.maps.examples.persons[0]).shape[:2]
+    inverted.resize((width, height)).save(tmp_path / "inverted.png")
+    with pytest.raises(ValueError, match=r"^The mask is white around and black inside; invert"):
+        made_of(desk, session, mask=tmp_path / "inverted.png")
+
+
 def test_too_little_memory_is_told_with_the_remedy(
     desk: Desk, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

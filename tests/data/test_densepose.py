@@ -15,6 +15,7 @@ from leffa.data.densepose import (
     IUVDensePose,
     LabelDensePose,
     LabelUVDensePose,
+    can_convert,
     densepose_encoding,
 )
 
@@ -152,6 +153,47 @@ def test_a_bad_uv_file_is_named(
         np.savez(tmp_path / "000001_5_uv.npz", **content)
     with pytest.raises((ValueError, FileNotFoundError), match=rf"000001_5_uv\.npz: {message}"):
         LabelUVDensePose().read(tmp_path / "000001_5.png")
+
+
+@pytest.mark.parametrize(
+    ("files", "encoding"),
+    [(f, e) for f in ENCODINGS for e in ENCODINGS if f != "labels_uv" and can_convert(f, e)],
+)
+def test_converted_files_are_read_as_if_they_had_been_written_so(
+    files: str, encoding: str, tmp_path: Path
+) -> None:
+    iuv = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    iuv[..., 0] = np.arange(30).reshape(6, 5) % 25
+
+    def written(name: str) -> Path:
+        path = tmp_path / f"{name}.png"
+        if name == "labels_uv":
+            uv = np.moveaxis(iuv[..., 1:], -1, 0).astype(np.float32)
+            np.savez(path.with_name(f"{name}_uv.npz"), uv=uv)
+        channels = (
+            ["iuv".index(channel) for channel in name] if name in ("vui", "ivu") else [0, 1, 2]
+        )
+        stored = {"colour": ColourDensePose.COLOURS.astype(np.uint8)[iuv[..., 0]]}
+        stored |= dict.fromkeys(("labels", "labels_uv"), iuv[..., 0])
+        Image.fromarray(stored.get(name, iuv[..., channels])).save(path)
+        return path
+
+    expected, found = densepose_encoding(encoding, 255), densepose_encoding(encoding, 255, files)
+    pixels = [
+        np.asarray(each.read(written(name)))
+        for each, name in ((expected, encoding), (found, files))
+    ]
+    assert (pixels[0] == pixels[1]).all()
+    assert expected.encode(pixels[0]).equal(found.encode(pixels[1]))
+    assert (found.parts(pixels[1]) == iuv[..., 0]).all()
+
+
+def test_what_files_do_not_hold_is_not_made_up() -> None:
+    for files, encoding in (("colour", "labels"), ("colour", "iuv"), ("labels", "iuv")):
+        with pytest.raises(
+            ValueError, match=f"densepose={encoding}: cannot be made of {files} files"
+        ):
+            densepose_encoding(encoding, files=files)
 
 
 def test_an_unknown_encoding_or_range_gets_the_choices() -> None:

@@ -54,7 +54,8 @@ def test_goes_on_where_it_stopped(evaluation: Evaluation, run_evaluation: Evalua
     "other",
     [
         *("sampler.seed=7", "limit=2", "dataset.records.pairs=unpaired", "inspect_timesteps=[300]"),
-        "+dataset.transform.agnostic={_target_: hydra.utils.get_method, path: math.sqrt}",
+        "+dataset.transform.agnostic={_target_: hydra.utils.get_method, "
+        "path: leffa.preprocess.agnostic.viton_hd}",
     ],
 )
 def test_refuses_to_mix_pictures_of_different_settings(

@@ -1,12 +1,13 @@
 """`leffa explain`: from weights and a sample to a page, pictures and numbers."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from leffa.cli import main
 from leffa.run import compose, train
@@ -106,6 +107,7 @@ def test_a_layer_and_a_head_are_shown_first(run: Run, weights: list[Path], tmp_p
         (["--sample", "nobody"], "--sample nobody: the data set synthetic_tryon has 2 samples"),
         (["--person", "x.jpg"], "--dataset and --person exclude each other"),
         (["--compare-title", "x"], "--compare-title goes with --compare"),
+        (["--encoding", "iuv"], "--encoding iuv: is for pictures; a data set says itself how"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -121,6 +123,17 @@ def test_a_mistake_is_one_line(
     assert len(told) == 1
     assert line in told[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_an_inverted_mask_of_a_data_set_is_refused(
+    run: Run, weights: list[Path], drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(drawn, tmp_path / "drawn")
+    for path in (root / "test" / "agnostic-mask").iterdir():
+        ImageOps.invert(Image.open(path).convert("L")).save(path)
+    changed = ("--set", f"dataset.root={root}")
+    assert run(tmp_path / "out", "--ckpt", str(weights[0]), *changed) == 1
+    assert "are white around and black inside [mask-inverted]" in capsys.readouterr().err
 
 
 def test_the_same_name_twice_is_refused(

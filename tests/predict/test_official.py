@@ -55,7 +55,8 @@ def test_a_picture_is_that_of_the_official_settings(
     assert json.loads(one.with_suffix(".json").read_text())["sampler"] == asdict(settings)
 
     record = Record(name, "", *files.values())
-    batch = collate([PersonDataset([record], PersonTransform(64, 48, densepose="iuv"))[0]])
+    transform = PersonTransform(64, 48, densepose="colour", densepose_files="iuv")
+    batch = collate([PersonDataset([record], transform)[0]])
     model = load_official(base, weights)
     torch.manual_seed(5)
     expected = generate(model, batch, settings)

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms
 
 from leffa.cli import main
+from leffa.data.part_colours import PART_COLOURS
+from leffa.models.leffa import LeffaModel
 
 Files = dict[str, Path]
 
@@ -267,3 +270,45 @@ def test_puts_a_person_into_another_pose(
     }
     assert run_predict(tmp_path, files, "--save-flow", ckpt=pose_run) == 0
     assert len(list(tmp_path.rglob("*.png"))) == 3
+
+
+def test_densepose_is_converted_to_what_the_model_reads(
+    run_predict: Callable[..., int], run: Path, given: dict[str, Path], tmp_path: Path
+) -> None:
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    content["inputs"]["densepose"] = "colour"
+    torch.save(content, tmp_path / "colours.ckpt")
+    parts = np.asarray(Image.open(given["densepose"]))[..., 0]
+    colours = tmp_path / "colours.png"
+    Image.fromarray(PART_COLOURS.astype(np.uint8)[parts]).save(colours)
+    pictures = []
+    for files, arguments in ((given, ["--encoding", "iuv"]), (given | {"densepose": colours}, [])):
+        out = tmp_path / str(len(pictures))
+        assert run_predict(out, files, *arguments, ckpt=tmp_path / "colours.ckpt") == 0
+        (picture,) = out.glob("*.png")
+        pictures.append(picture.read_bytes())
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.parametrize(("pairs", "decoded"), [(1, [1]), (3, [2, 2])])
+def test_no_picture_is_computed_that_none_needs(
+    run_predict: Callable[..., int],
+    given: Files,
+    folders: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pairs: int,
+    decoded: list[int],
+) -> None:
+    """Batches are of one size, so that an interruption changes no bit; none is too large."""
+    sizes, decode = [], LeffaModel.decode
+
+    def counted(model: LeffaModel, latents: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(latents))
+        return decode(model, latents)
+
+    monkeypatch.setattr(LeffaModel, "decode", counted)
+    files = given if pairs == 1 else in_folders(folders)
+    size = "8" if pairs == 1 else "2"
+    assert run_predict(tmp_path / "out", files, "--batch-size", size) == 0
+    assert sizes == decoded

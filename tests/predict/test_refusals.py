@@ -37,6 +37,23 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
             )
         case "black mask":
             return files | {"mask": folder / "black.png"}, [], "black.png: is black all over"
+        case "mask of 0 and 1":
+            Image.open(pair["mask"]).convert("L").point(lambda value: value // 255).save(
+                folder / "ones.png"
+            )
+            message = "ones.png: is black all over (its values are 0 and 1); make the masks again"
+            return files | {"mask": folder / "ones.png"}, [], message
+        case "inverted mask":
+            Image.open(pair["mask"]).convert("L").point(lambda value: 255 - value).save(
+                folder / "inverted.png"
+            )
+            message = "inverted.png: is white around and black inside; invert them"
+            return files | {"mask": folder / "inverted.png"}, [], message
+        case "encoding":
+            message = (
+                "--encoding colour: the model reads DensePose as iuv, which colour files do not"
+            )
+            return files, ["--encoding", "colour"], message
         case "label map as person":
             return files | {"person": pair["parse"]}, [], "colours only, so it is a mask or a label"
         case "mask as garment":
@@ -69,6 +86,7 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
     "name",
     [
         *("no mask", "no densepose", "no parse", "photograph as mask", "black mask"),
+        *("mask of 0 and 1", "inverted mask", "encoding"),
         *("label map as person", "mask as garment", "transparent"),
         "photograph as densepose",
         *("nobody", "no file", "empty folder", "folder as mask", "no garment"),

@@ -171,8 +171,6 @@ def _title(path: Path) -> str:
 
 def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Record, Batch, bool]":
     """The sample of a data set, or of the pictures given; and whether the source is the truth."""
-    from dataclasses import replace
-
     from leffa.data.dataset import PersonDataset, collate
     from leffa.predict.check import check_present, check_record
 
@@ -182,7 +180,8 @@ def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Record, Batch, bo
     if args.dataset is not None:
         if given:
             raise ValueError(f"--dataset and --{given[0]} exclude each other")
-        record, transform, paired = _of_dataset(args)
+        _check_of_dataset(args)
+        record, transform, paired = _of_dataset(args, model)
     elif given:
         records = chosen_records(args)
         record = _named(records, args.sample, "the pictures given")
@@ -191,21 +190,37 @@ def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Record, Batch, bo
         check_record(record, transform)
     else:
         raise ValueError("nothing to look at: give --dataset, or --person and --garment")
-    loaded = model.load()
-    if transform.task != loaded.inputs.task:
-        raise ValueError(
-            f"{model.weights}: was trained for {loaded.inputs.task}, the sample is for "
-            f"{transform.task}"
-        )
-    transform = replace(transform, pose="pose" in loaded.model.inputs)
     return record, collate([PersonDataset([record], transform)[0]]), paired
 
 
-def _of_dataset(args: argparse.Namespace) -> "tuple[Any, PersonTransform, bool]":
+def _of_dataset(args: argparse.Namespace, model: "Model") -> "tuple[Any, PersonTransform, bool]":
+    from leffa.data.doctor.quick import check_records
+    from leffa.inference.inputs import feed
     from leffa.run import test_set
 
     records, transform, paired = test_set([f"dataset={args.dataset}", *args.overrides])
-    return _named(records, args.sample, f"the data set {args.dataset}"), transform, paired
+    record = _named(records, args.sample, f"the data set {args.dataset}")
+    check_records([record], transform)
+    loaded, names = model.load(), (str(model.weights), args.dataset)
+    without = args.encoding == "none"
+    try:
+        fed = feed(transform, [record], loaded.inputs, loaded.model, names, without)
+    except ValueError as error:  # it names the key of evaluate.py
+        message = str(error).replace("without_densepose=true", "--encoding none")
+        raise ValueError(message) from error
+    return record, fed, paired
+
+
+def _check_of_dataset(args: argparse.Namespace) -> None:
+    """Refuse what would have no effect: a data set says itself how it is read."""
+    given = {name: getattr(args, name) for name in ("size", "recipe", "label_set")}
+    given["encoding"] = None if args.encoding == "none" else args.encoding
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')} {value}: is for pictures; a data set says itself how "
+                "it is read, and --set dataset.transform.KEY=VALUE changes it"
+            )
 
 
 def _named(records: Any, wanted: str, where: str) -> Any:

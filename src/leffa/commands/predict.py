@@ -235,11 +235,15 @@ def chosen_transform(
     recipe = _recipe(args.recipe, inputs, records)
     # A map that the model does not read may still serve the recipe.
     in_recipe = recipe is not None and all(record.densepose is not None for record in records)
-    reads_body = "densepose" in needed or in_recipe
+    files = args.encoding or inputs.densepose
+    if "densepose" in needed and files != "none":
+        densepose = {"densepose": files, **_read_as(files, inputs.densepose)}
+    else:
+        densepose = {"densepose": files if in_recipe else "none"}
     # Without a mask all of the picture is painted, as in pose transfer.
     unmasked = "mask" not in needed and recipe is None and records[0].mask is None
     read: dict[str, Any] = {
-        "densepose": args.encoding or (inputs.densepose if reads_body else "none"),
+        **densepose,
         "pose": "pose" in needed,
         "part_range": inputs.part_range,
         "label_set": args.label_set or inputs.label_set,
@@ -256,6 +260,20 @@ def chosen_transform(
         **read,
     )
     return transform, recipe
+
+
+def _read_as(files: str, wanted: str) -> dict[str, Any]:
+    """How files of one encoding become what the model reads, in words of this command."""
+    from leffa.inference.inputs import body_map
+
+    if files == "skeleton" and files != wanted:
+        raise ValueError(f"--encoding skeleton: this model reads DensePose as {wanted}")
+    try:
+        return body_map(files, wanted, [])
+    except ValueError as error:
+        message = str(error).replace("dataset.transform.densepose=ENCODING", "their --encoding")
+        message = message.replace("without_densepose=true", "--encoding none")
+        raise ValueError(f"--encoding {files}: {message}") from error
 
 
 def _recipe(wanted: str | None, inputs: Any, records: Any) -> str | None:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from leffa.data.batch import Record
 from leffa.data.dataset import PersonDataset, collate
-from leffa.data.doctor.quick import quick_check
+from leffa.data.doctor.quick import check_records
 from leffa.data.latent_cache import LatentCache, LatentEncoder
 from leffa.data.transforms import PersonTransform, Sample
 from leffa.data.workers import start_worker
@@ -187,17 +187,12 @@ class PersonDataModule(LightningDataModule):
             ValueError: a file is damaged, or the files of a sample do not fit each other.
         """
         transform = self._still(self.stages[0])
-        encoding = transform.densepose
-        known = encoding if encoding in ("colour", "iuv", "labels") else None
         for records in (self.train_records, self.val_records):
             if not len(records):
                 continue
-            PersonDataset(records, transform, self.seed)[0]
+            check_records(records, transform)
             if self.reconstruct and records is self.train_records:
                 PersonDataset(records, transform, self.seed, reconstruct=True)[0, 1]
-            if problems := quick_check(records, known):
-                more = f" ({len(problems) - 1} more kinds of problem)" if problems[1:] else ""
-                raise ValueError(f"{problems[0].line}{more}; `leffa doctor` checks every file")
 
     def check_ranks(self, ranks: int) -> None:
         """See that every process has something to validate, so that none waits for another.

@@ -208,15 +208,71 @@ class LabelDensePose:
         return pixels
 
 
+class ConvertedDensePose:
+    """Files of one encoding, read as another that holds no more than they do.
+
+    Args:
+        files: how they are stored.
+        model: as what they are read, at their own resolution.
+    """
+
+    def __init__(self, files: DensePoseEncoding, model: DensePoseEncoding) -> None:
+        self.files, self.model = files, model
+        self.resampling = model.resampling
+
+    def read(self, path: Path) -> Image.Image:
+        image = self.files.read(path)
+        if isinstance(self.model, IUVDensePose):
+            return image  # in memory all of them are (I, U, V)
+        parts = self.files.parts(np.asarray(image))
+        if isinstance(self.model, ColourDensePose):
+            return Image.fromarray(PART_COLOURS.astype(np.uint8)[parts])
+        return Image.fromarray(parts)
+
+    def swap_sides(self, pixels: Pixels) -> Pixels:
+        return self.model.swap_sides(pixels)
+
+    def encode(self, pixels: Pixels) -> Tensor:
+        return self.model.encode(pixels)
+
+    def body(self, pixels: Pixels) -> NDArray[np.bool_]:
+        return self.model.body(pixels)
+
+    def parts(self, pixels: Pixels) -> Pixels:
+        return self.model.parts(pixels)
+
+
 ENCODINGS = ("colour", "iuv", "vui", "ivu", "labels", "labels_uv")
+_WITH_UV = ("iuv", "vui", "ivu", "labels_uv")
 
 
-def densepose_encoding(name: str, part_range: PartRange = 24) -> DensePoseEncoding:
+def can_convert(files: str, encoding: str) -> bool:
+    """Whether files of one encoding hold exactly what the other would: parts and surface
+    coordinates give the parts, and parts give their colours. Not the reverse: JPEG blurs colours.
+    """
+    if files in _WITH_UV:
+        return encoding in ENCODINGS
+    return encoding == files or (files, encoding) == ("labels", "colour")
+
+
+def densepose_encoding(
+    name: str, part_range: PartRange = 24, files: str | None = None
+) -> DensePoseEncoding:
     """The encoding of that name, one of `ENCODINGS`.
 
+    Args:
+        files: the encoding of the files, where they have another one.
+
     Raises:
-        ValueError: no encoding has the name, or `part_range` is neither 24 nor 255.
+        ValueError: no encoding has the name, `part_range` is neither 24 nor 255, or the files do
+            not hold what the encoding needs.
     """
+    if files is not None and files != name:
+        if not can_convert(files, name):
+            raise ValueError(
+                f"densepose={name}: cannot be made of {files} files, which do not hold all of it"
+            )
+        return ConvertedDensePose(densepose_encoding(files), densepose_encoding(name, part_range))
     if part_range not in (PARTS, 255):
         raise ValueError(f"part_range={part_range}: choose 24, or 255 as the released demo does")
     match name:

@@ -28,7 +28,7 @@ class PersonFiles:
 
     _REMEDIES: ClassVar = {
         "mask": "give `agnostic` a recipe that builds the mask from parse and keypoints",
-        "densepose": "choose densepose=skeleton or densepose=none",
+        "densepose": "give its files, or weights that read none",
         "parse": "choose a mask file and a loss region that do without it",
         "keypoints": "choose a mask file, a densepose and pose=false, which do without them",
     }

@@ -74,6 +74,8 @@ class PersonTransform:
         densepose: how `record.densepose` is encoded: "colour"; "iuv", "vui" or "ivu", by the order
             of the channels; "labels"; or "labels_uv". "skeleton" draws `record.keypoints` instead,
             and "none" gives -1 everywhere.
+        densepose_files: how the files are encoded, where that is not how the model reads them
+            (`data.densepose.can_convert`).
         part_range: what divides part ids: 24, or 255 as the released demo does.
         pose: adds the pose tensor (`data.pose`), drawn from `record.keypoints`.
         agnostic: builds the try-on mask from parse, keypoints and DensePose (a function of
@@ -101,6 +103,7 @@ class PersonTransform:
     width: int
     task: Literal["tryon", "pose"] = "tryon"
     densepose: BodyMap = "colour"
+    densepose_files: BodyMap | None = None
     part_range: PartRange = 24
     pose: bool = False
     agnostic: AgnosticRecipe | None = None
@@ -118,6 +121,8 @@ class PersonTransform:
     def __post_init__(self) -> None:
         check_choice("task", self.task, ("tryon", "pose"))
         check_choice("densepose", self.densepose, (*ENCODINGS, "skeleton", "none"))
+        if self.densepose_files is not None:
+            check_choice("densepose_files", self.densepose_files, ENCODINGS)
         check_choice("loss_region", self.region, ("mask", "garment", "foreground", "all"))
         check_choice("label_set", self.label_set, GARMENT_LABELS)
         check_choice("image_filter", self.image_filter, FILTERS)
@@ -151,10 +156,18 @@ class PersonTransform:
 
     @cached_property
     def encoding(self) -> DensePoseEncoding | None:
-        """Of the DensePose files; None where none is read."""
+        """Of the DensePose that the model reads; None where it reads none."""
         if self.densepose in ("skeleton", "none"):
             return None
-        return densepose_encoding(self.densepose, self.part_range)
+        return densepose_encoding(self.densepose, self.part_range, self.densepose_files)
+
+    @cached_property
+    def file_encoding(self) -> DensePoseEncoding | None:
+        """Of the DensePose files, which masks and loss regions are made from, whatever the model
+        reads; None where there are none."""
+        if self.encoding is None and self.densepose_files is not None:
+            return densepose_encoding(self.densepose_files)
+        return self.encoding
 
     def still(self) -> "PersonTransform":
         """The same without random changes: for validation and evaluation."""
@@ -225,9 +238,9 @@ class PersonTransform:
         keypoints = densepose = None
         if files.record.keypoints is not None:
             keypoints = files.keypoints * np.array((*size, 1), np.float32)
-        if self.encoding is not None and files.record.densepose is not None:
-            body = whole.place(files.body_map(self.encoding), Image.Resampling.NEAREST)
-            densepose = self.encoding.parts(np.asarray(body))
+        if self.file_encoding is not None and files.record.densepose is not None:
+            body = whole.place(files.body_map(self.file_encoding), Image.Resampling.NEAREST)
+            densepose = self.file_encoding.parts(np.asarray(body))
         try:
             parse, category = files.parse(whole), files.record.category
             person = PersonMaps(parse, keypoints, category, self.label_set, densepose)
@@ -239,16 +252,19 @@ class PersonTransform:
         self, files: PersonFiles, placement: Placement, mirror: bool
     ) -> tuple[Tensor, Region | None]:
         """The encoded map, sides swapped if it will be mirrored, and where it shows the body."""
+        read, body = torch.full((3, self.height, self.width), -1.0), None
+        encoding = self.file_encoding
+        if encoding is not None and (self.encoding is not None or self.region == "foreground"):
+            image = files.body_map(encoding)
+            if mirror:
+                image = Image.fromarray(encoding.swap_sides(np.asarray(image)))
+            pixels = np.asarray(placement.place(image, encoding.resampling))
+            body = encoding.body(pixels)
+            if self.encoding is not None:
+                read = encoding.encode(pixels)
         if self.densepose == "skeleton":
-            joints = _joints(files, placement, mirror)
-            return to_tensor(draw_skeleton(joints, self.size)), None
-        if self.encoding is None:
-            return torch.full((3, self.height, self.width), -1.0), None
-        image = files.body_map(self.encoding)
-        if mirror:
-            image = Image.fromarray(self.encoding.swap_sides(np.asarray(image)))
-        pixels = np.asarray(placement.place(image, self.encoding.resampling))
-        return self.encoding.encode(pixels), self.encoding.body(pixels)
+            read = to_tensor(draw_skeleton(_joints(files, placement, mirror), self.size))
+        return read, body
 
     def _loss_region(
         self, files: PersonFiles, placement: Placement, mask: Region, body: Region | None

@@ -39,7 +39,7 @@ from leffa.evaluation.checks import (
 )
 from leffa.evaluation.flows import flow_baselines, mean_flow_values, read_flow_values
 from leffa.evaluation.folder import EvaluationFolder, sample_folder
-from leffa.evaluation.generate import Load, Work, generate_all
+from leffa.evaluation.generate import Load, Work, even_batches, generate_all
 from leffa.evaluation.masks import write_masks
 from leffa.evaluation.samples import GROUPS, SHOWN, rank, write_sheet
 from leffa.evaluation.scoring import dress_code_categories, named_metrics
@@ -152,7 +152,9 @@ def evaluate_model(
         # Before hours of work, since a parsing map may be wrong.
         has_masks = paired and write_masks(protocol, kept, transform, place, workers)
         timesteps = list(inspect_timesteps) if paired else []
-        batch_size = min(batch_size, len(kept))  # here, so that all processes have the same
+        batch_size = even_batches(
+            len(kept), batch_size
+        )  # here, so that all processes have the same
         latents = None
         if latent_cache is not None:
             latents = _kept_latents(

@@ -6,6 +6,7 @@ number of devices.
 """
 
 import logging
+import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
@@ -215,6 +216,15 @@ def _batches(
         pin_memory=device.type == "cuda",
     )
     return (to_device(batch, device) for batch in loader)
+
+
+def even_batches(samples: int, most: int) -> int:
+    """The size of batches that are all equally full, but for fewer copies than there are batches.
+
+    Args:
+        most: samples a batch.
+    """
+    return math.ceil(samples / max(1, math.ceil(samples / most)))
 
 
 def filled(batch: Batch, size: int) -> Batch:

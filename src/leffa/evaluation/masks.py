@@ -38,7 +38,7 @@ def write_masks(
     if not wanted or any(record.parse is None for record in records):
         return False
     folder.masks.mkdir(parents=True, exist_ok=True)
-    of_parse = replace(transform, densepose="none", loss_region="foreground")
+    of_parse = replace(transform, densepose="none", densepose_files=None, loss_region="foreground")
     lacking = folder.without_masks(records)
     loader = DataLoader(
         PersonDataset(lacking, of_parse),

@@ -102,7 +102,7 @@ def explain(
     """
     place = torch.device(device)
     plan: Plan | None = None
-    encoding = ""
+    encoding = "", 0
     shapes: dict[str, LayerShape] = {}
     temperature = settings.temperature
     looks: list[ModelLook] = []
@@ -120,7 +120,7 @@ def explain(
             shapes = chosen_layers(found, settings.layers)
             view = _view(settings, shapes)
             temperature = temperature or loaded.settings.temperature
-            encoding = loaded.inputs.densepose
+            encoding = loaded.inputs.densepose, loaded.inputs.part_range
             count = len(settings.timesteps) * len(models)
             asked = [(2 * x - 1, 2 * y - 1) for x, y in settings.points]
             plan = plan_points(batch, shapes, count, settings.budget, asked)
@@ -129,10 +129,11 @@ def explain(
                 f"{model.weights}: has other attention layers than {models[0].weights}, so the two "
                 "cannot stand side by side"
             )
-        elif loaded.inputs.densepose != encoding:
+        elif (other := (loaded.inputs.densepose, loaded.inputs.part_range)) != encoding:
+            reads = [f"{name} (parts of {parts})" for name, parts in (other, encoding)]
             raise ValueError(
-                f"{model.weights}: reads DensePose as {loaded.inputs.densepose}, "
-                f"{models[0].weights} as {encoding}, so one sample cannot serve both"
+                f"{model.weights}: reads DensePose as {reads[0]}, {models[0].weights} as "
+                f"{reads[1]}, so one sample cannot serve both"
             )
         painted: Tensor | None = None
         if settings.paint == "generated":

@@ -11,6 +11,7 @@ from typing import Any
 
 from leffa.inference.checkpoints import (
     INPUTS,
+    LAST,
     Weights,
     fill_model,
     find_checkpoint,
@@ -131,6 +132,25 @@ def load_model(
     settings = read_settings(folder)
     model = load_exported(folder)[0] if is_pipeline(folder) else _built(folder, settings.config)
     return LoadedModel(model.eval(), settings, file)
+
+
+def read_inputs(place: Path) -> InputSpec | None:
+    """What the model of some weights reads, without loading it; None where nobody says.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_model`.
+    """
+    if is_exported(place):
+        return read_settings(place).inputs
+    if place.suffix != ".ckpt" and not any(place.glob(f"**/{LAST}")):
+        settings = OFFICIAL.get(place.stem)  # another layout, of the authors of a model
+        return None if settings is None else settings.inputs
+    file = find_checkpoint(place)
+    content = read_checkpoint(file)
+    try:
+        return _saved_inputs(content, file) or inputs_of_config(content["config"])
+    except (LookupError, AttributeError, TypeError):
+        return None
 
 
 def settings_of_run(

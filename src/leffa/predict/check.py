@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from leffa.data.batch import Record
+from leffa.data.doctor.quick import check_mask
 from leffa.data.transforms import PersonTransform
-from leffa.io.pictures import FEWEST_COLOURS, open_mask, read_header
+from leffa.io.pictures import FEWEST_COLOURS, read_header
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def _check_files(record: Record, transform: PersonTransform) -> None:
     for path in (record.source, record.reference):
         _check_photograph(path, transform)
     if transform.task == "tryon" and transform.agnostic is None and record.mask is not None:
-        _check_mask(record.mask)
+        check_mask(record.mask)
     if transform.encoding is not None and record.densepose is not None:
         _check_body(record.densepose, transform)
     sample = transform(record, random.Random(0))
@@ -76,11 +77,6 @@ def _check_photograph(path: Path, transform: PersonTransform) -> None:
             f"{path}: has {len(colours)} colours only, so it is a mask or a label map; give the "
             "photograph itself"
         )
-
-
-def _check_mask(path: Path) -> None:
-    if not (np.asarray(open_mask(path)) >= 128).any():
-        raise ValueError(f"{path}: is black all over; white marks what is repainted")
 
 
 def _check_body(path: Path, transform: PersonTransform) -> None:

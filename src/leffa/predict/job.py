@@ -19,7 +19,13 @@ from leffa.data.batch import Annotation, Batch, Record
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.fit import unpad
 from leffa.data.transforms import PersonTransform
-from leffa.evaluation.generate import PRECISIONS, choose_devices, filled, to_device
+from leffa.evaluation.generate import (
+    PRECISIONS,
+    choose_devices,
+    even_batches,
+    filled,
+    to_device,
+)
 from leffa.inference.loaded import LoadedModel, find_weights
 from leffa.io.atomic import write_json
 from leffa.io.outputs import check_writable, marked
@@ -50,7 +56,8 @@ class Job:
         recipe: the name of `transform.agnostic`.
         out: the folder of the pictures.
         save_flow: also write the warped reference and the flow.
-        batch_size: changes the speed, and pictures by no more than rounding; so do the next ones.
+        batch_size: at most; changes the speed, and pictures by no more than rounding; so do the
+            next ones.
         compile_networks, channels_last: see `training.speed`.
         reference_memory: in gigabytes, for what the pictures share, see `RunMemory`.
         precision: "bf16-true" also keeps the weights in bfloat16; else a key of `PRECISIONS`.
@@ -72,6 +79,8 @@ class Job:
     def settings(self, record: Record) -> dict[str, Any]:
         """All that a picture depends on, plain values."""
         transform = asdict(replace(self.transform, agnostic=None))
+        if transform["densepose_files"] is None:
+            del transform["densepose_files"]
         return {
             "name": record.name,
             "category": record.category,
@@ -113,12 +122,18 @@ class Job:
             "modified": max(each.st_mtime_ns for each in found),
         }
 
+    @property
+    def full_batch(self) -> int:
+        """The size of every batch: by all pairs of the job, not by those that are left, so that an
+        interruption changes no bit of a picture."""
+        return even_batches(len(self.records), self.batch_size)
+
     def memory(self) -> RunMemory:
         """What all batches of the job share; for one batch there is nothing to keep."""
         several = len(self.records) > 1 and self.records[0].reference
         one_reference = several and all(r.reference == several for r in self.records)
         one_reference = one_reference and not self.sampler.draws_conditions
-        batches = math.ceil(len(self.records) / self.batch_size)
+        batches = math.ceil(len(self.records) / self.full_batch)
         limit = self.reference_memory * GIGABYTE if batches > 1 else 0
         return RunMemory(bool(one_reference), limit)
 
@@ -196,16 +211,15 @@ def predict(
     job.out.mkdir(parents=True, exist_ok=True)
     steps = job.sampler.steps
     with progress_bar("denoising steps", len(todo) * steps, progress and bool(todo)) as bar:
-        loader = DataLoader(
-            PersonDataset(todo, job.transform), batch_size=job.batch_size, collate_fn=collate
-        )
+        size = job.full_batch
+        loader = DataLoader(PersonDataset(todo, job.transform), batch_size=size, collate_fn=collate)
         target, dtype = torch.device(place), torch.bfloat16 if job.precision == BF16 else None
         model = loaded.model.to(target, dtype)
         speed_up(model, job.compile_networks, job.channels_last)
         memory = job.memory()
         for number, batch in enumerate(loader):
-            first = number * job.batch_size
-            records = todo[first : first + job.batch_size]
+            first = number * size
+            records = todo[first : first + size]
 
             def tell(step: int, _: int, first: int = first, count: int = len(records)) -> None:
                 done = first * steps + step * count
@@ -231,7 +245,7 @@ def _make(
     dtype, device = PRECISIONS.get(job.precision), batch["source"].device
     # Pasted at the photograph's own resolution instead, see `_finish`.
     sampler = replace(job.sampler, paste_back=False)
-    full = job.batch_size if sampler.noise == "per_name" else 0
+    full = job.full_batch if sampler.noise == "per_name" else 0
     if sampler.noise == "global":
         torch.manual_seed(sampler.seed)  # the released code leaves its first noise to chance
     with torch.autocast(device.type, dtype, enabled=dtype is not None):

@@ -9,7 +9,7 @@ Everything below gets plain values, so every class works in a notebook.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from rich.progress import Progress
 
 from leffa.data.batch import Record
 from leffa.data.datamodule import PersonDataModule
+from leffa.data.doctor.quick import check_records
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation import Evaluation, evaluate_model
 from leffa.evaluation.generate import choose_devices
 from leffa.inference.checkpoints import Weights
 from leffa.inference.foreign import FILLING
+from leffa.inference.inputs import feed
 from leffa.inference.loaded import LoadedModel, find_weights, inputs_of_config, load_model
 from leffa.io.outputs import check_unclaimed
 from leffa.mistakes import check_overrides
@@ -43,6 +45,7 @@ from leffa.run.config import (
     resolved,
     settings,
 )
+from leffa.run.inputs import feed_training
 from leffa.run.trainer import build_trainer, check_resumed
 from leffa.training.callbacks.leffa_loss import check_switch
 from leffa.training.callbacks.stages import StageSchedule
@@ -104,7 +107,7 @@ def train(cfg: DictConfig) -> float | None:
         if config["start_from"] is not None:
             log.warning("start_from is not read: the run goes on from %s", checkpoint)
     check_unclaimed(folder, WRITTEN, ENVIRONMENT)
-    run = assemble(cfg, resumed=checkpoint is not None)
+    run = assemble(cfg, checkpoint)
     if run.trainer.is_global_zero:
         record_start(folder, run.config, changes(cfg), step)
         describe(run.trainer.loggers, run.config)
@@ -122,16 +125,17 @@ def train(cfg: DictConfig) -> float | None:
     return points[-1][1] if points else None
 
 
-def assemble(cfg: DictConfig, resumed: bool = False) -> Run:
+def assemble(cfg: DictConfig, resumed: Path | None = None) -> Run:
     """Seed, then build data, model and trainer; what can fail fails here, cheapest first.
 
     Args:
-        resumed: a checkpoint follows, so the weights of `start_from` are not loaded.
+        resumed: the checkpoint that the run goes on from, so the weights of `start_from` are not
+            loaded.
     """
     seed_everything(cfg.seed, workers=True, verbose=False)
     config = resolved(cfg)
     start = None
-    if config["start_from"] is not None and not resumed:
+    if config["start_from"] is not None and resumed is None:
         start = find_start(config["start_from"])
     stages = [Stage.read(stage) for stage in config["curriculum"]["stages"]]
     if config["rehearse"]:
@@ -160,7 +164,7 @@ def assemble(cfg: DictConfig, resumed: bool = False) -> Run:
         [split.accumulate for split in splits], config["trainer"]["val_check_interval"]
     )
     trainer.callbacks.append(schedule)  # type: ignore[attr-defined]
-    datamodule = _datamodule(config, curriculum, splits)
+    datamodule = _datamodule(config, curriculum, splits, resumed or start)
     datamodule.check_ranks(trainer.world_size)
     module = PersonGenerationModule(
         model=first_model(config["model"], start),
@@ -200,11 +204,16 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     dataset = config["dataset"]
     _prepare(dataset)
     records = build(dataset["records"])  # quicker to fail than the weights
+    transform = build(dataset["transform"])
+    if scored := records[: config["limit"]]:
+        check_records(scored, transform)
     loaded = _loaded(place, config["weights"], file, written)
+    names, without = (str(place), dataset["name"]), config["without_densepose"]
+    fed = feed(transform, records, loaded.inputs, loaded.model, names, without)
     return evaluate_model(
         model=loaded.model,
         records=records,
-        transform=replace(build(dataset["transform"]), pose="pose" in loaded.model.inputs),
+        transform=fed,
         paired=dataset["paired"],
         name=dataset["name"],
         sampler=build(config["sampler"]),
@@ -225,6 +234,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
             "sampler": config["sampler"],
             "records": dataset["records"],
             "transform": dataset["transform"],
+            **_as_fed(fed, transform),
         },
         load=partial(_loaded_model, place, config["weights"], file, written),
         devices=devices,
@@ -277,6 +287,13 @@ def _loaded(place: Path, weights: Weights | None, file: Path, written: int) -> L
     return loaded
 
 
+def _as_fed(fed: PersonTransform, transform: PersonTransform) -> dict[str, Any]:
+    """How the model's body map differs from the data set's, for the result."""
+    keys = ("densepose", "densepose_files", "part_range")
+    before, after = ({key: getattr(each, key) for key in keys} for each in (transform, fed))
+    return {"read_as": after} if after != before else {}
+
+
 def _batch_size(given: Any, transform: dict[str, Any]) -> Any:
     """The hardware's may differ between sizes; what else is given is checked where it is used."""
     if not isinstance(given, dict):
@@ -297,13 +314,18 @@ def _prepare(data: dict[str, Any]) -> None:
 
 
 def _datamodule(
-    config: dict[str, Any], curriculum: Curriculum, splits: list[MicroBatch]
+    config: dict[str, Any],
+    curriculum: Curriculum,
+    splits: list[MicroBatch],
+    begun: Path | None,
 ) -> PersonDataModule:
     data = config["data"]
     _prepare(data)
+    train, val = build(data["train"]), build(data["val"])
+    feed_training(config, [*train, *val], begun)
     datamodule = PersonDataModule(
-        train=build(data["train"]),
-        val=build(data["val"]),
+        train=train,
+        val=val,
         transform=build(data["transform"]),
         stages=curriculum.stages,
         micro_batches=[(split.size, split.accumulate) for split in splits],

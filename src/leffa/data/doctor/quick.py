@@ -1,23 +1,24 @@
-"""The part of the doctor that is quick enough to run before each training."""
+"""The part of the doctor that is quick enough to run before every command that feeds a model."""
 
 import logging
 import os
-from collections.abc import Sequence
+import random
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from leffa.data.batch import Record
 from leffa.data.doctor.contents import look_at
-from leffa.data.doctor.kinds import TRAINED_ALL_THE_SAME
+from leffa.data.doctor.kinds import KINDS, TRAINED_ALL_THE_SAME
 from leffa.data.doctor.report import Finding, Problem, gather
 from leffa.data.fit import same_shape
 from leffa.data.layout import missing_files
-from leffa.io.pictures import read_header
+from leffa.data.transforms import PersonTransform
+from leffa.io.pictures import open_mask, read_header
 
 log = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
-DensePoseFile = Literal["colour", "iuv", "labels"]
 
 _CONTENTS = {  # of a record's fields
     "source": "photo",
@@ -27,15 +28,51 @@ _CONTENTS = {  # of a record's fields
     "reference_mask": "garment_mask",
     "flow": "flow",
 }
-_DENSEPOSE = {"colour": "colour", "iuv": "iuv", "labels": "part_labels"}
+_DENSEPOSE = {
+    **{"colour": "colour", "iuv": "iuv", "vui": "vui"},
+    **{"labels": "part_labels", "labels_uv": "part_labels"},
+}
 _BESIDE_SOURCE = ("mask", "densepose", "parse")
+
+
+def check_records(records: Sequence[Record], transform: PersonTransform) -> None:
+    """Make one sample, and look into some files of each kind that the transform reads.
+
+    Args:
+        transform: without random changes.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing, damaged, or not what it should be; one
+            line, the same in every command.
+    """
+    transform(records[0], random.Random(0))
+    unread = ("mask",) if transform.agnostic is not None or transform.task == "pose" else ()
+    files = transform.densepose_files or transform.densepose
+    if problems := quick_check(records, files, unread=unread):
+        more = f" ({len(problems) - 1} more kinds of problem)" if problems[1:] else ""
+        raise ValueError(f"{problems[0].line}{more}; `leffa doctor` checks every file")
+
+
+def check_mask(path: Path) -> None:
+    """The same look at one try-on mask.
+
+    Raises:
+        FileNotFoundError, ValueError: it is no mask, masks nothing, or is inverted.
+    """
+    open_mask(path)
+    for kind, detail in look_at((path, "mask")).findings:
+        if kind in ("mask-empty", "mask-inverted"):
+            says, remedy, _ = KINDS[kind]
+            why = f" ({detail})" if detail else ""
+            raise ValueError(f"{path}: {says.replace('are', 'is', 1)}{why}; {remedy}")
 
 
 def quick_check(
     records: Sequence[Record],
-    densepose: DensePoseFile | None = None,
+    densepose: str | None = None,
     headers: int = 64,
     decoded: int = 2,
+    unread: Collection[str] = (),
 ) -> list[Problem]:
     """Check records without decoding every file; takes about a second.
 
@@ -45,9 +82,11 @@ def quick_check(
 
     Args:
         records: a layout class, or part of one.
-        densepose: the encoding of the DensePose files; None leaves them unopened.
+        densepose: the encoding of the DensePose files; None, or one that the doctor does not know,
+            leaves them unopened.
         headers: records whose sizes are compared.
         decoded: files of each field that are decoded.
+        unread: fields that are not decoded.
 
     Returns:
         The problems, of which none is harmless; `problem.line` is the message.
@@ -57,8 +96,12 @@ def quick_check(
     findings = [Finding("file-missing", *os.path.split(path)) for path in missing]
     for record in _spread(records, headers):
         findings += _sizes(record, absent)
-    contents = _CONTENTS | ({"densepose": _DENSEPOSE[densepose]} if densepose else {})
+    contents = dict(_CONTENTS)
+    if densepose in _DENSEPOSE:
+        contents["densepose"] = _DENSEPOSE[densepose]
     for field, content in contents.items():
+        if field in unread:
+            continue
         paths = [path for record in records if isinstance(path := getattr(record, field), Path)]
         for path in _spread(paths, decoded):
             if path not in absent:
