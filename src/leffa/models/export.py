@@ -202,7 +202,12 @@ def load_exported(folder: Path) -> tuple[LeffaModel, ModelSettings]:
     reference, generative = (_load_unet(folder, name) for name in ("reference_unet", "unet"))
     cut_unets(reference, generative, vae.config.latent_channels, parts)
     scheduler = dict(load_scheduler(folder).config)
-    return LeffaModel(vae, reference, generative, scheduler, parts).eval(), settings
+    model = LeffaModel(vae, reference, generative, scheduler, parts).eval()
+    for tensor in (*model.parameters(), *model.buffers()):
+        # Where they lie in the file is no multiple of what kernels load at once, and they round
+        # otherwise then: the same weights from a checkpoint would give other bits.
+        tensor.data = tensor.data.clone()
+    return model, settings
 
 
 def read_settings(folder: Path) -> ModelSettings:
