@@ -55,18 +55,14 @@ def test_a_padded_data_set_is_stored_and_scored_without_padding(
     assert values.keys() == {"psnr", "masked_psnr"}
 
 
-def test_a_parsing_map_without_a_person_is_named(drawn: Path, tmp_path: Path) -> None:
+def test_a_parsing_map_without_a_person_gives_a_black_mask(drawn: Path, tmp_path: Path) -> None:
+    """Which masked PSNR leaves out by name."""
     record = VitonHD(drawn, split="test", densepose="iuv")[0]
-    empty = tmp_path / "empty.png"
+    empty, place = tmp_path / "empty.png", EvaluationFolder(tmp_path / "out")
     Image.fromarray(np.zeros((64, 48), np.uint8)).save(empty)
-    with pytest.raises(ValueError, match=r"empty\.png: shows no person"):
-        write_masks(
-            get_protocol("wpose"),
-            [replace(record, parse=empty)],
-            SQUARE,
-            EvaluationFolder(tmp_path / "out"),
-            workers=0,
-        )
+    records = [replace(record, parse=empty)]
+    assert write_masks(get_protocol("wpose"), records, SQUARE, place, workers=0)
+    assert not np.asarray(_open(place.masks / f"{record.name}.png")).any()
 
 
 def _open(file: Path) -> Image.Image:

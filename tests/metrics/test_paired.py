@@ -189,9 +189,17 @@ def test_masked_psnr_ignores_pixels_outside_the_mask() -> None:
     assert metric.compute().item() == pytest.approx(-10 * np.log10((0.01 + 0.09) / 2), abs=1e-5)
 
 
-def test_masked_psnr_refuses_an_empty_mask() -> None:
-    with pytest.raises(ValueError, match="a mask is empty"):
-        MaskedPSNR().update(torch.ones(1, 3, 4, 4), torch.ones(1, 3, 4, 4), torch.zeros(1, 1, 4, 4))
+def test_masked_psnr_leaves_images_out_whose_mask_is_empty() -> None:
+    true, pred, mask = (
+        torch.zeros(2, 3, 4, 4),
+        torch.full((2, 3, 4, 4), 0.1),
+        torch.ones(2, 1, 4, 4),
+    )
+    mask[1] = 0
+    metric = MaskedPSNR()
+    metric.update(pred, true, mask)
+    assert metric.per_image().isnan().tolist() == [False, True]
+    assert metric.compute().item() == pytest.approx(20.0, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -319,3 +319,27 @@ def test_files_that_are_no_pictures_are_told(folders: tuple[Path, Path]) -> None
         (pred / name).write_bytes(b"?")
     (note,) = (note for note in score_folders(pred, true, FAST).notes if "left out" in note)
     assert note.startswith(f"{pred}: left out: 2 .heic; what is read: .jpg")
+
+
+def test_pairs_whose_mask_is_black_are_left_out_of_masked_psnr_and_named(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    protocol = replace(FAST, paired=PAIRED | {"masked_psnr": MaskedPSNRSettings()})
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    values = []
+    for black in ((), ("01",), ("00", "01", "02")):
+        for name in ("00", "01", "02"):
+            grey = 0 if name in black else 255
+            Image.new("L", (24, 32), grey).save(masks / f"{name}.png")
+        values.append(score_folders(*folders, protocol, masks=masks))
+    whole, two, none = values
+    each = whole.per_image["masked_psnr"]
+    assert two.left_out == {"masked_psnr": ["01"]}
+    assert two.values["masked_psnr"] == pytest.approx((each["00"] + each["02"]) / 2)
+    assert two.per_image["masked_psnr"].keys() == {"00", "02"}
+    assert "masked_psnr: 1 sample left out" in two.to_markdown()
+    assert "masked_psnr" not in none.values
+    assert "no image that it can judge" in none.missing["masked_psnr"]
+    assert all(found.values["ssim"] == whole.values["ssim"] for found in values)
+    assert json.dumps(none.as_dict(), allow_nan=False)

@@ -1,5 +1,6 @@
 """The LightningModule under a real trainer: accumulation, a resumed run, validation."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.data.datamodule import PersonDataModule
+from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
 from leffa.training.callbacks.stages import StageSchedule
+from leffa.training.inspection import warp_values
 from leffa.training.module import PersonGenerationModule
 from leffa.training.stages import Curriculum, Stage
 
@@ -27,6 +30,7 @@ STAGES = [
     Stage("first", steps=2, height=16, width=16, batch_size=2, learning_rate=1e-2),
     Stage("second", 4, height=32, width=24, batch_size=4, learning_rate=1e-3, leffa_loss=True),
 ]
+PICTURES = ("reference", "source", "loss_region")
 LARGEST = 2  # the second stage accumulates two micro-batches
 ACCUMULATE = [1, 2]
 
@@ -181,3 +185,47 @@ def test_validation_does_not_change_the_training(
         data = make_datamodule(STAGES, val_samples=2)
         make_trainer(STAGES, validate=validate).fit(module, data)
     assert_equal(weights(with_), weights(without))
+
+
+class BlackMasks(Callback):
+    """Empties what two metrics look into, for the first samples of each batch."""
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+        self.names: list[str] = []
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: PersonGenerationModule, batch: Batch, *_: object
+    ) -> None:  # type: ignore[override]
+        batch["mask"][: self.samples] = 0
+        batch["loss_region"][: self.samples] = 0
+        self.names += batch["name"][: self.samples]
+
+
+@pytest.mark.parametrize("black", [0, 1, 2])
+def test_samples_that_a_metric_cannot_judge_are_left_out_counted_and_named(
+    make_module: Make,
+    make_datamodule: MakeData,
+    make_trainer: MakeTrainer,
+    caplog: pytest.LogCaptureFixture,
+    black: int,
+) -> None:
+    stages, blacken = STAGES[1:], BlackMasks(black)
+    module, data = make_module(stages), make_datamodule(stages, val_samples=2)
+    trainer = make_trainer(stages, blacken, validate=True)
+    (measured,) = trainer.validate(module, data, verbose=False)
+    for metric in ("masked_psnr", "flow/warp_error"):
+        assert measured[f"val/{metric}_left_out"] == black
+        assert math.isfinite(measured[f"val/{metric}"]) == (black < 2)
+        said = [each for each in caplog.messages if f"val/{metric}: {black} sample" in each]
+        assert len(said) == bool(black)
+        assert all(name in said[0] for name in blacken.names)
+    assert math.isfinite(measured["val/ssim"])
+
+
+def test_the_warp_error_is_a_mean_over_samples_whatever_their_regions(batch: Batch) -> None:
+    """As in the Leffa loss: a large region weighs no more than a small one."""
+    flow = torch.zeros(len(batch["name"]), 4, 3, 2)
+    together = warp_values(flow, batch)["warp_error"]
+    loss = LeffaLoss()({"layer": flow}, *(batch[k] for k in PICTURES), len(flow)).total
+    torch.testing.assert_close(together.mean(), loss)

@@ -48,7 +48,7 @@ from leffa.io.processes import ignore_interrupts
 from leffa.io.progress import progress_bar
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.protocols import Protocol, get_protocol
-from leffa.metrics.result import Scores, finite
+from leffa.metrics.result import Scores, finite, left_out_remark
 from leffa.metrics.score import score_folders
 from leffa.models.interface import PersonGenerator
 from leffa.models.sampler import SamplerSettings
@@ -194,6 +194,10 @@ def evaluate_model(
         metrics = named_metrics(scores.values)
         if timesteps:
             metrics |= _flow_metrics(work)
+            if unseen := _unseen_flows(work):
+                scores.left_out["flow/epe_px"] = unseen
+        for metric, names in scores.left_out.items():
+            log.warning(left_out_remark(metric, names))
         ranking = rank(scores)
         result = {
             "dataset": name,
@@ -264,6 +268,15 @@ def _flow_metrics(work: Work) -> dict[str, float]:
         worker_init_fn=ignore_interrupts,
     )
     return found | flow_baselines(loader)
+
+
+def _unseen_flows(work: Work) -> list[str]:
+    """The samples whose true flow is nowhere visible."""
+    return [
+        name
+        for name, layers in read_flow_values(work.folder, work.records).items()
+        if layers and not any("epe_px" in metrics for metrics in layers.values())
+    ]
 
 
 def _write_sheets(

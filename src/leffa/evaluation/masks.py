@@ -29,10 +29,8 @@ def write_masks(
     and picture agree however pictures are fitted.
 
     Returns:
-        whether there are masks: not where a sample has no parsing map.
-
-    Raises:
-        ValueError: a parsing map labels nothing.
+        whether there are masks: not where a sample has no parsing map. Where a parsing map labels
+        nothing the mask is black, and masked PSNR leaves the sample out.
     """
     wanted = any(settings.metric == "masked_psnr" for settings in protocol.paired.values())
     if not wanted or any(record.parse is None for record in records):
@@ -49,10 +47,5 @@ def write_masks(
     )
     for record, batch in zip(lacking, loader, strict=True):
         person = cut_padding(batch["loss_region"][0, 0], record, transform).mul(255).byte()
-        if not person.any():
-            raise ValueError(
-                f"{record.parse}: shows no person, so masked PSNR has nothing to look at; "
-                "replace the file, or take its pairs off the list"
-            )
         save_png(Image.fromarray(person.numpy()), folder.masks / f"{record.name}.png")
     return True

@@ -160,7 +160,7 @@ def marked_region(path: Path) -> NDArray[np.bool_]:
     is not black in a grey picture is brighter than 128, it is taken for black and white.
 
     Raises:
-        FileNotFoundError, ValueError: as in `open_picture`; or nothing is marked, it is grey like
+        FileNotFoundError, ValueError: as in `open_picture`; or it is grey like
             an agnostic picture, or a label map in a lossy format, where black is not 0.
     """
     image = check_upright(decode(path), path)
@@ -175,8 +175,6 @@ def marked_region(path: Path) -> NDArray[np.bool_]:
     else:
         check_exact(image.format, path)
         region = brightest > 0
-    if not region.any():
-        raise ValueError(f"{path}: is black all over; white marks what counts, so leave it out")
     return region
 
 

@@ -20,6 +20,7 @@ def per_image_interval(
 ) -> Interval | None:
     """The 95 % percentile interval of a per-image metric; None below two images, or not finite."""
     values = metric.per_image().cpu()
+    values = values[~values.isnan()]  # which it cannot judge
     if len(values) < 2 or not values.isfinite().all():
         return None
     random = np.random.default_rng(seed)

@@ -136,14 +136,18 @@ class MSE(PerImageMetric):
 
 
 class MaskedPSNR(PerImageMetric):
-    """PSNR in dB over the pixels of a mask only."""
+    """PSNR in dB over the pixels of a mask only; images whose mask is empty do not count."""
 
     higher_is_better = True
 
     def update(self, pred: Tensor, true: Tensor, mask: Tensor) -> None:
-        """Score one batch; mask (B, 1, H, W) is 1 where pixels count, and nowhere empty."""
+        """Score one batch; mask (B, 1, H, W) is 1 where pixels count."""
         check_images(pred, true)
         self.append(masked_psnr(pred, true, mask))
+
+    def aggregate(self, values: Tensor) -> Tensor:
+        """The mean over the images that it can judge, (...)."""
+        return exact(values).nanmean(dim=-1)
 
 
 def ssim(
@@ -238,15 +242,9 @@ def mean_squared_error(pred: Tensor, true: Tensor) -> Tensor:
 
 
 def masked_psnr(pred: Tensor, true: Tensor, mask: Tensor) -> Tensor:
-    """PSNR of each image pair where mask (B, 1, H, W) is 1, (B,) float64.
-
-    Raises:
-        ValueError: an image's mask is empty.
-    """
+    """PSNR of each image pair where mask (B, 1, H, W) is 1, (B,) float64; nan where it is empty."""
     inside = exact(mask.expand_as(pred))
     area = inside.sum(dim=(1, 2, 3))
-    if not area.all():
-        raise ValueError("masked PSNR: a mask is empty; leave such images out")
     squared_error = (exact(pred - true).square() * inside).sum(dim=(1, 2, 3))
     return to_decibel(squared_error / area)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +33,7 @@ class Scores:
         versions: library -> version.
         per_image: metric -> prediction's name -> value.
         intervals: metric -> 95 % bootstrap interval over the test images.
+        left_out: metric -> names of the samples that it cannot judge, which its value leaves out.
         groups: part of the predictions -> metric -> value, where parts were asked for.
         names_sha256: of the list of pairs (or of predictions, if unpaired): two results with the
             same one are about the same images.
@@ -48,6 +50,7 @@ class Scores:
     versions: dict[str, str]
     per_image: dict[str, dict[str, float]]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
     groups: dict[str, dict[str, float]] = field(default_factory=dict)
     names_sha256: str = ""
 
@@ -76,8 +79,18 @@ class Scores:
             rows["95 % to"] = dict(zip(self.intervals, high, strict=True))
         table = results_table(rows, [*self.values, *self.missing])
         remarks = [f"{metric} is missing: {reason}" for metric, reason in self.missing.items()]
+        remarks += [left_out_remark(metric, names) for metric, names in self.left_out.items()]
         remarks += self.notes
         return "\n".join([table, *(f"- {remark}" for remark in remarks)])
+
+
+def left_out_remark(metric: str, names: Sequence[str], shown: int = 5) -> str:
+    """That a metric cannot judge some samples, in words: how many, and the first names."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return (
+        f"{metric}: {len(names)} {'sample' if len(names) == 1 else 'samples'} left out, with "
+        f"nothing in the region it looks at: {', '.join(names[:shown])}{more}"
+    )
 
 
 def library_versions() -> dict[str, str]:

@@ -115,6 +115,7 @@ def score_folders(
         per_image=scorer.values_per_image(),
         intervals=intervals,
         groups={name: scorer.group_values(set(part)) for name, part in (groups or {}).items()},
+        left_out=scorer.left_out(),
         names_sha256=plan.fingerprint,
     )
 

@@ -1,5 +1,6 @@
 """The metrics of a protocol, fed with one batch of pictures after the other."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from leffa.metrics.weights import MissingWeights
 NO_MASKS = "it needs a folder of masks: give --masks"
 NO_REAL_SET = "the real set of this protocol is all training images: give their folder with --real"
 TOO_FEW = "it needs two images of each set"
+NOTHING_JUDGED = "there is no image that it can judge"
 SetKey = tuple[FeatureName, View | None]
 
 
@@ -117,7 +119,21 @@ class Scorer:
     def values(self) -> dict[str, float]:
         """Result's name -> value over all images so far, in the protocol's order."""
         values = {name: metric.compute().item() for name, metric in self.per_image.items()}
-        return values | self._set_values(self.sets)
+        judged = {name: value for name, value in values.items() if not math.isnan(value)}
+        self.missing |= dict.fromkeys(values.keys() - judged.keys(), NOTHING_JUDGED)
+        return judged | self._set_values(self.sets)
+
+    def left_out(self) -> dict[str, list[str]]:
+        """Result's name -> the images that it cannot judge, such as those whose mask is empty."""
+        unjudged = {
+            key: metric.per_image().isnan().nonzero().flatten().tolist()
+            for key, metric in self.per_image.items()
+        }
+        return {
+            key: [self.names[place] for place in places]
+            for key, places in unjudged.items()
+            if places
+        }
 
     def group_values(self, members: Collection[str]) -> dict[str, float]:
         """The same over some of the images, as if they had been scored by themselves.
@@ -129,7 +145,7 @@ class Scorer:
         values = {
             name: metric.aggregate(metric.per_image()[inside]).item()
             for name, metric in self.per_image.items()
-            if len(inside)
+            if len(inside) and not metric.per_image()[inside].isnan().all()
         }
         places = {real: _places(self.set_names[real], members) for real in (False, True)}
         if min(map(len, places.values())) < 2:
@@ -152,7 +168,11 @@ class Scorer:
     def values_per_image(self) -> dict[str, dict[str, float]]:
         """Result's name -> prediction's name -> value."""
         return {
-            key: dict(zip(self.names, metric.per_image().tolist(), strict=True))
+            key: {
+                name: value
+                for name, value in zip(self.names, metric.per_image().tolist(), strict=True)
+                if not math.isnan(value)
+            }
             for key, metric in self.per_image.items()
         }
 

@@ -32,13 +32,19 @@ def denoising_error(model: PersonGenerator, batch: Batch, timestep: int, seed: i
 
 
 def warp_values(flow: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """What a flow (B, h, w, 2) is worth without the true one: the squared error of the warped
-    reference in the loss's region, and how far apart the places looked at are."""
+    """What a flow (B, h, w, 2) is worth without the true one, each (B,).
+
+    `warp_error`: the squared error of the warped reference, mean over the loss's region and
+    channels as in the Leffa loss, 0 where the region is empty; `spread`: how far apart the places
+    looked at are.
+    """
     reference, source, region = (
         batch[key].float() for key in ("reference", "source", "loss_region")
     )
-    error = ((warp(reference, flow) - source).square() * region).mean() / region.mean()
-    return {"warp_error": error, "spread": flow.flatten(1, 2).std(dim=1).mean()}
+    error = (warp(reference, flow) - source).square().mean(dim=1, keepdim=True) * region
+    area = region.sum(dim=(1, 2, 3)).clamp_min(1)
+    spread = flow.flatten(1, 2).std(dim=1).mean(dim=-1)
+    return {"warp_error": error.sum(dim=(1, 2, 3)) / area, "spread": spread}
 
 
 def true_flow_values(flow: Tensor, batch: Batch) -> tuple[dict[str, Tensor], int]:

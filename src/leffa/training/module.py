@@ -1,6 +1,7 @@
 """The LightningModule: steps, optimiser, logging. The mathematics is in `objective` and
 `losses`."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,8 @@ from leffa.data.batch import Batch
 from leffa.data.datamodule import micro_batch_draws
 from leffa.inference.checkpoints import INPUTS
 from leffa.losses.flow import LeffaLoss
-from leffa.metrics.paired import MaskedPSNR, ssim
+from leffa.metrics.paired import masked_psnr, ssim
+from leffa.metrics.result import left_out_remark
 from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.sampler import SamplerSettings, generate
 from leffa.training.inspection import (
@@ -30,6 +32,8 @@ from leffa.training.inspection import (
 from leffa.training.objective import StepResult, TrainingObjective
 from leffa.training.sharding import shard
 from leffa.training.stages import Curriculum
+
+log = logging.getLogger(__name__)
 
 
 class PersonGenerationModule(LightningModule):
@@ -76,6 +80,7 @@ class PersonGenerationModule(LightningModule):
         self.inputs = inputs
         self._optimizer = optimizer
         self._micro_batches: list[StepResult] = []  # of the optimiser step under way
+        self._left_out: dict[str, list[str]] = {}  # by metric, of the validation under way
         # Checkpoints leave out what is frozen, so loading one must not miss it.
         self.strict_loading = False
 
@@ -134,13 +139,23 @@ class PersonGenerationModule(LightningModule):
         prediction = inspect_attention(self.model, batch, request, self.inspect_timestep, self.seed)
         images = generate(self.model, batch, self.sampler)
         truth, generated = (picture.float().add(1).div(2) for picture in (batch["source"], images))
-        count = len(batch["name"])
         self._log_flows(batch, prediction)
-        self._log_validation("ssim", ssim(generated, truth).mean(), count)
-        psnr = MaskedPSNR()(generated.cpu(), truth.cpu(), batch["mask"].cpu())
-        self._log_validation("masked_psnr", psnr, count)
+        self._log_validation("ssim", ssim(generated, truth).mean(), len(batch["name"]))
+        judged = self._judged("masked_psnr", batch, batch["mask"])
+        psnr = masked_psnr(generated, truth, batch["mask"]).to(judged.device)
+        self._log_validation("masked_psnr", _mean(psnr, judged), int(judged.sum()))
         self._log_denoising(batch)
         return {"images": images, "flows": prediction.flows, "batch": batch}
+
+    def on_validation_epoch_end(self) -> None:
+        """Say which samples a metric could not judge, and log how many."""
+        for name, samples in self._left_out.items():
+            if samples:
+                log.warning(
+                    "step %d: %s", self.global_step, left_out_remark(f"val/{name}", samples)
+                )
+            self.log(f"val/{name}_left_out", float(len(samples)), reduce_fx="sum", sync_dist=True)
+        self._left_out = {}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self._optimizer([p for p in self.model.parameters() if p.requires_grad])
@@ -186,11 +201,18 @@ class PersonGenerationModule(LightningModule):
         """What each layer's flow is worth, and the mean over layers."""
         counts: dict[str, int] = {}
         per_layer: dict[str, list[Tensor]] = {}
+        judged = self._judged("flow/warp_error", batch, batch["loss_region"])
+        if "flow_valid" in batch:
+            self._judged("flow/epe_px", batch, batch["flow_valid"])
         for name, flow in prediction.flows.items():
-            values = warp_values(flow, batch)
+            worth = warp_values(flow, batch)
+            values = {
+                "warp_error": _mean(worth["warp_error"], judged),
+                "spread": worth["spread"].mean(),
+            }
             if name in prediction.sharpness:
                 values |= prediction.sharpness[name]._asdict()
-            counts |= dict.fromkeys(values, len(batch["name"]))
+            counts |= dict.fromkeys(values, len(batch["name"])) | {"warp_error": int(judged.sum())}
             if "flow" in batch:
                 truth, seen = true_flow_values(flow, batch)
                 values |= truth
@@ -202,6 +224,14 @@ class PersonGenerationModule(LightningModule):
             mean = torch.stack(layer_values).mean()
             self._log_validation(f"flow/{key}", mean, counts[key], prog_bar=key == "epe_px")
 
+    def _judged(self, metric: str, batch: Batch, region: Tensor) -> Tensor:
+        """Which samples (B,) a metric can judge, which looks into a region (B, 1, H, W); the others
+        are remembered by name."""
+        judged = region.flatten(1).any(dim=1)
+        left_out = [n for n, found in zip(batch["name"], judged.tolist(), strict=True) if not found]
+        self._left_out.setdefault(metric, []).extend(left_out)
+        return judged
+
     def _log_validation(self, name: str, value: Tensor, count: int, prog_bar: bool = False) -> None:
         """Log the mean over `count` samples; all processes log the same names."""
         self.log(
@@ -211,3 +241,8 @@ class PersonGenerationModule(LightningModule):
             batch_size=count,
             sync_dist=True,
         )
+
+
+def _mean(values: Tensor, judged: Tensor) -> Tensor:
+    """Over the samples that were judged, (); 0, which must not count, where none was."""
+    return values[judged].mean() if judged.any() else values.new_zeros(())
