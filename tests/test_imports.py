@@ -21,6 +21,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "conf_folder": (),
     "inference": ("io", "models", "losses", "data", "weights_file", "conf_folder"),
     "preprocess": ("io", "data", "weights_file"),
+    "released": ("io",),
     "pictures": ("io", "losses", "data.batch"),
     "assets": ("io", "synthetic", "models", "losses"),
     "training": (
@@ -60,6 +61,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "omegaconf": ("run",),
     "gradio": ("app",),
     "jinja2": ("io",),
+    "huggingface_hub": ("released", "models.idm_vton.sources"),
 }
 LOSSES_MAY_IMPORT = {"torch", "math", "collections", "dataclasses", "typing"}
 

@@ -23,6 +23,7 @@ from leffa.commands.options import option as _option
 from leffa.commands.photo import photo
 from leffa.commands.predict import predict
 from leffa.commands.sweeps import sweep_report
+from leffa.commands.weights import weights
 from leffa.io.terminal import INTERRUPTED, print_what_can_be_shown
 from leffa.mistakes import is_memory_full, memory_full, nearest
 
@@ -188,7 +189,7 @@ COMMANDS: tuple[Callable[[argparse.ArgumentParser], Runner], ...] = (
     *(demo, draw, score, report),
     *(doctor, prepare, photo),
     *(predict, explain, convert, app),
-    *(estimate, sweep_report),
+    *(estimate, sweep_report, weights),
 )
 
 

@@ -1,0 +1,202 @@
+"""`leffa weights` against a hub on this machine, in the published layout with random content."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import constants
+
+from leffa.cli import main
+from leffa.models.export import OFFICIAL
+from leffa.released.catalogue import read_catalogue
+
+sys.path.append(str(Path(__file__).parent))
+from fake_hub import FakeHub
+
+CONF = Path(__file__).parents[2] / "conf"
+BASE = "stable-diffusion-inpainting"
+FILES = {
+    "virtual_tryon.pth": os.urandom(200_000),
+    "virtual_tryon_dc.pth": os.urandom(100_000),
+    "densepose/model_final_162be9.pkl": os.urandom(50_000),
+    "humanparsing/parsing_lip.onnx": b"",
+    **{f"{BASE}/{part}/config.json": json.dumps({"of": part}).encode() for part in ("vae", "unet")},
+}
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """Serves Leffa's repository to this process, whose cache is empty."""
+    hub = FakeHub({"franciszzj/Leffa": dict(FILES)})
+    with hub.serving() as address:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield hub
+
+
+def weights(*arguments: str) -> int:
+    return main(["weights", *arguments])
+
+
+def test_fetches_what_is_named_after_saying_its_size_and_licence(
+    hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert weights("fetch", "leffa_tryon") == 0
+    told = capsys.readouterr().out
+    assert "leffa_tryon: 3 files, 0.0 GB, of which 0.0 GB are to be fetched" in told
+    assert told.index("VITON-HD, which is for non-commercial") < told.index("fetched, and what")
+    assert set(hub.downloads()) == {"virtual_tryon.pth", "config.json"}
+    assert weights("where", "leffa_tryon") == 0
+    folder = Path(capsys.readouterr().out.strip())
+    assert (folder / "virtual_tryon.pth").read_bytes() == FILES["virtual_tryon.pth"]
+    assert (folder / BASE / "vae" / "config.json").is_file()
+
+
+def test_a_second_call_asks_nobody(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights("verify") == 0
+    assert "nothing of the list is here" in capsys.readouterr().out
+    assert weights("fetch", "densepose") == 0
+    hub.asked.clear()
+    assert weights("fetch", "densepose") == weights("verify", "densepose") == 0
+    assert hub.asked == []
+    assert "densepose: is here already" in capsys.readouterr().out
+
+
+def test_what_two_weights_share_is_fetched_once_and_stays_while_one_needs_it(
+    hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert weights("fetch", "leffa_tryon", "leffa_tryon_dc") == 0
+    assert hub.downloads().count("config.json") == 2
+    assert weights("remove", "leffa_tryon") == 0
+    assert capsys.readouterr().out.count("removed") == 1
+    assert weights("where", "leffa_tryon") == 1
+    assert weights("verify", "leffa_tryon_dc") == 0
+    assert weights("remove", "leffa_tryon_dc") == 0
+    blobs = Path(constants.HF_HUB_CACHE) / "models--franciszzj--Leffa" / "blobs"
+    assert list(blobs.iterdir()) == []
+
+
+def test_a_download_that_broke_keeps_what_is_complete_and_leaves_nothing_half(
+    hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = Path(constants.HF_HUB_CACHE) / "models--franciszzj--Leffa" / "blobs"
+    hub.cut.add("virtual_tryon.pth")
+    monkeypatch.setattr("time.sleep", lambda _: None)  # between its tries
+    assert weights("fetch", "leffa_tryon") == 1
+    assert "error: leffa_tryon: cannot fetch franciszzj/Leffa" in capsys.readouterr().err
+    assert weights("where", "leffa_tryon") == 1
+    (blobs / f"{'a' * 64}.12345678.incomplete").write_text("of a process that was killed")
+    hub.cut.clear()
+    hub.asked.clear()
+    assert weights("fetch", "leffa_tryon") == 0
+    assert hub.downloads() == ["virtual_tryon.pth"]
+    assert not list(blobs.glob("*.incomplete"))
+
+
+def test_a_file_that_is_not_what_its_hash_says_is_removed(
+    hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.wrong.add("densepose/model_final_162be9.pkl")
+    assert weights("fetch", "densepose") == 1
+    assert "model_final_162be9.pkl is not what its hash says" in capsys.readouterr().err
+    hub.wrong.clear()
+    assert weights("fetch", "densepose") == 0
+    path = Path(constants.HF_HUB_CACHE).rglob("model_final_162be9.pkl").__next__()
+    path.resolve().write_bytes(b"a disk fails")
+    assert weights("verify", "densepose") == 1
+    assert "is not what its hash says" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("gone", "wants a token"),
+        ("private", "wants a token"),
+        ("moved", "has no densepose/model_final_162be9.pkl, which it had on 2026-"),
+        ("full", "make room, or set HF_HOME"),
+        ("down", "cannot fetch franciszzj/Leffa from http://127.0.0.1:9 ("),
+    ],
+)
+def test_what_cannot_be_fetched_is_one_line(
+    hub: FakeHub,
+    change: str,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository = "franciszzj/Leffa"
+    if change == "gone":
+        del hub.repositories[repository]
+    elif change == "private":
+        hub.private.add(repository)
+    elif change == "moved":
+        del hub.repositories[repository]["densepose/model_final_162be9.pkl"]
+    elif change == "down":
+        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    else:
+        monkeypatch.setattr("shutil.disk_usage", lambda _: _Full())
+    assert weights("fetch", "densepose") == 1
+    told = capsys.readouterr().err
+    assert line in told
+    assert told.count("error:") == 1
+
+
+class _Full:
+    free = 10
+
+
+def test_a_copied_folder_stands_for_the_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    copied = tmp_path / "copied"
+    for name, content in FILES.items():
+        (copied / name).parent.mkdir(parents=True, exist_ok=True)
+        (copied / name).write_bytes(content)
+    assert weights("fetch", "leffa_tryon", "densepose", "--from", str(copied)) == 0
+    assert weights("verify") == 0
+    assert "leffa_tryon: 3 files are what their hashes say" in capsys.readouterr().out
+    assert weights("fetch", "leffa_pose", "--from", str(copied)) == 1
+    assert f"{copied} has no pose_transfer.pth" in capsys.readouterr().err
+
+
+def test_works_without_a_network_after_the_first_time(tmp_path: Path) -> None:
+    """In processes of their own, which read the hub's settings when they start."""
+    hub = FakeHub({"franciszzj/Leffa": dict(FILES)})
+    program = [sys.executable, "-m", "leffa", "weights"]
+    with hub.serving() as address:
+        settings = os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
+        subprocess.run([*program, "fetch", "densepose"], env=settings, check=True)
+    offline = settings | {"HF_HUB_OFFLINE": "1"}
+    for action in ("fetch", "where", "verify"):
+        subprocess.run([*program, action, "densepose"], env=offline, check=True)
+    refused = subprocess.run(
+        [*program, "fetch", "openpose"], env=offline, check=False, capture_output=True, text=True
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.strip().splitlines()[-1].startswith("error: openpose: cannot fetch")
+
+
+def test_what_is_not_on_the_hub_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights("fetch", "cfld") == 1
+    assert "get it by hand: Google Drive" in capsys.readouterr().err
+    assert weights("fetch", "leffa_tryn") == 1
+    assert "leffa_tryn: no such weights; known are leffa_tryon" in capsys.readouterr().err
+    assert weights("list") == 0
+    assert "openpose" in capsys.readouterr().out
+
+
+def test_the_catalogue_names_presets_experiments_and_licences_that_there_are() -> None:
+    for entry in read_catalogue().values():
+        assert entry.licence
+        assert bool(entry.parts) != bool(entry.by_hand)
+        assert entry.preset is None or entry.preset in OFFICIAL
+        if entry.experiment is not None:
+            assert yaml.safe_load((CONF / "experiment" / f"{entry.experiment}.yaml").read_text())
