@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_made_is_named(
         program(name, lambda cfg: None)
     assert stop.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {tmp_path / 'file' / 'run'}: ")
+    assert line.startswith(f"error: {tmp_path / 'file'}: cannot be written to")
     assert line.endswith("; give another paths.output_dir")
 
 

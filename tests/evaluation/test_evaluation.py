@@ -242,7 +242,9 @@ def test_a_misspelt_or_missing_data_set_gives_the_names(
     assert stopped.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     known = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
-    assert f"dataset is one of: {', '.join(known)}" in line
+    misspelt = "dataset=vitonhd_piared" in arguments
+    expected = "did you mean vitonhd_paired?" if misspelt else f"one of: {', '.join(known)}"
+    assert expected in line
 
 
 def test_masks_show_the_person_of_the_parsing_map(drawn: Path, tmp_path: Path) -> None:
