@@ -172,11 +172,11 @@ def _save_checkpoint(trained: LoadedModel, out: Path) -> None:
             f"{out}: a checkpoint holds the configuration of its training, and the authors "
             "published none; convert to a folder instead"
         )
-    left_out = trained.model.left_out()
+    excluded = trained.model.excluded_keys()
     state = {
         f"model.{key}": tensor
         for key, tensor in trained.model.state_dict().items()
-        if key not in left_out
+        if key not in excluded
     }
     content = {"state_dict": state, "global_step": settings.step, "config": settings.config}
     content[INPUTS] = asdict(settings.inputs)

@@ -35,7 +35,7 @@ def test_a_reconstruction_is_the_reference_in_its_own_pose(poses: DeepFashion) -
     record = poses[0]
     assert record.reference != record.source
     other = next(each for each in poses if each.source == record.reference)
-    still = TRANSFORM.still()
+    still = TRANSFORM.without_augmentation()
     here, there = (PersonDataset([r], still)[0] for r in (reconstruction(record), other))
     assert here["name"] == f"{record.name}_reconstruction"
     assert torch.equal(here["source"], here["reference"])

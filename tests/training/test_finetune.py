@@ -33,15 +33,18 @@ def model_config(name: str) -> Config:
 
 def same(one: PersonGenerator, other: PersonGenerator) -> bool:
     """In all that checkpoints keep."""
-    states, kept = (one.state_dict(), other.state_dict()), one.state_dict().keys() - one.left_out()
+    states, kept = (
+        (one.state_dict(), other.state_dict()),
+        one.state_dict().keys() - one.excluded_keys(),
+    )
     return all(torch.equal(states[0][key], states[1][key]) for key in kept)
 
 
 def checkpoint(path: Path, model: PersonGenerator, **extra: Any) -> Path:
     """As train.py writes them: without what is frozen."""
-    left_out = model.left_out()
+    excluded = model.excluded_keys()
     state = {
-        f"model.{key}": value for key, value in model.state_dict().items() if key not in left_out
+        f"model.{key}": value for key, value in model.state_dict().items() if key not in excluded
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": state, "config": {"model": {}}, **extra}, path)

@@ -1,4 +1,4 @@
-"""A sick run is stopped, or warned of, in words that name what is sick."""
+"""A failing run is stopped, or warned of, in words that name what failed."""
 
 import logging
 import math
@@ -48,7 +48,7 @@ def test_stops_at_a_loss_that_is_no_number_and_names_term_and_layer(
         fit(model, Health())
 
 
-def test_a_sick_gradient_is_named_and_leaves_the_weights_as_they_are(
+def test_a_nonfinite_gradient_is_named_and_leaves_the_weights_as_they_are(
     fit: Fit, model: LeffaModel
 ) -> None:
     weight = model.reference_unet.conv_in.weight

@@ -211,7 +211,7 @@ class PersonDataModule(LightningDataModule):
 
     def _still(self, stage: LoaderStage) -> PersonTransform:
         """The transform without augmentation."""
-        return self._transform(stage).still()
+        return self._transform(stage).without_augmentation()
 
     def _cached(self, name: str, transform: PersonTransform) -> LatentCache | None:
         if self._latents is None:

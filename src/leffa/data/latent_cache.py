@@ -73,7 +73,7 @@ class LatentCache(Mapping[str, Latents]):
         batch_size: int = 8,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        if transform != transform.still():
+        if transform != transform.without_augmentation():
             raise ValueError(
                 "latent_cache: a cache keeps one version of every picture, and data.transform "
                 "augments; switch the augmentation or the cache off"

@@ -169,7 +169,7 @@ class PersonTransform:
             return densepose_encoding(self.densepose_files)
         return self.encoding
 
-    def still(self) -> "PersonTransform":
+    def without_augmentation(self) -> "PersonTransform":
         """The same without random changes: for validation and evaluation."""
         return replace(self, flip=0.0, scale=0.0, shift=0.0, colour=0.0)
 

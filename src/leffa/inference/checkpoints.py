@@ -77,7 +77,7 @@ def weights_of(
 
 
 def fill_model(model: PersonGenerator, state: dict[str, Tensor], checkpoint: Path) -> None:
-    """Load every weight but those that checkpoints leave out (`PersonGenerator.left_out`).
+    """Load every weight but those that checkpoints leave out (`PersonGenerator.excluded_keys`).
 
     Args:
         state: with the names of the LightningModule, whose `model` this is.
@@ -86,7 +86,7 @@ def fill_model(model: PersonGenerator, state: dict[str, Tensor], checkpoint: Pat
         ValueError: the weights are of another model.
     """
     known = {f"{_PREFIX}{key}" for key in model.state_dict()}
-    wanted = known - {f"{_PREFIX}{key}" for key in model.left_out()}
+    wanted = known - {f"{_PREFIX}{key}" for key in model.excluded_keys()}
     if foreign := sorted(state.keys() - known):
         raise ValueError(
             f"ckpt={checkpoint}: is of another model: "

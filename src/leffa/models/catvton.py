@@ -171,10 +171,10 @@ class CatVTON(LatentGenerator):
         """The self-attentions: see `load_attention`."""
         load_attention(self, place)
 
-    def left_out(self) -> frozenset[str]:
+    def excluded_keys(self) -> frozenset[str]:
         trained = {name for name, p in self.named_parameters() if p.requires_grad}
         frozen = {name for name, _ in self.named_parameters()} - trained
-        return super().left_out() | frozen
+        return super().excluded_keys() | frozen
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
         channels, height, width = super().latent_shape(batch)

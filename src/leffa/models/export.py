@@ -175,8 +175,8 @@ def _save_weights(model: PersonGenerator, folder: Path, settings: ModelSettings)
             f"{settings.source}: has no configuration of a training, which a folder of a "
             f"{type(model).__name__} is built from; convert a checkpoint of a run"
         )
-    left_out = model.left_out()
-    state = {key: each for key, each in model.state_dict().items() if key not in left_out}
+    excluded = model.excluded_keys()
+    state = {key: each for key, each in model.state_dict().items() if key not in excluded}
     save_file({key: each.contiguous() for key, each in state.items()}, folder / WEIGHTS)
 
 

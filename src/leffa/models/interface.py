@@ -60,7 +60,7 @@ class PersonGenerator(nn.Module, ABC):
     scheduler_config: dict[str, object]
     vae: nn.Module  # frozen
 
-    def left_out(self) -> frozenset[str]:
+    def excluded_keys(self) -> frozenset[str]:
         """The keys of the state that checkpoints leave out: frozen, and loaded again from where
         the configuration says."""
         return frozenset(key for key in self.state_dict() if key.startswith("vae."))

@@ -37,7 +37,7 @@ from leffa.models.sampler import SamplerSettings, generate, paste
 from leffa.pictures import save_png, to_uint8
 from leffa.predict.check import check_present, check_record
 from leffa.predict.flow import look
-from leffa.training.speed import speed_up
+from leffa.training.compile import compile_model
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Job:
         save_flow: also write the warped reference and the flow.
         batch_size: at most; changes the speed, and pictures by no more than rounding; so do the
             next ones.
-        compile_networks, channels_last: see `training.speed`.
+        compile_networks, channels_last: see `training.compile`.
         reference_memory: in gigabytes, for what the pictures share, see `RunMemory`.
         precision: "bf16-true" also keeps the weights in bfloat16; else a key of `PRECISIONS`.
     """
@@ -215,7 +215,7 @@ def predict(
         loader = DataLoader(PersonDataset(todo, job.transform), batch_size=size, collate_fn=collate)
         target, dtype = torch.device(place), torch.bfloat16 if job.precision == BF16 else None
         model = loaded.model.to(target, dtype)
-        speed_up(model, job.compile_networks, job.channels_last)
+        compile_model(model, job.compile_networks, job.channels_last)
         memory = job.memory()
         for number, batch in enumerate(loader):
             first = number * size

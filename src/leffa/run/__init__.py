@@ -50,13 +50,13 @@ from leffa.run.trainer import build_trainer, check_resumed
 from leffa.training.callbacks.leffa_loss import check_switch
 from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.checkpoints import start_point
+from leffa.training.compile import compile_model
 from leffa.training.curves import CSV_LOG, read_curves
 from leffa.training.finetune import find_start, load_start
 from leffa.training.loggers import describe, rewind
 from leffa.training.module import PersonGenerationModule
-from leffa.training.processes import alone, process_group
-from leffa.training.record import ENVIRONMENT, WRITTEN, record_start
-from leffa.training.speed import speed_up
+from leffa.training.processes import exclusive_lock, process_group
+from leffa.training.run_metadata import ENVIRONMENT, WRITTEN, write_run_metadata
 from leffa.training.stages import Curriculum, MicroBatch, Stage, largest_at, rehearsal
 
 __all__ = [
@@ -109,7 +109,7 @@ def train(cfg: DictConfig) -> float | None:
     check_unclaimed(folder, WRITTEN, ENVIRONMENT)
     run = assemble(cfg, checkpoint)
     if run.trainer.is_global_zero:
-        record_start(folder, run.config, changes(cfg), step)
+        write_run_metadata(folder, run.config, changes(cfg), step)
         describe(run.trainer.loggers, run.config)
         rewind(run.trainer.loggers, step)
     with process_group(run.trainer, overrides, folder, shared=not folder_has_time(cfg)):
@@ -178,7 +178,7 @@ def assemble(cfg: DictConfig, resumed: Path | None = None) -> Run:
         config=config,
         inputs=asdict(inputs_of_config(config)),
     )
-    speed_up(module.model, hardware["compile"], hardware["channels_last"])
+    compile_model(module.model, hardware["compile"], hardware["channels_last"])
     if config["latent_cache"] is not None:
         datamodule.keep_latents(Path(config["latent_cache"]), module.model)
     return Run(config, datamodule, module, trainer)
@@ -305,7 +305,7 @@ def _prepare(data: dict[str, Any]) -> None:
     """Draw a synthetic data set on first use, with a progress bar."""
     if data.get("prepare") is None:
         return
-    with alone(Path(data["root"])), Progress(transient=True) as bar:
+    with exclusive_lock(Path(data["root"])), Progress(transient=True) as bar:
         task = bar.add_task(f"drawing {data['root']}", total=None)
         build(
             data["prepare"],

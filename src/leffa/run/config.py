@@ -20,7 +20,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from leffa.conf_folder import CONF
 from leffa.mistakes import check_overrides, dotted
 from leffa.models.export import SETTINGS
-from leffa.training.record import differences
+from leffa.training.run_metadata import differences
 
 VERSION_BASE = "1.3"
 NO_EXPERIMENT = "~experiment"

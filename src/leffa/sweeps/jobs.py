@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from leffa.io.atomic import write_json
-from leffa.training.record import CONFIG
+from leffa.training.run_metadata import CONFIG
 
 log = logging.getLogger(__name__)
 

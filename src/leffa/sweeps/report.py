@@ -22,7 +22,7 @@ from leffa.io.pages import data_address, render
 from leffa.mistakes import dotted
 from leffa.sweeps.jobs import MEANS, Result, job_folders, read_result
 from leffa.training.curves import CSV_LOG, read_curves
-from leffa.training.record import CONFIG
+from leffa.training.run_metadata import CONFIG
 
 SEED = "seed"
 Value = Any  # of a key: a number, a text, None

@@ -87,8 +87,8 @@ def _exported(folder: Path) -> tuple[dict[str, Tensor], Any]:
     if is_pipeline(folder):
         model, _ = load_exported(folder)
         state, schedule = model.state_dict(), model.scheduler_config
-        left_out = model.left_out()
-        return {f"model.{key}": state[key] for key in state.keys() - left_out}, schedule
+        excluded = model.excluded_keys()
+        return {f"model.{key}": state[key] for key in state.keys() - excluded}, schedule
     state = load_weights(folder / WEIGHTS)
     config = read_settings(folder).config or {}
     schedule = config.get("model", {}).get("scheduler")
@@ -96,7 +96,7 @@ def _exported(folder: Path) -> tuple[dict[str, Tensor], Any]:
 
 
 def _fill(model: PersonGenerator, state: dict[str, Tensor], place: Path) -> None:
-    frozen = {f"model.{key}" for key in model.left_out()}
+    frozen = {f"model.{key}" for key in model.excluded_keys()}
     if lost := sorted(frozen & state.keys()):
         raise ValueError(
             f"start_from={place}: was trained as a whole, and {len(lost)} of its weights are "

@@ -180,11 +180,11 @@ class PersonGenerationModule(LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        left_out = self.model.left_out()
+        excluded = self.model.excluded_keys()
         checkpoint["state_dict"] = {
             key: value
             for key, value in checkpoint["state_dict"].items()
-            if key.removeprefix("model.") not in left_out
+            if key.removeprefix("model.") not in excluded
         }
         checkpoint["config"] = self.config
         if self.inputs is not None:

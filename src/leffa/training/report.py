@@ -15,7 +15,7 @@ from leffa.io.atomic import write_text
 from leffa.io.charts import COLOURS, Line, line_chart
 from leffa.io.pages import data_address, render
 from leffa.training.curves import CSV_LOG, Points, read_curves
-from leffa.training.record import CHANGES, CONFIG, ENVIRONMENT
+from leffa.training.run_metadata import CHANGES, CONFIG, ENVIRONMENT
 
 REPORT = "report.html"
 GRIDS = 3  # the first, one from the middle, the last

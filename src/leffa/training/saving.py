@@ -1,4 +1,4 @@
-"""Checkpoint files that are whole or not there at all."""
+"""Checkpoint files, written atomically."""
 
 import os
 import shutil

@@ -2,7 +2,7 @@
 
 PyTorch's FSDP2 (arXiv 2304.11277) through Lightning's `ModelParallelStrategy`. A part of the model
 gathers its weights when it is called and gives them back, so a device holds little more than its
-share. What is saved is whole: the same file as any other run's.
+share. A checkpoint holds full tensors: the same file as any other run's.
 """
 
 import warnings
@@ -18,10 +18,10 @@ SMALLEST = 4000  # weights of a part that are worth a message of their own
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Deal the weights of every trained network to the processes, in place; their names stay.
+    """Shard the weights of every trained network over the processes, in place; their names stay.
 
     Args:
-        model: its children are the networks; those that are frozen stay whole.
+        model: its children are the networks; frozen ones are not sharded.
         mesh: nodes x devices: shards within a node, and on each node the same.
     """
     if is_sharded(model):
@@ -71,27 +71,27 @@ def is_sharded(model: nn.Module) -> bool:
     return isinstance(model, FSDPModule)
 
 
-def whole(value: Tensor) -> Tensor:
+def full_tensor(value: Tensor) -> Tensor:
     """A tensor from its shards, to be called by every process; others as they are."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def on_first(values: Mapping[str, Tensor], first: bool) -> dict[str, Tensor]:
-    """Whole tensors for a file, to be called by every process.
+def gather_rank0(values: Mapping[str, Tensor], is_rank0: bool) -> dict[str, Tensor]:
+    """Full tensors for a file, to be called by every process.
 
     Args:
-        first: whether this is the process that writes; the others get nothing.
+        is_rank0: whether this is the process that writes; the others get nothing.
     """
     found = {}
     for name, value in values.items():
-        gathered = whole(value)
-        if first:
+        gathered = full_tensor(value)
+        if is_rank0:
             found[name] = gathered if gathered is value else gathered.cpu()
     return found
 
 
-def dealt(value: Tensor, parameter: Tensor) -> Tensor:
-    """A whole tensor that every process has, in shards where the parameter is."""
+def shard_like(value: Tensor, parameter: Tensor) -> Tensor:
+    """A full tensor that every process has, sharded as the parameter is."""
     if not isinstance(parameter, DTensor) or isinstance(value, DTensor):
         return value
     moved = value.to(parameter.device)

@@ -69,8 +69,8 @@ def test_a_checkpoint_needs_the_self_attention_alone(bases: Bases, make_batch: M
     with torch.no_grad():
         for name in attention_names(trained):
             trained.get_parameter(name).mul_(1.5)
-    left_out = trained.left_out()
-    kept = {k: v for k, v in trained.state_dict().items() if k not in left_out}
+    excluded = trained.excluded_keys()
+    kept = {k: v for k, v in trained.state_dict().items() if k not in excluded}
     assert set(kept) == attention_names(trained)
     fresh.load_state_dict(kept, strict=False)
     expected = predict(trained, make_batch()).noise
@@ -79,7 +79,7 @@ def test_a_checkpoint_needs_the_self_attention_alone(bases: Bases, make_batch: M
 
 def test_a_checkpoint_of_the_whole_network_lacks_the_autoencoder_alone(bases: Bases) -> None:
     model = build(bases(9), trainable="all")
-    assert model.left_out() == {key for key in model.state_dict() if key.startswith("vae.")}
+    assert model.excluded_keys() == {key for key in model.state_dict() if key.startswith("vae.")}
 
 
 def test_a_base_without_inpainting_channels_may_be_trained_as_a_whole(bases: Bases) -> None:

@@ -152,8 +152,8 @@ def test_a_checkpoint_needs_what_is_trained_alone(base: Path, with_pose: MakeBat
     with torch.no_grad():
         for name in trained(first):
             first.get_parameter(name).add_(0.05)
-    left_out = first.left_out()
-    kept = {k: v for k, v in first.state_dict().items() if k not in left_out}
+    excluded = first.excluded_keys()
+    kept = {k: v for k, v in first.state_dict().items() if k not in excluded}
     assert set(kept) == trained(first)
     second.load_state_dict(kept, strict=False)
     expected = predict(first, with_pose()).noise
@@ -162,7 +162,7 @@ def test_a_checkpoint_needs_what_is_trained_alone(base: Path, with_pose: MakeBat
 
 def test_a_checkpoint_of_the_whole_network_lacks_the_autoencoder_alone(base: Path) -> None:
     model = build(base, trainable="all")
-    assert model.left_out() == {key for key in model.state_dict() if key.startswith("vae.")}
+    assert model.excluded_keys() == {key for key in model.state_dict() if key.startswith("vae.")}
 
 
 def test_the_shipped_network_begins_as_the_one_that_was_trained(with_pose: MakeBatch) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from leffa.training.sharding import whole
+from leffa.training.sharding import full_tensor
 
 _WAYS = multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if "forkserver" in _WAYS else "spawn")
@@ -175,7 +175,7 @@ class KeepGradients(Callback):
     ) -> None:
         if self.step < len(self.max_timesteps):
             self.gradients |= {
-                f"{self.step}.{name}": whole(value.grad).clone()
+                f"{self.step}.{name}": full_tensor(value.grad).clone()
                 for name, value in pl_module.named_parameters()
                 if value.grad is not None
             }

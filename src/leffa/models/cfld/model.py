@@ -198,9 +198,9 @@ class CFLD(LatentGenerator):
         for bias in self.appearance.biases:
             bias.gradient_checkpointing = True  # type: ignore[assignment]  # a `LayerBias`
 
-    def left_out(self) -> frozenset[str]:
+    def excluded_keys(self) -> frozenset[str]:
         frozen = {name for name, p in self.named_parameters() if not p.requires_grad}
-        return super().left_out() | frozen
+        return super().excluded_keys() | frozen
 
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False

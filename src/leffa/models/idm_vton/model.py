@@ -143,8 +143,8 @@ class IDMVTON(LatentGenerator):
             f"backbone=idm_vton_published backbone.source={place} instead of start_from"
         )
 
-    def left_out(self) -> frozenset[str]:
-        return super().left_out() | {
+    def excluded_keys(self) -> frozenset[str]:
+        return super().excluded_keys() | {
             name for name, parameter in self.named_parameters() if not parameter.requires_grad
         }
 

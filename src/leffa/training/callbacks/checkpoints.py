@@ -21,15 +21,16 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from leffa.data.batch import Batch
 from leffa.inference.checkpoints import LAST
+from leffa.training.callbacks.base import BatchCallback
 from leffa.training.checkpoints import BEST, saved_step
-from leffa.training.module import PersonGenerationModule
+from leffa.training.module import PersonGenerationModule as Module
 from leffa.training.saving import link
-from leffa.training.sharding import whole
+from leffa.training.sharding import full_tensor
 
 log = logging.getLogger(__name__)
 
 
-class Checkpoints(Checkpoint):
+class Checkpoints(BatchCallback, Checkpoint):
     """Saves every so many steps, at the end of each stage, and after the best validation so far.
 
     Args:
@@ -68,31 +69,18 @@ class Checkpoints(Checkpoint):
         self.due = self.best_is_new = False
         self.saved = -1
 
-    def on_train_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         self.saved = trainer.global_step
 
-    def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
+    def batch_start(self, module: Module, batch: Batch, index: int) -> None:
         if self.due:
-            self.save(trainer)
+            self.save(module.trainer)
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
-        step = trainer.global_step
+    def batch_end(self, module: Module, outputs: dict[str, Any], batch: Batch, index: int) -> None:
+        step = module.trainer.global_step
         self.due = self.due or (step > self.saved and step % self.every == 0)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_validation_end(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         value = trainer.callback_metrics.get(self.monitor) if self.monitor else None
         if value is None or trainer.state.fn != TrainerFn.FITTING:
             return
@@ -100,10 +88,10 @@ class Checkpoints(Checkpoint):
             self.best = self.sign * value.item()
             self.due = self.best_is_new = True
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         self.save(trainer)
 
-    def on_train_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_train_end(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
@@ -141,7 +129,7 @@ class Checkpoints(Checkpoint):
 
 def _check_finite(trainer: Trainer) -> None:
     for name, parameter in trainer.lightning_module.named_parameters():
-        if parameter.requires_grad and not torch.isfinite(whole(parameter)).all():
+        if parameter.requires_grad and not torch.isfinite(full_tensor(parameter)).all():
             raise ValueError(
                 f"step {trainer.global_step}: the weights {name} are not finite, so they are not "
                 "saved; the last checkpoint is untouched"

@@ -8,16 +8,17 @@ its end as if it had never stopped. This one keeps both apart, under a key of it
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.inference.checkpoints import EMA_STATE
-from leffa.training.module import PersonGenerationModule
-from leffa.training.sharding import dealt, on_first
+from leffa.training.callbacks.base import BatchCallback
+from leffa.training.module import PersonGenerationModule as Module
+from leffa.training.sharding import gather_rank0, shard_like
 
 
-class WeightAverage(Callback):
+class WeightAverage(BatchCallback):
     """Exponential moving average (EMA) of the trained weights, updated after each step.
 
     The decay of update n is min(decay, (1 + n) / (10 + n)), so that the average of a young run
@@ -39,40 +40,33 @@ class WeightAverage(Callback):
         self.updates = 0
         self.step = 0
 
-    def on_train_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         trained = _trained(pl_module)
         # A checkpoint of a run without an average begins one.
         source = self.weights or trained
         self.weights = {
-            name: dealt(source[name].detach(), parameter).to(
+            name: shard_like(source[name].detach(), parameter).to(
                 parameter.device, _at_least_float32(parameter), copy=True
             )
             for name, parameter in trained.items()
         }
         self.step = trainer.global_step
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
-        if trainer.global_step == self.step:
+    def batch_end(self, module: Module, outputs: dict[str, Any], batch: Batch, index: int) -> None:
+        if module.trainer.global_step == self.step:
             return  # a micro-batch that completes no step
-        self.step = trainer.global_step
+        self.step = module.trainer.global_step
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         current = [
             parameter.detach().to(_at_least_float32(parameter))
-            for parameter in _trained(pl_module).values()
+            for parameter in _trained(module).values()
         ]
         with torch.no_grad():
             torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)
 
     @torch.no_grad()
-    def on_validation_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_validation_start(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         if not (self.validate and self.weights):
             return
         for name, parameter in _trained(pl_module).items():
@@ -80,32 +74,22 @@ class WeightAverage(Callback):
             parameter.copy_(self.weights[name])
 
     @torch.no_grad()
-    def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_validation_end(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         trained = _trained(pl_module)
         for name, raw in self.raw.items():
             trained[name].copy_(raw)
         self.raw = {}
 
-    def on_save_checkpoint(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        checkpoint: dict[str, Any],
-    ) -> None:
-        weights = on_first(self.weights, trainer.is_global_zero)
+    def before_save(self, module: Module, checkpoint: dict[str, Any]) -> None:
+        weights = gather_rank0(self.weights, module.trainer.is_global_zero)
         checkpoint[EMA_STATE] = {"weights": weights, "updates": self.updates}
 
-    def on_load_checkpoint(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        checkpoint: dict[str, Any],
-    ) -> None:
+    def before_load(self, module: Module, checkpoint: dict[str, Any]) -> None:
         if state := checkpoint.get(EMA_STATE):
             self.weights, self.updates = state["weights"], state["updates"]
 
 
-def _trained(module: PersonGenerationModule) -> dict[str, torch.nn.Parameter]:
+def _trained(module: Module) -> dict[str, torch.nn.Parameter]:
     return {name: value for name, value in module.named_parameters() if value.requires_grad}
 
 

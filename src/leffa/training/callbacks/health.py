@@ -1,5 +1,5 @@
-"""Signs of a sick run: numbers that are none, loss per timestep bucket, gradients, attention that
-collapses.
+"""Non-finite checks and health metrics: loss per timestep bucket, gradient norms, collapsed
+attention.
 
 A collapsed attention looks at one point from everywhere. The losses do not show it: on plain
 garments the warp error of that flow is lower than that of the identity. The spread of the flow
@@ -10,22 +10,23 @@ import logging
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
 from leffa.data.batch import Batch
-from leffa.training.autopsy import first_sick_layer, sick_gradients, sick_term
-from leffa.training.module import PersonGenerationModule
+from leffa.training.callbacks.base import BatchCallback
+from leffa.training.module import PersonGenerationModule as Module
+from leffa.training.nonfinite import first_nonfinite_layer, nonfinite_gradients, nonfinite_term
 from leffa.training.objective import StepResult
-from leffa.training.sharding import is_sharded, whole
+from leffa.training.sharding import full_tensor, is_sharded
 
 log = logging.getLogger(__name__)
 
 
-class Health(Callback):
+class Health(BatchCallback):
     """Stops at the first loss or gradient that is not finite, before it reaches a checkpoint, and
-    logs what tells a healthy run from a sick one.
+    logs what tells a healthy run from a failing one.
 
     Logged once per optimiser step: `health/diffusion_<from>_<to>`, `health/leffa/<layer>` (of the
     first process's samples), and `grad/<network>`, the norm of each network's gradient before
@@ -49,13 +50,13 @@ class Health(Callback):
         self.collapse_spread = collapse_spread
         self.collapse_patience = collapse_patience
         self.collapsed = 0  # validations in a row
-        self.sick = ""
+        self.nonfinite = ""
         self.layers: set[str] = set()  # that have had a Leffa loss
 
     def on_before_optimizer_step(
         self,
         trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
+        pl_module: Module,  # type: ignore[override]
         optimizer: Optimizer,
     ) -> None:
         gradients = {
@@ -66,46 +67,38 @@ class Health(Callback):
         networks: dict[str, list[Tensor]] = {}
         for name, gradient in gradients.items():
             networks.setdefault(name.split(".")[0], []).append(gradient)
-        norms = {
-            key: whole(torch.nn.utils.get_total_norm(value)) for key, value in networks.items()
-        }
-        for network, norm in norms.items():
-            pl_module.log(f"grad/{network}", norm, batch_size=1)
+        norms = []
+        for network, values in networks.items():
+            norms.append(full_tensor(torch.nn.utils.get_total_norm(values)))
+            pl_module.log(f"grad/{network}", norms[-1], batch_size=1)
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
-        if not scaled and norms and not torch.isfinite(torch.stack([*norms.values()])).all():
+        if not scaled and norms and not torch.isfinite(torch.stack(norms)).all():
             # With fp16 a scaler skips such steps and goes on; without one they would stay.
-            self.sick = sick_gradients(gradients)
+            self.nonfinite = nonfinite_gradients(gradients)
             optimizer.zero_grad(set_to_none=True)  # leaves the weights as they are
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
+    def batch_end(self, module: Module, outputs: dict[str, Any], batch: Batch, index: int) -> None:
         result: StepResult = outputs["result"]
-        if self.sick or not torch.isfinite(result.loss):
-            raise ValueError(self._diagnosis(trainer, pl_module, result, batch, batch_idx))
+        if self.nonfinite or not torch.isfinite(result.loss):
+            raise ValueError(self._diagnosis(module, result, batch, index))
         step: StepResult | None = outputs["step"]
         if step is None:
             return  # a micro-batch that completes no step
-        width = pl_module.model.schedule.steps / self.buckets
+        width = module.model.schedule.steps / self.buckets
         bucket = (step.timesteps / width).long()
         for index in range(self.buckets):
             members = step.diffusion[bucket == index]
             name = f"health/diffusion_{int(index * width)}_{int((index + 1) * width)}"
             # nan where there was no sample: Lightning would log the value of an earlier step.
-            pl_module.log(name, members.mean(), batch_size=1)
-        if pl_module.leffa_loss_on:
+            module.log(name, members.mean(), batch_size=1)
+        if module.leffa_loss_on:
             self.layers |= step.layers.keys()
             nothing = torch.zeros_like(step.leffa)  # a step without a selected sample
             for layer in sorted(self.layers):
                 loss = step.layers.get(layer, nothing)
-                pl_module.log(f"health/leffa/{layer}", loss, batch_size=1)
+                module.log(f"health/leffa/{layer}", loss, batch_size=1)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_validation_end(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         spread = trainer.callback_metrics.get("val/flow/spread")
         if not pl_module.leffa_loss_on or spread is None:
             return
@@ -127,23 +120,16 @@ class Health(Callback):
         self.collapsed = state_dict["collapsed"]
         self.layers = set(state_dict.get("layers", ()))  # older checkpoints have none
 
-    def _diagnosis(
-        self,
-        trainer: Trainer,
-        module: PersonGenerationModule,
-        result: StepResult,
-        batch: Batch,
-        batch_idx: int,
-    ) -> str:
+    def _diagnosis(self, module: Module, result: StepResult, batch: Batch, index: int) -> str:
         """One line: the step, the loss term, the layer."""
+        step = f"step {module.global_step}"
         if torch.isfinite(result.loss):
-            return f"step {trainer.global_step}: {self.sick}; the last checkpoint is untouched"
+            return f"{step}: {self.nonfinite}; the last checkpoint is untouched"
         where = ""
         # The Leffa loss names its layer itself; a model in shards cannot be run by one process.
         if not torch.isfinite(result.diffusion).all() and not is_sharded(module.model):
-            layer = first_sick_layer(
-                module.model, lambda: module.evaluate_objective(batch, batch_idx)
+            layer = first_nonfinite_layer(
+                module.model, lambda: module.evaluate_objective(batch, index)
             )
             where = f", first in the layer {layer}" if layer else ""
-        what = f"step {trainer.global_step}: {sick_term(result)}{where}"
-        return f"{what}; the last checkpoint is untouched"
+        return f"{step}: {nonfinite_term(result)}{where}; the last checkpoint is untouched"

@@ -8,35 +8,30 @@ decided here; the timestep, by `LeffaLoss.select`; and the resolution of a layer
 import logging
 from collections.abc import Iterable, Sequence
 
-from lightning import Callback, Trainer
+from lightning import Callback
 
 from leffa.data.batch import Batch
 from leffa.losses.flow import LeffaLoss
-from leffa.training.module import PersonGenerationModule
+from leffa.training.callbacks.base import BatchCallback
+from leffa.training.module import PersonGenerationModule as Module
 from leffa.training.stages import Stage
 
 log = logging.getLogger(__name__)
 
 
-class LeffaLossSwitch(Callback):
+class LeffaLossSwitch(BatchCallback):
     """Turns the loss on in the stages that ask for it, unless `leffa_loss=off`."""
 
     def __init__(self) -> None:
         self.announced: Stage | None = None
 
-    def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
+    def batch_start(self, module: Module, batch: Batch, index: int) -> None:
         # Not at the start of the epoch: a run that resumes within a stage has none.
-        stage = pl_module.curriculum.stages[trainer.current_epoch]
-        pl_module.leffa_loss_on = stage.leffa_loss and pl_module.leffa_loss.active
+        stage = module.curriculum.stages[module.trainer.current_epoch]
+        module.leffa_loss_on = stage.leffa_loss and module.leffa_loss.active
         if stage is not self.announced:
             self.announced = stage
-            _announce(stage, pl_module)
+            _announce(stage, module)
 
 
 def check_switch(loss: LeffaLoss, stages: Sequence[Stage], callbacks: Iterable[Callback]) -> None:
@@ -54,7 +49,7 @@ def check_switch(loss: LeffaLoss, stages: Sequence[Stage], callbacks: Iterable[C
         )
 
 
-def _announce(stage: Stage, module: PersonGenerationModule) -> None:
+def _announce(stage: Stage, module: Module) -> None:
     loss = module.leffa_loss
     state = (
         f"on: weight {loss.weight:g}, temperature {loss.temperature:g}, layers from "

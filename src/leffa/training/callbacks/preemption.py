@@ -9,11 +9,12 @@ from types import FrameType
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 
 from leffa.data.batch import Batch
+from leffa.training.callbacks.base import BatchCallback
 from leffa.training.callbacks.checkpoints import Checkpoints
-from leffa.training.module import PersonGenerationModule
+from leffa.training.module import PersonGenerationModule as Module
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ REQUEUE = "SIGUSR1"  # Windows does not have it
 STOPPING = ("SIGINT", "SIGTERM", REQUEUE, "SIGBREAK")  # the last on Windows alone
 
 
-class StopOnSignal(Callback):
+class StopOnSignal(BatchCallback):
     """On Ctrl-C, SIGTERM or SIGUSR1, to any process of the run: finish the step, save, and stop.
     Windows has Ctrl-Break for the last two. A second Ctrl-C stops at once.
 
@@ -39,25 +40,19 @@ class StopOnSignal(Callback):
         self.received = 0
         self.before: dict[signal.Signals, Any] = {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         if threading.current_thread() is threading.main_thread():
             for number in [signal.Signals[name] for name in STOPPING if hasattr(signal, name)]:
                 self.before[number] = signal.signal(number, self._receive)
 
-    def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
-        if batch_idx % trainer.accumulate_grad_batches:
+    def batch_start(self, module: Module, batch: Batch, index: int) -> None:
+        if index % module.trainer.accumulate_grad_batches:
             return  # in the middle of a step
-        told = trainer.strategy.reduce_boolean_decision(bool(self.received), all=False)
+        told = module.trainer.strategy.reduce_boolean_decision(bool(self.received), all=False)
         if told:
-            self._stop(trainer, self._number(trainer))
+            self._stop(module.trainer)
 
-    def teardown(self, trainer: Trainer, pl_module: PersonGenerationModule, stage: str) -> None:  # type: ignore[override]
+    def teardown(self, trainer: Trainer, pl_module: Module, stage: str) -> None:  # type: ignore[override]
         for number, handler in self.before.items():
             signal.signal(number, handler)
         self.before = {}
@@ -72,7 +67,8 @@ class StopOnSignal(Callback):
         number = torch.tensor(self.received, device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(number, reduce_op="max"))
 
-    def _stop(self, trainer: Trainer, number: int) -> None:
+    def _stop(self, trainer: Trainer) -> None:
+        number = self._number(trainer)
         for saver in trainer.checkpoint_callbacks:
             if isinstance(saver, Checkpoints):
                 saver.save(trainer)

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from lightning import Callback, Trainer
-
 from leffa.data.batch import Batch
-from leffa.training.module import PersonGenerationModule
+from leffa.training.callbacks.base import BatchCallback
+from leffa.training.module import PersonGenerationModule as Module
 
 
-class ProgressReport(Callback):
+class ProgressReport(BatchCallback):
     """Calls `tell(steps done, diffusion loss)` after each training batch.
 
     The diffusion loss, since it is comparable between runs with and without the Leffa loss; a
@@ -25,14 +24,7 @@ class ProgressReport(Callback):
         self.memory = memory
         self.total = self.weight = 0.0
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
+    def batch_end(self, module: Module, outputs: dict[str, Any], batch: Batch, index: int) -> None:
         self.total = self.memory * self.total + outputs["result"].diffusion.mean().item()
         self.weight = self.memory * self.weight + 1.0
-        self.tell(trainer.global_step, self.total / self.weight)
+        self.tell(module.trainer.global_step, self.total / self.weight)

@@ -4,14 +4,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback, Trainer
+from lightning import Trainer
 
 from leffa.data.batch import Batch
-from leffa.training.module import PersonGenerationModule
+from leffa.training.callbacks.base import BatchCallback
+from leffa.training.module import PersonGenerationModule as Module
 from leffa.training.report import write_report
 
 
-class RunReport(Callback):
+class RunReport(BatchCallback):
     """Writes `<folder>/report.html` now and then, and at the end; it takes about a second.
 
     Args:
@@ -24,31 +25,24 @@ class RunReport(Callback):
         self.every = 60 * every_minutes
         self.written = time.monotonic()
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
+    def batch_end(self, module: Module, outputs: dict[str, Any], batch: Batch, index: int) -> None:
         if time.monotonic() - self.written > self.every:
-            self._write(trainer, pl_module, "training")
+            self._write(module.trainer, module, "training")
 
-    def on_train_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_train_end(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         self._write(trainer, pl_module, "finished")
 
     def on_exception(
         self,
         trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
+        pl_module: Module,  # type: ignore[override]
         exception: BaseException,
     ) -> None:
         if not isinstance(exception, OSError):  # a full disk has no room for a page either
             reason = str(exception) if isinstance(exception, Exception) else "told to stop"
             self._write(trainer, pl_module, f"stopped: {reason}")
 
-    def _write(self, trainer: Trainer, module: PersonGenerationModule, state: str) -> None:
+    def _write(self, trainer: Trainer, module: Module, state: str) -> None:
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
 
 from leffa.data.batch import Batch
-from leffa.training.module import PersonGenerationModule
+from leffa.training.callbacks.base import BatchCallback
+from leffa.training.module import PersonGenerationModule as Module
 from leffa.training.stages import check_number
 
 
-class StageSchedule(Callback):
+class StageSchedule(BatchCallback):
     """Sets the gradient accumulation of each stage, and finds the place of a resumed run.
 
     The place follows from the number of optimiser steps alone. Lightning's own record counts epochs
@@ -36,24 +36,18 @@ class StageSchedule(Callback):
         self.validate_every = validate_every
         self.resumed = False
 
-    def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
+    def batch_start(self, module: Module, batch: Batch, index: int) -> None:
         # Not at the start of the epoch: a run that resumes within a stage has none.
-        accumulate = self.accumulate[trainer.current_epoch]
-        trainer.accumulate_grad_batches = accumulate
-        trainer.val_check_batch = self._next_validation(
-            batch_idx, accumulate, int(trainer.num_training_batches)
+        accumulate = self.accumulate[module.trainer.current_epoch]
+        module.trainer.accumulate_grad_batches = accumulate
+        module.trainer.val_check_batch = self._next_validation(
+            index, accumulate, int(module.trainer.num_training_batches)
         )
         # Dropout inside a network draws from the global generator, which no checkpoint holds.
-        torch.manual_seed(pl_module.sample_seeds(batch_idx, len(batch["name"]))[0])
+        torch.manual_seed(module.sample_seeds(index, len(batch["name"]))[0])
         if self.resumed:
             # The number under which Lightning logs; it counts one too many on some ways to resume.
-            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+            module.trainer.fit_loop.epoch_loop._batches_that_stepped = module.trainer.global_step
             self.resumed = False
 
     def _next_validation(self, batch_idx: int, accumulate: int, batches: int) -> int:
@@ -61,15 +55,10 @@ class StageSchedule(Callback):
         last = batch_idx + 1 == batches
         return batches if last or self.validate_every is None else self.validate_every * accumulate
 
-    def on_load_checkpoint(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        checkpoint: dict[str, Any],
-    ) -> None:
+    def before_load(self, module: Module, checkpoint: dict[str, Any]) -> None:
         """Rewrite Lightning's record: `stage` epochs are done and, unless it is 0, `step` begun."""
         self.resumed = True
-        stage, step = pl_module.curriculum.position(checkpoint["global_step"])
+        stage, step = module.curriculum.position(checkpoint["global_step"])
         begun = stage + 1 if step else stage
         epochs = {"ready": begun, "started": begun, "processed": stage, "completed": stage}
         dealt = step * self.accumulate[stage] if step else 0

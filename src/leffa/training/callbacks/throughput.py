@@ -5,15 +5,16 @@ import time
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.training.callbacks.base import BatchCallback
 from leffa.training.flops import StepFlops
-from leffa.training.module import PersonGenerationModule
+from leffa.training.module import PersonGenerationModule as Module
 
 
-class Throughput(Callback):
+class Throughput(BatchCallback):
     """Logs `speed/images_per_s` (all devices) and `speed/data_wait` (0 to 1), means since the last
     log, and `speed/memory_gb`: the most that the device, or on a CPU the process, has held so far.
     With `peak_tflops` also `speed/utilisation` (0 to 1): the model's arithmetic per second as a
@@ -34,63 +35,50 @@ class Throughput(Callback):
         self.flops: float | None = None  # per picture of this stage
         self._restart()
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         self.flops = None
         self._restart()
 
-    def on_validation_end(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_validation_end(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         self._restart()
 
-    def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
+    def batch_start(self, module: Module, batch: Batch, index: int) -> None:
         self.waited += time.perf_counter() - self.last_end
         if self.peak_tflops is not None and self.flops is None:
-            self.counting = StepFlops(pl_module.model)
+            self.counting = StepFlops(module.model)
             self.counting.forward()
 
     def on_before_backward(
         self,
         trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
+        pl_module: Module,  # type: ignore[override]
         loss: Tensor,
     ) -> None:
         if self.counting is not None:
             self.counting.backward()
 
-    def on_after_backward(self, trainer: Trainer, pl_module: PersonGenerationModule) -> None:  # type: ignore[override]
+    def on_after_backward(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         if self.counting is not None:
             self.flops = float(self.counting.count())  # of the micro-batch, see below
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: PersonGenerationModule,  # type: ignore[override]
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
+    def batch_end(self, module: Module, outputs: dict[str, Any], batch: Batch, index: int) -> None:
         if self.counting is not None and self.flops is not None:
             self.flops /= len(batch["name"])
             self.counting = None
             self._restart()  # counting takes time
             return
         self.last_end = time.perf_counter()
-        self.images += len(batch["name"]) * trainer.world_size
+        self.images += len(batch["name"]) * module.trainer.world_size
         self.batches += 1
         if self.batches == self.every:
             elapsed = self.last_end - self.start
-            pl_module.log("speed/images_per_s", self.images / elapsed, prog_bar=True, batch_size=1)
-            pl_module.log("speed/data_wait", self.waited / elapsed, prog_bar=True, batch_size=1)
-            pl_module.log("speed/memory_gb", peak_memory(pl_module.device) / 1e9, prog_bar=True)
+            module.log("speed/images_per_s", self.images / elapsed, prog_bar=True, batch_size=1)
+            module.log("speed/data_wait", self.waited / elapsed, prog_bar=True, batch_size=1)
+            module.log("speed/memory_gb", peak_memory(module.device) / 1e9, prog_bar=True)
             if self.peak_tflops is not None and self.flops is not None:
-                done = self.flops * self.images / elapsed / trainer.world_size
+                done = self.flops * self.images / elapsed / module.trainer.world_size
                 share = done / (self.peak_tflops * 1e12)
-                pl_module.log("speed/utilisation", share, prog_bar=True, batch_size=1)
+                module.log("speed/utilisation", share, prog_bar=True, batch_size=1)
             self._restart()
 
     def _restart(self) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
+from leffa.training.compile import compile_model
 from leffa.training.flops import StepFlops
 from leffa.training.objective import TrainingObjective
-from leffa.training.speed import speed_up
 
 
 def step(model: LeffaModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -45,7 +45,7 @@ def test_loss_and_gradients_stay(
     channels_last: bool,
 ) -> None:
     plain, changed = build_model(), build_model()
-    speed_up(changed, compile_networks, channels_last, backend="aot_eager")
+    compile_model(changed, compile_networks, channels_last, backend="aot_eager")
     assert changed.state_dict().keys() == plain.state_dict().keys()
     if channels_last:
         weight = changed.generative_unet.conv_in.weight

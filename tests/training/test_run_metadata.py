@@ -13,8 +13,8 @@ from PIL import Image
 from leffa.run import compose, train
 from leffa.training.curves import read_curves
 from leffa.training.loggers import RunCSVLogger, RunWandbLogger, describe, rewind
-from leffa.training.record import differences, record_start
 from leffa.training.report import write_report
+from leffa.training.run_metadata import differences, write_run_metadata
 from leffa.training.saving import link
 
 
@@ -133,8 +133,8 @@ def test_the_page_holds_curves_pictures_changes_and_environment(tmp_path: Path) 
     (tmp_path / "images").mkdir()
     for step in range(5):
         Image.new("RGB", (4, 4)).save(tmp_path / "images" / f"step_{step:06d}.png")
-    record_start(tmp_path, {"name": "<tryon>"}, {"seed": (0, 1)}, 0)
-    record_start(tmp_path, {"name": "<tryon>"}, {"seed": (0, 1)}, 3)
+    write_run_metadata(tmp_path, {"name": "<tryon>"}, {"seed": (0, 1)}, 0)
+    write_run_metadata(tmp_path, {"name": "<tryon>"}, {"seed": (0, 1)}, 3)
     page = write_report(tmp_path, "training, 5 of 9 steps").read_text()
     assert "<title>&lt;tryon&gt;</title>" in page
     assert "training, 5 of 9 steps" in page

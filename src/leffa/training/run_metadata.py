@@ -1,4 +1,4 @@
-"""What a run writes down about itself, once, when it starts or goes on.
+"""Run metadata: what a run writes about itself when it starts or resumes.
 
 <run>/config.yaml        every value that it used
       changes.yaml       what the command line changed in the experiment
@@ -25,7 +25,7 @@ WRITTEN = (CONFIG, CHANGES, "checkpoints", "logs", "tensorboard", "images", "rep
 LIBRARIES = ("leffa", "torch", "lightning", "diffusers")
 
 
-def record_start(
+def write_run_metadata(
     folder: Path, config: dict[str, Any], changes: Mapping[str, tuple[Any, Any]], step: int
 ) -> None:
     """Write the three files.

@@ -1,5 +1,4 @@
-"""What makes a step faster and changes nothing but rounding: the layout of the weights in memory,
-and compiled networks."""
+"""Speeds up a model without changing results beyond rounding: memory format and `torch.compile`."""
 
 import warnings
 
@@ -7,7 +6,7 @@ import torch
 from torch import nn
 
 
-def speed_up(
+def compile_model(
     model: nn.Module, compile_networks: bool, channels_last: bool, backend: str = "inductor"
 ) -> None:
     """Change how a model is computed, in place; the names of its weights stay.
