@@ -22,10 +22,10 @@ from leffa.data.batch import Batch
 from leffa.data.dataset import PersonDataset, collate
 from leffa.evaluation.flows import flow_baselines
 from leffa.evaluation.generate import choose_devices, to_device
-from leffa.evaluation.progress import progress_bar
 from leffa.explain.view import short_names
 from leffa.inference import load_model
 from leffa.io.atomic import write_json, write_text
+from leffa.io.progress import progress_bar
 from leffa.losses.flow import FlowRequest, flow_field
 from leffa.metrics.flow import FlowMetrics
 from leffa.models.interface import PersonGenerator
