@@ -1,10 +1,12 @@
 """`leffa weights` against a hub on this machine, in the published layout with random content."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,11 @@ import yaml
 from huggingface_hub import constants
 
 from leffa.cli import main
+from leffa.metrics.inception import TORCHVISION_INCEPTION
+from leffa.metrics.perceptual import LPIPS_BACKBONES
 from leffa.models.export import OFFICIAL
-from leffa.released.catalogue import read_catalogue
+from leffa.released.bring import bring, is_here, store
+from leffa.released.catalogue import Released, named, read_catalogue
 
 sys.path.append(str(Path(__file__).parent))
 from fake_hub import FakeHub
@@ -196,7 +201,52 @@ def test_what_is_not_on_the_hub_says_where_it_is(capsys: pytest.CaptureFixture[s
 def test_the_catalogue_names_presets_experiments_and_licences_that_there_are() -> None:
     for entry in read_catalogue().values():
         assert entry.licence
-        assert bool(entry.parts) != bool(entry.by_hand)
+        assert [bool(entry.parts), bool(entry.urls), bool(entry.by_hand)].count(True) == 1
         assert entry.preset is None or entry.preset in OFFICIAL
         if entry.experiment is not None:
             assert yaml.safe_load((CONF / "experiment" / f"{entry.experiment}.yaml").read_text())
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Released:
+    """Weights at an address of their own, and an empty cache of torch's."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    digits = hashlib.sha256(b"layers").hexdigest()[:8]
+    file = tmp_path / f"net-{digits}.pth"
+    file.write_bytes(b"layers")
+    return Released("nets", "tests", "none", date(2026, 1, 1), urls={file.as_uri(): 6})
+
+
+def test_files_outside_the_hub_are_fetched_checked_and_removed(
+    outside: Released, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bring([outside], print)
+    assert "nets: 1 files, 0.0 GB" in capsys.readouterr().out
+    bring([outside], print)
+    assert capsys.readouterr().out == ""
+    kept = store(outside)
+    ((_, path),) = kept.files_of(outside)
+    assert path.read_bytes() == b"layers"
+    assert kept.is_intact(path)
+    path.write_bytes(b"a disk fails")
+    assert not kept.is_intact(path)
+    assert kept.remove(outside) == [path]
+    kept.adopt(outside, tmp_path)
+    assert is_here(outside)
+
+
+def test_a_file_outside_the_hub_with_another_hash_is_not_kept(
+    outside: Released, tmp_path: Path
+) -> None:
+    next(tmp_path.glob("net-*.pth")).write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"nets: cannot fetch file:.*hash"):
+        bring([outside], print)
+    assert not is_here(outside)
+    with pytest.raises(ValueError, match="is not what its hash says; copy it again"):
+        store(outside).adopt(outside, tmp_path)
+
+
+def test_fetching_metrics_brings_the_networks_that_scores_look_for() -> None:
+    wanted = [*LPIPS_BACKBONES.values(), TORCHVISION_INCEPTION]
+    assert set(named("metrics").urls) == {weights.origin for weights in wanted}
+    assert all(weights.command == "leffa weights fetch metrics" for weights in wanted)

@@ -8,7 +8,6 @@ from leffa.commands.options import Runner
 
 if TYPE_CHECKING:
     from leffa.released.catalogue import Released
-    from leffa.released.hub import RemoteFile
 
 ACTIONS = ("list", "fetch", "where", "verify", "remove")
 
@@ -26,8 +25,8 @@ def weights(parser: argparse.ArgumentParser) -> Runner:
     )
 
     def run(args: argparse.Namespace) -> int:
+        from leffa.released.bring import is_here
         from leffa.released.catalogue import named, read_catalogue
-        from leffa.released.hub import is_here
 
         if args.source is not None and args.action != "fetch":
             raise ValueError("--from goes with fetch only")
@@ -49,7 +48,7 @@ def weights(parser: argparse.ArgumentParser) -> Runner:
 
 
 def _list(entries: "list[Released]") -> None:
-    from leffa.released.hub import is_here
+    from leffa.released.bring import is_here
 
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
@@ -58,37 +57,32 @@ def _list(entries: "list[Released]") -> None:
 
 
 def _fetch(entry: "Released", source: Path | None) -> int:
-    from leffa.released.hub import adopt, fetch, is_here, plan
+    from leffa.released.bring import bring, is_here, store
 
     if is_here(entry):
         print(f"{entry.name}: is here already")
-        return 0
-    if source is not None:
-        adopt(entry, source)
+    elif source is not None:
+        store(entry).adopt(entry, source)
         print(f"{entry.name}: copied from {source}; not compared with the hub")
-        return 0
-    files = plan(entry)
-    print(f"{entry.name}: {_sizes(files)}, from {', '.join(entry.parts)}")
-    print(f"{entry.name}: {entry.licence}", flush=True)
-    fetch(entry, files)
-    print(f"{entry.name}: fetched, and what its hashes say")
+    else:
+        bring([entry], lambda line: print(line, flush=True))
     return 0
 
 
 def _where(entry: "Released", _: Path | None) -> int:
-    from leffa.released.hub import files_of, where
+    from leffa.released.bring import store
 
-    files = [path for _, path in files_of(entry)]
-    for place in files if len(files) == 1 else where(entry).values():
+    files = [path for _, path in store(entry).files_of(entry)]
+    for place in files if len(files) == 1 else store(entry).where(entry).values():
         print(place)
     return 0
 
 
 def _verify(entry: "Released", _: Path | None) -> int:
-    from leffa.released.hub import files_of, is_intact
+    from leffa.released.bring import store
 
-    files = [path for _, path in files_of(entry)]
-    found = [is_intact(path) for path in files]
+    files = [path for _, path in store(entry).files_of(entry)]
+    found = [store(entry).is_intact(path) for path in files]
     wrong = [path for path, intact in zip(files, found, strict=True) if intact is False]
     for path in wrong:
         print(f"{entry.name}: {path} is not what its hash says; remove it and fetch it again")
@@ -100,16 +94,8 @@ def _verify(entry: "Released", _: Path | None) -> int:
 
 
 def _remove(entry: "Released", _: Path | None) -> int:
-    from leffa.released.hub import remove
+    from leffa.released.bring import store
 
-    for path in remove(entry):
+    for path in store(entry).remove(entry):
         print(f"removed {path}")
     return 0
-
-
-def _sizes(files: "list[RemoteFile]") -> str:
-    whole, missing = (
-        sum(file.size for file in some) / 1e9
-        for some in (files, [file for file in files if not file.here])
-    )
-    return f"{len(files)} files, {whole:.1f} GB, of which {missing:.1f} GB are to be fetched"

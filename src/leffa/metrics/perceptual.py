@@ -18,7 +18,8 @@ LpipsNet = Literal["alex", "squeeze", "vgg"]
 
 
 def _torchvision(name: str, sha256: str) -> WeightsFile:
-    return WeightsFile(name, sha256, f"https://download.pytorch.org/models/{name}")
+    origin = f"https://download.pytorch.org/models/{name}"
+    return WeightsFile(name, sha256, origin, "leffa weights fetch metrics")
 
 
 LPIPS_BACKBONES: dict[LpipsNet, WeightsFile] = {

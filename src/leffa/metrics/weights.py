@@ -27,12 +27,14 @@ class WeightsFile:
         name: the file name under which it is looked for.
         sha256: its digest, or the leading digits where its publisher gives no more.
         origin: where a person gets it.
+        command: that brings it.
         packaged: `package/file` of an optional Python package that ships it.
     """
 
     name: str
     sha256: str
     origin: str
+    command: str | None = None
     packaged: str | None = None
 
     @property
@@ -51,9 +53,11 @@ class WeightsFile:
         """
         found = next((file for file in self._candidates(path) if file.is_file()), None)
         if found is None:
+            offer = f"type `{self.command}`, or " if self.command else ""
             raise MissingWeights(
-                f"{self.name} not found: get it from {self.origin} and put it into the folder "
-                f"that the environment variable {WEIGHTS_VARIABLE} names, or into {_hub_folder()}"
+                f"{self.name} not found: {offer}get it from {self.origin} and put it into the "
+                f"folder that the environment variable {WEIGHTS_VARIABLE} names, or into "
+                f"{_hub_folder()}"
             )
         digest = sha256_of(found)
         if not digest.startswith(self.sha256):

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,10 @@ from huggingface_hub.utils import WeakFileLock
 
 from leffa.io.atomic import replacing, write_text
 from leffa.released.catalogue import Released, read_catalogue
+from leffa.released.files import RemoteFile, check_disk, not_here
 
 _BRANCH = "main"
 _SHA256, _SHA1 = 64, 40  # digits
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file of a repository, as the hub says, and whether the cache has it."""
-
-    repository: str
-    path: str
-    size: int
-    here: bool
 
 
 def plan(entry: Released) -> list[RemoteFile]:
@@ -65,15 +55,9 @@ def fetch(entry: Released, files: list[RemoteFile]) -> None:
         ValueError: too little disk, the hub cannot be reached, or a file is not what its hash says;
             then it is removed.
     """
-    cache = Path(constants.HF_HUB_CACHE)
-    cache.mkdir(parents=True, exist_ok=True)
     missing = [file for file in files if not file.here]
-    needed, free = sum(file.size for file in missing), shutil.disk_usage(cache).free
-    if needed > free:
-        raise ValueError(
-            f"{entry.name}: needs {needed / 1e9:.1f} GB and {cache} has {free / 1e9:.1f} GB free; "
-            "make room, or set HF_HOME to a folder on another disk"
-        )
+    needed = sum(file.size for file in missing)
+    check_disk(entry.name, needed, Path(constants.HF_HUB_CACHE), "HF_HOME")
     for repository in entry.parts:
         _remove_leftovers(repository)
         _ask(entry, repository)
@@ -105,19 +89,9 @@ def where(entry: Released) -> dict[str, Path]:
         except OSError:  # not there, or not all of it
             folder = Path()
         if folder == Path() or not all(any(folder.glob(pattern)) for pattern in patterns):
-            raise ValueError(
-                f"{entry.name}: is not in {constants.HF_HUB_CACHE}; "
-                f"type `leffa weights fetch {entry.name}`"
-            )
+            raise not_here(entry, Path(constants.HF_HUB_CACHE))
         folders[repository] = folder
     return folders
-
-
-def is_here(entry: Released) -> bool:
-    try:
-        return bool(where(entry))
-    except ValueError:
-        return False
 
 
 def files_of(entry: Released) -> list[tuple[str, Path]]:
@@ -146,12 +120,11 @@ def is_intact(path: Path) -> bool | None:
 
 def remove(entry: Released) -> list[Path]:
     """Delete its files from the cache but those that other weights need; returns the deleted."""
-    needed = {
-        (repository, path)
-        for other in read_catalogue().values()
-        if other.name != entry.name and is_here(other)
-        for repository, path in files_of(other)
-    }
+    needed: set[tuple[str, Path]] = set()
+    for other in read_catalogue().values():
+        if other.name != entry.name:
+            with contextlib.suppress(ValueError):  # is not here
+                needed.update(files_of(other))
     deleted = [one for one in files_of(entry) if one not in needed]
     for repository, path in deleted:
         _delete(repository, path.relative_to(_snapshot(repository)).as_posix())

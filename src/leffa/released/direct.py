@@ -1,0 +1,111 @@
+"""Published weights that lie outside the hub, in torch's cache, where torchvision looks as well.
+
+A file's name ends with the first digits of its SHA256, by which it is checked.
+"""
+
+import hashlib
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from leffa.io.atomic import replacing
+from leffa.released.catalogue import Released
+from leffa.released.files import RemoteFile, check_disk, not_here
+
+_HASH = re.compile(r"-([0-9a-f]{8,})\.\w+$")
+
+
+def plan(entry: Released) -> list[RemoteFile]:
+    """What `fetch` would fetch, and what is here of it; asks nobody."""
+    return [
+        RemoteFile(url, _place(url).name, size, _place(url).is_file())
+        for url, size in entry.urls.items()
+    ]
+
+
+def fetch(entry: Released, files: list[RemoteFile]) -> None:
+    """Fetch what `plan` lists and is not here; files that are complete stay when it is killed.
+
+    Raises:
+        ValueError: too little disk, an address cannot be reached, or a file is not what its hash
+            says; then it is not kept.
+    """
+    import torch
+
+    missing = [file for file in files if not file.here]
+    check_disk(entry.name, sum(file.size for file in missing), _folder(), "TORCH_HOME")
+    for file in missing:
+        place = _place(file.repository)
+        for leftover in place.parent.glob(f"{place.name}.*.partial"):
+            leftover.unlink(missing_ok=True)
+        try:
+            torch.hub.download_url_to_file(
+                file.repository, str(place), _digits(place), sys.stderr.isatty()
+            )
+        except (OSError, RuntimeError) as error:  # its transport's, and a wrong hash
+            raise ValueError(
+                f"{entry.name}: cannot fetch {file.repository} ({error}); the same command goes "
+                "on with what is missing"
+            ) from error
+
+
+def where(entry: Released) -> dict[str, Path]:
+    """The folder; raises ValueError where not all of its files are there."""
+    if not all(_place(url).is_file() for url in entry.urls):
+        raise not_here(entry, _folder())
+    return {"": _folder()}
+
+
+def files_of(entry: Released) -> list[tuple[str, Path]]:
+    """(address, path) of each of its files; raises ValueError as `where` does."""
+    where(entry)
+    return [(url, _place(url)) for url in entry.urls]
+
+
+def is_intact(path: Path) -> bool | None:
+    """Whether a file is what the hash in its name says."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(_digits(path))
+
+
+def remove(entry: Released) -> list[Path]:
+    """Delete its files; returns them."""
+    deleted = [path for _, path in files_of(entry)]
+    for path in deleted:
+        path.unlink()
+    return deleted
+
+
+def adopt(entry: Released, source: Path) -> None:
+    """Copy files that somebody copied to where torch looks.
+
+    Raises:
+        ValueError: a file is not there, or not what its hash says.
+    """
+    for url in entry.urls:
+        place = _place(url)
+        copy = source / place.name
+        if not copy.is_file():
+            raise ValueError(f"{entry.name}: {source} has no {place.name}")
+        if not is_intact(copy):
+            raise ValueError(f"{entry.name}: {copy} is not what its hash says; copy it again")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(place) as unfinished:
+            shutil.copyfile(copy, unfinished)
+
+
+def _folder() -> Path:
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _place(url: str) -> Path:
+    return _folder() / url.rpartition("/")[2]
+
+
+def _digits(path: Path) -> str:
+    found = _HASH.search(path.name)
+    assert found is not None, path
+    return found[1]
