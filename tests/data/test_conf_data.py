@@ -9,8 +9,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from leffa.data.counts import OFFICIAL
-from leffa.data.dress_code import CATEGORIES
+from leffa.data.catalog import DRESS_CODE
 from leffa.run import CONF, compose
 from leffa.synthetic.write import (
     write_deepfashion,
@@ -113,4 +112,4 @@ def test_a_shorter_list_must_be_asked_for() -> None:
 @pytest.mark.parametrize(("split", "total"), [("train", 48_392), ("test", 5_400)])
 def test_the_official_counts_of_dress_code_add_up(split: str, total: int) -> None:
     """Leffa, appendix A.1, gives the sums as well."""
-    assert sum(OFFICIAL[f"DressCode {category} {split}"] for category in CATEGORIES) == total
+    assert sum(group.listing(split).official or 0 for group in DRESS_CODE.groups) == total

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from leffa.cli import DRAWN_LAYOUTS
-from leffa.data.counts import OFFICIAL
+from leffa.data.catalog import CATALOG
 from leffa.run import CONF, compose
 
 PAGES = sorted((CONF.parent / "docs" / "reference" / "datasets").glob("*.md"))
@@ -61,9 +61,8 @@ def test_market_is_trained_at_the_size_of_its_photographs() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_has_the_official_counts(page: Path) -> None:
-    """The name of a data set in `OFFICIAL` begins with its title's first word."""
     text = page.read_text()
-    title = text.splitlines()[0].removeprefix("# ").split()[0]
-    counts = [count for key, count in OFFICIAL.items() if key.split()[0] == title]
+    lists = [listing for group in CATALOG[page.stem].groups for listing in group.lists]
+    counts = [listing.official for listing in lists if listing.official]
     assert counts or page.stem == "folder"
     assert all(f"{count:,}" in text for count in counts)

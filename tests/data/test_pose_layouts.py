@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from leffa.data.batch import DRAWN, Annotation
-from leffa.data.counts import OFFICIAL
+from leffa.data.catalog import DEEPFASHION
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.inshop import category_of, flat_name, release_path
 from leffa.data.keypoint_csv import read_annotation, read_pose
@@ -62,7 +62,7 @@ def test_the_flat_names_of_all_pictures_lead_back_to_the_release(shared: Path) -
     }
     for split, path in lists.items():
         flat = path.read_text().split()
-        assert len(flat) == OFFICIAL[f"DeepFashion {split} pictures"]
+        assert len(flat) == DEEPFASHION.group(split).listing(split, "names").official
         assert all(flat_name(f"img/{release_path(name)}") == name for name in flat)
         assert {category_of(name).split("-")[0] for name in flat} == {"MEN", "WOMEN"}
 

@@ -1,31 +1,21 @@
 """DeepFashion In-shop for pose transfer: which pairs there are, and their files."""
 
 import logging
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Literal
 
-from leffa.data.batch import Record
-from leffa.data.counts import check_count
-from leffa.data.inshop import WORDS, category_of, find_joints, find_pictures, flat_name
-from leffa.data.layout import (
-    Layout,
-    Split,
-    absent,
-    check_choice,
-    check_root,
-    optional,
-    read_csv_pairs,
-    read_lines,
-    required,
-    spelling,
-    where_present,
-)
+from leffa.data.batch import Annotation, Record
+from leffa.data.catalog import DEEPFASHION
+from leffa.data.catalog.spec import SPLITS, TREE, Split
+from leffa.data.inshop import category_of, release_path
+from leffa.data.layout import Layout, check_choice, check_root, read_lines, spelling
+from leffa.data.reader import Rows, check_count, pose_records, read_rows
 from leffa.io.folders import names_in
 
 log = logging.getLogger(__name__)
 
-Pairs = list[tuple[str, str]]  # reference, source: flat names
+_BORDER = 40  # of white beside the person, in the 256x256 pictures of the unresized joints
 
 
 class DeepFashion(Layout):
@@ -69,76 +59,69 @@ class DeepFashion(Layout):
         undetected: Literal["error", "drop"] = "error",
         allow_subset: bool = False,
     ) -> None:
-        check_choice("split", split, ("train", "test"))
+        check_choice("split", split, SPLITS)
         check_choice("densepose", densepose, ("iuv", "none"))
         check_choice("lists", lists, ("csv", "txt"))
         check_choice("undetected", undetected, ("error", "drop"))
         root = check_root(root)
-        pair_list, listed = _read_txt(root, split) if lists == "txt" else _read_csv(root, split)
-        if (lists, split) != ("txt", "train"):  # how many references they list is not published
-            check_count(root, [f"DeepFashion {split}"], len(listed), pair_list, allow_subset)
-        _check_split(root / f"{split}.lst", listed, pair_list)
-        records = _records(root, split, listed, densepose, pictures)
+        group = DEEPFASHION.group(split)
+        listing = group.listing(split, form="csv" if lists == "csv" else "release")
+        path = spelling(root, listing.names)
+        rows = read_rows(path, listing)
+        check_count(root, listing, len(rows), path, allow_subset)
+        _check_split(root / group.listing(split, form="names").names[0], rows, path)
+        picture_of, joints_of = find_pictures(root, split, pictures), find_joints(root, split)
+        records = pose_records(group, root, rows, densepose, picture_of, joints_of, category_of)
         if densepose == "iuv":
             records = _detected(records, root / "densepose", undetected == "drop")
-        super().__init__(records, pair_list)
+        super().__init__(records, path)
 
 
-def _records(
-    root: Path, split: Split, listed: Pairs, densepose: str, pictures: str | None
-) -> list[Record]:
-    # A picture is in several pairs: its paths are made once and shared.
-    picture_of, joints_of = (
-        cache(find_pictures(root, split, pictures)),
-        cache(find_joints(root, split)),
-    )
-    body_of, reference_body_of = (
-        cache(locate(root / "densepose", "{}.png") if densepose == "iuv" else absent)
-        for locate in (required, where_present)
-    )
-    stem_of, kind_of = cache(lambda name: PurePath(name).stem), cache(category_of)
-    names = [f"{stem_of(reference)}_2_{stem_of(source)}" for reference, source in listed]
-    flow_of = optional(root / "flow", "{}.npz", names)
-    return [
-        Record(
-            name=name,
-            category=kind_of(source),
-            source=picture_of(source),
-            reference=picture_of(reference),
-            densepose=body_of(stem_of(source)),
-            keypoints=joints_of(source),
-            flow=flow_of(name),
-            reference_densepose=reference_body_of(stem_of(reference)),
-            reference_keypoints=joints_of(reference),
+def find_pictures(root: Path, split: Split, folder: str | None) -> Callable[[str], Path]:
+    """From a flat name to its picture.
+
+    Args:
+        root: the folder of the pair lists.
+        split: "train" or "test".
+        folder: below the root, with flat names; None takes the first that exists of
+            `<split>_highres` (Lu et al., 2024), `<split>` (PATN), and the tree of the release below
+            the root, `img` or `img_highres`.
+    """
+    if folder is None:
+        places = [root / name for name in DEEPFASHION.group(split).main("picture").spellings]
+        flat = [place for place in places if place.name != TREE and place.is_dir()]
+        trees = [place.parent for place in reversed(places) if place.name == TREE]
+        tree = next((base for base in trees if _is_release(base)), None)
+        if not flat and tree is not None:
+            return lambda name: tree / release_path(name)
+        place = flat[0] if flat else root / f"{split}_highres"
+    else:
+        place = root / folder
+    present = names_in(place)
+
+    def locate(name: str) -> Path:
+        # Resized pictures are better kept without loss.
+        if name not in present and (png := f"{PurePath(name).stem}.png") in present:
+            return place / png
+        return place / name
+
+    return locate
+
+
+def find_joints(root: Path, split: Split) -> Callable[[str], Annotation | None]:
+    """From a flat name to its joints: a list of PATN's, else NTED's `pose/`, else none."""
+    frame = DEEPFASHION.frame
+    if (path := DEEPFASHION.group(split).listing(split, form="annotation").find(root)) is not None:
+        left = 0 if "resize" in path.name else _BORDER
+        return lambda name: Annotation(path, frame, f"{PurePath(name).stem}.jpg", left)
+    if _is_release(root / "pose"):
+        return lambda name: Annotation(
+            root / "pose" / release_path(name).with_suffix(".txt"), frame, left=_BORDER
         )
-        for name, (reference, source) in zip(names, listed, strict=True)
-    ]
+    return lambda name: None
 
 
-def _read_csv(root: Path, split: Split) -> tuple[Path, Pairs]:
-    names = [f"{word}-{kind}-{split}.csv" for kind in ("resize-pairs", "pairs") for word in WORDS]
-    path = spelling(root, names)
-    return path, read_csv_pairs(path)
-
-
-def _read_txt(root: Path, split: Split) -> tuple[Path, Pairs]:
-    path = root / f"{split}_pairs.txt"
-    pairs = []
-    for line in read_lines(path):
-        target, *references = [name.strip() for name in line.split(",")]
-        if not references:
-            raise ValueError(
-                f"{path}: expected 'target,reference' on each line, found '{line}'; copy the list "
-                "again from NTED's release"
-            )
-        try:
-            pairs += [(flat_name(reference), flat_name(target)) for reference in references]
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-    return path, pairs
-
-
-def _check_split(path: Path, listed: Pairs, pair_list: Path) -> None:
+def _check_split(path: Path, listed: Rows, pair_list: Path) -> None:
     """Pairs of another split would put test persons into the training."""
     if not path.is_file():
         return
@@ -168,3 +151,7 @@ def _detected(records: list[Record], folder: Path, drop: bool) -> list[Record]:
     if left_out:
         log.info("%d of %d pairs left out: no DensePose", left_out, len(records))
     return kept
+
+
+def _is_release(folder: Path) -> bool:
+    return (folder / "WOMEN").is_dir() or (folder / "MEN").is_dir()

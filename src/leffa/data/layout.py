@@ -1,27 +1,22 @@
-"""What the layout classes share: a checked, immutable sequence of records.
+"""A checked, immutable sequence of records, and what finds the files of one.
 
-A layout class only knows where a data set keeps its files. It reads the pair list, names the files
-of each sample and hands the records to `Layout`, which finds every missing file at once, before
-anything is trained.
+`Layout` finds every missing file at once, before anything is trained.
 """
 
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import fields
-from pathlib import Path, PurePath
-from typing import Literal, overload
+from pathlib import Path
+from typing import overload
 
 from leffa.data.batch import Annotation, Record
 from leffa.data.keypoint_csv import listed_names
 from leffa.io.folders import names_in
 from leffa.io.tables import read_table, read_text
 
-Split = Literal["train", "test"]
-Pairs = Literal["paired", "unpaired"]
-Locate = Callable[
-    [str], Path | None
-]  # from a file's stem to its place, or None where there is no such file
+# From a file's key to its place, or None where there is no such file.
+Locate = Callable[[str], Path | None]
 
 _SHOWN = 3  # file names in an error message: enough to see the pattern, few enough for one line
 
@@ -68,16 +63,6 @@ def check_choice(name: str, value: str, choices: Collection[str]) -> None:
         raise ValueError(f"{name}={value}: choose one of {', '.join(choices)}")
 
 
-def check_split(split: str, pairs: str) -> None:
-    """Raise ValueError unless try-on data sets have this list: none is unpaired for training."""
-    check_choice("split", split, ("train", "test"))
-    check_choice("pairs", pairs, ("paired", "unpaired"))
-    if (split, pairs) == ("train", "unpaired"):
-        raise ValueError(
-            "pairs=unpaired: training has no unpaired list; use pairs=paired, or split=test"
-        )
-
-
 def check_root(root: str | Path) -> Path:
     """The root as a path; raises FileNotFoundError where there is no such folder."""
     root = Path(root).expanduser()
@@ -106,27 +91,6 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
-def read_pairs(path: Path, columns: str = "person garment") -> list[tuple[str, str]]:
-    """The two columns of every line, split on any white space; `columns` names them in messages."""
-    return [(row[0], row[1]) for row in read_rows(path, columns)]
-
-
-def read_rows(path: Path, columns: str) -> list[list[str]]:
-    """The columns of every line, split on any white space: copies of the lists differ in it.
-
-    Raises:
-        FileNotFoundError, ValueError: as in `read_lines`; or a line has not as many as `columns`.
-    """
-    rows = [line.split() for line in read_lines(path)]
-    for row in rows:
-        if len(row) != len(columns.split()):
-            raise ValueError(
-                f"{path}: expected '{columns}' on each line, parted by blanks, found "
-                f"'{' '.join(row)}'; correct that line"
-            )
-    return rows
-
-
 def read_csv_pairs(path: Path) -> list[tuple[str, str]]:
     """The columns `from` and `to` of a list of PATN's; other columns, such as an index, are left.
 
@@ -143,11 +107,6 @@ def read_csv_pairs(path: Path) -> list[tuple[str, str]]:
     if not pairs:
         raise ValueError(f"{path}: lists nothing; {again}")
     return pairs
-
-
-def pose_pair(reference: str, source: str) -> str:
-    """The name of a pose-transfer sample, as the field names its results."""
-    return f"{PurePath(reference).stem}_2_{PurePath(source).stem}"
 
 
 def absent(stem: str) -> None:

@@ -1,25 +1,13 @@
 """Market-1501 for pose transfer at 64x128: which pairs there are, and their files."""
 
-from functools import cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
-from leffa.data.batch import Annotation, Record
-from leffa.data.counts import check_count
-from leffa.data.layout import (
-    Layout,
-    Split,
-    absent,
-    check_choice,
-    check_root,
-    optional,
-    read_csv_pairs,
-    required,
-    spelling,
-    where_present,
-)
-
-_FRAME = (64, 128)
+from leffa.data.batch import Annotation
+from leffa.data.catalog import MARKET1501
+from leffa.data.catalog.spec import SPLITS, Split
+from leffa.data.layout import Layout, absent, check_choice, check_root, spelling
+from leffa.data.reader import Rows, check_count, pose_records, read_rows
 
 
 class Market1501(Layout):
@@ -50,46 +38,29 @@ class Market1501(Layout):
         densepose: Literal["iuv", "none"] = "none",
         allow_subset: bool = False,
     ) -> None:
-        check_choice("split", split, ("train", "test"))
+        check_choice("split", split, SPLITS)
         check_choice("densepose", densepose, ("iuv", "none"))
         root = check_root(root)
-        pair_list = root / f"market-pairs-{split}.csv"
-        listed = read_csv_pairs(pair_list)
-        check_count(root, [f"Market-1501 {split}"], len(listed), pair_list, allow_subset)
-        _check_persons(listed, pair_list)
-        folder = spelling(root, (split, f"bounding_box_{split}"))
-        joints = root / f"market-annotation-{split}.csv"
-        body_of, reference_body_of = (
-            cache(locate(root / "densepose", "{}.png") if densepose == "iuv" else absent)
-            for locate in (required, where_present)
+        group = MARKET1501.group(split)
+        listing = group.listing(split, form="csv")
+        path = root / listing.names[0]
+        rows = read_rows(path, listing)
+        check_count(root, listing, len(rows), path, allow_subset)
+        _check_persons(rows, path)
+        folder = spelling(root, group.main("picture").spellings)
+        joints = group.listing(split, form="annotation").find(root)
+        records = pose_records(
+            group,
+            root,
+            rows,
+            densepose,
+            lambda name: folder / name,
+            (lambda name: Annotation(joints, MARKET1501.frame, name)) if joints else absent,
         )
-        # A picture is in many pairs: its paths are made once and shared.
-        pictures = {name for pair in listed for name in pair}
-        place = {name: folder / name for name in pictures}
-        stem = {name: PurePath(name).stem for name in pictures}
-        known = (
-            {name: Annotation(joints, _FRAME, name) for name in place} if joints.is_file() else {}
-        )
-        names = [f"{stem[reference]}_2_{stem[source]}" for reference, source in listed]
-        flow_of = optional(root / "flow", "{}.npz", names)
-        records = [
-            Record(
-                name=name,
-                category="person",
-                source=place[source],
-                reference=place[reference],
-                densepose=body_of(stem[source]),
-                keypoints=known.get(source),
-                flow=flow_of(name),
-                reference_densepose=reference_body_of(stem[reference]),
-                reference_keypoints=known.get(reference),
-            )
-            for name, (reference, source) in zip(names, listed, strict=True)
-        ]
-        super().__init__(records, pair_list)
+        super().__init__(records, path)
 
 
-def _check_persons(listed: list[tuple[str, str]], pair_list: Path) -> None:
+def _check_persons(listed: Rows, pair_list: Path) -> None:
     """The two pictures of a pair must show one person."""
     for reference, source in listed:
         if reference.split("_")[0] != source.split("_")[0]:

@@ -1,21 +1,11 @@
 """WPose, the out-of-domain test set of pose transfer: which pairs there are, and their files."""
 
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
-from leffa.data.batch import Record
-from leffa.data.counts import check_count
-from leffa.data.layout import (
-    Layout,
-    absent,
-    check_choice,
-    check_root,
-    optional,
-    pose_pair,
-    read_lines,
-    required,
-    spelling,
-)
+from leffa.data.catalog import WPOSE
+from leffa.data.layout import Layout, check_choice, check_root
+from leffa.data.reader import check_count, pose_records, read_rows
 
 
 class WPose(Layout):
@@ -50,38 +40,15 @@ class WPose(Layout):
         allow_subset: bool = False,
     ) -> None:
         check_choice("split", split, ("test",))
-        check_choice("densepose", densepose, ("iuv", "none"))
+        check_choice("densepose", densepose, (*WPOSE.densepose, "none"))
         root = check_root(root)
-        pair_list = root / "test_pairs.txt"
-        listed = [_pair(line, pair_list) for line in read_lines(pair_list)]
-        check_count(root, ["WPose test"], len(listed), pair_list, allow_subset)
+        (group,) = WPOSE.groups
+        (listing,) = group.lists
+        path = root / listing.names[0]
+        rows = read_rows(path, listing)
+        check_count(root, listing, len(rows), path, allow_subset)
         if target_first:
-            listed = [(second, first) for first, second in listed]
-        body_of = required(root / "densepose", "{}.png") if densepose == "iuv" else absent
-        stems = [PurePath(source).stem for _, source in listed]
-        parse_of = optional(spelling(root, ("parsing", "gt_parsing")), "{}.png", stems)
-        names = [pose_pair(reference, source) for reference, source in listed]
-        flow_of = optional(root / "flow", "{}.npz", names)
-        records = [
-            Record(
-                name=name,
-                category="person",
-                source=root / "images" / source,
-                reference=root / "images" / reference,
-                densepose=body_of(stem),
-                parse=parse_of(stem),
-                flow=flow_of(name),
-            )
-            for name, stem, (reference, source) in zip(names, stems, listed, strict=True)
-        ]
-        super().__init__(records, pair_list)
-
-
-def _pair(line: str, pair_list: Path) -> tuple[str, str]:
-    columns = line.replace(",", " ").split()
-    if len(columns) != 2:
-        raise ValueError(
-            f"{pair_list}: expected 'reference source' on each line, found '{line}'; "
-            "correct that line"
-        )
-    return PurePath(columns[0]).name, PurePath(columns[1]).name
+            rows = [(reference, source) for source, reference in rows]
+        folder = root / group.main("picture").spellings[0]
+        records = pose_records(group, root, rows, densepose, lambda name: folder / name)
+        super().__init__(records, path)

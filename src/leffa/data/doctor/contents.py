@@ -3,26 +3,26 @@
 import hashlib
 from pathlib import Path
 
-from leffa.data.doctor import look_maps, look_pictures
+from leffa.data.doctor import validate_maps, validate_pictures
 from leffa.data.doctor.look import Inspector, Look
 
 CONTENTS: dict[str, Inspector] = {
-    "photo": look_pictures.photo,
-    "agnostic": look_pictures.agnostic,
-    "drawing": look_pictures.drawing,
-    "mask": look_pictures.agnostic_mask,
-    "garment_mask": look_pictures.garment_mask,
-    "silhouette": look_pictures.silhouette,
-    "parse_20": look_maps.parse(19),  # CIHP and LIP
-    "parse_any": look_maps.parse(255),
-    "parse_18": look_maps.parse(18),  # ATR; 18 is the neck of OOTDiffusion's parsing
-    "colour": look_maps.colour,
-    "iuv": look_maps.iuv(channel=0),
-    "vui": look_maps.iuv(channel=2),
-    "part_labels": look_maps.part_labels,
-    "surface": look_maps.arrays(uv=(2, None, None)),
-    "pose": look_maps.pose,
-    "flow": look_maps.arrays(flow=(None, None, 2), valid=(None, None)),
+    "photo": validate_pictures.photo,
+    "agnostic": validate_pictures.agnostic,
+    "drawing": validate_pictures.drawing,
+    "mask": validate_pictures.agnostic_mask,
+    "garment_mask": validate_pictures.garment_mask,
+    "silhouette": validate_pictures.silhouette,
+    "parse_20": validate_maps.parse(19),  # CIHP and LIP
+    "parse_any": validate_maps.parse(255),
+    "parse_18": validate_maps.parse(18),  # ATR; 18 is the neck of OOTDiffusion's parsing
+    "colour": validate_maps.colour,
+    "iuv": validate_maps.iuv(channel=0),
+    "vui": validate_maps.iuv(channel=2),
+    "labels": validate_maps.part_labels,
+    "surface": validate_maps.arrays(uv=(2, None, None)),
+    "pose": validate_maps.pose,
+    "flow": validate_maps.arrays(flow=(None, None, 2), valid=(None, None)),
 }
 
 

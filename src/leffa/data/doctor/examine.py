@@ -7,25 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from leffa.data.batch import DRAWN
+from leffa.data.catalog import CATALOG, DATASETS
+from leffa.data.catalog.spec import DatasetSpec, FileSpec
 from leffa.data.doctor.contents import look_at
-from leffa.data.doctor.declare import DataSet, Files
-from leffa.data.doctor.layouts import DATASETS
+from leffa.data.doctor.cross_checks import compare
+from leffa.data.doctor.custom_folder import is_own, survey_own
 from leffa.data.doctor.lists import check_together, check_totals
 from leffa.data.doctor.look import Look
-from leffa.data.doctor.own import TITLE, is_own, survey_own
 from leffa.data.doctor.ready import readiness
 from leffa.data.doctor.recognise import recognise, recognise_below
 from leffa.data.doctor.report import Count, Finding, Report, gather
 from leffa.data.doctor.rows import pick_rows
 from leffa.data.doctor.survey import Present, Survey, Surveyor
-from leffa.data.doctor.together import compare
 from leffa.io.folders import SUFFIXES, is_hidden
 from leffa.io.processes import ProcessPool
 
 Progress = Callable[[int, int], None]  # (files done, files in all)
 
-CHOICES = ("auto", *DATASETS, "folder")
-_NO_LAYOUT = DataSet("pictures of no known data set", "", ".*", (), same_size=False)
+CHOICES = ("auto", *CATALOG)
+_NO_LAYOUT = DatasetSpec("pictures of no known data set", "", ".*", (), same_size=False)
 _CHUNK = 16
 
 
@@ -39,7 +39,7 @@ def examine(
 
     Args:
         root: the folder that holds the data set's lists.
-        dataset: a key of `DATASETS`, "folder" for one's own, or "auto" to recognise it.
+        dataset: a key of `CATALOG`, or "auto" to recognise it.
         workers: processes that decode.
         progress: called with (files done, files in all).
 
@@ -92,7 +92,7 @@ def _counts(survey: Survey, drawn: bool) -> list[Count]:
 
 
 def _of_lists(
-    root: Path, declared: DataSet, survey: Survey, counts: Iterable[Count]
+    root: Path, declared: DatasetSpec, survey: Survey, counts: Iterable[Count]
 ) -> Iterator[Finding]:
     """What several lists show, and lists that are too long."""
     lists = [listed for group in survey.lists.values() for listed in group]
@@ -103,13 +103,13 @@ def _of_lists(
             yield Finding("list-longer", count.what, "", f"{count.found:,}")
 
 
-def _survey(root: Path, dataset: str) -> tuple[str, DataSet, Survey]:
+def _survey(root: Path, dataset: str) -> tuple[str, DatasetSpec, Survey]:
     """The data set's name, its declaration and what is there of it."""
     name: str | None = dataset
     if dataset == "auto":
         name = "folder" if is_own(root) else recognise(root)
     if name == "folder":
-        return "folder", replace(_NO_LAYOUT, title=TITLE), survey_own(root)
+        return "folder", CATALOG["folder"], survey_own(root)
     survey = Surveyor(root, DATASETS[name]).run() if name is not None else Survey()
     nothing = not survey.present and not any(survey.lists.values())
     if nothing and (deeper := recognise_below(root)):
@@ -123,7 +123,7 @@ def _survey(root: Path, dataset: str) -> tuple[str, DataSet, Survey]:
 def _survey_pictures(root: Path, name: str | None) -> Survey:
     """Every picture below a folder without a known layout."""
     survey = Survey()
-    files = Files("", "{}", "photo", "picture", main=True)
+    files = FileSpec("", "{}", "photo", "picture", main=True)
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() in SUFFIXES and not is_hidden(path.name):
             where = path.parent.relative_to(root).as_posix()

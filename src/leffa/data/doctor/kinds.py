@@ -155,7 +155,7 @@ KINDS: dict[str, Kind] = {
 WITHOUT = {  # what training and evaluation must be told where files of this content are absent
     "mask": "without them: a recipe as transform.agnostic",
     **dict.fromkeys(
-        ("colour", "part_labels", "iuv", "vui"),
+        ("colour", "labels", "iuv", "vui"),
         "without them: transform.densepose=skeleton or none",
     ),
     "pose": "without them: mask files or a recipe that needs no joints, and no densepose=skeleton",

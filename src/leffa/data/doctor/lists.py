@@ -6,16 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leffa.data.doctor.declare import Files, Group, Listing
+from leffa.data.catalog.spec import GroupSpec, ListSpec
 from leffa.data.doctor.report import Count, Finding
-from leffa.data.inshop import flat_name
 from leffa.data.layout import read_csv_pairs
 from leffa.io.tables import decode_text
 
-_SEPARATOR = {
-    **{"words": None, "commas": None, "names": None},
-    **{"release": ",", "annotation": ":"},
-}
 _JOINTS = 18
 
 
@@ -30,7 +25,7 @@ class Listed:
         keys: the sample keys of each role, in the order of the list.
     """
 
-    listing: Listing
+    listing: ListSpec
     where: str
     rows: list[tuple[str, ...]] = field(default_factory=list)
     keys: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -41,19 +36,13 @@ class Listed:
         return Count(self.where, len(self.rows), self.listing.official)
 
 
-def find_list(root: Path, listing: Listing) -> Path | None:
-    """The list under one of its names."""
-    return next((root / name for name in listing.names if (root / name).is_file()), None)
-
-
 def read_list(
-    path: Path, where: str, group: Group, listing: Listing
+    path: Path, where: str, group: GroupSpec, listing: ListSpec
 ) -> tuple[Listed, list[Finding]]:
     """The list and its findings; whether its files exist is not looked at here."""
     findings: list[Finding] = []
     listed = Listed(listing, where)
     lines = _lines(path, where, findings)
-    columns = len(listing.columns)
     if listing.form == "csv" and lines:
         lines = []
         try:
@@ -63,22 +52,15 @@ def read_list(
     elif listing.form == "annotation" and lines:
         lines = lines[1:] if lines[0][1].split(":")[0].strip() == "name" else lines
     for number, line in lines:
-        if listing.form == "commas":
-            line = line.replace(",", " ")
-        cells = [cell.strip() for cell in line.strip().split(_SEPARATOR[listing.form])]
+        name = f"line {number}"
         if listing.form == "annotation":
-            if not _has_keypoints(cells[1:]):
-                findings.append(Finding("list-keypoints", where, f"line {number}", cells[0][:60]))
-            cells = cells[:1]
-        if listing.form == "release":
-            listed.rows += (rows := _release_pairs(cells))
-            if not rows:
-                findings.append(Finding("list-columns", where, f"line {number}", line.strip()[:60]))
-            continue
-        if len(cells) != columns or not all(cells):
-            findings.append(Finding("list-columns", where, f"line {number}", line.strip()[:60]))
-            continue
-        listed.rows.append(tuple(cells))
+            line, *axes = (cell.strip() for cell in line.split(":"))
+            if not _has_keypoints(axes):
+                findings.append(Finding("list-keypoints", where, name, line[:60]))
+        try:
+            listed.rows += listing.parse(line)
+        except ValueError:
+            findings.append(Finding("list-columns", where, name, line.strip()[:60]))
     if not listed.rows:
         findings.append(Finding("list-empty", where))
     _collect_keys(listed, group, findings)
@@ -102,15 +84,6 @@ def _lines(path: Path, where: str, findings: list[Finding]) -> list[tuple[int, s
     return [(number, line) for number, line in numbered if line.strip()]
 
 
-def _release_pairs(cells: list[str]) -> list[tuple[str, ...]]:
-    """(reference, target) by flat names of a target and its references; none of a bad line."""
-    try:
-        target, *references = [flat_name(cell) for cell in cells]
-    except ValueError:
-        return []
-    return [(reference, target) for reference in references]
-
-
 def _has_keypoints(cells: list[str]) -> bool:
     try:
         axes = [json.loads(cell) for cell in cells]
@@ -119,13 +92,9 @@ def _has_keypoints(cells: list[str]) -> bool:
     return len(axes) == 2 and all(isinstance(axis, list) and len(axis) == _JOINTS for axis in axes)
 
 
-def _main_files(group: Group) -> dict[str, Files]:
-    return {files.role: files for files in group.files if files.main}
-
-
-def _collect_keys(listed: Listed, group: Group, findings: list[Finding]) -> None:
-    mains = _main_files(group)
+def _collect_keys(listed: Listed, group: GroupSpec, findings: list[Finding]) -> None:
     roles = listed.listing.columns
+    mains = {role: group.main(role) for role in roles if role != "ignored"}
     for row in listed.rows:
         keys = []
         for role, name in zip(roles, row, strict=True):
@@ -154,13 +123,12 @@ def _repeated(listed: Listed) -> Iterator[Finding]:
             yield Finding("list-duplicate", listed.where, " ".join(row), f"{count} times")
 
 
-def _mispaired(listed: Listed, group: Group) -> list[Finding]:
+def _mispaired(listed: Listed, group: GroupSpec) -> list[Finding]:
     """Persons with somebody else's garment in a paired list, or with their own in an unpaired."""
     wanted = listed.listing.pairing
     if wanted is None or not listed.rows:
         return []
-    mains = _main_files(group)
-    person, garment = (mains[role] for role in listed.listing.columns)
+    person, garment = (group.main(role) for role in listed.listing.columns)
     wrong = [
         row
         for row in listed.rows

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from leffa.data.doctor.declare import TREE
+from leffa.data.catalog.spec import TREE
 from leffa.data.inshop import flat_name
 
 _GENDERS = ("MEN", "WOMEN")

@@ -29,8 +29,11 @@ _CONTENTS = {  # of a record's fields
     "flow": "flow",
 }
 _DENSEPOSE = {
-    **{"colour": "colour", "iuv": "iuv", "vui": "vui"},
-    **{"labels": "part_labels", "labels_uv": "part_labels"},
+    "colour": "colour",
+    "iuv": "iuv",
+    "vui": "vui",
+    "labels": "labels",
+    "labels_uv": "labels",
 }
 _BESIDE_SOURCE = ("mask", "densepose", "parse")
 

@@ -4,9 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from leffa.data.doctor.declare import TREE, DataSet, Files
-from leffa.data.doctor.layouts import DATASETS
-from leffa.data.doctor.lists import find_list
+from leffa.data.catalog import DATASETS
+from leffa.data.catalog.spec import TREE, DatasetSpec, FileSpec
 from leffa.data.doctor.names import is_there
 from leffa.io.folders import is_hidden
 
@@ -29,11 +28,11 @@ def recognise_below(root: Path) -> Path | None:
     return None
 
 
-def _likeness(root: Path, dataset: DataSet) -> float:
+def _likeness(root: Path, dataset: DatasetSpec) -> float:
     """How many of its folders and lists are there, names of the official form counting most."""
     score = 0.0
     for group in dataset.groups:
-        score += sum(0.5 for listing in group.lists if find_list(root, listing))
+        score += sum(0.5 for listing in group.lists if listing.find(root))
         for files in group.files:
             for spelling in files.spellings:
                 folder = root / group.folder / spelling
@@ -47,7 +46,7 @@ def _likeness(root: Path, dataset: DataSet) -> float:
     return score
 
 
-def official_name(dataset: DataSet, files: Files, name: str) -> bool:
+def official_name(dataset: DatasetSpec, files: FileSpec, name: str) -> bool:
     """Whether a file is named as in the official release."""
     key = files.key(name)
     return key is not None and re.fullmatch(dataset.key, key) is not None

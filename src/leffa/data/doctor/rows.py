@@ -9,18 +9,6 @@ from leffa.data.doctor.report import Finding, Row
 from leffa.data.doctor.survey import Present, Survey
 
 COLUMNS = ("source", "reference", "mask", "densepose", "parse", "keypoints")
-_COLUMN_OF = {  # by content
-    "mask": "mask",
-    "silhouette": "mask",
-    "colour": "densepose",
-    "iuv": "densepose",
-    "vui": "densepose",
-    "part_labels": "densepose",
-    "parse_20": "parse",
-    "parse_18": "parse",
-    "parse_any": "parse",
-    "pose": "keypoints",
-}
 _MOST = 24  # rows with findings, and as many without
 
 Subject = tuple[str, str, str]  # group, role, key
@@ -73,7 +61,7 @@ def _pictures(present: Iterable[Present]) -> dict[str, Path]:
     """The files that the sheet has a column for."""
     shown: dict[str, Path] = {}
     for entry in present:
-        column = "source" if entry.files.main else _COLUMN_OF.get(entry.files.content)
-        if column is not None:
+        column = "source" if entry.files.main else entry.files.field
+        if column in COLUMNS:
             shown.setdefault(column, entry.path)
     return shown

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 
 from leffa.data.batch import Record
-from leffa.data.doctor.declare import TREE, DataSet, Files, Group
+from leffa.data.catalog.spec import TREE, DatasetSpec, FileSpec, GroupSpec
 from leffa.data.doctor.kinds import WITHOUT
-from leffa.data.doctor.lists import Listed, find_list, read_list
+from leffa.data.doctor.lists import Listed, read_list
 from leffa.data.doctor.names import file_names, folder_names, is_there, plain
 from leffa.data.doctor.recognise import official_name
 from leffa.data.doctor.report import Finding
@@ -23,7 +23,7 @@ class Present:
 
     path: Path
     where: str
-    files: Files
+    files: FileSpec
     group: str
     key: str
 
@@ -57,7 +57,7 @@ class Surveyor:
         dataset: its declaration.
     """
 
-    def __init__(self, root: Path, dataset: DataSet) -> None:
+    def __init__(self, root: Path, dataset: DatasetSpec) -> None:
         self.root, self.dataset = root, dataset
         self.survey = Survey()
         self.names = cache(file_names)
@@ -74,12 +74,12 @@ class Surveyor:
         self._find_extras()
         return self.survey
 
-    def _find_folder(self, group: Group, files: Files) -> Path | None:
+    def _find_folder(self, group: GroupSpec, files: FileSpec) -> Path | None:
         """The folder of these files under the first spelling that is there."""
         places = [self.root / group.folder / spelling for spelling in files.spellings]
         return next((place for place in places if is_there(place)), None)
 
-    def _survey_group(self, group: Group) -> None:
+    def _survey_group(self, group: GroupSpec) -> None:
         survey, where = self.survey, group.folder or group.name
         lists = survey.lists[group.name]
         folders = {files: self.folder(group, files) for files in group.files}
@@ -108,10 +108,10 @@ class Surveyor:
             if folder is not None:
                 self._match(group, files, folder, keys.get(files.role, {}))
 
-    def _read_lists(self, group: Group) -> list[Listed]:
+    def _read_lists(self, group: GroupSpec) -> list[Listed]:
         lists = []
         for listing in group.lists:
-            path = find_list(self.root, listing)
+            path = listing.find(self.root)
             if path is not None:
                 where = path.relative_to(self.root).as_posix()
                 listed, findings = read_list(path, where, group, listing)
@@ -119,7 +119,7 @@ class Surveyor:
                 self.survey.findings += findings
         return lists
 
-    def _holds_keys(self, folder: Path | None, files: Files) -> bool:
+    def _holds_keys(self, folder: Path | None, files: FileSpec) -> bool:
         """Whether the folder is there; the root itself must hold a name of the official form."""
         if folder is None:
             return False
@@ -128,7 +128,7 @@ class Surveyor:
         )
 
     def _keys(
-        self, lists: list[Listed], mains: list[Files], folders: dict[Files, Path | None]
+        self, lists: list[Listed], mains: list[FileSpec], folders: dict[FileSpec, Path | None]
     ) -> dict[str, dict[str, None]]:
         """The keys of each role by the lists; without a list, whatever the main folder holds."""
         keys: dict[str, dict[str, None]] = {}
@@ -142,7 +142,7 @@ class Surveyor:
                 keys[files.role] = dict.fromkeys(key for name in names if (key := files.key(name)))
         return keys
 
-    def _own_names(self, folder: Path, files: Files) -> Iterator[str]:
+    def _own_names(self, folder: Path, files: FileSpec) -> Iterator[str]:
         """Visible names in the folder that fit no longer pattern of the same folder."""
         longer = [
             other
@@ -156,10 +156,10 @@ class Surveyor:
 
     def _drop_absent(
         self,
-        group: Group,
+        group: GroupSpec,
         lists: list[Listed],
         keys: dict[str, dict[str, None]],
-        folders: dict[Files, Path | None],
+        folders: dict[FileSpec, Path | None],
     ) -> dict[str, dict[str, None]]:
         """Report keys of which no file at all is there; the other checks need not name them."""
         kept = dict(keys)
@@ -184,7 +184,7 @@ class Surveyor:
             kept[role] = {key: None for key in wanted if key not in lost}
         return kept
 
-    def _check_folder(self, group: Group, files: Files, folder: Path | None) -> None:
+    def _check_folder(self, group: GroupSpec, files: FileSpec, folder: Path | None) -> None:
         if folder is not None:
             return
         base = self.root / group.folder
@@ -200,10 +200,12 @@ class Surveyor:
             self.survey.add("folder-misnamed", where, alike[0])
         elif files.need == "always":
             self.survey.add("folder-missing", where)
-        elif files.need == "whole" and not files.drawn:
+        elif files.need == "whole" and not files.synthetic:
             self.survey.add("optional-absent", where, detail=WITHOUT.get(files.content, ""))
 
-    def _match(self, group: Group, files: Files, folder: Path, keys: dict[str, None]) -> None:
+    def _match(
+        self, group: GroupSpec, files: FileSpec, folder: Path, keys: dict[str, None]
+    ) -> None:
         """Sort the keys into present and missing, and say why where it shows."""
         where = folder.relative_to(self.root).as_posix()
         names = self.names(folder)
@@ -218,12 +220,12 @@ class Surveyor:
             return
         explained = self._explain(group, files, folder, missing)
         missing -= explained
-        if files.need == "loose":
+        if files.need in ("loose", "split"):
             if missing:
                 detail = f"{len(wanted) - len(missing)} of {len(wanted)} {files.pattern}"
                 self.survey.add("partly", where, detail)
         elif files.need == "whole" and len(missing) == len(wanted):
-            if not files.drawn:
+            if not files.synthetic:
                 name = f"no {files.pattern} of {group.name}"
                 self.survey.add("optional-absent", where, name, WITHOUT.get(files.content, ""))
         else:
@@ -231,7 +233,7 @@ class Surveyor:
                 self.survey.add("file-missing", where, name)
 
     def _explain(
-        self, group: Group, files: Files, folder: Path, missing: Iterable[str]
+        self, group: GroupSpec, files: FileSpec, folder: Path, missing: Iterable[str]
     ) -> set[str]:
         """Report and return the missing files that are there in another guise."""
         where = folder.relative_to(self.root).as_posix()
@@ -255,7 +257,7 @@ class Surveyor:
             self.survey.add(kind, where, name, detail)
         return explained
 
-    def _elsewhere(self, group: Group, files: Files, name: str) -> str | None:
+    def _elsewhere(self, group: GroupSpec, files: FileSpec, name: str) -> str | None:
         """The folder of another group that holds the file of this kind, unlisted there."""
         for other in self.dataset.groups:
             folder = self.folder(other, files)
@@ -265,7 +267,7 @@ class Surveyor:
                 return folder.relative_to(self.root).as_posix()
         return None
 
-    def _find_listed(self, group: Group, role: str) -> set[str]:
+    def _find_listed(self, group: GroupSpec, role: str) -> set[str]:
         """The keys that the lists of a group name."""
         return {key for entry in self.survey.lists[group.name] for key in entry.keys.get(role, ())}
 
@@ -298,7 +300,7 @@ class Surveyor:
                     self.survey.add("extra-folder", place)
 
 
-def _officially(group: Group) -> str:
+def _officially(group: GroupSpec) -> str:
     """What the release has."""
     counts = [
         f"{listing.official:,} lines in {listing.names[0]}"

@@ -6,14 +6,14 @@ from itertools import permutations
 from pathlib import Path
 
 from leffa.data.batch import Annotation
-from leffa.data.doctor.layouts import DATASETS
+from leffa.data.catalog import DATASETS
+from leffa.data.catalog.spec import SPLITS, Split
+from leffa.data.deepfashion import find_joints, find_pictures
 from leffa.data.dress_code import CATEGORIES
-from leffa.data.inshop import WORDS, find_joints, find_pictures
 from leffa.data.keypoint_csv import listed_names, read_annotation
-from leffa.data.layout import Split, read_csv_pairs, read_lines, spelling
+from leffa.data.layout import read_csv_pairs, read_lines, spelling
 from leffa.io.atomic import write_text
 
-SPLITS: tuple[Split, ...] = ("train", "test")
 _SHOULDERS_AND_HIPS = [2, 5, 9, 12]  # BODY_25
 
 
@@ -161,9 +161,7 @@ def deepfashion_pictures(root: Path) -> dict[str, Path]:
 
 
 def _pair_list(root: Path, split: Split) -> Path:
-    return spelling(
-        root, [f"{word}-{kind}-{split}.csv" for kind in ("resize-pairs", "pairs") for word in WORDS]
-    )
+    return spelling(root, DATASETS["deepfashion"].group(split).listing(split).names)
 
 
 def _list_of_pictures(root: Path, split: Split) -> list[str]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from leffa.data.batch import Record
 from leffa.data.densepose import densepose_encoding
-from leffa.data.doctor.own import is_own
+from leffa.data.doctor.custom_folder import is_own
 from leffa.data.doctor.recognise import recognise
 from leffa.data.doctor.report import Row
 from leffa.data.dress_code import CATEGORIES, DressCode

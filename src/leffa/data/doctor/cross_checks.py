@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from leffa.data.doctor.declare import DataSet
+from leffa.data.catalog.spec import DatasetSpec
 from leffa.data.doctor.look import Look, Pixels
 from leffa.data.doctor.report import Finding
 from leffa.data.doctor.survey import Present
@@ -24,10 +24,10 @@ _OTHER_BODY = 0.25  # overlap of two silhouettes below which they are two person
 _OTHER_PICTURE = 12.0  # mean difference of an agnostic picture from its photograph where it is kept
 _AGNOSTIC_GREY = (118, 138)
 # Contents that are read at any resolution; a drawing is what one's own folder has as DensePose.
-_ANY_RESOLUTION = frozenset({"colour", "iuv", "vui", "part_labels", "drawing"})
+_ANY_RESOLUTION = frozenset({"colour", "iuv", "vui", "labels", "drawing"})
 
 
-def compare(looked: Looked, dataset: DataSet) -> Iterator[Finding]:
+def compare(looked: Looked, dataset: DatasetSpec) -> Iterator[Finding]:
     """All findings that need more than one file."""
     photos = {
         (present.group, present.files.role, present.key): look
@@ -66,7 +66,7 @@ def _bodies(looked: Looked, photos: Photos) -> Iterator[Finding]:
     by_key: dict[tuple[str, str], list[tuple[Present, Look]]] = defaultdict(list)
     for present, look in looked:
         usable = look.body is not None or look.people is not None
-        if usable and present.where.endswith("image-parse-agnostic-v3.2") is False:
+        if usable and present.files.field is not None:
             by_key[present.group, present.key].append((present, look))
     for entries in by_key.values():
         bodies = [(present, look.body) for present, look in entries if look.body is not None]
@@ -106,7 +106,7 @@ def _agnostic_pictures(looked: Looked, photos: Photos) -> Iterator[Finding]:
             yield Finding("mismatch", present.where, present.path.name)
 
 
-def _odd_sizes(looked: Looked, dataset: DataSet) -> Iterator[Finding]:
+def _odd_sizes(looked: Looked, dataset: DatasetSpec) -> Iterator[Finding]:
     """Photographs of another size than most, and folders of another size than the release's."""
     sizes: dict[str, Counter[tuple[int, int]]] = defaultdict(Counter)
     for present, look in looked:

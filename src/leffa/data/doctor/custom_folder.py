@@ -1,31 +1,23 @@
 """A user's own folder, surveyed through the class that reads it: any names, any suffixes."""
 
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from leffa.data.batch import Record
-from leffa.data.doctor.declare import Files
+from leffa.data.catalog import CATALOG
 from leffa.data.doctor.survey import Present, Survey
 from leffa.data.folder import FolderPairs
 from leffa.io.folders import SUFFIXES, names_in, scan
 from leffa.io.tables import header_cells
 
-TITLE = "a folder of your own"
 _TABLES = (".csv", ".tsv")
 _TABLE = "pairs.csv"  # is a table whatever its header says: a misspelt column is told then
 _FOLDERS = "pairs"  # the group of samples that no table lists
 
 Subject = tuple[str, str]  # group and key
 
-# What the files hold is a matter of the transform's options, so only what all agree on is checked.
-_FIELDS = {
-    "source": Files("persons", "{}", "photo", "person", main=True),
-    "reference": Files("garments", "{}", "photo", "garment", main=True),
-    "mask": Files("masks", "{}", "mask", "person"),
-    "densepose": Files("densepose", "{}", "drawing", "person"),
-    "parse": Files("parse", "{}", "parse_any", "person"),
-    "keypoints": Files("keypoints", "{}", "pose", "person"),
-    "reference_mask": Files("garment_masks", "{}", "garment_mask", "garment"),
-}
+# Any names and suffixes.
+_FILES = tuple(replace(files, pattern="{}") for files in CATALOG["folder"].groups[0].files)
 
 
 def is_own(root: Path) -> bool:
@@ -71,7 +63,7 @@ def survey_own(root: Path) -> Survey:
 
 def _say_unread(survey: Survey, root: Path, read: set[Path]) -> None:
     """What lies in the folders and belongs to no person, or is of a kind that is not read."""
-    for files in _FIELDS.values():
+    for files in _FILES:
         (where,) = files.spellings
         found = scan(root / where, (".json",) if files.content == "pose" else SUFFIXES)
         for path in found.files.values():
@@ -88,8 +80,8 @@ def _is_table(path: Path) -> bool:
 def _add(
     survey: Survey, root: Path, subjects: dict[str, Subject], record: Record, seen: set[Path]
 ) -> None:
-    for field, files in _FIELDS.items():
-        path = getattr(record, field)
+    for files in _FILES:
+        path = getattr(record, files.field or "")
         if isinstance(path, Path) and path not in seen:
             seen.add(path)
             where = path.parent

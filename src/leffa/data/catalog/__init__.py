@@ -1,0 +1,25 @@
+"""The data sets, a spec each: a new data set is a new file here, and a line in this one."""
+
+from leffa.data.catalog.deepfashion import DEEPFASHION
+from leffa.data.catalog.deepfashion_iuv import DEEPFASHION_IUV
+from leffa.data.catalog.dress_code import DRESS_CODE
+from leffa.data.catalog.folder import FOLDER
+from leffa.data.catalog.market1501 import MARKET1501
+from leffa.data.catalog.spec import DatasetSpec
+from leffa.data.catalog.viton import VITON
+from leffa.data.catalog.viton_hd import VITON_HD
+from leffa.data.catalog.wpose import WPOSE
+
+DATASETS: dict[str, DatasetSpec] = {
+    "viton_hd": VITON_HD,
+    "viton": VITON,
+    "dress_code": DRESS_CODE,
+    "deepfashion": DEEPFASHION,
+    "market1501": MARKET1501,
+    "wpose": WPOSE,
+    "deepfashion_iuv": DEEPFASHION_IUV,
+}
+"""The published data sets by name."""
+
+CATALOG: dict[str, DatasetSpec] = {**DATASETS, "folder": FOLDER}
+"""Those, and a folder of one's own."""

@@ -1,0 +1,252 @@
+"""The spec of a data set: its folders, file names, contents, lists, official counts and sizes.
+
+The reader, the doctor, `leffa prepare` and the synthetic writer all work from it. A sample has a
+key, such as `00006_00`; a pattern turns it into a file's name and back. Several spellings of a
+folder or list are given in the order in which they are tried.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Literal
+
+from leffa.data.inshop import flat_name
+
+Need = Literal["always", "whole", "split", "loose"]
+Split = Literal["train", "test"]
+Pairs = Literal["paired", "unpaired"]
+Form = Literal["words", "commas", "csv", "names", "annotation", "release"]
+
+TREE = "**"
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """One kind of file.
+
+    Args:
+        folder: below the group's folder, or several spellings of it. One that ends in `TREE` holds
+            the In-shop release, whose paths stand for flat names.
+        pattern: a file's name, `{}` standing for the key.
+        content: a key of `doctor.contents.CONTENTS`.
+        role: whose key it is: of a column of the lists ("person", "garment", "picture"), or "pair".
+        need: it must "always" be there; all files or none ("whole"), which in the "split" form
+            holds for each split on its own; or any of them ("loose").
+        field: of a `Record`; None where training and evaluation do not read it.
+        main: it is the photograph that a list names in its role's column.
+        synthetic: only synthetic copies have it.
+        encoder: how synthetic copies are written, a key of `synthetic.samples.ENCODERS`; "" for
+            that of the content.
+    """
+
+    folder: str | tuple[str, ...]
+    pattern: str
+    content: str
+    role: str = "person"
+    need: Need = "whole"
+    field: str | None = None
+    main: bool = False
+    synthetic: bool = False
+    encoder: str = ""
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The folder's names."""
+        return (self.folder,) if isinstance(self.folder, str) else self.folder
+
+    @property
+    def encoding(self) -> str:
+        """How the readers' option `densepose` calls the content."""
+        return "iuv" if self.content == "vui" else self.content
+
+    def key(self, name: str) -> str | None:
+        """The key of a file's name, None where it does not fit the pattern."""
+        before, after = self.pattern.split("{}")
+        end = len(name) - len(after)
+        fits = name.startswith(before) and name.endswith(after) and len(before) < end
+        return name[len(before) : end] if fits else None
+
+    def key_of_stem(self, name: str) -> str:
+        """The key of a file's name, whatever its suffix."""
+        before, after = PurePath(self.pattern).stem.split("{}")
+        return PurePath(name).stem.removeprefix(before).removesuffix(after)
+
+
+@dataclass(frozen=True)
+class ListSpec:
+    """One list of samples.
+
+    Args:
+        names: below the root, in the order in which they are tried.
+        split: "train" or "test".
+        columns: the role of each column, "ignored" for one that training does not read.
+        official: its number of lines.
+        form: columns between white space ("words") or commas too ("commas"), `from,to` ("csv"), one
+            column ("names"), keypoints ("annotation"), or a target and its references as paths of
+            the In-shop release ("release").
+        pairing: "own" garment, somebody "other"'s, or None where it does not matter.
+        unique: what must not be repeated, the "first" column or the whole "row".
+        needed: a group that has files must have it, or one that stands for it.
+        instead: the first name of the list that this one stands for.
+        separator: of the columns of a synthetic copy's list.
+    """
+
+    names: tuple[str, ...]
+    split: Split
+    columns: tuple[str, ...] = ("person", "garment")
+    official: int | None = None
+    form: Form = "words"
+    pairing: Literal["own", "other"] | None = None
+    unique: Literal["first", "row"] = "first"
+    needed: bool = True
+    instead: str | None = None
+    separator: str = " "
+
+    def find(self, root: Path) -> Path | None:
+        """The list under one of its names."""
+        return next((root / name for name in self.names if (root / name).is_file()), None)
+
+    def parse(self, line: str) -> list[tuple[str, ...]]:
+        """The rows of a line of text; several where a target has several references.
+
+        Raises:
+            ValueError: the line is of another form; the message follows the list's path.
+        """
+        if self.form == "release":
+            target, *references = [name.strip() for name in line.split(",")]
+            if not references:
+                raise ValueError(
+                    f"expected 'target,reference' on each line, found '{line}'; copy the list "
+                    "again from NTED's release"
+                )
+            return [(flat_name(reference), flat_name(target)) for reference in references]
+        cells = (line.replace(",", " ") if self.form == "commas" else line).split()
+        if len(cells) != len(self.columns):
+            raise ValueError(
+                f"expected '{self._header}' on each line, parted by blanks, found '{line}'; "
+                "correct that line"
+            )
+        return [
+            tuple(PurePath(cell).name for cell in cells) if self.form == "commas" else (*cells,)
+        ]
+
+    @property
+    def _header(self) -> str:
+        if self.columns == ("picture", "picture"):
+            return "reference source"
+        return " ".join("garment" if role == "ignored" else role for role in self.columns)
+
+
+@dataclass(frozen=True)
+class GroupSpec:
+    """Files that belong together and their lists, such as a split or a category.
+
+    Args:
+        name: of the split or category.
+        folder: below the root.
+        category: of its samples.
+    """
+
+    name: str
+    folder: str
+    files: tuple[FileSpec, ...]
+    lists: tuple[ListSpec, ...] = ()
+    category: str = "person"
+
+    def main(self, role: str) -> FileSpec:
+        """The photographs of a role."""
+        return next(files for files in self.files if files.main and files.role == role)
+
+    def listing(self, split: str, form: Form | None = None, pairing: str | None = None) -> ListSpec:
+        """The first list of this split, form and pairing."""
+        return next(
+            listing
+            for listing in self.lists
+            if listing.split == split
+            and form in (None, listing.form)
+            and pairing in (None, listing.pairing)
+        )
+
+
+@dataclass(frozen=True)
+class SyntheticSpec:
+    """How the samples of a synthetic copy are numbered.
+
+    Args:
+        keys: from a number to the keys that are drawn together: one try-on sample, or the pictures
+            of one person.
+        limit: the most numbers of a split (and of a category).
+        size: (width, height) unless another is asked for.
+        pairs: of the keys' places, as (reference, source); none for try-on.
+        first_test: the number of the first test sample; None: `limit`. More training samples never
+            change the test set.
+        trains: there is a training split.
+    """
+
+    keys: Callable[[int], tuple[str, ...]]
+    limit: int
+    size: tuple[int, int] = (192, 256)
+    pairs: tuple[tuple[int, int], ...] = ()
+    first_test: int | None = None
+    trains: bool = True
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A data set as its users have it on disk.
+
+    Args:
+        title: its name in print.
+        page: where it is asked for.
+        key: a regular expression for the official keys.
+        groups: splits or categories.
+        size: (width, height) of the official photographs.
+        disjoint: no person may be in a training and in a test list.
+        same_size: all photographs have one size.
+        own_by_name: a person's own garment has the person's key, whatever the lists say.
+        totals: root lists that repeat the rows of the groups' lists of the same name.
+        beside: folders that a release holds beside these and that nothing reads.
+        frame: (width, height) of the pictures that published keypoints are of.
+        synthetic: None where no synthetic copy can be written.
+    """
+
+    title: str
+    page: str
+    key: str
+    groups: tuple[GroupSpec, ...]
+    size: tuple[int, int] | None = None
+    disjoint: bool = True
+    same_size: bool = True
+    own_by_name: bool = False
+    totals: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    frame: tuple[int, int] = (0, 0)
+    synthetic: SyntheticSpec | None = None
+
+    def group(self, name: str) -> GroupSpec:
+        """The group of this name."""
+        return next(group for group in self.groups if group.name == name)
+
+    @property
+    def densepose(self) -> tuple[str, ...]:
+        """The encodings in which it has DensePose files."""
+        found = [each.encoding for each in self.groups[0].files if each.field == "densepose"]
+        return tuple(dict.fromkeys(found))
+
+
+def six_digits(number: int) -> tuple[str, ...]:
+    """The key of a try-on sample."""
+    return (f"{number:06d}",)
+
+
+def pose_lists(split: Split, words: tuple[str, ...], pairs: int) -> tuple[ListSpec, ListSpec]:
+    """PATN's lists: pairs and keypoints, each under every spelling in use."""
+    both = ("picture", "picture")
+    names, joints = (
+        tuple(f"{word}-{kind}-{split}.csv" for word in words) for kind in ("pairs", "annotation")
+    )
+    return (
+        ListSpec(names, split, both, pairs, "csv", unique="row"),
+        ListSpec(joints, split, both[:1], form="annotation", needed=False),
+    )
