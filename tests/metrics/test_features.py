@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from leffa.metrics.distribution import FID
 from leffa.metrics.features import KINDS, InceptionFeatures, clean_resize
-from leffa.metrics.inception import TENSORFLOW_INCEPTION, TORCHVISION_INCEPTION, from_torchvision
+from leffa.metrics.inception import TENSORFLOW_INCEPTION, TORCHVISION_INCEPTION, Inception
 from leffa.metrics.weights import MissingWeights, WeightsFile, sha256_of
 
 
@@ -68,7 +68,9 @@ def test_the_network_of_pose_transfer_is_torchvisions(
     inputs = F.interpolate(images[0], (299, 299), mode="bilinear", align_corners=False)
     with torch.no_grad():
         expected = theirs(inputs)
-        ours = from_torchvision(theirs.state_dict())(KINDS["torchvision"].prepare(images[0]))
+        ours = Inception(theirs.state_dict(), tensorflow=False)(
+            KINDS["torchvision"].prepare(images[0])
+        )
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
 
 
