@@ -50,7 +50,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "predict",
         "app",
     ),
-    "torchvision": ("data", "synthetic", "models", "preprocess"),
+    "torchvision": ("data", "synthetic", "models", "preprocess", "metrics.inception"),
     "torchmetrics": ("metrics",),
     "lpips": ("metrics",),
     "diffusers": ("models", "assets"),

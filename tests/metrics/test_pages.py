@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from leffa.cli import main
-from leffa.metrics import report
-from leffa.metrics.benchmarks import TITLES, Comparison, Line, compare, read_results
-from leffa.metrics.pages import write_report
-from leffa.metrics.protocols import PROTOCOLS, Protocol
+from leffa.metrics.benchmarks import Comparison, Line, compare
+from leffa.metrics.finished import read_results
+from leffa.metrics.pages import latex, markdown, provenance, tidy_csv, write_report
+from leffa.metrics.protocols import PROTOCOLS
 from leffa.metrics.published import Table, read_published
-from leffa.metrics.texts import circumstances, latex, markdown, tidy_csv
+from leffa.metrics.report import COLUMNS
 
 from .finished import PAIRED, UNPAIRED, evaluation
 
@@ -98,7 +98,7 @@ def test_where_masks_come_from_and_what_is_pasted_back_is_told(tmp_path: Path) -
         "sampler": {"steps": 20, "paste_back": True},
     }
     folder = evaluation(tmp_path / "p", "vitonhd_paired", PAIRED, **changes)
-    facts = circumstances(read_results(folder)[0])
+    facts = provenance(read_results(folder)[0])
     assert facts["masks"] == "made by leffa.preprocess.agnostic.hr_viton"
     assert facts["outside the mask"] == "the photograph"
 
@@ -108,7 +108,7 @@ def test_intervals_are_told(tmp_path: Path) -> None:
     content = json.loads((folder / "metrics.json").read_text())
     content["scores"]["intervals"] = {"ssim": [0.85, 0.95]}
     (folder / "metrics.json").write_text(json.dumps(content))
-    assert circumstances(read_results(folder)[0])["95 % intervals"] == "ssim 0.85 to 0.95"
+    assert provenance(read_results(folder)[0])["95 % intervals"] == "ssim 0.85 to 0.95"
 
 
 def test_under_another_protocol_whole_columns_are_marked(tmp_path: Path) -> None:
@@ -170,16 +170,13 @@ def test_a_data_set_without_published_numbers_has_ours_alone(tmp_path: Path) -> 
     assert comparison.apart == ()
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
-def test_every_heading_says_which_way_is_better(protocol: Protocol) -> None:
+def test_every_heading_says_which_way_is_better() -> None:
     """The page sorts by that, the best first."""
-    for name in (*protocol.paired, *protocol.sets):
-        title, _, higher = TITLES[name]
-        assert higher is not None
-        assert higher == name.startswith(("ssim", "psnr", "masked_psnr"))
-        arrow = " ↑" if higher else " ↓"
-        assert report.TITLES[name].endswith(arrow)
-        assert not title.endswith(arrow)  # it is added
+    for name in {name for each in PROTOCOLS.values() for name in (*each.paired, *each.sets)}:
+        assert COLUMNS[name].higher == name.startswith(("ssim", "psnr", "masked_psnr"))
+        assert COLUMNS[name].heading == COLUMNS[name].title + (
+            " ↑" if COLUMNS[name].higher else " ↓"
+        )
 
 
 def test_csv_keeps_all_digits_and_markdown_rounds(tmp_path: Path) -> None:

@@ -12,9 +12,3 @@ def test_a_markdown_table_rounds_and_marks_what_is_missing() -> None:
         "| with the loss | 0.9123 | 1.2000 |\n"
         "| without | 0.9000 | - |\n"
     )
-
-
-def test_a_csv_table_keeps_all_digits() -> None:
-    assert results_table(ROWS, ["ssim", "epe_px"], style="csv") == (
-        "name,ssim,epe_px\nwith the loss,0.91234567,1.2\nwithout,0.9,\n"
-    )

@@ -1,16 +1,16 @@
-"""HTML pages that need nothing but themselves: Jinja templates with one look, pictures inside."""
+"""Pages from Jinja templates: HTML that needs nothing but itself, with one look, or other text."""
 
 import base64
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 
 def render(template: str, **values: Any) -> str:
-    """A template of this package, filled in; values are escaped unless they are `Markup`.
+    """A template of this package, filled in; HTML escapes values unless they are `Markup`.
 
-    Templates extend `io/page.html`, which has the look that all pages share.
+    HTML templates extend `io/page.html`, which has the look that all pages share.
 
     Args:
         template: its path below `leffa/`, such as "metrics/report.html".
@@ -30,7 +30,7 @@ def data_address(picture: bytes, kind: str = "png") -> str:
 def _templates() -> Environment:
     return Environment(
         loader=PackageLoader("leffa", ""),
-        autoescape=True,
+        autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

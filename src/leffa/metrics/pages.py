@@ -1,8 +1,10 @@
 """`leffa report`: comparisons as one HTML page that needs nothing but itself, and as text files."""
 
+import csv
 import io
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +12,21 @@ from leffa.io.atomic import write_text
 from leffa.io.outputs import check_writable, marked_text
 from leffa.io.pages import data_address, render
 from leffa.io.pictures import open_picture
-from leffa.metrics.benchmarks import (
-    MARKS,
-    TITLES,
-    Comparison,
-    Line,
-    Result,
-    compare,
-    finished_runs,
-)
+from leffa.metrics.benchmarks import Comparison, compare
+from leffa.metrics.finished import Result, finished_runs
 from leffa.metrics.published import read_published
-from leffa.metrics.texts import (
-    all_notes,
-    cell_text,
-    circumstances,
-    column_title,
-    latex,
-    markdown,
-    size_text,
-    source_text,
-    tidy_csv,
-)
+from leffa.metrics.report import column
+from leffa.metrics.views import as_text
 
 log = logging.getLogger(__name__)
 
 GROUPS = ("best", "median", "worst")
 FORMATS = ("html", "md", "tex", "csv")
 JPEG_QUALITY = 88  # of the sheets inside the page
+CSV_COLUMNS = (
+    *("benchmark", "method", "ours", "metric", "value", "marks"),
+    *("height", "width", "protocol", "source", "remark"),
+)
 
 
 def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
@@ -68,55 +58,132 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
 
 
 def html(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
-    """The page: tables that sort at a click, sheets of samples, circumstances."""
+    """The page: tables that sort at a click, sheets of samples, provenance."""
+    samples = [(_title(result), sheets) for result in results if (sheets := _samples(result))]
     return render(
         "metrics/report.html",
         comparisons=comparisons,
-        samples=[sheets for result in results if (sheets := _samples(result))[1]],
-        circumstances=[
-            (f"{result.content['dataset']}, {result.folder}", circumstances(result))
-            for result in results
-        ],
-        higher_is_better=lambda column: TITLES.get(column, (column, 4, None))[2],
-        hint=lambda line: "; ".join(filter(None, (line.source, line.remark))),
-        cells=_cells,
-        column_title=column_title,
-        all_notes=all_notes,
-        size_text=size_text,
-        source_text=source_text,
+        samples=samples,
+        provenance=_all_provenance(results),
+        column=column,
     )
 
 
-def _cells(line: Line, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for column in columns:
-        mark = line.marks.get(column, "")
-        yield {
-            "value": repr(line.values[column]) if column in line.values else None,
-            "text": cell_text(line, column).removesuffix(mark),
-            "mark": mark,
-            "why": "; ".join(MARKS[each] for each in mark),
-        }
+def markdown(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
+    """Tables, their notes, and how each of our results came about."""
+    facts = _all_provenance(results)
+    return render("metrics/report.md", comparisons=comparisons, provenance=facts)
 
 
-def _samples(result: Result) -> tuple[str, list[tuple[str, str]]]:
-    """A heading, and captions and addresses of the sheets: best, median and worst where there is a
-    ranking, else the first samples."""
+def latex(comparisons: Sequence[Comparison]) -> str:
+    """Tables for a paper; they need the package booktabs."""
+    return render(
+        "metrics/report.tex", comparisons=comparisons, tex=lambda text: text.translate(TEX)
+    )
+
+
+TEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "†": r"$^\dagger$",
+        "‡": r"$^\ddagger$",
+        "§": r"$^\S$",
+        "≠": r"$\neq$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+    }
+)
+
+
+def tidy_csv(comparisons: Sequence[Comparison]) -> str:
+    """A line per number, with all digits and what it depends on: for scripts and plots."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for comparison in comparisons:
+        for line in comparison.lines:
+            height, width = line.size or ("", "")
+            for name in comparison.columns:
+                if name in line.values:
+                    number = [name, line.values[name], line.marks.get(name, "")]
+                    facts = [height, width, line.protocol, line.source, line.remark]
+                    writer.writerow(
+                        [comparison.benchmark, line.method, int(line.ours), *number, *facts]
+                    )
+    return text.getvalue()
+
+
+def provenance(result: Result) -> dict[str, str]:
+    """What a result's numbers depend on, as words."""
+    content, scores = result.content, result.content["scores"]
+    protocol = scores["protocol"]
+    subset = content.get("subset_of")
+    facts = {
+        "protocol": f"{protocol['name']} v{protocol['version']}: {protocol['description']}",
+        "images": f"{content['samples']:,}" + (f" of {subset:,}" if subset else ""),
+        "real set": content.get("real") or f"{scores['images'].get('real', '-')} true images",
+        "size": as_text(result.size),
+        "checkpoint": content.get("ckpt", "-"),
+        "trained as": content.get("trained_as", "-"),
+        "sampler": _words(content.get("sampler", {})),
+        "precision": content.get("precision", "-"),
+        "file formats": _words(scores.get("formats", {})),
+        "networks": _words(scores.get("weights", {})),
+        "versions": _words(scores.get("versions", {})),
+    }
+    if content.get("transform", {}).get("task") == "tryon":
+        recipe = content["transform"].get("agnostic")
+        pasted = content.get("sampler", {}).get("paste_back")
+        maker = recipe and (recipe.get("path") or recipe["_target_"])
+        facts["masks"] = f"made by {maker}" if maker else "of the data set"
+        facts["outside the mask"] = "the photograph" if pasted else "as generated"
+    if scores.get("intervals"):
+        facts["95 % intervals"] = ", ".join(
+            f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in scores["intervals"].items()
+        )
+    facts |= {f"missing: {metric}": why for metric, why in scores.get("missing", {}).items()}
+    if scores.get("notes"):
+        facts["to know"] = "; ".join(scores["notes"])
+    return {key: str(fact) for key, fact in facts.items()}
+
+
+def _words(facts: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {json.dumps(value) if isinstance(value, dict | list) else value}"
+        for key, value in facts.items()
+        if key != "_target_"
+    )
+
+
+def _title(result: Result) -> str:
+    return f"{result.content['dataset']}, {result.folder}"
+
+
+def _all_provenance(results: Sequence[Result]) -> list[tuple[str, dict[str, str]]]:
+    return [(_title(result), provenance(result)) for result in results]
+
+
+def _samples(result: Result) -> list[tuple[str, str]]:
+    """Captions and addresses of the sheets: best, median and worst where there is a ranking, else
+    the first samples."""
     ranking = result.content.get("ranking")
     if ranking is None:
         captions = {"samples": "The first samples, not chosen"}
     else:
-        title, digits, _ = TITLES[ranking["metric"]]
+        title, digits, _ = column(ranking["metric"])
         captions = {
             group: f"{group.capitalize()} by {title}: "
             + ", ".join(f"{name} ({value:.{digits}f})" for name, value in ranking[group].items())
             for group in GROUPS
         }
-    sheets = [
+    return [
         (caption, _sheet(path))
         for name, caption in captions.items()
         if (path := result.folder / f"{name}.png").is_file()
     ]
-    return f"{result.content['dataset']}, {result.folder}", sheets
 
 
 def _sheet(path: Path) -> str:

@@ -1,41 +1,30 @@
 """The published numbers, read from published.yaml and checked: a wrong line is an error with its
 place."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
+from pydantic import StrictFloat
+from pydantic.dataclasses import dataclass
+
+from leffa.metrics.report import COLUMNS
+from leffa.metrics.views import CLOSED, Size
 
 Evidence = Literal["read", "secondary", "memory"]
 
-# Column -> (title, digits, whether higher is better; None where neither is).
-COLUMNS: dict[str, tuple[str, int, bool | None]] = {
-    "fid_paired": ("FID paired", 2, False),
-    "kid_paired": ("KID paired", 2, False),
-    "fid": ("FID", 2, False),
-    "kid": ("KID", 2, False),
-    "ssim": ("SSIM", 3, True),
-    "ssim_256": ("SSIM 256", 3, True),
-    "psnr": ("PSNR", 2, True),
-    "masked_psnr": ("masked PSNR", 2, True),
-    "lpips": ("LPIPS", 3, False),
-    "fid_unpaired": ("FID unpaired", 2, False),
-    "kid_unpaired": ("KID unpaired", 2, False),
-    "preferred_vitonhd": ("VITON-HD %", 0, True),
-    "preferred_dresscode": ("DressCode %", 0, True),
-    "preferred_deepfashion": ("DeepFashion %", 0, True),
-    "parameters_m": ("parameters (M)", 0, False),
-    "seconds": ("s per image", 2, False),
-    "memory_mb": ("memory (MB)", 0, False),
-    "judged": ("score", 3, True),
-    "face_similarity": ("face similarity", 3, True),
-}
+
+@dataclass(frozen=True, config=CLOSED)
+class Source:
+    """A paper, a repository or a page, and where it is found."""
+
+    title: str
+    where: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CLOSED)
 class Row:
     """One method's numbers.
 
@@ -47,16 +36,15 @@ class Row:
     """
 
     method: str
-    values: dict[str, float]
-    source: str
-    where: str
-    size: tuple[int, int] | None
+    values: dict[str, StrictFloat]
+    source: Source
+    size: Size | None
     evidence: Evidence
     protocols: tuple[str, ...]
     remark: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CLOSED)
 class Table:
     """A published table. `benchmark` says beside which results of ours it may stand, if any."""
 
@@ -69,95 +57,41 @@ class Table:
     rows: tuple[Row, ...]
 
 
+USUAL = ("source", "size", "evidence", "protocols")  # a table's, where a row has no other
+
+
 def read_published(path: Path | None = None) -> list[Table]:
     """Every table of the file; by default of the package's own.
 
     Raises:
         ValueError: the file does not keep to the form that its head describes; names the place.
     """
-    name = str(path or "published.yaml")
     place = path or files("leffa.metrics").joinpath("published.yaml")
     try:
         content = yaml.safe_load(place.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{name}: is not YAML ({' '.join(str(error).split())})") from error
-    _keys(content, {"sources", "tables"}, name)
-    sources = content["sources"]
-    for key, source in sources.items():
-        _keys(source, {"title", "where"}, f"{name}: sources.{key}")
-    tables = [_table(each, sources, name) for each in content["tables"]]
+        sources = {key: Source(**each) for key, each in content["sources"].items()}
+        tables = [_table(dict(each), sources) for each in content["tables"]]
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{place}: {type(error).__name__}: {error}") from error
     ids = [table.id for table in tables]
     if repeated := {each for each in ids if ids.count(each) > 1}:
-        raise ValueError(f"{name}: two tables have the id {min(repeated)}")
+        raise ValueError(f"{place}: two tables have the id {min(repeated)}")
     return tables
 
 
-TABLE_KEYS = frozenset(Table.__dataclass_fields__) | {"source", "size", "evidence", "protocols"}
-ROW_KEYS = frozenset({"source", "size", "evidence", "protocols", "remark"})
-
-
-def _table(table: Any, sources: dict[str, Any], name: str) -> Table:
-    place = f"{name}: table {table.get('id', '?') if isinstance(table, dict) else table}"
-    _keys(table, TABLE_KEYS, place)
-    columns = tuple(table["columns"])
-    if unknown := [column for column in columns if column not in COLUMNS]:
-        raise ValueError(f"{place}: no column {unknown[0]}; choose from {', '.join(COLUMNS)}")
-    usual = {key: table[key] for key in ROW_KEYS if key in table}
-    rows = tuple(
-        _row(row, columns, usual, sources, f"{place}, row {number}")
-        for number, row in enumerate(table["rows"], start=1)
-    )
-    return Table(
-        id=table["id"],
-        title=table["title"],
-        place=table["place"],
-        benchmark=table["benchmark"],
-        columns=columns,
-        remarks=tuple(table["remarks"]),
-        rows=rows,
-    )
-
-
-def _row(
-    row: Any, columns: tuple[str, ...], usual: dict[str, Any], sources: dict[str, Any], place: str
-) -> Row:
-    if not isinstance(row, list) or not row or not isinstance(row[0], str):
-        raise ValueError(f"{place}: expected [method, value, ...], found {row!r}")
-    own = row[-1] if isinstance(row[-1], dict) else {}
-    values = row[1 : len(row) - bool(own)]
-    if len(values) != len(columns):
-        raise ValueError(f"{place}: {len(values)} values for {len(columns)} columns")
-    for column, value in zip(columns, values, strict=True):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"{place}: {column} is {value!r}, not a number or null")
-    if unknown := own.keys() - ROW_KEYS:
-        raise ValueError(f"{place}: unknown key {min(unknown)}")
-    facts = {"remark": ""} | usual | own
-    if facts["source"] not in sources:
-        raise ValueError(f"{place}: no source {facts['source']}")
-    if facts["evidence"] not in get_args(Evidence):
-        raise ValueError(f"{place}: evidence is one of {', '.join(get_args(Evidence))}")
-    size = facts["size"]
-    if size is not None and not (len(size) == 2 and all(isinstance(n, int) for n in size)):
-        raise ValueError(f"{place}: size is [height, width] or null, not {size!r}")
-    source = sources[facts["source"]]
-    return Row(
-        method=row[0],
-        values={c: float(v) for c, v in zip(columns, values, strict=True) if v is not None},
-        source=source["title"],
-        where=source["where"],
-        size=None if size is None else (size[0], size[1]),
-        evidence=facts["evidence"],
-        protocols=tuple(facts["protocols"]),
-        remark=facts["remark"],
-    )
-
-
-def _keys(part: Any, wanted: Iterable[str], place: str) -> None:
-    """Exactly these keys."""
-    if not isinstance(part, dict):
-        raise ValueError(f"{place}: expected keys {', '.join(sorted(wanted))}, found {part!r}")
-    for key in sorted(set(wanted) - part.keys()):
-        raise ValueError(f"{place}: {key} is missing")
-    for key in sorted(part.keys() - set(wanted)):
-        raise ValueError(f"{place}: unknown key {key}")
+def _table(table: dict[str, Any], sources: Mapping[str, Source]) -> Table:
+    """A row of the file is [method, value, ..., {what differs from its table}]."""
+    usual = {key: table.pop(key) for key in USUAL}
+    if unknown := set(table["columns"]) - COLUMNS.keys():
+        raise ValueError(f"table {table['id']}: no column {min(unknown)}; see columns.yaml")
+    rows = []
+    for number, (method, *values) in enumerate(table.pop("rows"), start=1):
+        facts = usual | (values.pop() if isinstance(values[-1], dict) else {})
+        try:
+            facts["source"] = sources[facts["source"]]
+            found = dict(zip(table["columns"], values, strict=True))
+            present = {column: value for column, value in found.items() if value is not None}
+            rows.append(Row(method=method, values=present, **facts))
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"table {table['id']}, row {number}: {error}") from error
+    return Table(rows=tuple(rows), **table)

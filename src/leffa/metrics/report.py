@@ -1,53 +1,55 @@
-"""Results as tables."""
+"""Tables of results, and how each column is printed; the titles are in columns.yaml."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from importlib.resources import files
+from typing import Any, NamedTuple
 
-# Column titles say which way is better.
-TITLES = {
-    "ssim": "SSIM ↑",
-    "ssim_256": "SSIM 256 ↑",
-    "ssim_full": "SSIM (whole map) ↑",
-    "ssim_cropped": "SSIM (cropped) ↑",
-    "psnr": "PSNR (dB) ↑",
-    "masked_psnr": "masked PSNR (dB) ↑",
-    "mse": "MSE ↓",
-    "lpips": "LPIPS ↓",
-    "fid": "FID ↓",
-    "fid_pytorch": "FID (pytorch-fid) ↓",
-    "kid": "KID ↓",
-    "kid_std": "KID std",
-    "epe_px": "EPE (px) ↓",
-    "pck_3": "PCK 3 % ↑",
-    "spread": "flow spread",
-}
+import yaml
+
+TITLES: dict[str, Any] = yaml.safe_load(
+    files("leffa.metrics").joinpath("columns.yaml").read_text(encoding="utf-8")
+)
+
+
+class Column(NamedTuple):
+    """How a metric is printed.
+
+    Attributes:
+        title: what stands above the numbers.
+        digits: after the point.
+        higher: whether higher is better; None where neither is.
+    """
+
+    title: str
+    digits: int = 4
+    higher: bool | None = None
+
+    @property
+    def heading(self) -> str:
+        """The title, and which way is better."""
+        return self.title + {None: "", True: " ↑", False: " ↓"}[self.higher]
+
+
+COLUMNS = {name: Column(*settings) for name, settings in TITLES["columns"].items()}
+
+
+def column(name: str) -> Column:
+    """The column of a metric; one that is not known has its name as the title."""
+    return COLUMNS.get(name, Column(name))
 
 
 def results_table(
-    rows: Mapping[str, Mapping[str, float]],
-    columns: Sequence[str],
-    style: Literal["markdown", "csv"] = "markdown",
-    decimals: int = 4,
+    rows: Mapping[str, Mapping[str, float]], columns: Sequence[str], decimals: int = 4
 ) -> str:
-    """One row per result, one column per metric; what a row lacks stays a dash, or empty in CSV.
+    """Markdown: one row per result, one column per metric; what a row lacks stays a dash.
 
     Args:
         rows: the name of a result -> metric -> value.
-        columns: metrics in order; CSV prints their names and all digits.
-        decimals: digits after the point in Markdown.
+        columns: metrics in order.
+        decimals: digits after the point.
     """
-    if style == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", *columns])
-        writer.writerows(
-            [name, *(row.get(key, "") for key in columns)] for name, row in rows.items()
-        )
-        return text.getvalue()
-    lines = [["", *(TITLES.get(key, key) for key in columns)], ["---", *("---:" for _ in columns)]]
+    heads = (column(name).heading for name in columns)
+    lines = [["", *heads], ["---", *("---:" for _ in columns)]]
     for name, row in rows.items():
-        cells = (f"{row[key]:.{decimals}f}" if key in row else "-" for key in columns)
-        lines.append([name, *cells])
+        lines.append([name, *(f"{row[c]:.{decimals}f}" if c in row else "-" for c in columns)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
