@@ -14,7 +14,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "losses": (),
     "io": (),
     "data": ("io",),
-    "synthetic": ("io", "data.batch"),
+    "synthetic": ("io", "data.batch", "data.catalog", "data.inshop", "data.part_colours"),
     "metrics": ("io", "data.batch"),
     "weights_file": (),
     "models": ("io", "losses", "data.batch", "weights_file"),

@@ -56,6 +56,11 @@ def names(records: DeepFashion | Market1501 | WPose) -> list[str]:
 # DeepFashion
 
 
+def test_flat_names_are_those_of_the_field() -> None:
+    path = "WOMEN/Tees_Tanks/id_00000029/06_2_side.jpg"
+    assert flat_name(path) == "fashionWOMENTees_Tanksid0000002906_2side.jpg"
+
+
 def test_the_flat_names_of_all_pictures_lead_back_to_the_release(shared: Path) -> None:
     lists = {
         split: shared / f"samples/deepfashion_lists/{split}.lst" for split in ("train", "test")

@@ -32,14 +32,9 @@ _LIMBS = (
 )  # fmt: skip
 
 
-def jpeg(picture: Pixels) -> bytes:
-    """(H, W, 3) or (H, W) as JPEG."""
-    return _image_bytes(Image.fromarray(picture), "JPEG", quality=JPEG_QUALITY)
-
-
-def png(picture: Pixels) -> bytes:
-    """(H, W, 3) or (H, W) as PNG."""
-    return _image_bytes(Image.fromarray(picture), "PNG")
+def picture(pixels: Pixels, name: str) -> bytes:
+    """(H, W, 3) or (H, W) as JPEG or PNG, by the suffix of the file's name."""
+    return _image_bytes(Image.fromarray(pixels), "JPEG" if name.endswith(".jpg") else "PNG")
 
 
 def palette_png(labels: Pixels) -> bytes:
@@ -49,12 +44,9 @@ def palette_png(labels: Pixels) -> bytes:
     return _image_bytes(image, "PNG")
 
 
-def _image_bytes(image: Image.Image, kind: str, quality: int = JPEG_QUALITY) -> bytes:
+def _image_bytes(image: Image.Image, kind: str) -> bytes:
     file = io.BytesIO()
-    if kind == "JPEG":
-        image.save(file, kind, quality=quality)
-    else:
-        image.save(file, kind)
+    image.save(file, kind, **({"quality": JPEG_QUALITY} if kind == "JPEG" else {}))
     return file.getvalue()
 
 
@@ -111,6 +103,17 @@ def dress_code_json(keypoints: Floats, size: tuple[int, int]) -> bytes:
         for number, row in enumerate(keypoints * stretch)
     ]
     return json.dumps({"keypoints": rows}).encode()
+
+
+def annotation(keypoints: Floats, size: tuple[int, int], frame: tuple[int, int]) -> bytes:
+    """COCO-18 keypoints (18, 3) as [y, x] of a row of PATN's lists, -1 where missing.
+
+    `size` is the picture's (height, width); the joints are given in a `frame` of (width, height).
+    """
+    x, y, seen = keypoints.T
+    places = np.stack([y * frame[1] / size[0], x * frame[0] / size[1]])
+    joints = np.where(seen > 0, np.floor(places), -1).astype(np.int64)
+    return json.dumps(joints.tolist()).encode()
 
 
 def skeleton(keypoints: Floats, size: tuple[int, int]) -> Pixels:

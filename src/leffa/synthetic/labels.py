@@ -1,4 +1,4 @@
-"""Label sets of the data sets, as far as the drawn world uses them."""
+"""Label sets of the data sets, as far as synthetic data sets use them."""
 
 from enum import IntEnum
 from typing import Literal
@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from leffa.data.part_colours import PART_COLOURS
 from leffa.synthetic.arrays import Floats, Pixels
 
 Category = Literal["upper_body", "lower_body", "dresses"]  # DressCode's, in its order
@@ -32,21 +33,9 @@ class Parsing(IntEnum):
 
 
 ATR_OF_CIHP: Pixels = np.zeros(20, dtype=np.uint8)
-ATR_OF_CIHP[[2, 5, 6, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19]] = [
-    2,
-    4,
-    7,
-    6,
-    11,
-    5,
-    11,
-    14,
-    15,
-    12,
-    13,
-    9,
-    10,
-]
+ATR_OF_CIHP[[2, 5, 6, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19]] = (
+    *(2, 4, 7, 6, 11, 5, 11, 14, 15, 12, 13, 9, 10),
+)
 """The same labels in the ATR-18 set of DressCode; ATR counts the neck as face."""
 
 BODY_25 = (
@@ -57,16 +46,7 @@ BODY_25 = (
 )  # fmt: skip
 COCO_18_OF_BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 
-DENSEPOSE_RGB: Pixels = np.array(
-    [
-        (0, 0, 0), (37, 60, 163), (20, 80, 194), (4, 97, 223), (8, 110, 221), (14, 122, 216),
-        (20, 132, 212), (15, 144, 208), (11, 156, 203), (6, 166, 198), (22, 173, 185),
-        (38, 179, 172), (55, 185, 159), (86, 187, 144), (114, 189, 130), (145, 191, 116),
-        (170, 189, 105), (192, 188, 96), (216, 186, 86), (228, 192, 74), (240, 199, 60),
-        (252, 206, 46), (251, 220, 36), (250, 235, 25), (249, 251, 14),
-    ],
-    dtype=np.uint8,
-)  # fmt: skip
+DENSEPOSE_RGB: Pixels = PART_COLOURS.astype(np.uint8)
 """(25, 3) colours of VITON-HD's `image-densepose`: OpenCV's PARULA at grey k * 255 / 24."""
 
 

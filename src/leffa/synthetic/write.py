@@ -1,192 +1,155 @@
-"""The drawn world on disk, in the layouts of the data sets: the classes that read those read it.
+"""Writes synthetic data sets in the layouts of real ones, which the same classes then read."""
 
-Here are the layouts of try-on; `write_pose` has those of pose transfer, and all are found here.
-"""
-
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from leffa.data.batch import DRAWN as SETTINGS
+from leffa.data.catalog import CATALOG
+from leffa.data.catalog.folder import COLUMNS
+from leffa.data.catalog.spec import SPLITS, DatasetSpec, ListSpec, Split
 from leffa.synthetic.files import Progress, check_counts, claim, draw_missing, write_lines
-from leffa.synthetic.labels import CATEGORIES, Category
-from leffa.synthetic.samples import (
-    DressCodeSample,
-    FolderSample,
-    Recipe,
-    VitonHDSample,
-    VitonSample,
-)
-from leffa.synthetic.write_pose import write_deepfashion, write_market1501, write_wpose
+from leffa.synthetic.samples import Recipe, Sample, plan
 
-__all__ = [
-    "SETTINGS",
-    "WRITERS",
-    "derangement",
-    "write_deepfashion",
-    "write_dress_code",
-    "write_folder",
-    "write_market1501",
-    "write_viton",
-    "write_viton_hd",
-    "write_wpose",
-]
+__all__ = ["SETTINGS", "WRITERS", "derangement", "write_dataset"]
 
-# Where the test samples begin, so that more training samples never change the test set.
-_VITON_HD_TEST = 50_000
-_DRESS_CODE_CATEGORY, _DRESS_CODE_TEST = 200_000, 100_000
+Samples = dict[str, list[Sample]]  # by group
 
 
-def write_viton_hd(
+def write_dataset(
+    layout: str,
     root: str | Path,
     train: int,
     test: int,
     seed: int = 0,
-    height: int = 256,
-    width: int = 192,
+    height: int | None = None,
+    width: int | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> None:
-    """Write upper-body try-on samples in VITON-HD's layout, plus `flow/` and `image-iuv/`.
-
-    `test_pairs.txt` is the unpaired list: every person with another one's garment.
+    """Write a synthetic data set; everything that its spec names is there, and ground-truth flow.
 
     Args:
+        layout: a key of `WRITERS`.
         root: the folder to fill; it may hold an earlier run of the same settings, which is
             completed or extended.
-        train: number of training samples, up to 50,000.
-        test: number of test samples, 0 or from 2 to 50,000.
-        seed: of the whole world; 0 is a seed.
-        height, width: of every picture, pixels.
+        train: number of training samples, in DressCode of each category. In pose transfer samples
+            are pairs, three (Market-1501: six) of one person, whose pictures are drawn together.
+        test: number of test samples, 0 or from 2.
+        seed: of the whole data set; 0 is a seed.
+        height, width: of every picture, pixels; None: as is usual in the layout.
         workers: processes; the files do not depend on it.
-        progress: called with (samples done, samples in all).
+        progress: called with (samples or persons done, in all).
 
     Raises:
         ValueError: the numbers are out of range, or the folder holds something else.
     """
-    root = Path(root)
-    check_counts(train, test, limit=_VITON_HD_TEST)
-    recipe = Recipe(seed, height, width)
-    claim(root, "viton_hd", recipe, train, test)
-    splits = {
-        "train": [VitonHDSample(recipe, root / "train", number) for number in range(train)],
-        "test": [
-            VitonHDSample(recipe, root / "test", _VITON_HD_TEST + number) for number in range(test)
-        ],
-    }
-    draw_missing([*splits["train"], *splits["test"]], workers, progress)
-    for split, samples in splits.items():
-        files = [f"{sample.stem}.jpg" for sample in samples]
-        garments = [files[other] for other in derangement(len(files), seed)]
-        write_lines(
-            root / f"{split}_pairs.txt",
-            (" ".join(pair) for pair in zip(files, garments, strict=True)),
-        )
-
-
-def write_dress_code(
-    root: str | Path,
-    train: int,
-    test: int,
-    seed: int = 0,
-    height: int = 256,
-    width: int = 192,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> None:
-    """Write try-on samples in DressCode's layout, `train` and `test` in each category.
-
-    Beside its own folders there are `image-densepose/` (IDM-VTON's), `agnostic_masks/` (CatVTON's),
-    `masks/` (LaDI-VTON's) and `flow/`. Arguments and errors as in `write_viton_hd`; up to 100,000 a
-    split.
-    """
-    root = Path(root)
-    check_counts(train, test, limit=_DRESS_CODE_TEST)
-    recipe = Recipe(seed, height, width)
-    claim(root, "dress_code", recipe, train, test)
+    root, spec = Path(root), CATALOG[layout]
+    numbering = plan(spec)
+    each = max(1, len(numbering.pairs))
+    if train and not numbering.trains:
+        raise ValueError(f"train={train}: {layout} is for tests only; ask for train=0")
+    check_counts(train, test, limit=each * numbering.limit)
+    usual = numbering.size
+    recipe = Recipe(
+        seed, usual[1] if height is None else height, usual[0] if width is None else width
+    )
+    claim(root, layout, recipe, train, test)
+    counts = {"train": train, "test": test}
     samples = {
-        (category, split): [
-            DressCodeSample(
-                recipe, root / category, category, index * _DRESS_CODE_CATEGORY + start + number
-            )
-            for number in range(count)
-        ]
-        for index, category in enumerate(CATEGORIES)
-        for split, start, count in (("train", 0, train), ("test", _DRESS_CODE_TEST, test))
+        split: _samples(layout, recipe, root, split, -(-counts[split] // each)) for split in SPLITS
     }
-    draw_missing([sample for group in samples.values() for sample in group], workers, progress)
-    _list_dress_code(root, samples, seed)
+    draw_missing(
+        [one for groups in samples.values() for group in groups.values() for one in group],
+        workers,
+        progress,
+    )
+    for split, groups in samples.items():
+        if layout == "folder":
+            _write_table(root, split, [one for group in groups.values() for one in group])
+        else:
+            _write_lists(root, spec, split, groups, counts[split], seed)
 
 
-def write_viton(
-    root: str | Path,
-    train: int,
-    test: int,
-    seed: int = 0,
-    height: int = 256,
-    width: int = 192,
-    workers: int = 1,
-    progress: Progress | None = None,
+def _samples(layout: str, recipe: Recipe, root: Path, split: Split, count: int) -> Samples:
+    """The samples of a split: in the group of its name, or `count` of each category; a folder of
+    one's own has `count` in all, of each category in turn."""
+    spec = CATALOG[layout]
+    numbering, names = plan(spec), [group.name for group in spec.groups]
+    first = 0
+    if split == "test":
+        first = numbering.limit if numbering.first_test is None else numbering.first_test
+
+    def make(group: str, start: int, places: range) -> list[Sample]:
+        return [Sample(layout, recipe, root, group, start + place) for place in places]
+
+    if split in names:
+        return {split: make(split, first, range(count))}
+    if names[-1] in SPLITS:
+        return {}  # no such split
+    if layout == "folder":
+        return {
+            name: make(name, first, range(place, count, len(names)))
+            for place, name in enumerate(names)
+        }
+    return {
+        name: make(name, 2 * numbering.limit * place + first, range(count))
+        for place, name in enumerate(names)
+    }
+
+
+def _write_lists(
+    root: Path, spec: DatasetSpec, split: Split, groups: Samples, count: int, seed: int
 ) -> None:
-    """Write upper-body try-on samples in the layout of the original VITON, plus `flow/`.
-
-    Arguments and errors as in `write_viton_hd`; up to 100,000 a split.
-    """
-    root = Path(root)
-    check_counts(train, test, limit=_DRESS_CODE_TEST)
-    recipe = Recipe(seed, height, width)
-    claim(root, "viton", recipe, train, test)
-    splits = {
-        split: [VitonSample(recipe, root / split, start + number) for number in range(count)]
-        for split, start, count in (("train", 0, train), ("test", _DRESS_CODE_TEST, test))
-    }
-    draw_missing([*splits["train"], *splits["test"]], workers, progress)
-    for split, samples in splits.items():
-        order = derangement(test, seed) if split == "test" else range(train)
-        rows = (
-            f"{sample.person} {samples[other].garment}"
-            for sample, other in zip(samples, order, strict=True)
-        )
-        write_lines(root / f"{split}_pairs.txt", rows)
+    """Write the lists of a split: each group's, and those of all groups with a category column."""
+    totals: dict[str, list[str]] = {}
+    for number, (name, samples) in enumerate(groups.items()):
+        for listing in spec.group(name).lists:
+            if listing.split != split or listing.form == "release":
+                continue
+            rows = list(_rows(listing, samples, count, seed))
+            write_lines(root / listing.names[0], rows)
+            total = totals.setdefault(PurePath(listing.names[0]).name, [])
+            total += [f"{row}{listing.separator}{number}" for row in rows]
+    for file in totals.keys() & set(spec.totals):
+        write_lines(root / file, totals[file])
 
 
-def write_folder(
-    root: str | Path,
-    train: int,
-    test: int,
-    seed: int = 0,
-    height: int = 256,
-    width: int = 192,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> None:
-    """Write try-on samples of all categories as a folder of one's own: `train.csv`, `test.csv`.
+def _rows(listing: ListSpec, samples: Sequence[Sample], count: int, seed: int) -> Iterable[str]:
+    """The lines of a list."""
+    match listing.form:
+        case "names":
+            yield from (one.name("picture", key) for one in samples for key in range(len(one.keys)))
+        case "annotation":
+            yield "name:keypoints_y:keypoints_x"
+            for one in samples:
+                for place, key in enumerate(one.keys):
+                    y, x = json.loads(one.joints(key).read_text(encoding="utf-8"))
+                    yield f"{one.name('picture', place)}:{json.dumps(y)}:{json.dumps(x)}"
+        case "csv" | "commas":
+            separator = "," if listing.form == "csv" else listing.separator
+            yield from ["from,to"] if listing.form == "csv" else []
+            pairs = [pair for one in samples for pair in one.pairs][:count]
+            yield from (separator.join(pair) for pair in pairs)
+        case _:
+            own = listing.pairing == "own"
+            order = range(len(samples)) if own else derangement(len(samples), seed)
+            for one, other in zip(samples, order, strict=True):
+                yield listing.separator.join((one.name("person"), samples[other].name("garment")))
 
-    Arguments and errors as in `write_viton_hd`; up to 100,000 a split.
-    """
-    root = Path(root)
-    check_counts(train, test, limit=_DRESS_CODE_TEST)
-    recipe = Recipe(seed, height, width)
-    claim(root, "folder", recipe, train, test)
-    splits = {
-        split: [
-            FolderSample(recipe, root, CATEGORIES[number % len(CATEGORIES)], start + number)
-            for number in range(count)
-        ]
-        for split, start, count in (("train", 0, train), ("test", _DRESS_CODE_TEST, test))
-    }
-    draw_missing([*splits["train"], *splits["test"]], workers, progress)
-    for split, samples in splits.items():
-        rows = [{**sample.columns, "category": sample.category} for sample in samples]
-        text = io.StringIO(newline="")
-        if rows:
-            table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
-        write_lines(root / f"{split}.csv", text.getvalue().splitlines())
+
+def _write_table(root: Path, split: Split, samples: Sequence[Sample]) -> None:
+    """Write the table of a folder of one's own, samples by their numbers."""
+    rows = []
+    for one in sorted(samples, key=lambda one: one.number):
+        files = CATALOG["folder"].group(one.group).files
+        paths = [one.path(each, one.keys[0]).relative_to(root).as_posix() for each in files]
+        rows.append(",".join([*paths, one.group]))
+    header = [",".join([*COLUMNS.values(), "category"])] if rows else []
+    write_lines(root / f"{split}.csv", [*header, *rows])
 
 
 def derangement(count: int, seed: int) -> list[int]:
@@ -197,34 +160,17 @@ def derangement(count: int, seed: int) -> list[int]:
     return [int(place) for place in other]
 
 
-def _list_dress_code(
-    root: Path, samples: Mapping[tuple[Category, str], Sequence[DressCodeSample]], seed: int
-) -> None:
-    """Write the pair lists of each category, and of all of them with a category column."""
-    lists: dict[str, list[tuple[str, str, str]]] = {}
-    for (category, split), group in samples.items():
-        number = str(CATEGORIES.index(category))
-        own = [(sample.person, sample.garment, number) for sample in group]
-        named = {"train_pairs" if split == "train" else "test_pairs_paired": own}
-        if split == "test":
-            others = derangement(len(own), seed)
-            named["test_pairs_unpaired"] = [
-                (row[0], own[other][1], number) for row, other in zip(own, others, strict=True)
-            ]
-        for name, rows in named.items():
-            write_lines(root / category / f"{name}.txt", ("\t".join(row[:2]) for row in rows))
-            lists.setdefault(name, []).extend(rows)
-    for name, rows in lists.items():
-        write_lines(root / f"{name}.txt", ("\t".join(row) for row in rows))
-
-
-WRITERS: dict[str, Callable[..., None]] = {
-    "viton_hd": write_viton_hd,
-    "dress_code": write_dress_code,
-    "viton": write_viton,
-    "folder": write_folder,
-    "deepfashion": write_deepfashion,
-    "market1501": write_market1501,
-    "wpose": write_wpose,
+WRITERS = {
+    name: partial(write_dataset, name)
+    for name, spec in CATALOG.items()
+    if spec.synthetic is not None
 }
 """What `leffa draw` can write."""
+
+# Configurations name these.
+write_viton_hd, write_dress_code, write_viton, write_folder = (
+    WRITERS[name] for name in ("viton_hd", "dress_code", "viton", "folder")
+)
+write_deepfashion, write_market1501, write_wpose = (
+    WRITERS[name] for name in ("deepfashion", "market1501", "wpose")
+)
