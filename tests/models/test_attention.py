@@ -9,7 +9,7 @@ from torch import Tensor
 from leffa.losses.flow import FlowRequest, attention_sharpness, flow_field
 from leffa.models.attention import (
     AttentionExchange,
-    NormalisedInput,
+    PassthroughAttention,
     ReferenceAttention,
     SelfAttention,
     layer_grid,
@@ -107,7 +107,7 @@ def test_a_block_without_text_still_adds_its_normalised_input() -> None:
     block = BasicTransformerBlock(16, 2, 8, cross_attention_dim=12)
     torch.nn.init.normal_(block.norm2.weight)  # so that norm2 is not the identity of normed input
     block.attn1.set_processor(SelfAttention(NAME))
-    block.attn2 = NormalisedInput()
+    block.attn2 = PassthroughAttention()
     hidden = tokens(0)
     after_attention = hidden + block.attn1(block.norm1(hidden))
     after_text = after_attention + block.norm2(after_attention)

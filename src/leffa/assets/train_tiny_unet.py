@@ -27,7 +27,7 @@ from rich.progress import Progress, track
 from torch import Tensor, nn
 
 from leffa.losses.diffusion import NoiseSchedule, TimestepSampling, diffusion_loss
-from leffa.models.attention import NormalisedInput, SelfAttention, self_attention_names
+from leffa.models.attention import PassthroughAttention, SelfAttention, self_attention_names
 from leffa.models.unets import Autoencoder, load_scheduler, load_unet, load_vae
 from leffa.synthetic.world import CATEGORIES, draw_pose_pair, draw_tryon
 
@@ -108,7 +108,7 @@ def take_out_text(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
     for name in self_attention_names(unet):
         block = unet.get_submodule(name.removesuffix(".attn1"))
         text[name] = block.attn2
-        block.attn2 = NormalisedInput()
+        block.attn2 = PassthroughAttention()
     unet.set_attn_processor({f"{name}.processor": SelfAttention(name) for name in text})
     return text
 

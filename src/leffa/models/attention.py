@@ -10,7 +10,9 @@ Everything travels in one `AttentionExchange` passed at the call (`cross_attenti
 by the layer's dotted name: nothing depends on the order of calls and nothing stays on a module.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,29 +24,56 @@ from torch import Tensor, nn
 from leffa.losses.flow import FlowRequest, Sharpness, attention_sharpness, flow_field
 
 
-@dataclass
-class AttentionExchange:
+@dataclass(kw_only=True)
+class Exchange(ABC):
     """What the attention layers of one prediction read and write.
 
     Args:
-        features: reference features (B, L, C) by layer name; written by the reference UNet. B may
-            be 1: one reference for all samples.
-        projected: the generative UNet's keys and values of the features, each (B, L, C), written by
-            a first prediction and read by the next ones with the same features; None: not kept.
         image_height: H of the picture, which decides what share of it a layer's height is.
         grid: (h, w) of the generative latent.
-        reference_grid: (h, w) of the reference latent.
         request: which flows are wanted; None for none.
+    """
+
+    image_height: int = 0
+    grid: tuple[int, int] = (0, 0)
+    request: FlowRequest | None = None
+    flows: dict[str, Tensor] = field(default_factory=dict)  # (S, h_l, w_l, 2)
+    sharpness: dict[str, Sharpness] = field(default_factory=dict)
+
+    def read_flow(self, name: str, query: Tensor, key: Tensor) -> None:
+        """Record this layer's flow field if the request wants it; heads first, (B, N, L, D)."""
+        grid, request = layer_grid(query.shape[2], self.grid), self.request
+        if request is None or not request.wants(grid[0], self.image_height):
+            return
+        if request.samples is not None:
+            query, key = query[request.samples], key[request.samples]
+        flow = self.flow(name, query, key, grid, request)
+        self.flows[name] = rearrange(flow, "b (h w) xy -> b h w xy", h=grid[0])
+        if request.sharpness:
+            self.sharpness[name] = attention_sharpness(query, key, request.temperature)
+
+    @abstractmethod
+    def flow(
+        self, name: str, query: Tensor, key: Tensor, grid: tuple[int, int], request: FlowRequest
+    ) -> Tensor:
+        """The flow (S, L, 2) of a layer of `grid` (h_l, w_l), for the samples of the request."""
+
+
+@dataclass(kw_only=True)
+class AttentionExchange(Exchange):
+    """An exchange of reference features.
+
+    Args:
+        features: (B, L, C) by layer name; written by the reference UNet. B may be 1: one reference
+            for all samples.
+        projected: the generative UNet's keys and values of the features, each (B, L, C), written by
+            a first prediction and read by the next ones with the same features; None: not cached.
+        reference_grid: (h, w) of the reference latent.
     """
 
     features: dict[str, Tensor] = field(default_factory=dict)
     projected: dict[str, tuple[Tensor, Tensor]] | None = None
-    image_height: int = 0
-    grid: tuple[int, int] = (0, 0)
     reference_grid: tuple[int, int] = (0, 0)
-    request: FlowRequest | None = None
-    flows: dict[str, Tensor] = field(default_factory=dict)  # (S, h_l, w_l, 2)
-    sharpness: dict[str, Sharpness] = field(default_factory=dict)
 
     def reference_tokens(self, name: str, attn: Attention) -> tuple[Tensor, Tensor] | None:
         """Keys and values (B or 1, L, C) of a layer's reference feature; None: it has none."""
@@ -59,22 +88,13 @@ class AttentionExchange:
             del self.features[name]  # not needed again
         return tokens
 
-    def read_flow(self, name: str, query: Tensor, reference_key: Tensor) -> None:
-        """Keep this layer's flow field if the request wants it; heads first, (B, N, L, D)."""
-        grid = layer_grid(query.shape[2], self.grid)
-        if self.request is None or not self.request.wants(grid[0], self.image_height):
-            return
-        if self.request.samples is not None:
-            query, reference_key = query[self.request.samples], reference_key[self.request.samples]
-        key_grid = layer_grid(reference_key.shape[2], self.reference_grid)
-        flow = flow_field(query, reference_key, key_grid, self.request.temperature)
-        self.flows[name] = rearrange(flow, "b (h w) xy -> b h w xy", h=grid[0])
-        if self.request.sharpness:
-            self.sharpness[name] = attention_sharpness(
-                query, reference_key, self.request.temperature
-            )
-        if self.request.tap is not None:
-            self.request.tap(name, query, reference_key, grid, key_grid)
+    def flow(
+        self, name: str, query: Tensor, key: Tensor, grid: tuple[int, int], request: FlowRequest
+    ) -> Tensor:
+        key_grid = layer_grid(key.shape[2], self.reference_grid)
+        if request.tap is not None:
+            request.tap(name, query, key, grid, key_grid)
+        return flow_field(query, key, key_grid, request.temperature)
 
 
 def layer_grid(tokens: int, latent_grid: tuple[int, int]) -> tuple[int, int]:
@@ -90,8 +110,14 @@ def layer_grid(tokens: int, latent_grid: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-class SelfAttention:
-    """A self-attention of the reference UNet: records what enters it."""
+class ExchangeProcessor(ABC):
+    """An attention processor of diffusers that takes part in an exchange.
+
+    diffusers passes on those `cross_attention_kwargs` that `__call__` names.
+
+    Args:
+        name: the layer's dotted name.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -102,26 +128,41 @@ class SelfAttention:
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        exchange: AttentionExchange | None = None,
+        exchange: Any = None,
+    ) -> Tensor:
+        return self.process(attn, hidden_states, encoder_hidden_states, exchange)
+
+    @abstractmethod
+    def process(
+        self, attn: Attention, hidden_states: Tensor, text: Tensor | None, exchange: Any
+    ) -> Tensor:
+        """Tokens (B, L, C) after the attention, to themselves or to `text` (B, T, E)."""
+
+
+class SelfAttention(ExchangeProcessor):
+    """A self-attention of the reference UNet: records what enters it."""
+
+    def process(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        text: Tensor | None,
+        exchange: AttentionExchange | None,
     ) -> Tensor:
         if exchange is not None:
             exchange.features[self.name] = hidden_states
         return attend(attn, *project(attn, hidden_states))
 
 
-class ReferenceAttention:
+class ReferenceAttention(ExchangeProcessor):
     """A self-attention of the generative UNet that also looks at the reference."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(
+    def process(
         self,
         attn: Attention,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        exchange: AttentionExchange | None = None,
+        text: Tensor | None,
+        exchange: AttentionExchange | None,
     ) -> Tensor:
         reference = exchange.reference_tokens(self.name, attn) if exchange is not None else None
         if exchange is None or reference is None:
@@ -145,11 +186,15 @@ def split_heads(tokens: Tensor, heads: int) -> Tensor:
     return rearrange(tokens, "b l (n d) -> b n l d", n=heads)
 
 
-def project(attn: Attention, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values of tokens (B, L, C), heads first, (B, N, L, D) each."""
+def project(
+    attn: Attention, tokens: Tensor, context: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries of tokens (B, L, C), keys and values of the context (B, T, E), which is None for the
+    tokens themselves; heads first, (B, N, L or T, D)."""
+    seen = tokens if context is None else context
     query, key, value = (
-        split_heads(projection(tokens), attn.heads)
-        for projection in (attn.to_q, attn.to_k, attn.to_v)
+        split_heads(projection(each), attn.heads)
+        for projection, each in ((attn.to_q, tokens), (attn.to_k, seen), (attn.to_v, seen))
     )
     return query, key, value
 
@@ -161,7 +206,7 @@ def attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor
     return dropout(projection(rearrange(heads, "b n l d -> b l (n d)")))
 
 
-class NormalisedInput(nn.Module):
+class PassthroughAttention(nn.Module):
     """Stands where the text cross-attention was, and returns what it is given.
 
     The block adds this to its residual stream, h <- h + norm2(h). The official networks were
@@ -179,7 +224,7 @@ class NormalisedInput(nn.Module):
         return hidden_states
 
 
-class LastRecord(nn.Module):
+class FinalFeatureBlock(nn.Module):
     """The last transformer block of the reference UNet: it records its feature, and nothing
     follows."""
 

@@ -13,7 +13,6 @@ The flow of the Leffa loss goes from the queries of the upper half to the keys o
 its softmax is over the garment keys alone.
 """
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -28,10 +27,16 @@ from leffa.data.batch import Batch
 from leffa.io.atomic import replacing
 from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
-from leffa.losses.precision import at_least_float32
-from leffa.models.attention import AttentionExchange, attend, project, self_attention_names
+from leffa.models import interface
+from leffa.models.attention import (
+    AttentionExchange,
+    ExchangeProcessor,
+    attend,
+    project,
+    self_attention_names,
+)
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture, network_input
+from leffa.models.latent import LatentGenerator, Picture, log_parameters
 from leffa.models.state import check_state
 from leffa.models.unets import (
     Autoencoder,
@@ -43,13 +48,11 @@ from leffa.models.unets import (
 )
 from leffa.weights_file import load_weights
 
-log = logging.getLogger(__name__)
-
 Trainable = Literal["attention", "all"]
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class Conditioning(interface.Conditioning):
     """What CatVTON knows beside the noisy latent, half by half."""
 
     mask: Tensor  # (B, 1, h, w) 0 or 1
@@ -63,30 +66,21 @@ class Conditioning:
         kept = (~dropped).to(self.garment).view(-1, 1, 1, 1)
         return replace(self, garment=self.garment * kept)
 
-    def branches(self, guidance: float) -> list[tuple[float, "Conditioning"]]:
-        if guidance == 1.0:
-            return [(1.0, self)]
-        return [(1.0 - guidance, self.unconditional()), (guidance, self)]
-
     def planes(self) -> Tensor:
         """What joins the noisy latent along channels, (B, 1 + C, 2h, w)."""
         mask = stack(self.mask, torch.zeros_like(self.mask))
         return torch.cat([mask, stack(self.person, self.garment)], dim=1)
 
 
-class StackedAttention:
+class StackedAttention(ExchangeProcessor):
     """A self-attention over [person; garment] tokens that can say where the person looks."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(
+    def process(
         self,
         attn: Attention,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        exchange: AttentionExchange | None = None,
+        text: Tensor | None,
+        exchange: AttentionExchange | None,
     ) -> Tensor:
         query, key, value = project(attn, hidden_states)
         if exchange is not None:
@@ -163,18 +157,12 @@ class CatVTON(LatentGenerator):
         if gradient_checkpointing:
             network.enable_gradient_checkpointing()
         model = cls(autoencoder, network, dict(load_scheduler(scheduler).config), trainable)
-        trained, whole = parameter_counts(model)
-        log.info("%.2f million of %.2f million parameters are trained", trained / 1e6, whole / 1e6)
+        log_parameters(model)
         return model
 
     def load_published(self, place: Path) -> None:
         """The self-attentions: see `load_attention`."""
         load_attention(self, place)
-
-    def excluded_keys(self) -> frozenset[str]:
-        trained = {name for name, p in self.named_parameters() if p.requires_grad}
-        frozen = {name for name, _ in self.named_parameters()} - trained
-        return super().excluded_keys() | frozen
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
         channels, height, width = super().latent_shape(batch)
@@ -217,17 +205,7 @@ class CatVTON(LatentGenerator):
             image_height=grid[0] * self.downscale, grid=grid, reference_grid=grid, request=flow
         )
         inputs = torch.cat([noisy, conditioning.planes()], dim=1)
-        noise = self.unet(
-            network_input(self.unet, inputs),
-            timesteps,
-            None,
-            cross_attention_kwargs={"exchange": exchange},
-        ).sample
-        return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
-
-    def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
-        """Changes nothing: the garment is denoised with the person, in every step anew."""
-        return conditioning
+        return self.evaluate(self.unet, inputs, timesteps, exchange)
 
     def decode(self, latents: Tensor) -> Tensor:
         """The person half of (B, C, 2h, w) as images (B, 3, H, W); the garment half is thrown
@@ -245,12 +223,6 @@ def stack(person: Tensor, garment: Tensor) -> Tensor:
         sizes = " and ".join(f"{p.shape[-2]}x{p.shape[-1]}" for p in (person, garment))
         raise ValueError(f"person and garment must have one size, got latents of {sizes}")
     return torch.cat([person, garment], dim=-2)
-
-
-def parameter_counts(model: CatVTON) -> tuple[int, int]:
-    """(trained, all with the autoencoder). The paper: 49.57 and 899.06 million on SD1.5."""
-    counts = [(p.requires_grad, p.numel()) for p in model.parameters()]
-    return sum(count for trained, count in counts if trained), sum(count for _, count in counts)
 
 
 def load_attention(model: CatVTON, path: str | Path) -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from leffa.io.atomic import replacing
-from leffa.models.attention import LastRecord
+from leffa.models.attention import FinalFeatureBlock
 from leffa.models.leffa import LeffaModel
 from leffa.models.stock import check_places
 from leffa.models.unets import load_scheduler
@@ -34,7 +34,7 @@ PREFIXES = {"vae": "vae.", "reference_unet": "unet_encoder.", "generative_unet":
 DROPPED = {
     "text": "text cross-attention: the official network skips it",
     "add_embedding": "SDXL's text and crop-size embedding: the official network switches it off",
-    "after_last_record": "reference UNet after its last recorded layer: nothing reads it",
+    "after_final_feature": "reference UNet after its last recorded layer: nothing reads it",
 }
 
 
@@ -145,12 +145,12 @@ def _why_unused(model: LeffaModel, part: str, key: str) -> str | None:
         return "text"
     if key.startswith("add_embedding."):
         return "add_embedding"
-    if part == "reference_unet" and _after_last_record(model.reference_unet, key):
-        return "after_last_record"
+    if part == "reference_unet" and _after_final_feature(model.reference_unet, key):
+        return "after_final_feature"
     return None
 
 
-def _after_last_record(unet: UNet2DConditionModel, key: str) -> bool:
+def _after_final_feature(unet: UNet2DConditionModel, key: str) -> bool:
     if key.startswith(("conv_norm_out.", "conv_out.")):
         return True
     if not key.startswith("up_blocks."):
@@ -158,7 +158,9 @@ def _after_last_record(unet: UNet2DConditionModel, key: str) -> bool:
     stage = int(key.split(".")[1])
     if stage >= len(unet.up_blocks):
         return True
-    last = next(name for name, module in unet.named_modules() if isinstance(module, LastRecord))
+    last = next(
+        name for name, module in unet.named_modules() if isinstance(module, FinalFeatureBlock)
+    )
     transformer = last.rsplit(".transformer_blocks.", 1)[0]
     ended = (f"{last}.", f"{transformer}.proj_out.", f"up_blocks.{stage}.upsamplers.")
     return stage == len(unet.up_blocks) - 1 and key.startswith(ended)

@@ -30,9 +30,11 @@ class Conditioning(Protocol):
     def branches(self, guidance: float) -> list[tuple[float, Self]]:
         """Weights and conditionings whose weighted predictions sum to the guided one.
 
-        The fully conditional branch comes last. Classifier-free guidance is
-        [(1 - g, unconditional), (g, conditional)].
+        The fully conditional branch comes last. What stands here is classifier-free guidance.
         """
+        if guidance == 1.0:
+            return [(1.0, self)]
+        return [(1.0 - guidance, self.unconditional()), (guidance, self)]
 
 
 @dataclass
@@ -63,7 +65,8 @@ class PersonGenerator(nn.Module, ABC):
     def excluded_keys(self) -> frozenset[str]:
         """The keys of the state that checkpoints leave out: frozen, and loaded again from where
         the configuration says."""
-        return frozenset(key for key in self.state_dict() if key.startswith("vae."))
+        frozen = frozenset(name for name, p in self.named_parameters() if not p.requires_grad)
+        return frozen | {key for key in self.state_dict() if key.startswith("vae.")}
 
     def load_published(self, place: Path) -> None:
         """Fill the model from weights in the layout in which its authors published them.
@@ -123,10 +126,10 @@ class PersonGenerator(nn.Module, ABC):
         a later prediction with this conditioning has one timestep. Most models share nothing."""
         return conditioning
 
-    @abstractmethod
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:
         """Evaluate what depends on the reference once, at `timestep`, for all steps of a sampling
-        run."""
+        run. Changes nothing where nothing depends on the reference and the timestep alone."""
+        return conditioning
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ A model says in `pictures` what the autoencoder is to see, and asks for a pictur
 name: encoded now, or taken from the batch where a cache has brought it.
 """
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,8 +16,11 @@ from torch import Tensor, nn
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators, NoiseSchedule
 from leffa.losses.precision import at_least_float32, without_autocast
-from leffa.models.interface import PersonGenerator
+from leffa.models.attention import AttentionExchange, Exchange
+from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.unets import Autoencoder, load_scheduler
+
+log = logging.getLogger(__name__)
 
 Picture = Literal["source", "reference", "masked_source", "densepose"]
 
@@ -85,6 +89,32 @@ class LatentGenerator(PersonGenerator):
         config = self.vae.config
         return (encoded - (config.shift_factor or 0.0)) * config.scaling_factor
 
+    def evaluate(
+        self,
+        unet: Any,
+        noisy: Tensor,
+        timesteps: Tensor,
+        exchange: Exchange,
+        text: Tensor | None = None,
+        **conditions: Any,
+    ) -> Prediction:
+        """One evaluation of a UNet: the noise, and the flows that the exchange was asked for.
+
+        Args:
+            noisy: (B, K, h, w), all input channels.
+            text: (B, T, E) for the cross-attentions.
+            conditions: further arguments of `UNet2DConditionModel.forward`.
+        """
+        text = None if text is None else network_input(unet, text)
+        noise = unet(
+            network_input(unet, noisy),
+            timesteps,
+            text,
+            cross_attention_kwargs={"exchange": exchange},
+            **conditions,
+        ).sample
+        return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
+
     def decode(self, latents: Tensor) -> Tensor:
         config = self.vae.config
         latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
@@ -110,6 +140,40 @@ class LatentGenerator(PersonGenerator):
         """Keeps a mixed precision of float16, in which SDXL's autoencoder overflows, out of it."""
         overflows = bool(self.vae.config.get("force_upcast", False))
         return without_autocast(like) if overflows and _in_float16(like) else nullcontext()
+
+
+def reference_features(
+    unet: Any, latent: Tensor, timesteps: Tensor, text: Tensor | None = None
+) -> dict[str, Tensor]:
+    """What a reference UNet records of a clean latent (B, C, h, w): (B, L, C) by the layer's name.
+
+    The latent is clean, yet the network is told the timestep of the generative UNet.
+    """
+    exchange = AttentionExchange()
+    unet(
+        network_input(unet, latent),
+        timesteps,
+        None if text is None else network_input(unet, text),
+        cross_attention_kwargs={"exchange": exchange},
+    )
+    return exchange.features
+
+
+def parameter_counts(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """(trained, all) of each part by its name; "all" is their sum."""
+    counts: dict[str, tuple[int, int]] = {}
+    for name, parameter in model.named_parameters():
+        for part in (name.split(".")[0], "all"):
+            trained, whole = counts.pop(part, (0, 0))
+            size = parameter.numel()
+            counts[part] = trained + parameter.requires_grad * size, whole + size
+    return counts
+
+
+def log_parameters(model: nn.Module) -> None:
+    """A line for each part, in millions."""
+    for part, (trained, whole) in parameter_counts(model).items():
+        log.info("%s: %.2f million parameters, %.2f trained", part, whole / 1e6, trained / 1e6)
 
 
 def network_input(network: nn.Module, tensor: Tensor) -> Tensor:

@@ -18,10 +18,10 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
-from leffa.losses.precision import at_least_float32
+from leffa.models import interface
 from leffa.models.attention import AttentionExchange
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture, network_input
+from leffa.models.latent import LatentGenerator, Picture, reference_features
 from leffa.models.lora import add_lora, check_lora
 from leffa.models.memory import RunMemory
 from leffa.models.unets import (
@@ -61,7 +61,7 @@ class ReferenceTokens:
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class Conditioning(interface.Conditioning):
     """What Leffa knows beside the noisy latent.
 
     With a memory, all samples of a prediction must have one timestep, as in sampling.
@@ -89,11 +89,6 @@ class Conditioning:
     def drop(self, dropped: Tensor) -> "Conditioning":
         kept = (~dropped).to(self.reference).view(-1, 1, 1, 1)
         return replace(self, reference=self.reference * kept)
-
-    def branches(self, guidance: float) -> list[tuple[float, "Conditioning"]]:
-        if guidance == 1.0:
-            return [(1.0, self)]
-        return [(1.0 - guidance, self.unconditional()), (guidance, self)]
 
 
 class LeffaModel(LatentGenerator):
@@ -197,6 +192,10 @@ class LeffaModel(LatentGenerator):
         }
         return frozenset(needed[part] for part in self.parts)
 
+    def excluded_keys(self) -> frozenset[str]:
+        """The autoencoder's alone: UNets that low-rank adapters leave frozen are saved whole."""
+        return frozenset(key for key in self.state_dict() if key.startswith("vae."))
+
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
@@ -211,18 +210,8 @@ class LeffaModel(LatentGenerator):
         return Conditioning(torch.cat([planes[part] for part in self.parts], dim=1), reference)
 
     def reference_features(self, latent: Tensor, timesteps: Tensor) -> Features:
-        """What the reference UNet records of a clean latent (B, C, h, w), by the name of the layer.
-
-        The reference is clean, yet the network is told the timestep of the generative UNet.
-        """
-        exchange = AttentionExchange()
-        self.reference_unet(
-            network_input(self.reference_unet, latent),
-            timesteps,
-            None,
-            cross_attention_kwargs={"exchange": exchange},
-        )
-        return exchange.features
+        """See `latent.reference_features`."""
+        return reference_features(self.reference_unet, latent, timesteps)
 
     def predict_noise(
         self,
@@ -261,13 +250,8 @@ class LeffaModel(LatentGenerator):
             request=flow,
         )
         inputs = torch.cat([torch.cat([noisy, branch.concat], dim=1) for branch in branches])
-        noise = self.generative_unet(
-            network_input(self.generative_unet, inputs),
-            timesteps.repeat(len(branches)),
-            None,
-            cross_attention_kwargs={"exchange": exchange},
-        ).sample
-        return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
+        timesteps = timesteps.repeat(len(branches))
+        return self.evaluate(self.generative_unet, inputs, timesteps, exchange)
 
     def remember(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:  # type: ignore[override]
         reference = conditioning.reference[:1] if memory.one_reference else conditioning.reference

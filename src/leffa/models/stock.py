@@ -7,7 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from leffa.models.attention import LastRecord, NormalisedInput
+from leffa.models.attention import FinalFeatureBlock, PassthroughAttention
 from leffa.models.leffa import LeffaModel, input_channels
 from leffa.models.unets import make_generative, make_reference
 
@@ -33,9 +33,9 @@ def cut_unets(
                 f"{name} takes {network.config.in_channels} channels, {wanted} are wanted with "
                 f"parts={','.join(parts)}: `leffa convert` makes a folder that fits"
             )
-    if not _has(reference_unet, LastRecord):
+    if not _has(reference_unet, FinalFeatureBlock):
         make_reference(reference_unet, latent_channels)
-    if not _has(unet, NormalisedInput):
+    if not _has(unet, PassthroughAttention):
         make_generative(unet, channels)
 
 

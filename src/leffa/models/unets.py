@@ -14,8 +14,8 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DCondi
 from torch import nn
 
 from leffa.models.attention import (
-    LastRecord,
-    NormalisedInput,
+    FinalFeatureBlock,
+    PassthroughAttention,
     ReferenceAttention,
     SelfAttention,
     self_attention_names,
@@ -176,19 +176,19 @@ def make_reference(unet: UNet2DConditionModel, channels: int) -> UNet2DCondition
     unet.set_attn_processor(
         {f"{name}.processor": SelfAttention(name) for name in self_attention_names(unet)}
     )
-    end_after_last_record(unet)
+    end_after_final_feature(unet)
     return unet
 
 
 def drop_text_attention(unet: UNet2DConditionModel) -> None:
-    """Put `NormalisedInput` in the place of every text cross-attention, in place."""
+    """Put `PassthroughAttention` in the place of every text cross-attention, in place."""
     for name in self_attention_names(unet):
         block = unet.get_submodule(name.removesuffix(".attn1"))
         if block.attn2 is not None:
-            block.attn2 = NormalisedInput()
+            block.attn2 = PassthroughAttention()
 
 
-def end_after_last_record(unet: UNet2DConditionModel) -> None:
+def end_after_final_feature(unet: UNet2DConditionModel) -> None:
     """Take out of a reference UNet, in place, what runs after its last self-attention's input."""
     last = self_attention_names(unet)[-1]
     stage, index, *_ = last.split(".")
@@ -198,7 +198,9 @@ def end_after_last_record(unet: UNet2DConditionModel) -> None:
         )
     up_block = unet.up_blocks[int(index)]
     transformer = up_block.attentions[-1]
-    transformer.transformer_blocks[-1] = LastRecord(last, transformer.transformer_blocks[-1].norm1)
+    transformer.transformer_blocks[-1] = FinalFeatureBlock(
+        last, transformer.transformer_blocks[-1].norm1
+    )
     transformer.proj_out = nn.Identity()
     up_block.upsamplers = None
     unet.up_blocks = unet.up_blocks[: int(index) + 1]

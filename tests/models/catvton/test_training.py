@@ -16,7 +16,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
 from leffa.data.batch import Batch
-from leffa.models.attention import NormalisedInput
+from leffa.models.attention import PassthroughAttention
 from leffa.models.catvton import CatVTON
 
 
@@ -33,7 +33,7 @@ def test_trains_the_whole_network_where_that_is_wanted(bases: Bases, make_batch:
     reached = {name for name, gradient in gradients(model).items() if gradient.abs().max() > 0}
     assert reached == {name for name, _ in model.named_parameters() if name.startswith("unet.")}
     assert not any(isinstance(m, Attention) for n, m in model.unet.named_modules() if "attn2" in n)
-    assert any(isinstance(m, NormalisedInput) for m in model.unet.modules())
+    assert any(isinstance(m, PassthroughAttention) for m in model.unet.modules())
 
 
 def assert_same(first: CatVTON, second: CatVTON, batch: Batch) -> None:

@@ -32,7 +32,7 @@ def without_adapter(unet: UNet2DConditionModel) -> None:
     unet.encoder_hid_proj = None
     unet.set_attn_processor(
         {
-            name: processor if "attn1" in name else TextAttention()
+            name: processor if "attn1" in name else TextAttention(name)
             for name, processor in unet.attn_processors.items()
             if not name.startswith("encoder_hid_proj")
         }
@@ -70,7 +70,7 @@ def test_the_shipped_network_begins_as_the_one_that_was_trained(noisy: Tensor) -
     }
     inputs = torch.randn(2, 13, 8, 6)
     added = {"image_embeds": [torch.randn(2, 1, 5, 16)]}
-    exchange = AttentionExchange(features, grid=(8, 6), reference_grid=(8, 6))
+    exchange = AttentionExchange(features=features, grid=(8, 6), reference_grid=(8, 6))
     with torch.no_grad():
         results = [
             unet(

@@ -109,7 +109,7 @@ def test_the_published_attention_over_both_halves_gives_the_same_first_half(
     name = "mid_block.attentions.0.transformer_blocks.1.attn1"
     layer = model.unet.get_submodule(name)
     own, garment = torch.randn(2, 12, 32), torch.randn(2, 12, 32)
-    exchange = AttentionExchange({name: garment}, grid=(4, 3), reference_grid=(4, 3))
+    exchange = AttentionExchange(features={name: garment}, grid=(4, 3), reference_grid=(4, 3))
     with torch.no_grad():
         ours = layer(own, exchange=exchange)
         theirs = AttnProcessor2_0()(layer, torch.cat([own, garment], 1))[:, :12]

@@ -12,7 +12,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.flow import FlowRequest, LeffaLoss
 from leffa.models.idm_vton import IDMVTON
-from leffa.models.idm_vton.checks import parameter_counts
+from leffa.models.latent import parameter_counts
 from leffa.training.objective import TrainingObjective
 
 pytest.importorskip("transformers")

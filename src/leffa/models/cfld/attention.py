@@ -13,81 +13,61 @@ coarse: 16 places, and what the tokens exchanged among themselves is not followe
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
-from einops import rearrange
 from torch import Tensor
 
-from leffa.losses.flow import FlowRequest, Sharpness, attention_sharpness
+from leffa.losses.flow import FlowRequest
 from leffa.losses.precision import at_least_float32
-from leffa.models.attention import attend, layer_grid, split_heads
+from leffa.models.attention import Exchange, ExchangeProcessor, attend, project, split_heads
 
 
-@dataclass
-class PromptExchange:
-    """What the attention layers of one prediction read and write.
+@dataclass(kw_only=True)
+class PromptExchange(Exchange):
+    """An exchange about the prompt; its sharpness is that among the prompt tokens.
 
     Args:
         biases: (B, L, C) of the queries by layer name.
         places: (B, K, 2) where the prompt tokens looked.
-        image_height: H of the picture.
-        grid: (h, w) of the latent.
-        request: which flows are wanted; None for none.
     """
 
     biases: Mapping[str, Tensor]
     places: Tensor
-    image_height: int
-    grid: tuple[int, int]
-    request: FlowRequest | None = None
-    flows: dict[str, Tensor] = field(default_factory=dict)  # (S, h_l, w_l, 2)
-    sharpness: dict[str, Sharpness] = field(default_factory=dict)  # among the prompt tokens
 
-    def read_flow(self, name: str, query: Tensor, key: Tensor) -> None:
-        """Keep this layer's flow field if the request wants it; heads first, (B, N, L, D)."""
-        grid = layer_grid(query.shape[2], self.grid)
-        if self.request is None or not self.request.wants(grid[0], self.image_height):
-            return
-        places, samples = self.places, self.request.samples
-        if samples is not None:
-            query, key, places = query[samples], key[samples], places[samples]
-        flow = prompt_flow(query, key, places, self.request.temperature)
-        self.flows[name] = rearrange(flow, "b (h w) xy -> b h w xy", h=grid[0])
-        if self.request.sharpness:
-            self.sharpness[name] = attention_sharpness(query, key, self.request.temperature)
+    def flow(
+        self, name: str, query: Tensor, key: Tensor, grid: tuple[int, int], request: FlowRequest
+    ) -> Tensor:
+        places = self.places if request.samples is None else self.places[request.samples]
+        return prompt_flow(query, key, places, request.temperature)
 
 
-class PromptAttention:
+class PromptAttention(ExchangeProcessor):
     """An attention of the UNet, to itself or to the prompt.
 
     Args:
         name: of the layer.
         shows_flow: whether it is one that the flow is read from.
         keeps_input: also returns what it is given, as the networks do that were trained with
-            nothing in the place of the text (`models.attention.NormalisedInput`).
+            nothing in the place of the text (`models.attention.PassthroughAttention`).
     """
 
     def __init__(self, name: str, shows_flow: bool = False, keeps_input: bool = False) -> None:
-        self.name = name
+        super().__init__(name)
         self.shows_flow = shows_flow
         self.keeps_input = keeps_input
 
-    def __call__(
+    def process(
         self,
         attn: Attention,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        exchange: PromptExchange | None = None,
+        text: Tensor | None,
+        exchange: PromptExchange | None,
     ) -> Tensor:
-        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        tokens = attn.to_q(hidden_states)
+        query, key, value = project(attn, hidden_states, text)
         if exchange is not None and self.name in exchange.biases:
-            tokens = tokens + exchange.biases[self.name]
-        query = split_heads(tokens, attn.heads)
-        key, value = (split_heads(p(seen), attn.heads) for p in (attn.to_k, attn.to_v))
+            query = query + split_heads(exchange.biases[self.name], attn.heads)
         if exchange is not None and self.shows_flow:
             exchange.read_flow(self.name, query, key)
         attended = attend(attn, query, key, value)

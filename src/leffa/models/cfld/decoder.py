@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from leffa.losses.flow import flow_field
-from leffa.models.attention import attend, split_heads
+from leffa.models.attention import attend, project
 
 
 class RefinementBlock(nn.Module):
@@ -32,10 +32,7 @@ class RefinementBlock(nn.Module):
             picture: (B, h*w, C), of `grid` (h, w).
         """
         tokens = tokens + positions
-        query = split_heads(self.attn2.to_q(self.norm2(tokens)), self.attn2.heads)
-        key, value = (
-            split_heads(p(picture), self.attn2.heads) for p in (self.attn2.to_k, self.attn2.to_v)
-        )
+        query, key, value = project(self.attn2, self.norm2(tokens), picture)
         places = flow_field(query, key, grid, temperature=1.0)
         tokens = tokens + attend(self.attn2, query, key, value) + positions
         tokens = tokens + self.attn1(self.norm1(tokens))

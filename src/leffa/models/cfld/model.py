@@ -4,7 +4,6 @@ conditioning = model.encode(batch)         the prompt, the biases and the pose's
 prediction = model.predict_noise(noisy, t, conditioning)
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +15,16 @@ from torch import Tensor, nn
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators, draw
 from leffa.losses.flow import FlowRequest
-from leffa.losses.precision import at_least_float32
+from leffa.models import interface
 from leffa.models.cfld.appearance import AppearanceBiases
 from leffa.models.cfld.attention import PromptExchange
-from leffa.models.cfld.count import parameter_table
 from leffa.models.cfld.decoder import PerceptionDecoder
 from leffa.models.cfld.encoder import SourceEncoder, load_encoder
 from leffa.models.cfld.pose import PoseAdapter
 from leffa.models.cfld.published import load_published
 from leffa.models.cfld.unet import Trainable, adapted_channels, prepare_unet
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture, network_input
+from leffa.models.latent import LatentGenerator, Picture, log_parameters
 from leffa.models.unets import (
     Autoencoder,
     load_scheduler,
@@ -35,13 +33,11 @@ from leffa.models.unets import (
     refit_conv_in,
 )
 
-log = logging.getLogger(__name__)
-
 POSE_CHANNELS = 21  # skeleton 3, heat maps 18
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class Conditioning(interface.Conditioning):
     """What CFLD knows beside the noisy latent."""
 
     prompt: Tensor  # (B, K, D) of the reference
@@ -184,7 +180,7 @@ class CFLD(LatentGenerator):
             model.checkpoint_gradients()
         if encoder_weights is not None:
             load_encoder(model.encoder, encoder_weights)
-        log.info("parameters of CFLD\n%s", parameter_table(model))
+        log_parameters(model)
         return model
 
     def load_published(self, place: Path) -> None:
@@ -197,10 +193,6 @@ class CFLD(LatentGenerator):
         self.encoder.swin.set_grad_checkpointing(True)
         for bias in self.appearance.biases:
             bias.gradient_checkpointing = True  # type: ignore[assignment]  # a `LayerBias`
-
-    def excluded_keys(self) -> frozenset[str]:
-        frozen = {name for name, p in self.named_parameters() if not p.requires_grad}
-        return super().excluded_keys() | frozen
 
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False
@@ -237,21 +229,21 @@ class CFLD(LatentGenerator):
     ) -> Prediction:
         grid = (noisy.shape[-2], noisy.shape[-1])
         exchange = PromptExchange(
-            conditioning.biases, conditioning.places, grid[0] * self.downscale, grid, flow
+            biases=conditioning.biases,
+            places=conditioning.places,
+            image_height=grid[0] * self.downscale,
+            grid=grid,
+            request=flow,
         )
-        noise = self.unet(
-            network_input(self.unet, noisy),
+        return self.evaluate(
+            self.unet,
+            noisy,
             timesteps,
+            exchange,
             conditioning.prompt,
-            cross_attention_kwargs={"exchange": exchange},
             # A list of our own: the UNet empties it.
             down_intrablock_additional_residuals=list(conditioning.pose) or None,
-        ).sample
-        return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
-
-    def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
-        """Changes nothing: the reference is evaluated once in any case, and knows no timestep."""
-        return conditioning
+        )
 
     def _draw_flips(self, images: Tensor, generator: Generators) -> Tensor:
         return draw(torch.rand, (len(images),), generator, images.device) < self.reference_flip

@@ -1,9 +1,7 @@
-"""Whether the parts of an IDM-VTON fit each other, and how large they are."""
+"""Whether the parts of an IDM-VTON fit each other."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
-
-from torch import nn
 
 from leffa.models.idm_vton.encoders import TextEncoders
 from leffa.models.idm_vton.networks import Source
@@ -66,12 +64,3 @@ def pooled_width(unet: Any) -> int:
         return 0
     whole = unet.config.projection_class_embeddings_input_dim
     return int(whole - 6 * unet.config.addition_time_embed_dim)
-
-
-def parameter_counts(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """(trained, all) of each part."""
-    counts = {}
-    for name, part in model.named_children():
-        sizes = [(p.requires_grad, p.numel()) for p in part.parameters()]
-        counts[name] = (sum(n for trained, n in sizes if trained), sum(n for _, n in sizes))
-    return counts

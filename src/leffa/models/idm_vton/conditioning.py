@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from leffa.models import interface
 from leffa.models.idm_vton.encoders import Prompt
 
 Features = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class Conditioning(interface.Conditioning):
     """What IDM-VTON knows beside the noisy latent.
 
     Without its garment a sample has garment features of zeros, image tokens of no picture and the
@@ -38,8 +39,3 @@ class Conditioning:
             image=torch.where(dropped[:, None, None], self.no_image, self.image),
             prompt=self.no_prompt.where(dropped, self.prompt),
         )
-
-    def branches(self, guidance: float) -> list[tuple[float, "Conditioning"]]:
-        if guidance == 1.0:
-            return [(1.0, self)]
-        return [(1.0 - guidance, self.unconditional()), (guidance, self)]

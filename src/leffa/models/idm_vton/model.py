@@ -4,7 +4,6 @@ conditioning = model.encode(batch)          what is known of the person, and the
 prediction = model.predict_noise(noisy, t, conditioning, flow=FlowRequest(...))
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,14 +17,12 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
-from leffa.losses.precision import at_least_float32
 from leffa.models.attention import AttentionExchange
 from leffa.models.idm_vton.checks import (
     PARTS,
     Part,
     check_fit,
     check_trainable,
-    parameter_counts,
     pooled_width,
 )
 from leffa.models.idm_vton.conditioning import Conditioning, Features
@@ -38,10 +35,14 @@ from leffa.models.idm_vton.networks import (
     no_features,
 )
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture, network_input
+from leffa.models.latent import (
+    LatentGenerator,
+    Picture,
+    log_parameters,
+    network_input,
+    reference_features,
+)
 from leffa.models.unets import Autoencoder, load_scheduler, load_vae
-
-log = logging.getLogger(__name__)
 
 # The published prompts (inference.py).
 PERSON_PROMPT = "model is wearing a {}"
@@ -133,8 +134,7 @@ class IDMVTON(LatentGenerator):
                 garment.enable_gradient_checkpointing()
         config = dict(load_scheduler(scheduler).config)
         model = cls(autoencoder, tryon, garment, eyes, words, config, captions, trainable)
-        for part, (trained, whole) in parameter_counts(model).items():
-            log.info("%s: %.2f million parameters, %.2f trained", part, whole / 1e6, trained / 1e6)
+        log_parameters(model)
         return model
 
     def load_published(self, place: Path) -> None:
@@ -142,11 +142,6 @@ class IDMVTON(LatentGenerator):
             f"{place}: a published IDM-VTON is a base, with its frozen networks: give "
             f"backbone=idm_vton_published backbone.source={place} instead of start_from"
         )
-
-    def excluded_keys(self) -> frozenset[str]:
-        return super().excluded_keys() | {
-            name for name, parameter in self.named_parameters() if not parameter.requires_grad
-        }
 
     def train(self, mode: bool = True) -> Self:
         """Like any module, but what is frozen stays in evaluation mode."""
@@ -202,36 +197,25 @@ class IDMVTON(LatentGenerator):
         if self._pooled_width:
             added["text_embeds"] = conditioning.prompt.pooled
             added["time_ids"] = self._time_ids(noisy)
-        noise = self.unet(
-            network_input(self.unet, torch.cat([noisy, conditioning.concat], dim=1)),
-            timesteps,
-            network_input(self.unet, conditioning.prompt.tokens),
-            added_cond_kwargs=added,
-            cross_attention_kwargs={"exchange": exchange},
-        ).sample
-        return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
+        inputs = torch.cat([noisy, conditioning.concat], dim=1)
+        tokens = conditioning.prompt.tokens
+        return self.evaluate(
+            self.unet, inputs, timesteps, exchange, tokens, added_cond_kwargs=added
+        )
 
     def garment_features(self, conditioning: Conditioning, timesteps: Tensor) -> Features:
         """What the garment network records, (B, L, C) by the name of the layer; zeros for samples
-        that do not see their garment.
-
-        The garment is clean, yet the network is told the timestep of the try-on network.
-        """
+        that do not see their garment."""
         latent = conditioning.garment
         if latent is None:
             grid = (conditioning.concat.shape[-2], conditioning.concat.shape[-1])
             return no_features(self.unet, grid, network_input(self.unet, conditioning.concat))
         features = conditioning.features
         if features is None:
-            exchange = AttentionExchange()
             with self._gradient("garment_unet"):
-                self.garment_unet(
-                    network_input(self.garment_unet, latent),
-                    timesteps,
-                    network_input(self.garment_unet, conditioning.garment_prompt),
-                    cross_attention_kwargs={"exchange": exchange},
+                features = reference_features(
+                    self.garment_unet, latent, timesteps, conditioning.garment_prompt
                 )
-            features = exchange.features
         seen = conditioning.seen.view(-1, 1, 1)
         return {name: feature * seen for name, feature in features.items()}
 

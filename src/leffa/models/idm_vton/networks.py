@@ -17,11 +17,11 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from leffa.models.attention import (
-    AttentionExchange,
+    ExchangeProcessor,
     ReferenceAttention,
     SelfAttention,
     attend,
-    split_heads,
+    project,
 )
 from leffa.models.idm_vton.adapter import (
     fill_processors,
@@ -37,7 +37,7 @@ from leffa.models.idm_vton.adapter import (
 from leffa.models.idm_vton.sources import fill, load_stock_unet, locate, read_unet
 from leffa.models.unets import (
     NO_TEXT,
-    end_after_last_record,
+    end_after_final_feature,
     load_unet,
     make_reference,
     refit_conv_in,
@@ -46,27 +46,17 @@ from leffa.models.unets import (
 Source = str | Path | dict[str, Any]
 
 
-class TextAttention:
-    """A text cross-attention of the garment network; it has no part in the exchange."""
+class TextAttention(ExchangeProcessor):
+    """A text cross-attention of the garment network; it leaves the exchange alone."""
 
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-        exchange: AttentionExchange | None = None,
+    def process(
+        self, attn: Attention, hidden_states: Tensor, text: Tensor | None, exchange: Any
     ) -> Tensor:
-        query = split_heads(attn.to_q(hidden_states), attn.heads)
-        key, value = (
-            split_heads(project(encoder_hidden_states), attn.heads)
-            for project in (attn.to_k, attn.to_v)
-        )
-        return attend(attn, query, key, value)
+        return attend(attn, *project(attn, hidden_states, text))
 
 
 class BesideInput(nn.Module):
-    """A cross-attention whose normalised input is added to its result, see `NormalisedInput`."""
+    """A cross-attention whose input is added to its result, see `PassthroughAttention`."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -98,11 +88,11 @@ def load_garment(source: Source, latent: int) -> UNet2DConditionModel:
     refit_conv_in(unet, latent)
     unet.set_attn_processor(
         {
-            name: SelfAttention(_layer(name)) if _is_self(name) else TextAttention()
+            name: (SelfAttention if _is_self(name) else TextAttention)(_layer(name))
             for name in unet.attn_processors
         }
     )
-    end_after_last_record(unet)
+    end_after_final_feature(unet)
     return unet
 
 
