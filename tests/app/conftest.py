@@ -9,12 +9,12 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from leffa.app.desk import Desk
 from leffa.app.examples import Examples, draw_examples
+from leffa.app.handler import RequestHandler
+from leffa.app.inference import InferenceSession
 from leffa.app.limits import Limits
 from leffa.app.maps import MapMaker
 from leffa.app.sessions import Session
-from leffa.app.studio import Studio
 from leffa.inference import LoadedModel
 from leffa.models.export import InputSpec, ModelSettings
 from leffa.models.leffa import PARTS, LeffaModel
@@ -35,7 +35,6 @@ SCHEDULE = {  # as conf/backbone/tiny.yaml
     "clip_sample": False,
     "prediction_type": "v_prediction",
 }
-SAMPLING = {"category": "upper_body", "steps": 2, "scheduler": "ddim", "guidance": 1.5, "seed": 7}
 
 
 def tiny(task: Literal["tryon", "pose"]) -> LoadedModel:
@@ -85,19 +84,21 @@ def pose_examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
 
 
 @pytest.fixture
-def studio(trained: LoadedModel, weights: Path) -> Studio:
-    return Studio(trained, weights, Limits(megabytes=2, megapixels=1), "cpu")
+def model(trained: LoadedModel, weights: Path) -> InferenceSession:
+    return InferenceSession(trained, weights, Limits(megabytes=2, megapixels=1), "cpu")
 
 
 @pytest.fixture
-def desk(studio: Studio, examples: Examples) -> Desk:
-    return Desk(studio, MapMaker(studio, examples, Tools()))
+def handler(model: InferenceSession, examples: Examples) -> RequestHandler:
+    return RequestHandler(model, MapMaker(model, examples, Tools()))
 
 
 @pytest.fixture
-def pose_desk(trained_pose: LoadedModel, weights: Path, pose_examples: Examples) -> Desk:
-    studio = Studio(trained_pose, weights, Limits(), "cpu")
-    return Desk(studio, MapMaker(studio, pose_examples, Tools()))
+def pose_handler(
+    trained_pose: LoadedModel, weights: Path, pose_examples: Examples
+) -> RequestHandler:
+    model = InferenceSession(trained_pose, weights, Limits(), "cpu")
+    return RequestHandler(model, MapMaker(model, pose_examples, Tools()))
 
 
 @pytest.fixture

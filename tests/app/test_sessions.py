@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from leffa.app import sessions as rooms
+from leffa.app import sessions as module
+from leffa.app.inference import Job, Result, Sampling
 from leffa.app.sessions import MOST_PICTURES, Session, Sessions
-from leffa.app.studio import Made, Order
+from leffa.data.batch import Record
 
 
-def made_in(folder: Path) -> Made:
+def result_in(folder: Path) -> Result:
     picture = folder / "tryon.png"
     picture.write_bytes(b"a picture")
     settings = picture.with_suffix(".json")
-    return Made(picture, settings, picture, None, Order(picture, picture), 1.0)
+    record = Record("tryon", "upper_body", picture, picture)
+    return Result(picture, settings, None, Job(record, Sampling()), 1.0)
 
 
 def test_closing_a_session_stops_its_work_and_deletes_its_files(tmp_path: Path) -> None:
@@ -24,7 +26,7 @@ def test_closing_a_session_stops_its_work_and_deletes_its_files(tmp_path: Path) 
     upload = tmp_path / "upload.png"
     upload.touch()
     session.receive(upload)
-    session.keep("tryon", made_in(session.new_folder()))
+    session.keep(result_in(session.new_folder()), "tryon")
     with session.running("tryon") as stop:
         sessions.close("key")
         assert stop.is_set()
@@ -80,8 +82,8 @@ def test_a_session_keeps_its_newest_pictures_only(tmp_path: Path) -> None:
     session = Session(tmp_path)
     folders = [session.new_folder() for _ in range(MOST_PICTURES + 2)]
     for folder in folders:
-        session.keep("tryon", made_in(folder))
-    assert len(session.made["tryon"]) == MOST_PICTURES
+        session.keep(result_in(folder), "tryon")
+    assert len(session.results["tryon"]) == MOST_PICTURES
     assert [folder.exists() for folder in folders] == [False] * 2 + [True] * MOST_PICTURES
 
 
@@ -90,14 +92,14 @@ def test_large_files_leave_room_for_fewer_pictures_but_the_newest_stays(
 ) -> None:
     session = Session(tmp_path)
     folders = [session.new_folder() for _ in range(4)]
-    monkeypatch.setattr(rooms, "MOST_BYTES", 25)
+    monkeypatch.setattr(module, "MOST_BYTES", 25)
     for folder in folders[:3]:
-        session.keep("tryon", made_in(folder))  # nine bytes each
+        session.keep(result_in(folder), "tryon")  # nine bytes each
     assert [folder.exists() for folder in folders] == [False, True, True, True]
     (folders[3] / "person.png").write_bytes(bytes(100))
-    session.keep("tryon", made_in(folders[3]))
+    session.keep(result_in(folders[3]), "tryon")
     assert [folder.exists() for folder in folders] == [False] * 3 + [True]
-    assert len(session.made["tryon"]) == 1
+    assert len(session.results["tryon"]) == 1
 
 
 def test_nobody_waits_while_the_files_of_another_are_deleted(

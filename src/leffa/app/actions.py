@@ -4,49 +4,48 @@ Events are declared with `preprocess=False`: gradio has then checked that a file
 upload folder, and opened nothing. Opening is `limits.open_upload`, which knows what to refuse.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from leffa.app import words
-from leffa.app.desk import Desk, Progress, Wish
+from leffa.app import ui_text
+from leffa.app.handler import Progress, Request, RequestHandler
+from leffa.app.inference import Result, Sampling, Stopped
 from leffa.app.limits import open_upload
 from leffa.app.sessions import Session, Sessions
-from leffa.app.studio import Made, Stopped
+from leffa.app.ui_text import READY, status
 from leffa.app.widgets import editor_value, flow_value
 
 Upload = dict[str, Any] | None
-READY = "Ready."
+Shown = tuple[Any, ...]
 
 
 class Actions:
     """The controls of one tab, or of one endpoint."""
 
-    def __init__(self, desk: Desk, sessions: Sessions) -> None:
-        self.desk = desk
+    def __init__(self, handler: RequestHandler, sessions: Sessions) -> None:
+        self.handler = handler
         self.sessions = sessions
-        self.words = words.WORDS[desk.task]
+        self.text = handler.text
 
     def session(self, request: gr.Request) -> Session:
         """Whose controls these are."""
         return self.sessions.of(request.session_hash)
 
-    def look(self, person: Upload, category: str, request: gr.Request) -> tuple[Any, str]:
+    def show_person(self, person: Upload, category: str, request: gr.Request) -> tuple[Any, str]:
         """Another person or category: the mask to brush, and what is missing still."""
         session = self.session(request)
         path = self._given(person, session)
         if path is None:
-            return None, words.status(self.words.person_hint)
+            return None, status(self.text.person_hint)
         try:
-            seen = self.desk.look(path, category, session)
+            picture, mask, remarks = self.handler.preview(path, category, session)
         except ValueError as error:
-            return None, words.status(str(error), "error")
-        tryon = self.desk.task == "tryon"
-        kind = "warn" if seen.remarks else ""
-        told = words.status(" ".join(seen.remarks) or READY, kind)
-        return editor_value(seen.picture, seen.mask) if tryon else None, told
+            return None, status(str(error), "error")
+        told = status(" ".join(remarks) or READY, "warn" if remarks else "")
+        return editor_value(picture, mask) if self.handler.task == "tryon" else None, told
 
     def check_reference(self, reference: Upload, request: gr.Request) -> str:
         """A garment, or a person to copy, was uploaded or taken away."""
@@ -61,17 +60,17 @@ class Actions:
         session = self.session(request)
         path, photo = self._given(mask, session), self._given(person, session)
         if path is None or photo is None:
-            return gr.skip(), words.status("Upload the photograph, then its mask.", "warn")
+            return gr.skip(), status("Upload the photograph, then its mask.", "warn")
         try:
-            picture = self.desk.photograph(photo, "source")
-            shown = editor_value(picture, open_upload(path, self.desk.limits, "The mask"))
+            picture = self.handler.photograph(photo, "source")
+            upload = open_upload(path, self.handler.limits, self.text.files["mask"])
         except ValueError as error:
-            return gr.skip(), words.status(str(error), "error")
-        return shown | {"edited": True}, words.status(READY)
+            return gr.skip(), status(str(error), "error")
+        return editor_value(picture, upload) | {"edited": True}, status(READY)
 
-    def queued(self) -> tuple[Any, ...]:
+    def queued(self) -> Shown:
         """The button was pressed: the request joins the queue, and may leave it again."""
-        return words.status("Waiting for its turn…"), *_buttons(working=True)
+        return status("Waiting for its turn…"), *_buttons(working=True)
 
     def generate(
         self,
@@ -81,41 +80,40 @@ class Actions:
         editor: dict[str, Any] | None,
         densepose: Upload,
         *sampling: Any,
-    ) -> Iterator[tuple[Any, ...]]:
-        """Make a picture, telling how far it is; `wiring` says which controls show it."""
+    ) -> Iterator[Shown]:
+        """Make a picture, telling how far it is; `tab` says which controls show it."""
         session = self.session(request)
-        brushed = isinstance(editor, dict) and editor.get("edited")
-        mask = str(editor.get("mask")) if editor and brushed else None
+        mask = str(editor.get("mask")) if editor and editor.get("edited") else None
+        skipped = [gr.skip()] * 5
         try:
-            wish = self._wish(session, person, reference, mask, densepose, sampling)
-            for news in self.desk.work(wish, session):
+            wanted = self._request(session, (person, reference, densepose), mask, sampling)
+            for news in self.handler.run(wanted, session):
                 if isinstance(news, Progress):
-                    yield (words.progress(news), *[gr.skip()] * 5, *_buttons(working=True))
+                    line = ui_text.progress(news.done, news.steps, news.left)
+                    yield (line, *skipped, *_buttons(working=True))
                 else:
-                    yield (*self._shown(news, session), *_buttons(working=False))
+                    gallery = self._gallery(session)
+                    yield (*self._shown(news), gallery, *_buttons(working=False))
         except Stopped:
-            yield self._ended("Stopped; nothing was made.", "warn")
+            yield (status("Stopped; nothing was made.", "warn"), *skipped, *_buttons(working=False))
         except ValueError as error:
-            yield self._ended(str(error), "error")
+            yield (status(str(error), "error"), *skipped, *_buttons(working=False))
 
-    def failed(self) -> tuple[Any, ...]:
-        """What nobody foresaw: a full queue, or a mistake of ours, which the terminal shows."""
+    def failed(self) -> Shown:
+        """What nobody foresaw: a full queue, or an error of ours, which the terminal shows."""
         text = "The server could not do it now; try again in a minute."
-        return words.status(text, "error"), *_buttons(working=False)
+        return status(text, "error"), *_buttons(working=False)
 
-    def stop(self, request: gr.Request) -> tuple[Any, ...]:
+    def stop(self, request: gr.Request) -> Shown:
         """The user does not want to wait."""
-        self.session(request).stop(self.desk.task)
-        return words.status("Stopped; nothing was made.", "warn"), *_buttons(working=False)
+        self.session(request).stop(self.handler.task)
+        return status("Stopped; nothing was made.", "warn"), *_buttons(working=False)
 
-    def again(self, request: gr.Request, event: gr.SelectData) -> tuple[Any, ...]:
+    def show_again(self, request: gr.Request, event: gr.SelectData) -> Shown:
         """Show an earlier picture of the session."""
-        made = self.session(request).made.get(self.desk.task, [])
-        index = len(made) - 1 - int(event.index)
-        if not 0 <= index < len(made):
-            return (gr.skip(),) * 5
-        chosen = made[index]
-        return (self._told(chosen), *self._files(chosen), self._flow(chosen))
+        results = self.session(request).results.get(self.handler.task, [])
+        index = len(results) - 1 - int(event.index)
+        return self._shown(results[index]) if 0 <= index < len(results) else (gr.skip(),) * 5
 
     def answer(
         self,
@@ -129,86 +127,59 @@ class Actions:
         """The endpoint: the files of a picture and of its settings."""
         session = self.session(request)
         try:
-            file = self._given(mask, session)
-            wish = self._wish(session, person, reference, file, densepose, sampling)
-            *_, made = self.desk.work(wish, session)
+            files = person, reference, densepose
+            wanted = self._request(session, files, self._given(mask, session), sampling)
+            *_, result = self.handler.run(wanted, session)
         except Stopped:
             raise gr.Error("Stopped.", print_exception=False) from None
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        assert isinstance(made, Made)
-        return str(made.picture), str(made.settings)
+        assert isinstance(result, Result)
+        return str(result.picture), str(result.settings)
 
-    def _wish(
+    def _request(
         self,
         session: Session,
-        person: Upload,
-        reference: Upload,
+        files: tuple[Upload, Upload, Upload],
         mask: str | Path | None,
-        densepose: Upload,
-        values: Sequence[Any],
-    ) -> Wish:
-        return Wish(
-            person=self._given(person, session),
-            reference=self._given(reference, session),
-            mask=mask,
-            densepose=self._given(densepose, session),
-            sampling=sampling_of(*values),
-        )
+        values: tuple[Any, ...],
+    ) -> Request:
+        person, reference, densepose = (self._given(each, session) for each in files)
+        return Request(person, reference, mask, densepose, sampling_of(*values))
 
     def _check(self, upload: Upload, request: gr.Request, field: str) -> str:
         path = self._given(upload, self.session(request))
-        if path is None:
-            return words.status(READY)
         try:
-            self.desk.photograph(path, field)
+            if path is not None:
+                self.handler.photograph(path, field)
         except ValueError as error:
-            return words.status(str(error), "error")
-        return words.status(READY)
+            return status(str(error), "error")
+        return status(READY)
 
     def _given(self, upload: Upload, session: Session) -> Path | None:
         """Where gradio has put an upload; it is deleted with the session."""
         path = Path(upload["path"]) if upload and upload.get("path") else None
-        if path is not None and not self._is_example(path):
+        if path is not None and not self.handler.maps.examples.is_copy(path):
             session.receive(path)
         return path
 
-    def _is_example(self, path: Path) -> bool:
-        """Whether it is gradio's copy of a drawn picture, which every visitor needs."""
-        drawn = (*self.desk.maps.examples.persons, *self.desk.maps.examples.references)
-        return path.is_file() and any(
-            each.name == path.name and each.read_bytes() == path.read_bytes() for each in drawn
+    def _gallery(self, session: Session) -> gr.Gallery:
+        results = reversed(session.results[self.handler.task])
+        return gr.Gallery(
+            [(str(r.picture), f"seed {r.job.sampling.seed}") for r in results], visible=True
         )
 
-    def _shown(self, made: Made, session: Session) -> tuple[Any, ...]:
-        pictures = [
-            (str(each.picture), f"seed {each.order.seed}")
-            for each in reversed(session.made[self.desk.task])
-        ]
-        gallery = gr.Gallery(value=pictures, visible=True)
-        return self._told(made), *self._files(made), self._flow(made), gallery
-
-    def _told(self, made: Made) -> str:
-        order, took = made.order, words.duration(made.seconds)
-        steps = "1 step" if order.steps == 1 else f"{order.steps} steps"
-        return words.status(
-            f"Done in {took}: seed {order.seed}, {steps} of {words.SAMPLERS[order.scheduler]}, "
-            f"guidance {order.guidance:g}.",
-            "done",
+    def _shown(self, result: Result) -> Shown:
+        """A result's status line, picture, two files and flow."""
+        used = result.job.sampling
+        steps = "1 step" if used.steps == 1 else f"{used.steps} steps"
+        told = (
+            f"Done in {ui_text.duration(result.seconds)}: seed {used.seed}, {steps} of "
+            f"{ui_text.SAMPLERS[used.scheduler]}, guidance {used.guidance:g}."
         )
-
-    def _files(self, made: Made) -> tuple[Any, ...]:
-        buttons = (
-            gr.DownloadButton(value=str(path), interactive=True)
-            for path in (made.picture, made.settings)
-        )
-        return str(made.picture), *buttons
-
-    def _flow(self, made: Made) -> dict[str, Any]:
-        return flow_value(made, self.words.flow)
-
-    def _ended(self, text: str, kind: str) -> tuple[Any, ...]:
-        return (words.status(text, kind), *[gr.skip()] * 5, *_buttons(working=False))
+        files = str(result.picture), str(result.settings)
+        buttons = (gr.DownloadButton(value=file, interactive=True) for file in files)
+        return status(told, "done"), files[0], *buttons, flow_value(result, self.text.flow)
 
 
 def sampling_of(
@@ -218,35 +189,30 @@ def sampling_of(
     seed: Any,
     scheduler: Any,
     paste_back: Any,
-    without_densepose: Any = False,
-) -> dict[str, Any]:
-    """The values of the controls, of the types that an `Order` wants.
+    without_densepose: Any,
+) -> Sampling:
+    """The values of the controls, of the right types.
 
     Raises:
         ValueError: one is no number.
     """
-    return {
-        "category": str(category),
-        "steps": _whole(steps, "steps"),
-        "guidance": _number(guidance, "guidance"),
-        "seed": _whole(seed, "seed"),
-        "scheduler": str(scheduler),
-        "paste_back": bool(paste_back),
-        "without_densepose": bool(without_densepose),
-    }
+    return Sampling(
+        category=str(category),
+        steps=int(_number(steps, "steps", whole=True)),
+        guidance=float(_number(guidance, "guidance")),
+        seed=int(_number(seed, "seed", whole=True)),
+        scheduler=str(scheduler),
+        paste_back=bool(paste_back),
+        without_densepose=bool(without_densepose),
+    )
 
 
-def _number(value: Any, name: str) -> float:
+def _number(value: Any, name: str, whole: bool = False) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name}: give a number")
-    return float(value)
-
-
-def _whole(value: Any, name: str) -> int:
-    number = _number(value, name)
-    if not number.is_integer():
+    if whole and not float(value).is_integer():
         raise ValueError(f"{name}: give a whole number")
-    return int(number)
+    return value
 
 
 def _buttons(working: bool) -> tuple[Any, Any]:

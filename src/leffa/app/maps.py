@@ -13,11 +13,10 @@ from pathlib import Path
 from PIL import Image
 
 from leffa.app.examples import Examples
-from leffa.app.studio import Studio
+from leffa.app.inference import InferenceSession
 from leffa.preprocess.photo import Tools, prepare_photo
 
 DEFAULT_RECIPE = "leffa_hd_clean"  # of models that were trained on mask files
-_MAPS = ("densepose", "keypoints", "masks")
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,12 @@ class MapMaker:
     """
 
     def __init__(
-        self, studio: Studio, examples: Examples, tools: Tools, recipe: str | None = None
+        self, model: InferenceSession, examples: Examples, tools: Tools, recipe: str | None = None
     ) -> None:
-        self.studio = studio
+        self.model = model
         self.examples = examples
         self.tools = tools
-        self.recipe = recipe or studio.loaded.inputs.recipe
+        self.recipe = recipe or model.loaded.inputs.recipe
         self.mask_recipe = self.recipe or DEFAULT_RECIPE
         self._lock = threading.Lock()  # the networks take one photograph at a time
 
@@ -65,16 +64,16 @@ class MapMaker:
         drawn = self.examples.known(picture)
         with self._lock:
             remarks = [*self._body(photo, drawn), *self._mask(photo, drawn, picture, category)]
-        suffixes = {"densepose": "png", "keypoints": "json", "masks": "png"}
-        found = {kind: folder / kind / f"person.{suffixes[kind]}" for kind in _MAPS}
-        there = {kind: path if path.is_file() else None for kind, path in found.items()}
-        maps = there["masks"], there["densepose"], there["keypoints"]
-        return Maps(photo, *maps, tuple(remarks))
+        names = "masks/person.png", "densepose/person.png", "keypoints/person.json"
+        mask, densepose, keypoints = (
+            path if (path := folder / name).is_file() else None for name in names
+        )
+        return Maps(photo, mask, densepose, keypoints, tuple(remarks))
 
     def _body(self, photo: Path, drawn: bool) -> list[str]:
         """The joints and the body's surface, as far as the model reads them."""
         maker, remarks = self.examples.labels if drawn else None, []
-        if self.studio.needs_keypoints:
+        if self.model.needs_keypoints:
             if (pose := maker or self.tools.pose) is None:
                 remarks.append(
                     "This model needs the joints of the photograph: start the page with "
@@ -82,29 +81,26 @@ class MapMaker:
                 )
             else:
                 remarks += _try(photo, Tools(pose=pose))
-        if self.studio.needs_densepose:
+        if self.model.needs_densepose:
             if (surface := maker or self.tools.densepose) is None:
                 remarks.append(
                     "This model needs the DensePose map of the photograph: upload one under “Maps "
                     "from files”, or start the page with --densepose FILE, which makes it."
                 )
             else:
-                tools = Tools(densepose=surface, encoding=self.studio.body_map)
-                remarks += _try(photo, tools)
+                remarks += _try(photo, Tools(densepose=surface, encoding=self.model.body_map))
         return remarks
 
     def _mask(self, photo: Path, drawn: bool, picture: Image.Image, category: str) -> list[str]:
-        if self.studio.task != "tryon":
+        if self.model.task != "tryon":
             return []
-        root = photo.parents[1]
         exact = self.examples.mask(picture, category) if drawn and self.recipe is None else None
         if exact is not None:
-            (root / "masks").mkdir()
-            save_input(Image.fromarray(exact).convert("L"), root / "masks" / photo.name)
+            (folder := photo.parents[1] / "masks").mkdir()
+            save_input(Image.fromarray(exact).convert("L"), folder / photo.name)
             return []
         maker = self.examples.labels if drawn else None
-        parser = maker or self.tools.parser
-        if parser is None:
+        if (parser := maker or self.tools.parser) is None:
             return [
                 "Brush over what is to be repainted, or upload a mask; the page makes masks itself "
                 "when it is started with --atr FILE and --openpose FILE, or with --mediapipe."
@@ -113,7 +109,7 @@ class MapMaker:
             parser=parser,
             pose=maker or self.tools.pose,
             densepose=maker or self.tools.densepose,
-            encoding=self.studio.body_map if self.studio.needs_densepose else "iuv",
+            encoding=self.model.body_map if self.model.needs_densepose else "iuv",
             recipe=self.mask_recipe,
             category=category,
         )
@@ -125,7 +121,7 @@ def save_input(picture: Image.Image, path: Path) -> None:
     picture.save(path, format="PNG", compress_level=1)
 
 
-def take_input(path: Path, target: Path) -> Path:
+def link_or_copy(path: Path, target: Path) -> Path:
     """The file under another name too, where it stays when `path` goes; gives `target`."""
     try:
         os.link(path, target)

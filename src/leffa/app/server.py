@@ -17,14 +17,14 @@ from types import FrameType
 import gradio as gr
 from starlette.middleware import Middleware
 
-from leffa.app.desk import Desk
 from leffa.app.examples import draw_examples
-from leffa.app.gate import Gate
+from leffa.app.handler import RequestHandler
+from leffa.app.inference import InferenceSession
 from leffa.app.limits import Limits
 from leffa.app.maps import MapMaker
+from leffa.app.middleware import UploadLimitMiddleware
 from leffa.app.page import IDLE, SWEEP, build_page, theme
 from leffa.app.sessions import Sessions
-from leffa.app.studio import Studio
 from leffa.app.widgets import part
 from leffa.inference import LoadedModel
 from leffa.preprocess.photo import Tools
@@ -80,11 +80,11 @@ def served(
             sessions = Sessions(folder / "sessions")
             # Served from where they are: a copy in gradio's folder would outlive the session.
             gr.set_static_paths(sessions.root)
-            desks = {
-                task: _desk(*models[task], tools, serving, folder / "examples" / task)
+            handlers = {
+                task: _handler(*models[task], tools, serving, folder / "examples" / task)
                 for task in models
             }
-            page = build_page(desks, sessions, folder / "page")
+            page = build_page(handlers, sessions, folder / "page")
             page.queue(max_size=serving.limits.waiting, default_concurrency_limit=1)
             try:
                 with _sweeping(sessions):
@@ -112,7 +112,7 @@ def wait_for_the_end() -> None:
 
 
 def _launch(page: gr.Blocks, serving: Serving) -> str:
-    gate = Middleware(Gate, file_bytes=serving.limits.bytes)
+    limits = Middleware(UploadLimitMiddleware, file_bytes=serving.limits.bytes)
     try:
         _, local, public = page.launch(
             server_name=serving.host,
@@ -128,7 +128,7 @@ def _launch(page: gr.Blocks, serving: Serving) -> str:
             ssr_mode=False,
             mcp_server=False,
             footer_links=[],
-            app_kwargs={"middleware": [gate], "docs_url": None, "redoc_url": None},
+            app_kwargs={"middleware": [limits], "docs_url": None, "redoc_url": None},
             theme=theme(),
             css=part("page.css"),
         )
@@ -161,11 +161,13 @@ def _sweeping(sessions: Sessions) -> Iterator[None]:
         sweeper.join()
 
 
-def _desk(loaded: LoadedModel, weights: Path, tools: Tools, serving: Serving, folder: Path) -> Desk:
+def _handler(
+    loaded: LoadedModel, weights: Path, tools: Tools, serving: Serving, folder: Path
+) -> RequestHandler:
     inputs = loaded.inputs
     examples = draw_examples(inputs.task, folder, inputs.height, inputs.width)
-    studio = Studio(loaded, weights, serving.limits, serving.device)
-    return Desk(studio, MapMaker(studio, examples, tools, serving.recipe))
+    model = InferenceSession(loaded, weights, serving.limits, serving.device)
+    return RequestHandler(model, MapMaker(model, examples, tools, serving.recipe))
 
 
 @contextlib.contextmanager

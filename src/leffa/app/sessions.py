@@ -1,8 +1,8 @@
-"""What belongs to one visitor: a folder, the pictures made in it, and the work that is running.
+"""What belongs to one visitor: a folder, the pictures made in it, and the jobs that are running.
 
 A session ends when its page is closed, or when nothing has been asked of it for a long time (a
-program may leave without a word): its work is stopped and its files are deleted. What is left when
-the server ends goes with the server's temporary folder.
+program may leave without a word): its jobs are stopped and its files are deleted. Gradio's own
+`delete_cache` goes by age alone, and its `State` outlives the page by an hour.
 """
 
 import contextlib
@@ -14,17 +14,15 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
+from leffa.app.inference import Result
 from leffa.app.maps import Maps
-from leffa.app.studio import Made
 
-Identity = tuple[int, int] | None
-# Of a task, what a session keeps: enough to look back at, and no heap.
-MOST_PICTURES = 60
-MOST_BYTES = 500_000_000  # the pictures, and what each was made of
+MOST_PICTURES = 60  # of a task
+MOST_BYTES = 500_000_000  # the pictures of a task, and what each was made of
 
 
 class Session:
-    """The files and the work of one visitor.
+    """The files and the jobs of one visitor.
 
     Args:
         folder: of this session alone; it need not exist.
@@ -32,20 +30,20 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.made: dict[str, list[Made]] = {}  # by task, the newest last
+        self.results: dict[str, list[Result]] = {}  # by task, the newest last
         self.maps: dict[str, tuple[tuple[Any, ...], Maps]] = {}  # by task: of which picture, files
         self.mapping = threading.Lock()  # held while `maps` are made, and while they are copied
-        self.uploads: dict[Path, Identity] = {}  # in gradio's folder, as they were when seen last
+        self.uploads: dict[Path, object] = {}  # in gradio's folder, as they were when seen last
         self.used = time.monotonic()
         self._running: dict[str, threading.Event] = {}
-        self._orders = 0
+        self._jobs = 0
         self._lock = threading.Lock()
 
     def new_folder(self) -> Path:
-        """For the files of an order."""
+        """For the files of a job."""
         with self._lock:
-            self._orders += 1
-            folder = self.folder / f"{self._orders:04d}"
+            self._jobs += 1
+            folder = self.folder / f"{self._jobs:04d}"
         folder.mkdir(parents=True)
         return folder
 
@@ -53,21 +51,19 @@ class Session:
         """An upload is this session's, to be deleted with it."""
         self.uploads[path] = _identity(path)
 
-    def keep(self, task: str, made: Made) -> None:
+    def keep(self, result: Result, task: str) -> None:
         """Add a picture; the oldest go when there are too many, or their files too large."""
-        pictures = self.made.setdefault(task, [])
-        pictures.append(made)
-        sizes = [_bytes(each) for each in pictures]
+        results = self.results.setdefault(task, [])
+        results.append(result)
+        sizes = [_folder_bytes(each.picture.parent) for each in results]
         while len(sizes) > MOST_PICTURES or (len(sizes) > 1 and sum(sizes) > MOST_BYTES):
             sizes.pop(0)
-            shutil.rmtree(pictures.pop(0).picture.parent, ignore_errors=True)
+            shutil.rmtree(results.pop(0).picture.parent, ignore_errors=True)
 
     @contextlib.contextmanager
     def running(self, task: str) -> Iterator[threading.Event]:
         """While a picture is made: the event that stops it."""
-        stop = threading.Event()
-        with self._lock:
-            self._running[task] = stop
+        stop = self._running[task] = threading.Event()
         try:
             yield stop
         finally:
@@ -82,9 +78,9 @@ class Session:
         return bool(self._running)
 
     def stop(self, task: str | None = None) -> bool:
-        """Stop the work on a task, or on all; whether there was any."""
+        """Stop the job of a task, or all; whether there was any."""
         with self._lock:
-            found = [event for name, event in self._running.items() if task is None or name == task]
+            found = [event for name, event in self._running.items() if task in (None, name)]
         for event in found:
             event.set()
         return bool(found)
@@ -103,24 +99,7 @@ class Session:
             if path not in needed and _identity(path) == identity:
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.made.clear()
-
-
-def _identity(path: Path) -> Identity:
-    """What tells a file from a later one of the same name; None: there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
-
-
-def _bytes(made: Made) -> int:
-    """Of the picture's folder; a file that other folders have too is counted in each."""
-    try:
-        return sum(path.stat().st_size for path in made.picture.parent.iterdir())
-    except OSError:  # the session ends meanwhile
-        return 0
+        self.results.clear()
 
 
 class Sessions:
@@ -165,3 +144,20 @@ class Sessions:
         """End them all."""
         for key in list(self._sessions):
             self.close(key)
+
+
+def _identity(path: Path) -> object:
+    """What tells a file from a later one of the same name; None: there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _folder_bytes(folder: Path) -> int:
+    """The size of a job's folder; a file that other folders have too is counted in each."""
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir())
+    except OSError:  # the session ends meanwhile
+        return 0

@@ -1,18 +1,21 @@
-"""The two parts of the page that gradio does not have: the mask's brush, and the flow view."""
+"""The two parts of the page that gradio does not have: the mask's brush, and the flow view.
+
+`gr.ImageEditor` (6.31) is no mask editor: it loses a mask that it was given before its canvas stood
+at the first stroke, its "Clear" removes the photograph, and each stroke uploads 15 files.
+"""
 
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
-from leffa.app.studio import Made
+from leffa.app.inference import Result
+from leffa.app.ui_text import PARTS
 from leffa.io.pictures import open_picture
 
-_PARTS = Path(__file__).parent / "parts"
 _MOST_SHOWN = 640  # pixels along a side: what the page shows of a photograph
 
 
@@ -33,32 +36,29 @@ def editor_value(picture: Image.Image, mask: Image.Image | None) -> dict[str, An
     if mask is not None:
         small = np.asarray(mask.convert("L").resize(shown.size, Image.Resampling.BILINEAR)) >= 128
         address = data_address(Image.fromarray(small).convert("L"), "PNG")
-    return {
-        "picture": data_address(shown, "JPEG"),
-        "mask": address,
-        "automatic": address,
-        "edited": False,
-    }
+    pictures = {"picture": data_address(shown, "JPEG"), "mask": address, "automatic": address}
+    return pictures | {"edited": False}
 
 
-def flow_value(made: Made, words: dict[str, str]) -> dict[str, Any]:
+def flow_value(result: Result, text: dict[str, str]) -> dict[str, Any]:
     """What the flow view shows of a finished picture."""
-    if made.flow is None:
-        return {"grid": None, "words": words | {"empty": words["none"]}}
-    result, reference = (_shown(open_picture(path)) for path in (made.picture, made.reference))
-    gathered = made.flow.gather(reference).resize(result.size, Image.Resampling.BILINEAR)
+    if result.flow is None:
+        return {"grid": None, "text": text | {"empty": text["none"]}}
+    files = result.picture, result.job.record.reference
+    picture, reference = (_shown(open_picture(path)) for path in files)
+    gathered = result.flow.gather(reference).resize(picture.size, Image.Resampling.BILINEAR)
     return {
-        "result": data_address(result, "JPEG"),
+        "result": data_address(picture, "JPEG"),
         "reference": data_address(reference, "JPEG"),
         "gathered": data_address(gathered, "JPEG"),
-        "grid": made.flow.packed(),
-        "words": words,
+        "grid": result.flow.packed(),
+        "text": text,
     }
 
 
 def part(name: str) -> str:
     """A file of the folder `parts`."""
-    return (_PARTS / name).read_text(encoding="utf-8")
+    return (PARTS / name).read_text(encoding="utf-8")
 
 
 def data_address(picture: Image.Image, kind: str) -> str:

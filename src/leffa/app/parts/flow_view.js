@@ -1,5 +1,5 @@
 // Shows where a point of the result came from in the reference.
-// value: {result, reference, gathered: data addresses; grid: {width, height, places, made}; words: {...}}
+// value: {result, reference, gathered: data addresses; grid: {width, height, places, made}; text: {...}}
 const stage = element.querySelector(".flow");
 const empty = element.querySelector(".empty");
 const [result, reference, gathered] = element.querySelectorAll("img");
@@ -16,7 +16,7 @@ function start() {
   grid = null;
   stage.hidden = !(value && value.grid);
   empty.hidden = !stage.hidden;
-  if (value && value.words) empty.textContent = value.words.empty;
+  if (value && value.text) empty.textContent = value.text.empty;
   here.hidden = there.hidden = true;
   if (stage.hidden) return;
   result.src = value.result;
@@ -29,7 +29,7 @@ function start() {
     places: new DataView(places.buffer),
     made: bytes(value.grid.made),
   };
-  line.textContent = value.words.start;
+  line.textContent = value.text.start;
 }
 
 function percent(fraction) {
@@ -51,13 +51,13 @@ function look(event) {
   put(here, x, y);
   if (!grid.made[cell]) {
     there.hidden = true;
-    line.textContent = props.value.words.kept;
+    line.textContent = props.value.text.kept;
     return;
   }
   const toX = grid.places.getUint16(4 * cell, true) / 65535;
   const toY = grid.places.getUint16(4 * cell + 2, true) / 65535;
   put(there, toX, toY);
-  line.textContent = props.value.words.found
+  line.textContent = props.value.text.found
     .replace("{x}", percent(x))
     .replace("{y}", percent(y))
     .replace("{to_x}", percent(toX))

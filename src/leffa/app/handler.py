@@ -1,0 +1,235 @@
+"""From what the page sends to a job, and from a job to progress.
+
+Uploads are checked and copied into the session's folder here, upright and without their metadata,
+so that all behind this sees clean files.
+"""
+
+import base64
+import hashlib
+import queue
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from leffa.app.inference import InferenceSession, Job, Result, Sampling
+from leffa.app.limits import Limits, as_photograph, open_upload
+from leffa.app.maps import MapMaker, Maps, link_or_copy, save_input
+from leffa.app.sessions import Session
+from leffa.app.ui_text import TABS
+from leffa.data.batch import Record
+from leffa.io.pictures import open_mask
+
+
+@dataclass(frozen=True)
+class Progress:
+    """So many of so many denoising steps are done; `left` is in seconds, None before the first."""
+
+    done: int
+    steps: int
+    left: float | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the page sends for a picture: paths of uploads, and the values of its sliders.
+
+    Args:
+        mask: a picture as a data address, drawn in the page; or the path of an upload.
+    """
+
+    person: Path | None
+    reference: Path | None
+    mask: str | Path | None
+    densepose: Path | None
+    sampling: Sampling
+
+
+class RequestHandler:
+    """Takes requests for one model."""
+
+    def __init__(self, model: InferenceSession, maps: MapMaker) -> None:
+        self.model = model
+        self.maps = maps
+        self.task = model.task
+        self.text = TABS[model.task]
+
+    @property
+    def limits(self) -> Limits:
+        """Of uploads."""
+        return self.model.limits
+
+    def photograph(self, path: Path, field: str) -> Image.Image:
+        """An upload as an upright RGB picture; `field` is that of a `Record`.
+
+        Raises:
+            ValueError: it is refused; one line.
+        """
+        return as_photograph(open_upload(path, self.limits, self.text.files[field]))
+
+    def preview(
+        self, path: Path, category: str, session: Session
+    ) -> tuple[Image.Image, Image.Image | None, tuple[str, ...]]:
+        """A person's photograph, its mask if one could be made, and what could not be made and why.
+
+        Raises:
+            ValueError: the photograph is refused.
+        """
+        picture = self.photograph(path, "source")
+        with session.mapping:
+            maps = self._maps(picture, category, session)
+            mask = None if maps.mask is None else open_mask(maps.mask)
+        return picture, mask, maps.remarks
+
+    def job(self, request: Request, session: Session, folder: Path) -> Job:
+        """The job of a request, with its files in `folder`, a new one of the session.
+
+        Raises:
+            ValueError: something is missing or refused; one line with the remedy.
+        """
+        paths = {"source": request.person, "reference": request.reference}
+        for field, path in paths.items():
+            if path is None:
+                name = self.text.files[field]
+                raise ValueError(f"{name} is missing; upload one, or choose an example")
+        request.sampling.check(self.limits)
+        photos = {field: self.photograph(path, field) for field, path in paths.items() if path}
+        save_input(photos["reference"], reference := folder / "reference.png")
+        with session.mapping:
+            maps = self._maps(photos["source"], request.sampling.category, session)
+            record = Record(
+                name=self.task,
+                category=request.sampling.category,
+                source=link_or_copy(maps.photo, folder / "person.png"),
+                reference=reference,
+                mask=self._mask(request, maps, photos["source"], folder),
+                densepose=self._densepose(request, maps, folder),
+                keypoints=self._keypoints(maps, folder),
+            )
+        return Job(record, request.sampling)
+
+    def run(self, request: Request, session: Session) -> Iterator[Progress | Result]:
+        """Make the picture of a request; ends with the result.
+
+        The work stops after the maps, or before its next step, when the iterator is closed or the
+        session stops it; where nothing is made, no file stays. Its time begins here.
+
+        Raises:
+            Stopped: it was stopped.
+            ValueError: see `job` and `InferenceSession.run`.
+        """
+        start = time.monotonic()
+        with session.running(self.task) as stop:
+            folder = session.new_folder()
+            try:
+                job = self.job(request, session, folder)
+                yield Progress(0, job.sampling.steps, None)
+                news: queue.Queue[tuple[int, int]] = queue.Queue()
+
+                def tell(done: int, steps: int) -> None:
+                    news.put((done, steps))
+
+                with ThreadPoolExecutor(1) as pool:
+                    future = pool.submit(self.model.run, job, folder, tell, stop, start)
+                    future.add_done_callback(lambda _: news.put((0, 0)))
+                    try:
+                        yield from _progress(news)
+                    finally:
+                        stop.set()  # before the pool waits for the thread
+                result = future.result()
+            except BaseException:  # the iterator's end too
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            session.keep(result, self.task)
+            yield result
+
+    def _maps(self, picture: Image.Image, category: str, session: Session) -> Maps:
+        """The maps of a photograph, made once while it stays the same.
+
+        `session.mapping` must be held: another photograph's maps take their place.
+        """
+        key = (picture.size, hashlib.sha256(picture.tobytes()).hexdigest(), category)
+        known = session.maps.get(self.task)
+        if known is None or known[0] != key:
+            folder = session.folder / f"{self.task}_maps"
+            known = session.maps[self.task] = key, self.maps.make(picture, category, folder)
+        return known[1]
+
+    def _mask(self, request: Request, maps: Maps, person: Image.Image, folder: Path) -> Path | None:
+        if self.task != "tryon":
+            return None
+        if request.mask is None:
+            if maps.mask is None:
+                remark = next((r for r in maps.remarks if "mask" in r), "")
+                raise ValueError(f"What is to be repainted is not known. {remark}".strip())
+            return _copy(maps.mask, folder)
+        path = folder / "mask.png"
+        drawn = isinstance(request.mask, str)
+        upload = _decode(request.mask, path) if isinstance(request.mask, str) else request.mask
+        mask = open_upload(upload, self.limits, self.text.files["mask"]).convert("L")
+        if not (np.asarray(mask) >= 128).any():
+            raise ValueError("The mask is empty; brush over what is to be repainted")
+        if drawn:  # on a smaller copy of the photograph
+            mask = mask.resize(person.size, Image.Resampling.BILINEAR)
+            mask = mask.point([0] * 128 + [255] * 128)
+        save_input(mask, path)
+        return path
+
+    def _densepose(self, request: Request, maps: Maps, folder: Path) -> Path | None:
+        if not self.model.needs_densepose or request.sampling.without_densepose:
+            return None
+        if request.densepose is not None:
+            path = folder / "densepose.png"
+            name = self.text.files["densepose"]
+            save_input(open_upload(request.densepose, self.limits, name), path)
+            return path
+        if maps.densepose is None:
+            remark = next((r for r in maps.remarks if "DensePose" in r), maps.remarks[0])
+            raise ValueError(f"{remark} Or tick “Without DensePose”, at a cost in quality.")
+        return _copy(maps.densepose, folder)
+
+    def _keypoints(self, maps: Maps, folder: Path) -> Path | None:
+        if not self.model.needs_keypoints:
+            return None
+        if maps.keypoints is None:
+            raise ValueError(maps.remarks[0])
+        return _copy(maps.keypoints, folder)
+
+
+def _copy(path: Path, folder: Path) -> Path:
+    """Into the job's folder, since another photograph's maps will take its place."""
+    target = folder / f"{path.parent.name}{path.suffix}"
+    beside = path.with_name(f"{path.stem}_uv.npz")  # of the encoding labels_uv
+    if beside.is_file():
+        link_or_copy(beside, target.with_name(f"{target.stem}_uv.npz"))
+    return link_or_copy(path, target)
+
+
+def _progress(news: "queue.Queue[tuple[int, int]]") -> Generator[Progress, None, None]:
+    """The news of a job until (0, 0) ends them; news that pile up are told once."""
+    start = time.monotonic()
+    while True:
+        done, steps = news.get()
+        while not news.empty() and steps:
+            done, steps = news.get()
+        if not steps:
+            return
+        yield Progress(done, steps, (time.monotonic() - start) / done * (steps - done))
+
+
+def _decode(address: str, path: Path) -> Path:
+    """Write the picture of a data address, drawn in the page, to a file.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        path.write_bytes(base64.b64decode(address.partition(",")[2], validate=True))
+    except ValueError as error:
+        raise ValueError("The mask was not drawn by this page; brush it again") from error
+    return path

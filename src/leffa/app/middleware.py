@@ -1,0 +1,132 @@
+"""ASGI middleware with the limits on requests that gradio does not have.
+
+Gradio limits the size of one file, the queue and the age of its cache; it refuses paths outside its
+upload folder and private addresses. It takes a thousand files in a request, JSON of any size and
+bodies that never end, and it downloads whatever public address a client names.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.formparsers import MultiPartException
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+_FILES_PER_REQUEST = 4  # more than any part of the page sends
+_JSON_BYTES = 4_000_000  # the page sends a mask and the picture below it, both scaled down
+_SECONDS = 600.0  # for a whole body, however it trickles in
+_REMOTE = ("http:", "https:")
+# `/file=`, its older form `/file/`; proxies before this server may have merged two slashes.
+_REMOTE_FILE = re.compile(r"/file[=/][/\s]*https?:", re.IGNORECASE)
+# Gradio's routes that give a visitor's file to ffmpeg, keep files after the session, and hold
+# data of any size in memory; the page uses none of them.
+_UNUSED = ("/process_recording", "/deep_link", "/component_server", "/component_server/")
+
+
+class _RemoteFile(Exception):
+    """A request names a file by its address."""
+
+
+class UploadLimitMiddleware:
+    """Refuses requests that are too large or too slow, and files named by an address.
+
+    Args:
+        app: the application behind it.
+        file_bytes: the largest file.
+        seconds: for a request's body.
+    """
+
+    def __init__(self, app: App, file_bytes: int, seconds: float = _SECONDS) -> None:
+        self.app = app
+        self.seconds = seconds
+        self.upload_bytes = _FILES_PER_REQUEST * file_bytes + 100_000  # with the multipart headers
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve a request, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif _REMOTE_FILE.search(scope["path"]) or scope["path"].endswith(_UNUSED):
+            await _refuse(send, 403, "this server does not offer that")
+        elif scope["method"] != "POST":
+            await self.app(scope, receive, send)
+        elif scope["path"].endswith("/upload"):  # written to a file as it comes
+            await self.app(scope, self._limited(receive, self.upload_bytes), send)
+        else:
+            await self._post(scope, self._limited(receive, _JSON_BYTES), send)
+
+    async def _post(self, scope: Message, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        try:
+            while more:
+                message = await receive()
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+            check_no_remote_file(body)
+        except MultiPartException as error:
+            await _refuse(send, 413 if "size" in error.message else 408, error.message)
+        except _RemoteFile:
+            await _refuse(send, 400, "upload the file; it is not fetched from an address")
+        else:
+            await self.app(scope, _replay(body, receive), send)
+
+    def _limited(self, receive: Receive, limit: int) -> Receive:
+        """`receive`, which raises gradio's own error where a body is too large or too slow.
+
+        Gradio deletes what has come of an upload on this error alone, so a client that leaves
+        raises it too.
+        """
+        clock = asyncio.get_running_loop().time
+        end, size, more = clock() + self.seconds, 0, True
+
+        async def limited() -> Message:
+            nonlocal size, more
+            if not more:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), end - clock())
+            except TimeoutError:
+                raise MultiPartException("the request came too slowly; send it again") from None
+            if message["type"] != "http.request":
+                raise MultiPartException("the client has left")
+            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+            if size > limit:
+                raise MultiPartException(f"the maximum allowed size of a request is {limit} bytes")
+            return message
+
+        return limited
+
+
+def check_no_remote_file(body: bytes) -> None:
+    """Raise `_RemoteFile` where JSON names a file by an address instead of its upload's path."""
+
+    def check(value: dict[str, Any]) -> None:
+        if str(value.get("path")).lower().lstrip().startswith(_REMOTE):
+            raise _RemoteFile
+
+    try:
+        json.loads(body, object_hook=check)
+    except (ValueError, RecursionError):
+        return  # gradio refuses it
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body, then whatever the server says (that the client has left)."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again
+
+
+async def _refuse(send: Send, status: int, reason: str) -> None:
+    body = json.dumps({"detail": reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
