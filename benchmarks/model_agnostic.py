@@ -12,14 +12,18 @@ finished run is kept under outputs/model_agnostic and is not repeated.
 
 import argparse
 import json
+import logging
 import platform
 import statistics
+import sys
+import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from leffa.demo.jobs import Job, Tell, run_jobs
+from leffa.demo.jobs import Job, run_jobs, steps_done
 from leffa.io.atomic import write_json, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -85,12 +89,9 @@ def trials(seeds: int, tasks: list[str]) -> list[Trial]:
     ]
 
 
-def run_trial(tell: Tell, trial: Trial, options: argparse.Namespace) -> None:
+def run_trial(trial: Trial, options: argparse.Namespace) -> None:
     """Train and evaluate in this process, and write what came out."""
-    import time
-
     from leffa.run import assemble, compose, evaluate
-    from leffa.training.callbacks.progress import ProgressReport
     from leffa.training.callbacks.throughput import peak_memory
 
     torch.set_num_threads(1)
@@ -115,8 +116,6 @@ def run_trial(tell: Tell, trial: Trial, options: argparse.Namespace) -> None:
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    report = ProgressReport(lambda done, loss: tell(done, f"loss {loss:.3f}"))
-    run.trainer.callbacks.append(report)  # type: ignore[attr-defined]
     clock = time.perf_counter if cuda else time.process_time
     begun = clock()
     run.trainer.fit(run.module, run.datamodule)  # ends with a checkpoint, which waits for the GPU
@@ -196,6 +195,10 @@ def to_markdown(options: argparse.Namespace) -> str:
     return "\n".join(text) + "\n"
 
 
+def _name(trial: Trial, options: argparse.Namespace) -> str:
+    return trial.folder(options.out).name
+
+
 def _cell(values: list[float]) -> str:
     if not values:
         return "-"
@@ -215,21 +218,26 @@ def main() -> None:
     parser.add_argument("--viton", type=Path, metavar="DIR", help="VITON in place of drawn data")
     parser.add_argument("--out", type=Path, help="folder of the runs")
     parser.add_argument("--table", action="store_true", help="only collect finished runs")
+    parser.add_argument("--trial", help=argparse.SUPPRESS)
     options = parser.parse_args()
     name = "model_agnostic_viton" if options.viton else "model_agnostic"
     options.out = options.out or ROOT / "outputs" / name
     if options.viton and options.tasks != ["tryon"]:
         parser.error("--viton goes with --tasks tryon")
     wanted = trials(options.seeds, options.tasks)
+    if options.trial:  # one of our own processes
+        run_trial(next(each for each in wanted if _name(each, options) == options.trial), options)
+        return
     if not options.table:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
         run_jobs(
             [
                 Job(
-                    trial.folder(options.out).name,
+                    _name(trial, options),
                     options.steps,
-                    run_trial,
-                    (trial, options),
+                    [*sys.argv, "--trial", _name(trial, options)],
                     trial.folder(options.out) / "log.txt",
+                    partial(steps_done, trial.folder(options.out)),
                 )
                 for trial in wanted
                 if trial.result(options.out) is None

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from leffa.metrics.folders import FolderMismatch
 from leffa.mistakes import fail
 from leffa.run import CONF, assemble, compose, evaluate, train
+from leffa.run.__main__ import main as as_module
 from leffa.run.config import changes
 from leffa.run.program import program
 from leffa.synthetic.write import write_viton
@@ -325,6 +326,20 @@ def test_a_full_gpu_is_answered_with_the_key_that_needs_less(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: the GPU has too little free memory: ")
     assert f"give a smaller {key}, " in line
+
+
+def test_an_installed_package_has_both_programs_as_a_module(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, misspelt in (("train", "experiment=finetun"), ("evaluate", "dataset=viton_pared")):
+        monkeypatch.setattr(sys, "argv", ["leffa.run", name, misspelt])
+        with pytest.raises(SystemExit) as stop:
+            as_module()
+        assert stop.value.code == 1
+        assert "; did you mean " in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["leffa.run", "fit"])
+    with pytest.raises(SystemExit, match=r"usage: python -m leffa.run {train,evaluate} KEY=VALUE"):
+        as_module()
 
 
 @pytest.mark.slow

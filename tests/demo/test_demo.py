@@ -1,4 +1,4 @@
-"""The whole demo at its smallest, in this process: two steps, eight drawn persons."""
+"""The whole demo at its smallest, in this process: one step, four synthetic persons."""
 
 import io
 import json
@@ -49,9 +49,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> DemoSettings:
     return DemoSettings(
         out=folder / "it's out",
         data=folder / "data",
-        steps=2,
+        steps=1,
         processes=0,
-        train_samples=8,
+        train_samples=4,
         test_samples=2,
         evaluated=2,
         sampler_steps=1,
@@ -74,7 +74,7 @@ def test_says_what_came_out_for_every_model_and_baseline(
         assert set(metrics[name]) == {"flow/epe_px", "flow/pck_3", "flow/spread"}
     assert metrics["constant"]["flow/spread"] == pytest.approx(0, abs=1e-6)
     assert 0.1 < metrics["true"]["flow/spread"] < 1
-    assert metrics["settings"]["steps"] == 2
+    assert metrics["settings"]["steps"] == 1
     assert metrics["versions"]["leffa"] == leffa.__version__
     assert metrics["samples"] == 2
 
@@ -101,8 +101,8 @@ def test_both_trainings_begin_with_the_same_weights_and_differ_afterwards(
 
 def test_logs_curves_of_both_trainings(results: Results) -> None:
     for curves in results.curves.values():
-        assert [step for step, _ in curves["train/diffusion"]] == [0, 1]
-        assert len(curves["val/flow/epe_px"]) == 2
+        assert [step for step, _ in curves["train/diffusion"]] == [0]
+        assert len(curves["val/flow/epe_px"]) == 1
     assert not results.curves["control"]["train/leffa"]
 
 

@@ -1,64 +1,44 @@
-"""Jobs in processes of their own: what they say goes to their logs, and a failure ends the rest."""
+"""Commands side by side: what they say goes to their logs, and a failure ends the rest."""
 
-import re
+import logging
 import time
 from pathlib import Path
 
 import pytest
 
-from leffa.demo.jobs import Job, Tell, run_jobs
+from leffa.demo.jobs import Job, run_jobs, steps_done
 
 
-def write(tell: Tell, path: Path) -> None:
-    print(f"writing {path.name}")
-    tell(1, "half")
-    path.write_text("done")
+def job(folder: Path, name: str, code: str) -> Job:
+    return Job(name, 2, ["-c", code], folder / "logs" / f"{name}.log", lambda: 1)
 
 
-def fail(tell: Tell) -> None:
-    raise RuntimeError("the disk is upside down")
-
-
-def sleep(tell: Tell, path: Path) -> None:
-    time.sleep(300)
-    path.write_text("slept")
-
-
-def test_runs_each_job_and_keeps_what_it_prints(tmp_path: Path) -> None:
-    jobs = [
-        Job(name, 2, write, (tmp_path / name,), tmp_path / "logs" / f"{name}.log")
-        for name in ("first", "second")
-    ]
-    run_jobs(jobs, at_a_time=2)
-    assert [(tmp_path / job.title).read_text() for job in jobs] == ["done", "done"]
-    assert [job.log.read_text() for job in jobs] == ["writing first\n", "writing second\n"]
-
-
-def linger(tell: Tell, path: Path) -> None:
-    tell(1, "half")
-    time.sleep(2)
-
-
-def test_a_log_file_gets_lines_that_tell_how_long_it_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_runs_each_job_on_one_thread_and_keeps_what_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("leffa.demo.jobs.EVERY", 0.0)
-    run_jobs([Job("training", 2, linger, (tmp_path,), tmp_path / "log")])
-    lines = capsys.readouterr().out.splitlines()
-    assert any(re.fullmatch(r" *training: 1 of 2, \d+ min left", line) for line in lines)
+    monkeypatch.setattr("leffa.io.progress.EVERY", -1.0)
+    caplog.set_level(logging.INFO, "leffa.io.progress")
+    code = "import os, sys, time; print(os.environ['OMP_NUM_THREADS']); time.sleep(0.6)"
+    jobs = [job(tmp_path, name, code) for name in ("first", "second")]
+    run_jobs(jobs, at_a_time=2)
+    assert [job.log.read_text().split() for job in jobs] == [["1"], ["1"]]
+    assert "first: 1 of 2, 0 min left" in caplog.messages
 
 
 def test_a_failure_ends_the_others_and_shows_the_end_of_its_log(tmp_path: Path) -> None:
-    slow = Job("slow", 0, sleep, (tmp_path / "slow",), tmp_path / "slow.log")
-    broken = Job("broken", 0, fail, (), tmp_path / "broken.log")
+    slow = job(tmp_path, "slow", "import time; time.sleep(300)")
+    broken = job(tmp_path, "broken", "raise RuntimeError('the disk is upside down')")
     began = time.monotonic()
     with pytest.raises(ChildProcessError, match=r"broken failed(.|\n)*the disk is upside down"):
         run_jobs([slow, broken])
     assert time.monotonic() - began < 120
-    assert not (tmp_path / "slow").exists()
 
 
-def test_runs_in_this_process_when_asked_to(tmp_path: Path) -> None:
-    run_jobs([Job("here", 2, write, (tmp_path / "here",), tmp_path / "log")], at_a_time=0)
-    assert (tmp_path / "here").read_text() == "done"
-    assert not (tmp_path / "log").exists()
+def test_counts_the_steps_that_are_logged_even_while_a_line_is_written(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "metrics.csv"
+    assert steps_done(tmp_path) == 0
+    log.parent.mkdir()
+    log.write_text("step,train/diffusion,val/x\n9,0.5,\n19,0.4,\n19,,1.0\n")
+    assert steps_done(tmp_path) == 20
+    log.write_text("train/diffusion,step\n0.5,9\n0.4,")
+    assert steps_done(tmp_path) == 0

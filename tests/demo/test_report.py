@@ -6,7 +6,7 @@ import pytest
 
 from leffa.demo.findings import Rows, findings
 from leffa.demo.report import metrics_table
-from leffa.demo.results import read_curve, running_mean
+from leffa.demo.results import running_mean
 from leffa.demo.reuse import claim, fingerprint, finish
 
 
@@ -62,13 +62,6 @@ def test_the_table_marks_the_best_model_and_no_baseline() -> None:
     assert best == ["0.800", "20.00", "8.50", "0.800", "20.00"]
     assert ("EPE (px)", "↓") in table["head"]
     assert ("SSIM", "↑") in table["head"]
-
-
-def test_reads_a_column_and_skips_its_empty_rows(tmp_path: Path) -> None:
-    log = tmp_path / "metrics.csv"
-    log.write_text("step,a,b\n0,1.5,\n1,,2.0\n2,0.5,\n")
-    assert read_curve(log, "a") == [(0, 1.5), (2, 0.5)]
-    assert read_curve(log, "missing") == []
 
 
 def test_a_running_mean_looks_back_only() -> None:

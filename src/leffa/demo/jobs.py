@@ -1,194 +1,102 @@
-"""Several long jobs at the same time, each in a process of its own, under one set of progress bars.
+"""Several long commands at the same time, one thread each, under one set of progress bars.
 
-A job's own output goes to its log file, so the bars stay alone on the screen. Where the output is
-no terminal, each job has a line a minute instead. The first job that
-fails ends the others.
+What a command prints goes to its log file, so the bars stay alone on the screen.
 """
 
-import logging
-import multiprocessing
 import os
-import queue
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
-
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from leffa.io.processes import interrupts_left_to_parent
+from leffa.io.progress import Bar, progress_bars
+from leffa.training.curves import CSV_LOG, read_curves
 
-Tell = Callable[[int, str], None]  # (done, note)
-
-POLL = 0.2  # seconds between two looks at the processes
-EVERY = 60.0  # seconds between two lines of a log file
+POLL = 0.5  # seconds between two looks at the processes
 LAST_LINES = 8  # of the log of a job that failed
 
 
 @dataclass(frozen=True)
 class Job:
-    """A function to run in a process of its own.
+    """A command to run in a process of its own.
 
     Args:
         title: of its progress bar.
-        total: how much there is to do; 0 where that is not known.
-        task: a function of a module, called as `task(tell, *arguments)`; it tells what is done.
-        arguments: picklable.
-        log: file for all that the job prints and logs.
-        pictures: folder where each PNG is one thing done, for a task that tells nothing itself.
+        total: how much there is to do.
+        arguments: of the Python interpreter.
+        log: file for all that the job prints.
+        done: says how much of it is done, such as `steps_done`.
     """
 
     title: str
     total: int
-    task: Callable[..., None]
-    arguments: tuple[Any, ...]
+    arguments: Sequence[str]
     log: Path
-    pictures: Path | None = None
+    done: Callable[[], int]
 
 
 def run_jobs(jobs: Sequence[Job], at_a_time: int = 2) -> None:
-    """Run all jobs, in order.
+    """Run all jobs, in order. The first one that fails ends the others, as does Ctrl-C.
 
     Args:
-        at_a_time: processes; 0 runs the jobs one by one in this process, without logs, for a
-            debugger.
+        at_a_time: how many, from 1.
 
     Raises:
         ChildProcessError: a job failed; the message has the last lines of its log.
     """
-    with progress_bars() as bars:
-        rows = [add_bar(bars, job.title, job.total) for job in jobs]
-        if at_a_time == 0:
-            _run_here(jobs, bars, rows)
-        else:
-            _run_in_processes(jobs, bars, rows, at_a_time)
+    waiting = list(jobs)
+    running: dict[subprocess.Popen[bytes], tuple[Job, Bar]] = {}
+    with progress_bars() as add:
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_a_time:
+                    job = waiting.pop(0)
+                    running[_start(job)] = job, add(job.title, job.total)
+                time.sleep(POLL)
+                for process, (job, bar) in list(running.items()):
+                    ended = process.poll()
+                    bar(job.total if ended == 0 else job.done())
+                    if ended is not None:
+                        _check(job, ended)
+                        del running[process]
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait()
 
 
-def _run_here(jobs: Sequence[Job], bars: Progress, rows: Sequence[TaskID]) -> None:
-    for job, row in zip(jobs, rows, strict=True):
-        bars.start_task(row)
-        job.task(partial(_tell_bar, bars, row), *job.arguments)
-        complete(bars, row, job.total)
-
-
-def _run_in_processes(
-    jobs: Sequence[Job], bars: Progress, rows: Sequence[TaskID], at_a_time: int
-) -> None:
-    # Fresh processes: a copy of one that runs threads (torch) can hang.
-    context = multiprocessing.get_context("spawn")
-    news = context.Queue()
-    waiting = list(enumerate(jobs))
-    running: dict[int, BaseProcess] = {}
-    told = time.monotonic()
+def steps_done(run: Path) -> int:
+    """How many steps a training in this folder has logged."""
     try:
-        while waiting or running:
-            while waiting and len(running) < at_a_time:
-                index, job = waiting.pop(0)
-                running[index] = context.Process(target=_child, args=(news, index, job))
-                with interrupts_left_to_parent():
-                    running[index].start()
-                bars.start_task(rows[index])
-            _show_news(news, bars, rows)
-            if not bars.console.is_terminal and time.monotonic() - told > EVERY:
-                told = time.monotonic()
-                _write_lines(bars)
-            for index, process in list(running.items()):
-                _show_pictures(jobs[index], bars, rows[index])
-                if process.exitcode is not None:
-                    _check(jobs[index], process.exitcode)
-                    complete(bars, rows[index], jobs[index].total)
-                    del running[index]
-    finally:
-        for process in running.values():
-            process.terminate()
-            process.join()
+        points = read_curves(run / CSV_LOG).get("train/diffusion", [])
+    except (ValueError, TypeError, KeyError):
+        return 0  # a line is just being written
+    return int(points[-1][0]) + 1 if points else 0
 
 
-def progress_bars() -> Progress:
-    """One look for all bars of the demo; a task has the field `note`."""
-    return Progress(
-        TextColumn("  {task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
+def pictures_done(evaluation: Path) -> int:
+    """How many pictures an evaluation in this folder has made."""
+    return sum(1 for _ in (evaluation / "images").glob("*.png"))
 
 
-def add_bar(bars: Progress, title: str, total: int) -> TaskID:
-    """A bar whose clock stands still until `bars.start_task`; total 0 is an unknown one."""
-    return bars.add_task(title, total=total or None, start=False, note="")
+def _start(job: Job) -> subprocess.Popen[bytes]:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    with job.log.open("wb") as log, interrupts_left_to_parent():
+        return subprocess.Popen(
+            [sys.executable, *job.arguments], stdout=log, stderr=log, env=environment
+        )
 
 
-def complete(bars: Progress, row: TaskID, total: int) -> None:
-    """Fill a bar, also one of unknown total."""
-    bars.update(row, total=total or 1, completed=total or 1)
-
-
-def _write_lines(bars: Progress) -> None:
-    """The bars that move, as text."""
-    for task in bars.tasks:
-        if task.started and not task.finished and task.total and task.completed:
-            seconds = task.elapsed or 0.0
-            left = seconds / task.completed * (task.total - task.completed) / 60
-            title, done = task.description, f"{task.completed:.0f} of {task.total:.0f}"
-            bars.console.print(f"  {title}: {done}, {left:.0f} min left", highlight=False)
-
-
-def _tell_bar(bars: Progress, row: TaskID, done: int, note: str) -> None:
-    bars.update(row, completed=done, note=note)
-
-
-def _show_news(news: Any, bars: Progress, rows: Sequence[TaskID]) -> None:
-    """Show what the children told; waits a moment for the first of it."""
-    try:
-        index, done, note = news.get(timeout=POLL)
-        while True:
-            _tell_bar(bars, rows[index], done, note)
-            index, done, note = news.get_nowait()
-    except queue.Empty:
+def _check(job: Job, exit_code: int) -> None:
+    if exit_code == 0:
         return
-
-
-def _show_pictures(job: Job, bars: Progress, row: TaskID) -> None:
-    if job.pictures is not None and job.pictures.is_dir():
-        bars.update(row, completed=sum(1 for _ in job.pictures.glob("*.png")))
-
-
-def _check(job: Job, exitcode: int) -> None:
-    if exitcode == 0:
-        return
-    lines = (
-        job.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        if job.log.is_file()
-        else []
-    )
+    lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines()
     tail = "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
     raise ChildProcessError(
-        f"{job.title} failed (exit code {exitcode}); the end of {job.log}:\n{tail}"
+        f"{job.title} failed (exit code {exit_code}); the end of {job.log}:\n{tail}"
     )
-
-
-def _child(news: Any, index: int, job: Job) -> None:
-    """The whole life of a job's process; an error leaves its traceback in the log and exit code
-    1."""
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("w", encoding="utf-8") as log:
-        # The descriptors of stdout and stderr, since libraries in C write there too.
-        for descriptor in (1, 2):
-            os.dup2(log.fileno(), descriptor)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    job.task(lambda done, note: news.put((index, done, note)), *job.arguments)

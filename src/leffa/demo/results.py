@@ -1,6 +1,5 @@
 """What the demo's trainings and evaluations left behind, as numbers."""
 
-import csv
 import json
 import math
 from collections.abc import Mapping
@@ -9,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leffa.demo.settings import DemoSettings
-
-Points = list[tuple[float, float]]  # (step, value)
+from leffa.training.curves import CSV_LOG, Points, read_curves
 
 # Flows that need no network, by the name that an evaluation gives them.
 BASELINES = {"identity": "flow_identity/", "constant": "flow_constant/", "true": "flow_true/"}
@@ -67,10 +65,10 @@ def collect(
             for key, value in metrics.items()
             if key.startswith(prefix)
         }
-    curves = {
-        name: {column: read_curve(folder / "logs" / "metrics.csv", column) for column in CURVES}
-        for name, folder in runs.items()
-    }
+    curves = {}
+    for name, folder in runs.items():
+        logged = read_curves(folder / CSV_LOG)
+        curves[name] = {column: logged.get(column, []) for column in CURVES}
     return Results(
         rows=rows,
         curves=curves,
@@ -79,16 +77,6 @@ def collect(
         settings={key: _plain(value) for key, value in asdict(settings).items()},
         versions=found["leffa"]["scores"]["versions"],
     )
-
-
-def read_curve(log: Path, column: str) -> Points:
-    """One column of a Lightning CSV log; a column that is not there has no points."""
-    with log.open(encoding="utf-8", newline="") as file:
-        return [
-            (float(row["step"]), float(row[column]))
-            for row in csv.DictReader(file)
-            if row.get(column)
-        ]
 
 
 def running_mean(points: Points, window: int) -> Points:

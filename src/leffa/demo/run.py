@@ -11,17 +11,18 @@ The two trainings run at the same time, each on one core, and differ in nothing 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from leffa.demo.findings import findings
-from leffa.demo.jobs import Job, add_bar, complete, progress_bars, run_jobs
+from leffa.demo.jobs import Job, pictures_done, run_jobs, steps_done
 from leffa.demo.results import Results, collect
 from leffa.demo.reuse import claim, fingerprint, finish
 from leffa.demo.settings import REPORT, DemoSettings
-from leffa.demo.tasks import evaluate, train
 from leffa.io.outputs import check_writable
+from leffa.io.progress import progress_bar
 from leffa.mistakes import quoted
 
 LEFFA_LOSS = {"control": "off", "leffa": "on"}
@@ -60,9 +61,9 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
         f"[bold]2/4[/] Training {settings.steps} steps, with and without the Leffa loss, "
         "from the same weights"
     )
-    _run(settings, console, trainings, "training")
+    _run(settings, console, trainings, "train")
     console.print("[bold]3/4[/] Generating and scoring test samples")
-    _run(settings, console, evaluations, "evaluation")
+    _run(settings, console, evaluations, "evaluate")
     console.print("[bold]4/4[/] Writing the report")
     from leffa.demo.report import write_report  # here, so that the first lines come at once
 
@@ -102,7 +103,11 @@ def _training(settings: DemoSettings, name: str) -> Part:
         "~callbacks.progress",
         "~callbacks.images",
         "~logger.tensorboard",
+        "+logger.csv.flush_logs_every_n_steps=1",  # our progress bar reads it
     ]
+    if name == "control":
+        callback = "leffa.training.callbacks.untrained.SaveUntrained"
+        overrides.append(f"+callbacks.untrained._target_={callback}")
     return Part(folder, overrides, fingerprint(overrides))
 
 
@@ -131,10 +136,7 @@ def _draw(training: Part) -> None:
     from leffa.synthetic.write import write_viton_hd
 
     data = compose("train", training.overrides).data.prepare
-    with progress_bars() as bars:
-        total = data.train + data.test
-        row = add_bar(bars, "samples", total)
-        bars.start_task(row)
+    with progress_bar("samples", data.train + data.test) as bar:
         write_viton_hd(
             root=data.root,
             train=data.train,
@@ -143,25 +145,42 @@ def _draw(training: Part) -> None:
             height=data.height,
             width=data.width,
             workers=data.workers,
-            progress=lambda done, _: bars.update(row, completed=done),
+            progress=bar,
         )
-        complete(bars, row, total)
 
 
-def _run(settings: DemoSettings, console: Console, parts: dict[str, Part], kind: str) -> None:
-    """Do those parts that are not finished, two at a time."""
+def _run(settings: DemoSettings, console: Console, parts: dict[str, Part], program: str) -> None:
+    """Do those parts that are not finished: `program` is train or evaluate."""
     todo = [name for name, part in parts.items() if claim(part.folder, part.mark, settings.fresh)]
     for name in parts.keys() - todo:
         console.print(f"  {TITLES[name]}: finished earlier, reused from {parts[name].folder}")
-    run_jobs([_job(settings, name, parts[name], kind) for name in todo], settings.processes)
+    if settings.processes:
+        jobs = [_job(settings, name, parts[name], program) for name in todo]
+        run_jobs(jobs, settings.processes)
+    else:
+        _run_here([parts[name] for name in todo], program)
     for name in todo:
         finish(parts[name].folder, parts[name].mark)
 
 
-def _job(settings: DemoSettings, name: str, part: Part, kind: str) -> Job:
-    log = settings.out / "logs" / f"{kind}_{name}.log"
-    if kind == "training":
-        untrained = part.folder / "untrained.ckpt" if name == "control" else None
-        return Job(TITLES[name], settings.steps, train, (part.overrides, untrained), log)
-    pictures = part.folder / "images"
-    return Job(TITLES[name], settings.evaluated, evaluate, (part.overrides,), log, pictures)
+def _job(settings: DemoSettings, name: str, part: Part, program: str) -> Job:
+    training = program == "train"
+    return Job(
+        TITLES[name],
+        settings.steps if training else settings.evaluated,
+        ["-P", "-m", "leffa.run", program, *part.overrides],  # -P: nothing of the working folder's
+        settings.out / "logs" / f"{'training' if training else 'evaluation'}_{name}.log",
+        partial(steps_done if training else pictures_done, part.folder),
+    )
+
+
+def _run_here(parts: list[Part], program: str) -> None:
+    """In this process, for a debugger."""
+    from leffa.run import compose, evaluate, train
+
+    for part in parts:
+        config = compose(program, part.overrides)
+        if program == "train":
+            train(config)
+        else:
+            evaluate(config)

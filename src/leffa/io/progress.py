@@ -1,8 +1,8 @@
-"""A bar with an estimate on a terminal; in a log file, a line a minute."""
+"""Progress bars with an estimate on a terminal; in a log file, a line a minute."""
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -30,11 +30,18 @@ class Bar(Protocol):
 @contextmanager
 def progress_bar(title: str, total: int | None = None, show: bool = True) -> Iterator[Bar]:
     """Show how far a piece of work is, on stderr."""
+    with progress_bars(show) as add:
+        yield add(title, total)
+
+
+@contextmanager
+def progress_bars(show: bool = True) -> Iterator[Callable[[str, int | None], Bar]]:
+    """The same for several pieces of work at a time: `add(title, total)` gives the bar of one."""
     console = Console(stderr=True)
     if not show:
-        yield lambda done, total=None: None
+        yield lambda title, total: lambda done, total=None: None
     elif not console.is_terminal:
-        yield _Lines(title, total)
+        yield _Lines
     else:
         columns = (
             TextColumn("{task.description}"),
@@ -44,10 +51,15 @@ def progress_bar(title: str, total: int | None = None, show: bool = True) -> Ite
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
         )
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task(title, total=total)
-            yield lambda done, total=None: bar.update(task, completed=done, total=total)
-            bar.update(task, visible=total is not None)
+        with Progress(*columns, console=console) as bars:
+
+            def add(title: str, total: int | None) -> Bar:
+                task = bars.add_task(title, total=total)
+                return lambda done, total=None: bars.update(task, completed=done, total=total)
+
+            yield add
+            for task in bars.tasks:  # without a total there was nothing to do
+                bars.update(task.id, visible=task.total is not None)
 
 
 class _Lines:
