@@ -197,11 +197,14 @@ class DistributionMetrics(nn.Module):
     def update(self, images: Tensor, *, real: bool) -> None:
         """Add images as the extractor takes them, generated or real."""
         features = self.extractor(images)
-        for metric in (self.fid, self.kid):
-            if metric is not None:
-                metric.update(features, real=real)
+        self._add(features, real)
         if self.keep:
             self.kept[real].append(features.cpu())
+
+    def _add(self, features: Tensor, real: bool) -> None:
+        for metric in (self.fid, self.kid):
+            if metric is not None:
+                metric.update(features.to(metric.device), real=real)
 
     def features(self, *, real: bool) -> Tensor:
         """The features so far, (N, D), in the order in which they came; needs `keep`."""
@@ -216,10 +219,7 @@ class DistributionMetrics(nn.Module):
         part = DistributionMetrics(self.extractor, deepcopy(self.fid), deepcopy(self.kid))
         part.reset()
         for real, chosen in places.items():
-            features = self.features(real=real)[chosen]
-            for metric in (part.fid, part.kid):
-                if metric is not None:
-                    metric.update(features.to(metric.device), real=real)
+            part._add(self.features(real=real)[chosen], real)
         return part
 
     def compute(self) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from leffa.metrics.paired import PerImageMetric, check_images, masked_psnr
 from leffa.metrics.precision import Float64Metric, exact
 
 
@@ -94,27 +93,6 @@ class ConstantFlow(Float64Metric):
     def compute(self) -> Tensor:
         """(2,) as (x, y) in [-1, 1]."""
         return self.total / self.images
-
-
-class WarpPSNR(PerImageMetric):
-    """PSNR in dB of the warped reference against the source, over valid pixels.
-
-    Images without a valid pixel do not count. On plain garments a collapsed flow scores well: the
-    value proves nothing without EPE and spread.
-    """
-
-    higher_is_better = True
-
-    def update(self, reference: Tensor, flow: Tensor, source: Tensor, valid: Tensor) -> None:
-        """Score one batch; images (B, 3, H, W) in [0, 1], flow (B, h, w, 2), valid (B, 1, H, W)."""
-        check_images(reference, source)
-        seen = valid.flatten(1).any(dim=1)
-        if seen.any():
-            grid = upsample_flow(flow[seen].float(), *source.shape[-2:])
-            warped = F.grid_sample(
-                reference[seen].float(), grid, padding_mode="border", align_corners=True
-            )
-            self.append(masked_psnr(warped, source[seen].float(), valid[seen]))
 
 
 def identity_flow(height: int, width: int) -> Tensor:

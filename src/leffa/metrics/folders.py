@@ -36,8 +36,8 @@ class ImageFile:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height)."""
-        return self.header.size
+        """(height, width)."""
+        return self.header.size[::-1]
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from leffa.io.pictures import check_upright, marked_region
 from leffa.io.pictures import decode as decode_file
 from leffa.io.processes import ignore_interrupts
+from leffa.io.progress import progress_bar
 from leffa.metrics.plan import Picture
 
 PictureGroup = tuple[Picture, ...]  # what belongs together: a prediction, its true image, its mask
@@ -34,6 +33,10 @@ class ImageReader:
     workers: int = 0
     progress: bool = False
 
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size={self.batch_size}: give a number from 1")
+
     def __call__(
         self, groups: Sequence[PictureGroup], title: str
     ) -> Iterator[tuple[list[str], list[Views]]]:
@@ -49,15 +52,10 @@ class ImageReader:
             num_workers=self.workers,
             worker_init_fn=ignore_interrupts,
         )
-        bar = track(
-            loader,
-            title,
-            total=len(batches),
-            console=Console(stderr=True),
-            disable=not self.progress,
-        )
-        for batch, pictures in zip(batches, bar, strict=True):
-            yield [groups[index][0].file.name for index in batch], pictures
+        with progress_bar(title, len(batches), self.progress) as bar:
+            for done, (batch, pictures) in enumerate(zip(batches, loader, strict=True), start=1):
+                yield [groups[index][0].file.name for index in batch], pictures
+                bar(done)
 
     def _batches_of_one_size(self, groups: Sequence[PictureGroup]) -> list[list[int]]:
         by_size: dict[tuple[tuple[int, int], ...], list[int]] = {}

@@ -167,9 +167,10 @@ def ssim(
         ValueError: the images are smaller than the window.
     """
     radius = int(3.5 * sigma + 0.5) if window is None else window // 2
-    if min(pred.shape[-2:]) <= 2 * radius:
+    height, width = pred.shape[-2:]
+    if min(height, width) <= 2 * radius:
         raise ValueError(
-            f"SSIM: images of {_size(pred)} are smaller than the window of {2 * radius + 1}"
+            f"SSIM: images of {height}x{width} are smaller than the window of {2 * radius + 1}"
         )
     means = _gaussian_means if window is None else _uniform_means
     # Of N pixels: the step from the population's variance to the sample's.
@@ -273,7 +274,3 @@ def check_images(pred: Tensor, true: Tensor) -> None:
             )
     if pred.shape != true.shape:
         raise ValueError(f"pred has {tuple(pred.shape)} but true has {tuple(true.shape)}")
-
-
-def _size(images: Tensor) -> str:
-    return f"{images.shape[-2]}x{images.shape[-1]}"

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from leffa.metrics.folders import FolderMismatch, ImageFile, ImageFolder, match, problem
 from leffa.metrics.protocols import Protocol
@@ -28,11 +29,13 @@ class Picture:
     @property
     def size(self) -> Size:
         """(height, width) after the preparation."""
-        width, height = self.file.size
         if self.prepare is None:
-            return height, width
+            return self.file.size
         assert isinstance(self.prepare.size, tuple)
         return self.prepare.size
+
+    def __str__(self) -> str:
+        return f"{self.file.path.name} {as_text(self.size)}"
 
 
 @dataclass(frozen=True)
@@ -97,62 +100,49 @@ def make_plan(
         )
     if problems:
         raise FolderMismatch(problems)
-    prepare = _Preparation(protocol, pred)
-    pairs = [(prepare.pred(p), prepare.true(t)) for p, t in matched]
+    sizes = {file.size for file in pred.images.values()}
+    one_size = sizes.pop() if len(sizes) == 1 else None
+    as_pred = partial(_picture, protocol.prepare_pred, protocol.views, one_size)
+    as_true = partial(_picture, protocol.prepare_true, protocol.views, one_size)
+    pairs = [(as_pred(p), as_true(t)) for p, t in matched]
     problems = []
     if any(metric.view is None for metric in protocol.paired.values()):
-        problems = problem("sizes differ, resize one side", map(_sizes, filter(_unequal, pairs)))
+        problems = problem("sizes differ, resize one side", _unequal(pairs))
     if masks is not None:
-        problems += _mask_problems(pairs, masks)
+        in_both = [(t, mask) for p, t in pairs for mask in _mask_of(p, t, masks)]
+        unmasked = [t.file.name for p, t in pairs if not _mask_of(p, t, masks)]
+        problems += problem("masks missing", unmasked)
+        problems += problem("masks of another size than their image", _unequal(in_both))
     if problems:
         raise FolderMismatch(problems)
+    chosen: Iterable[ImageFile] | None = None
     if real is not None or protocol.real == "test":
         # The pair list decides, not the folder: a folder may hold garments and other persons.
         in_pairs = {t.path: t for _, t in matched} if real is None and paired else {}
-        chosen = list(in_pairs.values()) or list((real or true).images.values())
-    else:
-        chosen = None
+        chosen = in_pairs.values() or (real or true).images.values()
     return Plan(
-        pred=[prepare.pred(file) for file in _by_path(pred.images.values())],
-        pairs=[(*pair, *_mask_of(pair, masks)) for pair in pairs],
-        real=None if chosen is None else [prepare.true(file) for file in _by_path(chosen)],
+        pred=[as_pred(file) for file in _by_path(pred.images.values())],
+        pairs=[(p, t, *_mask_of(p, t, masks)) for p, t in pairs],
+        real=None if chosen is None else [as_true(file) for file in _by_path(chosen)],
     )
 
 
-class _Preparation:
-    """Pictures of both sides, with the sizes that a protocol wants in pixels."""
-
-    def __init__(self, protocol: Protocol, pred: ImageFolder) -> None:
-        self.protocol = protocol
-        sizes = {(file.size[1], file.size[0]) for file in pred.images.values()}
-        self.prediction_size = sizes.pop() if len(sizes) == 1 else None
-
-    def pred(self, file: ImageFile) -> Picture:
-        return self._picture(file, self.protocol.prepare_pred)
-
-    def true(self, file: ImageFile) -> Picture:
-        return self._picture(file, self.protocol.prepare_true)
-
-    def _picture(self, file: ImageFile, prepare: View | None) -> Picture:
-        width, height = file.size
-        if prepare is not None:
-            prepare = prepare.resolved((height, width), self.prediction_size)
-        return Picture(file, prepare, self.protocol.views)
+def _picture(
+    prepare: View | None, views: tuple[View | None, ...], one_size: Size | None, file: ImageFile
+) -> Picture:
+    """A file with its sizes in pixels; `one_size` is that of the predictions, if they agree."""
+    return Picture(file, prepare and prepare.resolved(file.size, one_size), views)
 
 
 def _size_problems(protocol: Protocol, pred: ImageFolder) -> list[str]:
     """What is wrong with the predictions' sizes, for protocols that depend on them."""
-    found = [(file, (file.size[1], file.size[0])) for file in pred.images.values()]
+    files = pred.images.values()
     if protocol.sizes:
         wanted = " or ".join(as_text(size) for size in protocol.sizes)
-        wrong = [
-            f"{file.path.name} {as_text(size)}"
-            for file, size in found
-            if size not in protocol.sizes
-        ]
+        wrong = [str(Picture(file)) for file in files if file.size not in protocol.sizes]
         return problem(f"{protocol.name} takes predictions of {wanted}", wrong)
     relative = protocol.prepare_true is not None and isinstance(protocol.prepare_true.size, str)
-    different = {size: f"{file.path.name} {as_text(size)}" for file, size in found}
+    different = {file.size: str(Picture(file)) for file in files}
     if relative and len(different) > 1:
         return problem(
             f"{protocol.name} brings truth to the predictions' size, but they have several",
@@ -161,31 +151,14 @@ def _size_problems(protocol: Protocol, pred: ImageFolder) -> list[str]:
     return []
 
 
-def _unequal(pair: tuple[Picture, Picture]) -> bool:
-    return pair[0].size != pair[1].size
+def _unequal(pairs: Iterable[tuple[Picture, Picture]]) -> list[str]:
+    return [f"{a} but {b}" for a, b in pairs if a.size != b.size]
 
 
-def _sizes(pair: tuple[Picture, Picture]) -> str:
-    p, t = pair
-    return f"{p.file.path.name} {as_text(p.size)} but {t.file.path.name} {as_text(t.size)}"
-
-
-def _mask_of(pair: tuple[Picture, Picture], masks: ImageFolder | None) -> tuple[Picture, ...]:
+def _mask_of(pred: Picture, true: Picture, masks: ImageFolder | None) -> tuple[Picture, ...]:
     """The mask of a pair, by the name of its true image or of its prediction; nothing if none."""
-    if masks is None:
-        return ()
-    names = (picture.file.name for picture in reversed(pair))
-    found = next((masks.images[name] for name in names if name in masks.images), None)
-    return () if found is None else (Picture(found, is_mask=True),)
-
-
-def _mask_problems(pairs: Sequence[tuple[Picture, Picture]], masks: ImageFolder) -> list[str]:
-    missing = [true.file.name for _, true in pairs if not _mask_of((_, true), masks)]
-    found = [(pair[1], mask) for pair in pairs for mask in _mask_of(pair, masks)]
-    return [
-        *problem("masks missing", missing),
-        *problem("masks of another size than their image", map(_sizes, filter(_unequal, found))),
-    ]
+    found = masks and (masks.images.get(true.file.name) or masks.images.get(pred.file.name))
+    return (Picture(found, is_mask=True),) if found else ()
 
 
 def _by_path(files: Iterable[ImageFile]) -> list[ImageFile]:

@@ -51,17 +51,13 @@ def score_folders(
         paired: compare image by image; without, only FID and KID of the two sets are computed.
         names: prediction's name -> true image's name, without suffixes, where they differ.
         real: the real set of FID and KID where it is not `true` (DeepFashion: all training images).
-        masks: folder of masks or parsing maps, named as the true images; what they mark, see
-            `leffa.io.pictures.marked_region`, is where masked metrics count.
+        masks: folder of masks or parsing maps, named as the true images, for masked metrics.
         weights: folder of the metrics' networks; see `WeightsFile.locate`.
-        remarks: what else the numbers depend on and files do not show, for the result: where masks
-            come from, whether the person is pasted back, guidance, seed.
+        remarks: for the result: what numbers depend on and files do not show, such as guidance.
         fid_resamples: for a confidence interval of FID; each takes up to a second.
-        groups: parts of the predictions, by name, each scored as a set of its own in the same pass
-            over the images: its FID compares it with its own true images, which unpaired have the
-            predictions' names. Without FID and KID where the real set is not the true images.
-        device, batch_size, workers: change the speed only, and values by no more than rounding: the
-            networks compute in full float32 on every device.
+        groups: parts of the predictions, by name, each scored as a set of its own; unpaired, true
+            images have the predictions' names. No FID and KID where `real` is another set.
+        device, batch_size, workers: change the speed only, and values by no more than rounding.
         progress: show a bar on stderr.
 
     Raises:
@@ -70,52 +66,61 @@ def score_folders(
         ValueError: a setting is wrong.
     """
     check_resamples(fid_resamples)
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: give a number from 1")
+    read = ImageReader(batch_size, workers, progress)
     protocol = get_protocol(protocol)
-    sides = {"pred": read_folder(pred), "true": read_folder(true)}
-    if real is not None:
-        sides["real"] = read_folder(real)
-    if masks is not None:
-        sides["masks"] = read_folder(masks, MASK_MODES)
-    plan = make_plan(
-        protocol,
-        sides["pred"],
-        sides["true"],
-        sides.get("real"),
-        sides.get("masks"),
-        paired=paired,
-        names=names,
-    )
-    images = {"pred": len(plan.pred), "real": 0 if plan.real is None else len(plan.real)}
+    sides = _read_sides(pred, true, real, masks)
+    plan = make_plan(protocol, **sides, paired=paired, names=names)
     scorer = Scorer(
         protocol,
         paired=paired,
         masks=masks is not None,
-        sets=None if plan.real is None else (images["pred"], images["real"]),
+        sets=None if plan.real is None else (len(plan.pred), len(plan.real)),
         weights=weights,
         device=device,
         fid_resamples=fid_resamples,
         groups=bool(groups),
     )
-    _feed(scorer, plan, ImageReader(batch_size, workers, progress))
-    values = scorer.values()
+    _feed(scorer, plan, read)
+    return _result(scorer, plan, sides, paired, groups or {}, remarks)
+
+
+def _read_sides(
+    pred: Path, true: Path, real: Path | None, masks: Path | None
+) -> dict[str, ImageFolder]:
+    sides = {"pred": read_folder(pred), "true": read_folder(true)}
+    if real is not None:
+        sides["real"] = read_folder(real)
+    if masks is not None:
+        sides["masks"] = read_folder(masks, MASK_MODES)
+    return sides
+
+
+def _result(
+    scorer: Scorer,
+    plan: Plan,
+    sides: Mapping[str, ImageFolder],
+    paired: bool,
+    groups: Mapping[str, Collection[str]],
+    remarks: Sequence[str],
+) -> Scores:
+    values, per_image = scorer.values(), scorer.values_per_image()
     intervals, on_intervals = scorer.intervals()
-    found = _notes(protocol, plan, sides, with_sets=bool(scorer.sets))
+    notes = _notes(scorer.protocol, plan, sides, with_sets=bool(scorer.sets))
+    unjudged = {key: [n for n, v in each.items() if v != v] for key, each in per_image.items()}
     return Scores(
-        protocol=protocol,
+        protocol=scorer.protocol,
         paired=paired,
         values=values,
-        images=images,
+        images={"pred": len(plan.pred), "real": len(plan.real or ())},
         formats={side: folder.formats() for side, folder in sides.items()},
         missing=scorer.missing,
-        notes=[*remarks, *found, *on_intervals],
+        notes=[*remarks, *notes, *on_intervals],
         weights=scorer.weights,
         versions=library_versions(),
-        per_image=scorer.values_per_image(),
+        per_image={key: {n: v for n, v in x.items() if v == v} for key, x in per_image.items()},
         intervals=intervals,
-        groups={name: scorer.group_values(set(part)) for name, part in (groups or {}).items()},
-        left_out=scorer.left_out(),
+        groups={name: scorer.group_values(set(part)) for name, part in groups.items()},
+        left_out={key: names for key, names in unjudged.items() if names},
         names_sha256=plan.fingerprint,
     )
 
@@ -173,8 +178,7 @@ def _notes(
         notes.append("predictions are stored as JPEG: its losses are part of these numbers")
     notes += _profiles_note(sides)
     resized = sum(
-        picture.prepare is not None and picture.file.size[::-1] != picture.size
-        for picture in plan.pred
+        picture.prepare is not None and picture.file.size != picture.size for picture in plan.pred
     )
     if resized:
         notes.append(f"{resized:,} predictions were resized, as {protocol.name} does")

@@ -1,7 +1,7 @@
 """The metrics of a protocol, fed with one batch of pictures after the other."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -123,16 +123,12 @@ class Scorer:
         self.missing |= dict.fromkeys(values.keys() - judged.keys(), NOTHING_JUDGED)
         return judged | self._set_values(self.sets)
 
-    def left_out(self) -> dict[str, list[str]]:
-        """Result's name -> the images that it cannot judge, such as those whose mask is empty."""
-        unjudged = {
-            key: metric.per_image().isnan().nonzero().flatten().tolist()
-            for key, metric in self.per_image.items()
-        }
+    def values_per_image(self) -> dict[str, dict[str, float]]:
+        """Result's name -> prediction's name -> value; nan where it cannot be judged, such as an
+        image whose mask is empty."""
         return {
-            key: [self.names[place] for place in places]
-            for key, places in unjudged.items()
-            if places
+            key: dict(zip(self.names, metric.per_image().tolist(), strict=True))
+            for key, metric in self.per_image.items()
         }
 
     def group_values(self, members: Collection[str]) -> dict[str, float]:
@@ -164,17 +160,6 @@ class Scorer:
                 values[name] = found["kid"].item() * settings.factor
                 values[f"{name}_std"] = found["kid_std"].item() * settings.factor
         return values
-
-    def values_per_image(self) -> dict[str, dict[str, float]]:
-        """Result's name -> prediction's name -> value."""
-        return {
-            key: {
-                name: value
-                for name, value in zip(self.names, metric.per_image().tolist(), strict=True)
-                if not math.isnan(value)
-            }
-            for key, metric in self.per_image.items()
-        }
 
     def intervals(self) -> tuple[dict[str, Interval], list[str]]:
         """Result's name -> 95 % interval, and remarks on them."""
@@ -248,11 +233,14 @@ def build_paired(
     Raises:
         MissingWeights: its network is not on this machine.
     """
-    builders: dict[type, Callable[..., PerImageMetric]] = {
-        SSIMSettings: lambda s: SSIM(s.border, s.sigma, s.window, s.data_range, s.gray),
-        PSNRSettings: lambda s: PSNR(s.pool),
-        MaskedPSNRSettings: lambda _: MaskedPSNR(),
-        MSESettings: lambda _: MSE(),
-        LPIPSSettings: lambda s: LPIPS(s.net, weights, drop_last),
-    }
-    return builders[type(settings)](settings)
+    match settings:
+        case SSIMSettings(border=border, sigma=sigma, window=window):
+            return SSIM(border, sigma, window, settings.data_range, settings.gray)
+        case PSNRSettings(pool=pool):
+            return PSNR(pool)
+        case LPIPSSettings(net=net):
+            return LPIPS(net, weights, drop_last)
+        case MaskedPSNRSettings():
+            return MaskedPSNR()
+        case MSESettings():
+            return MSE()
