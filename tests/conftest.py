@@ -9,7 +9,7 @@ import importlib.util
 import os
 import shutil
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,21 @@ def shared() -> Path:
             f"needs the reference material in {folder}, which is not part of the repository"
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def recordings(request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """Finds what the official code was recorded to do: "sd15" ships with the tests, the rest is in
+    `shared`."""
+
+    def find(kind: str) -> Path:
+        shipped = Path(__file__).parent / "data" / "golden" / kind
+        if shipped.is_dir():
+            return shipped
+        folder: Path = request.getfixturevalue("shared")
+        return folder / "golden" / kind
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,6 @@ OURS: dict[str, tuple[str, ...]] = {
     "preprocess": ("io", "data", "weights_file"),
     "released": ("io",),
     "pictures": ("io", "losses", "data.batch"),
-    "assets": ("io", "synthetic", "models", "losses"),
     "training": (
         "io",
         "inference",
@@ -53,7 +52,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "torchvision": ("data", "synthetic", "models", "preprocess", "metrics.inception"),
     "torchmetrics": ("metrics",),
     "lpips": ("metrics",),
-    "diffusers": ("models", "assets"),
+    "diffusers": ("models",),
     "onnxruntime": ("preprocess",),
     "mediapipe": ("preprocess",),
     "lightning": ("training", "data.datamodule", "run"),

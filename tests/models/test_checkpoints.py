@@ -29,9 +29,11 @@ State = dict[str, Tensor]
 
 
 @pytest.fixture(scope="module", params=BASES)
-def official(request: pytest.FixtureRequest, shared: Path) -> tuple[Path, Path]:
+def official(
+    request: pytest.FixtureRequest, recordings: Callable[[str], Path]
+) -> tuple[Path, Path]:
     """Base folder and weights of a tiny model in the layout of the release."""
-    folder = shared / "golden" / request.param
+    folder = recordings(request.param)
     return folder / BASES[request.param], folder / "official.pth"
 
 
@@ -59,9 +61,9 @@ def test_loads_and_saves_an_official_file_key_by_key(
 
 
 def test_without_a_template_the_keys_and_shapes_are_the_official_ones(
-    shared: Path, tmp_path: Path
+    recordings: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    folder = shared / "golden" / "sd15"
+    folder = recordings("sd15")
     base, weights = folder / BASES["sd15"], folder / "official.pth"
     save_official(load_official(base, weights), tmp_path / "ours.pth")
     ours, theirs = load_weights(tmp_path / "ours.pth"), load_weights(weights)

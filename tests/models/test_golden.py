@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,11 @@ BASES = {"sd15": "stable-diffusion-inpainting", "sdxl": "stable-diffusion-xl-1.0
 
 
 @pytest.fixture(scope="module", params=BASES)
-def recorded(request: pytest.FixtureRequest, shared: Path) -> tuple[LeffaModel, dict[str, Tensor]]:
+def recorded(
+    request: pytest.FixtureRequest, recordings: Callable[[str], Path]
+) -> tuple[LeffaModel, dict[str, Tensor]]:
     """A tiny official model and what the official code returned for it."""
-    folder = shared / "golden" / request.param
+    folder = recordings(request.param)
     model = load_official(folder / BASES[request.param], folder / "official.pth")
     return model, load_file(folder / "golden.safetensors")
 
@@ -63,8 +66,10 @@ def test_noise_prediction_is_the_official_one(
 
 
 @torch.no_grad()
-def test_configs_of_2022_give_the_same_network(shared: Path, tmp_path: Path) -> None:
-    folder = shared / "golden" / "sd15"
+def test_configs_of_2022_give_the_same_network(
+    recordings: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = recordings("sd15")
     shutil.copytree(folder / BASES["sd15"], tmp_path, dirs_exist_ok=True)
     for name, keys in KEYS_OF_2022.items():
         config = json.loads((tmp_path / name).read_text())

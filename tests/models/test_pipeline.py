@@ -38,9 +38,11 @@ def pipeline_of(model: LeffaModel, scheduler: str = "ddpm") -> LeffaPipeline:
 
 
 @pytest.fixture(scope="module", params=BASES)
-def golden(request: pytest.FixtureRequest, shared: Path) -> tuple[LeffaPipeline, dict[str, Tensor]]:
+def golden(
+    request: pytest.FixtureRequest, recordings: Callable[[str], Path]
+) -> tuple[LeffaPipeline, dict[str, Tensor]]:
     """The released network of a base as a pipeline, and what was recorded of it."""
-    folder = shared / "golden" / request.param
+    folder = recordings(request.param)
     model = load_official(folder / BASES[request.param], folder / "official.pth")
     return pipeline_of(model), load_file(folder / "golden.safetensors")
 

@@ -45,9 +45,9 @@ Golden = tuple[LeffaModel, Batch, dict[str, Tensor]]
 
 
 @pytest.fixture(scope="module", params=BASES)
-def golden(request: pytest.FixtureRequest, shared: Path) -> Golden:
+def golden(request: pytest.FixtureRequest, recordings: Callable[[str], Path]) -> Golden:
     """The official network of a base, its inputs, and what the released pipeline made of them."""
-    folder = shared / "golden" / request.param
+    folder = recordings(request.param)
     recorded = load_file(folder / "golden.safetensors")
     model = load_official(base=folder / BASES[request.param], weights=folder / "official.pth")
     batch: Batch = {

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -117,9 +118,9 @@ def test_the_average_is_taken_unless_the_raw_weights_are_asked_for(
 
 @pytest.mark.parametrize("kind", BASES)
 def test_a_released_file_becomes_a_folder_that_gives_the_recorded_latents(
-    kind: str, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, recordings: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = shared / "golden" / kind
+    folder = recordings(kind)
     base, weights = folder / BASES[kind], folder / "official.pth"
     recorded = load_file(folder / "golden.safetensors")
     arguments = ["--base", str(base), "--as", PRESETS[kind]]
@@ -153,12 +154,12 @@ class Intruder:
 
 @pytest.mark.parametrize("name", ["virtual_tryon.pth", "last.ckpt"])
 def test_runs_nothing_that_hides_in_a_file(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], shared: Path
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], recordings: Callable[[str], Path]
 ) -> None:
     victim = tmp_path / "victim"
     payload = {"state_dict": {"w": torch.ones(1)}, "config": {"x": 1}, "evil": Intruder(victim)}
     torch.save(payload, tmp_path / name)
-    base = ["--base", str(shared / "golden" / "sd15" / BASES["sd15"])]
+    base = ["--base", str(recordings("sd15") / BASES["sd15"])]
     arguments = base if name.endswith(".pth") else []
     assert convert(tmp_path / name, tmp_path / "out", *arguments) == 1
     printed = capsys.readouterr().err

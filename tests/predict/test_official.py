@@ -1,6 +1,7 @@
 """`leffa predict --official`: from files to the pictures of the released pipeline."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,9 +27,11 @@ RECORDED = {"source": "src_image", "reference": "ref_image", "densepose": "dense
 
 
 @pytest.fixture(params=BASES)
-def golden(request: pytest.FixtureRequest, shared: Path) -> tuple[Path, Path, dict[str, Tensor]]:
+def golden(
+    request: pytest.FixtureRequest, recordings: Callable[[str], Path]
+) -> tuple[Path, Path, dict[str, Tensor]]:
     """The weights of a tiny official network, their base, and what was recorded of them."""
-    folder = shared / "golden" / request.param
+    folder = recordings(request.param)
     recorded = load_file(folder / "golden.safetensors")
     return folder / "official.pth", folder / BASES[request.param], recorded
 

@@ -1,10 +1,11 @@
 """Train the small inpainting UNet that ships with the package: the base that both UNets start from.
 
-    python -m leffa.assets.train_tiny_unet
+    python benchmarks/train_tiny_unet.py
 
-Leffa starts from a pretrained inpainting network, not from noise, and so does the drawn world: this
-network knows persons and garments, and fills holes in their pictures. It has never seen a person
-beside a garment, so it knows no reference; try-on and pose transfer are learnt from there.
+Leffa starts from a pretrained inpainting network, not from noise, and so do the experiments on the
+synthetic dataset: this network knows persons and garments, and fills holes in their pictures. It
+has never seen a person beside a garment, so it knows no reference; try-on and pose transfer are
+learnt from there.
 
 A stock `diffusers.UNet2DConditionModel` with the nine channels of Stable Diffusion's inpainting
 base: noisy latent 4, mask 1, masked latent 4. Beside the weights it writes `training.json`: this
@@ -28,10 +29,15 @@ from torch import Tensor, nn
 
 from leffa.losses.diffusion import NoiseSchedule, TimestepSampling, diffusion_loss
 from leffa.models.attention import PassthroughAttention, SelfAttention, self_attention_names
-from leffa.models.unets import Autoencoder, load_scheduler, load_unet, load_vae
+from leffa.models.unets import (
+    SHIPPED_UNET,
+    Autoencoder,
+    load_scheduler,
+    load_unet,
+    load_vae,
+)
 from leffa.synthetic.world import CATEGORIES, draw_pose_pair, draw_tryon
 
-HERE = Path(__file__).parent / "tiny_unet"
 CONFIG: dict[str, Any] = {
     "in_channels": 9,
     "out_channels": 4,
@@ -52,7 +58,7 @@ SCHEDULER: dict[str, Any] = {
     "rescale_betas_zero_snr": True,
     "prediction_type": "v_prediction",
 }
-SEED = 1  # of the drawn world; the data sets of the experiments are drawn with seed 0
+SEED = 1  # the synthetic datasets of the experiments have seed 0
 HELD_OUT = 1_000_000  # index from which drawings are never trained on
 
 
@@ -178,7 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=SHIPPED_UNET)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--drawings", type=int, default=1500)
@@ -204,7 +210,7 @@ def main() -> None:
         errors = [denoising_error(unet, schedule, clean, told, generator) for clean, told in parts]
     save(unet, text, options.out)
     report = {
-        "command": f"python -m leffa.assets.train_tiny_unet {' '.join(sys.argv[1:])}".strip(),
+        "command": f"python benchmarks/train_tiny_unet.py {' '.join(sys.argv[1:])}".strip(),
         **{name: value for name, value in vars(options).items() if not isinstance(value, Path)},
         "parameters": sum(p.numel() for p in unet.parameters()),
         "held_out_loss": round(torch.cat(errors).mean().item(), 4),

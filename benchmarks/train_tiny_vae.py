@@ -1,6 +1,6 @@
-"""Train the small autoencoder that ships with the package, on pictures of the synthetic world.
+"""Train the small autoencoder that ships with the package, on synthetic pictures.
 
-    python -m leffa.assets.train_tiny_vae
+    python benchmarks/train_tiny_vae.py
 
 A stock `diffusers.AutoencoderKL` with 4 latent channels, 4 pixels per latent cell. Crops of
 persons, flat garments and agnostic persons at two resolutions; squared error plus a slight pull of
@@ -22,9 +22,9 @@ from diffusers import AutoencoderKL
 from rich.progress import Progress, track
 from torch import Tensor
 
+from leffa.models.unets import SHIPPED_VAE
 from leffa.synthetic.world import CATEGORIES, draw_tryon
 
-HERE = Path(__file__).parent / "tiny_vae"
 CONFIG = {
     "block_out_channels": (16, 32, 64),
     "down_block_types": ("DownEncoderBlock2D",) * 3,
@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=SHIPPED_VAE)
     parser.add_argument("--start-from", type=Path, help="weights of an earlier run to train on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=2000)
@@ -137,7 +137,7 @@ def main() -> None:
     vae.register_to_config(scaling_factor=1 / spread, force_upcast=False)
     vae.save_pretrained(options.out)
     report = {
-        "command": f"python -m leffa.assets.train_tiny_vae {' '.join(sys.argv[1:])}".strip(),
+        "command": f"python benchmarks/train_tiny_vae.py {' '.join(sys.argv[1:])}".strip(),
         **{name: value for name, value in vars(options).items() if not isinstance(value, Path)},
         "parameters": sum(p.numel() for p in vae.parameters()),
         "held_out_psnr_db": {size: round(value[0], 2) for size, value in psnr.items()},
