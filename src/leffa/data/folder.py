@@ -1,10 +1,12 @@
 """A user's own persons and garments: a CSV of pairs, or folders whose files match by name."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path, PurePath
 
 from leffa.data.batch import Record
+from leffa.data.catalog import FOLDER
+from leffa.data.catalog.folder import COLUMNS
 from leffa.data.layout import Layout, Locate, absent, check_root
 from leffa.io.folders import (
     SUFFIXES,
@@ -19,7 +21,7 @@ from leffa.io.folders import (
 from leffa.io.tables import read_table
 
 _NEEDED = ("person", "garment")
-_OPTIONAL = ("name", "category", "mask", "densepose", "parse", "keypoints", "garment_mask")
+_OPTIONAL = {field: column for field, column in COLUMNS.items() if column not in _NEEDED}
 
 
 class FolderPairs(Layout):
@@ -63,7 +65,7 @@ def _from_table(root: Path, table: Path, category: str) -> list[Record]:
             "person,garment, or give table=null to take the folders persons/ and garments/"
         )
     pairs = []
-    for line, values in read_table(table, _NEEDED, _OPTIONAL).rows:
+    for line, values in read_table(table, _NEEDED, ("name", "category", *_OPTIONAL.values())).rows:
         if not (values["person"] and values["garment"]):
             raise ValueError(f"{table}: line {line} lacks its person or its garment")
         pairs.append(values)
@@ -81,21 +83,17 @@ def _from_table(root: Path, table: Path, category: str) -> list[Record]:
             "line another in a column `name`"
         )
     spelled = Spelling()
-
-    def given(values: dict[str, str], column: str) -> Path | None:
-        return spelled(root / values[column]) if values.get(column) else None
-
     return [
         Record(
             name=name,
             category=values.get("category") or category,
             source=spelled(root / values["person"]),
             reference=spelled(root / values["garment"]),
-            mask=given(values, "mask"),
-            densepose=given(values, "densepose"),
-            parse=given(values, "parse"),
-            keypoints=given(values, "keypoints"),
-            reference_mask=given(values, "garment_mask"),
+            **{
+                field: spelled(root / values[column])
+                for field, column in _OPTIONAL.items()
+                if values.get(column)
+            },
         )
         for name, values in zip(names, pairs, strict=True)
     ]
@@ -121,32 +119,27 @@ def _from_folders(root: Path, category: str) -> list[Record]:
             f"first {alone[0]}; a person and its garment must have one name, or use a table"
         )
     tell_unused(root / "garments", garments, people, "person")
-    mask_of, body_of, parse_of, garment_mask_of = (
-        _present(root / folder, people)
-        for folder in ("masks", "densepose", "parse", "garment_masks")
-    )
-    joints_of = _present(root / "keypoints", people, (".json",))
+    find = {
+        str(files.field): _present(root / files.spellings[0], files.pattern, people)
+        for files in FOLDER.groups[0].files
+        if not files.main
+    }
     return [
         Record(
             name=name,
             category=category,
             source=people[name],
             reference=garments[name],
-            mask=mask_of(name),
-            densepose=body_of(name),
-            parse=parse_of(name),
-            keypoints=joints_of(name),
-            reference_mask=garment_mask_of(name),
+            **{field: locate(name) for field, locate in find.items()},
         )
         for name in people
     ]
 
 
-def _present(folder: Path, people: Collection[str], suffixes: Sequence[str] = SUFFIXES) -> Locate:
+def _present(folder: Path, pattern: str, people: Collection[str]) -> Locate:
     """Locates the files of an optional folder; where it lacks one, `Layout` says which."""
     if all(is_hidden(name) for name in names_in(folder)):
         return absent
-    found = files_by_name(folder, suffixes)
+    found = files_by_name(folder, (".json",) if pattern.endswith(".json") else SUFFIXES)
     tell_unused(folder, found, people, "person")
-    usual = ".png" if ".png" in suffixes else suffixes[0]
-    return lambda name: found.get(name, folder / f"{name}{usual}")
+    return lambda name: found.get(name, folder / pattern.format(name))
