@@ -1,6 +1,6 @@
 """Whatever flips, zooms, shifts, crops and pads do to a sample, its maps stay in agreement.
 
-In the drawn world everything is known: the surface point of every pixel, its place in the
+In a synthetic data set everything is known: the surface point of every pixel, its place in the
 reference, and which part of the body a joint lies on. So each map can be checked against another
 one that was transformed by other code.
 """
@@ -115,7 +115,7 @@ def psnr_of_the_warped_reference(sample: Sample) -> float:
 
 @given(change=changes())
 @examples
-def test_the_reference_warped_by_the_true_flow_is_the_source(
+def test_the_reference_warped_by_the_ground_truth_flow_is_the_source(
     tryon: list[Record], dresses: list[Record], poses: list[Record], change: Change
 ) -> None:
     for record, more in (
@@ -131,7 +131,7 @@ def test_the_reference_warped_by_the_true_flow_is_the_source(
 
 @given(change=changes())
 @examples
-def test_the_true_flow_is_known_only_on_the_garment_in_the_mask(
+def test_the_ground_truth_flow_is_known_only_on_the_garment_in_the_mask(
     tryon: list[Record], change: Change
 ) -> None:
     sample = change.sample(tryon[0], densepose="iuv", loss_region="garment")

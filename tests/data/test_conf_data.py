@@ -1,4 +1,4 @@
-"""Every data configuration composes, and gives a sample of a drawn copy in its own layout."""
+"""Every data configuration composes, and gives a sample of a synthetic copy in its own layout."""
 
 import random
 from collections.abc import Callable

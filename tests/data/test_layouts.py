@@ -33,7 +33,7 @@ def test_the_unpaired_test_set_follows_the_list(viton_hd: Path) -> None:
     assert records[0].parse.stem == "00001_00"
 
 
-def test_there_is_no_true_flow_to_another_garment(viton_hd: Path) -> None:
+def test_there_is_no_ground_truth_flow_to_another_garment(viton_hd: Path) -> None:
     assert VitonHD(viton_hd, split="test")[0].flow is not None
     assert VitonHD(viton_hd, split="test", pairs="unpaired")[0].flow is None
 
@@ -290,7 +290,7 @@ def test_dress_code_wants_a_list_of_categories(dress_code: Path) -> None:
         DressCode(dress_code, categories=["shoes"])
 
 
-def test_viton_has_the_true_flow_of_drawn_persons(tmp_path: Path) -> None:
+def test_viton_has_the_ground_truth_flow_of_drawn_persons(tmp_path: Path) -> None:
     write_viton(tmp_path, 1, 2, height=32, width=24)
     assert all(record.flow is not None for record in Viton(tmp_path, split="test"))
     unpaired = Viton(tmp_path, split="test", pairs="unpaired")

@@ -85,4 +85,4 @@ def test_latents_of_pairs_are_no_latents_of_reconstructions(
     poses: DeepFashion, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=r"latent_cache: .* data\.reconstruct trains on reconstr"):
-        loaded(poses, reconstruct=True).keep_latents(tmp_path, None)  # type: ignore[arg-type]
+        loaded(poses, reconstruct=True).cache_latents(tmp_path, None)  # type: ignore[arg-type]

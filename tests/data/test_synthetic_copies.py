@@ -1,4 +1,4 @@
-"""The drawn world, written in the layouts of the data sets, comes back through the real classes."""
+"""Synthetic data sets in the layouts of real ones come back through the real classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +53,7 @@ def psnr_of_the_warped_reference(records: Sequence[Record], transform: PersonTra
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (96, 72), (64, 48)])
-def test_the_true_flow_survives_resize_and_mirror(
+def test_the_ground_truth_flow_survives_resize_and_mirror(
     root: Path, size: tuple[int, int], flip: float
 ) -> None:
     tryon = PersonTransform(*size, densepose="iuv", flip=flip)
@@ -65,7 +65,7 @@ def test_the_true_flow_survives_resize_and_mirror(
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_the_true_flow_comes_through_every_layout(root: Path, flip: float) -> None:
+def test_the_ground_truth_flow_comes_through_every_layout(root: Path, flip: float) -> None:
     viton = PersonTransform(
         HEIGHT, WIDTH, densepose="skeleton", agnostic=viton_mask, label_set="lip", flip=flip
     )

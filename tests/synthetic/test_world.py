@@ -1,4 +1,4 @@
-"""The drawn world: labels agree with the picture, and the true flow is true."""
+"""Synthetic samples: labels agree with the picture, and the ground-truth flow is true."""
 
 from functools import cache
 
@@ -70,7 +70,7 @@ def test_the_size_changes_the_resolution_and_not_the_scene() -> None:
     assert psnr(pooled, small.person.image.astype(float)) > 26
 
 
-def test_warping_the_garment_by_the_true_flow_reproduces_it_on_the_person() -> None:
+def test_warping_the_garment_by_the_ground_truth_flow_reproduces_it_on_the_person() -> None:
     scores = []
     for index in range(COUNT):
         drawing = draw_tryon(1, index, 256, 192, CATEGORIES[index % 3])
@@ -81,7 +81,7 @@ def test_warping_the_garment_by_the_true_flow_reproduces_it_on_the_person() -> N
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_the_true_flow_stays_inside_the_garment_mask(category: Category) -> None:
+def test_the_ground_truth_flow_stays_inside_the_garment_mask(category: Category) -> None:
     for index in range(COUNT):
         drawing = tryon(index, category)
         inside = warp(drawing.garment_mask[..., None], drawing.flow)[..., 0]
@@ -113,7 +113,7 @@ def test_an_arm_in_front_of_the_garment_is_not_valid() -> None:
     assert hidden > 0
 
 
-def test_the_true_flow_is_no_similarity() -> None:
+def test_the_ground_truth_flow_is_no_similarity() -> None:
     """A rotated and scaled copy would be matched by one affine map; garments bend."""
     residuals = []
     for index in range(COUNT):
@@ -126,7 +126,7 @@ def test_the_true_flow_is_no_similarity() -> None:
     assert np.mean(residuals) > 0.5  # pixels
 
 
-def test_warping_the_reference_by_the_true_flow_reproduces_the_source() -> None:
+def test_warping_the_reference_by_the_ground_truth_flow_reproduces_the_source() -> None:
     scores = []
     for index in range(COUNT):
         pair = pose_pair(index)

@@ -1,4 +1,4 @@
-"""The drawn world on disk: complete, reproducible, resumable, in the data sets' layouts."""
+"""Synthetic data sets on disk: complete, reproducible, resumable, in the data sets' layouts."""
 
 import csv
 import json
@@ -12,11 +12,11 @@ from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from leffa.cli import DRAWN_LAYOUTS
+from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.inshop import flat_name
 from leffa.synthetic.labels import DENSEPOSE_RGB
 from leffa.synthetic.world import draw_pose_set, draw_tryon
 from leffa.synthetic.write import (
-    SETTINGS,
     WRITERS,
     derangement,
     write_deepfashion,
@@ -256,7 +256,7 @@ def test_more_samples_leave_the_first_ones_alone(tmp_path: Path) -> None:
     write_viton_hd(tmp_path, train=2, test=2, height=HEIGHT, width=WIDTH)
     after = contents(tmp_path / "train")
     assert {name: after[name] for name in before} == before
-    assert json.loads((tmp_path / SETTINGS).read_text())["train"] == 2
+    assert json.loads((tmp_path / SYNTHETIC).read_text())["train"] == 2
 
 
 def test_other_settings_in_the_same_folder_are_refused(viton_hd: Path) -> None:

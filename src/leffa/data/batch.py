@@ -11,6 +11,8 @@ from typing import NotRequired, TypedDict
 
 from torch import Tensor
 
+from leffa.data.catalog.spec import SYNTHETIC
+
 
 class Batch(TypedDict):
     """Images are RGB in [-1, 1]; a single sample has the same keys without the leading B.
@@ -32,7 +34,7 @@ class Batch(TypedDict):
     flow_valid: NotRequired[Tensor]  # (B, 1, H, W) 0 or 1: where `flow` is known and unoccluded
 
 
-DRAWN = "synthetic.json"  # in the root of a drawn copy: tells it from the real data set
+DRAWN = SYNTHETIC
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ class PersonDataModule(LightningDataModule):
         dataset = PersonDataset(self.train_records, transform, self.seed, latents, self.reconstruct)
         return self._loader(dataset, batch_sampler=sampler)
 
-    def keep_latents(self, folder: Path, encoder: LatentEncoder) -> None:
+    def cache_latents(self, folder: Path, encoder: LatentEncoder) -> None:
         """Encode every training picture once, into `folder`, when a stage first needs it.
 
         Raises:
@@ -174,7 +174,7 @@ class PersonDataModule(LightningDataModule):
         if not records:
             return []
         stage = self.stages[epoch]
-        dataset = PersonDataset(records, self._still(stage), self.seed)
+        dataset = PersonDataset(records, self._without_augmentation(stage), self.seed)
         share = len(self.val_records) / ranks
         count = min(math.ceil(math.ceil(share) / self.micro_batches[epoch][0]), math.floor(share))
         return self._loader(dataset, batch_sampler=_split(len(records), max(count, 1)))
@@ -186,7 +186,7 @@ class PersonDataModule(LightningDataModule):
         Raises:
             ValueError: a file is damaged, or the files of a sample do not fit each other.
         """
-        transform = self._still(self.stages[0])
+        transform = self._without_augmentation(self.stages[0])
         for records in (self.train_records, self.val_records):
             if not len(records):
                 continue
@@ -209,7 +209,7 @@ class PersonDataModule(LightningDataModule):
     def _transform(self, stage: LoaderStage) -> PersonTransform:
         return self.transform(height=stage.height, width=stage.width)
 
-    def _still(self, stage: LoaderStage) -> PersonTransform:
+    def _without_augmentation(self, stage: LoaderStage) -> PersonTransform:
         """The transform without augmentation."""
         return self._transform(stage).without_augmentation()
 

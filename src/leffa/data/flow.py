@@ -1,4 +1,4 @@
-"""The true flow of a drawn sample: from the file to the canvas, and its mirror image.
+"""The ground-truth flow of a synthetic sample: from the file to the canvas, and its mirror image.
 
 The flow (H, W, 2) says where each pixel of the source looks in the reference, as (x, y) in [-1, 1],
 corner-aligned: the centres of the outermost pixels are at -1 and 1. Only synthetic data has one.

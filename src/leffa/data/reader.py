@@ -5,8 +5,16 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path, PurePath
 
-from leffa.data.batch import DRAWN, Annotation, Record
-from leffa.data.catalog.spec import DatasetSpec, FileSpec, GroupSpec, ListSpec, Pairs, Split
+from leffa.data.batch import Annotation, Record
+from leffa.data.catalog.spec import (
+    SYNTHETIC,
+    DatasetSpec,
+    FileSpec,
+    GroupSpec,
+    ListSpec,
+    Pairs,
+    Split,
+)
 from leffa.data.layout import (
     Layout,
     Locate,
@@ -220,7 +228,7 @@ def check_count(root: Path, listing: ListSpec, found: int, path: Path, allow_sub
         ValueError: there are more, or fewer and `allow_subset` is not set.
     """
     official = listing.official
-    if official is None or found == official or (root / DRAWN).is_file():
+    if official is None or found == official or (root / SYNTHETIC).is_file():
         return
     if found > official:
         raise ValueError(

@@ -180,7 +180,7 @@ def assemble(cfg: DictConfig, resumed: Path | None = None) -> Run:
     )
     compile_model(module.model, hardware["compile"], hardware["channels_last"])
     if config["latent_cache"] is not None:
-        datamodule.keep_latents(Path(config["latent_cache"]), module.model)
+        datamodule.cache_latents(Path(config["latent_cache"]), module.model)
     return Run(config, datamodule, module, trainer)
 
 

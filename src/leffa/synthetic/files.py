@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from leffa.data.batch import DRAWN
+from leffa.data.catalog.spec import SYNTHETIC
 from leffa.io.atomic import write_bytes
 from leffa.io.processes import ProcessPool
 from leffa.synthetic.samples import Recipe, Sample
@@ -40,7 +40,7 @@ def claim(root: Path, layout: str, recipe: Recipe, train: int, test: int) -> Non
         "height": recipe.height,
         "width": recipe.width,
     }
-    path = root / DRAWN
+    path = root / SYNTHETIC
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
         different = [
@@ -54,7 +54,7 @@ def claim(root: Path, layout: str, recipe: Recipe, train: int, test: int) -> Non
                 "choose another folder or delete this one"
             )
     elif root.exists() and any(root.iterdir()):
-        raise ValueError(f"{root}: is not empty and has no {DRAWN}; choose an empty folder")
+        raise ValueError(f"{root}: is not empty and has no {SYNTHETIC}; choose an empty folder")
     _write(path, json.dumps({**settings, "train": train, "test": test}, indent=2).encode() + b"\n")
 
 

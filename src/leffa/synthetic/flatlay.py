@@ -2,7 +2,7 @@
 
 The flat garment is the garment on a standard body of no thickness, arms away from the sides. Its
 fabric is painted there, and the wearer's cloth is coloured by looking it up. That look-up is the
-true flow.
+ground-truth flow.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The true flow: where the surface point that a pixel shows is seen in another picture.
+"""The ground-truth flow: where the surface point that a pixel shows is seen in another picture.
 
 A flow is absolute, (x, y) in [-1, 1], corner-aligned: the centres of the first and the last pixel
 are at -1 and 1, the convention of `grid_sample(align_corners=True)`.

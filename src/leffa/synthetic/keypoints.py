@@ -1,4 +1,4 @@
-"""Keypoints of a drawn person in BODY_25 order."""
+"""Keypoints of a synthetic person in BODY_25 order."""
 
 import numpy as np
 

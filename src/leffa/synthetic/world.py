@@ -1,4 +1,4 @@
-"""The drawn world: one call, one sample, with its exact labels.
+"""Synthetic samples: one call draws a person, what they wear, and the exact labels.
 
     drawing = draw_tryon(seed=0, index=7, height=256, width=192)
     drawing.person.image, drawing.garment, drawing.flow   # what to paint, from what, looking where
@@ -144,7 +144,7 @@ class PoseSet:
     _studios: tuple[Studio, ...] = field(repr=False)
 
     def pair(self, source: int, reference: int) -> PosePairDrawing:
-        """Two of the pictures, with the true flow from the one to the other."""
+        """Two of the pictures, with the ground-truth flow from the one to the other."""
         flow, valid = flow_between(self._studios[source], self._studios[reference])
         return PosePairDrawing(self.drawings[source], self.drawings[reference], flow, valid)
 

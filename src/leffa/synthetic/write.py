@@ -7,14 +7,11 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from leffa.data.batch import DRAWN as SETTINGS
 from leffa.data.catalog import CATALOG
 from leffa.data.catalog.folder import COLUMNS
 from leffa.data.catalog.spec import SPLITS, DatasetSpec, ListSpec, Split
 from leffa.synthetic.files import Progress, check_counts, claim, draw_missing, write_lines
 from leffa.synthetic.samples import Recipe, Sample, plan
-
-__all__ = ["SETTINGS", "WRITERS", "derangement", "write_dataset"]
 
 Samples = dict[str, list[Sample]]  # by group
 

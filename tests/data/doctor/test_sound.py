@@ -21,7 +21,7 @@ def test_passes_a_sound_copy_and_recognises_it(copies: Path, layout: str) -> Non
     report = examine(copies / layout)
     assert report.dataset == layout
     assert report.clean, report.to_text()
-    assert report.drawn
+    assert report.synthetic
     assert report.files > 0
     assert examine(copies / layout, layout).files == report.files
 

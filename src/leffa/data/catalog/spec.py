@@ -17,6 +17,7 @@ Split = Literal["train", "test"]
 Pairs = Literal["paired", "unpaired"]
 Form = Literal["words", "commas", "csv", "names", "annotation", "release"]
 
+SYNTHETIC = "synthetic.json"  # in the root of a synthetic copy: tells it from the real data set
 TREE = "**"
 SPLITS: tuple[Split, ...] = ("train", "test")
 

@@ -20,7 +20,7 @@ Subject = tuple[str, str]  # group and key
 _FILES = tuple(replace(files, pattern="{}") for files in CATALOG["folder"].groups[0].files)
 
 
-def is_own(root: Path) -> bool:
+def is_custom_folder(root: Path) -> bool:
     """Whether `FolderPairs` would read the folder."""
     return bool(tables(root)) or ((root / "persons").is_dir() and (root / "garments").is_dir())
 
@@ -35,7 +35,7 @@ def tables(root: Path) -> list[str]:
     return sorted(name for name in found if name == _TABLE or _is_table(root / name))
 
 
-def survey_own(root: Path) -> Survey:
+def survey_custom_folder(root: Path) -> Survey:
     """The files of every pair of every table; without a table, of the folders.
 
     Raises:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from leffa.data.batch import DRAWN
 from leffa.data.catalog import CATALOG, DATASETS
-from leffa.data.catalog.spec import DatasetSpec, FileSpec
+from leffa.data.catalog.spec import SYNTHETIC, DatasetSpec, FileSpec
 from leffa.data.doctor.contents import look_at
 from leffa.data.doctor.cross_checks import compare
-from leffa.data.doctor.custom_folder import is_own, survey_own
+from leffa.data.doctor.custom_folder import is_custom_folder, survey_custom_folder
 from leffa.data.doctor.lists import check_together, check_totals
 from leffa.data.doctor.look import Look
 from leffa.data.doctor.ready import readiness
@@ -55,15 +54,15 @@ def examine(
     began = time.perf_counter()
     name, declared, survey = _survey(root, dataset)
     looked = list(_look(survey.present, workers, progress))
-    drawn = (root / DRAWN).is_file()
-    counts = _counts(survey, drawn)
+    synthetic = (root / SYNTHETIC).is_file()
+    counts = _counts(survey, synthetic)
     findings = [
         *survey.findings,
         *_of_files(looked),
         *_of_lists(root, declared, survey, counts),
         *compare(looked, declared),
     ]
-    if drawn:
+    if synthetic:
         findings = [found for found in findings if found.kind != "size-unofficial"]
     folders = Counter(
         f"{present.where}/{present.files.pattern.replace('{}', '*')}" for present, _ in looked
@@ -74,7 +73,7 @@ def examine(
         name,
         declared.title,
         root,
-        drawn,
+        synthetic,
         counts,
         dict(folders),
         problems,
@@ -85,10 +84,10 @@ def examine(
     )
 
 
-def _counts(survey: Survey, drawn: bool) -> list[Count]:
-    """The length of every list; official numbers do not bind a drawn copy."""
+def _counts(survey: Survey, synthetic: bool) -> list[Count]:
+    """The length of every list; official numbers do not bind a synthetic copy."""
     counts = [listed.count for group in survey.lists.values() for listed in group]
-    return [replace(count, official=None) for count in counts] if drawn else counts
+    return [replace(count, official=None) for count in counts] if synthetic else counts
 
 
 def _of_lists(
@@ -107,9 +106,9 @@ def _survey(root: Path, dataset: str) -> tuple[str, DatasetSpec, Survey]:
     """The data set's name, its declaration and what is there of it."""
     name: str | None = dataset
     if dataset == "auto":
-        name = "folder" if is_own(root) else recognise(root)
+        name = "folder" if is_custom_folder(root) else recognise(root)
     if name == "folder":
-        return "folder", CATALOG["folder"], survey_own(root)
+        return "folder", CATALOG["folder"], survey_custom_folder(root)
     survey = Surveyor(root, DATASETS[name]).run() if name is not None else Survey()
     nothing = not survey.present and not any(survey.lists.values())
     if nothing and (deeper := recognise_below(root)):

@@ -82,7 +82,7 @@ class Report:
         dataset: its name in the table.
         title: its name in print.
         root: the folder.
-        drawn: it is a synthetic copy, which official numbers do not bind.
+        synthetic: it is a synthetic copy, which official numbers do not bind.
         counts: per list.
         folders: files of each kind that were opened, by folder and pattern.
         problems: in the order of the table of kinds, the harmless ones last.
@@ -95,7 +95,7 @@ class Report:
     dataset: str
     title: str
     root: Path
-    drawn: bool
+    synthetic: bool
     counts: Sequence[Count]
     folders: dict[str, int]
     problems: Sequence[Problem]
@@ -111,7 +111,7 @@ class Report:
 
     def to_text(self) -> str:
         """For the terminal."""
-        drawn = ", a synthetic copy" if self.drawn else ""
+        drawn = ", a synthetic copy" if self.synthetic else ""
         lines = [f"{self.title} ({self.dataset}{drawn}) in {self.root}", ""]
         lines += [f"  {count.line}" for count in self.counts]
         lines += [f"  {folder}: {count:,} files" for folder, count in self.folders.items()]
@@ -135,7 +135,7 @@ class Report:
             "dataset": self.dataset,
             "root": str(self.root),
             "clean": self.clean,
-            "drawn": self.drawn,
+            "drawn": self.synthetic,
             "counts": [asdict(count) for count in self.counts],
             "folders": self.folders,
             "problems": [

@@ -12,7 +12,7 @@ from PIL import Image
 
 from leffa.data.batch import Record
 from leffa.data.densepose import densepose_encoding
-from leffa.data.doctor.custom_folder import is_own
+from leffa.data.doctor.custom_folder import is_custom_folder
 from leffa.data.doctor.recognise import recognise
 from leffa.data.doctor.report import Row
 from leffa.data.dress_code import CATEGORIES, DressCode
@@ -166,7 +166,7 @@ def sheet_rows(sets: Sequence[MaskSet], most: int = 48) -> list[Row]:
 
 
 def _mask_sets(root: Path, label_set: LabelSet | None, encoding: str | None) -> Iterator[MaskSet]:
-    dataset = "folder" if is_own(root) else recognise(root)
+    dataset = "folder" if is_custom_folder(root) else recognise(root)
     if dataset in ("viton_hd", "dress_code") and (label_set or encoding):
         raise ValueError(
             f"{root}: is {dataset}, whose labels and DensePose are known; omit the label set and "
