@@ -24,6 +24,7 @@ from leffa.evaluation.flows import flow_baselines
 from leffa.evaluation.generate import choose_devices, to_device
 from leffa.explain.view import short_names
 from leffa.inference import load_model
+from leffa.inference.forward import encode_batch, noised_forward
 from leffa.io.atomic import write_json, write_text
 from leffa.io.progress import progress_bar
 from leffa.losses.flow import FlowRequest, flow_field
@@ -31,7 +32,6 @@ from leffa.metrics.flow import FlowMetrics
 from leffa.models.interface import PersonGenerator
 from leffa.pictures import mean_flow
 from leffa.run import test_set
-from leffa.training.inspection import inspect_attention
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -53,6 +53,7 @@ def read(model: PersonGenerator, batch: Batch, found: dict[Key, FlowMetrics]) ->
     """Add one batch at every timestep and temperature; the network runs once a timestep."""
     truth, valid = batch["flow"].cpu(), batch["flow_valid"].cpu()
     size = (truth.shape[1], truth.shape[2])
+    encoded = encode_batch(model, batch)
     for timestep in TIMESTEPS:
         fields: dict[float, dict[str, torch.Tensor]] = {each: {} for each in TEMPERATURES}
 
@@ -68,7 +69,8 @@ def read(model: PersonGenerator, batch: Batch, found: dict[Key, FlowMetrics]) ->
                 flow = flow_field(query, key, key_grid, temperature)
                 layers[name] = flow.unflatten(1, grid).cpu()
 
-        inspect_attention(model, batch, FlowRequest(min_resolution=0.0, tap=tap), timestep)
+        request = FlowRequest(min_resolution=0.0, tap=tap)
+        noised_forward(model, encoded, timestep, request)
         for temperature, layers in fields.items():
             for name, flow in {**layers, MEAN: mean_flow(layers, size)}.items():
                 found[name, timestep, temperature].update(flow, truth, valid)
@@ -295,7 +297,8 @@ def token_grids(model: PersonGenerator, batch: Batch) -> dict[str, str]:
     def tap(name: str, query: Any, key: Any, grid: tuple[int, int], key_grid: Any) -> None:
         grids[name] = f"{grid[0]}x{grid[1]}"
 
-    inspect_attention(model, batch, FlowRequest(min_resolution=0.0, tap=tap), TIMESTEP)
+    request = FlowRequest(min_resolution=0.0, tap=tap)
+    noised_forward(model, encode_batch(model, batch), TIMESTEP, request)
     return grids
 
 

@@ -5,7 +5,7 @@ import torch
 
 from leffa.data.batch import Batch
 from leffa.evaluation.flows import flow_values
-from leffa.explain.look import ModelLook, layer_shapes, look
+from leffa.explain.look import ModelLook, layer_shapes, read_attention
 from leffa.explain.rows import nearest_tokens
 from leffa.explain.view import (
     View,
@@ -17,9 +17,9 @@ from leffa.explain.view import (
     peak_mass,
     short_names,
 )
+from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import FlowRequest
 from leffa.models.leffa import LeffaModel
-from leffa.training.inspection import inspect_attention
 
 TAU = 0.5
 POINTS = torch.tensor([[0.0, 0.0], [-0.4, 0.3], [0.02, 0.01], [1.0, -1.0]])
@@ -27,14 +27,14 @@ POINTS = torch.tensor([[0.0, 0.0], [-0.4, 0.3], [0.02, 0.01], [1.0, -1.0]])
 
 @pytest.fixture(scope="module")
 def seen(model: LeffaModel, batch: Batch) -> ModelLook:
-    return look(model, batch, POINTS, [400, 200], TAU, title="tiny")
+    return read_attention(model, batch, POINTS, [400, 200], TAU, title="tiny")
 
 
 def test_the_heads_average_to_the_flow_that_evaluation_reads(
     model: LeffaModel, batch: Batch, seen: ModelLook
 ) -> None:
     request = FlowRequest(TAU, min_resolution=0.0)
-    expected = inspect_attention(model, batch, request, timestep=200).flows
+    expected = noised_forward(model, encode_batch(model, batch), 200, request).prediction.flows
     layers = seen.layers[200]
     assert list(layers) == list(expected) == list(layer_shapes(model, batch))
     assert {layers[name].shape.heads for name in layers} == {1, 2, 3}
@@ -98,20 +98,20 @@ def test_another_timestep_and_another_picture_are_seen_otherwise(
 ) -> None:
     name = list(seen.layers[200])[-1]
     assert not torch.allclose(seen.layers[200][name].flows, seen.layers[400][name].flows)
-    other = look(model, batch, POINTS, [200], TAU, painted=batch["source"].flip(-1))
+    other = read_attention(model, batch, POINTS, [200], TAU, painted=batch["source"].flip(-1))
     assert not torch.allclose(seen.layers[200][name].flows, other.layers[200][name].flows)
 
 
 def test_only_the_layers_asked_for_are_kept(model: LeffaModel, batch: Batch) -> None:
     names = list(layer_shapes(model, batch))[::4]
-    assert list(look(model, batch, POINTS, [0], TAU, layers=names).layers[0]) == names
+    assert list(read_attention(model, batch, POINTS, [0], TAU, layers=names).layers[0]) == names
 
 
 def test_refuses_a_timestep_that_the_schedule_does_not_have(
     model: LeffaModel, batch: Batch
 ) -> None:
     with pytest.raises(ValueError, match="timestep 1000: give 0 to 999"):
-        look(model, batch, POINTS, [1000], TAU)
+        read_attention(model, batch, POINTS, [1000], TAU)
 
 
 def test_short_names_tell_layers_apart() -> None:

@@ -16,7 +16,7 @@ import torch
 
 from leffa.data.batch import Batch
 from leffa.explain.job import BUDGET, chosen_layers
-from leffa.explain.look import LayerShape, look
+from leffa.explain.look import LayerShape, read_attention
 from leffa.explain.page import Explanation, render, true_matches
 from leffa.explain.points import FEW, plan_points, start_point
 from leffa.explain.view import View, flow_error, looks_at, peak_mass
@@ -29,10 +29,14 @@ MOST = 10_000_000  # bytes
 def explanation(model: LeffaModel, batch: Batch) -> Explanation:
     shapes = {
         name: layer.shape
-        for name, layer in look(model, batch, torch.zeros(1, 2), [0], 1.0).layers[0].items()
+        for name, layer in read_attention(model, batch, torch.zeros(1, 2), [0], 1.0)
+        .layers[0]
+        .items()
     }
     plan = plan_points(batch, shapes, 2, 300_000)
-    seen = look(model, batch, plan.points, [600, 200], 0.5, title="tiny", cells=plan.cells)
+    seen = read_attention(
+        model, batch, plan.points, [600, 200], 0.5, title="tiny", cells=plan.cells
+    )
     start = start_point(batch, plan.points)
     facts = {"weights": "none <b>"}
     return Explanation(batch, plan.points, start, View(200), 0.5, [seen], plan.cells, facts)

@@ -9,11 +9,11 @@ import torch
 
 from leffa.data.batch import Batch
 from leffa.inference import load_model
+from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import FlowRequest
 from leffa.models.export import InputSpec
 from leffa.run import Run, assemble, compose
 from leffa.training.checkpoints import start_point
-from leffa.training.inspection import inspect_attention
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,8 @@ def test_the_restored_model_predicts_the_same(run: Run, checkpoint: Path) -> Non
     assert loaded.settings.config == run.config
     request = FlowRequest(temperature=1.0)
     first, second = (
-        inspect_attention(each.model.eval(), batch, request) for each in (run.module, loaded)
+        noised_forward(model, encode_batch(model, batch), 200, request).prediction
+        for model in (run.module.model.eval(), loaded.model.eval())
     )
     assert torch.equal(first.noise, second.noise)
     assert all(torch.equal(flow, second.flows[layer]) for layer, flow in first.flows.items())

@@ -177,6 +177,20 @@ def test_validation_is_the_same_each_time(
     assert {f"val/{key}" for key in expected} <= measured[0].keys()
 
 
+def test_validation_encodes_each_picture_once(
+    make_module: Make,
+    make_datamodule: MakeData,
+    make_trainer: MakeTrainer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, stages = make_module(STAGES[1:]), STAGES[1:]
+    encode, encoded = module.model.vae.encode, []
+    monkeypatch.setattr(module.model.vae, "encode", lambda x: encoded.append(x) or encode(x))
+    data = make_datamodule(stages, val_samples=2)
+    make_trainer(stages, validate=True).validate(module, data, verbose=False)
+    assert len(encoded) == len(module.model.pictures)  # of the one batch
+
+
 def test_validation_does_not_change_the_training(
     make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer
 ) -> None:

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from leffa.data.batch import Batch
 from leffa.data.datamodule import PersonDataModule
 from leffa.data.dataset import collate
-from leffa.explain import look
+from leffa.explain import read_attention
+from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import FlowRequest, LeffaLoss
 from leffa.models.interface import Prediction
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings, generate, sample_latents
 from leffa.predict.flow import look_up_flow
-from leffa.training.inspection import denoising_error, true_flow_values
+from leffa.training.inspection import true_flow_values
 from leffa.training.module import PersonGenerationModule
 from leffa.training.objective import TrainingObjective
 from leffa.training.stages import Stage
@@ -85,12 +86,12 @@ def train_step(model: LeffaModel, batch: Batch) -> None:
 
 
 def validate(model: LeffaModel, batch: Batch) -> None:
-    assert denoising_error(model, batch, timestep=990).dtype == torch.float32
+    assert noised_forward(model, encode_batch(model, batch), 990).loss().dtype == torch.float32
 
 
 def explain(model: LeffaModel, batch: Batch) -> None:
     one = collate([{key: value[0] for key, value in batch.items() if key != "latents"}])  # type: ignore[literal-required]
-    look(model, one, torch.zeros(1, 2), [990], temperature=1.0)
+    read_attention(model, one, torch.zeros(1, 2), [990], temperature=1.0)
 
 
 def predict(model: LeffaModel, batch: Batch) -> None:

@@ -15,11 +15,11 @@ import torch
 
 from leffa.data.batch import Batch, Record
 from leffa.evaluation.folder import EvaluationFolder
+from leffa.inference.forward import encode_batch, noised_forward
 from leffa.io.atomic import write_json
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.flow import ConstantFlow, FlowMetrics, identity_flow
 from leffa.models.interface import PersonGenerator
-from leffa.training.inspection import inspect_attention
 
 Values = dict[str, dict[str, float]]  # layer -> metric -> mean over timesteps
 
@@ -37,8 +37,9 @@ def flow_values(
     truth, valid = batch["flow"].cpu(), batch["flow_valid"].cpu()
     errors: dict[str, FlowMetrics] = defaultdict(FlowMetrics)
     sharpness: dict[str, list[dict[str, float]]] = defaultdict(list)
+    encoded = encode_batch(model, batch)
     for timestep in timesteps:
-        prediction = inspect_attention(model, batch, request, timestep)
+        prediction = noised_forward(model, encoded, timestep, request).prediction
         for layer, flow in prediction.flows.items():
             errors[layer].update(flow.float().cpu(), truth, valid)
         for layer, measured in prediction.sharpness.items():

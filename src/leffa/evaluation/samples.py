@@ -13,11 +13,11 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.evaluation.folder import EvaluationFolder, sample_folder
 from leffa.evaluation.generate import to_device
 from leffa.evaluation.padding import put_padding
+from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.result import Scores
 from leffa.models.interface import PersonGenerator
 from leffa.pictures import HEADINGS, contact_sheet, read_png, sample_rows, save_png
-from leffa.training.inspection import inspect_attention
 
 SHOWN = 8  # samples in samples.png
 RANKED = 4  # best, and as many median and worst ones
@@ -72,7 +72,8 @@ def write_sheet(
     rows: list[list[Tensor]] = []
     for name in names:  # one at a time: little memory, and nothing depends on the neighbours
         batch = collate([dataset[index[name]]])
-        prediction = inspect_attention(model, to_device(batch, device), request, timestep)
+        encoded = encode_batch(model, to_device(batch, device))
+        prediction = noised_forward(model, encoded, timestep, request).prediction
         flows = {layer: flow.float().cpu() for layer, flow in prediction.flows.items()}
         record = dataset.records[index[name]]
         generated = read_png(folder.images / f"{name}.png")

@@ -6,7 +6,7 @@ Leffa loss.
 """
 
 from leffa.explain.job import ExplainSettings, Model, explain, explained_files, write_explanation
-from leffa.explain.look import LayerLook, ModelLook, look
+from leffa.explain.look import LayerLook, ModelLook, read_attention
 from leffa.explain.rows import attention_rows
 
 __all__ = [
@@ -17,6 +17,6 @@ __all__ = [
     "attention_rows",
     "explain",
     "explained_files",
-    "look",
+    "read_attention",
     "write_explanation",
 ]

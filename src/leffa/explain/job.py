@@ -17,7 +17,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.evaluation.generate import to_device
-from leffa.explain.look import LayerShape, ModelLook, layer_shapes, look
+from leffa.explain.look import LayerShape, ModelLook, layer_shapes, read_attention
 from leffa.explain.page import Explanation, render, true_matches
 from leffa.explain.points import Plan, plan_points, start_point
 from leffa.explain.sheets import ENDINGS, write_sheets
@@ -142,7 +142,7 @@ def explain(
         done = len(looks) * len(settings.timesteps)
         assert temperature is not None
         looks.append(
-            look(
+            read_attention(
                 network,
                 here,
                 plan.points,

@@ -1,22 +1,20 @@
 """A model's attention on the reference, read at some timesteps for some points of the person.
 
-The picture is noised to a timestep and the network asked once, as `inspect_attention` does; the
-request's tap hands over each layer's queries and keys. The noise comes from (seed, name), so two
-models see the same input.
+The network is asked once at each timestep (`noised_forward`); the request's tap hands over each
+layer's queries and keys.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.explain.rows import Rows, coarser, nearest_tokens, read_rows
-from leffa.losses.flow import AttentionTap, FlowRequest, flow_field
+from leffa.inference.forward import encode_batch, noised_forward
+from leffa.losses.flow import FlowRequest, flow_field
 from leffa.models.interface import PersonGenerator
-from leffa.models.sampler import name_noise
 
 Grid = tuple[int, int]
 
@@ -64,7 +62,6 @@ class ModelLook:
     layers: dict[int, Layers] = field(default_factory=dict)
 
 
-@torch.no_grad()
 def layer_shapes(model: PersonGenerator, batch: Batch) -> dict[str, LayerShape]:
     """The layers that look at the reference, in the order of the network."""
     shapes: dict[str, LayerShape] = {}
@@ -72,12 +69,11 @@ def layer_shapes(model: PersonGenerator, batch: Batch) -> dict[str, LayerShape]:
     def tap(name: str, query: Tensor, key: Tensor, grid: Grid, key_grid: Grid) -> None:
         shapes[name] = LayerShape(grid, key_grid, query.shape[1])
 
-    _ask(model, batch, batch["source"], 0, 0, tap)
+    noised_forward(model, encode_batch(model, batch), 0, FlowRequest(min_resolution=0.0, tap=tap))
     return shapes
 
 
-@torch.no_grad()
-def look(
+def read_attention(
     model: PersonGenerator,
     batch: Batch,
     points: Tensor,
@@ -111,6 +107,7 @@ def look(
         if not 0 <= timestep < model.schedule.steps:
             raise ValueError(f"timestep {timestep}: give 0 to {model.schedule.steps - 1}")
     painted = batch["source"] if painted is None else painted
+    encoded = encode_batch(model, batch, painted)
     seen = ModelLook(title, painted.float().cpu())
     for done, timestep in enumerate(timesteps, start=1):
         found: Layers = {}
@@ -126,7 +123,7 @@ def look(
             if layers is None or name in layers:
                 found[name] = _read(query[0], key[0], grid, key_grid, points, temperature, cells)
 
-        _ask(model, batch, painted, timestep, seed, tap)
+        noised_forward(model, encoded, timestep, FlowRequest(min_resolution=0.0, tap=tap), seed)
         seen.layers[timestep] = found
         if on_step is not None:
             on_step(done)
@@ -148,24 +145,6 @@ def _read(
     flows = flow_field(query[:, None], key[:, None], key_grid, temperature)
     shape = LayerShape(grid, key_grid, len(query))
     return LayerLook(shape, flows.unflatten(1, grid).cpu(), token, rows)
-
-
-def _ask(
-    model: PersonGenerator,
-    batch: Batch,
-    painted: Tensor,
-    timestep: int,
-    seed: int,
-    tap: AttentionTap,
-) -> None:
-    result: Batch = {**batch, "source": painted}
-    result.pop("latents", None)  # of the picture that was there before
-    clean = model.encode_target(result)
-    noise = name_noise(batch["name"], tuple(clean.shape[1:]), seed, clean.device)
-    timesteps = torch.full((len(noise),), timestep, device=clean.device)
-    noisy = model.schedule.add_noise(clean, noise, timesteps)
-    request = FlowRequest(min_resolution=0.0, tap=tap)
-    model.predict_noise(noisy, timesteps, model.encode(batch), request)
 
 
 def coarser_flows(flows: Tensor, cells: int) -> Tensor:

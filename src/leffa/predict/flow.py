@@ -1,16 +1,15 @@
 """What attention sees of the reference while it paints the result."""
 
-import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import FlowRequest, warp
 from leffa.models.interface import PersonGenerator
-from leffa.models.sampler import name_noise
 from leffa.pictures import flow_picture, mean_flow
 
 
-def look(
+def flow_pictures(
     model: PersonGenerator,
     batch: Batch,
     generated: Tensor,
@@ -25,7 +24,6 @@ def look(
     return warped, flow_picture(flow, mask)
 
 
-@torch.no_grad()
 def look_up_flow(
     model: PersonGenerator,
     batch: Batch,
@@ -45,12 +43,8 @@ def look_up_flow(
     Raises:
         ValueError: no layer is as fine as the request wants.
     """
-    result: Batch = {**batch, "source": generated}
-    clean = model.encode_target(result)
-    noise = name_noise(batch["name"], tuple(clean.shape[1:]), seed, clean.device)
-    timesteps = torch.full((len(noise),), timestep, device=clean.device)
-    noisy = model.schedule.add_noise(clean, noise, timesteps)
-    flows = model.predict_noise(noisy, timesteps, model.encode(batch), request).flows
+    encoded = encode_batch(model, batch, generated)
+    flows = noised_forward(model, encoded, timestep, request, seed).prediction.flows
     if not flows:
         raise ValueError(
             f"this {type(model).__name__} has no attention layer to read a flow from "

@@ -36,7 +36,7 @@ from leffa.models.memory import GIGABYTE, RunMemory
 from leffa.models.sampler import SamplerSettings, generate, paste
 from leffa.pictures import save_png, to_uint8
 from leffa.predict.check import check_present, check_record
-from leffa.predict.flow import look
+from leffa.predict.flow import flow_pictures
 from leffa.training.compile import compile_model
 
 log = logging.getLogger(__name__)
@@ -253,7 +253,9 @@ def _make(
         generated = generate(loaded.model, batch, sampler, tell, memory)
         seen: dict[str, Tensor] = {}
         if job.save_flow:
-            warped, flow = look(loaded.model, batch, generated, loaded.flow_request, sampler.seed)
+            warped, flow = flow_pictures(
+                loaded.model, batch, generated, loaded.flow_request, sampler.seed
+            )
             seen = {"warped": warped, "flow": flow}
     alpha = paste(
         torch.ones_like(generated[:, :1]),

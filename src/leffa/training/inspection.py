@@ -1,34 +1,11 @@
-"""Look into a model at one timestep: its attention's flows, their worth, and how well it denoises.
-
-The noise of a sample comes from (seed, name), so two models see the same input.
-"""
+"""What the flows of a validation batch are worth, with and without a true one."""
 
 import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import diffusion_loss
-from leffa.losses.flow import FlowRequest, warp
+from leffa.losses.flow import warp
 from leffa.metrics.flow import FlowMetrics
-from leffa.models.interface import PersonGenerator, Prediction
-from leffa.models.sampler import name_noise
-
-
-@torch.no_grad()
-def inspect_attention(
-    model: PersonGenerator, batch: Batch, request: FlowRequest, timestep: int = 200, seed: int = 0
-) -> Prediction:
-    """Noise the target to `timestep` and predict, with the flows asked for."""
-    noisy, timesteps, _, _ = _noised(model, batch, timestep, seed)
-    return model.predict_noise(noisy, timesteps, model.encode(batch), request)
-
-
-@torch.no_grad()
-def denoising_error(model: PersonGenerator, batch: Batch, timestep: int, seed: int = 0) -> Tensor:
-    """The diffusion loss of each sample at one timestep, (B,)."""
-    noisy, timesteps, clean, noise = _noised(model, batch, timestep, seed)
-    predicted = model.predict_noise(noisy, timesteps, model.encode(batch)).noise
-    return diffusion_loss(predicted, model.schedule.target(clean, noise, timesteps))
 
 
 def warp_values(flow: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -55,12 +32,3 @@ def true_flow_values(flow: Tensor, batch: Batch) -> tuple[dict[str, Tensor], int
     metrics = FlowMetrics().to(flow.device)
     metrics.update(flow, batch["flow"], valid if seen else torch.ones_like(valid))
     return metrics.compute(), seen
-
-
-def _noised(
-    model: PersonGenerator, batch: Batch, timestep: int, seed: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    clean = model.encode_target(batch)
-    noise = name_noise(batch["name"], tuple(clean.shape[1:]), seed, clean.device)
-    timesteps = torch.full((len(noise),), timestep, device=clean.device)
-    return model.schedule.add_noise(clean, noise, timesteps), timesteps, clean, noise

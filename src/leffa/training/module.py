@@ -18,17 +18,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from leffa.data.batch import Batch
 from leffa.data.datamodule import micro_batch_draws
 from leffa.inference.checkpoints import INPUTS
+from leffa.inference.forward import EncodedBatch, encode_batch, noised_forward
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.paired import masked_psnr, ssim
 from leffa.metrics.result import left_out_remark
 from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.sampler import SamplerSettings, generate
-from leffa.training.inspection import (
-    denoising_error,
-    inspect_attention,
-    true_flow_values,
-    warp_values,
-)
+from leffa.training.inspection import true_flow_values, warp_values
 from leffa.training.objective import StepResult, TrainingObjective
 from leffa.training.sharding import shard
 from leffa.training.stages import Curriculum
@@ -136,15 +132,17 @@ class PersonGenerationModule(LightningModule):
         """Fixed samples with fixed noise: the diffusion loss, the attention, and generated
         images."""
         request = self.leffa_loss.request(sharpness=True)
-        prediction = inspect_attention(self.model, batch, request, self.inspect_timestep, self.seed)
-        images = generate(self.model, batch, self.sampler)
+        encoded = encode_batch(self.model, batch)
+        seen = noised_forward(self.model, encoded, self.inspect_timestep, request, self.seed)
+        prediction = seen.prediction
+        images = generate(self.model, encoded.batch, self.sampler)
         truth, generated = (picture.float().add(1).div(2) for picture in (batch["source"], images))
         self._log_flows(batch, prediction)
         self._log_validation("ssim", ssim(generated, truth).mean(), len(batch["name"]))
         judged = self._judged("masked_psnr", batch, batch["mask"])
         psnr = masked_psnr(generated, truth, batch["mask"]).to(judged.device)
         self._log_validation("masked_psnr", _mean(psnr, judged), int(judged.sum()))
-        self._log_denoising(batch)
+        self._log_denoising(encoded)
         return {"images": images, "flows": prediction.flows, "batch": batch}
 
     def on_validation_epoch_end(self) -> None:
@@ -190,12 +188,12 @@ class PersonGenerationModule(LightningModule):
         if self.inputs is not None:
             checkpoint[INPUTS] = self.inputs
 
-    def _log_denoising(self, batch: Batch) -> None:
+    def _log_denoising(self, encoded: EncodedBatch) -> None:
         """The diffusion loss at four timesteps, with the inspection's noise."""
         for share in (0.1, 0.3, 0.5, 0.8):
             timestep = int(share * self.model.schedule.steps)
-            loss = denoising_error(self.model, batch, timestep, self.seed).mean()
-            self._log_validation(f"diffusion_t{timestep}", loss, len(batch["name"]))
+            loss = noised_forward(self.model, encoded, timestep, seed=self.seed).loss()
+            self._log_validation(f"diffusion_t{timestep}", loss.mean(), len(loss))
 
     def _log_flows(self, batch: Batch, prediction: Prediction) -> None:
         """What each layer's flow is worth, and the mean over layers."""

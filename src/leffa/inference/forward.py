@@ -1,0 +1,90 @@
+"""One evaluation of a network at a chosen timestep: what its attention sees, how well it denoises.
+
+encoded = encode_batch(model, batch)
+noised_forward(model, encoded, timestep=200, request=FlowRequest()).prediction.flows
+
+The noise of a sample comes from (seed, name), so two models see the same input.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from leffa.data.batch import Batch
+from leffa.losses.diffusion import diffusion_loss
+from leffa.losses.flow import FlowRequest
+from leffa.models.interface import Conditioning, PersonGenerator, Prediction
+from leffa.models.sampler import name_noise
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """A batch as a network reads it, for any number of timesteps.
+
+    Args:
+        batch: with its `latents`, so that whoever reads it next need not encode it.
+        clean: (B, C, h, w), the latent that noise is added to.
+        conditioning: everything else.
+    """
+
+    batch: Batch
+    clean: Tensor
+    conditioning: Conditioning
+
+
+@dataclass(frozen=True)
+class NoisedForward:
+    """What a network said of noisy latents, and what it should have said.
+
+    Args:
+        prediction: with the flows that were asked for.
+        target: (B, C, h, w): epsilon or v, as the schedule says.
+    """
+
+    prediction: Prediction
+    target: Tensor
+
+    def loss(self) -> Tensor:
+        """The diffusion loss of each sample, (B,)."""
+        return diffusion_loss(self.prediction.noise, self.target)
+
+
+@torch.no_grad()
+def encode_batch(
+    model: PersonGenerator, batch: Batch, painted: Tensor | None = None
+) -> EncodedBatch:
+    """Run the autoencoder and the model's other encoders once.
+
+    Args:
+        painted: (B, 3, H, W) in [-1, 1], the picture to add noise to; None: the source, as in
+            training.
+    """
+    if painted is None:
+        batch = {
+            **batch,
+            "latents": batch["latents"] if "latents" in batch else model.latents(batch),
+        }
+        clean = model.encode_target(batch)
+    else:
+        result: Batch = {**batch, "source": painted}
+        result.pop("latents", None)  # of the picture that was there before
+        clean = model.encode_target(result)
+    return EncodedBatch(batch, clean, model.encode(batch))
+
+
+@torch.no_grad()
+def noised_forward(
+    model: PersonGenerator,
+    encoded: EncodedBatch,
+    timestep: int,
+    request: FlowRequest | None = None,
+    seed: int = 0,
+) -> NoisedForward:
+    """Add noise up to `timestep` and ask the network once, with the flows that `request` wants."""
+    clean = encoded.clean
+    noise = name_noise(encoded.batch["name"], tuple(clean.shape[1:]), seed, clean.device)
+    timesteps = torch.full((len(noise),), timestep, device=clean.device)
+    noisy = model.schedule.add_noise(clean, noise, timesteps)
+    prediction = model.predict_noise(noisy, timesteps, encoded.conditioning, request)
+    return NoisedForward(prediction, model.schedule.target(clean, noise, timesteps))
