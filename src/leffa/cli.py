@@ -24,6 +24,7 @@ from leffa.commands.photo import photo
 from leffa.commands.predict import predict
 from leffa.commands.sweeps import sweep_report
 from leffa.commands.weights import weights
+from leffa.data.catalog import SYNTHETIC_LAYOUTS
 from leffa.io.terminal import INTERRUPTED, print_what_can_be_shown
 from leffa.mistakes import is_memory_full, memory_full, nearest
 
@@ -31,11 +32,6 @@ from leffa.mistakes import is_memory_full, memory_full, nearest
 TOLD = (
     *("leffa.predict", "leffa.io.progress", "leffa.models.checkpoints"),
     "leffa.io.folders",
-)
-# Known here as well as in `synthetic.write`, which is slow to import.
-DRAWN_LAYOUTS = (
-    *("viton_hd", "dress_code", "viton", "folder"),
-    *("deepfashion", "market1501", "wpose"),
 )
 
 
@@ -64,8 +60,8 @@ def demo(parser: argparse.ArgumentParser) -> Runner:
 
 
 def draw(parser: argparse.ArgumentParser) -> Runner:
-    """Draw a synthetic data set, with its true flow, in the layout of a real one."""
-    parser.add_argument("layout", choices=DRAWN_LAYOUTS)
+    """Draw a synthetic data set, with ground-truth flow, in the layout of a real one."""
+    parser.add_argument("layout", choices=SYNTHETIC_LAYOUTS)
     parser.add_argument("root", type=Path, help="folder to fill; an interrupted run is completed")
     parser.add_argument(
         "--train",
@@ -75,7 +71,7 @@ def draw(parser: argparse.ArgumentParser) -> Runner:
         help="training samples (dress_code: per category); default: 0",
     )
     parser.add_argument("--test", type=int, required=True, metavar="N", help="test samples")
-    _option(parser, "--seed", 0, "of the whole drawn world")
+    _option(parser, "--seed", 0, "of the whole data set")
     for side in ("height", "width"):
         parser.add_argument(
             f"--{side}", type=int, metavar="PIXELS", help="default: the layout's usual shape"

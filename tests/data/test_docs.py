@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from leffa.cli import DRAWN_LAYOUTS
-from leffa.data.catalog import CATALOG
+from leffa.data.catalog import CATALOG, SYNTHETIC_LAYOUTS
 from leffa.run import CONF, compose
 
 PAGES = sorted((CONF.parent / "docs" / "reference" / "datasets").glob("*.md"))
 
 
 def test_every_layout_has_a_page() -> None:
-    assert {page.stem for page in PAGES} == set(DRAWN_LAYOUTS)
+    assert {page.stem for page in PAGES} == set(SYNTHETIC_LAYOUTS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from leffa.cli import DRAWN_LAYOUTS
 from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.inshop import flat_name
 from leffa.synthetic.labels import DENSEPOSE_RGB
 from leffa.synthetic.world import draw_pose_set, draw_tryon
 from leffa.synthetic.write import (
-    WRITERS,
     derangement,
     write_deepfashion,
     write_dress_code,
@@ -327,7 +325,3 @@ def test_a_folder_of_ones_own_has_all_categories(tmp_path: Path) -> None:
     assert [row.pop("category") for row in rows] == ["upper_body", "lower_body", "dresses"]
     assert all((tmp_path / path).is_file() for row in rows for path in row.values())
     assert len(rows[0]) == 7
-
-
-def test_the_command_line_knows_every_writer() -> None:
-    assert set(DRAWN_LAYOUTS) == set(WRITERS)

@@ -6,19 +6,15 @@ import re
 from pathlib import Path
 
 from leffa.commands.options import Runner, option
+from leffa.data.catalog import CATALOG
 from leffa.data.labels import LABELS
 
-# Known here as well as in `data.doctor.layouts`, which is slow to import.
-DOCTORED = (
-    *("auto", "viton_hd", "viton", "dress_code", "deepfashion", "market1501", "wpose"),
-    *("deepfashion_iuv", "folder"),
-)
 PREPARED = ("deepfashion", "dress_code", "viton_hd", "market1501", "masks")
 
 
 def doctor(parser: argparse.ArgumentParser) -> Runner:
     """Check a data set's lists, names and every file; exit code 1 where something is wrong."""
-    parser.add_argument("dataset", choices=DOCTORED, help="auto recognises it")
+    parser.add_argument("dataset", choices=("auto", *CATALOG), help="auto recognises it")
     parser.add_argument("root", type=Path, help="folder that holds the data set's lists")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a contact sheet there")

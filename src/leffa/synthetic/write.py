@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from leffa.data.catalog import CATALOG
+from leffa.data.catalog import CATALOG, SYNTHETIC_LAYOUTS
 from leffa.data.catalog.folder import COLUMNS
 from leffa.data.catalog.spec import SPLITS, DatasetSpec, ListSpec, Split
 from leffa.synthetic.files import Progress, check_counts, claim, draw_missing, write_lines
@@ -30,7 +30,7 @@ def write_dataset(
     """Write a synthetic data set; everything that its spec names is there, and ground-truth flow.
 
     Args:
-        layout: a key of `WRITERS`.
+        layout: one of `SYNTHETIC_LAYOUTS`.
         root: the folder to fill; it may hold an earlier run of the same settings, which is
             completed or extended.
         train: number of training samples, in DressCode of each category. In pose transfer samples
@@ -157,12 +157,8 @@ def derangement(count: int, seed: int) -> list[int]:
     return [int(place) for place in other]
 
 
-WRITERS = {
-    name: partial(write_dataset, name)
-    for name, spec in CATALOG.items()
-    if spec.synthetic is not None
-}
-"""What `leffa draw` can write."""
+WRITERS = {name: partial(write_dataset, name) for name in SYNTHETIC_LAYOUTS}
+"""By layout."""
 
 # Configurations name these.
 write_viton_hd, write_dress_code, write_viton, write_folder = (

@@ -16,8 +16,7 @@ from damages import (
 from PIL import Image
 
 from leffa.cli import main
-from leffa.commands.data import DOCTORED
-from leffa.data.doctor.examine import CHOICES, examine
+from leffa.data.doctor.examine import examine
 from leffa.data.doctor.quick import quick_check
 from leffa.data.viton_hd import VitonHD
 
@@ -105,10 +104,6 @@ def test_the_command_writes_json_and_a_sheet_and_says_the_rate(
     assert "mask-empty" in html
     assert 'src="http' not in html
     assert {path.name for path in page.parent.iterdir()} == {"found.json", "sheet.html"}
-
-
-def test_the_command_knows_every_data_set() -> None:
-    assert DOCTORED == CHOICES
 
 
 @pytest.mark.parametrize(

@@ -23,3 +23,6 @@ DATASETS: dict[str, DatasetSpec] = {
 
 CATALOG: dict[str, DatasetSpec] = {**DATASETS, "folder": FOLDER}
 """Those, and a folder of one's own."""
+
+SYNTHETIC_LAYOUTS = tuple(name for name, spec in CATALOG.items() if spec.synthetic is not None)
+"""What `leffa draw` can write."""
