@@ -47,6 +47,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "training",
         "evaluation",
         "predict",
+        "photo_to_picture",
         "app",
     ),
     "torchvision": ("data", "synthetic", "models", "preprocess", "metrics.inception"),

@@ -23,6 +23,7 @@ from leffa.commands.options import option as _option
 from leffa.commands.photo import photo
 from leffa.commands.predict import predict
 from leffa.commands.sweeps import sweep_report
+from leffa.commands.tryon import pose, tryon
 from leffa.commands.weights import weights
 from leffa.data.catalog import SYNTHETIC_LAYOUTS
 from leffa.io.terminal import INTERRUPTED, print_what_can_be_shown
@@ -184,7 +185,7 @@ def report(parser: argparse.ArgumentParser) -> Runner:
 COMMANDS: tuple[Callable[[argparse.ArgumentParser], Runner], ...] = (
     *(demo, draw, score, report),
     *(doctor, prepare, photo),
-    *(predict, explain, convert, app),
+    *(tryon, pose, predict, explain, convert, app),
     *(estimate, sweep_report, weights),
 )
 

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -35,15 +35,9 @@ FILES = {
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """Serves Leffa's repository to this process, whose cache is empty."""
-    hub = FakeHub({"franciszzj/Leffa": dict(FILES)})
-    with hub.serving() as address:
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        template = address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        yield hub
+def hub(serve: Callable[..., FakeHub]) -> FakeHub:
+    """Leffa's repository."""
+    return serve({"franciszzj/Leffa": dict(FILES)})
 
 
 def weights(*arguments: str) -> int:

@@ -1,0 +1,11 @@
+"""From a photo and a garment to a picture, with the published networks all the way.
+
+<out>/NAME.png  NAME.json                  the picture, and all that it depends on: see `predict`
+<out>/maps/PERSON-HASH/masks/PERSON.png    what is repainted; beside it parse/ keypoints/ densepose/
+<out>/maps/GARMENT-HASH/garment.png        cut out of the photo of somebody who wears it
+"""
+
+from leffa.photo_to_picture.request import PhotoRequest
+from leffa.photo_to_picture.run import Pictures, make_pictures
+
+__all__ = ["PhotoRequest", "Pictures", "make_pictures"]

@@ -1,0 +1,246 @@
+"""The maps of photographs, made with the published parsers, OpenPose and DensePose."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from leffa.data.batch import Record
+from leffa.data.densepose import ENCODINGS
+from leffa.data.labels import GARMENT_LABELS
+from leffa.io.atomic import replacing
+from leffa.io.pictures import open_photograph
+from leffa.photo_to_picture.request import Weights
+from leffa.preprocess.densepose.load import load_densepose
+from leffa.preprocess.parsing.neck import ATRWithNeck
+from leffa.preprocess.parsing.schp_parser import schp_onnx
+from leffa.preprocess.photo import Tools, prepare_photo
+from leffa.preprocess.pose.openpose import OpenPose, openpose
+from leffa.released.bring import store
+from leffa.released.catalogue import named
+
+PUBLISHED = {
+    "parse": ("schp_atr", "schp_lip"),
+    "keypoints": ("openpose",),
+    "densepose": ("densepose",),
+}
+OF_FILES = "leffa_hd_clean"  # the recipe for models that were trained on mask files
+
+_SMALLEST = 192  # pixels of a photo's shorter side: a quarter of the width of a picture
+_SMALLEST_PERSON = 128  # pixels from the first joint to the last
+_BYSTANDER = 0.5  # of the person's size: whoever is larger makes it unclear who is meant
+_LEAST_GARMENT = 0.01  # of the photo of somebody who wears it
+_MARGIN = 0.05  # around a garment that is cut out
+# COCO-18 joints of which one must be seen in each group, and what they are.
+_SHOULDERS, _HIPS, _KNEES = ((2, 5), "shoulders"), ((8, 11), "hips"), ((9, 12), "knees")
+_NEEDED = {
+    "upper_body": (_SHOULDERS, _HIPS),
+    "lower_body": (_HIPS, _KNEES),
+    "dresses": (_SHOULDERS, _KNEES),
+}
+
+
+def lacking(record: Record, weights: Weights, worn: bool = False) -> set[str]:
+    """The kinds of maps that must be made of a pair's photos: keys of `PUBLISHED`."""
+    wanted, reads = set(), weights.inputs.densepose
+    if weights.inputs.task == "tryon" and record.mask is None:
+        wanted |= {"parse", "keypoints"}
+        if weights.inputs.recipe == "catvton":
+            wanted.add("densepose")
+    if reads == "skeleton" or "pose" in weights.reads:
+        wanted.add("keypoints")
+    if "densepose" in weights.reads and reads in ENCODINGS:
+        wanted.add("densepose")
+    made = {kind for kind in wanted if getattr(record, kind) is None}
+    return made | {"parse"} if worn else made
+
+
+def check_packages(kinds: set[str]) -> None:
+    """Raise ValueError where a package is missing, before anything is fetched."""
+    if "parse" in kinds and find_spec("onnxruntime") is None:
+        raise ValueError(
+            "parsing a photo needs the package onnxruntime: pip install 'leffa[onnx]'; with --mask "
+            "no photo is parsed"
+        )
+
+
+class MapMaker:
+    """Makes what pairs lack; networks are loaded when the first photo needs them.
+
+    Args:
+        out: the folder whose `maps/` is filled. What is there already is used.
+        device: "cpu" or "cuda".
+        worn: whether garments are to be cut out of photos.
+    """
+
+    def __init__(self, out: Path, device: str, worn: bool = False) -> None:
+        self.folder, self.device, self.worn = out / "maps", device, worn
+
+    def complete(self, record: Record, weights: Weights) -> Record:
+        """The pair with all maps that its weights read.
+
+        Raises:
+            FileNotFoundError, ValueError: a photo cannot be used, in one line that names it.
+        """
+        for photo in (record.source, record.reference):
+            with _named(photo):
+                _check_large(photo)
+        if self.worn:
+            with _named(record.reference):
+                record = replace(record, reference=self._cut_out(record))
+        recipe = None
+        if weights.inputs.task == "tryon" and record.mask is None:
+            recipe = weights.inputs.recipe or OF_FILES
+        encoding = weights.inputs.densepose if weights.inputs.densepose in ENCODINGS else None
+        root = self._root(record.source, [record.category, recipe, encoding], _given(record))
+        made = {
+            kind: root / kind / f"{record.source.stem}.png" for kind in lacking(record, weights)
+        }
+        if "keypoints" in made:
+            made["keypoints"] = made["keypoints"].with_suffix(".json")
+        todo = {kind for kind, path in made.items() if not path.is_file()}
+        with _named(record.source):
+            tools = Tools(
+                parser=self._parser if "parse" in todo else None,
+                pose=OneWhole(self._openpose, record.category) if "keypoints" in todo else None,
+                densepose=self._densepose if "densepose" in todo else None,
+                label_set="atr" if recipe else None,
+                encoding=encoding,
+                recipe=recipe,
+                category=record.category,
+            )
+            prepare_photo(record.source, root, tools, [])
+        if recipe is not None:
+            made["mask"] = root / "masks" / f"{record.source.stem}.png"
+        return replace(record, **made)  # type: ignore[arg-type]
+
+    def _root(self, photo: Path, settings: Sequence[Any], given: Mapping[str, Path]) -> Path:
+        """The folder of a photo's maps, which no other photo or settings share; maps that were
+        given are copied there, where they are used."""
+        digest = hashlib.sha256(photo.read_bytes() + repr(settings).encode())
+        for file in given.values():
+            digest.update(file.read_bytes())
+        root = self.folder / f"{photo.stem}-{digest.hexdigest()[:8]}"
+        for kind, file in given.items():
+            place = root / kind / f"{photo.stem}{file.suffix}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(place) as unfinished:
+                shutil.copyfile(file, unfinished)
+        return root
+
+    def _cut_out(self, record: Record) -> Path:
+        """The garment alone, on white, out of the photo of somebody who wears it."""
+        photo = record.reference
+        place = self._root(photo, ["worn", record.category], {}) / "garment.png"
+        if place.is_file():
+            return place
+        image, labels = open_photograph(photo), GARMENT_LABELS["atr"].get(record.category, ())
+        shown = np.isin(self._parser.parse(image).labels, labels)
+        if shown.mean() < _LEAST_GARMENT:
+            raise ValueError(f"shows nobody who wears a garment of --category {record.category}")
+        mask = Image.fromarray(shown).convert("L")
+        alone = Image.composite(image, Image.new("RGB", image.size, "white"), mask)
+        cropped = alone.crop(mask.getbbox())
+        garment = ImageOps.expand(cropped, round(_MARGIN * max(cropped.size)), "white")
+        with replacing(place) as unfinished:
+            garment.save(unfinished, "PNG")
+        return place
+
+    @cached_property
+    def _parser(self) -> ATRWithNeck:
+        return ATRWithNeck(
+            schp_onnx(published("schp_atr"), "atr"), schp_onnx(published("schp_lip"), "lip")
+        )
+
+    @cached_property
+    def _openpose(self) -> OpenPose:
+        return openpose(published("openpose"), self.device)
+
+    @cached_property
+    def _densepose(self) -> Any:
+        return load_densepose(published("densepose"), self.device)
+
+
+class OneWhole(OpenPose):
+    """OpenPose that refuses a photo whose person cannot be dressed.
+
+    Args:
+        found: what finds the joints.
+        category: of the garment; an unknown one needs no joint in particular.
+    """
+
+    def __init__(self, found: OpenPose, category: str) -> None:
+        super().__init__(found.network)
+        self.needed = _NEEDED.get(category, ())
+
+    def find_everyone(self, image: Image.Image) -> list[NDArray[np.float32]]:
+        """As `OpenPose`; raises ValueError of several people, and of one cropped or too small."""
+        people = sorted(super().find_everyone(image), key=_extent, reverse=True)
+        if not people:
+            return people
+        person = people[0]
+        if len(people) > 1 and _extent(people[1]) > _BYSTANDER * _extent(person):
+            raise ValueError(f"shows {len(people)} people; crop it to the one that is meant")
+        if _extent(person) < _SMALLEST_PERSON:
+            raise ValueError(
+                f"its person is {_extent(person):.0f} pixels tall, too small; crop the photo, or "
+                "give a larger one"
+            )
+        for joints, name in self.needed:
+            if not person[list(joints), 2].any():
+                raise ValueError(
+                    f"its person is cropped or hidden: no {name} are seen, which this category "
+                    "needs; give another photo, or --mask"
+                )
+        return [person]
+
+
+def remove_all_but_masks(out: Path) -> None:
+    """Delete the parsing, keypoints and DensePose of all photos."""
+    for root in (out / "maps").glob("*-*"):
+        for kind in PUBLISHED:
+            shutil.rmtree(root / kind, ignore_errors=True)
+
+
+def published(name: str) -> Path:
+    """The one file of published weights; raises ValueError where it has not been fetched."""
+    ((_, path),) = store(named(name)).files_of(named(name))
+    return path
+
+
+def _extent(joints: NDArray[np.float32]) -> float:
+    """The larger side of the box around the joints (18, 3) that were found, in pixels."""
+    found = joints[joints[:, 2] > 0, :2]
+    return float(np.ptp(found, axis=0).max()) if len(found) else 0.0
+
+
+def _check_large(photo: Path) -> None:
+    width, height = open_photograph(photo).size
+    if min(width, height) < _SMALLEST:
+        raise ValueError(f"is {width}x{height}, too small; give {_SMALLEST} pixels at least")
+
+
+def _given(record: Record) -> dict[str, Path]:
+    """The maps that came with the photo."""
+    files = {kind: getattr(record, kind) for kind in PUBLISHED}
+    return {kind: file for kind, file in files.items() if isinstance(file, Path)}
+
+
+@contextmanager
+def _named(photo: Path) -> Iterator[None]:
+    """Errors name the photo."""
+    try:
+        yield
+    except ValueError as error:
+        if str(photo) in str(error):
+            raise
+        raise ValueError(f"{photo}: {error}") from error

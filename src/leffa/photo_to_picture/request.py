@@ -1,0 +1,183 @@
+"""What is asked for, and which weights answer it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from leffa.data.batch import Record
+from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model
+from leffa.models.export import OFFICIAL, InputSpec
+from leffa.models.interface import Input
+from leffa.models.sampler import SamplerSettings
+from leffa.predict.pairs import pairs_of_files, pairs_of_table
+from leffa.released.bring import store
+from leffa.released.catalogue import Released, read_catalogue
+
+_RELEASED_READ: frozenset[Input] = frozenset({"mask", "densepose"})
+_TASKS = {"tryon": "try-on", "pose": "pose transfer"}
+
+
+@dataclass(frozen=True)
+class PhotoRequest:
+    """Which pictures are wanted, and how.
+
+    Args:
+        task: "tryon", or "pose": the reference's person as the person stands.
+        out: the folder of the pictures.
+        person: a photo, or a folder of them; None with `table`.
+        reference: a garment, or for pose transfer a photo; or a folder. None with `table`.
+        table: a CSV file of pairs instead (`data.folder.FolderPairs`).
+        category: "upper_body", "lower_body" or "dresses", of pairs whose table does not say.
+        weights: a name of `leffa weights list`, or a path that `load_model` takes; None: released
+            Leffa's, of DressCode for lower garments and dresses, which the other has never seen.
+        steps: of the sampler; None: its own number.
+        seed: of the noise.
+        mask: white is repainted; a folder where the person is one. None: it is made.
+        worn: the garment is cut out of a photo of somebody who wears it.
+        paste_back: keep the photo's own pixels outside the mask.
+        keep_maps: keep parsing, keypoints and DensePose beside the mask.
+        device: "auto", "cpu", "cuda", "mps".
+        precision: of `predict.Job`; None: 16 bits on a GPU of NVIDIA's, as the released demo.
+    """
+
+    task: Literal["tryon", "pose"]
+    out: Path
+    person: Path | None = None
+    reference: Path | None = None
+    table: Path | None = None
+    category: str = "upper_body"
+    weights: str | None = None
+    steps: int | None = None
+    seed: int = 42
+    mask: Path | None = None
+    worn: bool = False
+    paste_back: bool = False
+    keep_maps: bool = True
+    device: str = "auto"
+    precision: str | None = None
+
+    def pairs(self) -> Sequence[Record]:
+        """The pairs; raises ValueError or FileNotFoundError where they are not to be found."""
+        given = [path for path in (self.person, self.reference, self.mask) if path is not None]
+        if self.table is not None:
+            if given:
+                raise ValueError(f"{given[0]}: and --table exclude each other")
+            return pairs_of_table(self.table, None, self.category)
+        if self.person is None or self.reference is None:
+            other = "GARMENT" if self.task == "tryon" else "REFERENCE"
+            raise ValueError(f"which pictures? give PERSON and {other}, or --table")
+        return pairs_of_files(self.person, self.reference, {"mask": self.mask}, self.category)
+
+    def weights_for(self, record: Record) -> str:
+        """Their name, or their path."""
+        if self.weights is not None:
+            return self.weights
+        if self.task == "pose":
+            return "leffa_pose"
+        return "leffa_tryon" if record.category == "upper_body" else "leffa_tryon_dc"
+
+    def sampler(self, weights: "Weights") -> SamplerSettings:
+        """As released, for released weights; else as the weights say."""
+        changes = {"steps": self.steps, "seed": self.seed, "paste_back": self.paste_back}
+        given = {name: value for name, value in changes.items() if value is not None}
+        if weights.preset is not None:
+            return SamplerSettings.official(**given)
+        assert weights.loaded is not None
+        return weights.loaded.settings.sampler.with_changes(**given)
+
+
+@dataclass
+class Weights:
+    """Weights that may not be here yet.
+
+    Args:
+        inputs: what they read.
+        reads: of these, what the network looks at.
+        entry: of the catalogue; None for a path.
+        path: None for an entry.
+        preset: which released model they are, if they are one.
+        loaded: once they are.
+    """
+
+    inputs: InputSpec
+    reads: frozenset[Input]
+    entry: Released | None = None
+    path: Path | None = None
+    preset: str | None = None
+    loaded: LoadedModel | None = field(default=None, repr=False)
+
+    @property
+    def file(self) -> Path:
+        """Raises ValueError where the entry has not been fetched."""
+        return self.path or _parts(self.entry)[0]
+
+    def load(self) -> LoadedModel:
+        """The model; read once."""
+        if self.loaded is None:
+            base = _parts(self.entry)[1] if self.entry else _base_beside(self.file, self.preset)
+            self.loaded = load_model(self.file, base=str(base) if base else None)
+        return self.loaded
+
+
+def find_weights(name: str, task: str) -> Weights:
+    """The weights of a name or a path; a checkpoint is loaded, since only it knows its inputs.
+
+    Raises:
+        FileNotFoundError, ValueError: there are none, they are for another task, or need another
+            command first.
+    """
+    entry = read_catalogue().get(name)
+    if entry is not None and entry.preset is not None:
+        inputs = OFFICIAL[entry.preset].inputs
+        weights = Weights(inputs, _RELEASED_READ, entry, preset=entry.preset)
+    elif entry is not None:
+        raise ValueError(_other_way(entry))
+    elif not (path := Path(name)).exists():
+        raise FileNotFoundError(f"{name}: no such file, nor a name of `leffa weights list`")
+    elif path.suffix in OFFICIAL_SUFFIXES:
+        if path.stem not in OFFICIAL:
+            raise ValueError(
+                f"{name}: its name does not say what it was trained for; `leffa convert --weights "
+                "FILE --base DIR --as NAME --out DIR` makes a folder that does"
+            )
+        inputs = OFFICIAL[path.stem].inputs
+        weights = Weights(inputs, _RELEASED_READ, path=path, preset=path.stem)
+    else:
+        loaded = load_model(path)
+        weights = Weights(loaded.inputs, loaded.model.inputs, path=path, loaded=loaded)
+    if weights.inputs.task != task:
+        command = "tryon" if task == "pose" else "pose"
+        raise ValueError(f"{name}: is for {_TASKS[weights.inputs.task]}: `leffa {command}`")
+    return weights
+
+
+def _other_way(entry: Released) -> str:
+    if entry.experiment is None:
+        return f"{entry.name}: makes no pictures; choose weights for try-on or pose transfer"
+    return (
+        f"{entry.name}: is published in parts; join them with `leffa convert --weights PUBLISHED "
+        f"--experiment {entry.experiment} --out FILE.ckpt`, and give --weights FILE.ckpt"
+    )
+
+
+def _parts(entry: Released | None) -> tuple[Path, Path]:
+    """The file of weights, and the folder of its base."""
+    assert entry is not None
+    (repository,) = entry.parts
+    folder = store(entry).where(entry)[repository]
+    name, base = _named_parts(entry)
+    return folder / name, folder / base
+
+
+def _named_parts(entry: Released) -> tuple[str, str]:
+    ((weights, configs),) = entry.parts.values()
+    return weights, configs.partition("/")[0]
+
+
+def _base_beside(file: Path, preset: str | None) -> Path | None:
+    """The folder of configs in the folder of a released file, as in its repository."""
+    for entry in read_catalogue().values():
+        if preset is not None and entry.preset == preset:
+            return file.parent / _named_parts(entry)[1]
+    return None

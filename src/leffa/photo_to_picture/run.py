@@ -1,0 +1,190 @@
+"""The whole way: fetch, prepare, load, sample."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from leffa.data.batch import Record
+from leffa.data.densepose import ENCODINGS, PartRange
+from leffa.data.labels import LabelSet
+from leffa.data.transforms import BodyMap, PersonTransform
+from leffa.evaluation.generate import choose_devices
+from leffa.io.outputs import check_folder
+from leffa.io.progress import progress_bar
+from leffa.photo_to_picture.maps import (
+    PUBLISHED,
+    MapMaker,
+    check_packages,
+    lacking,
+    remove_all_but_masks,
+)
+from leffa.photo_to_picture.request import PhotoRequest, Weights, find_weights
+from leffa.predict import Job, predict
+from leffa.predict.check import check_record
+from leffa.released.bring import bring
+from leffa.released.catalogue import named
+
+# Of a step at 1024x768, both branches of guidance, in 10^12 operations (PyTorch's counter).
+_STEP = {"virtual_tryon": 14.1, "virtual_tryon_dc": 14.1, "pose_transfer": 18.8}
+_AUTOENCODER = 17.0  # of a picture
+# Of what a large matrix product reaches, the networks reach about this.
+_SHARE = {"cpu": 0.6, "cuda": 0.4}
+
+
+@dataclass
+class Pictures:
+    """What came of a request.
+
+    Args:
+        made: the pictures, those of earlier calls included.
+        failed: by the pair's name, why there is none.
+    """
+
+    made: list[Path] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def make_pictures(
+    request: PhotoRequest, tell: Callable[[str], None], progress: bool = True
+) -> Pictures:
+    """Make the pictures that are not there yet; what cannot be prepared does not stop the rest.
+
+    Nothing is fetched, and no network loaded, but what is needed and not there.
+
+    Args:
+        tell: is given a line before anything that takes long: what is fetched, whose licence, for
+            how long the work will take.
+        progress: shows bars; in a log file, a line a minute.
+
+    Raises:
+        FileNotFoundError, ValueError: nothing can be done: no such files or weights, too little
+            disk, no network.
+    """
+    check_folder(request.out)
+    (device,) = choose_devices(request.device, 1)
+    pairs: dict[str, list[Record]] = {}
+    for record in request.pairs():
+        pairs.setdefault(request.weights_for(record), []).append(record)
+    chosen = {name: find_weights(name, request.task) for name in pairs}
+    _bring(request, pairs, chosen, tell)
+    _tell_time(request, pairs, chosen, device, tell)
+    maker = MapMaker(request.out, device if device.startswith("cuda") else "cpu", request.worn)
+    result, ready = Pictures(), dict[str, list[Record]]()
+    with progress_bar("preparing", sum(map(len, pairs.values())), progress) as bar:
+        for weights, record in ((name, one) for name in pairs for one in pairs[name]):
+            try:
+                complete = maker.complete(record, chosen[weights])
+                check_record(complete, _transform(chosen[weights]))
+                ready.setdefault(weights, []).append(complete)
+            except (ValueError, OSError) as error:
+                result.failed[record.name] = str(error)
+            bar(sum(map(len, ready.values())) + len(result.failed))
+    del maker  # its networks make room
+    for name, records in ready.items():
+        result.made += _predict(request, chosen[name], records, device, progress)
+    if not request.keep_maps:
+        remove_all_but_masks(request.out)
+    return result
+
+
+def _bring(
+    request: PhotoRequest,
+    pairs: Mapping[str, Sequence[Record]],
+    chosen: Mapping[str, Weights],
+    tell: Callable[[str], None],
+) -> None:
+    """Fetch what lacks of the models and of what makes maps."""
+    kinds = {
+        kind
+        for name, records in pairs.items()
+        for record in records
+        for kind in lacking(record, chosen[name], request.worn)
+    }
+    check_packages(kinds)
+    models = [weights.entry for weights in chosen.values() if weights.entry is not None]
+    tools = [named(name) for kind, names in PUBLISHED.items() if kind in kinds for name in names]
+    bring([*models, *tools], tell)
+
+
+def _tell_time(
+    request: PhotoRequest,
+    pairs: Mapping[str, Sequence[Record]],
+    chosen: Mapping[str, Weights],
+    device: str,
+    tell: Callable[[str], None],
+) -> None:
+    """Say how long the released models will take, by how fast this machine multiplies."""
+    work = 0.0
+    for name, records in pairs.items():
+        steps = request.sampler(chosen[name]).steps
+        if (preset := chosen[name].preset) is not None:
+            todo = [one for one in records if not (request.out / f"{one.name}.json").is_file()]
+            work += len(todo) * (_STEP[preset] * steps + _AUTOENCODER)
+    kind = device.partition(":")[0]
+    if work and kind in _SHARE:
+        seconds = work / (_speed(device, _precision(request, device)) * _SHARE[kind])
+        text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+        if seconds > 6000:
+            text = f"{seconds / 3600:.0f} h"
+        tell(f"sampling will take about {text} on {device}; fewer --steps take less")
+
+
+def _speed(device: str, precision: str) -> float:
+    """Operations a second of a large matrix product, in 10^12; takes a fraction of a second."""
+    half = precision != "32-true" and device != "cpu"
+    side = 8192 if half else 2048
+    matrix = torch.ones(side, side, device=device, dtype=torch.float16 if half else None)
+    matrix @ matrix  # the first call loads kernels
+    start = time.perf_counter()
+    (matrix @ matrix)[0, 0].item()
+    return 2 * side**3 / (time.perf_counter() - start) / 1e12
+
+
+def _predict(
+    request: PhotoRequest,
+    weights: Weights,
+    records: Sequence[Record],
+    device: str,
+    progress: bool,
+) -> list[Path]:
+    """The pictures of pairs that have all their maps; no weights are loaded for finished ones."""
+    job = Job(
+        weights=weights.file,
+        records=records,
+        transform=_transform(weights),
+        sampler=request.sampler(weights),
+        out=request.out,
+        precision=_precision(request, device),
+    )
+    if not job.unfinished():
+        return [job.outputs(record)[0] for record in records]
+    made = predict(job, weights.load(), device, progress)
+    weights.loaded = None
+    return made
+
+
+def _precision(request: PhotoRequest, device: str) -> str:
+    return request.precision or ("16-mixed" if device.startswith("cuda") else "32-true")
+
+
+def _transform(weights: Weights) -> PersonTransform:
+    """How the weights are fed: as in training, but nothing is stretched."""
+    inputs = weights.inputs
+    reads_body = "densepose" in weights.reads or inputs.densepose not in ENCODINGS
+    return PersonTransform(
+        height=inputs.height,
+        width=inputs.width,
+        task=inputs.task,
+        densepose=cast(BodyMap, inputs.densepose if reads_body else "none"),
+        part_range=cast(PartRange, inputs.part_range),
+        pose="pose" in weights.reads,
+        loss_region="all",
+        label_set=cast(LabelSet, inputs.label_set),
+        image_filter=cast(Any, inputs.image_filter),
+        fit="pad",
+        as_shown=True,
+    )

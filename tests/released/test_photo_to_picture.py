@@ -1,0 +1,222 @@
+"""`leffa tryon` and `leffa pose` against a hub on this machine that serves tiny released models."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leffa.cli import main
+from leffa.photo_to_picture.maps import OneWhole
+from leffa.preprocess.densepose.files import write_surface
+from leffa.preprocess.pose.openpose import OpenPose
+from leffa.preprocess.pose.openpose_net import OpenPoseBody
+
+sys.path.append(str(Path(__file__).parent))
+import published
+from fake_hub import FakeHub
+
+SIZE = (240, 300)  # of the photos: no 3:4
+LEFFA = "franciszzj/Leffa"
+HIDDEN = np.isin(np.arange(18), (2, 5))[:, None]  # the shoulders, moved out of the photo
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The released Leffa, without what makes maps."""
+    return published.publish(tmp_path_factory.mktemp("released"), tools=False)
+
+
+@pytest.fixture
+def hub(serve: Callable[..., FakeHub], released: dict[str, bytes]) -> FakeHub:
+    return serve({LEFFA: dict(released)})
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A table of one pair, whose mask and DensePose are there."""
+    published.photo(size=SIZE).save(tmp_path / "anna.png")
+    striped = np.tile(np.arange(SIZE[0], dtype=np.uint8), (SIZE[1], 1))
+    Image.fromarray(np.stack([striped, striped // 2, striped // 3], -1)).save(tmp_path / "coat.png")
+    body = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    body[60:150, 80:160] = (2, 100, 50)
+    for encoding in ("colour", "labels", "iuv"):
+        write_surface(body, tmp_path / f"{encoding}.png", encoding)
+    Image.fromarray(body[..., 0] > 0).convert("L").save(tmp_path / "mask.png")
+    return table(tmp_path, [{"mask": "mask.png"}])
+
+
+def table(folder: Path, rows: Sequence[dict[str, str]], encoding: str = "colour") -> Path:
+    usual = {"person": "anna.png", "garment": "coat.png", "densepose": f"{encoding}.png"}
+    lines = [{"name": f"picture{number}", **usual, **row} for number, row in enumerate(rows)]
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    return folder / "pairs.csv"
+
+
+def make(command: str, table: Path, *arguments: str) -> int:
+    usual = ["--out", str(table.parent / "out"), "--steps", "2", "--device", "cpu"]
+    return main([command, "--table", str(table), *usual, *arguments])
+
+
+def settings(table: Path, name: str = "picture0") -> dict:
+    return json.loads((table.parent / "out" / f"{name}.json").read_text())
+
+
+def test_a_photo_and_a_garment_become_a_picture_as_the_released_pipeline_makes_it(
+    hub: FakeHub, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make("tryon", pairs) == 0
+    told = capsys.readouterr().out
+    assert told.index("VITON-HD, which is for non-commercial") < told.index("leffa_tryon: fetched")
+    assert "sampling will take about" in told
+    assert set(hub.downloads()) == {"virtual_tryon.pth", "config.json", "scheduler_config.json"}
+    with Image.open(pairs.parent / "out" / "picture0.png") as picture:
+        assert picture.size == SIZE
+    used = settings(pairs)
+    assert used["weights"]["path"].endswith("virtual_tryon.pth")
+    assert (used["inputs"]["fit"], used["inputs"]["densepose"]) == ("pad", "colour")
+    sampler = used["sampler"]
+    assert (sampler["noise"], sampler["guidance_rescale"], sampler["seed"]) == ("global", 2.5, 42)
+
+
+def test_a_second_call_fetches_nothing_and_makes_what_is_missing(
+    hub: FakeHub, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = table(pairs.parent, [{"mask": "mask.png"}] * 2)
+    assert make("tryon", both) == 0
+    first, second = (pairs.parent / "out" / f"picture{number}.png" for number in (0, 1))
+    before, content = first.stat().st_mtime_ns, second.read_bytes()
+    second.unlink()
+    second.with_suffix(".json").unlink()
+    hub.asked.clear()
+    assert make("tryon", both) == 0
+    assert hub.asked == []
+    assert first.stat().st_mtime_ns == before
+    assert second.read_bytes() == content
+    capsys.readouterr()
+    assert make("tryon", both) == 0
+    assert capsys.readouterr().out.splitlines() == [str(first), str(second)]
+    assert make("tryon", both, "--seed", "1") == 1
+    assert "was made with other settings (sampler)" in capsys.readouterr().err
+
+
+def test_lower_garments_and_dresses_take_the_weights_that_know_them(
+    hub: FakeHub, pairs: Path
+) -> None:
+    dress = table(pairs.parent, [{"mask": "mask.png", "category": "dresses"}], "labels")
+    assert make("tryon", dress) == 0
+    assert settings(pairs)["weights"]["path"].endswith("virtual_tryon_dc.pth")
+    assert settings(pairs)["inputs"]["part_range"] == 255
+
+
+def test_pose_transfer_needs_no_mask(hub: FakeHub, pairs: Path) -> None:
+    assert make("pose", table(pairs.parent, [{}], "iuv")) == 0
+    assert settings(pairs)["weights"]["path"].endswith("pose_transfer.pth")
+    assert settings(pairs)["inputs"]["task"] == "pose"
+
+
+def test_what_cannot_be_prepared_is_one_line_and_the_others_go_on(
+    hub: FakeHub, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pairs.parent
+    Image.new("RGB", (100, 300)).save(folder / "narrow.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    rows = [{"person": "narrow.png"}, {"garment": "broken.png"}, {"mask": "colour.png"}, {}]
+    mixed = table(folder, [{"mask": "mask.png", "garment": "coat.png"} | row for row in rows])
+    assert make("tryon", mixed) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if "not made: " in line]
+    assert len(lines) == 3
+    assert "narrow.png: is 100x300, too small" in lines[0]
+    assert "broken.png: is not a readable image" in lines[1]
+    assert "colour.png" in lines[2]
+    assert [path.stem for path in (folder / "out").glob("*.png")] == ["picture3"]
+
+
+def test_keeps_the_photo_outside_the_mask_where_asked(hub: FakeHub, pairs: Path) -> None:
+    assert make("tryon", pairs, "--paste-back") == 0
+    made, photo, mask = (
+        np.asarray(Image.open(pairs.parent / name).convert("RGB"))
+        for name in ("out/picture0.png", "anna.png", "mask.png")
+    )
+    far = np.ones(made.shape[:2], np.bool_)
+    far[50:160, 70:170] = False
+    assert (made[far] == photo[far]).all()
+    assert (made[mask[..., 0] > 0] != photo[mask[..., 0] > 0]).any()
+
+
+def test_a_released_file_from_elsewhere_finds_its_configs_beside_it(
+    tmp_path: Path, released: dict[str, bytes], pairs: Path, serve: Callable[..., FakeHub]
+) -> None:
+    hub = serve({})
+    copied = tmp_path / "copied"
+    for name, content in released.items():
+        (copied / name).parent.mkdir(parents=True, exist_ok=True)
+        (copied / name).write_bytes(content)
+    assert make("tryon", pairs, "--weights", str(copied / "virtual_tryon.pth")) == 0
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--weights", "leffa_pose"], "leffa_pose: is for pose transfer: `leffa pose`"),
+        (["--weights", "openpose"], "openpose: makes no pictures"),
+        (["--weights", "idm_vton"], "leffa convert --weights PUBLISHED --experiment idm_vton_"),
+        (["--weights", "lefa"], "lefa: no such file, nor a name of `leffa weights list`"),
+        (["--mask", "mask.png"], "mask.png: and --table exclude each other"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_before_anything_is_fetched(
+    hub: FakeHub,
+    pairs: Path,
+    arguments: list[str],
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert make("tryon", pairs, *arguments) == 1
+    assert line in capsys.readouterr().err
+    assert hub.asked == []
+
+
+@pytest.fixture(scope="module")
+def finder() -> OpenPose:
+    """OpenPose that finds the coloured joints of `published.photo`."""
+    return OpenPose(published.passing_colours(OpenPoseBody(narrower=2)).eval())
+
+
+def test_a_whole_person_is_found(finder: OpenPose) -> None:
+    for category in ("upper_body", "lower_body", "dresses"):
+        joints = OneWhole(finder, category).find_pose(published.photo())
+        assert (joints[[1, 2, 5, 10, 13], 2] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "category", "reason"),
+    [
+        (lambda joints: np.r_[joints * 0.45, joints * 0.45 + (0.5, 0.5)], "upper_body", "2 people"),
+        (lambda joints: joints * (1, 2), "dresses", "no knees are seen"),
+        (
+            lambda joints: joints + np.isin(np.arange(18), (2, 5))[:, None],
+            "dresses",
+            "no shoulders",
+        ),
+    ],
+)
+def test_a_person_who_cannot_be_dressed_is_refused_with_the_reason(
+    change: Callable[[np.ndarray], np.ndarray], category: str, reason: str, finder: OpenPose
+) -> None:
+    photo = published.photo(change(published.JOINTS))
+    with pytest.raises(ValueError, match=reason):
+        OneWhole(finder, category).find_pose(photo)
+
+
+def test_a_person_too_small_to_dress_is_refused(finder: OpenPose) -> None:
+    with pytest.raises(ValueError, match="pixels tall, too small"):
+        OneWhole(finder, "upper_body").find_pose(published.photo(size=(96, 128)))
