@@ -9,8 +9,8 @@ from leffa.data.batch import Annotation, Record
 from leffa.data.catalog import DEEPFASHION
 from leffa.data.catalog.spec import SPLITS, TREE, Split
 from leffa.data.inshop import category_of, release_path
-from leffa.data.layout import Layout, check_choice, check_root, read_lines, spelling
-from leffa.data.reader import Rows, check_count, pose_records, read_rows
+from leffa.data.layout import Layout, check_choice, check_root, read_lines
+from leffa.data.reader import Rows, pose_records, read_pairs
 from leffa.io.folders import names_in
 
 log = logging.getLogger(__name__)
@@ -21,29 +21,20 @@ _BORDER = 40  # of white beside the person, in the 256x256 pictures of the unres
 class DeepFashion(Layout):
     """Pairs of one person in two poses (Zhu et al., 2019): reference `from`, source `to`.
 
-        <root>/fasion-resize-pairs-{train,test}.csv      header from,to (PATN, DPTN and later)
-          pictures, the first that exists:
-            {train,test}_highres/<flat name>.jpg         Lu et al., 2024
-            {train,test}/<flat name>.jpg                 PATN's crops
-            {MEN,WOMEN}/Tees_Tanks/id_00000029/06_2_side.jpg, below the root, img/ or img_highres/
-          optional:
-            {train,test}.lst                             the pictures of the split
-            fasion-resize-annotation-{train,test}.csv    joints; or NTED's pose/**/*.txt
-            densepose/<flat stem>.png                    IUV; the release has none
-          synthetic copies: flow/<from stem>_2_<to stem>.npz
-
-    `fashion-`, and GFLA's lists without `resize-`, are read too. Flat names: see `data.inshop`. The
-    category is gender and garment type, `WOMEN-Tees_Tanks`. Samples are named
+    `data.catalog.deepfashion` says which lists and files there are, in the order in which their
+    spellings are tried; joints are also read from NTED's `pose/**/*.txt`. Flat names: see
+    `data.inshop`. The category is gender and garment type, `WOMEN-Tees_Tanks`. Samples are named
     `<from stem>_2_<to stem>`, as the field names its results.
 
     Args:
         root: the folder that holds the pair lists (often named `fashion`).
         split: "train" or "test".
         densepose: "iuv", or "none".
-        lists: "csv" as above, or "txt" for the `{train,test}_pairs.txt` of NTED and PIDM. Their
-            lines are paths of the release, the target first and then one or more references, of
-            which each makes a pair.
-        pictures: the folder below the root that holds flat names, as .jpg or .png; None as above.
+        lists: "csv" of PATN and CFLD, or "txt" for the `{train,test}_pairs.txt` of NTED and PIDM.
+            Their lines are paths of the release, the target first and then one or more references,
+            of which each makes a pair.
+        pictures: the folder below the root that holds flat names, as .jpg or .png; None:
+            the first of `<split>_highres`, `<split>` and the release's tree.
         undetected: a target without a DensePose file is an "error"; or its pairs are left out
             ("drop") and counted in the log, since DensePose does not find everybody.
         allow_subset: the list may be shorter than the official one.
@@ -66,9 +57,7 @@ class DeepFashion(Layout):
         root = check_root(root)
         group = DEEPFASHION.group(split)
         listing = group.listing(split, form="csv" if lists == "csv" else "release")
-        path = spelling(root, listing.names)
-        rows = read_rows(path, listing)
-        check_count(root, listing, len(rows), path, allow_subset)
+        path, rows = read_pairs(root, listing, allow_subset)
         _check_split(root / group.listing(split, form="names").names[0], rows, path)
         picture_of, joints_of = find_pictures(root, split, pictures), find_joints(root, split)
         records = pose_records(group, root, rows, densepose, picture_of, joints_of, category_of)

@@ -16,21 +16,10 @@ __all__ = ["CATEGORIES", "DressCode"]
 class DressCode(TryOnPairs):
     """Try-on pairs of DressCode (Morelli et al., 2022) in three categories.
 
-        <root>/train_pairs.txt  test_pairs_paired.txt  test_pairs_unpaired.txt
-                                             person garment category (0, 1 or 2)
-        <root>/{upper_body,lower_body,dresses}/
-            the same three lists             person garment
-            images/NNNNNN_0.jpg (person)     images/NNNNNN_1.jpg (garment)
-          optional:
-            keypoints/NNNNNN_2.json          label_maps/NNNNNN_4.png
-            dense/NNNNNN_5.png               image-densepose/NNNNNN_0.jpg (Choi et al., 2024)
-            masks/NNNNNN_1.png (LaDI's)      agnostic_masks/NNNNNN_0.png (Chong et al., 2024)
-          synthetic copies: flow/NNNNNN_0.npz
-
-    The lists are the only split: both splits share the folders. A category's own list is read
-    where there is one, else its lines of the root's. Columns are split on any white space, since
-    copies of the lists differ. The paired and the unpaired list have the persons in another order.
-    Parse labels are ATR ids.
+    `data.catalog.dress_code` says which files there are. The lists are the only split: both splits
+    share the folders. A category's own list is read where there is one, else its lines of the
+    root's. The paired and the unpaired list have the persons in another order. Parse labels are
+    ATR ids.
 
     Args:
         root, split, pairs, allow_subset: as in `TryOnPairs`.

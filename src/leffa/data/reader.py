@@ -147,6 +147,59 @@ def _locate(files: FileSpec, base: Path, keys: Sequence[str]) -> Locate:
     return optional(folder, files.pattern, keys)
 
 
+class PosePairs(Layout):
+    """Pairs of one person in two pictures; samples are named `<reference stem>_2_<source stem>`.
+
+    Args:
+        spec: of the data set.
+        root: the folder that holds the pair lists.
+        split: "train" or "test".
+        densepose: the encoding of the DensePose files to read, or "none".
+        allow_subset: the list may be shorter than the official one.
+        check: raises ValueError where the list, whose path it gets too, is not to be trusted.
+        target_first: the first column of the list is the source.
+    """
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        root: str | Path,
+        split: Split = "train",
+        densepose: str = "none",
+        allow_subset: bool = False,
+        check: Callable[[Rows, Path], None] | None = None,
+        target_first: bool = False,
+    ) -> None:
+        check_choice("split", split, tuple(group.name for group in spec.groups))
+        check_choice("densepose", densepose, (*spec.densepose, "none"))
+        root, group = check_root(root), spec.group(split)
+        path, rows = read_pairs(root, group.lists[0], allow_subset)
+        if check is not None:
+            check(rows, path)
+        if target_first:
+            rows = [row[::-1] for row in rows]
+        folder = spelling(root, group.main("picture").spellings)
+        found = [each.find(root) for each in group.lists if each.form == "annotation"]
+        joints_of: Callable[[str], Annotation | None] = absent
+        if found and (joints := found[0]) is not None:
+            joints_of = lambda name: Annotation(joints, spec.frame, name)  # noqa: E731
+        super().__init__(
+            pose_records(group, root, rows, densepose, lambda name: folder / name, joints_of), path
+        )
+
+
+def read_pairs(root: Path, listing: ListSpec, allow_subset: bool) -> tuple[Path, Rows]:
+    """A list of pairs under one of its names, and its rows, as many as there should be.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_rows` and `check_count`.
+    """
+    path = spelling(root, listing.names)
+    rows = read_rows(path, listing)
+    check_count(root, listing, len(rows), path, allow_subset)
+    return path, rows
+
+
 def pose_records(
     group: GroupSpec,
     root: Path,

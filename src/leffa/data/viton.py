@@ -10,16 +10,11 @@ from leffa.data.reader import TryOnPairs
 class Viton(TryOnPairs):
     """Upper-body try-on pairs of VITON (Han et al., 2018), in the layout that CP-VTON made common.
 
-        <root>/train_pairs.txt  test_pairs.txt              person.jpg garment.jpg
-        <root>/{train,test}/    image/NNNNNN_0.jpg          cloth/NNNNNN_1.jpg
-                                image-parse/NNNNNN_0.png    cloth-mask/NNNNNN_1.jpg
-                                pose/NNNNNN_0_keypoints.json
-          synthetic copies:     flow/NNNNNN_0.npz
-
-    Parse labels are LIP-20 ids, the pose is OpenPose 1.0 with 18 COCO joints. There is neither
-    DensePose nor an agnostic mask: build the mask from parse and pose (`preprocess.agnostic`), and
-    use the skeleton, or nothing, in place of DensePose. The test list is the unpaired one; a
-    person's own garment has the person's number. Training is always paired.
+    `data.catalog.viton` says which files there are. Parse labels are LIP-20 ids, the pose is
+    OpenPose 1.0 with 18 COCO joints. There is neither DensePose nor an agnostic mask: build the
+    mask from parse and pose (`preprocess.agnostic`), and use the skeleton, or nothing, in place of
+    DensePose. The test list is the unpaired one; a person's own garment has the person's number.
+    Training is always paired.
 
     Args:
         root, split, pairs, allow_subset: as in `TryOnPairs`.

@@ -11,20 +11,9 @@ from leffa.data.reader import TryOnPairs
 class VitonHD(TryOnPairs):
     """Upper-body try-on pairs of VITON-HD (Choi et al., 2021), as in `zalando-hd-resized.zip`.
 
-        <root>/train_pairs.txt  test_pairs.txt        person.jpg garment.jpg
-        <root>/{train,test}/
-            image/NNNNN_00.jpg                        cloth/NNNNN_00.jpg
-          optional:
-            agnostic-mask/NNNNN_00_mask.png           image-densepose/NNNNN_00.jpg
-            image-parse-v3/NNNNN_00.png               openpose_json/NNNNN_00_keypoints.json
-            cloth-mask/NNNNN_00.jpg
-          synthetic copies:
-            image-iuv/NNNNN_00.png                    flow/NNNNN_00.npz
-
-    The older test-only release writes `image-parse` and `openpose-json`; both spellings are read.
-    Parse labels are CIHP-20 ids. The test list is the unpaired one, and a person's own garment has
-    the person's name. The second column of the train list is shuffled as well, so training ignores
-    it and is always paired.
+    `data.catalog.viton_hd` says which files there are. Parse labels are CIHP-20 ids. The test list
+    is the unpaired one, and a person's own garment has the person's name. The second column of the
+    train list is shuffled as well, so training ignores it and is always paired.
 
     Args:
         root, split, pairs, allow_subset: as in `TryOnPairs`.
