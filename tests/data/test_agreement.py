@@ -67,7 +67,7 @@ def changes(draw: st.DrawFn) -> Change:
 
 
 examples = settings(
-    max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
