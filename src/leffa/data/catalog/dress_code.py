@@ -50,5 +50,6 @@ DRESS_CODE = DatasetSpec(
     tuple(GroupSpec(name, name, _FILES, _lists(name), name) for name in CATEGORIES),
     size=(768, 1024),
     totals=("train_pairs.txt", _PAIRED, _UNPAIRED),
+    label_set="atr",
     synthetic=SyntheticSpec(six_digits, 100_000),
 )

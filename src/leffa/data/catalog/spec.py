@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from leffa.data.inshop import flat_name
+from leffa.data.labels import LabelSet
 
 Need = Literal["always", "whole", "split", "loose"]
 Split = Literal["train", "test"]
@@ -209,6 +210,7 @@ class DatasetSpec:
         totals: root lists that repeat the rows of the groups' lists of the same name.
         beside: folders that a release holds beside these and that nothing reads.
         frame: (width, height) of the pictures that published keypoints are of.
+        label_set: of the parse files, where agnostic masks are made from them as files.
         synthetic: None where no synthetic copy can be written.
     """
 
@@ -223,6 +225,7 @@ class DatasetSpec:
     totals: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     frame: tuple[int, int] = (0, 0)
+    label_set: LabelSet | None = None
     synthetic: SyntheticSpec | None = None
 
     def group(self, name: str) -> GroupSpec:

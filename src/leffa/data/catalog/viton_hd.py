@@ -39,5 +39,6 @@ VITON_HD = DatasetSpec(
     size=(768, 1024),
     disjoint=False,  # whether the official splits share numbers is not documented
     own_by_name=True,
+    label_set="cihp",
     synthetic=SyntheticSpec(_keys, 50_000),
 )

@@ -54,7 +54,7 @@ def list_dress_code(root: Path) -> list[Path]:
         FileNotFoundError: a list is in neither place.
     """
     written = []
-    for name in ("train_pairs.txt", "test_pairs_paired.txt", "test_pairs_unpaired.txt"):
+    for name in DATASETS["dress_code"].totals:
         present = [category for category in CATEGORIES if (root / category).is_dir()]
         missing = [category for category in present if not (root / category / name).is_file()]
         whole = root / name
@@ -117,18 +117,16 @@ def list_market1501(root: Path) -> list[Path]:
     """
     written = []
     for split in SPLITS:
-        path = root / f"market-pairs-{split}.csv"
+        group = DATASETS["market1501"].group(split)
+        path = root / group.lists[0].names[0]
         if path.is_file():
             continue
-        folder = spelling(root, (split, f"bounding_box_{split}"))
+        folder = spelling(root, group.main("picture").spellings)
         people = sorted(_names(folder, "market1501"))
         people = [name for name in people if not name.startswith(("-1", "0000"))]
-        joints = root / f"market-annotation-{split}.csv"
-        if joints.is_file():
-            rows = listed_names(joints)
-            annotations = {
-                name: Annotation(joints, (64, 128), name) for name in people if name in rows
-            }
+        if (joints := group.listing(split, "annotation").find(root)) is not None:
+            rows, frame = listed_names(joints), DATASETS["market1501"].frame
+            annotations = {name: Annotation(joints, frame, name) for name in people if name in rows}
             people = [name for name, found in annotations.items() if _has_torso(found)]
         pairs = _all_pairs(people, lambda name: name.split("_")[0])
         written.append(_write_lines(path, ["from,to", *pairs]))

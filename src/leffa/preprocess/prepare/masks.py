@@ -11,17 +11,18 @@ import numpy as np
 from PIL import Image
 
 from leffa.data.batch import Record
+from leffa.data.catalog import DATASETS
+from leffa.data.catalog.spec import SPLITS, DatasetSpec, GroupSpec
 from leffa.data.densepose import densepose_encoding
 from leffa.data.doctor.custom_folder import is_custom_folder
 from leffa.data.doctor.recognise import recognise
 from leffa.data.doctor.report import Row
-from leffa.data.dress_code import CATEGORIES, DressCode
 from leffa.data.files import PersonFiles
 from leffa.data.fit import Placement
 from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
+from leffa.data.reader import TryOnPairs
 from leffa.data.recipe import PersonMaps, agnostic_mask
-from leffa.data.viton_hd import VitonHD
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.notes import agreed_note, read_note, write_note
 from leffa.preprocess.prepare.jobs import Progress, run_jobs
@@ -167,19 +168,16 @@ def sheet_rows(sets: Sequence[MaskSet], most: int = 48) -> list[Row]:
 
 def _mask_sets(root: Path, label_set: LabelSet | None, encoding: str | None) -> Iterator[MaskSet]:
     dataset = "folder" if is_custom_folder(root) else recognise(root)
-    if dataset in ("viton_hd", "dress_code") and (label_set or encoding):
-        raise ValueError(
-            f"{root}: is {dataset}, whose labels and DensePose are known; omit the label set and "
-            "the encoding"
-        )
-    if dataset == "viton_hd":
-        for split in ("train", "test"):
-            if (root / f"{split}_pairs.txt").is_file():
-                yield _viton_hd(root, split)
-    elif dataset == "dress_code":
-        for category in CATEGORIES:
-            if (root / category).is_dir():
-                yield _dress_code(root, category)
+    spec = DATASETS.get(dataset or "")
+    if spec is not None and spec.label_set is not None:
+        if label_set or encoding:
+            raise ValueError(
+                f"{root}: is {dataset}, whose labels and DensePose are known; omit the label set "
+                "and the encoding"
+            )
+        for group in spec.groups:
+            if any(listing.find(root) for listing in group.lists):
+                yield _published(root, spec, group)
     elif dataset == "folder":
         yield _own(root, label_set, encoding)
     else:
@@ -199,34 +197,26 @@ def _own(root: Path, label_set: LabelSet | None, encoding: str | None) -> MaskSe
     return MaskSet(root / MASKS, files, cast(LabelSet, labels), encoding, "L", written)
 
 
-def _viton_hd(root: Path, split: str) -> MaskSet:
-    colours = (root / split / "image-densepose").is_dir()
-    records = VitonHD(
-        root,
-        "train" if split == "train" else "test",
-        densepose="colour" if colours else "none",
-        allow_subset=True,
-    )
-    files = {f"{record.source.stem}_mask.png": record for record in records}
-    folder = root / split / "agnostic-mask"
-    return MaskSet(folder, files, "cihp", "colour" if colours else None, "RGB")
-
-
-def _dress_code(root: Path, category: str) -> MaskSet:
-    labels = (root / category / "dense").is_dir()
-    files: dict[str, Record] = {}
-    for split, name in (("train", "train_pairs.txt"), ("test", "test_pairs_paired.txt")):
-        if (root / category / name).is_file():
-            records = DressCode(
-                root,
-                "train" if split == "train" else "test",
-                categories=(category,),
-                densepose="labels" if labels else "none",
-                allow_subset=True,
-            )
-            files |= {f"{record.source.stem}.png": record for record in records}
-    folder = root / category / "agnostic_masks"
-    return MaskSet(folder, files, "atr", "labels" if labels else None, "L")
+def _published(root: Path, spec: DatasetSpec, group: GroupSpec) -> MaskSet:
+    """The masks of a split or category of a published data set, as its release would have them."""
+    files = {each.field: each for each in reversed(group.files) if not each.synthetic}
+    mask, body, person = files["mask"], files["densepose"], group.main("person")
+    folder = root / group.folder
+    encoding = body.encoding if (folder / body.spellings[0]).is_dir() else None
+    records = [
+        record
+        for split in SPLITS
+        if any(one.split == split and one.find(root) for one in group.lists)
+        for record in TryOnPairs(
+            spec, root, split, "paired", encoding or "none", True, categories=[group.name]
+        )
+    ]
+    names = {
+        mask.pattern.format(person.key_of_stem(record.source.name)): record for record in records
+    }
+    mode = "RGB" if mask.encoder == "mask_rgb" else "L"
+    assert spec.label_set is not None
+    return MaskSet(folder / mask.spellings[0], names, spec.label_set, encoding, mode)
 
 
 def _claim(entry: MaskSet, recipe: str) -> None:
