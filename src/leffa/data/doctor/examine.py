@@ -18,12 +18,12 @@ from leffa.data.doctor.recognise import recognise, recognise_below
 from leffa.data.doctor.report import Count, Finding, Report, gather
 from leffa.data.doctor.rows import pick_rows
 from leffa.data.doctor.survey import Present, Survey, Surveyor
+from leffa.data.layout import check_choice
 from leffa.io.folders import SUFFIXES, is_hidden
 from leffa.io.processes import ProcessPool
 
 Progress = Callable[[int, int], None]  # (files done, files in all)
 
-CHOICES = ("auto", *CATALOG)
 _NO_LAYOUT = DatasetSpec("pictures of no known data set", "", ".*", (), same_size=False)
 _CHUNK = 16
 
@@ -49,8 +49,7 @@ def examine(
     root = Path(root).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; give the folder that holds the data set")
-    if dataset not in CHOICES:
-        raise ValueError(f"dataset={dataset}: choose one of {', '.join(CHOICES)}")
+    check_choice("dataset", dataset, ("auto", *CATALOG))
     began = time.perf_counter()
     name, declared, survey = _survey(root, dataset)
     looked = list(_look(survey.present, workers, progress))
@@ -128,7 +127,7 @@ def _survey_pictures(root: Path, name: str | None) -> Survey:
             where = path.parent.relative_to(root).as_posix()
             survey.present.append(Present(path, where, files, "", path.name))
     if name is not None or not survey.present:
-        wanted = f"the data set {name}" if name else f"a data set ({', '.join(CHOICES[1:])})"
+        wanted = f"the data set {name}" if name else f"a data set ({', '.join(CATALOG)})"
         raise ValueError(f"{root}: does not hold {wanted}; give the folder that holds its lists")
     survey.add("unknown-layout", str(root))
     return survey
