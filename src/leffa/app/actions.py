@@ -4,7 +4,7 @@ Events are declared with `preprocess=False`: gradio has then checked that a file
 upload folder, and opened nothing. Opening is `limits.open_upload`, which knows what to refuse.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,19 @@ class Actions:
         told = status(" ".join(remarks) or READY, "warn" if remarks else "")
         return editor_value(picture, mask) if self.handler.task == "tryon" else None, told
 
-    def check_reference(self, reference: Upload, request: gr.Request) -> str:
-        """A garment, or a person to copy, was uploaded or taken away."""
-        return self._check(reference, request, "reference")
+    def check(self, field: str) -> Callable[[Upload, gr.Request], str]:
+        """Something was uploaded or taken away that shows in its own place; gives the event."""
 
-    def check_densepose(self, densepose: Upload, request: gr.Request) -> str:
-        """A DensePose map was uploaded or taken away."""
-        return self._check(densepose, request, "densepose")
+        def event(upload: Upload, request: gr.Request) -> str:
+            path = self._given(upload, self.session(request))
+            try:
+                if path is not None:
+                    self.handler.photograph(path, field)
+            except ValueError as error:
+                return status(str(error), "error")
+            return status(READY)
+
+        return event
 
     def use_mask(self, mask: Upload, person: Upload, request: gr.Request) -> tuple[Any, str]:
         """A mask was uploaded: show it where it can be brushed."""
@@ -145,16 +151,7 @@ class Actions:
         values: tuple[Any, ...],
     ) -> Request:
         person, reference, densepose = (self._given(each, session) for each in files)
-        return Request(person, reference, mask, densepose, sampling_of(*values))
-
-    def _check(self, upload: Upload, request: gr.Request, field: str) -> str:
-        path = self._given(upload, self.session(request))
-        try:
-            if path is not None:
-                self.handler.photograph(path, field)
-        except ValueError as error:
-            return status(str(error), "error")
-        return status(READY)
+        return Request(person, reference, mask, densepose, sampling_of(values))
 
     def _given(self, upload: Upload, session: Session) -> Path | None:
         """Where gradio has put an upload; it is deleted with the session."""
@@ -182,20 +179,13 @@ class Actions:
         return status(told, "done"), files[0], *buttons, flow_value(result, self.text.flow)
 
 
-def sampling_of(
-    category: Any,
-    steps: Any,
-    guidance: Any,
-    seed: Any,
-    scheduler: Any,
-    paste_back: Any,
-    without_densepose: Any,
-) -> Sampling:
-    """The values of the controls, of the right types.
+def sampling_of(values: tuple[Any, ...]) -> Sampling:
+    """The values of the controls, in the order of `Tab.sampling`, of the right types.
 
     Raises:
         ValueError: one is no number.
     """
+    category, steps, guidance, seed, scheduler, paste_back, without_densepose = values
     return Sampling(
         category=str(category),
         steps=int(_number(steps, "steps", whole=True)),

@@ -1,4 +1,4 @@
-"""Drawn persons and garments to begin with, whose maps are known exactly.
+"""Synthetic persons and garments to begin with, whose maps are known exactly.
 
 They are recognised by their pixels wherever they come back from, so choosing one is the same as
 uploading it, and its mask and maps need no network.
@@ -13,12 +13,12 @@ from PIL import Image
 
 from leffa.pictures import save_png
 from leffa.preprocess.drawn import DrawnLabels
-from leffa.synthetic.world import PersonDrawing, draw_pose_set, draw_tryon
+from leffa.synthetic.world import draw_pose_set, draw_tryon
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-SEED = 0  # the world of `make demo`
+SEED = 0  # of the synthetic data set of `make demo`
 FIRST = 50_000  # its test samples begin here: no model of ours was trained on them
 # Unlike each other. The last person and the first garment stand on the page to begin with: a
 # model of a few hundred steps does well with them.
@@ -44,7 +44,7 @@ class Examples:
     masks: dict[tuple[bytes, str], Mask]
 
     def known(self, picture: Image.Image) -> bool:
-        """Whether this is one of the drawn persons, pixel by pixel."""
+        """Whether this is one of the synthetic persons, pixel by pixel."""
         try:
             self.labels.parse(picture)
         except ValueError:
@@ -52,45 +52,36 @@ class Examples:
         return True
 
     def is_copy(self, path: Path) -> bool:
-        """Whether it is gradio's copy of a drawn picture, which every visitor needs."""
+        """Whether it is gradio's copy of a synthetic picture, which every visitor needs."""
         return path.is_file() and any(
             drawn.name == path.name and drawn.read_bytes() == path.read_bytes()
             for drawn in (*self.persons, *self.references)
         )
 
     def mask(self, picture: Image.Image, category: str) -> Mask | None:
-        """(H, W) the mask that belongs to a drawn picture, if there is one of this category."""
-        return self.masks.get((_pixels(picture), category))
+        """(H, W) the mask that belongs to a synthetic picture, if there is one of this category."""
+        return self.masks.get((np.asarray(picture.convert("RGB")).tobytes(), category))
 
 
 def draw_examples(task: str, folder: Path, height: int, width: int) -> Examples:
     """Draw the examples of a task ("tryon" or "pose") in the shape of the model's pictures."""
     scale = max(1.0, LEAST_HEIGHT / height)
     size = round(height * scale), round(width * scale)
-    return _tryon(folder, size) if task == "tryon" else _pose(folder, size)
-
-
-def _tryon(folder: Path, size: tuple[int, int]) -> Examples:
-    numbers = (*TRYON_PERSONS, *TRYON_GARMENTS)
-    drawings = [draw_tryon(SEED, FIRST + number, *size) for number in numbers]
-    people = drawings[: len(TRYON_PERSONS)]
-    garments = drawings[len(TRYON_PERSONS) :]
+    if task == "tryon":
+        numbers = (*TRYON_PERSONS, *TRYON_GARMENTS)
+        samples = [draw_tryon(SEED, FIRST + number, *size) for number in numbers]
+        worn, garments = samples[: len(TRYON_PERSONS)], samples[len(TRYON_PERSONS) :]
+        return Examples(
+            persons=_save([sample.person.image for sample in worn], folder / "persons"),
+            references=_save([sample.garment for sample in garments], folder / "garments"),
+            labels=DrawnLabels(sample.person for sample in samples),
+            masks={(s.person.image.tobytes(), s.category): s.agnostic_mask for s in worn},
+        )
+    pairs = [draw_pose_set(SEED, FIRST + number, *size, poses=2).drawings for number in POSE_PEOPLE]
     return Examples(
-        persons=_save([drawing.person.image for drawing in people], folder / "persons"),
-        references=_save([drawing.garment for drawing in garments], folder / "garments"),
-        labels=DrawnLabels(drawing.person for drawing in people),
-        masks={(d.person.image.tobytes(), d.category): d.agnostic_mask for d in people},
-    )
-
-
-def _pose(folder: Path, size: tuple[int, int]) -> Examples:
-    sets = [draw_pose_set(SEED, FIRST + number, *size, poses=2).drawings for number in POSE_PEOPLE]
-    poses: list[PersonDrawing] = [drawings[0] for drawings in sets]
-    looks: list[PersonDrawing] = [drawings[1] for drawings in sets]
-    return Examples(
-        persons=_save([drawing.image for drawing in poses], folder / "poses"),
-        references=_save([drawing.image for drawing in looks], folder / "looks"),
-        labels=DrawnLabels([*poses, *looks]),
+        persons=_save([pair[0].image for pair in pairs], folder / "poses"),
+        references=_save([pair[1].image for pair in pairs], folder / "looks"),
+        labels=DrawnLabels(drawing for pair in pairs for drawing in pair),
         masks={},
     )
 
@@ -101,7 +92,3 @@ def _save(pictures: list[Pixels], folder: Path) -> list[Path]:
     for pixels, path in zip(pictures, paths, strict=True):
         save_png(Image.fromarray(pixels), path)
     return paths
-
-
-def _pixels(picture: Image.Image) -> bytes:
-    return np.asarray(picture.convert("RGB")).tobytes()

@@ -63,19 +63,26 @@ def open_upload(path: Path, limits: Limits, what: str) -> Image.Image:
             f"{what} has {size / 1e6:.0f} MB, and at most {limits.megabytes:g} MB are taken; save "
             "it smaller or as JPEG"
         )
+    has = "more pixels than"
     try:
         with Image.open(path, formats=FORMATS) as image:
-            _check_pixels(image.size, limits, what)
-            image.load()
-    except _BOMBS as error:
-        raise ValueError(_too_many_pixels(what, limits)) from error
-    except _TooLarge as error:
-        raise ValueError(str(error)) from error
+            width, height = image.size
+            has, fits = f"{width}x{height} pixels, and", width * height <= limits.megapixels * 1e6
+            if fits:
+                image.load()
+    except _BOMBS:  # PIL's own limits, which are higher
+        fits = False
     except UNREADABLE as error:
         raise ValueError(
             f"{what} is not a readable {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture, "
             "whatever its name says; save it as one of these"
         ) from error
+    if not fits:
+        raise ValueError(
+            f"{what} has {has} at most {limits.megapixels:g} megapixels are taken; make it smaller"
+        )
+    if min(width, height) < _SMALLEST:
+        raise ValueError(f"{what} has {width}x{height} pixels; give a larger picture")
     return upright(check_depth(image, what))
 
 
@@ -89,19 +96,3 @@ def as_photograph(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image.info["icc_profile"] = profile
     return as_srgb(image)
-
-
-class _TooLarge(Exception):
-    """Not a ValueError, which PIL raises for damaged files."""
-
-
-def _check_pixels(size: tuple[int, int], limits: Limits, what: str) -> None:
-    if size[0] * size[1] > limits.megapixels * 1e6:
-        raise _TooLarge(_too_many_pixels(what, limits, size))
-    if min(size) < _SMALLEST:
-        raise _TooLarge(f"{what} has {size[0]}x{size[1]} pixels; give a larger picture")
-
-
-def _too_many_pixels(what: str, limits: Limits, size: tuple[int, int] | None = None) -> str:
-    has = "more pixels than" if size is None else f"{size[0]}x{size[1]} pixels, and"
-    return f"{what} has {has} at most {limits.megapixels:g} megapixels are taken; make it smaller"

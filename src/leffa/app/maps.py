@@ -17,6 +17,18 @@ from leffa.app.inference import InferenceSession
 from leffa.preprocess.photo import Tools, prepare_photo
 
 DEFAULT_RECIPE = "leffa_hd_clean"  # of models that were trained on mask files
+_NO_KEYPOINTS = (
+    "This model needs the joints of the photograph: start the page with --openpose FILE or "
+    "--mediapipe, which finds them."
+)
+_NO_DENSEPOSE = (
+    "This model needs the DensePose map of the photograph: upload one under “Maps from files”, or "
+    "start the page with --densepose FILE, which makes it."
+)
+_NO_MASK = (
+    "Brush over what is to be repainted, or upload a mask; the page makes masks itself when it is "
+    "started with --atr FILE and --openpose FILE, or with --mediapipe."
+)
 
 
 @dataclass(frozen=True)
@@ -72,23 +84,14 @@ class MapMaker:
 
     def _body(self, photo: Path, drawn: bool) -> list[str]:
         """The joints and the body's surface, as far as the model reads them."""
-        maker, remarks = self.examples.labels if drawn else None, []
+        pose = self.examples.labels if drawn else self.tools.pose
+        surface = self.examples.labels if drawn else self.tools.densepose
+        remarks = []
         if self.model.needs_keypoints:
-            if (pose := maker or self.tools.pose) is None:
-                remarks.append(
-                    "This model needs the joints of the photograph: start the page with "
-                    "--openpose FILE or --mediapipe, which finds them."
-                )
-            else:
-                remarks += _try(photo, Tools(pose=pose))
+            remarks += _try(photo, Tools(pose=pose)) if pose else [_NO_KEYPOINTS]
         if self.model.needs_densepose:
-            if (surface := maker or self.tools.densepose) is None:
-                remarks.append(
-                    "This model needs the DensePose map of the photograph: upload one under “Maps "
-                    "from files”, or start the page with --densepose FILE, which makes it."
-                )
-            else:
-                remarks += _try(photo, Tools(densepose=surface, encoding=self.model.body_map))
+            tools = Tools(densepose=surface, encoding=self.model.body_map)
+            remarks += _try(photo, tools) if surface else [_NO_DENSEPOSE]
         return remarks
 
     def _mask(self, photo: Path, drawn: bool, picture: Image.Image, category: str) -> list[str]:
@@ -101,10 +104,7 @@ class MapMaker:
             return []
         maker = self.examples.labels if drawn else None
         if (parser := maker or self.tools.parser) is None:
-            return [
-                "Brush over what is to be repainted, or upload a mask; the page makes masks itself "
-                "when it is started with --atr FILE and --openpose FILE, or with --mediapipe."
-            ]
+            return [_NO_MASK]
         tools = Tools(
             parser=parser,
             pose=maker or self.tools.pose,

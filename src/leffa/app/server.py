@@ -10,9 +10,9 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -35,10 +35,6 @@ _ENVIRONMENT = (
     *("GRADIO_MCP_SERVER", "GRADIO_SSR_MODE", "GRADIO_WATCH_DIRS", "GRADIO_VIBE_MODE"),
 )
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-_NO_SHARE = (
-    "gradio's server gave no public address; is there a way to the internet? Start the page "
-    "without --share for this machine alone"
-)
 
 
 @dataclass(frozen=True)
@@ -80,10 +76,13 @@ def served(
             sessions = Sessions(folder / "sessions")
             # Served from where they are: a copy in gradio's folder would outlive the session.
             gr.set_static_paths(sessions.root)
-            handlers = {
-                task: _handler(*models[task], tools, serving, folder / "examples" / task)
-                for task in models
-            }
+            handlers = {}
+            for task, (loaded, weights) in models.items():
+                size = loaded.inputs.height, loaded.inputs.width
+                examples = draw_examples(task, folder / "examples" / task, *size)
+                model = InferenceSession(loaded, weights, serving.limits, serving.device)
+                maps = MapMaker(model, examples, tools, serving.recipe)
+                handlers[task] = RequestHandler(model, maps)
             page = build_page(handlers, sessions, folder / "page")
             page.queue(max_size=serving.limits.waiting, default_concurrency_limit=1)
             try:
@@ -97,16 +96,12 @@ def served(
 def wait_for_the_end() -> None:
     """Until Ctrl-C, or until the process is asked to end."""
 
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
     ended = threading.Event()
-    earlier = signal.signal(signal.SIGTERM, end)
+    earlier = signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
     try:
-        while not ended.wait(1.0):  # without a limit, Windows hears no Ctrl-C
-            pass
-    except KeyboardInterrupt:
-        return
+        with contextlib.suppress(KeyboardInterrupt):
+            while not ended.wait(1.0):  # without a limit, Windows hears no Ctrl-C
+                pass
     finally:
         signal.signal(signal.SIGTERM, earlier)
 
@@ -139,7 +134,10 @@ def _launch(page: gr.Blocks, serving: Serving) -> str:
             "--port, or none for the first free one from 7860"
         ) from error
     if serving.share and not public:
-        raise OSError(f"--share: {_NO_SHARE}")
+        raise OSError(
+            "--share: gradio's server gave no public address; is there a way to the internet? "
+            "Start the page without --share for this machine alone"
+        )
     return public or local
 
 
@@ -152,22 +150,12 @@ def _sweeping(sessions: Sessions) -> Iterator[None]:
         while not ended.wait(SWEEP):
             sessions.close_idle(IDLE)
 
-    sweeper = threading.Thread(target=sweep, daemon=True)
-    sweeper.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        sweeper.join()
-
-
-def _handler(
-    loaded: LoadedModel, weights: Path, tools: Tools, serving: Serving, folder: Path
-) -> RequestHandler:
-    inputs = loaded.inputs
-    examples = draw_examples(inputs.task, folder, inputs.height, inputs.width)
-    model = InferenceSession(loaded, weights, serving.limits, serving.device)
-    return RequestHandler(model, MapMaker(model, examples, tools, serving.recipe))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(sweep)
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 @contextlib.contextmanager

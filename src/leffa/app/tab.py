@@ -11,7 +11,7 @@ from leffa.app.actions import Actions
 from leffa.app.inference import CATEGORIES
 from leffa.app.sessions import Session
 from leffa.app.ui_text import READY, SAMPLERS, status, title
-from leffa.app.widgets import editor_value, flow_view, mask_editor
+from leffa.app.widgets import editor_value, widget
 
 _CATEGORY_NAMES = ("Upper body", "Lower body", "Dress")
 _HEIGHT = 330  # pixels, of the pictures of the first row
@@ -41,7 +41,7 @@ class Tab:
                     f"made by the recipe {self.handler.maps.mask_recipe}."
                 )
                 gr.HTML(title("What is repainted", hint))
-                self.editor = mask_editor(self._first_mask(folder), f"{self.task}-mask")
+                self.editor = widget("mask_editor", f"{self.task}-mask", self._first_mask(folder))
             with gr.Column(min_width=300):
                 gr.HTML(title("Settings", "As the weights were made for, to begin with."))
                 self._settings()
@@ -49,11 +49,13 @@ class Tab:
                 gr.HTML(title("Maps from files", "For photographs whose maps cannot be made."))
                 self._maps()
         gr.HTML(title("Where it came from", "What attention looked at while it painted."))
-        self.flow = flow_view(f"{self.task}-flow")
+        self.flow = widget("flow_view", f"{self.task}-flow")
         hint = "Every picture that is made stands here; choose one to see it again."
         gr.HTML(title("This session", hint))
         name = f"{self.task}-session"
         self.session = _gallery(name, visible=False, elem_classes="leffa-session")
+        self.sampling: list[Any] = [self.category, self.steps, self.guidance, self.seed]
+        self.sampling += [self.sampler, self.paste_back, self.without_densepose]
         self._connect_inputs()
         self._connect_work()
 
@@ -160,8 +162,8 @@ class Tab:
         actions, shown = self.actions, [self.editor, self.status]
         for event in (self.person.change, self.category.change):
             event(actions.show_person, [self.person, self.category], shown, **_QUICK)
-        self.reference.change(actions.check_reference, self.reference, self.status, **_QUICK)
-        self.densepose.upload(actions.check_densepose, self.densepose, self.status, **_QUICK)
+        self.reference.change(actions.check("reference"), self.reference, self.status, **_QUICK)
+        self.densepose.upload(actions.check("densepose"), self.densepose, self.status, **_QUICK)
         self.mask.upload(actions.use_mask, [self.mask, self.person], shown, **_QUICK)
         self.persons.select(_choose(self.examples.persons), None, self.person, **_QUICK)
         self.references.select(_choose(self.examples.references), None, self.reference, **_QUICK)
@@ -170,13 +172,11 @@ class Tab:
     def _connect_work(self) -> None:
         actions, buttons = self.actions, [self.generate, self.stop]
         result = [self.status, self.result, *self.files, self.flow]
-        sampling = [self.category, self.steps, self.guidance, self.seed, self.sampler]
-        sampling += [self.paste_back, self.without_densepose]
         told = [self.status, *buttons]
         pressed = self.generate.click(actions.queued, None, told, queue=False, **_PRIVATE)
         work = pressed.then(
             actions.generate,
-            [self.person, self.reference, self.editor, self.densepose, *sampling],
+            [self.person, self.reference, self.editor, self.densepose, *self.sampling],
             [*result, self.session, *buttons],
             preprocess=False,
             api_visibility="private",

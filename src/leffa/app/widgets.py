@@ -19,14 +19,15 @@ from leffa.io.pictures import open_picture
 _MOST_SHOWN = 640  # pixels along a side: what the page shows of a photograph
 
 
-def mask_editor(value: dict[str, Any] | None, name: str) -> gr.HTML:
-    """The photograph with its mask, to be brushed; its value is made by `editor_value`."""
-    return _part("mask_editor", value, name)
-
-
-def flow_view(name: str) -> gr.HTML:
-    """The result beside the reference; its value is made by `flow_value`."""
-    return _part("flow_view", None, name)
+def widget(name: str, elem_id: str, value: dict[str, Any] | None = None) -> gr.HTML:
+    """ "mask_editor" or "flow_view"; its value is made by `editor_value` or `flow_value`."""
+    return gr.HTML(
+        value=value,
+        html_template=part(f"{name}.html"),
+        css_template=part(f"{name}.css"),
+        js_on_load=part(f"{name}.js"),
+        elem_id=elem_id,
+    )
 
 
 def editor_value(picture: Image.Image, mask: Image.Image | None) -> dict[str, Any]:
@@ -67,16 +68,6 @@ def data_address(picture: Image.Image, kind: str) -> str:
     picture.save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {}))
     content = base64.b64encode(buffer.getvalue()).decode()
     return f"data:image/{kind.lower()};base64,{content}"
-
-
-def _part(part_name: str, value: Any, name: str) -> gr.HTML:
-    return gr.HTML(
-        value=value,
-        html_template=part(f"{part_name}.html"),
-        css_template=part(f"{part_name}.css"),
-        js_on_load=part(f"{part_name}.js"),
-        elem_id=name,
-    )
 
 
 def _shown(picture: Image.Image) -> Image.Image:
