@@ -184,9 +184,9 @@ class RequestHandler:
         if not self.model.needs_densepose or request.sampling.without_densepose:
             return None
         if request.densepose is not None:
-            path = folder / "densepose.png"
             name = self.text.files["densepose"]
-            save_input(open_upload(request.densepose, self.limits, name), path)
+            upload = open_upload(request.densepose, self.limits, name)
+            save_input(upload, path := folder / "densepose.png")
             return path
         if maps.densepose is None:
             remark = next((r for r in maps.remarks if "DensePose" in r), maps.remarks[0])

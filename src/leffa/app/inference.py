@@ -17,7 +17,7 @@ import torch
 
 from leffa.app.flow_grid import FlowGrid, flow_grid
 from leffa.app.limits import Limits
-from leffa.app.ui_text import TABS
+from leffa.app.ui_text import OPTIONS, TABS
 from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
 from leffa.inference import LoadedModel
@@ -30,13 +30,6 @@ from leffa.predict import predict
 CATEGORIES = ("upper_body", "lower_body", "dresses")
 _LARGEST_GUIDANCE = 20.0
 _LARGEST_SEED = 2**32 - 1
-# Options in messages of `leffa.predict`, and what the page has instead.
-_OPTIONS = {
-    "--encoding none": "tick “Without DensePose”",
-    "; give --mask (white is repainted), or --recipe NAME with --parse and --keypoints; "
-    "`leffa photo` makes them": "; brush the area to repaint, or upload a mask",
-    "give --densepose": "upload a map",
-}
 
 
 class Stopped(Exception):
@@ -201,7 +194,7 @@ class InferenceSession:
         for field, name in TABS[self.task].files.items():
             if (path := getattr(record, field)) is not None:
                 message = message.replace(f"{path}: ", f"{name} ").replace(str(path), name)
-        for option, remedy in _OPTIONS.items():
+        for option, remedy in OPTIONS.items():
             message = message.replace(option, remedy)
         return message[:1].upper() + message[1:]
 

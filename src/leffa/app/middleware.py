@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -49,29 +51,28 @@ class UploadLimitMiddleware:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve a request, or refuse it."""
+        path = scope.get("path", "")
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif _REMOTE_FILE.search(scope["path"]) or scope["path"].endswith(_UNUSED):
-            await _refuse(send, 403, "this server does not offer that")
+        elif _REMOTE_FILE.search(path) or path.endswith(_UNUSED):
+            await _refusal(403, "this server does not offer that")(scope, receive, send)
         elif scope["method"] != "POST":
             await self.app(scope, receive, send)
-        elif scope["path"].endswith("/upload"):  # written to a file as it comes
+        elif path.endswith("/upload"):  # written to a file as it comes
             await self.app(scope, self._limited(receive, self.upload_bytes), send)
         else:
             await self._post(scope, self._limited(receive, _JSON_BYTES), send)
 
     async def _post(self, scope: Message, receive: Receive, send: Send) -> None:
-        body, more = b"", True
         try:
-            while more:
-                message = await receive()
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
+            body = await Request(scope, receive).body()
             check_no_remote_file(body)
         except MultiPartException as error:
-            await _refuse(send, 413 if "size" in error.message else 408, error.message)
+            status = 413 if "size" in error.message else 408
+            await _refusal(status, error.message)(scope, receive, send)
         except _RemoteFile:
-            await _refuse(send, 400, "upload the file; it is not fetched from an address")
+            reason = "upload the file; it is not fetched from an address"
+            await _refusal(400, reason)(scope, receive, send)
         else:
             await self.app(scope, _replay(body, receive), send)
 
@@ -125,8 +126,5 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _refuse(send: Send, status: int, reason: str) -> None:
-    body = json.dumps({"detail": reason}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _refusal(status: int, reason: str) -> JSONResponse:
+    return JSONResponse({"detail": reason}, status)

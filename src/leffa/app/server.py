@@ -9,10 +9,11 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -96,12 +97,14 @@ def served(
 def wait_for_the_end() -> None:
     """Until Ctrl-C, or until the process is asked to end."""
 
-    ended = threading.Event()
-    earlier = signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, end)
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            while not ended.wait(1.0):  # without a limit, Windows hears no Ctrl-C
-                pass
+            while True:
+                time.sleep(1.0)  # in one long sleep, Windows hears no Ctrl-C
     finally:
         signal.signal(signal.SIGTERM, earlier)
 
@@ -150,12 +153,11 @@ def _sweeping(sessions: Sessions) -> Iterator[None]:
         while not ended.wait(SWEEP):
             sessions.close_idle(IDLE)
 
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(sweep)
-        try:
-            yield
-        finally:
-            ended.set()
+    threading.Thread(target=sweep, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ PARTS = Path(__file__).parent / "parts"
 _TEXT = tomllib.loads((PARTS / "ui_text.toml").read_text(encoding="utf-8"))
 HEAD: str = _TEXT["head"]
 SAMPLERS: dict[str, str] = _TEXT["samplers"]
+OPTIONS: dict[str, str] = _TEXT["options"]
 assert set(SAMPLERS) == set(SCHEDULERS)
 ADDRESS = "http://127.0.0.1:7860"
 READY = "Ready."
