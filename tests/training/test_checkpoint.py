@@ -14,6 +14,7 @@ from leffa.losses.flow import FlowRequest
 from leffa.models.export import InputSpec
 from leffa.run import Run, assemble, compose
 from leffa.training.checkpoints import start_point
+from leffa.training.saving import AtomicCheckpointIO, link
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +149,56 @@ def test_names_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
 def test_names_the_checkpoint_that_a_folder_lacks(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         load_model(tmp_path)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A folder of checkpoints that a run goes on from, without the run."""
+    for step in (6, 7):
+        content = {
+            "state_dict": {},
+            "config": {"name": "run"},
+            "optimizer_states": [{}],
+            "global_step": step,
+        }
+        AtomicCheckpointIO().save_checkpoint(content, tmp_path / f"step_{step:06d}.ckpt")
+    link(tmp_path / "step_000007.ckpt", tmp_path / "last.ckpt")
+    return tmp_path
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    saved: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert start_point("auto", saved) == (saved / "last.ckpt", 7)
+    (saved / "last.ckpt").write_bytes((saved / "last.ckpt").read_bytes()[:100])  # both names
+    assert start_point("auto", saved) == (saved / "step_000006.ckpt", 6)
+    assert "last.ckpt: not a file of plain tensors" in caplog.text
+    assert "since last.ckpt, step_000007.ckpt cannot be read" in caplog.text
+
+
+def test_checkpoints_that_are_all_damaged_are_not_taken_for_none(saved: Path) -> None:
+    for path in saved.glob("*.ckpt"):
+        path.write_bytes(b"half of it")
+    with pytest.raises(ValueError, match=r"none of its checkpoints can be read \(last\.ckpt, step"):
+        start_point("auto", saved)
+
+
+def test_a_new_run_does_not_overwrite_an_earlier_one(saved: Path) -> None:
+    with pytest.raises(ValueError, match="add resume=auto to go on with it"):
+        start_point(None, saved)
+
+
+@pytest.mark.posix
+def test_a_full_disk_leaves_the_old_checkpoint(saved: Path) -> None:
+    import resource
+
+    before = (saved / "last.ckpt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"last\.ckpt: could not be written .* resume=auto"):
+            AtomicCheckpointIO().save_checkpoint({"w": torch.ones(10**6)}, saved / "last.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (saved / "last.ckpt").read_bytes() == before
+    assert not list(saved.glob(".*"))

@@ -55,10 +55,11 @@ def record(
     ("ranks", "checkpointing"),
     [
         (2, False),
-        pytest.param(2, True, marks=pytest.mark.slow),
-        pytest.param(4, True, marks=pytest.mark.slow),
+        (2, True),
+        (4, True),
     ],
 )
+@pytest.mark.slow  # test_resume compares the logs of two processes and one
 def test_processes_have_the_loss_and_gradients_of_one_that_accumulates(
     drawn: Path, tmp_path: Path, ranks: int, checkpointing: bool
 ) -> None:
@@ -78,14 +79,6 @@ def test_processes_have_the_loss_and_gradients_of_one_that_accumulates(
         for name in ("train/loss", "train/leffa", "train/diffusion"):
             assert float(other[name]) == pytest.approx(float(first[name]), rel=1e-6)
         assert float(first["train/leffa"]) > 0
-
-
-def test_one_folder_and_one_log_whatever_the_rank(drawn: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    assert runs.train(runs.overrides(drawn, folder), tmp_path / "log", ranks=2) == [0, 0]
-    assert [path.name for path in folder.rglob("metrics.csv")] == ["metrics.csv"]
-    assert len(list(folder.rglob("events.out.tfevents.*"))) == 1
-    assert "INFO:leffa.training" not in (tmp_path / "log.1.log").read_text()
 
 
 def test_processes_of_torchrun_need_a_folder_to_share(drawn: Path, tmp_path: Path) -> None:
@@ -114,9 +107,8 @@ def test_fewer_validation_samples_than_processes_are_an_error(
         data.check_ranks(4)
 
 
-@pytest.mark.parametrize("samples", [4, 5, 7, 9])
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
-@pytest.mark.parametrize("largest", [1, 2, 8])
+@pytest.mark.parametrize("samples", [4, 5, 9])
+@pytest.mark.parametrize(("ranks", "largest"), [(1, 2), (2, 2), (3, 1), (4, 8)])
 def test_every_process_validates_as_many_batches(
     make_datamodule: Callable[..., PersonDataModule], samples: int, ranks: int, largest: int
 ) -> None:
