@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -72,23 +73,14 @@ def reconstruction(record: Record) -> Record:
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples of one size as a batch. It has a pose, latents and a flow where every sample has
     them."""
-    batch = Batch(
-        source=torch.stack([sample["source"] for sample in samples]),
-        reference=torch.stack([sample["reference"] for sample in samples]),
-        mask=torch.stack([sample["mask"] for sample in samples]),
-        densepose=torch.stack([sample["densepose"] for sample in samples]),
-        loss_region=torch.stack([sample["loss_region"] for sample in samples]),
-        name=[sample["name"] for sample in samples],
-        category=[sample["category"] for sample in samples],
-    )
-    if all("pose" in sample for sample in samples):
-        batch["pose"] = torch.stack([sample["pose"] for sample in samples])
-    if all("latents" in sample for sample in samples):
-        batch["latents"] = {
-            picture: torch.stack([sample["latents"][picture] for sample in samples])
-            for picture in samples[0]["latents"]
-        }
-    if all("flow" in sample and "flow_valid" in sample for sample in samples):
-        batch["flow"] = torch.stack([sample["flow"] for sample in samples])
-        batch["flow_valid"] = torch.stack([sample["flow_valid"] for sample in samples])
-    return batch
+    parts = cast(Sequence[Mapping[str, Any]], samples)
+    keys = [key for key in parts[0] if all(key in part for part in parts)]
+    return cast(Batch, {key: _stack([part[key] for part in parts]) for key in keys})
+
+
+def _stack(values: list[Any]) -> Any:
+    if isinstance(values[0], Tensor):
+        return torch.stack(values)
+    if isinstance(values[0], Mapping):
+        return {name: _stack([value[name] for value in values]) for name in values[0]}
+    return values
