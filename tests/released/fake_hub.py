@@ -1,9 +1,11 @@
 """A hub on 127.0.0.1 that serves files as Hugging Face's does, and remembers what it was asked."""
 
+import contextlib
 import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +33,7 @@ class FakeHub:
         wrong: paths of files that arrive with other content than their hash says.
         cut: paths of files whose connection breaks half-way.
         private: repositories that want a token.
+        held: paths of files of which only one half arrives until they are taken out.
     """
 
     def __init__(self, repositories: Repositories) -> None:
@@ -39,6 +42,7 @@ class FakeHub:
         self.wrong: set[str] = set()
         self.cut: set[str] = set()
         self.private: set[str] = set()
+        self.held: set[str] = set()
 
     def downloads(self) -> list[str]:
         return [
@@ -92,7 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, b"", {"X-Error-Code": "EntryNotFound"})
         headers = {"ETag": f'"{digest(file, files[file])}"', "X-Repo-Commit": COMMIT}
         body = files[file][::-1] if file in self.served.wrong else files[file]
-        self._answer(200, body, headers, cut=file in self.served.cut)
+        self._answer(200, body, headers, cut=file in self.served.cut | self.served.held)
+        while self.command == "GET" and file in self.served.held:
+            time.sleep(0.01)
 
     def _answer(self, code: int, body: bytes, headers: dict[str, str], cut: bool = False) -> None:
         self.send_response(code)
@@ -101,4 +107,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body[: len(body) // 2] if cut else body)
+            with contextlib.suppress(ConnectionError):  # the client was killed
+                self.wfile.write(body[: len(body) // 2] if cut else body)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
+from leffa.data.labels import LABELS, LabelSet
 from leffa.models.checkpoints import save_official
 from leffa.models.leffa import LeffaModel
 from leffa.preprocess.densepose.r50_fpn import ChartRCNN
@@ -54,9 +55,9 @@ JOINTS = np.array(
     [(50, 12), (50, 22), (38, 23), (33, 37), (30, 50), (62, 23), (67, 37), (70, 50), (43, 50),
      (42, 70), (41, 90), (57, 50), (58, 70), (59, 90), (46, 9), (54, 9), (40, 12), (60, 12)]
 ) / 100  # fmt: skip
-PARTS = {  # ATR labels: left, top, right, bottom in per cent
-    2: (44, 3, 56, 8), 11: (44, 8, 56, 18), 4: (36, 20, 64, 52), 14: (64, 22, 72, 52),
-    15: (28, 22, 36, 52), 6: (38, 52, 62, 92),
+PARTS = {  # left, top, right, bottom in per cent
+    "hair": (44, 3, 56, 8), "face": (44, 8, 56, 18), "upper": (36, 20, 64, 52),
+    "left_arm": (64, 22, 72, 52), "right_arm": (28, 22, 36, 52), "pants": (38, 52, 62, 92),
 }  # fmt: skip
 _LEVELS = (20, 128, 236)
 COLOURS = [(r, g, b) for r in _LEVELS for g in _LEVELS for b in _LEVELS if not r == g == b][:18]
@@ -89,8 +90,8 @@ def publish(folder: Path, tools: bool = True) -> dict[str, bytes]:
     if tools:
         import onnx
 
-        onnx.save(parser(18), _place(folder, "humanparsing/parsing_atr.onnx"))
-        onnx.save(parser(20), _place(folder, "humanparsing/parsing_lip.onnx"))
+        onnx.save(parser("atr"), _place(folder, "humanparsing/parsing_atr.onnx"))
+        onnx.save(parser("lip"), _place(folder, "humanparsing/parsing_lip.onnx"))
         place = _place(folder, "openpose/body_pose_model.pth")
         weights = passing_colours(OpenPoseBody()).state_dict().items()
         torch.save(  # zeros are stored once
@@ -105,16 +106,16 @@ def publish(folder: Path, tools: bool = True) -> dict[str, bytes]:
     }
 
 
-def parser(classes: int) -> Any:
+def parser(label_set: LabelSet) -> Any:
     """An ONNX model of three outputs, of which the second is the parsing of `PARTS`."""
     import onnx
 
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    scores = np.zeros((1, classes, 128, 128), np.float32)
-    for label, (left, top, right, bottom) in PARTS.items():
+    scores = np.zeros((1, {"atr": 18, "lip": 20}[label_set], 128, 128), np.float32)
+    for name, (left, top, right, bottom) in PARTS.items():
         # The square shows the canvas, three quarters as wide as high, in its middle.
         columns = slice(*(round(1.28 * (12.5 + 0.75 * x)) for x in (left, right)))
-        scores[0, label, round(1.28 * top) : round(1.28 * bottom), columns] = 1 + label / 100
+        scores[0, LABELS[label_set][name], round(1.28 * top) : round(1.28 * bottom), columns] = 1
     outputs = {"parsing": scores[:, ::-1].copy(), "fusion": scores, "edge": scores[:, :2]}
     nodes = [
         helper.make_node(

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -220,3 +223,68 @@ def test_a_person_who_cannot_be_dressed_is_refused_with_the_reason(
 def test_a_person_too_small_to_dress_is_refused(finder: OpenPose) -> None:
     with pytest.raises(ValueError, match="pixels tall, too small"):
         OneWhole(finder, "upper_body").find_pose(published.photo(size=(96, 128)))
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The released Leffa with all that makes maps."""
+    pytest.importorskip("onnx", reason="writes ONNX files; onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    return published.publish(tmp_path_factory.mktemp("everything"))
+
+
+def test_a_worn_garment_is_cut_out_of_its_photo(
+    serve: Callable[..., FakeHub], everything: dict[str, bytes], pairs: Path
+) -> None:
+    hub = serve({LEFFA: everything})
+    published.photo(size=SIZE).save(pairs.parent / "worn.png")
+    rows = [{"mask": "mask.png", "garment": "worn.png"}]
+    assert make("tryon", table(pairs.parent, rows), "--worn") == 0
+    assert not {"body_pose_model.pth", "model_final_162be9.pkl"} & set(hub.downloads())
+    (place,) = (pairs.parent / "out" / "maps").rglob("garment.png")
+    with Image.open(place) as garment:
+        assert garment.getpixel((0, 0)) == (255, 255, 255)
+        width, height = garment.size
+        assert 0.9 < (width / height) / (0.28 * SIZE[0] / (0.32 * SIZE[1])) < 1.1
+
+
+@pytest.mark.slow
+def test_from_nothing_to_a_picture_in_one_command_killed_and_without_a_network(
+    everything: dict[str, bytes], tmp_path: Path
+) -> None:
+    """In processes of their own, which read the hub's settings when they start."""
+    for name in ("anna", "coat"):
+        published.photo(size=SIZE).save(tmp_path / f"{name}.png")
+    files = [str(tmp_path / "anna.png"), str(tmp_path / "coat.png")]
+    usual = ["--out", str(tmp_path / "out"), "--steps", "2", "--device", "cpu"]
+    command = [sys.executable, "-m", "leffa", "tryon", *files, *usual]
+    hub = FakeHub({LEFFA: everything})
+    last = "densepose/model_final_162be9.pkl"
+    with hub.serving() as address:
+        settings = os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home")}
+        hub.held.add(last)
+        with subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL) as process:
+            while Path(last).name not in hub.downloads():
+                time.sleep(0.05)
+                assert process.poll() is None
+            process.kill()
+        assert not (tmp_path / "out" / "anna.png").exists()
+        hub.held.clear()
+        hub.asked.clear()
+        subprocess.run(command, env=settings, check=True, stdout=subprocess.DEVNULL)
+        assert hub.downloads() == [Path(last).name]
+    assert not list((tmp_path / "home").rglob("*.incomplete"))
+    with Image.open(tmp_path / "out" / "anna.png") as picture:
+        assert picture.size == SIZE
+    (maps,) = (tmp_path / "out" / "maps").iterdir()
+    kinds = {"parse": ".png", "keypoints": ".json", "densepose": ".png", "masks": ".png"}
+    assert all((maps / kind / f"anna{suffix}").is_file() for kind, suffix in kinds.items())
+    with Image.open(maps / "masks" / "anna.png") as mask:
+        covered = np.asarray(mask) > 0
+    assert covered[100:150, 100:140].all()  # the garment
+    assert not covered[20:45, 108:132].any()  # the face
+    offline = settings | {"HF_HUB_OFFLINE": "1"}
+    (tmp_path / "out" / "anna.json").unlink()
+    (tmp_path / "out" / "anna.png").unlink()
+    subprocess.run([*command, "--no-keep-maps"], env=offline, check=True)
+    assert [path.parent.name for path in maps.rglob("anna.*")] == ["masks"]

@@ -17,6 +17,7 @@ from typing import Any
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import WeakFileLock
+from huggingface_hub.utils import tqdm as _Bar
 
 from leffa.io.atomic import replacing, write_text
 from leffa.released.catalogue import Released, read_catalogue
@@ -24,6 +25,11 @@ from leffa.released.files import RemoteFile, check_disk, not_here
 
 _BRANCH = "main"
 _SHA256, _SHA1 = 64, 40  # digits
+
+
+class _NoBar(_Bar):  # type: ignore[misc,unused-ignore]
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{**settings, "disable": True})
 
 
 def plan(entry: Released) -> list[RemoteFile]:
@@ -36,7 +42,7 @@ def plan(entry: Released) -> list[RemoteFile]:
         raise ValueError(f"{entry.name}: is not on the hub; get it by hand: {entry.by_hand}")
     files: list[RemoteFile] = []
     for repository, patterns in entry.parts.items():
-        listed = _ask(entry, repository, dry_run=True)
+        listed = _ask(entry, repository, dry_run=True, tqdm_class=_NoBar)
         for pattern in patterns:
             if not any(fnmatch(info.filename, pattern) for info in listed):
                 raise ValueError(
