@@ -2,16 +2,25 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from leffa.cli import COMMANDS, main
+from leffa.cli import COMMANDS, function, main
+from leffa.commands import options
+from leffa.data.densepose import ENCODINGS
+from leffa.evaluation.generate import PRECISIONS
+from leffa.models.export import OFFICIAL
+from leffa.models.sampler import SCHEDULERS
+from leffa.predict.job import BF16
+from leffa.synthetic.labels import CATEGORIES
 
 SCORE = ["score", ".", ".", "--protocol", "leffa"]
 
@@ -30,11 +39,26 @@ def test_help_names_every_command_with_a_sentence(capsys: pytest.CaptureFixture[
         main(["--help"])
     assert stopped.value.code == 0
     printed = capsys.readouterr().out
-    assert {"demo", "draw", "score"} <= {command.__name__ for command in COMMANDS}
+    assert {"demo", "draw", "score"} <= COMMANDS.keys()
     for command in COMMANDS:
-        assert command.__name__.replace("_", "-") in printed
-        assert command.__doc__
-        assert command.__doc__.endswith(".")
+        sentence = (function(command).__doc__ or "").split("\n")[0]
+        assert re.search(rf"^ +{command} +{re.escape(sentence)}$", printed, re.MULTILINE)
+        assert sentence.endswith(".")
+
+
+def test_the_help_of_a_command_has_each_option_with_its_purpose_and_default(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--help"])
+        assert stopped.value.code == 0
+        printed = capsys.readouterr().out
+        assert printed.startswith(f"usage: leffa {command} [-h] ")
+        assert "(default: None)" not in printed
+    with pytest.raises(SystemExit):
+        main(["draw", "--help"])
+    assert re.search(r"--workers INT +processes \(default: 1\)", capsys.readouterr().out)
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:
@@ -164,6 +188,28 @@ def test_a_misspelt_option_is_answered_with_the_usage_of_its_command(
     printed = capsys.readouterr().err
     assert printed.startswith("usage: leffa predict ")
     assert printed.endswith("unrecognized arguments: --persn a.jpg; did you mean --person?\n")
+    with pytest.raises(SystemExit) as stopped:
+        main(["score", ".", ".", "--protocl", "leffa"])  # a required one
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith("--protocl; did you mean --protocol?\n")
+    for words in (["prdict"], []):
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        assert stopped.value.code == 2
+        printed = capsys.readouterr().err
+        assert printed.startswith("usage: leffa ")
+        assert ("did you mean predict?" in printed) == (words == ["prdict"])
+
+
+def test_choices_in_help_are_those_that_are_read() -> None:
+    for choices, known in (
+        (options.Category, CATEGORIES),
+        (options.Encoding, (*ENCODINGS, "skeleton", "none")),
+        (options.Precision, (*PRECISIONS, BF16)),
+        (options.Preset, OFFICIAL),
+        (options.Scheduler, SCHEDULERS),
+    ):
+        assert set(get_args(choices)) == set(known)
 
 
 def test_shows_the_trace_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:

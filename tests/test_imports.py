@@ -61,6 +61,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "omegaconf": ("run",),
     "gradio": ("app",),
     "jinja2": ("io",),
+    "tyro": ("cli", "commands", "demo.settings", "app.settings"),
     "huggingface_hub": ("released", "models.idm_vton.sources"),
 }
 LOSSES_MAY_IMPORT = {"torch", "math", "collections", "dataclasses", "typing"}

@@ -1,193 +1,54 @@
 """The command line beside train.py and evaluate.py: `leffa COMMAND ...`.
 
-A command is one function: its name and docstring are what the help shows, it declares its
-arguments, and it returns what to run. What it needs it imports only when it runs, so that the help
-is quick. A new command is a new function, and its place in `COMMANDS`.
+A command is a typed function in `leffa.commands`: tyro makes its options of the parameters, and its
+help of the docstring. What it needs it imports only when it runs, so that the help is quick. A new
+command is a new function, and its line in `COMMANDS`.
 """
 
-import argparse
+import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial, wraps
+from importlib import import_module
+from inspect import getdoc
+from typing import NoReturn
 
-from leffa.commands.app import app
-from leffa.commands.convert import convert
-from leffa.commands.data import doctor, prepare
-from leffa.commands.estimate import estimate
-from leffa.commands.explain import explain
-from leffa.commands.options import Runner
-from leffa.commands.options import option as _option
-from leffa.commands.photo import photo
-from leffa.commands.predict import predict
-from leffa.commands.sweeps import sweep_report
-from leffa.commands.tryon import pose, tryon
-from leffa.commands.weights import weights
-from leffa.data.catalog import SYNTHETIC_LAYOUTS
+import tyro
+
 from leffa.io.terminal import INTERRUPTED, print_what_can_be_shown
 from leffa.mistakes import is_memory_full, memory_full, nearest
 
+# Command -> the module that has it.
+COMMANDS = {
+    "demo": "demo",
+    "draw": "demo",
+    "score": "score",
+    "report": "score",
+    "doctor": "data",
+    "prepare": "data",
+    "photo": "photo",
+    "tryon": "tryon",
+    "pose": "tryon",
+    "predict": "predict",
+    "explain": "explain",
+    "convert": "convert",
+    "app": "app",
+    "estimate": "estimate",
+    "sweep-report": "score",
+    "weights": "weights",
+}
 # What they log is for whoever waits: what was loaded, what is there already, how long it takes.
 TOLD = (
     *("leffa.predict", "leffa.io.progress", "leffa.models.checkpoints"),
     "leffa.io.folders",
 )
-
-
-def demo(parser: argparse.ArgumentParser) -> Runner:
-    """Draw data, train with and without the Leffa loss, compare, and write a report."""
-    from leffa.demo.settings import DemoSettings
-
-    usual = DemoSettings()
-    _option(parser, "--out", usual.out, "folder for everything but the data")
-    _option(parser, "--data", usual.data, "folder where data sets are drawn")
-    _option(parser, "--steps", usual.steps, "of each training")
-    _option(parser, "--seed", usual.seed, "of the trainings")
-    _option(parser, "--processes", usual.processes, "at a time, a core each; 0: none but this one")
-    parser.add_argument(
-        "--fresh", action="store_true", help="redo what an earlier run has finished"
-    )
-
-    def run(args: argparse.Namespace) -> None:
-        from leffa.demo.run import run_demo
-
-        run_demo(
-            DemoSettings(args.out, args.data, args.steps, args.seed, args.fresh, args.processes)
-        )
-
-    return run
-
-
-def draw(parser: argparse.ArgumentParser) -> Runner:
-    """Draw a synthetic data set, with ground-truth flow, in the layout of a real one."""
-    parser.add_argument("layout", choices=SYNTHETIC_LAYOUTS)
-    parser.add_argument("root", type=Path, help="folder to fill; an interrupted run is completed")
-    parser.add_argument(
-        "--train",
-        type=int,
-        default=0,
-        metavar="N",
-        help="training samples (dress_code: per category); default: 0",
-    )
-    parser.add_argument("--test", type=int, required=True, metavar="N", help="test samples")
-    _option(parser, "--seed", 0, "of the whole data set")
-    for side in ("height", "width"):
-        parser.add_argument(
-            f"--{side}", type=int, metavar="PIXELS", help="default: the layout's usual shape"
-        )
-    _option(parser, "--workers", 1, "processes")
-
-    def run(args: argparse.Namespace) -> None:
-        from leffa.io.progress import progress_bar
-        from leffa.synthetic.write import WRITERS
-
-        size = {side: getattr(args, side) for side in ("height", "width")}
-        with progress_bar("drawing") as bar:
-            WRITERS[args.layout](
-                args.root,
-                args.train,
-                args.test,
-                seed=args.seed,
-                workers=args.workers,
-                progress=bar,
-                **{side: pixels for side, pixels in size.items() if pixels is not None},
-            )
-        print(f"written to {args.root}")
-
-    return run
-
-
-def score(parser: argparse.ArgumentParser) -> Runner:
-    """Score a folder of predictions against a folder of true images; prints Markdown."""
-    parser.add_argument("pred", type=Path, help="folder of predictions")
-    parser.add_argument("true", type=Path, help="folder of true images of the same names")
-    parser.add_argument(
-        "--protocol", required=True, metavar="NAME", help="a file of conf/protocol, e.g. leffa"
-    )
-    parser.add_argument("--unpaired", action="store_true", help="compare the sets only (FID, KID)")
-    folders = {
-        "real": "folder of the real set of FID and KID, where it is not TRUE",
-        "masks": "folder of masks or parsing maps, for masked metrics; white or any label counts",
-        "weights": "folder of the metrics' networks; default: $LEFFA_WEIGHTS",
-    }
-    for name, purpose in folders.items():
-        parser.add_argument(f"--{name}", type=Path, metavar="DIR", help=purpose)
-    pairs = "CSV file with the columns prediction,true: where names differ, or true images repeat"
-    parser.add_argument("--pairs", type=Path, metavar="FILE", help=pairs)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
-    parser.add_argument(
-        "--remark",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="for the result: where masks come from, repaint, guidance, seed; repeatable",
-    )
-    _option(parser, "--fid-resamples", 0, "for a confidence interval of FID: from 2, such as 30")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, mps; default: cpu")
-    _option(parser, "--batch-size", 16, "images at a time; changes no value")
-    _option(parser, "--workers", 0, "processes that open files")
-
-    def run(args: argparse.Namespace) -> None:
-        from leffa.evaluation.generate import choose_devices
-        from leffa.io.atomic import write_text
-        from leffa.io.outputs import check_writable, marked_text
-        from leffa.metrics.folders import read_pairs
-        from leffa.metrics.score import score_folders
-
-        (device,) = choose_devices(args.device, 1)
-        for name in ("json", "markdown"):
-            if (file := getattr(args, name)) is not None:
-                check_writable([file], option=f"--{name}")
-        scores = score_folders(
-            args.pred,
-            args.true,
-            args.protocol,
-            paired=not args.unpaired,
-            names=read_pairs(args.pairs) if args.pairs else None,
-            real=args.real,
-            masks=args.masks,
-            weights=args.weights,
-            remarks=args.remark,
-            fid_resamples=args.fid_resamples,
-            device=device,
-            batch_size=args.batch_size,
-            workers=args.workers,
-            progress=sys.stderr.isatty(),
-        )
-        if args.json is not None:
-            scores.save(args.json)
-        if args.markdown is not None:
-            write_text(args.markdown, marked_text(scores.to_markdown(), ".md"))
-        print(scores.to_markdown())
-
-    return run
-
-
-def report(parser: argparse.ArgumentParser) -> Runner:
-    """Set finished evaluations beside the published numbers: HTML, Markdown, LaTeX and CSV."""
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folder of an evaluation, or of several"
-    )
-    _option(parser, "--out", Path("outputs/report"), "folder for the pages")
-
-    def run(args: argparse.Namespace) -> None:
-        from leffa.metrics.pages import write_report
-
-        for path in write_report(args.runs, args.out):
-            print(path)
-
-    return run
-
-
-COMMANDS: tuple[Callable[[argparse.ArgumentParser], Runner], ...] = (
-    *(demo, draw, score, report),
-    *(doctor, prepare, photo),
-    *(tryon, pose, predict, explain, convert, app),
-    *(estimate, sweep_report, weights),
-)
+OPTIONAL_VALUE = "--mediapipe"  # may stand alone; tyro has no such options
+USAGE = "usage: leffa [-h] COMMAND ..."
+Run = partial[int | None]  # gives the exit code; None is 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -197,13 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     "error:"; HYDRA_FULL_ERROR=1 shows the trace, as with train.py.
     """
     print_what_can_be_shown()
-    args, unknown = _parser().parse_known_args(arguments)
-    if unknown:
-        hint = nearest(unknown[0], args.parser._option_string_actions)
-        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] in (["-h"], ["--help"]):
+        print(_overview())
+        sys.exit(0)
+    if not words or words[0] not in COMMANDS:
+        lack = f"unknown command {words[0]}{nearest(words[0], COMMANDS)}" if words else "no command"
+        _refuse(f"{USAGE}\nleffa: error: {lack}; `leffa --help` lists the commands")
+    run = _parse(words[0], words[1:])
     try:
         with _told():
-            return _run(args)
+            return _run(run) or 0
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
@@ -214,14 +79,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _run(args: argparse.Namespace) -> int:
+def function(command: str) -> Callable[..., int | None]:
+    """The function that is a command."""
+    found: Callable[..., int | None] = getattr(
+        import_module(f"leffa.commands.{COMMANDS[command]}"), command.replace("-", "_")
+    )
+    return found
+
+
+def _overview() -> str:
+    lines = [f"  {name:14}{(getdoc(function(name)) or '').split(chr(10))[0]}" for name in COMMANDS]
+    about = "Tools beside train.py and evaluate.py: see `leffa COMMAND --help`."
+    return "\n".join([USAGE, "", about, "", *lines])
+
+
+def _parse(command: str, words: Sequence[str]) -> Run:
+    """The command's function with its arguments; ends the program where they are wrong."""
+    called = function(command)
+
+    @wraps(called)  # tyro would take an error of the command itself for one of the arguments
+    def bind(*args: object, **kwargs: object) -> Run:
+        return partial(called, *args, **kwargs)
+
+    parse = partial(
+        tyro.cli,
+        bind,
+        prog=f"leffa {command}",
+        config=(tyro.conf.DisallowNone,),
+    )
+    words = [
+        f"{word}=" if word == OPTIONAL_VALUE and follower.startswith("-") else word
+        for word, follower in zip(words, [*words[1:], "-"], strict=False)
+    ]
+    try:
+        run, unknown = parse(args=words, return_unknown_args=True)
+        if not unknown:
+            return run
+    except SystemExit as ended:
+        given = [word.partition("=")[0] for word in words if word.startswith("--")]
+        if not ended.code or not (unknown := [word for word in given if word not in _help(parse)]):
+            raise  # --help, or what tyro has said
+    usage, known = _help(parse).split("\n\n")[0], re.findall(r"--[a-z][a-z-]+", _help(parse))
+    hint = nearest(unknown[0], sorted(set(known)))
+    _refuse(f"{usage}\nleffa {command}: error: unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
+def _help(parse: Callable[..., object]) -> str:
+    """What --help shows."""
+    with redirect_stdout(io.StringIO()) as shown, suppress(SystemExit):
+        parse(args=["--help"])
+    return shown.getvalue()
+
+
+def _refuse(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(2)
+
+
+def _run(run: Run) -> int | None:
     """The exit code; a GPU that is full is told like other mistakes."""
     try:
-        return args.run(args) or 0
+        return run()
     except RuntimeError as error:
         if not is_memory_full(error):
             raise
-        several = getattr(args, "batch_size", 1) > 1
+        given = run.keywords
+        sizes = [getattr(part, "batch_size", 1) for part in given.values()]
+        several = max(*sizes, given.get("batch_size", 1)) > 1
         remedy = "give a smaller --batch-size" if several else "use --device cpu"
         raise memory_full(remedy) from error
 
@@ -239,17 +163,3 @@ def _told() -> Iterator[None]:
         for name in TOLD:
             logging.getLogger(name).removeHandler(handler)
             logging.getLogger(name).setLevel(logging.NOTSET)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="leffa",
-        description="Tools beside train.py and evaluate.py: see `leffa COMMAND --help`.",
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        purpose = command.__doc__
-        name = command.__name__.replace("_", "-")
-        subparser = commands.add_parser(name, help=purpose, description=purpose)
-        subparser.set_defaults(run=command(subparser), parser=subparser)
-    return parser

@@ -153,4 +153,4 @@ def test_a_transparent_garment_stands_on_white(tmp_path: Path, mode: str) -> Non
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
 def test_a_limit_that_limits_nothing_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="megapixels"):
-        Limits(megapixels=value)
+        Limits(megapixels=value).check()

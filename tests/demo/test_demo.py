@@ -141,4 +141,4 @@ def test_a_second_run_reuses_what_is_finished(settings: DemoSettings, results: R
 
 def test_refuses_to_train_no_step(settings: DemoSettings) -> None:
     with pytest.raises(ValueError, match="--steps must be at least 1, got 0"):
-        replace(settings, steps=0)
+        run(replace(settings, steps=0))

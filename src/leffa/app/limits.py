@@ -4,46 +4,17 @@ A file is judged by its content; its name and suffix say nothing. The number of 
 the header, so a small file that would unfold to gigabytes is refused before it is decoded.
 """
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
+from leffa.app.settings import Limits
 from leffa.io.colour import as_srgb
 from leffa.io.pictures import UNREADABLE, check_depth, upright
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _SMALLEST = 16  # pixels along a side; below, nothing can be seen
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Args:
-    megabytes: of one file.
-    megapixels: of one picture.
-    steps: of one generated picture.
-    seconds: for one generated picture, maps included; the work is ended at its next step then.
-    waiting: requests in the queue; further ones are told to come back.
-    """
-
-    megabytes: float = 20
-    megapixels: float = 25
-    steps: int = 100
-    seconds: float = 600
-    waiting: int = 16
-
-    def __post_init__(self) -> None:
-        for name in ("megabytes", "megapixels", "steps", "seconds", "waiting"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"limits: {name}={value}: give a number above 0")
-
-    @property
-    def bytes(self) -> int:
-        """Of one file."""
-        return int(self.megabytes * 1e6)
 
 
 def open_upload(path: Path, limits: Limits, what: str) -> Image.Image:

@@ -57,6 +57,9 @@ class Serving:
     recipe: str | None = None
     limits: Limits = field(default_factory=Limits)
 
+    def __post_init__(self) -> None:
+        self.limits.check()
+
 
 @contextlib.contextmanager
 def served(

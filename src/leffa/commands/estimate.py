@@ -1,13 +1,12 @@
 """The command that says what a training needs before it is started."""
 
-import argparse
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from leffa.commands.options import Runner
+from tyro.conf import Positional, arg
 
 if TYPE_CHECKING:
     from leffa.estimate.count import StepCount
@@ -18,25 +17,25 @@ if TYPE_CHECKING:
 GROUPS = ("model", "leffa_loss", "curriculum", "hardware", "trainer", "callbacks")
 
 
-def estimate(parser: argparse.ArgumentParser) -> Runner:
-    """Tell parameters, memory by part, steps and hours of a training without starting it."""
-    parser.add_argument(
-        "overrides",
-        nargs="+",
-        metavar="KEY=VALUE",
-        help="as for train.py: experiment=NAME hardware=NAME trainer.devices=8 ...; and "
-        "throughput=IMAGES_PER_S[@HEIGHTxWIDTH], over all devices, or throughput=RUN",
-    )
+def estimate(
+    overrides: Annotated[
+        tuple[str, ...], Positional, arg(metavar="KEY=VALUE ...", help_behavior_hint="")
+    ],
+) -> None:
+    """Tell parameters, memory by part, steps and hours of a training without starting it.
 
-    def run(args: argparse.Namespace) -> None:
-        for word in args.overrides:
-            if "=" not in word:
-                raise ValueError(f"{word}: is not KEY=VALUE, such as experiment=virtual_tryon_512")
-        given = [word for word in args.overrides if not word.startswith("throughput=")]
-        speeds = [word.partition("=")[2] for word in args.overrides if word not in given]
-        print(_estimate(given, speeds[-1] if speeds else None))
-
-    return run
+    Args:
+        overrides: as for train.py: experiment=NAME hardware=NAME trainer.devices=8 ...; and
+            throughput=IMAGES_PER_S[@HEIGHTxWIDTH], over all devices, or throughput=RUN
+    """
+    if not overrides:
+        raise ValueError("leffa estimate: which training? give KEY=VALUE, such as experiment=NAME")
+    for word in overrides:
+        if "=" not in word:
+            raise ValueError(f"{word}: is not KEY=VALUE, such as experiment=virtual_tryon_512")
+    given = [word for word in overrides if not word.startswith("throughput=")]
+    speeds = [word.partition("=")[2] for word in overrides if word not in given]
+    print(_estimate(given, speeds[-1] if speeds else None))
 
 
 def _estimate(overrides: list[str], speed: str | None) -> str:

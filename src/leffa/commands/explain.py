@@ -1,130 +1,140 @@
 """The command that shows where attention looks."""
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from leffa.commands.options import Runner, option
-from leffa.commands.predict import (
-    chosen_records,
-    chosen_transform,
-    input_options,
-    picture_options,
-    weight_options,
-)
+from tyro.conf import OmitArgPrefixes, UseAppendAction, arg
+
+from leffa.commands.options import Device, Folder, Name, OptionalName, OptionalPlace, Unset
+from leffa.commands.predict import Inputs, Pictures, Weights, chosen_transform
 
 if TYPE_CHECKING:
     from leffa.data.batch import Batch, Record
     from leffa.data.transforms import PersonTransform
     from leffa.explain import ExplainSettings, Model
-    from leffa.inference.checkpoints import Weights
 
 RELEASED = (".pth", ".pt", ".safetensors", ".bin")
 
 
-def explain(parser: argparse.ArgumentParser) -> Runner:
-    """Show where attention looks: a page to click around in, and PNGs; one model, or two."""
-    weights = parser.add_argument_group("weights")
-    weight_options(weights)
-    weights.add_argument(
-        "--compare", type=Path, metavar="PATH", help="other weights to show beside these"
-    )
-    weights.add_argument("--title", help="of --ckpt on the page; default: the run's name")
-    weights.add_argument("--compare-title", metavar="TITLE", help="of --compare")
-    sample = parser.add_argument_group("a sample of a data set")
-    sample.add_argument("--dataset", metavar="NAME", help="a file of conf/dataset")
-    sample.add_argument(
-        "--sample", default="0", metavar="NAME", help="its name, or its number from 0; default: 0"
-    )
-    sample.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="changes its configuration, as with evaluate.py: dataset.root=DIR; repeatable",
-    )
-    picture_options(parser.add_argument_group("or pictures, as `leffa predict` takes them"))
-    input_options(parser.add_argument_group("how pictures are read; default: as in training"))
-    _what(parser.add_argument_group("what is looked at"))
-    option(parser, "--out", Path("outputs/explain"), "folder for the page, PNGs and json")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps; default: auto")
+@dataclass(frozen=True)
+class Titles:
+    """Other weights, and what both are called.
 
-    def run(args: argparse.Namespace) -> None:
-        from leffa.evaluation.generate import choose_devices
-        from leffa.explain import explain as look
-        from leffa.explain import explained_files, write_explanation
-        from leffa.io.outputs import check_folder, check_writable
-        from leffa.io.progress import progress_bar
+    Args:
+        compare: other weights to show beside these
+        title: of --ckpt on the page; default: the run's name
+        compare_title: of --compare
+    """
 
-        check_folder(args.out)
-        models = _models(args)
-        record, batch, paired = _batch(args, models[0])
-        settings = _settings(args, paired)
-        files = [path for path in vars(record).values() if isinstance(path, Path)]
-        check_writable(explained_files(record.name, settings, args.out), files)
-        (device,) = choose_devices(args.device, 1)
-        total = len(models) * len(settings.timesteps)
-        with progress_bar("looking", total, sys.stderr.isatty()) as bar:
-            explanation = look(models, batch, settings, device=device, on_look=bar)
-        for path in write_explanation(explanation, models, settings, args.out):
-            print(path)
-
-    return run
+    compare: OptionalPlace = None
+    title: Unset[str] = None
+    compare_title: Annotated[str | None, arg(metavar="TITLE", help_behavior_hint="")] = None
 
 
-def _what(group: Any) -> None:
-    group.add_argument(
-        "--point",
-        action="append",
-        default=[],
-        metavar="X,Y",
-        help="from 0,0 (top left) to 1,1 of the picture as the model sees it; repeatable; "
-        "default: the middle of what is painted",
-    )
-    group.add_argument(
-        "--timesteps",
-        default="800,600,400,200,50",
-        metavar="T,T",
-        help="noise levels; default: 800,600,400,200,50",
-    )
-    group.add_argument(
-        "--temperature",
-        type=float,
-        metavar="TAU",
-        help="1: as the network; default: its training's",
-    )
-    group.add_argument("--layer", metavar="NAME", help="shown first, e.g. 'up 2.1'; default: all")
-    group.add_argument("--head", type=int, help="of --layer, from 1; default: the mean")
-    group.add_argument(
-        "--layers", default="", metavar="NAME,NAME", help="on the page; default: at most 8"
-    )
-    group.add_argument(
-        "--noised",
-        choices=("source", "generated"),
-        help="the picture that noise is added to; default: the person's own for a sample of a "
-        "paired data set, else the generated one",
-    )
-    option(group, "--seed", 0, "of the noise")
+@dataclass(frozen=True)
+class Sample:
+    """A sample of a data set; or pictures, as `leffa predict` takes them.
+
+    Args:
+        dataset: a file of conf/dataset
+        sample: its name, or its number from 0
+        overrides: changes its configuration, as with evaluate.py: dataset.root=DIR
+    """
+
+    dataset: OptionalName = None
+    sample: Name = "0"
+    overrides: Annotated[
+        tuple[str, ...],
+        UseAppendAction,
+        arg(name="set", metavar="KEY=VALUE", help_behavior_hint="(repeatable)"),
+    ] = ()
 
 
-def _settings(args: argparse.Namespace, paired: bool) -> "ExplainSettings":
+@dataclass(frozen=True)
+class Views:
+    """What is looked at.
+
+    Args:
+        point: from 0,0 (top left) to 1,1 of the picture as the model sees it; default: the middle
+            of what is painted
+        timesteps: noise levels
+        temperature: 1: as the network; default: its training's
+        layer: shown first, e.g. 'up 2.1'; default: all
+        head: of --layer, from 1; default: the mean
+        layers: on the page; default: at most 8
+        noised: the picture that noise is added to; default: the person's own for a sample of a
+            paired data set, else the generated one
+        seed: of the noise
+    """
+
+    point: Annotated[
+        tuple[str, ...],
+        UseAppendAction,
+        arg(metavar="X,Y", help_behavior_hint="(repeatable)"),
+    ] = ()
+    timesteps: Annotated[str, arg(metavar="T,T")] = "800,600,400,200,50"
+    temperature: Annotated[float | None, arg(metavar="TAU", help_behavior_hint="")] = None
+    layer: OptionalName = None
+    head: Unset[int] = None
+    layers: Annotated[str, arg(metavar="NAME,NAME")] = ""
+    noised: Unset[Literal["source", "generated"]] = None
+    seed: int = 0
+
+
+def explain(
+    weights: OmitArgPrefixes[Weights],
+    titles: OmitArgPrefixes[Titles],
+    sample: OmitArgPrefixes[Sample],
+    pictures: OmitArgPrefixes[Pictures],
+    inputs: OmitArgPrefixes[Inputs],
+    views: OmitArgPrefixes[Views],
+    out: Folder = Path("outputs/explain"),
+    device: Device = "auto",
+) -> None:
+    """Show where attention looks: a page to click around in, and PNGs; one model, or two.
+
+    Args:
+        out: folder for the page, PNGs and json
+        device: where networks compute
+    """
+    from leffa.evaluation.generate import choose_devices
+    from leffa.explain import explain as look
+    from leffa.explain import explained_files, write_explanation
+    from leffa.io.outputs import check_folder, check_writable
+    from leffa.io.progress import progress_bar
+
+    check_folder(out)
+    models = _models(weights, titles)
+    record, batch, paired = _batch(sample, pictures, inputs, models[0])
+    settings = _settings(views, paired)
+    files = [path for path in vars(record).values() if isinstance(path, Path)]
+    check_writable(explained_files(record.name, settings, out), files)
+    (chosen,) = choose_devices(device, 1)
+    total = len(models) * len(settings.timesteps)
+    with progress_bar("looking", total, sys.stderr.isatty()) as bar:
+        explanation = look(models, batch, settings, device=chosen, on_look=bar)
+    for path in write_explanation(explanation, models, settings, out):
+        print(path)
+
+
+def _settings(views: Views, paired: bool) -> "ExplainSettings":
     from leffa.explain import ExplainSettings
 
-    points = [_numbers(text, "--point", float) for text in args.point]
-    for text, point in zip(args.point, points, strict=True):
+    points = [_numbers(text, "--point", float) for text in views.point]
+    for text, point in zip(views.point, points, strict=True):
         if len(point) != 2:
             raise ValueError(f"--point {text}: give X,Y, such as 0.5,0.4")
     return ExplainSettings(
-        timesteps=_numbers(args.timesteps, "--timesteps", int),
-        temperature=args.temperature,
+        timesteps=_numbers(views.timesteps, "--timesteps", int),
+        temperature=views.temperature,
         points=[(x, y) for x, y in points],
-        layer=args.layer,
-        head=args.head,
-        layers=[name.strip() for name in args.layers.split(",") if name.strip()],
-        paint=args.noised or ("source" if paired else "generated"),
-        seed=args.seed,
+        layer=views.layer,
+        head=views.head,
+        layers=[name.strip() for name in views.layers.split(",") if name.strip()],
+        paint=views.noised or ("source" if paired else "generated"),
+        seed=views.seed,
     )
 
 
@@ -135,29 +145,28 @@ def _numbers(text: str, name: str, kind: type) -> list[Any]:
         raise ValueError(f"{name} {text}: give numbers with commas between them") from None
 
 
-def _models(args: argparse.Namespace) -> "list[Model]":
+def _models(given: Weights, titles: Titles) -> "list[Model]":
     """The weights, loaded when they are asked for, and once."""
     from functools import cache, partial
 
     from leffa.explain import Model
     from leffa.inference import load_model
 
-    paths = [args.ckpt, *([args.compare] if args.compare is not None else [])]
-    titles = [args.title or _title(paths[0])]
-    if args.compare is not None:
-        titles.append(args.compare_title or _title(args.compare))
-    elif args.compare_title is not None:
+    paths = [given.ckpt, *([titles.compare] if titles.compare is not None else [])]
+    names = [titles.title or _title(paths[0])]
+    if titles.compare is not None:
+        names.append(titles.compare_title or _title(titles.compare))
+    elif titles.compare_title is not None:
         raise ValueError("--compare-title goes with --compare")
-    if len(set(titles)) < len(titles):
-        raise ValueError(f"both are called {titles[0]!r}: give --title and --compare-title")
+    if len(set(names)) < len(names):
+        raise ValueError(f"both are called {names[0]!r}: give --title and --compare-title")
     models = []
-    for path, title in zip(paths, titles, strict=True):
+    for path, title in zip(paths, names, strict=True):
         ours = path.suffix not in RELEASED
-        base, preset = (None, None) if ours and len(paths) > 1 else (args.base, args.preset)
-        weights: Weights | None = "raw" if args.raw else None
-        load = partial(load_model, path, weights, base, preset)
+        base, preset = (None, None) if ours and len(paths) > 1 else (given.base, given.preset)
+        load = partial(load_model, path, "raw" if given.raw else None, base, preset)
         # The first one is asked how pictures are read before it is asked where it looks.
-        models.append(Model(title, path, cache(load) if path == args.ckpt else load))
+        models.append(Model(title, path, cache(load) if path == given.ckpt else load))
     return models
 
 
@@ -169,23 +178,25 @@ def _title(path: Path) -> str:
     return absolute.stem if path.suffix in (*RELEASED, ".ckpt") else absolute.name
 
 
-def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Record, Batch, bool]":
+def _batch(
+    sample: Sample, pictures: Pictures, inputs: Inputs, model: "Model"
+) -> "tuple[Record, Batch, bool]":
     """The sample of a data set, or of the pictures given; and whether the source is the truth."""
     from leffa.data.dataset import PersonDataset, collate
     from leffa.predict.check import check_present, check_record
 
-    given = [name for name in ("person", "garment", "table", "root") if getattr(args, name)]
-    if args.overrides and args.dataset is None:
+    given = [name for name in ("person", "garment", "table", "root") if getattr(pictures, name)]
+    if sample.overrides and sample.dataset is None:
         raise ValueError("--set goes with --dataset")
-    if args.dataset is not None:
+    if sample.dataset is not None:
         if given:
             raise ValueError(f"--dataset and --{given[0]} exclude each other")
-        _check_of_dataset(args)
-        record, transform, paired = _of_dataset(args, model)
+        _check_of_dataset(inputs)
+        record, transform, paired = _of_dataset(sample, inputs, model)
     elif given:
-        records = chosen_records(args)
-        record = _named(records, args.sample, "the pictures given")
-        (transform, _), paired = chosen_transform(args, model.load(), records), False
+        records = pictures.records()
+        record = _named(records, sample.sample, "the pictures given")
+        (transform, _), paired = chosen_transform(inputs, model.load(), records), False
         check_present(record, transform)
         check_record(record, transform)
     else:
@@ -193,16 +204,18 @@ def _batch(args: argparse.Namespace, model: "Model") -> "tuple[Record, Batch, bo
     return record, collate([PersonDataset([record], transform)[0]]), paired
 
 
-def _of_dataset(args: argparse.Namespace, model: "Model") -> "tuple[Any, PersonTransform, bool]":
+def _of_dataset(
+    sample: Sample, inputs: Inputs, model: "Model"
+) -> "tuple[Any, PersonTransform, bool]":
     from leffa.data.doctor.quick import check_records
     from leffa.inference.inputs import feed
     from leffa.run import test_set
 
-    records, transform, paired = test_set([f"dataset={args.dataset}", *args.overrides])
-    record = _named(records, args.sample, f"the data set {args.dataset}")
+    records, transform, paired = test_set([f"dataset={sample.dataset}", *sample.overrides])
+    record = _named(records, sample.sample, f"the data set {sample.dataset}")
     check_records([record], transform)
-    loaded, names = model.load(), (str(model.weights), args.dataset)
-    without = args.encoding == "none"
+    loaded, names = model.load(), (str(model.weights), str(sample.dataset))
+    without = inputs.encoding == "none"
     try:
         fed = feed(transform, [record], loaded.inputs, loaded.model, names, without)
     except ValueError as error:  # it names the key of evaluate.py
@@ -211,10 +224,10 @@ def _of_dataset(args: argparse.Namespace, model: "Model") -> "tuple[Any, PersonT
     return record, fed, paired
 
 
-def _check_of_dataset(args: argparse.Namespace) -> None:
+def _check_of_dataset(inputs: Inputs) -> None:
     """Refuse what would have no effect: a data set says itself how it is read."""
-    given = {name: getattr(args, name) for name in ("size", "recipe", "label_set")}
-    given["encoding"] = None if args.encoding == "none" else args.encoding
+    given = {name: getattr(inputs, name) for name in ("size", "recipe", "label_set")}
+    given["encoding"] = None if inputs.encoding == "none" else inputs.encoding
     for name, value in given.items():
         if value is not None:
             raise ValueError(

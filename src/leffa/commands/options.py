@@ -1,14 +1,36 @@
-"""What commands share: an option that tells its default."""
+"""Types of options that several commands share: what help calls them, and their choices."""
 
-import argparse
-from collections.abc import Callable
+import os
 from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
-Runner = Callable[[argparse.Namespace], int | None]  # the exit code; None is 0
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+T = TypeVar("T")
+# Help says "default: None" of what has no such hint.
+Unset = Annotated[T | None, arg(help_behavior_hint="")]
+Flag = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
+
+Root = Annotated[Path, Positional, arg(metavar="ROOT")]
+Folder = Annotated[Path, arg(metavar="DIR")]
+File = Annotated[Path, arg(metavar="FILE")]
+Place = Annotated[Path, arg(metavar="PATH")]
+Name = Annotated[str, arg(metavar="NAME")]
+OptionalFolder = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")]
+OptionalFile = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
+OptionalPlace = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+OptionalName = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
+Device = Annotated[str, arg(metavar="auto|cpu|cuda|mps")]
+
+Category = Literal["upper_body", "lower_body", "dresses"]
+Encoding = Literal["colour", "iuv", "vui", "ivu", "labels", "labels_uv", "skeleton", "none"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
+Preset = Literal["virtual_tryon", "virtual_tryon_dc", "pose_transfer"]
+Scheduler = Literal["ddpm", "ddim", "dpm_solver", "unipc", "euler"]
 
 
-def option(parser: argparse.ArgumentParser, name: str, default: int | Path, purpose: str) -> None:
-    """An option of its default's type, whose help tells the default."""
-    parser.add_argument(
-        name, type=type(default), default=default, help=f"{purpose}; default: {default}"
-    )
+def usable_cores() -> int:
+    """Those that this process may use: under Slurm or taskset not all of the machine's."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,241 +1,240 @@
 """The command that makes pictures from weights and photographs."""
 
-import argparse
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from leffa.commands.convert import PRESETS
-from leffa.commands.options import Runner, option
+from tyro.conf import OmitArgPrefixes, arg
+
+from leffa.commands.options import (
+    Category,
+    Device,
+    Encoding,
+    Flag,
+    Folder,
+    OptionalFolder,
+    OptionalName,
+    OptionalPlace,
+    Place,
+    Precision,
+    Preset,
+    Scheduler,
+    Unset,
+)
+from leffa.data.labels import LabelSet
 
 if TYPE_CHECKING:
     from leffa.data.transforms import PersonTransform
     from leffa.inference import LoadedModel
     from leffa.models.sampler import SamplerSettings
-    from leffa.predict import Job
-
-# Known here as well as where they are used, which is slow to import.
-CATEGORIES = ("upper_body", "lower_body", "dresses")
-ENCODINGS = ("colour", "iuv", "vui", "ivu", "labels", "labels_uv", "skeleton", "none")
-SCHEDULERS = ("ddpm", "ddim", "dpm_solver", "unipc", "euler")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true")
 
 
-def predict(parser: argparse.ArgumentParser) -> Runner:
-    """Dress a person in a garment, or put one into another pose: one pair, folders, or a table."""
-    weight_options(parser.add_argument_group("weights"))
-    pictures = parser.add_argument_group("pictures")
-    picture_options(pictures)
-    pictures.add_argument("--out", type=Path, required=True, metavar="DIR", help="for PNG and json")
-    pictures.add_argument(
-        "--save-flow", action="store_true", help="also the warped reference and its flow"
-    )
-    input_options(parser.add_argument_group("how inputs are read; default: as in training"))
-    _sampling(parser.add_argument_group("sampling; default: the sampler of the weights"))
-    _speed(parser.add_argument_group("speed; changes pictures by rounding"))
+@dataclass(frozen=True)
+class Weights:
+    """Which weights.
 
-    def run(args: argparse.Namespace) -> None:
-        from leffa.io.outputs import check_folder
-        from leffa.predict import predict as predict_job
+    Args:
+        ckpt: a .ckpt or the folder of a run, a folder of `leffa convert`, or a released .pth
+        raw: as trained, not the running average
+        base: of a released .pth: see `leffa convert`
+        preset: of a released .pth: likewise
+    """
 
-        check_folder(args.out)
-        records = chosen_records(args)  # before the weights, which take longer
-        loaded = load_weights(args, args.ckpt)
-        job = _job(args, loaded, records)
-        made = predict_job(job, loaded, args.device)
-        print(f"{made[0]}" if len(made) == 1 else f"{len(made)} pictures in {args.out}")
+    ckpt: Place
+    raw: Flag = False
+    base: Annotated[str | None, arg(metavar="DIR", help_behavior_hint="")] = None
+    preset: Annotated[Preset | None, arg(name="as", help_behavior_hint="")] = None
 
-    return run
+    def load(self) -> "LoadedModel":
+        """Read them."""
+        from leffa.inference import load_model
+
+        return load_model(self.ckpt, "raw" if self.raw else None, self.base, self.preset)
 
 
-def weight_options(group: Any) -> None:
-    """Which weights."""
-    group.add_argument(
-        "--ckpt",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="a .ckpt or the folder of a run, a folder of `leffa convert`, or a released .pth",
-    )
-    group.add_argument("--raw", action="store_true", help="as trained, not the running average")
-    group.add_argument("--base", metavar="DIR", help="of a released .pth: see `leffa convert`")
-    group.add_argument("--as", dest="preset", choices=PRESETS, help="of a released .pth: likewise")
+@dataclass(frozen=True)
+class Pictures:
+    """Which persons and garments, and their maps.
 
+    Args:
+        person: a photograph, or a folder
+        garment: a garment, or for pose transfer the person to copy; or a folder
+        mask: white is repainted; a folder where --person is one, as all that follow
+        densepose: of the person
+        parse: label map of the person, for --recipe
+        keypoints: OpenPose json of the person, for --recipe
+        table: instead: columns person, garment and, as needed, name, category, mask, ...
+        root: where the table's paths begin; without a table, the folder that holds persons/,
+            garments/ and, as needed, masks/, densepose/, ... (`leffa photo` makes them)
+        category: of the garment
+    """
 
-def load_weights(args: argparse.Namespace, place: Path) -> "LoadedModel":
-    """The weights that `weight_options` chose."""
-    from leffa.inference import load_model
+    person: OptionalPlace = None
+    garment: OptionalPlace = None
+    mask: OptionalPlace = None
+    densepose: OptionalPlace = None
+    parse: OptionalPlace = None
+    keypoints: OptionalPlace = None
+    table: Annotated[Path | None, arg(metavar="CSV", help_behavior_hint="")] = None
+    root: OptionalFolder = None
+    category: Category = "upper_body"
 
-    return load_model(place, "raw" if args.raw else None, args.base, args.preset)
+    def records(self) -> Any:
+        """The pairs that were chosen."""
+        from leffa.data.folder import FolderPairs
+        from leffa.predict.pairs import MAPS, pairs_of_files, pairs_of_table
 
-
-def picture_options(group: Any) -> None:
-    """Which persons and garments, and their maps."""
-    files = {
-        "person": "a photograph, or a folder",
-        "garment": "a garment, or for pose transfer the person to copy; or a folder",
-        "mask": "white is repainted; a folder where --person is one, as all that follow",
-        "densepose": "of the person",
-        "parse": "label map of the person, for --recipe",
-        "keypoints": "OpenPose json of the person, for --recipe",
-    }
-    for name, purpose in files.items():
-        group.add_argument(f"--{name}", type=Path, metavar="PATH", help=purpose)
-    group.add_argument(
-        "--table",
-        type=Path,
-        metavar="CSV",
-        help="instead: columns person, garment and, as needed, name, category, mask, ...",
-    )
-    group.add_argument(
-        "--root",
-        type=Path,
-        metavar="DIR",
-        help="where the table's paths begin; without a table, the folder that holds persons/, "
-        "garments/ and, as needed, masks/, densepose/, ... (`leffa photo` makes them)",
-    )
-    group.add_argument(
-        "--category", choices=CATEGORIES, default="upper_body", help="default: upper_body"
-    )
-
-
-def input_options(group: Any) -> None:
-    """How the files become a sample."""
-    group.add_argument("--size", metavar="HxW", help="height and width in pixels")
-    group.add_argument(
-        "--fit",
-        choices=("pad", "stretch"),
-        default="pad",
-        help="how a photograph of another shape gets there and back; default: pad",
-    )
-    group.add_argument("--encoding", choices=ENCODINGS, help="of the DensePose files")
-    group.add_argument("--recipe", metavar="NAME", help="makes masks; of leffa.preprocess.agnostic")
-    group.add_argument("--label-set", choices=("cihp", "lip", "atr"), help="of --parse")
-
-
-def _sampling(group: Any) -> None:
-    group.add_argument(
-        "--official",
-        action="store_true",
-        help="as the released pipeline: DDPM, 50 steps, guidance 2.5 rescaled by itself, and its "
-        "noise; the options below change it",
-    )
-    group.add_argument("--scheduler", choices=SCHEDULERS)
-    group.add_argument("--steps", type=int)
-    group.add_argument("--guidance", type=float)
-    group.add_argument("--seed", type=int, help="with a picture's name, fixes its noise")
-    group.add_argument("--reference-cache", action="store_true", help="faster, a little different")
-    group.add_argument(
-        "--paste-back", action="store_true", help="keep the photograph outside the mask"
-    )
-    group.add_argument("--feather", type=int, help="pixels over which --paste-back blends")
-
-
-def _speed(group: Any) -> None:
-    option(group, "--batch-size", 1, "pictures at a time")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps; default: auto")
-    group.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="32-true",
-        help="bf16-true halves the memory of the weights too; default: 32-true",
-    )
-    group.add_argument(
-        "--compile", action="store_true", help="compile the networks first, which takes minutes"
-    )
-    group.add_argument(
-        "--channels-last", action="store_true", help="the layout that the matrix units of GPUs read"
-    )
-    group.add_argument(
-        "--reference-memory",
-        type=float,
-        default=4.0,
-        metavar="GB",
-        help="for what all pictures share, such as the one garment of many; default: 4",
-    )
-
-
-def chosen_records(args: argparse.Namespace) -> Any:
-    """The pairs that `picture_options` chose."""
-    from leffa.data.folder import FolderPairs
-    from leffa.predict.pairs import MAPS, pairs_of_files, pairs_of_table
-
-    given = [name for name in ("person", "garment", *MAPS) if getattr(args, name) is not None]
-    if listed := args.table or args.root:
-        if given:
-            option = "--table" if args.table else "--root"
-            raise ValueError(f"--{given[0]} and {option} {listed} exclude each other")
-        if args.table is None:
-            return FolderPairs(args.root, table=None, category=args.category)
-        return pairs_of_table(args.table, args.root, args.category)
-    for name in ("person", "garment"):
-        if name not in given:
+        files = {name: getattr(self, name) for name in ("person", "garment", *MAPS)}
+        given = [name for name, path in files.items() if path is not None]
+        if listed := self.table or self.root:
+            if given:
+                option = "--table" if self.table else "--root"
+                raise ValueError(f"--{given[0]} and {option} {listed} exclude each other")
+            if self.table is None:
+                return FolderPairs(listed, table=None, category=self.category)
+            return pairs_of_table(self.table, self.root, self.category)
+        if self.person is None or self.garment is None:
+            name = "garment" if self.person else "person"
             raise ValueError(
                 f"--{name} is missing: give --person and --garment, or --table, or --root"
             )
-    maps = {name: getattr(args, name) for name in MAPS}
-    return pairs_of_files(args.person, args.garment, maps, args.category)
+        maps = {name: files[name] for name in MAPS}
+        return pairs_of_files(self.person, self.garment, maps, self.category)
 
 
-def _job(args: argparse.Namespace, loaded: "LoadedModel", records: Any) -> "Job":
-    """The settings of the weights, and what the command line changes in them."""
+@dataclass(frozen=True)
+class Inputs:
+    """How pictures are read; default: as in training.
+
+    Args:
+        size: height and width in pixels
+        fit: how a photograph of another shape gets there and back
+        encoding: of the DensePose files
+        recipe: makes masks; of leffa.preprocess.agnostic
+        label_set: of --parse
+    """
+
+    size: Annotated[str | None, arg(metavar="HxW", help_behavior_hint="")] = None
+    fit: Literal["pad", "stretch"] = "pad"
+    encoding: Unset[Encoding] = None
+    recipe: OptionalName = None
+    label_set: Unset[LabelSet] = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are sampled; default: the sampler of the weights.
+
+    Args:
+        official: as the released pipeline: DDPM, 50 steps, guidance 2.5 rescaled by itself, and its
+            noise; the options below change it
+        scheduler: which one
+        steps: of a picture
+        guidance: its scale
+        seed: with a picture's name, fixes its noise
+        reference_cache: faster, a little different
+        paste_back: keep the photograph outside the mask
+        paste_feather: pixels over which --paste-back blends
+    """
+
+    official: Flag = False
+    scheduler: Unset[Scheduler] = None
+    steps: Unset[int] = None
+    guidance: Unset[float] = None
+    seed: Unset[int] = None
+    reference_cache: Flag = False
+    paste_back: Flag = False
+    paste_feather: Annotated[int | None, arg(name="feather", help_behavior_hint="")] = None
+
+    def settings(self, loaded: "LoadedModel", batch_size: int) -> "SamplerSettings":
+        """Those of the weights, with the changes."""
+        from leffa.models.sampler import SamplerSettings
+
+        if self.paste_feather is not None and not self.paste_back:
+            raise ValueError("--feather goes with --paste-back only")
+        given = {k: v for k, v in asdict(self).items() if v is not None and v is not False}
+        if given.pop("official", False):
+            sampler = SamplerSettings.official(**given)
+        else:
+            sampler = loaded.settings.sampler.with_changes(**given)
+        if sampler.noise == "global" and batch_size > 1:
+            raise ValueError(
+                f"--batch-size {batch_size}: the released pipeline draws the noise of a batch at "
+                "once, so a picture would depend on its neighbours; leave it out"
+            )
+        return sampler
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast; changes pictures by rounding.
+
+    Args:
+        batch_size: pictures at a time
+        precision: bf16-true halves the memory of the weights too
+        compile_networks: compile the networks first, which takes minutes
+        channels_last: the layout that the matrix units of GPUs read
+        reference_memory: for what all pictures share, such as the one garment of many
+    """
+
+    batch_size: int = 1
+    precision: Precision = "32-true"
+    compile_networks: Annotated[Flag, arg(name="compile")] = False
+    channels_last: Flag = False
+    reference_memory: Annotated[float, arg(metavar="GB")] = 4.0
+
+
+def predict(
+    weights: OmitArgPrefixes[Weights],
+    pictures: OmitArgPrefixes[Pictures],
+    out: Folder,
+    inputs: OmitArgPrefixes[Inputs],
+    sampling: OmitArgPrefixes[Sampling],
+    speed: OmitArgPrefixes[Speed],
+    device: Device = "auto",
+    save_flow: Flag = False,
+) -> None:
+    """Dress a person in a garment, or put one into another pose: one pair, folders, or a table.
+
+    Args:
+        out: for PNG and json
+        device: where networks compute
+        save_flow: also the warped reference and its flow
+    """
+    from leffa.io.outputs import check_folder
     from leffa.predict import Job
+    from leffa.predict import predict as predict_job
 
-    transform, recipe = chosen_transform(args, loaded, records)
-    return Job(
-        weights=args.ckpt,
+    check_folder(out)
+    records = pictures.records()  # before the weights, which take longer
+    loaded = weights.load()
+    transform, recipe = chosen_transform(inputs, loaded, records)
+    job = Job(
+        weights=weights.ckpt,
         records=records,
         transform=transform,
-        sampler=_sampler(args, loaded),
-        out=args.out,
+        sampler=sampling.settings(loaded, speed.batch_size),
+        out=out,
         recipe=recipe,
-        save_flow=args.save_flow,
-        batch_size=args.batch_size,
-        compile_networks=args.compile,
-        channels_last=args.channels_last,
-        reference_memory=args.reference_memory,
-        precision=args.precision,
+        save_flow=save_flow,
+        **asdict(speed),
     )
-
-
-def _sampler(args: argparse.Namespace, loaded: "LoadedModel") -> "SamplerSettings":
-    from leffa.models.sampler import SamplerSettings
-
-    changes = {
-        "scheduler": args.scheduler,
-        "steps": args.steps,
-        "guidance": args.guidance,
-        "seed": args.seed,
-        "reference_cache": args.reference_cache or None,
-        "paste_back": args.paste_back or None,
-        "paste_feather": args.feather,
-    }
-    if args.feather is not None and not args.paste_back:
-        raise ValueError("--feather goes with --paste-back only")
-    given: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
-    if args.official:
-        sampler = SamplerSettings.official(**given)
-    else:
-        sampler = loaded.settings.sampler.with_changes(**given)
-    if sampler.noise == "global" and args.batch_size > 1:
-        raise ValueError(
-            f"--batch-size {args.batch_size}: the released pipeline draws the noise of a batch at "
-            "once, so a picture would depend on its neighbours; leave it out"
-        )
-    return sampler
+    made = predict_job(job, loaded, device)
+    print(f"{made[0]}" if len(made) == 1 else f"{len(made)} pictures in {out}")
 
 
 def chosen_transform(
-    args: argparse.Namespace, loaded: "LoadedModel", records: Any
+    chosen: Inputs, loaded: "LoadedModel", records: Any
 ) -> tuple["PersonTransform", str | None]:
-    """How the weights are fed, with the changes of `input_options`; and the mask recipe's name."""
+    """How the weights are fed, with the changes of `chosen`; and the mask recipe's name."""
     from leffa.data.transforms import PersonTransform
 
     inputs, needed = loaded.inputs, loaded.model.inputs
-    height, width = _size(args.size, loaded)
-    recipe = _recipe(args.recipe, inputs, records)
+    height, width = _size(chosen.size, loaded)
+    recipe = _recipe(chosen.recipe, inputs, records)
     # A map that the model does not read may still serve the recipe.
     in_recipe = recipe is not None and all(record.densepose is not None for record in records)
-    files = args.encoding or inputs.densepose
+    files = chosen.encoding or inputs.densepose
     if "densepose" in needed and files != "none":
         densepose = {"densepose": files, **_read_as(files, inputs.densepose)}
     else:
@@ -246,7 +245,7 @@ def chosen_transform(
         **densepose,
         "pose": "pose" in needed,
         "part_range": inputs.part_range,
-        "label_set": args.label_set or inputs.label_set,
+        "label_set": chosen.label_set or inputs.label_set,
         "image_filter": inputs.image_filter,
     }
     transform = PersonTransform(
@@ -255,7 +254,7 @@ def chosen_transform(
         task="pose" if unmasked else inputs.task,
         agnostic=None if recipe is None else _agnostic(recipe),
         loss_region="all",
-        fit=args.fit,
+        fit=chosen.fit,
         as_shown=True,
         **read,
     )

@@ -1,82 +1,95 @@
 """The commands that make pictures of photos with published weights."""
 
-import argparse
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from leffa.commands.options import Runner
-from leffa.commands.predict import CATEGORIES, PRECISIONS
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from leffa.commands.options import (
+    Category,
+    Device,
+    Flag,
+    Folder,
+    OptionalPlace,
+    Precision,
+    Unset,
+)
 
-def tryon(parser: argparse.ArgumentParser) -> Runner:
-    """Dress a person of a photo in a garment, with the released Leffa; fetches what it needs."""
-    parser.add_argument("person", nargs="?", type=Path, help="a photo, or a folder")
-    parser.add_argument("garment", nargs="?", type=Path, help="a picture, or a folder")
-    parser.add_argument(
-        "--category", choices=CATEGORIES, default="upper_body", help="default: upper_body"
-    )
-    parser.add_argument(
-        "--worn", action="store_true", help="cut the garment out of a photo of who wears it"
-    )
-    parser.add_argument(
-        "--mask", type=Path, metavar="PATH", help="of the person, white is repainted; or a folder"
-    )
-    parser.add_argument(
-        "--paste-back", action="store_true", help="keep the photo's own pixels outside the mask"
-    )
-    default = "leffa_tryon, or leffa_tryon_dc for lower garments and dresses"
-    return _shared(parser, "tryon", "garment", default)
+Person = Annotated[Path | None, Positional, arg(metavar="[PERSON]", help_behavior_hint="")]
+Garment = Annotated[Path | None, Positional, arg(metavar="[GARMENT]", help_behavior_hint="")]
+Reference = Annotated[Path | None, Positional, arg(metavar="[REFERENCE]", help_behavior_hint="")]
 
 
-def pose(parser: argparse.ArgumentParser) -> Runner:
-    """Show REFERENCE's person as PERSON stands, with the released Leffa; fetches what it needs."""
-    parser.add_argument("person", nargs="?", type=Path, help="gives the pose; or a folder")
-    parser.add_argument("reference", nargs="?", type=Path, help="gives the looks; or a folder")
-    return _shared(parser, "pose", "reference", "leffa_pose")
+@dataclass(frozen=True)
+class Making:
+    """Of which pairs, where to, and how.
+
+    Args:
+        out: for all results
+        table: instead: columns person, garment and, as needed, name, category, mask, densepose,
+            parse, keypoints
+        weights: of `leffa weights list`, or your own; default: leffa_pose; for try-on leffa_tryon,
+            or leffa_tryon_dc for lower garments and dresses
+        steps: default: 50, as released
+        seed: of the noise
+        keep_maps: keep parsing, keypoints and DensePose
+        device: where networks compute
+        precision: default: 16-mixed on cuda, else 32-true
+    """
+
+    out: Folder
+    table: Annotated[Path | None, arg(metavar="CSV", help_behavior_hint="")] = None
+    weights: Annotated[str | None, arg(metavar="NAME|PATH", help_behavior_hint="")] = None
+    steps: Unset[int] = None
+    seed: int = 42
+    keep_maps: bool = True
+    device: Device = "auto"
+    precision: Unset[Precision] = None
 
 
-def _shared(
-    parser: argparse.ArgumentParser,
-    task: Literal["tryon", "pose"],
-    reference: str,
-    default: str,
-) -> Runner:
-    parser.add_argument(
-        "--table",
-        type=Path,
-        metavar="CSV",
-        help="instead: columns person, garment and, as needed, name, category, mask, densepose, "
-        "parse, keypoints",
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for all results")
-    parser.add_argument(
-        "--weights",
-        metavar="NAME|PATH",
-        help=f"of `leffa weights list`, or your own; default: {default}",
-    )
-    parser.add_argument("--steps", type=int, help="default: 50, as released")
-    parser.add_argument("--seed", type=int, default=42, help="default: 42")
-    parser.add_argument(
-        "--keep-maps",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="keep parsing, keypoints and DensePose; default: yes",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps; default: auto")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, help="default: 16-mixed on cuda, else 32-true"
-    )
+def tryon(
+    making: OmitArgPrefixes[Making],
+    person: Person = None,
+    garment: Garment = None,
+    category: Category = "upper_body",
+    worn: Flag = False,
+    mask: OptionalPlace = None,
+    paste_back: Flag = False,
+) -> int:
+    """Dress a person of a photo in a garment, with the released Leffa; fetches what it needs.
 
-    def run(args: argparse.Namespace) -> int:
-        from leffa.photo_to_picture import PhotoRequest, make_pictures
+    Args:
+        person: a photo, or a folder
+        garment: a picture, or a folder
+        category: of the garment
+        worn: cut the garment out of a photo of who wears it
+        mask: of the person, white is repainted; or a folder
+        paste_back: keep the photo's own pixels outside the mask
+    """
+    given = {"category": category, "worn": worn, "mask": mask, "paste_back": paste_back}
+    return _make("tryon", making, person=person, reference=garment, **given)
 
-        given = {key: value for key, value in vars(args).items() if key not in ("run", "parser")}
-        request = PhotoRequest(task=task, reference=given.pop(reference), **given)
-        result = make_pictures(request, lambda line: print(line, flush=True))
-        for path in result.made:
-            print(path)
-        for reason in result.failed.values():
-            print(f"not made: {reason}")
-        return 1 if result.failed else 0
 
-    return run
+def pose(
+    making: OmitArgPrefixes[Making], person: Person = None, reference: Reference = None
+) -> int:
+    """Show REFERENCE's person as PERSON stands, with the released Leffa; fetches what it needs.
+
+    Args:
+        person: gives the pose; or a folder
+        reference: gives the looks; or a folder
+    """
+    return _make("pose", making, person=person, reference=reference)
+
+
+def _make(task: Literal["tryon", "pose"], making: Making, **given: Any) -> int:
+    from leffa.photo_to_picture import PhotoRequest, make_pictures
+
+    request = PhotoRequest(task=task, **asdict(making), **given)
+    result = make_pictures(request, lambda line: print(line, flush=True))
+    for path in result.made:
+        print(path)
+    for reason in result.failed.values():
+        print(f"not made: {reason}")
+    return 1 if result.failed else 0

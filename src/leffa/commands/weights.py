@@ -1,50 +1,45 @@
 """The command about published weights."""
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from leffa.commands.options import Runner
+from tyro.conf import Positional, arg
 
 if TYPE_CHECKING:
     from leffa.released.catalogue import Released
 
-ACTIONS = ("list", "fetch", "where", "verify", "remove")
 
+def weights(
+    action: Positional[Literal["list", "fetch", "where", "verify", "remove"]],
+    names: Annotated[
+        tuple[str, ...], Positional, arg(metavar="[NAME ...]", help_behavior_hint="")
+    ] = (),
+    source: Annotated[Path | None, arg(name="from", metavar="DIR", help_behavior_hint="")] = None,
+) -> int:
+    """Published weights: list them, fetch them, say where they are, check them, remove them.
 
-def weights(parser: argparse.ArgumentParser) -> Runner:
-    """Published weights: list them, fetch them, say where they are, check them, remove them."""
-    parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="as `leffa weights list` says")
-    parser.add_argument(
-        "--from",
-        dest="source",
-        type=Path,
-        metavar="DIR",
-        help="fetch: a folder with a copy of the repository's files, instead of the network",
-    )
+    Args:
+        action: what to do
+        names: as `leffa weights list` says
+        source: fetch: a folder with a copy of the repository's files, instead of the network
+    """
+    from leffa.released.bring import is_here
+    from leffa.released.catalogue import named, read_catalogue
 
-    def run(args: argparse.Namespace) -> int:
-        from leffa.released.bring import is_here
-        from leffa.released.catalogue import named, read_catalogue
-
-        if args.source is not None and args.action != "fetch":
-            raise ValueError("--from goes with fetch only")
-        if args.action == "list":
-            chosen = [named(name) for name in args.names] or list(read_catalogue().values())
-            _list(chosen)
-            return 0
-        if not args.names and args.action != "verify":
-            raise ValueError(f"leffa weights {args.action}: which? give a name of the list")
-        chosen = [named(name) for name in args.names] or [
-            entry for entry in read_catalogue().values() if is_here(entry)
-        ]
-        if not chosen:
-            print("nothing of the list is here")
-        act = {"fetch": _fetch, "where": _where, "verify": _verify, "remove": _remove}[args.action]
-        return max([act(entry, args.source) for entry in chosen], default=0)
-
-    return run
+    if source is not None and action != "fetch":
+        raise ValueError("--from goes with fetch only")
+    if action == "list":
+        _list([named(name) for name in names] or list(read_catalogue().values()))
+        return 0
+    if not names and action != "verify":
+        raise ValueError(f"leffa weights {action}: which? give a name of the list")
+    chosen = [named(name) for name in names] or [
+        entry for entry in read_catalogue().values() if is_here(entry)
+    ]
+    if not chosen:
+        print("nothing of the list is here")
+    act = {"fetch": _fetch, "where": _where, "verify": _verify, "remove": _remove}[action]
+    return max([act(entry, source) for entry in chosen], default=0)
 
 
 def _list(entries: "list[Released]") -> None:

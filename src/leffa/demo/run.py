@@ -51,6 +51,7 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
         ValueError: bad settings, or the data folder holds something else.
     """
     console = console or Console()
+    settings.check()
     check_writable(settings.out / name for name in REPORT)
     trainings = {name: _training(settings, name) for name in LEFFA_LOSS}
     evaluations = {name: _evaluation(settings, name, trainings) for name in TITLES}

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tyro.conf import Suppress
+
 REPORT = ("report.html", "samples.png", "metrics.json")
 
 
@@ -11,15 +13,16 @@ class DemoSettings:
     """The defaults take about a quarter of an hour on two cores.
 
     Args:
-        out: where everything but the data goes.
-        data: where data sets are drawn, as `paths.data_dir` of train.py.
-        steps: of each training.
-        seed: of the trainings; 0 is a seed.
-        fresh: redo what is there already.
-        processes: trainings or evaluations at a time, each on one core; 0: all in this process.
-        train_samples, test_samples: drawn.
-        evaluated: test samples that are generated and scored.
-        sampler_steps: of the generation.
+        out: folder for everything but the data
+        data: folder where data sets are drawn
+        steps: of each training
+        seed: of the trainings
+        fresh: redo what an earlier run has finished
+        processes: at a time, a core each; 0: none but this one
+        train_samples: synthetic samples to train on
+        test_samples: and to test on
+        evaluated: test samples that are generated and scored
+        sampler_steps: of the generation
     """
 
     out: Path = Path("outputs/demo")
@@ -28,12 +31,13 @@ class DemoSettings:
     seed: int = 0
     fresh: bool = False
     processes: int = 2
-    train_samples: int = 600
-    test_samples: int = 64
-    evaluated: int = 32
-    sampler_steps: int = 15
+    train_samples: Suppress[int] = 600
+    test_samples: Suppress[int] = 64
+    evaluated: Suppress[int] = 32
+    sampler_steps: Suppress[int] = 15
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError where a value makes no sense."""
         if self.steps < 1:
             raise ValueError(f"--steps must be at least 1, got {self.steps}")
         if self.processes < 0:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from leffa.cli import main
-from leffa.commands.data import usable_cores
+from leffa.commands.options import usable_cores
 
 
 def test_the_command_makes_masks_and_their_contact_sheet(
@@ -63,7 +63,6 @@ def test_workers_are_as_many_as_the_cores_that_may_be_used(monkeypatch: pytest.M
     assert usable_cores() == 128
 
 
-def test_a_size_is_height_by_width() -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["prepare", "deepfashion", ".", "--sizes", "256"])
-    assert stopped.value.code == 2
+def test_a_size_is_height_by_width(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "deepfashion", ".", "--sizes", "256"]) == 1
+    assert "--sizes 256: is not HEIGHTxWIDTH" in capsys.readouterr().err

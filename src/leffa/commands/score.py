@@ -1,0 +1,128 @@
+"""The commands that score folders of pictures, and set results beside the published ones."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from leffa.commands.options import (
+    Device,
+    Flag,
+    Folder,
+    Name,
+    OptionalFile,
+    OptionalFolder,
+    OptionalName,
+)
+
+
+def score(
+    pred: Annotated[Path, Positional, arg(metavar="PRED")],
+    true: Annotated[Path, Positional, arg(metavar="TRUE")],
+    protocol: Name,
+    unpaired: Flag = False,
+    real: OptionalFolder = None,
+    masks: OptionalFolder = None,
+    weights: OptionalFolder = None,
+    pairs: OptionalFile = None,
+    json: OptionalFile = None,
+    markdown: OptionalFile = None,
+    remark: Annotated[
+        tuple[str, ...],
+        UseAppendAction,
+        arg(metavar="TEXT", help_behavior_hint="(repeatable)"),
+    ] = (),
+    fid_resamples: int = 0,
+    device: Device = "cpu",
+    batch_size: int = 16,
+    workers: int = 0,
+) -> None:
+    """Score a folder of predictions against a folder of true images; prints Markdown.
+
+    Args:
+        pred: folder of predictions
+        true: folder of true images of the same names
+        protocol: a file of conf/protocol, e.g. leffa
+        unpaired: compare the sets only (FID, KID)
+        real: folder of the real set of FID and KID, where it is not TRUE
+        masks: folder of masks or parsing maps, for masked metrics; white or any label counts
+        weights: folder of the metrics' networks; default: $LEFFA_WEIGHTS
+        pairs: CSV file with the columns prediction,true: where names differ, or true images repeat
+        json: write everything there as well
+        markdown: write the table there
+        remark: for the result: where masks come from, repaint, guidance, seed
+        fid_resamples: for a confidence interval of FID: from 2, such as 30
+        device: where networks compute
+        batch_size: images at a time; changes no value
+        workers: processes that open files
+    """
+    from leffa.evaluation.generate import choose_devices
+    from leffa.io.atomic import write_text
+    from leffa.io.outputs import check_writable, marked_text
+    from leffa.metrics.folders import read_pairs
+    from leffa.metrics.score import score_folders
+
+    (chosen,) = choose_devices(device, 1)
+    for option, file in (("--json", json), ("--markdown", markdown)):
+        if file is not None:
+            check_writable([file], option=option)
+    scores = score_folders(
+        pred,
+        true,
+        protocol,
+        paired=not unpaired,
+        names=read_pairs(pairs) if pairs else None,
+        real=real,
+        masks=masks,
+        weights=weights,
+        remarks=list(remark),
+        fid_resamples=fid_resamples,
+        device=chosen,
+        batch_size=batch_size,
+        workers=workers,
+        progress=sys.stderr.isatty(),
+    )
+    if json is not None:
+        scores.save(json)
+    if markdown is not None:
+        write_text(markdown, marked_text(scores.to_markdown(), ".md"))
+    print(scores.to_markdown())
+
+
+def report(
+    runs: Annotated[tuple[Path, ...], Positional, arg(metavar="RUN ...", help_behavior_hint="")],
+    out: Folder = Path("outputs/report"),
+) -> None:
+    """Set finished evaluations beside the published numbers: HTML, Markdown, LaTeX and CSV.
+
+    Args:
+        runs: folder of an evaluation, or of several
+        out: folder for the pages
+    """
+    from leffa.metrics.pages import write_report
+
+    if not runs:
+        raise ValueError("leffa report: which? give the folders of evaluations")
+    for path in write_report(runs, out):
+        print(path)
+
+
+def sweep_report(
+    folder: Annotated[Path, Positional, arg(metavar="DIR")],
+    metric: OptionalName = None,
+    largest: Annotated[Flag, arg(name="max")] = False,
+    out: OptionalFolder = None,
+) -> None:
+    """Rank the runs of a sweep, and draw curves and heat maps of what was varied.
+
+    Args:
+        folder: a sweep, or several in a folder
+        metric: such as val/ssim; default: the sweep's objective
+        largest: largest is best; default: smallest, as in the sweep
+        out: default: DIR/report
+    """
+    from leffa.sweeps.report import write_report
+
+    for path in write_report(folder, out or folder / "report", metric, largest=largest):
+        print(path)
