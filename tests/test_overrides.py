@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from leffa.mistakes import dotted
+from leffa.cli_errors import dotted
 from leffa.run import CONF, choices, compose
 from leffa.run.config import kept_by_experiment
 from leffa.run.program import program, train_job

@@ -19,8 +19,8 @@ from typing import NoReturn
 
 import tyro
 
+from leffa.cli_errors import is_memory_full, memory_full, nearest
 from leffa.io.terminal import INTERRUPTED, print_what_can_be_shown
-from leffa.mistakes import is_memory_full, memory_full, nearest
 
 # Command -> the module that has it.
 COMMANDS = {

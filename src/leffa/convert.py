@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
+from leffa.cli_errors import check_overrides, quoted
 from leffa.inference.checkpoints import INPUTS
 from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model, settings_of_run
 from leffa.io.atomic import replacing
-from leffa.mistakes import check_overrides, quoted
 from leffa.models.card import Validation, model_card
 from leffa.models.checkpoints import save_official
 from leffa.models.export import (
@@ -111,13 +111,13 @@ def convert_published(
     """
     # Imported here: Hydra and Lightning are not for the released files.
     from leffa.run import first_model
-    from leffa.run.config import CONF, MISTAKES, choices, compose, composed, resolved
+    from leffa.run.config import CONF, CONFIG_ERRORS, choices, compose, composed, resolved
 
     check_target(out)
     if out.suffix != ".ckpt":
         raise ValueError(f"{out}: --experiment makes a checkpoint; give --out FILE.ckpt")
     chosen = [f"experiment={experiment}", *changes]
-    check_overrides(chosen, partial(composed, "train"), MISTAKES, CONF)
+    check_overrides(chosen, partial(composed, "train"), CONFIG_ERRORS, CONF)
     if (kind := choices("train", chosen)["model"]) not in PUBLISHED:
         raise ValueError(
             f"--experiment {experiment}: is of model={kind}; with --experiment go "

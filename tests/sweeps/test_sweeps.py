@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from leffa.cli import main
-from leffa.mistakes import check_plugins
+from leffa.cli_errors import check_plugins
 from leffa.run.config import compose, job_folder
 from leffa.sweeps.jobs import read_result, run_job, summary
 from leffa.sweeps.report import read_sweep, to_markdown
@@ -166,7 +166,7 @@ def test_a_plugin_that_is_absent_is_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("leffa.mistakes._installed", lambda module: False)
+    monkeypatch.setattr("leffa.cli_errors._installed", lambda module: False)
     with pytest.raises(SystemExit) as stopped:
         check_plugins(["-m", argument])
     assert stopped.value.code == 1

@@ -18,11 +18,11 @@ import torch
 from leffa.app.flow_grid import FlowGrid, flow_grid
 from leffa.app.limits import Limits
 from leffa.app.ui_text import OPTIONS, TABS
+from leffa.cli_errors import memory_full
 from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
 from leffa.inference import LoadedModel
 from leffa.io.atomic import write_json
-from leffa.mistakes import memory_full
 from leffa.models.sampler import SCHEDULERS
 from leffa.predict import Job as PredictJob
 from leffa.predict import predict

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from leffa.cli_errors import quoted
 from leffa.demo.findings import findings
 from leffa.demo.jobs import Job, pictures_done, run_jobs, steps_done
 from leffa.demo.results import Results, collect
@@ -23,7 +24,6 @@ from leffa.demo.reuse import claim, fingerprint, finish
 from leffa.demo.settings import REPORT, DemoSettings
 from leffa.io.outputs import check_writable
 from leffa.io.progress import progress_bar
-from leffa.mistakes import quoted
 
 LEFFA_LOSS = {"control": "off", "leffa": "on"}
 TITLES = {

@@ -18,6 +18,7 @@ from lightning import Trainer, seed_everything
 from omegaconf import DictConfig
 from rich.progress import Progress
 
+from leffa.cli_errors import check_overrides
 from leffa.data.batch import Record
 from leffa.data.datamodule import PersonDataModule
 from leffa.data.doctor.quick import check_records
@@ -29,11 +30,10 @@ from leffa.inference.foreign import FILLING
 from leffa.inference.inputs import feed
 from leffa.inference.loaded import LoadedModel, find_weights, inputs_of_config, load_model
 from leffa.io.outputs import check_unclaimed
-from leffa.mistakes import check_overrides
 from leffa.models.interface import PersonGenerator
 from leffa.run.config import (
     CONF,
-    MISTAKES,
+    CONFIG_ERRORS,
     build,
     changes,
     choices,
@@ -254,7 +254,7 @@ def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, b
     Raises:
         ValueError: an override lacks, such as the root of a real data set.
     """
-    check_overrides(overrides, partial(composed, "evaluate"), MISTAKES, CONF)
+    check_overrides(overrides, partial(composed, "evaluate"), CONFIG_ERRORS, CONF)
     dataset = resolved(compose("evaluate", [*overrides, "ckpt=none"]))["dataset"]
     _prepare(dataset)
     return build(dataset["records"]), build(dataset["transform"]), bool(dataset["paired"])

@@ -17,8 +17,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from leffa.cli_errors import check_overrides, dotted
 from leffa.conf_folder import CONF
-from leffa.mistakes import check_overrides, dotted
 from leffa.models.export import SETTINGS
 from leffa.training.run_metadata import differences
 
@@ -34,7 +34,7 @@ PATH_KEYS = (
     *("ckpt", "start_from", "resume", "latent_cache", "weights_dir"),
     *("data.root", "dataset.root", "paths.output_dir", "paths.data_dir"),
 )
-MISTAKES = (HydraException, OmegaConfBaseException, MisconfigurationException)
+CONFIG_ERRORS = (HydraException, OmegaConfBaseException, MisconfigurationException)
 
 
 def job_folder(overrides: str, sweep: str) -> str:
@@ -101,7 +101,7 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
 def settings(name: str, overrides: list[str], *groups: str) -> dict[str, Any]:
     """Some groups of a configuration as plain values, for a command beside the programs; in the
     others what must be given may lack. Ends the program where an override is wrong."""
-    check_overrides(overrides, partial(composed, name), MISTAKES, CONF)
+    check_overrides(overrides, partial(composed, name), CONFIG_ERRORS, CONF)
     cfg = compose(name, overrides)
     return {group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups}
 
@@ -247,4 +247,6 @@ def build(part: dict[str, Any], **extra: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, TypeError):  # a value of the wrong type, or one missing
             raise ValueError(f"{part['_target_']}: {cause}") from error
-        raise (cause if isinstance(cause, (ValueError, OSError, *MISTAKES)) else error) from None
+        raise (
+            cause if isinstance(cause, (ValueError, OSError, *CONFIG_ERRORS)) else error
+        ) from None

@@ -17,10 +17,10 @@ from hydra.experimental.callback import Callback as HydraCallback
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from leffa.cli_errors import check_overrides, check_plugins, fail, memory_full, quoted
 from leffa.io.outputs import check_folder
-from leffa.mistakes import check_overrides, check_plugins, fail, memory_full, quoted
 from leffa.run import train
-from leffa.run.config import CONF, MISTAKES, VERSION_BASE, composed, in_sweep, resolved
+from leffa.run.config import CONF, CONFIG_ERRORS, VERSION_BASE, composed, in_sweep, resolved
 from leffa.sweeps.jobs import FAILURES, run_job, summary
 
 # Of each program: what decides how much memory it needs and changes no result.
@@ -31,7 +31,7 @@ def program(name: str, task: Callable[[DictConfig], Any]) -> None:
     """Run a Hydra program: a user's mistake is one line and exit code 1, HYDRA_FULL_ERROR=1 shows
     the trace."""
     check_plugins(sys.argv[1:])
-    check_overrides(sys.argv[1:], partial(composed, name), MISTAKES, CONF)
+    check_overrides(sys.argv[1:], partial(composed, name), CONFIG_ERRORS, CONF)
     _check_output_folder(sys.argv[1:])
 
     @hydra.main(config_path=str(CONF), config_name=name, version_base=VERSION_BASE)
@@ -40,7 +40,7 @@ def program(name: str, task: Callable[[DictConfig], Any]) -> None:
             return task(cfg)
         except torch.OutOfMemoryError:
             fail(memory_full(f"give a smaller {_MEMORY_KEYS[name]}"))
-        except (ValueError, OSError, *MISTAKES) as error:
+        except (ValueError, OSError, *CONFIG_ERRORS) as error:
             fail(error)
 
     main()
@@ -68,7 +68,7 @@ def train_job(cfg: DictConfig) -> float | None:
     multiprocessing.set_start_method(None, force=True)
     folder = Path(HydraConfig.get().runtime.output_dir)
     first = getattr(rank_zero_only, "rank", 0) == 0
-    return run_job(folder, resolved(cfg), partial(train, cfg), (*FAILURES, *MISTAKES), first)
+    return run_job(folder, resolved(cfg), partial(train, cfg), (*FAILURES, *CONFIG_ERRORS), first)
 
 
 class OutputFolder(HydraCallback):

@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
+from leffa.cli_errors import dotted
 from leffa.io.atomic import replacing, write_text
 from leffa.io.outputs import PNG_TEXT, check_writable, marked_text
 from leffa.io.pages import data_address, render
-from leffa.mistakes import dotted
 from leffa.sweeps.jobs import MEANS, Result, job_folders, read_result
 from leffa.training.curves import CSV_LOG, read_curves
 from leffa.training.run_metadata import CONFIG

@@ -126,7 +126,7 @@ def _train(
             os.dup2(file.fileno(), descriptor)
     import logging
 
-    from leffa.mistakes import fail
+    from leffa.cli_errors import fail
     from leffa.run import compose
     from leffa.run import train as train_run
 

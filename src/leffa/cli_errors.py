@@ -1,4 +1,4 @@
-"""A user's mistake on the command line is one line that names the key and the remedy."""
+"""User errors on the command line: one line that names the key and the remedy."""
 
 import difflib
 import importlib.util
@@ -19,14 +19,14 @@ Compose = Callable[[list[str]], dict[str, Any]]
 
 
 def check_overrides(
-    arguments: list[str], compose: Compose, mistakes: tuple[type[Exception], ...], conf: Path
+    arguments: list[str], compose: Compose, config_errors: tuple[type[Exception], ...], conf: Path
 ) -> None:
     """Compose once before the program does, to say in one line what is wrong with the overrides.
 
     Args:
         arguments: the command line after the program's name.
         compose: from overrides to the configuration, as plain values.
-        mistakes: what `compose` raises when an override is wrong.
+        config_errors: what `compose` raises when an override is wrong.
         conf: the folder of the config groups.
 
     Raises:
@@ -36,8 +36,8 @@ def check_overrides(
         return  # --help, --cfg, and sweeps, whose values are lists
     try:
         compose(arguments)
-    except mistakes as error:
-        fail(error, _suggestion(arguments, compose, mistakes, conf, str(error)))
+    except config_errors as error:
+        fail(error, _suggestion(arguments, compose, config_errors, conf, str(error)))
 
 
 def check_plugins(arguments: list[str]) -> None:
@@ -109,7 +109,7 @@ def _installed(module: str) -> bool:
 def _suggestion(
     arguments: list[str],
     compose: Compose,
-    mistakes: tuple[type[Exception], ...],
+    config_errors: tuple[type[Exception], ...],
     conf: Path,
     message: str,
 ) -> str:
@@ -129,7 +129,7 @@ def _suggestion(
             return nearest(value, known, f"{key} is one of")
         try:
             keys = dotted(compose([other for other in arguments if other != argument]))
-        except mistakes:
+        except config_errors:
             return ""
         if key in keys:
             continue

@@ -12,8 +12,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from leffa.cli_errors import fail
 from leffa.metrics.folders import FolderMismatch
-from leffa.mistakes import fail
 from leffa.run import CONF, assemble, compose, evaluate, train
 from leffa.run.__main__ import main as as_module
 from leffa.run.config import changes
