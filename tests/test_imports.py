@@ -15,7 +15,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "io": (),
     "data": ("io",),
     "synthetic": ("io", "data.batch", "data.catalog", "data.inshop", "data.part_colours"),
-    "metrics": ("io", "data.batch"),
+    "metrics": ("io", "data.batch", "conf_folder"),
     "weights_file": (),
     "models": ("io", "losses", "data.batch", "weights_file"),
     "conf_folder": (),

@@ -21,10 +21,11 @@ from torchmetrics.functional.image import (
 from torchmetrics.functional.image import structural_similarity_index_measure
 from torchvision.transforms.functional import InterpolationMode, resize
 
+from leffa.conf_folder import CONF
 from leffa.metrics.folders import read_folder
 from leffa.metrics.loading import decode
 from leffa.metrics.plan import make_plan
-from leffa.metrics.protocols import PROTOCOLS, folder, get_protocol, parse_protocol
+from leffa.metrics.protocols import PROTOCOLS, get_protocol, parse_protocol
 from leffa.metrics.score import score_folders
 
 NAMES = ["catvton", "cfld_256", "cfld_512", "hrviton", "ladi", "leffa", "pidm", "vtoneval", "wpose"]
@@ -94,7 +95,7 @@ def jpeg_75(image: Image.Image) -> Image.Image:
 def test_all_protocols_are_there_and_fit_a_screen() -> None:
     assert sorted(PROTOCOLS) == NAMES
     for name, protocol in PROTOCOLS.items():
-        text = (folder() / f"{name}.yaml").read_text()
+        text = (CONF / "protocol" / f"{name}.yaml").read_text()
         assert protocol.name == name
         assert protocol.source
         assert len(text.splitlines()) <= 30
@@ -119,7 +120,7 @@ def test_a_mistake_in_a_protocol_is_named(change: dict[str, object], message: st
 
 
 def test_e1_a_changed_protocol_may_not_keep_its_name() -> None:
-    content = yaml.safe_load((folder() / "ladi.yaml").read_text())
+    content = yaml.safe_load((CONF / "protocol" / "ladi.yaml").read_text())
     assert get_protocol(content) == PROTOCOLS["ladi"]
     content["paired"]["lpips"]["net"] = "vgg"
     with pytest.raises(ValueError, match=r"protocol ladi is changed: .* protocol\.name"):

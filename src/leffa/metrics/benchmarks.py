@@ -99,19 +99,14 @@ class Comparison:
 
 def compare(results: Sequence[Result], published: Sequence[Table]) -> list[Comparison]:
     """One comparison for each benchmark of the results."""
-    benchmarks = dict.fromkeys(result.benchmark for result in results)
     return [
-        _compare(
-            benchmark,
-            [result for result in results if result.benchmark == benchmark],
-            [table for table in published if table.benchmark == benchmark],
-        )
-        for benchmark in benchmarks
+        _compare(name, results, [table for table in published if table.benchmark == name])
+        for name in dict.fromkeys(result.benchmark for result in results)
     ]
 
 
 def _compare(benchmark: str, results: Sequence[Result], tables: Sequence[Table]) -> Comparison:
-    ours = _our_lines(results)
+    ours = _our_lines([result for result in results if result.benchmark == benchmark])
     theirs = [_mark(row, ours) for row in _distinct(tables)]
     present = {column for line in (*ours, *theirs) for column in line.values}
     known = [column for column in COLUMNS if column in present]
@@ -152,17 +147,12 @@ def _our_lines(results: Sequence[Result]) -> list[Line]:
             remark = f"{result.images:,} of {total:,} images"
             marks = marks | {c: "§" for c in result.values if c.startswith(("fid", "kid"))}
         lines[key] = replace(line, values=line.values | result.values, remark=remark, marks=marks)
-    return _told_apart(list(lines.values()))
-
-
-def _told_apart(lines: list[Line]) -> list[Line]:
-    """Lines of one name get their folder's name as well."""
-    names = [line.method for line in lines]
-    return [
+    names = [line.method for line in lines.values()]
+    return [  # lines of one name get their folder's name as well
         replace(line, method=f"{line.method}, {Path(line.source).name}")
         if names.count(line.method) > 1
         else line
-        for line in lines
+        for line in lines.values()
     ]
 
 

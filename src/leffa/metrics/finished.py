@@ -116,18 +116,11 @@ def _results(folder: Path, content: dict[str, Any]) -> list[Result]:
         for key, column in FLOW_COLUMNS.items()
         if key in content["metrics"]
     }
-    whole = Result(folder, benchmark, values, content["samples"], content)
-    parts = [
-        Result(
-            folder,
-            CATEGORIES[category],
-            _columns(part["values"], setting, content),
-            part["images"],
-            content,
-        )
-        for category, part in content.get("categories", {}).items()
-    ]
-    return [whole, *parts]
+    results = [Result(folder, benchmark, values, content["samples"], content)]
+    for category, part in content.get("categories", {}).items():
+        values = _columns(part["values"], setting, content)
+        results.append(Result(folder, CATEGORIES[category], values, part["images"], content))
+    return results
 
 
 def _columns(

@@ -161,10 +161,6 @@ def _by_id(folder: ImageFolder, rule: Callable[[str], str]) -> dict[str, list[st
     return known
 
 
-def _stem(name: str) -> str:
-    return name
-
-
 def _eight_characters(name: str) -> str:
     """From the first digit on; DeepFashion's names with "inshop" as they are (VtonEval)."""
     digit = re.search(r"\d", name)
@@ -182,13 +178,11 @@ def _pidm_target(name: str) -> str:
 
 # What a prediction and its true image have in common, each computed from its name.
 ID_RULES: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
-    "stem": (_stem, _stem),
+    "stem": (str, str),
     "eight_characters": (_eight_characters, _eight_characters),
     "first_part": (_first_part, _first_part),
-    "pidm": (_pidm_target, _stem),
+    "pidm": (_pidm_target, str),
 }
-
-
 MANY_TO_ONE = frozenset({"pidm"})  # rules by which several predictions have one true image
 
 

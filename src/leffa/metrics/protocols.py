@@ -7,19 +7,18 @@ moves it by more than 0.1), so a result always carries its protocol. Each is a f
 
 from collections.abc import Mapping
 from dataclasses import field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from leffa.conf_folder import CONF
 from leffa.metrics.distribution import KID_SUBSET_SIZE, KID_SUBSETS
-from leffa.metrics.features import KINDS, FeatureName
+from leffa.metrics.features import FeatureName
 from leffa.metrics.paired import Border, DataRange, Pooling
-from leffa.metrics.perceptual import LPIPS_BACKBONES, LpipsNet
+from leffa.metrics.perceptual import LpipsNet
 from leffa.metrics.views import CLOSED, Size, View
-from leffa.metrics.weights import WeightsFile
 
 IdRule = Literal["stem", "eight_characters", "first_part", "pidm"]
 RealSet = Literal["test", "train"]
@@ -71,11 +70,6 @@ class LPIPSSettings:
     net: LpipsNet = "alex"
     view: View | None = None
 
-    @property
-    def weights(self) -> WeightsFile:
-        """The backbone's file."""
-        return LPIPS_BACKBONES[self.net]
-
 
 @dataclass(frozen=True, config=CLOSED)
 class FIDSettings:
@@ -84,11 +78,6 @@ class FIDSettings:
     metric: Literal["fid"] = "fid"
     features: FeatureName = "clean_fid"
     view: View | None = None
-
-    @property
-    def weights(self) -> WeightsFile:
-        """The Inception network's file."""
-        return KINDS[self.features].weights
 
 
 @dataclass(frozen=True, config=CLOSED)
@@ -102,11 +91,6 @@ class KIDSettings:
     seed: int = 0
     factor: float = 1.0
     view: View | None = None
-
-    @property
-    def weights(self) -> WeightsFile:
-        """The Inception network's file."""
-        return KINDS[self.features].weights
 
 
 PairedSettings = Annotated[
@@ -165,15 +149,6 @@ class Protocol:
         return (None, *dict.fromkeys(each.view for each in settings if each.view is not None))
 
 
-def folder() -> Path:
-    """Where the protocols' files lie: in the repository, or in the installed package."""
-    places = [Path(__file__).parents[depth] / "conf" / "protocol" for depth in (1, 3)]
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None:
-        raise FileNotFoundError(f"{places[1]}: no such folder; install from a full checkout")
-    return found
-
-
 def parse_protocol(content: Any, where: str) -> Protocol:
     """A protocol from the plain values of its file.
 
@@ -198,15 +173,10 @@ def parse_protocol(content: Any, where: str) -> Protocol:
         raise ValueError(f"{where}: {key}: {first['msg']}") from None
 
 
-def _stored() -> dict[str, Protocol]:
-    files = sorted(folder().glob("*.yaml"))
-    return {
-        file.stem: parse_protocol(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
-        for file in files
-    }
-
-
-PROTOCOLS: dict[str, Protocol] = _stored()
+PROTOCOLS: dict[str, Protocol] = {
+    file.stem: parse_protocol(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+    for file in sorted((CONF / "protocol").glob("*.yaml"))
+}
 
 
 def get_protocol(chosen: str | Mapping[str, Any] | Protocol) -> Protocol:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -9,20 +10,16 @@ from torch import Tensor
 
 from leffa.metrics.bootstrap import Interval, fid_interval, per_image_interval
 from leffa.metrics.distribution import FID, KID, DistributionMetrics
-from leffa.metrics.features import FeatureName, InceptionFeatures
+from leffa.metrics.features import KINDS, FeatureName, InceptionFeatures
 from leffa.metrics.loading import Views
 from leffa.metrics.paired import MSE, PSNR, SSIM, MaskedPSNR, PerImageMetric, full_batches
-from leffa.metrics.perceptual import LPIPS
+from leffa.metrics.perceptual import LPIPS, LPIPS_BACKBONES
 from leffa.metrics.protocols import (
     FIDSettings,
     KIDSettings,
     LPIPSSettings,
-    MaskedPSNRSettings,
-    MSESettings,
     PairedSettings,
     Protocol,
-    PSNRSettings,
-    SSIMSettings,
 )
 from leffa.metrics.views import View
 from leffa.metrics.weights import MissingWeights
@@ -150,8 +147,7 @@ class Scorer:
         return values | self._set_values(parts)
 
     def _set_values(self, sets: Mapping[SetKey, DistributionMetrics]) -> dict[str, float]:
-        values = {}
-        computed = {key: metrics.compute() for key, metrics in sets.items()}
+        values, computed = {}, {key: metrics.compute() for key, metrics in sets.items()}
         for name, settings in self._set_settings().items():
             found = computed[settings.features, settings.view]
             if isinstance(settings, FIDSettings):
@@ -187,7 +183,7 @@ class Scorer:
 
     def _build_paired(self, masks: bool, weights: Path | None) -> None:
         for name, settings in self.protocol.paired.items():
-            if isinstance(settings, MaskedPSNRSettings) and not masks:
+            if settings.metric == "masked_psnr" and not masks:
                 self.missing[name] = NO_MASKS
                 continue
             try:
@@ -197,7 +193,7 @@ class Scorer:
                 continue
             self.per_image[name] = metric.to(self.device)
             if isinstance(settings, LPIPSSettings):
-                self.weights[name] = settings.weights.label
+                self.weights[name] = LPIPS_BACKBONES[settings.net].label
 
     def _build_sets(self, weights: Path | None) -> None:
         for name, settings in self.protocol.sets.items():
@@ -210,19 +206,28 @@ class Scorer:
             except MissingWeights as error:
                 self.missing[name] = str(error)
                 continue
-            self.weights[name] = settings.weights.label
+            self.weights[name] = KINDS[settings.features].weights.label
             if isinstance(settings, FIDSettings):
                 self.sets[key].fid = FID().to(self.device)
             else:
-                kid = KID(
-                    subsets=settings.subsets, subset_size=settings.subset_size, seed=settings.seed
-                )
-                self.sets[key].kid = kid.to(self.device)
+                options = {
+                    key: getattr(settings, key) for key in ("subsets", "subset_size", "seed")
+                }
+                self.sets[key].kid = KID(**options).to(self.device)
 
 
 def _places(names: Sequence[str], members: Collection[str]) -> Tensor:
     """Where members stand in a list of names."""
     return torch.tensor([i for i, name in enumerate(names) if name in members], dtype=torch.long)
+
+
+PAIRED: dict[str, type[PerImageMetric]] = {
+    "ssim": SSIM,
+    "psnr": PSNR,
+    "masked_psnr": MaskedPSNR,
+    "mse": MSE,
+    "lpips": LPIPS,
+}
 
 
 def build_paired(
@@ -233,14 +238,8 @@ def build_paired(
     Raises:
         MissingWeights: its network is not on this machine.
     """
-    match settings:
-        case SSIMSettings(border=border, sigma=sigma, window=window):
-            return SSIM(border, sigma, window, settings.data_range, settings.gray)
-        case PSNRSettings(pool=pool):
-            return PSNR(pool)
-        case LPIPSSettings(net=net):
-            return LPIPS(net, weights, drop_last)
-        case MaskedPSNRSettings():
-            return MaskedPSNR()
-        case MSESettings():
-            return MSE()
+    names = (each.name for each in fields(settings) if each.name not in ("metric", "view"))
+    options = {name: getattr(settings, name) for name in names}
+    if settings.metric == "lpips":
+        options |= {"weights": weights, "drop_last": drop_last}
+    return PAIRED[settings.metric](**options)
