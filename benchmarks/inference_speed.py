@@ -106,7 +106,7 @@ class Sides:
 
     def steps(self) -> dict[str, Callable[[], Tensor]]:
         """One guided prediction each."""
-        set_wide = self.model.remember(self.conditioning, self.set_memory)
+        set_wide = self.model.attach_cache(self.conditioning, self.set_memory)
         frozen = self.model.freeze_reference(set_wide, TIMESTEP)
         self.ours(set_wide)  # an earlier picture, and an earlier step
         self.ours(frozen)

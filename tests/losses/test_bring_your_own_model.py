@@ -126,6 +126,7 @@ def test_compiling_changes_neither_losses_nor_gradients(example: dict[str, Any])
     torch.testing.assert_close(found[1], found[0])
 
 
+@pytest.mark.slow  # a process of its own; `tests/test_imports.py` looks at the imports
 def test_the_library_needs_nothing_but_torch() -> None:
     """In a process where neither this project's other parts nor its dependencies can be found."""
     blocked = ("diffusers", "lightning", "torchvision", "numpy", "PIL", "transformers", "hydra")

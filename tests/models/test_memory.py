@@ -175,6 +175,6 @@ def test_a_key_is_computed_once_and_what_does_not_fit_each_time() -> None:
 
     for _ in range(2):
         for name, nbytes in (("first", 6), ("large", 5), ("last", 4)):
-            assert memory.recall(name, value(name, nbytes)).nbytes == nbytes
+            assert memory.get_or_compute(name, value(name, nbytes)).nbytes == nbytes
     assert computed == ["first", "large", "last", "large"]
     assert memory.nbytes == 10

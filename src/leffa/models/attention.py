@@ -12,7 +12,7 @@ by the layer's dotted name: nothing depends on the order of calls and nothing st
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -97,6 +97,9 @@ class AttentionExchange(Exchange):
         return flow_field(query, key, key_grid, request.temperature)
 
 
+MaybeExchange: TypeAlias = AttentionExchange | None  # None: nothing is recorded or read
+
+
 def layer_grid(tokens: int, latent_grid: tuple[int, int]) -> tuple[int, int]:
     """(h_l, w_l) of a layer with this many tokens: the latent halved, rounding up, as the UNet's
     convolutions do."""
@@ -134,7 +137,7 @@ class ExchangeProcessor(ABC):
 
     @abstractmethod
     def process(
-        self, attn: Attention, hidden_states: Tensor, text: Tensor | None, exchange: Any
+        self, attn: Attention, tokens: Tensor, text: Tensor | None, exchange: Any
     ) -> Tensor:
         """Tokens (B, L, C) after the attention, to themselves or to `text` (B, T, E)."""
 
@@ -143,37 +146,29 @@ class SelfAttention(ExchangeProcessor):
     """A self-attention of the reference UNet: records what enters it."""
 
     def process(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        text: Tensor | None,
-        exchange: AttentionExchange | None,
+        self, attn: Attention, tokens: Tensor, text: Tensor | None, exchange: MaybeExchange
     ) -> Tensor:
         if exchange is not None:
-            exchange.features[self.name] = hidden_states
-        return attend(attn, *project(attn, hidden_states))
+            exchange.features[self.name] = tokens
+        return attend(attn, *project(attn, tokens))
 
 
 class ReferenceAttention(ExchangeProcessor):
     """A self-attention of the generative UNet that also looks at the reference."""
 
     def process(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        text: Tensor | None,
-        exchange: AttentionExchange | None,
+        self, attn: Attention, tokens: Tensor, text: Tensor | None, exchange: MaybeExchange
     ) -> Tensor:
         reference = exchange.reference_tokens(self.name, attn) if exchange is not None else None
         if exchange is None or reference is None:
             raise ValueError(
                 f"no reference feature for layer {self.name}: the UNets must have the same layers"
             )
-        samples, own, _ = hidden_states.shape
-        query = split_heads(attn.to_q(hidden_states), attn.heads)
+        samples, own, _ = tokens.shape
+        query = split_heads(attn.to_q(tokens), attn.heads)
         key, value = (
             split_heads(
-                torch.cat([projection(hidden_states), other.expand(samples, -1, -1)], 1), attn.heads
+                torch.cat([projection(tokens), other.expand(samples, -1, -1)], 1), attn.heads
             )
             for projection, other in zip((attn.to_k, attn.to_v), reference, strict=True)
         )

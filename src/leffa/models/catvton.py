@@ -31,6 +31,7 @@ from leffa.models import interface
 from leffa.models.attention import (
     AttentionExchange,
     ExchangeProcessor,
+    MaybeExchange,
     attend,
     project,
     self_attention_names,
@@ -40,11 +41,11 @@ from leffa.models.latent import LatentGenerator, Picture, log_parameters
 from leffa.models.state import check_state
 from leffa.models.unets import (
     Autoencoder,
+    Source,
     drop_text_attention,
+    load_partly_trained,
     load_scheduler,
-    load_unet,
     load_vae,
-    refit_conv_in,
 )
 from leffa.weights_file import load_weights
 
@@ -76,15 +77,11 @@ class StackedAttention(ExchangeProcessor):
     """A self-attention over [person; garment] tokens that can say where the person looks."""
 
     def process(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        text: Tensor | None,
-        exchange: AttentionExchange | None,
+        self, attn: Attention, tokens: Tensor, text: Tensor | None, exchange: MaybeExchange
     ) -> Tensor:
-        query, key, value = project(attn, hidden_states)
+        query, key, value = project(attn, tokens)
         if exchange is not None:
-            half = hidden_states.shape[1] // 2  # tokens run row by row, so the person comes first
+            half = tokens.shape[1] // 2  # tokens run row by row, so the person comes first
             exchange.read_flow(self.name, query[:, :, :half], key[:, :, half:])
         return attend(attn, query, key, value)
 
@@ -125,9 +122,9 @@ class CatVTON(LatentGenerator):
     @classmethod
     def build(
         cls,
-        unet: str | Path | dict[str, Any],
-        vae: str | Path | dict[str, Any],
-        scheduler: str | Path | dict[str, Any],
+        unet: Source,
+        vae: Source,
+        scheduler: Source,
         trainable: Trainable = "attention",
         gradient_checkpointing: bool = False,
     ) -> "CatVTON":
@@ -138,22 +135,10 @@ class CatVTON(LatentGenerator):
                 inpainting base, or a file that does not fit.
             FileNotFoundError: a folder or file that is not there.
         """
-        if trainable == "attention" and isinstance(unet, dict):
-            raise ValueError(
-                "model.trainable=attention: the rest of the network stays as it is, and this "
-                "backbone's is random; take a pretrained backbone, or model.trainable=all"
-            )
         autoencoder = load_vae(vae)
-        latent = autoencoder.config.latent_channels
-        channels = 2 * latent + 1
-        network = load_unet(unet, channels)
-        if trainable == "attention" and network.config.in_channels != channels:
-            raise ValueError(
-                f"model.trainable=attention: {unet} takes {network.config.in_channels} channels, "
-                f"not the {channels} of an inpainting base; take backbone=sd15_inpainting, or "
-                "model.trainable=all"
-            )
-        refit_conv_in(network, channels)
+        channels = 2 * autoencoder.config.latent_channels + 1
+        base = ("an inpainting base", "sd15_inpainting")
+        network = load_partly_trained(unet, channels, trainable, base)
         if gradient_checkpointing:
             network.enable_gradient_checkpointing()
         model = cls(autoencoder, network, dict(load_scheduler(scheduler).config), trainable)

@@ -121,7 +121,7 @@ class PersonGenerator(nn.Module, ABC):
         model can evaluate them together."""
         return [self.predict_noise(noisy, timesteps, branch).noise for branch in branches]
 
-    def remember(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:
+    def attach_cache(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:
         """Use the memory of a sampling run for what its steps and pictures share; every sample of
         a later prediction with this conditioning has one timestep. Most models share nothing."""
         return conditioning

@@ -26,6 +26,7 @@ from leffa.models.lora import add_lora, check_lora
 from leffa.models.memory import RunMemory
 from leffa.models.unets import (
     Autoencoder,
+    Source,
     load_scheduler,
     load_unet,
     load_vae,
@@ -119,9 +120,9 @@ class LeffaModel(LatentGenerator):
     @classmethod
     def build(
         cls,
-        unet: str | Path | dict[str, Any],
-        vae: str | Path | dict[str, Any],
-        scheduler: str | Path | dict[str, Any],
+        unet: Source,
+        vae: Source,
+        scheduler: Source,
         parts: tuple[Part, ...] | list[Part] = PARTS,
         gradient_checkpointing: bool = False,
         zero_terminal_snr: bool = False,
@@ -253,7 +254,7 @@ class LeffaModel(LatentGenerator):
         timesteps = timesteps.repeat(len(branches))
         return self.evaluate(self.generative_unet, inputs, timesteps, exchange)
 
-    def remember(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:  # type: ignore[override]
+    def attach_cache(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:  # type: ignore[override]
         reference = conditioning.reference[:1] if memory.one_reference else conditioning.reference
         return replace(conditioning, reference=reference, run=memory)
 
@@ -274,7 +275,9 @@ class LeffaModel(LatentGenerator):
         if kept is None:
             return ReferenceTokens(self._features(branches, at))
         key = tuple(branch.empty for branch in branches)
-        return kept.recall(key, lambda: ReferenceTokens(dict(self._features(branches, at)), {}))
+        return kept.get_or_compute(
+            key, lambda: ReferenceTokens(dict(self._features(branches, at)), {})
+        )
 
     def _features(self, branches: Sequence[Conditioning], timesteps: Tensor) -> Features:
         if len(branches) == 1:
@@ -307,7 +310,7 @@ class LeffaModel(LatentGenerator):
         if branch.run is None or not branch.shared:
             return compute().features
         key = (float(timesteps[0]), branch.empty, latent.shape, latent.dtype, latent.device)
-        return branch.run.recall(key, compute).features
+        return branch.run.get_or_compute(key, compute).features
 
 
 def input_channels(latent: int, parts: Sequence[str]) -> int:

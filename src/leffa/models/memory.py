@@ -46,7 +46,7 @@ class RunMemory:
         self._kept: dict[Hashable, Kept] = {}
         self._reference: Tensor | None = None
 
-    def recall(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+    def get_or_compute(self, key: Hashable, compute: Callable[[], Value]) -> Value:
         """What `compute` gave for this key before, or gives now; the key is all it depends on."""
         if key in self._kept:
             return self._kept[key]  # type: ignore[return-value]  # a key has one kind of value

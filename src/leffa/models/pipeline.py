@@ -202,7 +202,7 @@ class LeffaPipeline(DiffusionPipeline):
         model, memory = self.model, memory or RunMemory(limit=0)
         memory.check(batch, official_noise)
         with float32_autoencoder(self.vae):
-            conditioning = model.remember(model.encode(batch, sample=official_noise), memory)
+            conditioning = model.attach_cache(model.encode(batch, sample=official_noise), memory)
             self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
             if latents is None:
                 latents = self._first_noise(model, batch, generator, official_noise)

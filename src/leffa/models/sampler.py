@@ -164,7 +164,7 @@ def sample_latents(
         if official
         else [name_generator(settings.seed, f"{name}:condition") for name in batch["name"]]
     )
-    conditioning = model.remember(
+    conditioning = model.attach_cache(
         model.encode(batch, draws, sample=settings.draws_conditions), memory
     )
     scheduler = make_scheduler(

@@ -23,6 +23,8 @@ from leffa.models.attention import (
 
 log = logging.getLogger(__name__)
 
+# "shipped", a diffusers folder, a hub id, or a config for random weights.
+Source: TypeAlias = str | Path | dict[str, Any]
 Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
 
 # SDXL conditions on text and on crop sizes through `add_embedding`; Leffa has no text and drops
@@ -40,9 +42,7 @@ def shapes_alone() -> bool:
     return torch.get_default_device().type == "meta"
 
 
-def load_unet(
-    source: str | Path | dict[str, Any], channels: int | None = None
-) -> UNet2DConditionModel:
+def load_unet(source: Source, channels: int | None = None) -> UNet2DConditionModel:
     """A stock UNet: "shipped", a diffusers folder or hub id (its `unet` subfolder), or a new one
     from a config dict, which may be told its input channels."""
     if isinstance(source, dict):
@@ -73,7 +73,7 @@ def unet_without_values(
     return UNet2DConditionModel.from_config({**config, **changes})
 
 
-def load_vae(source: str | Path | dict[str, Any]) -> Autoencoder:
+def load_vae(source: Source) -> Autoencoder:
     """A frozen autoencoder: "shipped", a diffusers folder (with or without `vae/`), a hub id, or a
     config dict."""
     if isinstance(source, dict):
@@ -105,7 +105,7 @@ def load_vae(source: str | Path | dict[str, Any]) -> Autoencoder:
     return vae.requires_grad_(False).eval()
 
 
-def load_scheduler(source: str | Path | dict[str, Any]) -> DDPMScheduler:
+def load_scheduler(source: Source) -> DDPMScheduler:
     """The training noise schedule, from a diffusers folder, a hub id, or a config dict."""
     if isinstance(source, dict):
         return DDPMScheduler.from_config(source)
@@ -153,6 +153,36 @@ def refit_conv_in(unet: UNet2DConditionModel, channels: int, keep: int | None = 
         )
     unet.conv_in = new
     unet.register_to_config(in_channels=channels)
+
+
+def load_partly_trained(
+    source: Source, channels: int, trainable: str, base: tuple[str, str]
+) -> UNet2DConditionModel:
+    """A stock UNet with so many input channels, of which `trainable` is trained.
+
+    Args:
+        source: see `load_unet`.
+        trainable: "all", or what is trained alone: the rest must be pretrained, with its channels.
+        base: what such a UNet is of, and the `backbone` that is one.
+
+    Raises:
+        ValueError: something stays as it is, and the UNet has random weights or other channels.
+        FileNotFoundError: see `load_unet`.
+    """
+    whole = trainable == "all"
+    if isinstance(source, dict) and not whole:
+        raise ValueError(
+            f"model.trainable={trainable}: the rest of the UNet stays as it is, and this "
+            "backbone's is random; take a pretrained backbone, or model.trainable=all"
+        )
+    unet = load_unet(source, channels)
+    if unet.config.in_channels != channels and not whole:
+        raise ValueError(
+            f"model.trainable={trainable}: {source} takes {unet.config.in_channels} channels, not "
+            f"the {channels} of {base[0]}; take backbone={base[1]}, or model.trainable=all"
+        )
+    refit_conv_in(unet, channels)
+    return unet
 
 
 def make_generative(

@@ -30,10 +30,11 @@ def noisy() -> Tensor:
     return torch.randn(2, 4, 8, 6, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture
-def clip_folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pretrained image encoder."""
     transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("encoder") / "clip"
     config = transformers.CLIPVisionConfig(**CLIP)
-    transformers.CLIPVisionModelWithProjection(config).save_pretrained(tmp_path / "clip")
-    return tmp_path / "clip"
+    transformers.CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    return folder

@@ -1,5 +1,7 @@
 """Published weights: every key has its place."""
 
+import copy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,13 +69,13 @@ def published_attentions(unet: UNet2DConditionModel) -> dict[str, State]:
     return state
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def base() -> UNet2DConditionModel:
     torch.manual_seed(3)
     return UNet2DConditionModel.from_config(TRYON)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def adapter(base: UNet2DConditionModel) -> dict[str, State]:
     """The content of an IP-Adapter file: its authors number the attentions as the UNet has them."""
     numbers = {name: number for number, name in enumerate(base.attn_processors)}
@@ -85,24 +87,34 @@ def adapter(base: UNet2DConditionModel) -> dict[str, State]:
     return {"image_proj": published_resampler(), "ip_adapter": attentions}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def parts(
-    base: UNet2DConditionModel, adapter: dict[str, State], clip_folder: Path, tmp_path: Path
+    base: UNet2DConditionModel,
+    adapter: dict[str, State],
+    clip_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A folder with everything that an IDM-VTON starts from, and `adapter.bin`."""
-    folder = tmp_path / "parts"
+    folder = tmp_path_factory.mktemp("parts")
     base.save_pretrained(folder / "unet")
     UNet2DConditionModel.from_config(GARMENT).save_pretrained(folder / "unet_encoder")
     AutoencoderKL.from_config(VAE).save_pretrained(folder / "vae")
     DDPMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
-    clip_folder.rename(folder / "image_encoder")
+    shutil.copytree(clip_folder, folder / "image_encoder")
     torch.save(adapter, folder / "adapter.bin")
     return folder
 
 
-@pytest.fixture
-def published(parts: Path, base: UNet2DConditionModel, adapter: dict[str, State]) -> Path:
+@pytest.fixture(scope="module")
+def published(
+    parts: Path,
+    base: UNet2DConditionModel,
+    adapter: dict[str, State],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """The same as the authors publish it: the adapter is in the UNet's own file."""
+    folder = tmp_path_factory.mktemp("published")
+    shutil.copytree(parts, folder, dirs_exist_ok=True)
     names = list(base.attn_processors)
     state = dict(base.state_dict())
     for key, tensor in adapter["image_proj"].items():
@@ -110,11 +122,12 @@ def published(parts: Path, base: UNet2DConditionModel, adapter: dict[str, State]
     for key, tensor in adapter["ip_adapter"].items():
         number, _, rest = key.partition(".")
         state[f"{names[int(number)]}.{rest}"] = tensor
-    base.register_to_config(encoder_hid_dim=IMAGE_WIDTH, encoder_hid_dim_type="ip_image_proj")
-    base.save_config(parts / "unet")
-    (parts / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    torch.save(state, parts / UNET_FILE)
-    return parts
+    as_one = copy.copy(base)
+    as_one.register_to_config(encoder_hid_dim=IMAGE_WIDTH, encoder_hid_dim_type="ip_image_proj")
+    as_one.save_config(folder / "unet")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save(state, folder / UNET_FILE)
+    return folder
 
 
 def build(folder: Path, adapter: Path | None) -> IDMVTON:
@@ -129,11 +142,17 @@ def values(state: State) -> Tensor:
 
 @pytest.mark.parametrize("suffix", [".bin", ".safetensors"])
 def test_an_adapter_file_is_read_as_diffusers_reads_it(
-    parts: Path, base: UNet2DConditionModel, adapter: dict[str, State], suffix: str
+    parts: Path,
+    base: UNet2DConditionModel,
+    adapter: dict[str, State],
+    suffix: str,
+    tmp_path: Path,
 ) -> None:
     flat = {f"{part}.{key}": t for part, state in adapter.items() for key, t in state.items()}
-    save_file(flat, parts / "adapter.safetensors")
-    ours = load_tryon(parts, 4, IMAGE_WIDTH, parts / f"adapter{suffix}")
+    file = tmp_path / f"adapter{suffix}"
+    save_file(flat, file) if suffix == ".safetensors" else torch.save(adapter, file)
+    ours = load_tryon(parts, 4, IMAGE_WIDTH, file)
+    base = copy.deepcopy(base)
     base._load_ip_adapter_weights([adapter], low_cpu_mem_usage=False)
     same = {"atol": 0.0, "rtol": 0.0}
     torch.testing.assert_close(
@@ -157,10 +176,10 @@ def test_every_number_of_the_published_network_is_in_ours(published: Path) -> No
 
 
 def test_the_published_network_is_that_of_its_parts(
-    parts: Path, batch: Batch, noisy: Tensor, request: pytest.FixtureRequest
+    parts: Path, published: Path, batch: Batch, noisy: Tensor
 ) -> None:
     from_parts = build(parts, parts / "adapter.bin")
-    as_one = build(request.getfixturevalue("published"), None)
+    as_one = build(published, None)
     expected = predict(from_parts, noisy, from_parts.encode(batch))
     torch.testing.assert_close(predict(as_one, noisy, as_one.encode(batch)), expected)
     scale_adapter(as_one, 0.0)  # so that it counts at all
@@ -202,13 +221,14 @@ Change = Callable[[dict[str, Any]], object]
     ],
 )
 def test_a_published_network_that_does_not_fit_is_refused_in_one_line(
-    published: Path, change: Change, line: str
+    published: Path, change: Change, line: str, tmp_path: Path
 ) -> None:
     state = torch.load(published / UNET_FILE, weights_only=True)
     change(state)
-    torch.save(state, published / UNET_FILE)
+    shutil.copytree(published / "unet", tmp_path / "unet")
+    torch.save(state, tmp_path / UNET_FILE)
     with pytest.raises(ValueError, match=line) as caught:
-        load_tryon(published, 4, IMAGE_WIDTH, None)
+        load_tryon(tmp_path, 4, IMAGE_WIDTH, None)
     assert "\n" not in str(caught.value)
 
 
@@ -229,13 +249,13 @@ def test_a_published_network_that_does_not_fit_is_refused_in_one_line(
     ],
 )
 def test_an_adapter_that_does_not_fit_is_refused_in_one_line(
-    parts: Path, change: Change, line: str
+    parts: Path, change: Change, line: str, tmp_path: Path
 ) -> None:
     content = torch.load(parts / "adapter.bin", weights_only=True)
     change(content)
-    torch.save(content, parts / "adapter.bin")
+    torch.save(content, tmp_path / "adapter.bin")
     with pytest.raises(ValueError, match=line) as caught:
-        load_tryon(parts, 4, IMAGE_WIDTH, parts / "adapter.bin")
+        load_tryon(parts, 4, IMAGE_WIDTH, tmp_path / "adapter.bin")
     assert "\n" not in str(caught.value)
 
 

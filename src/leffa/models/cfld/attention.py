@@ -59,19 +59,15 @@ class PromptAttention(ExchangeProcessor):
         self.keeps_input = keeps_input
 
     def process(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        text: Tensor | None,
-        exchange: PromptExchange | None,
+        self, attn: Attention, tokens: Tensor, text: Tensor | None, exchange: PromptExchange | None
     ) -> Tensor:
-        query, key, value = project(attn, hidden_states, text)
+        query, key, value = project(attn, tokens, text)
         if exchange is not None and self.name in exchange.biases:
             query = query + split_heads(exchange.biases[self.name], attn.heads)
         if exchange is not None and self.shows_flow:
             exchange.read_flow(self.name, query, key)
         attended = attend(attn, query, key, value)
-        return hidden_states + attended if self.keeps_input else attended
+        return tokens + attended if self.keeps_input else attended
 
 
 def prompt_flow(query: Tensor, key: Tensor, places: Tensor, temperature: float) -> Tensor:

@@ -25,13 +25,7 @@ from leffa.models.cfld.published import load_published
 from leffa.models.cfld.unet import Trainable, adapted_channels, prepare_unet
 from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture, log_parameters
-from leffa.models.unets import (
-    Autoencoder,
-    load_scheduler,
-    load_unet,
-    load_vae,
-    refit_conv_in,
-)
+from leffa.models.unets import Autoencoder, Source, load_partly_trained, load_scheduler, load_vae
 
 POSE_CHANNELS = 21  # skeleton 3, heat maps 18
 
@@ -129,9 +123,9 @@ class CFLD(LatentGenerator):
     @classmethod
     def build(
         cls,
-        unet: str | Path | dict[str, Any],
-        vae: str | Path | dict[str, Any],
-        scheduler: str | Path | dict[str, Any],
+        unet: Source,
+        vae: Source,
+        scheduler: Source,
         encoder: dict[str, Any],
         decoder: dict[str, int] | None = None,
         appearance_depth: int = 4,
@@ -154,16 +148,9 @@ class CFLD(LatentGenerator):
                 weights; or weights do not fit.
             FileNotFoundError: a folder or file that is not there.
         """
-        _check(unet, trainable)
         autoencoder = load_vae(vae)
-        network = load_unet(unet)
-        latent = autoencoder.config.latent_channels
-        if trainable == "prompt" and network.config.in_channels != latent:
-            raise ValueError(
-                f"model.trainable=prompt: {unet} takes {network.config.in_channels} channels, not "
-                f"the {latent} of a latent; take backbone=sd15, or model.trainable=all"
-            )
-        refit_conv_in(network, latent)
+        channels = autoencoder.config.latent_channels
+        network = load_partly_trained(unet, channels, trainable, ("a latent", "sd15"))
         model = cls(
             autoencoder,
             network,
@@ -247,11 +234,3 @@ class CFLD(LatentGenerator):
 
     def _draw_flips(self, images: Tensor, generator: Generators) -> Tensor:
         return draw(torch.rand, (len(images),), generator, images.device) < self.reference_flip
-
-
-def _check(unet: str | Path | dict[str, Any], trainable: Trainable) -> None:
-    if trainable == "prompt" and isinstance(unet, dict):
-        raise ValueError(
-            "model.trainable=prompt: the rest of the UNet stays as it is, and this backbone's is "
-            "random; take a pretrained backbone, or model.trainable=all"
-        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from leffa.models.idm_vton.encoders import TextEncoders
-from leffa.models.idm_vton.networks import Source
+from leffa.models.unets import Source
 
 Part = Literal["unet", "garment_unet", "image_encoder"]
 PARTS: tuple[Part, ...] = ("unet", "garment_unet", "image_encoder")

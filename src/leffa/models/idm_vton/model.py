@@ -28,7 +28,6 @@ from leffa.models.idm_vton.checks import (
 from leffa.models.idm_vton.conditioning import Conditioning, Features
 from leffa.models.idm_vton.encoders import ImageEncoder, Prompt, TextEncoders
 from leffa.models.idm_vton.networks import (
-    Source,
     freeze_text,
     load_garment,
     load_tryon,
@@ -42,7 +41,7 @@ from leffa.models.latent import (
     network_input,
     reference_features,
 )
-from leffa.models.unets import Autoencoder, load_scheduler, load_vae
+from leffa.models.unets import Autoencoder, Source, load_scheduler, load_vae
 
 # The published prompts (inference.py).
 PERSON_PROMPT = "model is wearing a {}"

@@ -37,22 +37,21 @@ from leffa.models.idm_vton.adapter import (
 from leffa.models.idm_vton.sources import fill, load_stock_unet, locate, read_unet
 from leffa.models.unets import (
     NO_TEXT,
+    Source,
     end_after_final_feature,
     load_unet,
     make_reference,
     refit_conv_in,
 )
 
-Source = str | Path | dict[str, Any]
-
 
 class TextAttention(ExchangeProcessor):
     """A text cross-attention of the garment network; it leaves the exchange alone."""
 
     def process(
-        self, attn: Attention, hidden_states: Tensor, text: Tensor | None, exchange: Any
+        self, attn: Attention, tokens: Tensor, text: Tensor | None, exchange: Any
     ) -> Tensor:
-        return attend(attn, *project(attn, hidden_states, text))
+        return attend(attn, *project(attn, tokens, text))
 
 
 class BesideInput(nn.Module):
