@@ -46,7 +46,7 @@ def tiny(task: Literal["tryon", "pose"]) -> LoadedModel:
     return LoadedModel(model.eval(), settings, Path("shipped"))
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def sweep() -> Iterator[None]:
     """Event loops that gradio leaves open must not be found during the tests of others."""
     yield

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,48 +21,55 @@ from starlette.testclient import TestClient
 
 pytestmark = OF_GRADIO
 ROOT = "/gradio_api"
-Open = Callable[..., TestClient]
 
 
-@pytest.fixture
-def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """Opens a client of a page that takes files of 1000 bytes, with the middleware or without."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    with contextlib.ExitStack() as stack:
+@dataclass(frozen=True)
+class Servers:
+    """The same page, which takes files of 1000 bytes, by gradio alone and with the middleware."""
 
-        def opened(limited: bool, seconds: float = 60) -> TestClient:
-            with gradio.Blocks(analytics_enabled=False) as page:
-                file = gradio.File()
-                file.change(lambda given: None, file, None, api_name="take", preprocess=False)
-            page.max_file_size = 1000
-            middleware = Middleware(UploadLimitMiddleware, file_bytes=1000, seconds=seconds)
-            kwargs = {"middleware": [middleware] if limited else []}
-            app = gradio.routes.App.create_app(page, app_kwargs=kwargs)
-            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
-
-        yield opened
+    alone: TestClient
+    limited: TestClient
+    uploads: Path
 
 
-def test_all_files_of_a_request_have_a_limit_and_leave_nothing(visit: Open, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    uploads = tmp_path_factory.mktemp("uploads")
+    with gradio.Blocks(analytics_enabled=False) as page:
+        file = gradio.File()
+        file.change(lambda given: None, file, None, api_name="take", preprocess=False)
+    page.max_file_size = 1000
+    middleware = Middleware(UploadLimitMiddleware, file_bytes=1000, seconds=0.5)
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+        clients = []
+        for wall in ([], [middleware]):
+            app = gradio.routes.App.create_app(page, app_kwargs={"middleware": wall})
+            client = TestClient(app, raise_server_exceptions=False)
+            clients.append(stack.enter_context(client))
+        yield Servers(*clients, uploads)
+
+
+def test_all_files_of_a_request_have_a_limit_and_leave_nothing(servers: Servers) -> None:
     files = [("files", (f"{number}.png", bytes(900))) for number in range(200)]
-    assert visit(False).post(f"{ROOT}/upload", files=files).status_code == 200
-    before = set(tmp_path.rglob("*"))
-    answer = visit(True).post(f"{ROOT}/upload", files=files)
+    assert servers.alone.post(f"{ROOT}/upload", files=files).status_code == 200
+    before = set(servers.uploads.rglob("*"))
+    answer = servers.limited.post(f"{ROOT}/upload", files=files)
     assert answer.status_code == 413
     assert "maximum allowed size" in answer.text
-    assert set(tmp_path.rglob("*")) == before
-    assert visit(True).post(f"{ROOT}/upload", files=files[:4]).status_code == 200
+    assert set(servers.uploads.rglob("*")) == before
+    assert servers.limited.post(f"{ROOT}/upload", files=files[:4]).status_code == 200
 
 
-def test_json_has_a_limit(visit: Open) -> None:
+def test_json_has_a_limit(servers: Servers) -> None:
     # Read whole, it takes twenty times the memory of its bytes.
     bomb = b"[" + b"[]," * 1_500_000
-    assert visit(False).post(f"{ROOT}/queue/join", content=bomb).status_code == 422
-    assert visit(True).post(f"{ROOT}/queue/join", content=bomb).status_code == 413
+    assert servers.alone.post(f"{ROOT}/queue/join", content=bomb).status_code == 422
+    assert servers.limited.post(f"{ROOT}/queue/join", content=bomb).status_code == 413
 
 
 @pytest.mark.parametrize("route", ["queue/join", "upload"])
-def test_a_client_that_sends_no_more_is_given_up(visit: Open, route: str) -> None:
+def test_a_client_that_sends_no_more_is_given_up(servers: Servers, route: str) -> None:
     form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
 
     async def trickle(app: Any) -> list[dict[str, Any]]:
@@ -79,18 +87,18 @@ def test_a_client_that_sends_no_more_is_given_up(visit: Open, route: str) -> Non
         kind = b"multipart/form-data; boundary=x" if route == "upload" else b"application/json"
         scope = {"type": "http", "method": "POST", "path": f"{ROOT}/{route}", "root_path": ""}
         scope |= {"headers": [(b"content-type", kind)], "query_string": b"", "app": app}
-        await asyncio.wait_for(app(scope, receive, send), 1)
+        await asyncio.wait_for(app(scope, receive, send), 1.5)
         return answers
 
     with pytest.raises(TimeoutError):
-        asyncio.run(trickle(visit(False).app))
-    start, body = asyncio.run(trickle(visit(True, seconds=0.1).app))
+        asyncio.run(trickle(servers.alone.app))
+    start, body = asyncio.run(trickle(servers.limited.app))
     assert start["status"] in (400, 408)
     assert b"too slowly" in body["body"]
 
 
 def test_a_file_named_by_an_address_is_not_downloaded(
-    visit: Open, monkeypatch: pytest.MonkeyPatch
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[str] = []
 
@@ -101,9 +109,9 @@ def test_a_file_named_by_an_address_is_not_downloaded(
     monkeypatch.setattr(gradio.processing_utils, "async_ssrf_protected_download", download)
     url = "https://example.org/a.png"
     data = {"data": [{"path": url, "meta": {"_type": "gradio.FileData"}}]}
-    visit(False).post(f"{ROOT}/run/take", json=data)
+    servers.alone.post(f"{ROOT}/run/take", json=data)
     assert fetched == [url]
-    answer = visit(True).post(f"{ROOT}/run/take", json=data)
+    answer = servers.limited.post(f"{ROOT}/run/take", json=data)
     assert answer.status_code == 400
     assert "upload the file; it is not fetched" in answer.text
     assert fetched == [url]
@@ -121,16 +129,16 @@ def test_an_address_is_found_however_deep_and_however_written() -> None:
         check_no_remote_file(content)
 
 
-def test_no_public_page_is_passed_on(visit: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_public_page_is_passed_on(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
 
     async def fetch(url: str, request: Any) -> None:
         fetched.append(url)
 
     monkeypatch.setattr(gradio.routes, "secure_url_stream_response", fetch)
-    visit(False).get(f"{ROOT}/file=https://example.org/a")
+    servers.alone.get(f"{ROOT}/file=https://example.org/a")
     assert fetched == ["https://example.org/a"]
-    client = visit(True)
+    client = servers.limited
     for written in ("=https://example.org/a", "/HTTP:/example.org", "=%2F%2Fhttp://a"):
         for ask in (client.get, client.head):
             assert ask(f"{ROOT}/file{written}").status_code == 403
@@ -141,9 +149,8 @@ def test_no_public_page_is_passed_on(visit: Open, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "route", ["deep_link?session_hash=a", "process_recording", "component_server"]
 )
-def test_routes_that_the_page_does_not_use_are_closed(visit: Open, route: str) -> None:
+def test_routes_that_the_page_does_not_use_are_closed(servers: Servers, route: str) -> None:
     files = {"video": ("a.mp4", b"#EXTM3U")}
-    for limited in (False, True):
-        client = visit(limited)
+    for limited, client in ((False, servers.alone), (True, servers.limited)):
         answers = client.get(f"{ROOT}/{route}"), client.post(f"{ROOT}/{route}", files=files)
         assert all(each.status_code == 403 for each in answers) == limited

@@ -16,7 +16,7 @@ PATIENCE = 120_000  # milliseconds: the machine may be busy
 OF_GRADIO = [
     pytest.mark.filterwarnings(f"ignore:{message}")
     for message in ("unclosed", ".*no_silent_downcasting", "The copy keyword")
-]
+] + [pytest.mark.usefixtures("sweep")]
 
 
 def set_steps(page: Any, steps: int, task: str = "tryon") -> None:

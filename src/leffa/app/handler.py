@@ -9,7 +9,7 @@ import hashlib
 import queue
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,16 +129,19 @@ class RequestHandler:
             try:
                 job = self.job(request, session, folder)
                 yield Progress(0, job.sampling.steps, None)
-                news: queue.Queue[tuple[int, int]] = queue.Queue()
+                news: queue.Queue[Progress | None] = queue.Queue()  # None: the job has ended
+                begin = time.monotonic()
 
                 def tell(done: int, steps: int) -> None:
-                    news.put((done, steps))
+                    left = (time.monotonic() - begin) / done * (steps - done)
+                    news.put(Progress(done, steps, left))
 
                 with ThreadPoolExecutor(1) as pool:
                     future = pool.submit(self.model.run, job, folder, tell, stop, start)
-                    future.add_done_callback(lambda _: news.put((0, 0)))
+                    future.add_done_callback(lambda _: news.put(None))
                     try:
-                        yield from _progress(news)
+                        while (newest := _newest(news)) is not None:
+                            yield newest
                     finally:
                         stop.set()  # before the pool waits for the thread
                 result = future.result()
@@ -210,16 +213,12 @@ def _copy(path: Path, folder: Path) -> Path:
     return link_or_copy(path, target)
 
 
-def _progress(news: "queue.Queue[tuple[int, int]]") -> Generator[Progress, None, None]:
-    """The news of a job until (0, 0) ends them; news that pile up are told once."""
-    start = time.monotonic()
-    while True:
-        done, steps = news.get()
-        while not news.empty() and steps:
-            done, steps = news.get()
-        if not steps:
-            return
-        yield Progress(done, steps, (time.monotonic() - start) / done * (steps - done))
+def _newest(news: "queue.Queue[Progress | None]") -> Progress | None:
+    """Wait for news; what has piled up is told once."""
+    newest = news.get()
+    while newest is not None and not news.empty():
+        newest = news.get()
+    return newest
 
 
 def _decode(address: str, path: Path) -> Path:
