@@ -33,7 +33,7 @@ def test_a_new_data_set_is_one_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setitem(table, "new", new)
 
     write_dataset("new", tmp_path, train=2, test=2, height=64, width=48)
-    records = TryOnPairs(new, tmp_path, "test", "unpaired", densepose="colour")
+    records = TryOnPairs("new", tmp_path, "test", "unpaired", densepose="colour")
     assert records[0].source == tmp_path / "test/people/50000_00.jpg"
     assert records[0].reference == tmp_path / "test/clothes/50001_00.jpg"
     assert all(record.parse and record.keypoints and record.mask for record in records)

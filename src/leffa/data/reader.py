@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path, PurePath
 
 from leffa.data.batch import Annotation, Record
+from leffa.data.catalog import CATALOG
 from leffa.data.catalog.spec import (
     SYNTHETIC,
     DatasetSpec,
@@ -42,7 +43,7 @@ class TryOnPairs(Layout):
     DensePose that was asked for.
 
     Args:
-        spec: of the data set.
+        spec: of the data set, or its name in `CATALOG`.
         root: the folder that holds the pair lists.
         split: "train" or "test".
         pairs: "paired" gives each person the garment that they wear and names the sample by the
@@ -55,7 +56,7 @@ class TryOnPairs(Layout):
 
     def __init__(
         self,
-        spec: DatasetSpec,
+        spec: DatasetSpec | str,
         root: str | Path,
         split: Split = "train",
         pairs: Pairs = "paired",
@@ -63,6 +64,7 @@ class TryOnPairs(Layout):
         allow_subset: bool = False,
         categories: Sequence[str] | None = None,
     ) -> None:
+        spec = _spec(spec)
         check_choice("split", split, ("train", "test"))
         check_choice("pairs", pairs, ("paired", "unpaired"))
         if (split, pairs) == ("train", "unpaired"):
@@ -78,6 +80,13 @@ class TryOnPairs(Layout):
             check_count(root, listing, len(rows), path, allow_subset)
             records += _tryon_records(spec, root / group.folder, group, rows, pairs, densepose)
         super().__init__(records, root / "*" / path.name if spec.totals else path)
+
+
+def _spec(spec: DatasetSpec | str) -> DatasetSpec:
+    if isinstance(spec, str):
+        check_choice("spec", spec, CATALOG)
+        return CATALOG[spec]
+    return spec
 
 
 def _read_group(
@@ -151,7 +160,7 @@ class PosePairs(Layout):
     """Pairs of one person in two pictures; samples are named `<reference stem>_2_<source stem>`.
 
     Args:
-        spec: of the data set.
+        spec: of the data set, or its name in `CATALOG`.
         root: the folder that holds the pair lists.
         split: "train" or "test".
         densepose: the encoding of the DensePose files to read, or "none".
@@ -162,7 +171,7 @@ class PosePairs(Layout):
 
     def __init__(
         self,
-        spec: DatasetSpec,
+        spec: DatasetSpec | str,
         root: str | Path,
         split: Split = "train",
         densepose: str = "none",
@@ -170,6 +179,7 @@ class PosePairs(Layout):
         check: Callable[[Rows, Path], None] | None = None,
         target_first: bool = False,
     ) -> None:
+        spec = _spec(spec)
         check_choice("split", split, tuple(group.name for group in spec.groups))
         check_choice("densepose", densepose, (*spec.densepose, "none"))
         root, group = check_root(root), spec.group(split)

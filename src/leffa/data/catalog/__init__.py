@@ -1,4 +1,8 @@
-"""The data sets, a spec each: a new data set is a new file here, and a line in this one."""
+"""The data sets, a spec each: a new data set is a new file here, and a line in this one.
+
+A configuration then reads it with `leffa.data.reader.TryOnPairs` or `PosePairs` and its name as
+`spec`; `leffa doctor` and `leffa draw` know it, too.
+"""
 
 from leffa.data.catalog.deepfashion import DEEPFASHION
 from leffa.data.catalog.deepfashion_iuv import DEEPFASHION_IUV
