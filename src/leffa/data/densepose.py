@@ -219,6 +219,8 @@ class ConvertedDensePose:
     def __init__(self, files: DensePoseEncoding, model: DensePoseEncoding) -> None:
         self.files, self.model = files, model
         self.resampling = model.resampling
+        self.swap_sides, self.encode = model.swap_sides, model.encode
+        self.body, self.parts = model.body, model.parts
 
     def read(self, path: Path) -> Image.Image:
         image = self.files.read(path)
@@ -228,18 +230,6 @@ class ConvertedDensePose:
         if isinstance(self.model, ColourDensePose):
             return Image.fromarray(PART_COLOURS.astype(np.uint8)[parts])
         return Image.fromarray(parts)
-
-    def swap_sides(self, pixels: Pixels) -> Pixels:
-        return self.model.swap_sides(pixels)
-
-    def encode(self, pixels: Pixels) -> Tensor:
-        return self.model.encode(pixels)
-
-    def body(self, pixels: Pixels) -> NDArray[np.bool_]:
-        return self.model.body(pixels)
-
-    def parts(self, pixels: Pixels) -> Pixels:
-        return self.model.parts(pixels)
 
 
 ENCODINGS = ("colour", "iuv", "vui", "ivu", "labels", "labels_uv")
