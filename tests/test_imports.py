@@ -16,11 +16,10 @@ OURS: dict[str, tuple[str, ...]] = {
     "data": ("io",),
     "synthetic": ("io", "data.batch", "data.catalog", "data.inshop", "data.part_colours"),
     "metrics": ("io", "data.batch", "conf_folder"),
-    "weights_file": (),
-    "models": ("io", "losses", "data.batch", "weights_file"),
+    "models": ("io", "losses", "data.batch"),
     "conf_folder": (),
-    "inference": ("io", "models", "losses", "data", "weights_file", "conf_folder"),
-    "preprocess": ("io", "data", "weights_file"),
+    "inference": ("io", "models", "losses", "data", "conf_folder"),
+    "preprocess": ("io", "data"),
     "released": ("io",),
     "pictures": ("io", "losses", "data.batch"),
     "training": (
@@ -31,7 +30,6 @@ OURS: dict[str, tuple[str, ...]] = {
         "metrics",
         "data",
         "pictures",
-        "weights_file",
     ),
 }
 

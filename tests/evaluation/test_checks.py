@@ -12,8 +12,8 @@ from PIL import Image
 from leffa import run
 from leffa.evaluation import Evaluation
 from leffa.evaluation.folder import EvaluationFolder
+from leffa.io.weights import read_pickle
 from leffa.metrics.folders import FolderMismatch
-from leffa.weights_file import read_pickle
 
 Evaluate = Callable[..., Evaluation]
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from leffa.evaluation import Evaluation
-from leffa.pictures import read_png
+from leffa.io.png import read_png
 from leffa.run import compose, evaluate
 
 from .conftest import QUICK

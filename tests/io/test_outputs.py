@@ -11,7 +11,7 @@ from PIL import Image
 from leffa.io.atomic import write_json, write_text
 from leffa.io.outputs import check_folder, check_unclaimed, check_writable, marked, marked_text
 from leffa.io.pages import render
-from leffa.pictures import save_png
+from leffa.io.png import save_png
 
 
 def write_ours(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ import pytest
 
 from leffa.data.folder import FolderPairs
 from leffa.data.keypoint_csv import listed_names
-from leffa.data.layout import read_csv_pairs, read_pairs
+from leffa.data.layout import read_csv_pairs, read_lines
 from leffa.io.tables import read_table
 from leffa.metrics.folders import read_pairs as read_score_pairs
 
@@ -37,7 +37,7 @@ def test_a_table_is_read_however_it_was_saved(
 def test_lists_of_data_sets_are_read_in_every_encoding(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "list"
     path.write_bytes(ENCODINGS[encoding]("a.jpg b.jpg\n\nc.jpg\td.jpg\n"))
-    assert read_pairs(path) == [("a.jpg", "b.jpg"), ("c.jpg", "d.jpg")]
+    assert [line.split() for line in read_lines(path)] == [["a.jpg", "b.jpg"], ["c.jpg", "d.jpg"]]
     path.write_bytes(ENCODINGS[encoding](",from,to\n0,a.jpg,b.jpg\n"))
     assert read_csv_pairs(path) == [("a.jpg", "b.jpg")]
     path.write_bytes(ENCODINGS[encoding]("name:keypoints_y:keypoints_x\na.jpg:[1]:[2]\n"))

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from leffa.io.weights import load_weights
 from leffa.models.checkpoints import (
     DROPPED,
     load_official,
@@ -18,7 +19,6 @@ from leffa.models.checkpoints import (
 )
 from leffa.models.leffa import LeffaModel
 from leffa.models.stock import merge_adapters, stock_unet
-from leffa.weights_file import load_weights
 
 BASES = {
     "sd15": "stable-diffusion-inpainting",

@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 
 from leffa.cli import main
 from leffa.inference import load_model
+from leffa.io.png import read_png
+from leffa.io.weights import load_weights
 from leffa.models.checkpoints import load_official
 from leffa.models.export import load_exported, read_settings
 from leffa.models.pipeline import LeffaPipeline
 from leffa.models.sampler import SamplerSettings, sample_latents
-from leffa.pictures import read_png
-from leffa.weights_file import load_weights
 
 BASES = {"sd15": "stable-diffusion-inpainting", "sdxl": "stable-diffusion-xl-1.0-inpainting-0.1"}
 PRESETS = {"sd15": "virtual_tryon", "sdxl": "pose_transfer"}

@@ -17,9 +17,9 @@ from leffa.data.batch import Record
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
 from leffa.inference import load_model
+from leffa.io.png import save_png, to_uint8
 from leffa.models.checkpoints import load_official
 from leffa.models.sampler import SamplerSettings, generate
-from leffa.pictures import save_png, to_uint8
 from leffa.predict import Job, predict
 
 BASES = {"sd15": "stable-diffusion-inpainting", "sdxl": "stable-diffusion-xl-1.0-inpainting-0.1"}

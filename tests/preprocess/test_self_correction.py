@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from leffa.io.weights import load_weights
 from leffa.preprocess.parsing.framing import normalise
 from leffa.preprocess.parsing.parsing_losses import (
     IGNORED,
@@ -27,7 +28,6 @@ from leffa.preprocess.parsing.self_correction import (
     train_parser,
 )
 from leffa.synthetic.world import draw_tryon
-from leffa.weights_file import load_weights
 
 SMALL = SelfCorrection(epochs=2, cycles=2, cycle_epochs=1, learning_rate=0.05)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from leffa.pictures import save_png
+from leffa.io.png import save_png
 from leffa.preprocess.drawn import DrawnLabels
 from leffa.synthetic.world import draw_pose_set, draw_tryon
 

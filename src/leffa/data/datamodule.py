@@ -8,7 +8,6 @@ from typing import Protocol
 
 import torch
 from lightning import LightningDataModule
-from rich.progress import Progress
 from torch.utils.data import DataLoader, Sampler
 
 from leffa.data.batch import Record
@@ -17,6 +16,7 @@ from leffa.data.doctor.quick import check_records
 from leffa.data.latent_cache import LatentCache, LatentEncoder
 from leffa.data.transforms import PersonTransform, Sample
 from leffa.data.workers import start_worker
+from leffa.io.progress import progress_bar
 
 
 class LoaderStage(Protocol):
@@ -217,15 +217,8 @@ class PersonDataModule(LightningDataModule):
         if self._latents is None:
             return None
         folder, encoder = self._latents
-        with Progress(transient=True) as bar:
-            task = bar.add_task(f"encoding {folder / name}", total=None)
-            return LatentCache(
-                folder / name,
-                self.train_records,
-                transform,
-                encoder,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
+        with progress_bar(f"encoding {folder / name}") as bar:
+            return LatentCache(folder / name, self.train_records, transform, encoder, progress=bar)
 
     def _position(self) -> tuple[int, int, int]:
         """Stage, rank and number of ranks; the first stage of a single process outside a

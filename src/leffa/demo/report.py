@@ -19,8 +19,9 @@ from leffa.io.charts import COLOURS, INK, Line, line_chart
 from leffa.io.outputs import marked
 from leffa.io.pages import data_address
 from leffa.io.pages import render as render_page
+from leffa.io.png import encode_png, read_png, save_png
 from leffa.metrics.flow import identity_flow
-from leffa.pictures import contact_sheet, encode_png, flow_picture, read_png, save_png
+from leffa.pictures import contact_sheet, flow_picture
 
 # Columns of samples.png: (heading, column of an evaluation, model whose evaluation has it).
 COLUMNS = (

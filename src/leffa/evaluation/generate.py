@@ -26,13 +26,13 @@ from leffa.data.transforms import PersonTransform
 from leffa.evaluation.flows import write_flow_values
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.padding import cut_padding
+from leffa.io.png import save_png
 from leffa.io.processes import ProcessPool, ignore_interrupts
 from leffa.io.progress import progress_bar
 from leffa.losses.flow import FlowRequest
 from leffa.models.interface import PersonGenerator
 from leffa.models.memory import RunMemory
 from leffa.models.sampler import SamplerSettings, generate
-from leffa.pictures import save_png
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.padding import cut_padding
+from leffa.io.png import save_png
 from leffa.io.processes import ignore_interrupts
 from leffa.metrics.protocols import Protocol
-from leffa.pictures import save_png
 
 
 def write_masks(

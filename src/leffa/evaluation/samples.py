@@ -14,10 +14,11 @@ from leffa.evaluation.folder import EvaluationFolder, sample_folder
 from leffa.evaluation.generate import to_device
 from leffa.evaluation.padding import put_padding
 from leffa.inference.forward import encode_batch, noised_forward
+from leffa.io.png import read_png, save_png
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.result import Scores
 from leffa.models.interface import PersonGenerator
-from leffa.pictures import HEADINGS, contact_sheet, read_png, sample_rows, save_png
+from leffa.pictures import HEADINGS, contact_sheet, sample_rows
 
 SHOWN = 8  # samples in samples.png
 RANKED = 4  # best, and as many median and worst ones

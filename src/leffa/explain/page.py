@@ -23,9 +23,10 @@ from leffa.explain.look import LayerLook, ModelLook, coarser_flows
 from leffa.explain.view import FADED, View, flow_error, short_names, spoken_for
 from leffa.io.pages import data_address
 from leffa.io.pages import render as render_page
+from leffa.io.png import encode_png
 from leffa.losses.flow import warp
 from leffa.metrics.flow import identity_flow
-from leffa.pictures import encode_png, flow_picture
+from leffa.pictures import flow_picture
 
 TALLEST = 384  # pixels of a picture on the page
 COLOURS = "inferno"  # of the attention, from none to the most

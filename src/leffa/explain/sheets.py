@@ -30,8 +30,9 @@ from leffa.explain.view import (
 )
 from leffa.io.atomic import replacing
 from leffa.io.outputs import PNG_TEXT
+from leffa.io.png import to_uint8
 from leffa.losses.flow import warp
-from leffa.pictures import flow_picture, to_uint8
+from leffa.pictures import flow_picture
 
 CELL = 2.0  # height of a picture, in inches
 DOTS = 160  # per inch

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from leffa.io.weights import read_pickle
 from leffa.models.interface import PersonGenerator
-from leffa.weights_file import read_pickle
 
 LAST = "last.ckpt"
 EMA_STATE = "ema"  # the key of the averaged weights in a checkpoint

@@ -19,6 +19,7 @@ from leffa.inference.checkpoints import (
     weights_of,
 )
 from leffa.inference.foreign import build_model
+from leffa.io.weights import load_weights
 from leffa.losses.flow import FlowRequest
 from leffa.models.checkpoints import load_official
 from leffa.models.export import (
@@ -34,7 +35,6 @@ from leffa.models.export import (
 )
 from leffa.models.interface import PersonGenerator
 from leffa.models.sampler import SamplerSettings
-from leffa.weights_file import load_weights
 
 OFFICIAL_SUFFIXES = (".pth", ".pt", ".safetensors", ".bin")
 STEPS = {"ddpm": 50}  # of each scheduler, where it is not 20

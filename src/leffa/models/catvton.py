@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.io.atomic import replacing
+from leffa.io.weights import load_weights
 from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
 from leffa.models import interface
@@ -47,7 +48,6 @@ from leffa.models.unets import (
     load_scheduler,
     load_vae,
 )
-from leffa.weights_file import load_weights
 
 Trainable = Literal["attention", "all"]
 

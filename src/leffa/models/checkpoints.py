@@ -21,11 +21,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from leffa.io.atomic import replacing
+from leffa.io.weights import load_weights
 from leffa.models.attention import FinalFeatureBlock
 from leffa.models.leffa import LeffaModel
 from leffa.models.stock import check_places
 from leffa.models.unets import load_scheduler
-from leffa.weights_file import load_weights
 
 log = logging.getLogger(__name__)
 

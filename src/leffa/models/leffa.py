@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.io.weights import load_weights
 from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
 from leffa.models import interface
@@ -33,7 +34,6 @@ from leffa.models.unets import (
     make_generative,
     make_reference,
 )
-from leffa.weights_file import load_weights
 
 SDXL_TEXT = 2048  # width of SDXL's text features: how an SDXL base is known
 

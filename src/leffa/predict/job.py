@@ -29,12 +29,12 @@ from leffa.evaluation.generate import (
 from leffa.inference.loaded import LoadedModel, find_weights
 from leffa.io.atomic import write_json
 from leffa.io.outputs import check_writable, marked
+from leffa.io.png import save_png, to_uint8
 from leffa.io.progress import progress_bar
 from leffa.metrics.result import library_versions
 from leffa.models.export import SETTINGS
 from leffa.models.memory import GIGABYTE, RunMemory
 from leffa.models.sampler import SamplerSettings, generate, paste
-from leffa.pictures import save_png, to_uint8
 from leffa.predict.check import check_present, check_record
 from leffa.predict.flow import flow_pictures
 from leffa.training.compile import compile_model

@@ -16,7 +16,6 @@ from typing import Any
 
 from lightning import Trainer, seed_everything
 from omegaconf import DictConfig
-from rich.progress import Progress
 
 from leffa.cli_errors import check_overrides
 from leffa.data.batch import Record
@@ -30,6 +29,7 @@ from leffa.inference.foreign import FILLING
 from leffa.inference.inputs import feed
 from leffa.inference.loaded import LoadedModel, find_weights, inputs_of_config, load_model
 from leffa.io.outputs import check_unclaimed
+from leffa.io.progress import progress_bar
 from leffa.models.interface import PersonGenerator
 from leffa.run.config import (
     CONF,
@@ -305,12 +305,9 @@ def _prepare(data: dict[str, Any]) -> None:
     """Draw a synthetic data set on first use, with a progress bar."""
     if data.get("prepare") is None:
         return
-    with exclusive_lock(Path(data["root"])), Progress(transient=True) as bar:
-        task = bar.add_task(f"drawing {data['root']}", total=None)
-        build(
-            data["prepare"],
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    root = Path(data["root"])
+    with exclusive_lock(root), progress_bar(f"drawing {root}") as bar:
+        build(data["prepare"], progress=bar)
 
 
 def _datamodule(

@@ -19,10 +19,10 @@ from leffa.inference.checkpoints import (
     read_checkpoint,
     weights_of,
 )
+from leffa.io.weights import load_weights
 from leffa.models.export import WEIGHTS, is_exported, is_pipeline, load_exported, read_settings
 from leffa.models.interface import PersonGenerator
 from leffa.models.lora import without_adapters
-from leffa.weights_file import load_weights
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leffa.io.weights import SUFFIXES, load_weights, read_pickle
 from leffa.losses.diffusion import Generators, draw
 from leffa.losses.precision import at_least_float32
 from leffa.models.latent import network_input
-from leffa.weights_file import SUFFIXES, load_weights, read_pickle
 
 SWIN = "timm.models.swin_transformer"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from leffa.io.weights import load_weights
 from leffa.models.state import check_state
-from leffa.weights_file import load_weights
 
 FILES = (
     ("pytorch_model.bin", "model.safetensors"),

@@ -16,9 +16,9 @@ from diffusers.models.attention_processor import Attention, IPAdapterAttnProcess
 from diffusers.models.embeddings import IPAdapterPlusImageProjection, MultiIPAdapterImageProjection
 from torch import Tensor
 
+from leffa.io.weights import load_weights, read_pickle
 from leffa.models.attention import AttentionExchange
 from leffa.models.idm_vton.sources import fill, hub_file
-from leffa.weights_file import load_weights, read_pickle
 
 State = dict[str, Tensor]
 

@@ -8,9 +8,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
+from leffa.io.weights import SUFFIXES, load_weights
 from leffa.models.state import check_state, refuse
 from leffa.models.unets import shapes_alone, unet_without_values
-from leffa.weights_file import SUFFIXES, load_weights
 
 UNUSED = {
     "add_embedding.": "the garment network takes no crop sizes and no pooled text",

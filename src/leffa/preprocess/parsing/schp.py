@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leffa.weights_file import load_weights
+from leffa.io.weights import load_weights
 
 _SLOPE = 0.01
 _POOLED = (1, 2, 3, 6)

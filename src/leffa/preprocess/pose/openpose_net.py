@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from leffa.io.weights import load_weights
 from leffa.preprocess.parsing.schp import fill
-from leffa.weights_file import load_weights
 
 STRIDE = 8
 FIELDS, MAPS = 38, 19

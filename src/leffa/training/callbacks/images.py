@@ -9,7 +9,8 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from leffa.data.batch import Batch
-from leffa.pictures import sample_rows, save_png, to_uint8
+from leffa.io.png import save_png, to_uint8
+from leffa.pictures import sample_rows
 from leffa.training.module import PersonGenerationModule
 
 
