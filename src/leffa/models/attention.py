@@ -113,6 +113,22 @@ def layer_grid(tokens: int, latent_grid: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
+def halved(grid: tuple[int, int], times: int) -> tuple[int, int]:
+    """A grid after so many of the UNet's downsamplings, which round up."""
+    for _ in range(times):
+        grid = ((grid[0] + 1) // 2, (grid[1] + 1) // 2)
+    return grid
+
+
+def layer_level(unet: UNet2DConditionModel, name: str) -> int:
+    """How often the latent is halved where a layer stands, by its dotted name."""
+    deepest = len(unet.config.block_out_channels) - 1
+    stage, index, *_ = name.split(".")
+    if stage == "mid_block":
+        return deepest
+    return int(index) if stage == "down_blocks" else deepest - int(index)
+
+
 class ExchangeProcessor(ABC):
     """An attention processor of diffusers that takes part in an exchange.
 

@@ -9,6 +9,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from leffa.models.attention import halved
+
 HEAD_WIDTH = 32  # the published widths 64, 128, 256 have 2, 4, 8 heads
 
 
@@ -99,13 +101,6 @@ class AppearanceBiases(nn.Module):
                 plane = F.interpolate(plane, size, mode="bilinear")
             biases[layer.name] = rearrange(plane, "b c h w -> b (h w) c")
         return biases
-
-
-def halved(grid: tuple[int, int], times: int) -> tuple[int, int]:
-    """A grid after so many of the UNet's downsamplings, which round up."""
-    for _ in range(times):
-        grid = ((grid[0] + 1) // 2, (grid[1] + 1) // 2)
-    return grid
 
 
 def _zero(convolution: nn.Conv2d) -> nn.Conv2d:

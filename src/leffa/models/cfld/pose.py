@@ -7,7 +7,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from leffa.losses.precision import at_least_float32
-from leffa.models.cfld.appearance import halved
+from leffa.models.attention import halved
 from leffa.models.latent import network_input
 
 UNSHUFFLE = 4  # pixels of the pose per latent cell, along each side

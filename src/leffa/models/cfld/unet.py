@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from torch import nn
 
-from leffa.models.attention import self_attention_names
+from leffa.models.attention import layer_level, self_attention_names
 from leffa.models.cfld.appearance import UpLayer
 from leffa.models.cfld.attention import PromptAttention
 
@@ -66,9 +66,8 @@ def prepare_unet(unet: UNet2DConditionModel, trainable: Trainable) -> list[UpLay
 
 def up_layers(unet: UNet2DConditionModel, names: Iterable[str]) -> list[UpLayer]:
     """Those of the cross-attentions that are in up blocks."""
-    deepest = len(unet.config.block_out_channels) - 1
     return [
-        UpLayer(name, _attention(unet, name).to_q.out_features, deepest - int(name.split(".")[1]))
+        UpLayer(name, _attention(unet, name).to_q.out_features, layer_level(unet, name))
         for name in names
         if name.startswith("up_blocks.")
     ]

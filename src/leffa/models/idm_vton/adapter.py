@@ -6,7 +6,6 @@ and the decoupled cross-attention, which reads them with keys and values of its 
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,28 +153,19 @@ def read_adapter(source: str | Path) -> tuple[State, State]:
         ValueError: it is not an IP-Adapter's.
     """
     path = hub_file(source)
-    content: Mapping[str, Any]
+    content: dict[str, Any] = {}
     if path.suffix == ".safetensors":
-        content = load_weights(path)
-        parts = {
-            part: {
-                key.removeprefix(f"{part}."): tensor
-                for key, tensor in content.items()
-                if key.startswith(f"{part}.")
-            }
-            for part in ("image_proj", "ip_adapter")
-        }
-        foreign = [key for key in content if not key.startswith(("image_proj.", "ip_adapter."))]
+        for key, tensor in load_weights(path).items():
+            part, _, name = key.partition(".")
+            content.setdefault(part, {})[name] = tensor
     else:
         content = read_pickle(path)
-        foreign = [key for key in content if key not in ("image_proj", "ip_adapter")]
-        parts = {part: content.get(part, {}) for part in ("image_proj", "ip_adapter")}
-    if foreign or not all(parts.values()):
+    if content.keys() != {"image_proj", "ip_adapter"} or not all(content.values()):
         raise ValueError(
             f"{source}: is no IP-Adapter file, which holds image_proj and ip_adapter and nothing "
             f"else; this one has {', '.join(sorted(content)[:3])}"
         )
-    return parts["image_proj"], parts["ip_adapter"]
+    return content["image_proj"], content["ip_adapter"]
 
 
 def fill_processors(unet: UNet2DConditionModel, state: State, source: str | Path) -> None:

@@ -21,6 +21,8 @@ from leffa.models.attention import (
     ReferenceAttention,
     SelfAttention,
     attend,
+    halved,
+    layer_level,
     project,
 )
 from leffa.models.idm_vton.adapter import (
@@ -81,7 +83,7 @@ def load_garment(source: Source, latent: int) -> UNet2DConditionModel:
     if source == "shipped":
         return make_reference(load_unet(source), latent)
     if isinstance(source, dict):
-        unet = UNet2DConditionModel.from_config({**source, **NO_TEXT, "in_channels": latent})
+        unet = load_unet(source, latent)
     else:
         unet = load_stock_unet(source, **NO_TEXT)
     refit_conv_in(unet, latent)
@@ -161,12 +163,9 @@ def no_features(
         grid: (h, w) of the garment's latent.
         like: gives dtype and device.
     """
-    deepest = len(unet.config.block_out_channels) - 1
     zeros = {}
     for name in map(_layer, filter(_is_self, unet.attn_processors)):
-        height, width = grid
-        for _ in range(_level(name, deepest)):
-            height, width = (height + 1) // 2, (width + 1) // 2
+        height, width = halved(grid, layer_level(unet, name))
         channels = unet.get_submodule(name).to_k.in_features
         zeros[name] = like.new_zeros(1, height * width, channels)
     return zeros
@@ -235,14 +234,6 @@ def _check_width(key: str, unet: UNet2DConditionModel, image_width: int) -> None
             f"{key}: reads image tokens {resampler.proj_in.in_features} wide, and the image "
             f"encoder's are {image_width}"
         )
-
-
-def _level(name: str, deepest: int) -> int:
-    """How often the latent is halved where a layer stands."""
-    stage, index, *_ = name.split(".")
-    if stage == "mid_block":
-        return deepest
-    return int(index) if stage == "down_blocks" else deepest - int(index)
 
 
 def _layer(processor: str) -> str:
