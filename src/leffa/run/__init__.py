@@ -246,8 +246,8 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
 
 
 def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, bool]:
-    """The records and the transform of a data set of conf/dataset, drawn on first use; and whether
-    its persons wear the reference.
+    """The records and the transform of a data set of conf/dataset, written on first use; and
+    whether its persons wear the reference.
 
     Ends the program where an override is wrong.
 
@@ -302,7 +302,7 @@ def _batch_size(given: Any, transform: dict[str, Any]) -> Any:
 
 
 def _prepare(data: dict[str, Any]) -> None:
-    """Draw a synthetic data set on first use, with a progress bar."""
+    """Write a synthetic data set on first use, with a progress bar."""
     if data.get("prepare") is None:
         return
     root = Path(data["root"])

@@ -67,14 +67,14 @@ def _charts(curves: Mapping[str, Points]) -> Iterator[str]:
     for title, beginnings in CHARTS.items():
         names = [name for name in sorted(curves) if name.startswith(beginnings)]
         lines = [
-            Line(name.partition("/")[2], _drawn(name, curves[name]), colour)
+            Line(name.partition("/")[2], _thinned(name, curves[name]), colour)
             for name, colour in zip(names, cycle(COLOURS), strict=False)
         ]
         if chart := line_chart(title, lines):
             yield chart
 
 
-def _drawn(name: str, points: Points) -> Points:
+def _thinned(name: str, points: Points) -> Points:
     """A noisy curve as its running mean, a long one thinned out."""
     if not name.startswith("val/"):
         points = [
