@@ -140,8 +140,10 @@ class PersonGenerationModule(LightningModule):
         self._log_flows(batch, prediction)
         self._log_validation("ssim", ssim(generated, truth).mean(), len(batch["name"]))
         judged = self._judged("masked_psnr", batch, batch["mask"])
-        psnr = masked_psnr(generated, truth, batch["mask"]).to(judged.device)
-        self._log_validation("masked_psnr", _mean(psnr, judged), int(judged.sum()))
+        psnr = masked_psnr(generated, truth, batch["mask"])
+        # It is on the CPU where a device has no float64.
+        mean = _mean(psnr, judged.to(psnr.device))
+        self._log_validation("masked_psnr", mean, int(judged.sum()))
         self._log_denoising(encoded)
         return {"images": images, "flows": prediction.flows, "batch": batch}
 
