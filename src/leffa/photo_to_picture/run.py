@@ -70,8 +70,8 @@ def make_pictures(
     for record in request.pairs():
         pairs.setdefault(request.weights_for(record), []).append(record)
     chosen = {name: find_weights(name, request.task) for name in pairs}
-    _bring(request, pairs, chosen, tell)
     _tell_time(request, pairs, chosen, device, tell)
+    _bring(request, pairs, chosen, tell)
     maker = MapMaker(request.out, device if device.startswith("cuda") else "cpu", request.worn)
     result, ready = Pictures(), dict[str, list[Record]]()
     with progress_bar("preparing", sum(map(len, pairs.values())), progress) as bar:

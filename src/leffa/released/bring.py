@@ -6,12 +6,13 @@ from typing import Protocol, cast
 
 from leffa.released import direct, hub
 from leffa.released.catalogue import Released
-from leffa.released.files import RemoteFile
+from leffa.released.files import RemoteFile, check_disk
 
 
 class Store(Protocol):
     """Where weights lie: the modules `hub` and `direct`."""
 
+    def room(self) -> tuple[Path, str]: ...
     def plan(self, entry: Released) -> list[RemoteFile]: ...
     def fetch(self, entry: Released, files: list[RemoteFile]) -> None: ...
     def where(self, entry: Released) -> dict[str, Path]: ...
@@ -35,16 +36,31 @@ def is_here(entry: Released) -> bool:
 
 
 def bring(entries: Sequence[Released], tell: Callable[[str], None]) -> None:
-    """Fetch those that are not here. Size and licence of all are told before the first begins.
+    """Fetch those that are not here. Sizes and licences of all are told before the first begins.
 
     Raises:
-        ValueError: one cannot be fetched.
+        ValueError: too little disk for all, or one cannot be fetched.
     """
     missing = [entry for entry in entries if not is_here(entry)]
     plans = [store(entry).plan(entry) for entry in missing]
     for entry, files in zip(missing, plans, strict=True):
         tell(f"{entry.name}: {_sizes(files)}, from {', '.join(entry.parts) or 'the web'}")
         tell(f"{entry.name}: {entry.licence}")
+    for kept in (cast(Store, hub), cast(Store, direct)):
+        theirs = [entry.name for entry in missing if store(entry) is kept]
+        sizes = {  # what several share is fetched once
+            (file.repository, file.path): file.size
+            for entry, files in zip(missing, plans, strict=True)
+            for file in files
+            if store(entry) is kept and not file.here
+        }
+        if theirs:
+            folder, variable = kept.room()
+            needed = sum(sizes.values())
+            free = check_disk(", ".join(theirs), needed, folder, variable)
+            tell(
+                f"to fetch: {needed / 1e9:.1f} GB, to {folder}, which has {free / 1e9:.0f} GB free"
+            )
     for entry, files in zip(missing, plans, strict=True):
         store(entry).fetch(entry, files)
         tell(f"{entry.name}: fetched, and what its hashes say")

@@ -11,9 +11,14 @@ from pathlib import Path
 
 from leffa.io.atomic import replacing
 from leffa.released.catalogue import Released
-from leffa.released.files import RemoteFile, check_disk, not_here
+from leffa.released.files import RemoteFile, not_here
 
 _HASH = re.compile(r"-([0-9a-f]{8,})\.\w+$")
+
+
+def room() -> tuple[Path, str]:
+    """The folder of all weights, and the variable of the environment that moves it."""
+    return _folder(), "TORCH_HOME"
 
 
 def plan(entry: Released) -> list[RemoteFile]:
@@ -28,14 +33,12 @@ def fetch(entry: Released, files: list[RemoteFile]) -> None:
     """Fetch what `plan` lists and is not here; files that are complete stay when it is killed.
 
     Raises:
-        ValueError: too little disk, an address cannot be reached, or a file is not what its hash
+        ValueError: an address cannot be reached, or a file is not what its hash
             says; then it is not kept.
     """
     import torch
 
-    missing = [file for file in files if not file.here]
-    check_disk(entry.name, sum(file.size for file in missing), _folder(), "TORCH_HOME")
-    for file in missing:
+    for file in (file for file in files if not file.here):
         place = _place(file.repository)
         for leftover in place.parent.glob(f"{place.name}.*.partial"):
             leftover.unlink(missing_ok=True)

@@ -23,18 +23,24 @@ class RemoteFile:
     here: bool
 
 
-def check_disk(name: str, needed: int, folder: Path, variable: str) -> None:
-    """Raise ValueError where a folder, which is made, has less than `needed` bytes free.
+def check_disk(names: str, needed: int, folder: Path, variable: str) -> int:
+    """The free bytes of a folder, which is made.
 
     Args:
+        names: of the weights, for the message.
+        needed: in bytes.
         variable: of the environment, which moves the folder to another disk.
+
+    Raises:
+        ValueError: there are fewer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if needed > (free := shutil.disk_usage(folder).free):
         raise ValueError(
-            f"{name}: needs {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; "
+            f"{names}: needs {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; "
             f"make room, or set {variable} to a folder on another disk"
         )
+    return free
 
 
 def not_here(entry: Released, folder: Path) -> ValueError:

@@ -21,10 +21,15 @@ from huggingface_hub.utils import tqdm as _Bar
 
 from leffa.io.atomic import replacing, write_text
 from leffa.released.catalogue import Released, read_catalogue
-from leffa.released.files import RemoteFile, check_disk, not_here
+from leffa.released.files import RemoteFile, not_here
 
 _BRANCH = "main"
 _SHA256, _SHA1 = 64, 40  # digits
+
+
+def room() -> tuple[Path, str]:
+    """The folder of all weights, and the variable of the environment that moves it."""
+    return Path(constants.HF_HUB_CACHE), "HF_HOME"
 
 
 class _NoBar(_Bar):  # type: ignore[misc,unused-ignore]
@@ -58,12 +63,10 @@ def fetch(entry: Released, files: list[RemoteFile]) -> None:
     """Fetch what `plan` lists and is not here; files that are complete stay when it is killed.
 
     Raises:
-        ValueError: too little disk, the hub cannot be reached, or a file is not what its hash says;
+        ValueError: the hub cannot be reached, or a file is not what its hash says;
             then it is removed.
     """
     missing = [file for file in files if not file.here]
-    needed = sum(file.size for file in missing)
-    check_disk(entry.name, needed, Path(constants.HF_HUB_CACHE), "HF_HOME")
     for repository in entry.parts:
         _remove_leftovers(repository)
         _ask(entry, repository)
