@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader
 from leffa.data.batch import Batch
 from leffa.data.dataset import PersonDataset, collate
 from leffa.evaluation.flows import flow_baselines
-from leffa.evaluation.generate import choose_devices, to_device
 from leffa.explain.view import short_names
 from leffa.inference import load_model
+from leffa.inference.devices import choose_devices, to_device
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.io.atomic import write_json, write_text
 from leffa.io.progress import progress_bar

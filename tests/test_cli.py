@@ -16,7 +16,7 @@ from PIL import Image
 from leffa.cli import COMMANDS, function, main
 from leffa.commands import options
 from leffa.data.densepose import ENCODINGS
-from leffa.evaluation.generate import PRECISIONS
+from leffa.inference.generate import PRECISIONS
 from leffa.models.export import OFFICIAL
 from leffa.models.sampler import SCHEDULERS
 from leffa.predict.job import BF16

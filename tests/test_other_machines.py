@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from leffa.evaluation.generate import choose_devices, to_device
+from leffa.inference.devices import choose_devices, to_device
 from leffa.losses.diffusion import NoiseSchedule
 from leffa.metrics.distribution import FID, KID, DistributionMetrics
 from leffa.metrics.features import clean_resize

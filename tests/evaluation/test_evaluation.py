@@ -22,9 +22,9 @@ from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
 from leffa.evaluation import Evaluation, evaluate_model, sample_folder
 from leffa.evaluation.folder import EvaluationFolder
-from leffa.evaluation.generate import choose_devices
 from leffa.evaluation.masks import write_masks
 from leffa.inference import load_model
+from leffa.inference.devices import choose_devices
 from leffa.metrics.protocols import get_protocol
 from leffa.metrics.score import score_folders
 from leffa.models.sampler import SamplerSettings

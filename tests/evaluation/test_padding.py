@@ -15,7 +15,7 @@ from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.masks import write_masks
-from leffa.evaluation.padding import cut_padding, put_padding
+from leffa.inference.padding import cut_padding, put_padding
 from leffa.metrics.protocols import get_protocol
 from leffa.run import compose, evaluate
 

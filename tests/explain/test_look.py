@@ -18,8 +18,10 @@ from leffa.explain.view import (
     short_names,
 )
 from leffa.inference.forward import encode_batch, noised_forward
+from leffa.inference.generate import generate_batch
 from leffa.losses.flow import FlowRequest
 from leffa.models.leffa import LeffaModel
+from leffa.models.sampler import SamplerSettings
 
 TAU = 0.5
 POINTS = torch.tensor([[0.0, 0.0], [-0.4, 0.3], [0.02, 0.01], [1.0, -1.0]])
@@ -124,3 +126,13 @@ def test_short_names_tell_layers_apart() -> None:
     deep = [*names, "up_blocks.2.attentions.1.transformer_blocks.1.attn1"]
     assert list(short_names(deep).values())[-2:] == ["up 2.1.0", "up 2.1.1"]
     assert short_names(["a.b", "a.c"]) == {"a.b": "a.b", "a.c": "a.c"}
+
+
+def test_the_released_noise_begins_with_the_seed_and_changes_no_later_draw(
+    model: LeffaModel, batch: Batch
+) -> None:
+    settings, state = SamplerSettings.official(steps=1), torch.get_rng_state()
+    first = generate_batch(model, batch, settings)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(1)
+    assert torch.equal(generate_batch(model, batch, settings), first)

@@ -18,8 +18,8 @@ from leffa.data.batch import Record
 from leffa.data.dataset import collate
 from leffa.data.fit import Placement, fit_picture
 from leffa.data.transforms import PersonTransform
-from leffa.evaluation.generate import to_device
 from leffa.inference import LoadedModel
+from leffa.inference.devices import to_device
 from leffa.io.pictures import open_picture
 from leffa.predict.flow import look_up_flow
 

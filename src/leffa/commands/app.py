@@ -70,7 +70,7 @@ def app(
     except ImportError as error:  # behind a SOCKS proxy it wants another package
         raise ValueError(f"the web page cannot be served: {error}") from error
     from leffa.app.server import Serving, served, wait_for_the_end
-    from leffa.evaluation.generate import choose_devices
+    from leffa.inference.devices import choose_devices
 
     (chosen,) = choose_devices(device, 1)
     serving = Serving(host, port, share, chosen, recipe, limits)

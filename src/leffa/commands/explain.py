@@ -99,9 +99,9 @@ def explain(
         out: folder for the page, PNGs and json
         device: where networks compute
     """
-    from leffa.evaluation.generate import choose_devices
     from leffa.explain import explain as look
     from leffa.explain import explained_files, write_explanation
+    from leffa.inference.devices import choose_devices
     from leffa.io.outputs import check_folder, check_writable
     from leffa.io.progress import progress_bar
 

@@ -57,7 +57,7 @@ def score(
         batch_size: images at a time; changes no value
         workers: processes that open files
     """
-    from leffa.evaluation.generate import choose_devices
+    from leffa.inference.devices import choose_devices
     from leffa.io.atomic import write_text
     from leffa.io.outputs import check_writable, marked_text
     from leffa.metrics.folders import read_pairs

@@ -24,10 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader
-
 from leffa.data.batch import Record
-from leffa.data.dataset import PersonDataset, collate
+from leffa.data.dataset import PersonDataset
 from leffa.data.latent_cache import LatentCache
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.checks import (
@@ -39,12 +37,12 @@ from leffa.evaluation.checks import (
 )
 from leffa.evaluation.flows import flow_baselines, mean_flow_values, read_flow_values
 from leffa.evaluation.folder import EvaluationFolder, sample_folder
-from leffa.evaluation.generate import Load, Work, even_batches, generate_all
+from leffa.evaluation.generate import Load, Work, generate_all
 from leffa.evaluation.masks import write_masks
 from leffa.evaluation.samples import GROUPS, SHOWN, rank, write_sheet
 from leffa.evaluation.scoring import dress_code_categories, named_metrics
+from leffa.inference.generate import Generation, even_batches, open_batches
 from leffa.io.atomic import write_text
-from leffa.io.processes import ignore_interrupts
 from leffa.io.progress import progress_bar
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.protocols import Protocol, get_protocol
@@ -160,18 +158,8 @@ def evaluate_model(
             latents = _kept_latents(
                 latent_cache, f"{name}_{limit or 'all'}", kept, transform, model, devices, progress
             )
-        work = Work(
-            kept,
-            transform,
-            place,
-            sampler,
-            flow_request,
-            timesteps,
-            batch_size,
-            workers,
-            precision,
-            latents,
-        )
+        how = Generation(transform, sampler, batch_size, precision, workers, latents)
+        work = Work(kept, place, how, flow_request, timesteps)
         generate_all(work, model, load, devices, progress)
         model.to(devices[0])  # only now: with several, the first is another process's until here
 
@@ -259,15 +247,10 @@ def _flow_metrics(work: Work) -> dict[str, float]:
             work.flow_request.min_resolution,
         )
     with_flow = [record for record in work.records if record.flow is not None]
-    loader = partial(
-        DataLoader[Any],
-        PersonDataset(with_flow, work.transform),
-        batch_size=work.batch_size,
-        collate_fn=collate,
-        num_workers=work.workers,
-        worker_init_fn=ignore_interrupts,
+    how = work.how
+    return found | flow_baselines(
+        partial(open_batches, with_flow, how.transform, how.batch_size, how.workers)
     )
-    return found | flow_baselines(loader)
 
 
 def _unseen_flows(work: Work) -> list[str]:
@@ -285,7 +268,7 @@ def _write_sheets(
     ranking: dict[str, Any] | None,
     inspect_timesteps: Sequence[int],
 ) -> None:
-    dataset = PersonDataset(work.records, work.transform)
+    dataset = PersonDataset(work.records, work.how.transform)
     sheets = {"samples": [record.name for record in work.records[:SHOWN]]}
     if ranking is not None:
         sheets |= {group: list(ranking[group]) for group in GROUPS if ranking[group]}

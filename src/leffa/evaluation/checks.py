@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leffa.data.transforms import PersonTransform
-from leffa.evaluation.generate import PRECISIONS
+from leffa.inference.generate import PRECISIONS
 from leffa.metrics.bootstrap import check_resamples
 from leffa.metrics.folders import FolderMismatch, read_folder
 from leffa.metrics.protocols import Protocol

@@ -6,9 +6,8 @@ number of devices.
 """
 
 import logging
-import math
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from concurrent.futures.thread import ThreadPoolExecutor
@@ -17,29 +16,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from leffa.data.batch import Batch, Record
-from leffa.data.dataset import PersonDataset, collate
-from leffa.data.latent_cache import LatentCache
-from leffa.data.transforms import PersonTransform
+from leffa.data.batch import Record
 from leffa.evaluation.flows import write_flow_values
 from leffa.evaluation.folder import EvaluationFolder
-from leffa.evaluation.padding import cut_padding
+from leffa.inference.generate import Generation, generate_batches
+from leffa.inference.padding import cut_padding
 from leffa.io.png import save_png
-from leffa.io.processes import ProcessPool, ignore_interrupts
+from leffa.io.processes import ProcessPool
 from leffa.io.progress import progress_bar
 from leffa.losses.flow import FlowRequest
 from leffa.models.interface import PersonGenerator
-from leffa.models.memory import RunMemory
-from leffa.models.sampler import SamplerSettings, generate
 
 log = logging.getLogger(__name__)
 
 Load = Callable[[], PersonGenerator]
 Tell = Callable[[int], None]  # so many more are done
 
-PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 POLL = 0.5  # seconds between two looks at the processes
 WRITERS = 2  # threads that encode PNGs while the device computes on
 
@@ -50,23 +43,16 @@ class Work:
 
     Args:
         records: the samples.
-        flow_timesteps: where flows are compared with the true ones; none for unpaired samples.
-        batch_size: per process; changes the speed, and pictures by no more than rounding.
-        workers: processes that open files, per process.
-        precision: a key of `PRECISIONS`.
-        latents: of the samples' pictures, where they are kept.
+        how: its workers are those of each process.
+        flow_request: how flows are read.
+        flow_timesteps: where they are compared with the true ones; none for unpaired samples.
     """
 
     records: Sequence[Record]
-    transform: PersonTransform
     folder: EvaluationFolder
-    sampler: SamplerSettings
+    how: Generation
     flow_request: FlowRequest
     flow_timesteps: Sequence[int]
-    batch_size: int
-    workers: int = 0
-    precision: str = "32-true"
-    latents: LatentCache | None = None
 
     def unfinished(self) -> tuple[list[Record], list[Record]]:
         """The samples that lack a picture, and those that lack the look at their flow."""
@@ -110,147 +96,34 @@ def generate_all(
 
 
 def generate_part(work: Work, model: PersonGenerator, device: torch.device, tell: Tell) -> None:
-    """Do what is not yet done of `work`, on one device.
-
-    The released code draws the noise of a batch at once and leaves its first noise to chance. Here
-    each sample begins with the seed, so that no picture depends on those before it; nor on those
-    beside it, since there are none.
-    """
+    """Do what is not yet done of `work`, on one device, where the model lies."""
     images, flows = work.unfinished()
-    by_name = {record.name: record for record in images}
-    dtype, memory = PRECISIONS[work.precision], RunMemory()
-    released = work.sampler.noise == "global"
-    size = 1 if released else work.batch_size
+    how = work.how
+    if how.sampler.noise == "global":  # drawn for a batch at once, from its seed
+        how = replace(how, batch_size=1)
     with ThreadPoolExecutor(WRITERS) as pool:
         writing: list[Future[None]] = []
-        for batch in _batches(work, images, size, device):
-            if released:
-                torch.manual_seed(work.sampler.seed)
-            with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                full_batch = filled(batch, size)
-                generated = generate(model, full_batch, work.sampler, lambda *_: tell(0), memory)
-                generated = generated.float().cpu()
-            true = batch["source"].cpu()
+        for done in generate_batches(model, images, how, on_step=lambda *_: tell(0)):
+            generated, true = done.images.float().cpu(), done.batch["source"].cpu()
             for future in writing:
                 future.result()  # at most one batch waits to be written, and its errors are heard
             writing = [
-                pool.submit(_save, work, by_name[name], generated[i], true[i])
-                for i, name in enumerate(batch["name"])
+                pool.submit(_save, work, record, generated[i], true[i])
+                for i, record in enumerate(done.records)
             ]
-            tell(len(batch["name"]))
+            tell(len(done.records))
         for future in writing:
             future.result()
     # One at a time, so that no value depends on the batch.
-    for batch in _batches(work, flows, 1, device):
+    for batch in how.open_batches(flows, 1, device):
         write_flow_values(model, batch, work.flow_request, work.flow_timesteps, work.folder)
         tell(1)
-
-
-def choose_devices(device: str, count: int | str) -> list[str]:
-    """The devices' names for torch.
-
-    Args:
-        device: "auto" (CUDA's GPU if there is one), "cpu", "cuda", one GPU's name such as "cuda:1",
-            or "mps", Apple's GPU, which is taken only when asked for.
-        count: how many; "auto" is every GPU of the machine, and one process without a GPU.
-
-    Raises:
-        ValueError: there are not so many; several on a machine without a GPU need device "cpu".
-    """
-    given = device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device={device}: choose auto, cpu, cuda, cuda:N or mps") from None
-    if count != "auto" and not (isinstance(count, int) and count >= 1):
-        raise ValueError(f"devices={count}: give a number from 1, or auto")
-    if kind.type == "cpu":
-        if given == "auto" and count not in (1, "auto"):
-            raise ValueError(
-                f"devices={count}: this machine has no GPU; add device=cpu for as many processes "
-                "on the CPU, or leave devices out"
-            )
-        return ["cpu"] * (1 if count == "auto" else int(count))
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None or accelerator.type != kind.type:
-        raise ValueError(
-            f"device={device}: this machine has no {kind.type} device that torch can use; "
-            "choose auto or cpu"
-        )
-    present = torch.accelerator.device_count()
-    wanted = present if count == "auto" else int(count)
-    if kind.index is not None:
-        if count not in (1, "auto"):
-            raise ValueError(f"device={device} is one device; choose device=cuda for {count}")
-        if kind.index >= present:
-            raise ValueError(f"device={device}: this machine has {present} {kind.type} devices")
-        return [device]
-    if not 1 <= wanted <= present:
-        raise ValueError(f"devices={count}: this machine has {present} {kind.type} devices")
-    return [f"{kind.type}:{index}" for index in range(wanted)]
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on `device`."""
-    return {key: _moved(value, device) for key, value in batch.items()}  # type: ignore[return-value]  # the same keys
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, dict):
-        return {key: _moved(part, device) for key, part in value.items()}
-    return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-
-
-def _batches(
-    work: Work, records: Sequence[Record], batch_size: int, device: torch.device
-) -> Iterator[Batch]:
-    """Batches on the device; workers open the next ones meanwhile."""
-    loader = DataLoader(
-        PersonDataset(records, work.transform, latents=work.latents),
-        batch_size=batch_size,
-        collate_fn=collate,
-        num_workers=work.workers if len(records) > batch_size else 0,
-        worker_init_fn=ignore_interrupts,
-        pin_memory=device.type == "cuda",
-    )
-    return (to_device(batch, device) for batch in loader)
-
-
-def even_batches(samples: int, most: int) -> int:
-    """The size of batches that are all equally full, but for fewer copies than there are batches.
-
-    Args:
-        most: samples a batch.
-    """
-    return math.ceil(samples / max(1, math.ceil(samples / most)))
-
-
-def filled(batch: Batch, size: int) -> Batch:
-    """The batch with its last sample repeated up to `size`; the surplus is thrown away.
-
-    Kernels round differently for batches of different size, so with the last batch of a process as
-    full as all others, a picture has the same bits whatever the number of processes or kills.
-    """
-    lacking = size - len(batch["name"])
-    if lacking <= 0:
-        return batch
-    return {key: _extended(value, lacking) for key, value in batch.items()}  # type: ignore[return-value]  # the same keys
-
-
-def _extended(value: Any, more: int) -> Any:
-    if isinstance(value, dict):
-        return {key: _extended(part, more) for key, part in value.items()}
-    if isinstance(value, Tensor):
-        return torch.cat([value, value[-1:].expand(more, *value.shape[1:])])
-    return value + value[-1:] * more
 
 
 def _save(work: Work, record: Record, generated: Tensor, true: Tensor) -> None:
     # The generated picture comes last: its presence says done.
     for folder, image in ((work.folder.true, true), (work.folder.images, generated)):
-        picture = cut_padding(image, record, work.transform)
+        picture = cut_padding(image, record, work.how.transform)
         save_png(picture, folder / f"{record.name}.png")
 
 

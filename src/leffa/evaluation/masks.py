@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from leffa.data.batch import Record
-from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.folder import EvaluationFolder
-from leffa.evaluation.padding import cut_padding
+from leffa.inference.generate import open_batches
+from leffa.inference.padding import cut_padding
 from leffa.io.png import save_png
-from leffa.io.processes import ignore_interrupts
 from leffa.metrics.protocols import Protocol
 
 
@@ -38,14 +36,8 @@ def write_masks(
     folder.masks.mkdir(parents=True, exist_ok=True)
     of_parse = replace(transform, densepose="none", densepose_files=None, loss_region="foreground")
     lacking = folder.without_masks(records)
-    loader = DataLoader(
-        PersonDataset(lacking, of_parse),
-        batch_size=1,
-        collate_fn=collate,
-        num_workers=workers,
-        worker_init_fn=ignore_interrupts,
-    )
-    for record, batch in zip(lacking, loader, strict=True):
+    batches = open_batches(lacking, of_parse, 1, workers)
+    for record, batch in zip(lacking, batches, strict=True):
         person = cut_padding(batch["loss_region"][0, 0], record, transform).mul(255).byte()
         save_png(Image.fromarray(person.numpy()), folder.masks / f"{record.name}.png")
     return True

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from leffa.data.dataset import PersonDataset, collate
 from leffa.evaluation.folder import EvaluationFolder, sample_folder
-from leffa.evaluation.generate import to_device
-from leffa.evaluation.padding import put_padding
+from leffa.inference.devices import to_device
 from leffa.inference.forward import encode_batch, noised_forward
+from leffa.inference.padding import put_padding
 from leffa.io.png import read_png, save_png
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.result import Scores

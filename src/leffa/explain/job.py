@@ -16,17 +16,18 @@ import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.evaluation.generate import to_device
 from leffa.explain.look import LayerShape, ModelLook, layer_shapes, read_attention
 from leffa.explain.page import Explanation, render, true_matches
 from leffa.explain.points import Plan, plan_points, start_point
 from leffa.explain.sheets import ENDINGS, write_sheets
 from leffa.explain.view import View, flow_error, looks_at, peak_mass, short_names
+from leffa.inference.devices import to_device
+from leffa.inference.generate import generate_batch
 from leffa.inference.loaded import LoadedModel
 from leffa.io.atomic import write_json, write_text
 from leffa.io.outputs import marked
 from leffa.metrics.result import library_versions
-from leffa.models.sampler import SamplerSettings, generate
+from leffa.models.sampler import SamplerSettings
 
 TIMESTEPS = (800, 600, 400, 200, 50)
 FIRST = 200  # the timestep that evaluations look at
@@ -138,7 +139,7 @@ def explain(
         painted: Tensor | None = None
         if settings.paint == "generated":
             chosen = sampler or loaded.settings.sampler
-            painted = generate(network, here, replace(chosen, paste_back=False))
+            painted = generate_batch(network, here, replace(chosen, paste_back=False))
         done = len(looks) * len(settings.timesteps)
         assert temperature is not None
         looks.append(

@@ -12,7 +12,7 @@ from leffa.data.batch import Record
 from leffa.data.densepose import ENCODINGS, PartRange
 from leffa.data.labels import LabelSet
 from leffa.data.transforms import BodyMap, PersonTransform
-from leffa.evaluation.generate import choose_devices
+from leffa.inference.devices import choose_devices
 from leffa.io.outputs import check_folder
 from leffa.io.progress import progress_bar
 from leffa.photo_to_picture.maps import (

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +13,19 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from leffa.data.batch import Annotation, Batch, Record
-from leffa.data.dataset import PersonDataset, collate
+from leffa.data.batch import Annotation, Record
 from leffa.data.fit import unpad
 from leffa.data.transforms import PersonTransform
-from leffa.evaluation.generate import (
+from leffa.inference.devices import choose_devices
+from leffa.inference.generate import (
+    BF16,
     PRECISIONS,
-    choose_devices,
+    GeneratedBatch,
+    Generation,
+    OnStep,
     even_batches,
-    filled,
-    to_device,
+    generate_batches,
 )
 from leffa.inference.loaded import LoadedModel, find_weights
 from leffa.io.atomic import write_json
@@ -34,14 +35,13 @@ from leffa.io.progress import progress_bar
 from leffa.metrics.result import library_versions
 from leffa.models.export import SETTINGS
 from leffa.models.memory import GIGABYTE, RunMemory
-from leffa.models.sampler import SamplerSettings, generate, paste
+from leffa.models.sampler import SamplerSettings, paste
 from leffa.predict.check import check_present, check_record
 from leffa.predict.flow import flow_pictures
 from leffa.training.compile import compile_model
 
 log = logging.getLogger(__name__)
 
-BF16 = "bf16-true"
 _FILES = ("source", "reference", "mask", "densepose", "parse", "keypoints")
 
 
@@ -175,7 +175,7 @@ def predict(
     loaded: LoadedModel,
     device: str = "auto",
     progress: bool = True,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> list[Path]:
     """Make the pictures that are not there yet; returns the paths of all.
 
@@ -209,59 +209,39 @@ def predict(
             check_record(record, job.transform)
             bar(number)
     job.out.mkdir(parents=True, exist_ok=True)
-    steps = job.sampler.steps
-    with progress_bar("denoising steps", len(todo) * steps, progress and bool(todo)) as bar:
-        size = job.full_batch
-        loader = DataLoader(PersonDataset(todo, job.transform), batch_size=size, collate_fn=collate)
-        target, dtype = torch.device(place), torch.bfloat16 if job.precision == BF16 else None
-        model = loaded.model.to(target, dtype)
-        compile_model(model, job.compile_networks, job.channels_last)
-        memory = job.memory()
-        for number, batch in enumerate(loader):
-            first = number * size
-            records = todo[first : first + size]
+    model = loaded.model.to(torch.device(place), torch.bfloat16 if job.precision == BF16 else None)
+    compile_model(model, job.compile_networks, job.channels_last)
+    # Pasted at the photograph's own resolution instead, see `_write`.
+    sampler = replace(job.sampler, paste_back=False)
+    how = Generation(job.transform, sampler, job.full_batch, job.precision)
+    total = len(todo) * sampler.steps
+    with progress_bar("denoising steps", total, progress and bool(todo)) as bar:
 
-            def tell(step: int, _: int, first: int = first, count: int = len(records)) -> None:
-                done = first * steps + step * count
-                bar(done)
-                if on_step is not None:
-                    on_step(done, len(todo) * steps)
+        def tell(done: int, steps: int) -> None:
+            bar(done)
+            if on_step is not None:
+                on_step(done, steps)
 
-            on_device = to_device(batch, target)
-            _make(job, replace(loaded, model=model), records, on_device, memory, tell)
+        for made in generate_batches(model, todo, how, job.memory(), tell):
+            _write(job, how, replace(loaded, model=model), made)
     return [job.out / f"{record.name}.png" for record in job.records]
 
 
 @torch.no_grad()
-def _make(
-    job: Job,
-    loaded: LoadedModel,
-    records: Sequence[Record],
-    batch: Batch,
-    memory: RunMemory,
-    tell: Any,
-) -> None:
-    """Generate one batch and write its pictures."""
-    dtype, device = PRECISIONS.get(job.precision), batch["source"].device
-    # Pasted at the photograph's own resolution instead, see `_finish`.
-    sampler = replace(job.sampler, paste_back=False)
-    full = job.full_batch if sampler.noise == "per_name" else 0
-    if sampler.noise == "global":
-        torch.manual_seed(sampler.seed)  # the released code leaves its first noise to chance
-    with torch.autocast(device.type, dtype, enabled=dtype is not None):
-        batch = filled(batch, full)  # kernels round differently for batches of another size
-        generated = generate(loaded.model, batch, sampler, tell, memory)
-        seen: dict[str, Tensor] = {}
-        if job.save_flow:
-            warped, flow = flow_pictures(
-                loaded.model, batch, generated, loaded.flow_request, sampler.seed
-            )
-            seen = {"warped": warped, "flow": flow}
+def _write(job: Job, how: Generation, loaded: LoadedModel, made: GeneratedBatch) -> None:
+    """Write the pictures of one batch."""
+    records, batch, generated = made
+    seen: dict[str, Tensor] = {}
+    if job.save_flow:
+        seed = how.sampler.seed
+        with how.autocast(generated.device):
+            warped, flow = flow_pictures(loaded.model, batch, generated, loaded.flow_request, seed)
+        seen = {"warped": warped, "flow": flow}
     alpha = paste(
         torch.ones_like(generated[:, :1]),
         torch.zeros_like(generated[:, :1]),
         batch["mask"],
-        sampler.paste_feather,
+        job.sampler.paste_feather,
     )
     for index, record in enumerate(records):
         person = job.transform.open_photograph(record.source)

@@ -23,8 +23,8 @@ from leffa.data.datamodule import PersonDataModule
 from leffa.data.doctor.quick import check_records
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation import Evaluation, evaluate_model
-from leffa.evaluation.generate import choose_devices
 from leffa.inference.checkpoints import Weights
+from leffa.inference.devices import choose_devices
 from leffa.inference.foreign import FILLING
 from leffa.inference.inputs import feed
 from leffa.inference.loaded import LoadedModel, find_weights, inputs_of_config, load_model

@@ -19,11 +19,12 @@ from leffa.data.batch import Batch
 from leffa.data.datamodule import micro_batch_draws
 from leffa.inference.checkpoints import INPUTS
 from leffa.inference.forward import EncodedBatch, encode_batch, noised_forward
+from leffa.inference.generate import generate_batch
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.paired import masked_psnr, ssim
 from leffa.metrics.result import left_out_remark
 from leffa.models.interface import PersonGenerator, Prediction
-from leffa.models.sampler import SamplerSettings, generate
+from leffa.models.sampler import SamplerSettings
 from leffa.training.inspection import true_flow_values, warp_values
 from leffa.training.objective import StepResult, TrainingObjective
 from leffa.training.sharding import shard
@@ -135,7 +136,7 @@ class PersonGenerationModule(LightningModule):
         encoded = encode_batch(self.model, batch)
         seen = noised_forward(self.model, encoded, self.inspect_timestep, request, self.seed)
         prediction = seen.prediction
-        images = generate(self.model, encoded.batch, self.sampler)
+        images = generate_batch(self.model, encoded.batch, self.sampler)
         truth, generated = (picture.float().add(1).div(2) for picture in (batch["source"], images))
         self._log_flows(batch, prediction)
         self._log_validation("ssim", ssim(generated, truth).mean(), len(batch["name"]))

@@ -1,0 +1,180 @@
+"""Pictures from records: the only place where a model paints the samples of a data set or a list.
+
+how = Generation(transform, sampler, even_batches(len(records), 8))
+for records, batch, images in generate_batches(model, records, how): ...
+
+A picture follows from the weights, the settings and the sample's name; batches are all equally
+full, so it has the same bits in any order and after any interruption.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from leffa.data.batch import Batch, Record
+from leffa.data.dataset import PersonDataset, collate
+from leffa.data.latent_cache import LatentCache
+from leffa.data.transforms import PersonTransform
+from leffa.inference.devices import to_device
+from leffa.io.processes import ignore_interrupts
+from leffa.models.interface import PersonGenerator
+from leffa.models.memory import RunMemory
+from leffa.models.sampler import SamplerSettings, generate
+
+BF16 = "bf16-true"  # the weights themselves are in bfloat16
+PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+OnStep = Callable[[int, int], None]  # (denoising steps done, steps in all)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How pictures are made from records.
+
+    Args:
+        transform: without random changes.
+        batch_size: of every batch, see `even_batches`. The released noise (`noise="global"`) is
+            drawn for a batch at once: with 1, no picture depends on those beside it.
+        precision: a key of `PRECISIONS`, or `BF16` for a model whose weights are in bfloat16.
+        workers: processes that open the next files meanwhile.
+        latents: of the samples' pictures, where they are cached.
+    """
+
+    transform: PersonTransform
+    sampler: SamplerSettings
+    batch_size: int
+    precision: str = "32-true"
+    workers: int = 0
+    latents: LatentCache | None = None
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context in which the networks are evaluated."""
+        dtype = PRECISIONS.get(self.precision)
+        return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+    def open_batches(
+        self, records: Sequence[Record], batch_size: int, device: torch.device
+    ) -> Iterator[Batch]:
+        """Batches of these records on the device."""
+        loader = open_batches(
+            records, self.transform, batch_size, self.workers, self.latents, device.type == "cuda"
+        )
+        return (to_device(batch, device) for batch in loader)
+
+
+class GeneratedBatch(NamedTuple):
+    """Pictures, and what they were made of.
+
+    A batch that had to be filled holds copies of its last sample beyond those of the records.
+    """
+
+    records: Sequence[Record]
+    batch: Batch  # on the model's device
+    images: Tensor  # (B, 3, H, W) in [-1, 1], at least float32, there as well
+
+
+def generate_batches(
+    model: PersonGenerator,
+    records: Sequence[Record],
+    how: Generation,
+    memory: RunMemory | None = None,
+    on_step: OnStep | None = None,
+) -> Iterator[GeneratedBatch]:
+    """Generate the pictures of these records, on the device where the model lies.
+
+    Args:
+        records: those that are still to be made.
+        memory: of the run; None: a new one.
+        on_step: told after each step how far all pictures are; what it raises ends the work.
+    """
+    device, memory = next(model.parameters()).device, memory or RunMemory()
+    size = how.batch_size
+    total = len(records) * how.sampler.steps
+    for number, batch in enumerate(how.open_batches(records, size, device)):
+        chosen = records[number * size : (number + 1) * size]
+
+        def tell(
+            step: int, steps: int, first: int = number * size, count: int = len(chosen)
+        ) -> None:
+            if on_step is not None:
+                on_step(first * how.sampler.steps + step * count, total)
+
+        if how.sampler.noise == "per_name":
+            batch = filled(batch, size)
+        with how.autocast(device):
+            images = generate_batch(model, batch, how.sampler, tell, memory)
+        yield GeneratedBatch(chosen, batch, images)
+
+
+def generate_batch(
+    model: PersonGenerator,
+    batch: Batch,
+    sampler: SamplerSettings,
+    on_step: OnStep | None = None,
+    memory: RunMemory | None = None,
+) -> Tensor:
+    """The pictures of one batch, see `models.sampler.generate`; (B, 3, H, W) in [-1, 1].
+
+    The released code leaves its first noise to torch's global generator: here that begins with the
+    seed, and goes on afterwards as if nothing had been drawn.
+    """
+    if sampler.noise != "global":
+        return generate(model, batch, sampler, on_step, memory)
+    device = batch["source"].device
+    kind = "cuda" if device.type == "cpu" else device.type
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=kind):
+        torch.manual_seed(sampler.seed)
+        return generate(model, batch, sampler, on_step, memory)
+
+
+def open_batches(
+    records: Sequence[Record],
+    transform: PersonTransform,
+    batch_size: int,
+    workers: int = 0,
+    latents: LatentCache | None = None,
+    pin_memory: bool = False,
+) -> Iterable[Batch]:
+    """Batches in the order of the records, on the CPU; workers open the next ones meanwhile."""
+    return DataLoader(
+        PersonDataset(records, transform, latents=latents),
+        batch_size=batch_size,
+        collate_fn=collate,
+        num_workers=workers if len(records) > batch_size else 0,
+        worker_init_fn=ignore_interrupts,
+        pin_memory=pin_memory,
+    )
+
+
+def even_batches(samples: int, most: int) -> int:
+    """The size of batches that are all equally full, but for fewer copies than there are batches.
+
+    Args:
+        most: samples a batch.
+    """
+    return math.ceil(samples / max(1, math.ceil(samples / most)))
+
+
+def filled(batch: Batch, size: int) -> Batch:
+    """The batch with its last sample repeated up to `size`; the surplus is thrown away.
+
+    Kernels round differently for batches of different size, so with the last batch of a process as
+    full as all others, a picture has the same bits whatever the number of processes or kills.
+    """
+    lacking = size - len(batch["name"])
+    if lacking <= 0:
+        return batch
+    return {key: _extended(value, lacking) for key, value in batch.items()}  # type: ignore[return-value]  # the same keys
+
+
+def _extended(value: Any, more: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _extended(part, more) for key, part in value.items()}
+    if isinstance(value, Tensor):
+        return torch.cat([value, value[-1:].expand(more, *value.shape[1:])])
+    return value + value[-1:] * more
