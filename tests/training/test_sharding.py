@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from leffa.estimate.bases import SCHEDULER, SD15_UNET, VAE
+from leffa.estimate.bases import SD15_UNET, VAE
 from leffa.inference import load_model
 from leffa.models.leffa import LeffaModel
 from leffa.run import compose, train
@@ -123,7 +123,7 @@ def test_a_run_of_whole_copies_does_not_go_on_in_shards(drawn: Path, tmp_path: P
 
 def test_little_of_a_real_network_is_gathered_at_once() -> None:
     with torch.device("meta"):
-        model = LeffaModel.build(SD15_UNET, VAE, SCHEDULER)
+        model = LeffaModel.build(SD15_UNET, VAE, {"beta_schedule": "scaled_linear"})
     networks = (model.reference_unet, model.generative_unet)
     parts = [part for network in networks for part in _parts(network)]
     held = [id(module) for part in parts for module in part.modules()]
