@@ -20,7 +20,7 @@ from leffa.cli import main
 from leffa.data.dress_code import DressCode
 from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
-from leffa.evaluation import Evaluation, evaluate_model, sample_folder
+from leffa.evaluation import Evaluation, EvaluationSettings, evaluate_model, sample_folder
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.masks import write_masks
 from leffa.inference import load_model
@@ -271,20 +271,18 @@ def test_dress_code_is_scored_category_by_category(
     write_dress_code(root, train=0, test=2, height=HEIGHT, width=WIDTH)
     records = DressCode(root, split="test", densepose="labels")
     loaded = load_model(trained)
-    evaluation = evaluate_model(
-        loaded.model,
-        records,
-        PersonTransform(*size, densepose="labels"),
+    settings = EvaluationSettings(
         paired=True,
         name="dresscode_all_paired",
         sampler=SamplerSettings(steps=1),
         flow_request=loaded.flow_request,
         inspect_timesteps=[200],
         protocol=quick_protocol,
-        folder=tmp_path / "out",
         batch_size=3,
         progress=False,
     )
+    transform = PersonTransform(*size, densepose="labels")
+    evaluation = evaluate_model(loaded.model, records, transform, tmp_path / "out", settings)
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["categories"]
     assert list(found) == ["upper_body", "lower_body", "dresses"]
     ssim = evaluation.scores.per_image["ssim"]

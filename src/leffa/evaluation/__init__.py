@@ -18,7 +18,7 @@ batch size only enter through the rounding of the device's kernels (see `evaluat
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,17 +41,16 @@ from leffa.evaluation.generate import Load, Work, generate_all
 from leffa.evaluation.masks import write_masks
 from leffa.evaluation.samples import GROUPS, SHOWN, rank, write_sheet
 from leffa.evaluation.scoring import dress_code_categories, named_metrics
+from leffa.evaluation.settings import EvaluationSettings
 from leffa.inference.generate import Generation, even_batches, open_batches
 from leffa.io.atomic import write_text
 from leffa.io.progress import progress_bar
-from leffa.losses.flow import FlowRequest
 from leffa.metrics.protocols import Protocol, get_protocol
 from leffa.metrics.result import Scores, finite, left_out_remark
 from leffa.metrics.score import score_folders
 from leffa.models.interface import PersonGenerator
-from leffa.models.sampler import SamplerSettings
 
-__all__ = ["Evaluation", "evaluate_model", "sample_folder"]
+__all__ = ["Evaluation", "EvaluationSettings", "evaluate_model", "sample_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -69,25 +68,9 @@ def evaluate_model(
     model: PersonGenerator,
     records: Sequence[Record],
     transform: PersonTransform,
-    paired: bool,
-    name: str,
-    sampler: SamplerSettings,
-    flow_request: FlowRequest,
-    inspect_timesteps: Sequence[int],
-    protocol: Protocol | Mapping[str, Any] | str,
     folder: Path,
-    batch_size: int,
-    limit: int | None = None,
-    weights: Path | None = None,
-    real: Path | None = None,
-    fid_resamples: int = 0,
-    settings: dict[str, Any] | None = None,
+    settings: EvaluationSettings,
     load: Load | None = None,
-    devices: Sequence[str] = ("cpu",),
-    workers: int = 0,
-    precision: str = "32-true",
-    latent_cache: Path | None = None,
-    progress: bool = True,
 ) -> Evaluation:
     """Generate, score, and write everything below `folder`.
 
@@ -97,120 +80,161 @@ def evaluate_model(
 
     Args:
         model: in evaluation mode; ends on the first of the devices.
-        paired: whether the source wears the reference, so that image metrics have a truth.
-        protocol: how pictures are scored, its name, or its settings.
-        flow_request: how flows are read (temperature, resolutions).
-        inspect_timesteps: where attention is compared with the true flow, if the data has one.
-        limit: only the first samples; the result says so.
-        weights: folder of the metrics' networks.
-        real: folder of the real set behind FID and KID, where it is not the true images
-            (DeepFashion: all training images).
-        fid_resamples: for a confidence interval of FID, at least 2; 0: none.
-        settings: what else the pictures depend on, plain values; kept in the result file.
         load: makes the model again in another process; needed for more than one device.
-        devices: a process each.
-        workers: processes per device that open files.
-        precision: "32-true", "bf16-mixed" or "16-mixed", of the generation. On a GPU torch's own
-            settings say how exact float32 is: by default convolutions round to TF32, matrix
-            products do not. Scoring uses full float32 always.
-        latent_cache: folder where the autoencoder's work on the data set is kept, for the next
-            evaluation of the same pictures.
-        progress: show bars; in a log file, a line a minute.
 
     Raises:
         ValueError: a setting is wrong, the folder holds pictures of other settings, or another
             evaluation works in it.
         FolderMismatch: the real set or the true images cannot be scored.
     """
-    protocol = get_protocol(protocol)
+    protocol = get_protocol(settings.protocol)
     check_one_process()
-    check_settings(limit, batch_size, precision, inspect_timesteps, fid_resamples)
+    check_settings(
+        settings.limit,
+        settings.batch_size,
+        settings.precision,
+        settings.inspect_timesteps,
+        settings.fid_resamples,
+    )
     check_size(protocol, transform)
-    check_real(real)
+    check_real(settings.real)
     place = EvaluationFolder(folder)
-    kept = list(records[: len(records) if limit is None else limit])
-    size = [transform.height, transform.width]
-    depends_on = {
-        "dataset": name,
-        "size": size,
-        "limit": limit,
-        "precision": precision,
-        "inspect_timesteps": list(inspect_timesteps),
-    }
-    if transform.fit == "pad":
-        depends_on["padding"] = "cut off"
+    kept = list(records[: len(records) if settings.limit is None else settings.limit])
     with place.alone():
-        place.claim({**depends_on, **(settings or {})})
-        place.write_manifest(kept)
-        truth = place.true
-        if protocol.sizes_truth:
-            truth = place.originals
-            place.link_originals(kept)
-            check_images(place.originals)
+        truth = _begin(place, kept, transform, settings, protocol)
         # Before hours of work, since a parsing map may be wrong.
-        has_masks = paired and write_masks(protocol, kept, transform, place, workers)
-        timesteps = list(inspect_timesteps) if paired else []
-        batch_size = even_batches(
-            len(kept), batch_size
-        )  # here, so that all processes have the same
-        latents = None
-        if latent_cache is not None:
-            latents = _kept_latents(
-                latent_cache, f"{name}_{limit or 'all'}", kept, transform, model, devices, progress
-            )
-        how = Generation(transform, sampler, batch_size, precision, workers, latents)
-        work = Work(kept, place, how, flow_request, timesteps)
-        generate_all(work, model, load, devices, progress)
-        model.to(devices[0])  # only now: with several, the first is another process's until here
-
-        categories = dress_code_categories(kept)
-        scores = score_folders(
-            place.images,
-            truth,
-            protocol,
-            paired=paired,
-            names={record.name: record.name for record in kept} if paired else None,
-            real=real,
-            masks=place.masks if has_masks else None,
-            weights=weights,
-            fid_resamples=fid_resamples,
-            groups=categories,  # scored with the whole set, in one pass over the pictures
-            device=devices[0],
-            workers=workers,
-            progress=progress,
+        has_masks = settings.paired and write_masks(
+            protocol, kept, transform, place, settings.workers
         )
+        work = _work(place, kept, transform, settings, model)
+        generate_all(work, model, load, settings.devices, settings.progress)
+        # Only now: with several, the first device is another process's until here.
+        model.to(settings.devices[0])
+        scores = _score(work, truth, protocol, settings, place.masks if has_masks else None)
         metrics = named_metrics(scores.values)
-        if timesteps:
+        if work.flow_timesteps:
             metrics |= _flow_metrics(work)
             if unseen := _unseen_flows(work):
                 scores.left_out["flow/epe_px"] = unseen
         for metric, names in scores.left_out.items():
             log.warning(left_out_remark(metric, names))
         ranking = rank(scores)
-        result = {
-            "dataset": name,
-            "samples": len(kept),
-            "subset_of": len(records) if len(kept) < len(records) else None,
-            "size": size,
-            "precision": precision,
-            "truth": truth.name,
-            "real": None if real is None else str(real),
-            **(settings or {}),
-            "metrics": finite(metrics),
-            "categories": {
-                category: {"images": len(names), "values": finite(scores.groups[category])}
-                for category, names in categories.items()
-            },
-            "ranking": ranking,
-            "scores": scores.as_dict(),
-        }
-        write_text(folder / "metrics.md", scores.to_markdown() + "\n")
-        write_text(place.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
-        _write_sheets(model, work, ranking, inspect_timesteps)
-        shown = (f"{key} {value:.4f}" for key, value in metrics.items() if key.count("/") == 1)
-        log.info("%s: %s", name, ", ".join(shown))
-        log.info("written to %s", folder)
-        return Evaluation(metrics, scores, folder)
+        _write_result(work, settings, len(records), truth, scores, metrics, ranking)
+        _write_sheets(model, work, ranking, settings.inspect_timesteps)
+    shown = (f"{key} {value:.4f}" for key, value in metrics.items() if key.count("/") == 1)
+    log.info("%s: %s", settings.name, ", ".join(shown))
+    log.info("written to %s", folder)
+    return Evaluation(metrics, scores, folder)
+
+
+def _begin(
+    place: EvaluationFolder,
+    kept: Sequence[Record],
+    transform: PersonTransform,
+    settings: EvaluationSettings,
+    protocol: Protocol,
+) -> Path:
+    """Claim the folder and write what is known; returns the folder of the true images."""
+    depends_on = {
+        "dataset": settings.name,
+        "size": [transform.height, transform.width],
+        "limit": settings.limit,
+        "precision": settings.precision,
+        "inspect_timesteps": list(settings.inspect_timesteps),
+    }
+    if transform.fit == "pad":
+        depends_on["padding"] = "cut off"
+    place.claim({**depends_on, **settings.depends_on})
+    place.write_manifest(kept)
+    if not protocol.sizes_truth:
+        return place.true
+    place.link_originals(kept)
+    check_images(place.originals)
+    return place.originals
+
+
+def _work(
+    place: EvaluationFolder,
+    kept: Sequence[Record],
+    transform: PersonTransform,
+    settings: EvaluationSettings,
+    model: PersonGenerator,
+) -> Work:
+    # Evened here, so that all processes have the same.
+    batch_size = even_batches(len(kept), settings.batch_size)
+    latents = None
+    if settings.latent_cache is not None:
+        latents = _kept_latents(
+            settings.latent_cache,
+            f"{settings.name}_{settings.limit or 'all'}",
+            kept,
+            transform,
+            model,
+            settings.devices,
+            settings.progress,
+        )
+    how = Generation(
+        transform, settings.sampler, batch_size, settings.precision, settings.workers, latents
+    )
+    timesteps = list(settings.inspect_timesteps) if settings.paired else []
+    return Work(kept, place, how, settings.flow_request, timesteps)
+
+
+def _score(
+    work: Work, truth: Path, protocol: Protocol, settings: EvaluationSettings, masks: Path | None
+) -> Scores:
+    """The whole set, and its categories in the same pass over the pictures."""
+    return score_folders(
+        work.folder.images,
+        truth,
+        protocol,
+        paired=settings.paired,
+        names={record.name: record.name for record in work.records} if settings.paired else None,
+        real=settings.real,
+        masks=masks,
+        weights=settings.weights,
+        fid_resamples=settings.fid_resamples,
+        groups=dress_code_categories(work.records),
+        device=settings.devices[0],
+        workers=settings.workers,
+        progress=settings.progress,
+    )
+
+
+def _write_result(
+    work: Work,
+    settings: EvaluationSettings,
+    samples: int,
+    truth: Path,
+    scores: Scores,
+    metrics: dict[str, float],
+    ranking: dict[str, Any] | None,
+) -> None:
+    """Write metrics.json and metrics.md.
+
+    Args:
+        samples: of the whole data set.
+    """
+    transform = work.how.transform
+    result = {
+        "dataset": settings.name,
+        "samples": len(work.records),
+        "subset_of": samples if len(work.records) < samples else None,
+        "size": [transform.height, transform.width],
+        "precision": settings.precision,
+        "truth": truth.name,
+        "real": None if settings.real is None else str(settings.real),
+        **settings.depends_on,
+        "metrics": finite(metrics),
+        "categories": {
+            category: {"images": len(names), "values": finite(scores.groups[category])}
+            for category, names in dress_code_categories(work.records).items()
+        },
+        "ranking": ranking,
+        "scores": scores.as_dict(),
+    }
+    write_text(work.folder.path / "metrics.md", scores.to_markdown() + "\n")
+    write_text(work.folder.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 
 def _kept_latents(

@@ -22,7 +22,7 @@ from leffa.data.batch import Record
 from leffa.data.datamodule import PersonDataModule
 from leffa.data.doctor.quick import check_records
 from leffa.data.transforms import PersonTransform
-from leffa.evaluation import Evaluation, evaluate_model
+from leffa.evaluation import Evaluation, EvaluationSettings, evaluate_model
 from leffa.inference.checkpoints import Weights
 from leffa.inference.devices import choose_devices
 from leffa.inference.foreign import FILLING
@@ -210,23 +210,19 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     loaded = _loaded(place, config["weights"], file, written)
     names, without = (str(place), dataset["name"]), config["without_densepose"]
     fed = feed(transform, records, loaded.inputs, loaded.model, names, without)
-    return evaluate_model(
-        model=loaded.model,
-        records=records,
-        transform=fed,
-        paired=dataset["paired"],
+    settings = EvaluationSettings(
         name=dataset["name"],
+        paired=dataset["paired"],
         sampler=build(config["sampler"]),
         flow_request=loaded.flow_request,
         inspect_timesteps=config["inspect_timesteps"],
         protocol=config["protocol"],
-        folder=Path(config["paths"]["output_dir"]),
         batch_size=_batch_size(config["batch_size"], dataset["transform"]),
         limit=config["limit"],
         weights=Path(config["weights_dir"]) if config["weights_dir"] else None,
         real=Path(dataset["real"]) if dataset.get("real") else None,
         fid_resamples=config["fid_resamples"],
-        settings={
+        depends_on={
             "ckpt": str(loaded.file),
             "ckpt_written": written // 10**9,
             "weights": config["weights"],
@@ -236,13 +232,15 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
             "transform": dataset["transform"],
             **_as_fed(fed, transform),
         },
-        load=partial(_loaded_model, place, config["weights"], file, written),
         devices=devices,
         workers=config["hardware"]["num_workers"],
         precision=config["precision"],
         latent_cache=Path(config["latent_cache"]) if config["latent_cache"] else None,
         progress=progress,
     )
+    load = partial(_loaded_model, place, config["weights"], file, written)
+    output = Path(config["paths"]["output_dir"])
+    return evaluate_model(loaded.model, records, fed, output, settings, load)
 
 
 def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, bool]:
