@@ -55,11 +55,10 @@ def record(
     ("ranks", "checkpointing"),
     [
         (2, False),
-        (2, True),
-        (4, True),
+        pytest.param(2, True, marks=pytest.mark.slow),
+        pytest.param(4, True, marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.slow  # test_resume compares the logs of two processes and one
 def test_processes_have_the_loss_and_gradients_of_one_that_accumulates(
     drawn: Path, tmp_path: Path, ranks: int, checkpointing: bool
 ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 import torch
 from lightning import Callback, Trainer
 from torch import Tensor
@@ -40,17 +41,19 @@ class Step(Callback):
         self.results.append(outputs["result"])
 
 
+@pytest.mark.parametrize("max_timestep", [100, 500])
 def test_a_batch_of_8_is_2_of_4_and_8_of_1(
     make_module: Callable[..., PersonGenerationModule],
     make_datamodule: Callable[..., PersonDataModule],
     make_trainer: Callable[..., Trainer],
+    max_timestep: int,
 ) -> None:
     """Loss, gradients and what is logged, where not every sample takes part in the Leffa loss."""
     steps, logged = [], []
     for size in (8, 4, 1):
         module, step = make_module(STAGES), Step()
         module.seed = 2
-        module.leffa_loss.max_timestep = 500
+        module.leffa_loss.max_timestep = max_timestep
         module.objective = replace(module.objective, reference_dropout=0.3, min_snr_gamma=5.0)
         callbacks = (StageSchedule([BATCH // size]), Health(), step)
         trainer = make_trainer(STAGES, *callbacks, precision="64-true")
