@@ -1,0 +1,21 @@
+"""The newcomer's first page names files that exist, and no walk is longer than twelve of them."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_every_file_on_the_page_exists() -> None:
+    paths = re.findall(r"`([\w./-]+(?:\.py|\.yaml|/))`", PAGE)
+    assert len(paths) > 30
+    bases = (ROOT, ROOT / "src" / "leffa")
+    assert [path for path in paths if not any((base / path).exists() for base in bases)] == []
+
+
+def test_a_walk_takes_at_most_twelve_files() -> None:
+    walks = PAGE.split("\n## ")[1:]
+    assert len(walks) == 4
+    for walk in walks:
+        assert len(set(re.findall(r"`([\w./-]+\.py)`", walk))) <= 12, walk.splitlines()[0]
