@@ -99,3 +99,10 @@ def test_a_read_only_disk_is_one_line(
         program("evaluate", evaluate)
     told = f"error: {tmp_path}: cannot be written to (Read-only file system); give another "
     assert capsys.readouterr().err == f"{told}paths.output_dir\n"
+
+
+def test_an_evaluation_goes_on_whatever_the_order_of_its_settings(tmp_path: Path) -> None:
+    EvaluationFolder(tmp_path).claim({"height": 64, "width": 48})
+    EvaluationFolder(tmp_path).claim({"width": 48, "height": 64})
+    with pytest.raises(ValueError, match="other settings"):
+        EvaluationFolder(tmp_path).claim({"width": 48, "height": 32})

@@ -104,7 +104,7 @@ class EvaluationFolder:
         if not path.is_file():
             check_unclaimed(self.path, WRITTEN, SETTINGS)
         text = json.dumps(settings, indent=2) + "\n"
-        if path.is_file() and path.read_text(encoding="utf-8") != text:
+        if path.is_file() and _read_json(path) != json.loads(text):
             raise ValueError(
                 f"{self.path}: holds pictures of another checkpoint or other settings; "
                 "give another paths.output_dir, or delete the folder"
@@ -164,3 +164,11 @@ def _stems(folder: Path) -> set[str]:
         return set()
     with os.scandir(folder) as entries:
         return {normal(Path(e.name).stem) for e in entries if e.name.endswith((".png", ".json"))}
+
+
+def _read_json(path: Path) -> Any:
+    """What the file holds; None if that is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
