@@ -48,8 +48,14 @@ def test_a_command_is_interrupted_like_a_program(
     def interrupted(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A shell that starts the tests in the background has it ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     monkeypatch.setattr("leffa.metrics.score.score_folders", interrupted)
-    assert main(["score", ".", ".", "--protocol", "leffa"]) == 130
+    try:
+        assert main(["score", ".", ".", "--protocol", "leffa"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "interrupted\n"
 
 

@@ -30,7 +30,7 @@ class DeepFashion(Layout):
         root: the folder that holds the pair lists (often named `fashion`).
         split: "train" or "test".
         densepose: "iuv", or "none".
-        lists: "csv" of PATN and CFLD, or "txt" for the `{train,test}_pairs.txt` of NTED and PIDM.
+        lists: "csv" of PATN, or "txt" for the `{train,test}_pairs.txt` of NTED and PIDM.
             Their lines are paths of the release, the target first and then one or more references,
             of which each makes a pair.
         pictures: the folder below the root that holds flat names, as .jpg or .png; None:

@@ -1,4 +1,4 @@
-"""DeepFashion In-shop for pose transfer: the pairs of Zhu et al. (2019), as PATN and CFLD share it.
+"""DeepFashion In-shop for pose transfer: the pairs of Zhu et al. (2019), in the lists of PATN.
 
 `fasion` is how most peers' files spell it. Flat names: see `data.inshop`.
 """
