@@ -61,6 +61,11 @@ def test_a_misspelt_key_is_named_with_the_nearest_one(command: Callable[..., str
     assert printed.endswith("did you mean leffa_loss.temperature?")
 
 
+def test_a_group_that_is_given_false_is_told_its_choices(command: Callable[..., str]) -> None:
+    printed = command("train", "leffa_loss=false")
+    assert printed == "leffa_loss=false: leffa_loss is one of: off, on"
+
+
 @pytest.mark.parametrize(
     ("program_name", "mistake", "group"),
     [

@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] not in COMMANDS:
         lack = f"unknown command {words[0]}{nearest(words[0], COMMANDS)}" if words else "no command"
         _refuse(f"{USAGE}\nleffa: error: {lack}; `leffa --help` lists the commands")
-    run = _parse(words[0], words[1:])
     try:
+        run = _parse(words[0], words[1:])
         with _told():
             return _run(run) or 0
     except (ValueError, OSError) as error:

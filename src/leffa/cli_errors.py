@@ -38,6 +38,13 @@ def check_overrides(
         compose(arguments)
     except config_errors as error:
         fail(error, _suggestion(arguments, compose, config_errors, conf, str(error)))
+    except ValueError as error:  # Hydra's, where YAML reads the name of a file as something else
+        for argument in arguments:
+            group = conf / argument.partition("=")[0]
+            if group.is_dir() and type(error) is ValueError and "override must be" in str(error):
+                names = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
+                fail(ValueError(f"{argument}: {group.name} is one of: {names}"))
+        raise
 
 
 def check_plugins(arguments: list[str]) -> None:

@@ -119,3 +119,12 @@ def test_a_column_of_names_decides(mine: Path) -> None:
         "name,person,garment\nanna,persons/000000.jpg,garments/000001.jpg\n"
     )
     assert FolderPairs(mine)[0].name == "anna"
+
+
+def test_names_that_differ_in_capitals_alone_are_one_result_on_many_disks(mine: Path) -> None:
+    (mine / "train.csv").write_text(
+        "name,person,garment\nAnna,persons/000000.jpg,garments/000000.jpg\n"
+        "anna,persons/000001.jpg,garments/000001.jpg\n"
+    )
+    with pytest.raises(ValueError, match=r"listed more than once, first anna \(capitals"):
+        FolderPairs(mine, "train.csv")

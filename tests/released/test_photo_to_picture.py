@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from leffa.cli import main
-from leffa.photo_to_picture.maps import OneWhole
+from leffa.photo_to_picture.maps import MapMaker, OneWhole, remove_all_but_masks
 from leffa.preprocess.densepose.files import write_surface
 from leffa.preprocess.pose.openpose import OpenPose
 from leffa.preprocess.pose.openpose_net import OpenPoseBody
@@ -288,3 +288,15 @@ def test_from_nothing_to_a_picture_in_one_command_killed_and_without_a_network(
     (tmp_path / "out" / "anna.png").unlink()
     subprocess.run([*command, "--no-keep-maps"], env=offline, check=True)
     assert [path.parent.name for path in maps.rglob("anna.*")] == ["masks"]
+
+
+def test_maps_of_other_photos_stay(tmp_path: Path) -> None:
+    published.photo(size=SIZE).save(tmp_path / "anna.png")
+    maker = MapMaker(tmp_path, "cpu")
+    ours = maker._root(tmp_path / "anna.png", [], {}) / "parse"
+    theirs = tmp_path / "maps" / "my-holiday" / "parse"
+    for folder in (ours, theirs):
+        folder.mkdir(parents=True)
+    remove_all_but_masks(maker.roots)
+    assert not ours.exists()
+    assert theirs.is_dir()

@@ -8,6 +8,7 @@ from lightning import Callback, Trainer
 
 from leffa.data.batch import Batch
 from leffa.data.datamodule import PersonDataModule
+from leffa.training.callbacks.leffa_loss import check_participation
 from leffa.training.module import PersonGenerationModule
 from leffa.training.stages import Stage
 
@@ -83,3 +84,25 @@ def test_a_loss_that_is_off_is_never_turned_on(train: Callable[..., list[Step]])
     steps = train(leffa_loss=False)
     assert [step.leffa_loss_on for step in steps] == [False] * 4
     assert [step.leffa_loss_took_part for step in steps] == [False] * 4
+
+
+def test_a_loss_in_which_no_sample_can_take_part_is_refused(
+    make_module: Callable[..., PersonGenerationModule],
+) -> None:
+    module = make_module(STAGES)
+    check_participation(module.leffa_loss, STAGES, module)
+    module.leffa_loss.max_timestep = 0
+    with pytest.raises(ValueError, match=r"max_timestep=0 .*: no sample can take part"):
+        check_participation(module.leffa_loss, STAGES, module)
+    check_participation(module.leffa_loss, STAGES[:1], module)
+
+
+def test_a_loss_that_no_layer_is_fine_enough_for_is_refused(
+    make_module: Callable[..., PersonGenerationModule],
+    make_datamodule: Callable[..., PersonDataModule],
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    module = make_module(STAGES[1:])
+    module.leffa_loss.min_resolution = 0.9
+    with pytest.raises(ValueError, match=r"min_resolution=0\.9: no attention layer is so fine"):
+        make_trainer(STAGES[1:]).fit(module, make_datamodule(STAGES[1:]))

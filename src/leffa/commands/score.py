@@ -64,9 +64,10 @@ def score(
     from leffa.metrics.score import score_folders
 
     (chosen,) = choose_devices(device, 1)
-    for option, file in (("--json", json), ("--markdown", markdown)):
-        if file is not None:
-            check_writable([file], option=option)
+    if json is not None:
+        check_writable([json], option="--json")
+    if markdown is not None:
+        check_writable([*([json] if json else []), markdown], option="--markdown")
     scores = score_folders(
         pred,
         true,

@@ -34,13 +34,16 @@ class Layout(Sequence[Record]):
     """
 
     def __init__(self, records: Sequence[Record], pair_list: Path) -> None:
-        names = Counter(record.name for record in records)
-        repeated = [name for name, count in names.items() if count > 1]
+        # Results are files, and many disks do not tell capitals from others.
+        names = Counter(record.name.casefold() for record in records)
+        repeated = {
+            folded: record.name for record in records if names[folded := record.name.casefold()] > 1
+        }
         if repeated:
-            shown = ", ".join(repeated[:_SHOWN])
+            shown = ", ".join(list(repeated.values())[:_SHOWN])
             raise ValueError(
-                f"{pair_list}: {len(repeated)} pairs are listed more than once, first {shown}; "
-                "remove the repeated lines"
+                f"{pair_list}: {len(repeated)} pairs are listed more than once, first {shown} "
+                "(capitals do not count); remove the repeated lines"
             )
         _check_files(records, pair_list)
         _check_annotations(records)

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -84,6 +84,7 @@ class MapMaker:
 
     def __init__(self, out: Path, device: str, worn: bool = False) -> None:
         self.folder, self.device, self.worn = out / "maps", device, worn
+        self.roots: set[Path] = set()  # of the photos that were asked for
 
     def complete(self, record: Record, weights: Weights) -> Record:
         """The pair with all maps that its weights read.
@@ -130,6 +131,7 @@ class MapMaker:
         for file in given.values():
             digest.update(file.read_bytes())
         root = self.folder / f"{photo.stem}-{digest.hexdigest()[:8]}"
+        self.roots.add(root)
         for kind, file in given.items():
             place = root / kind / f"{photo.stem}{file.suffix}"
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -204,9 +206,9 @@ class OneWhole(OpenPose):
         return [person]
 
 
-def remove_all_but_masks(out: Path) -> None:
-    """Delete the parsing, keypoints and DensePose of all photos."""
-    for root in (out / "maps").glob("*-*"):
+def remove_all_but_masks(roots: Iterable[Path]) -> None:
+    """Delete the parsing, keypoints and DensePose in the folders of these photos' maps."""
+    for root in roots:
         for kind in PUBLISHED:
             shutil.rmtree(root / kind, ignore_errors=True)
 

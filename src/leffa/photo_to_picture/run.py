@@ -83,11 +83,12 @@ def make_pictures(
             except (ValueError, OSError) as error:
                 result.failed[record.name] = str(error)
             bar(sum(map(len, ready.values())) + len(result.failed))
+    roots = maker.roots
     del maker  # its networks make room
     for name, records in ready.items():
         result.made += _predict(request, chosen[name], records, device, progress)
     if not request.keep_maps:
-        remove_all_but_masks(request.out)
+        remove_all_but_masks(roots)
     return result
 
 

@@ -110,6 +110,12 @@ class TrainingObjective:
             diffusion.mean(), diffusion.detach(), timesteps, diffusion.new_zeros(())
         )
         if leffa_loss and request:
+            if not prediction.flows:
+                raise ValueError(
+                    f"leffa_loss.min_resolution={leffa_loss.min_resolution:g}: no attention layer "
+                    "is so fine, so the Leffa loss would be 0; give a smaller one, or "
+                    "leffa_loss=off"
+                )
             leffa = leffa_loss(
                 prediction.flows,
                 batch["reference"][selected],

@@ -49,6 +49,21 @@ def check_switch(loss: LeffaLoss, stages: Sequence[Stage], callbacks: Iterable[C
         )
 
 
+def check_participation(loss: LeffaLoss, stages: Sequence[Stage], module: Module) -> None:
+    """Refuse a loss that is on and in which no sample can take part.
+
+    Raises:
+        ValueError: a stage wants the loss; all timesteps are too late, or all references dropped.
+    """
+    taking_part = module.objective.participation(loss, module.model.schedule.steps)
+    if loss.active and any(stage.leffa_loss for stage in stages) and not taking_part:
+        raise ValueError(
+            f"leffa_loss.max_timestep={loss.max_timestep} with objective.reference_dropout="
+            f"{module.objective.reference_dropout:g}: no sample can take part in the Leffa loss; "
+            "change one of them, or give leffa_loss=off"
+        )
+
+
 def _announce(stage: Stage, module: Module) -> None:
     loss = module.leffa_loss
     state = (
