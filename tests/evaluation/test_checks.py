@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from leffa import run
 from leffa.evaluation import Evaluation
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.io.weights import read_pickle
 from leffa.metrics.folders import FolderMismatch
+from leffa.run import evaluation
 
 Evaluate = Callable[..., Evaluation]
 
@@ -91,16 +91,16 @@ def test_a_checkpoint_that_changes_while_it_is_read_is_refused(
     """By this process and by those of the other devices alike."""
     place = shutil.copytree(trained, tmp_path / "trained")
     file = place / "checkpoints" / "last.ckpt"
-    before, load = file.stat().st_mtime_ns, run.load_model
+    before, load = file.stat().st_mtime_ns, evaluation.load_model
 
     def while_training(*arguments: Any, **options: Any) -> Any:
         loaded = load(*arguments, **options)
         os.utime(file, ns=(0, before + 1))
         return loaded
 
-    monkeypatch.setattr(run, "load_model", while_training)
+    monkeypatch.setattr(evaluation, "load_model", while_training)
     with pytest.raises(ValueError, match=f"{file}: was written anew"):
         run_evaluation(tmp_path / "out", f"ckpt={place}")
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="was written anew"):
-        run._loaded_model(place, None, file, before)
+        evaluation._loaded_model(place, None, file, before)

@@ -114,7 +114,7 @@ def test_an_evaluation_without_a_layer_for_the_flow_says_so(
         loaded = load_model(*arguments, **options)
         return replace(loaded, settings=replace(loaded.settings, min_resolution=2.0))
 
-    monkeypatch.setattr("leffa.run.load_model", no_layer)
+    monkeypatch.setattr("leffa.run.evaluation.load_model", no_layer)
     evaluation = run_evaluation(tmp_path, "limit=1")
     assert "leffa_loss.min_resolution=2.0 leaves no attention layer" in caplog.text
     assert "flow_identity/epe_px" in evaluation.metrics

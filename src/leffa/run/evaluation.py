@@ -1,0 +1,137 @@
+"""From a configuration to an evaluation: load -> generate, score."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from leffa.cli_errors import check_overrides
+from leffa.data.batch import Record
+from leffa.data.doctor.quick import check_records
+from leffa.data.transforms import PersonTransform
+from leffa.evaluation import Evaluation, EvaluationSettings, evaluate_model
+from leffa.inference.checkpoints import Weights
+from leffa.inference.devices import choose_devices
+from leffa.inference.inputs import feed
+from leffa.inference.loaded import LoadedModel, find_weights, load_model
+from leffa.io.progress import progress_bar
+from leffa.models.interface import PersonGenerator
+from leffa.run.config import CONF, CONFIG_ERRORS, build, compose, composed, resolved
+from leffa.training.processes import exclusive_lock
+from leffa.training.stages import largest_at
+
+
+def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
+    """Generate the images of a data set with a trained model, and score them."""
+    config = resolved(cfg)
+    devices = choose_devices(config["device"], config["devices"])
+    place = Path(config["ckpt"])
+    file = find_weights(place)
+    written = file.stat().st_mtime_ns
+    dataset = config["dataset"]
+    prepare_data(dataset)
+    records = build(dataset["records"])  # quicker to fail than the weights
+    transform = build(dataset["transform"])
+    if scored := records[: config["limit"]]:
+        check_records(scored, transform)
+    loaded = _loaded(place, config["weights"], file, written)
+    names, without = (str(place), dataset["name"]), config["without_densepose"]
+    fed = feed(transform, records, loaded.inputs, loaded.model, names, without)
+    settings = EvaluationSettings(
+        name=dataset["name"],
+        paired=dataset["paired"],
+        sampler=build(config["sampler"]),
+        flow_request=loaded.flow_request,
+        inspect_timesteps=config["inspect_timesteps"],
+        protocol=config["protocol"],
+        batch_size=_batch_size(config["batch_size"], dataset["transform"]),
+        limit=config["limit"],
+        weights=Path(config["weights_dir"]) if config["weights_dir"] else None,
+        real=Path(dataset["real"]) if dataset.get("real") else None,
+        fid_resamples=config["fid_resamples"],
+        depends_on={
+            "ckpt": str(loaded.file),
+            "ckpt_written": written // 10**9,
+            "weights": config["weights"],
+            "trained_as": loaded.name,
+            "sampler": config["sampler"],
+            "records": dataset["records"],
+            "transform": dataset["transform"],
+            **_as_fed(fed, transform),
+        },
+        devices=devices,
+        workers=config["hardware"]["num_workers"],
+        precision=config["precision"],
+        latent_cache=Path(config["latent_cache"]) if config["latent_cache"] else None,
+        progress=progress,
+    )
+    load = partial(_loaded_model, place, config["weights"], file, written)
+    output = Path(config["paths"]["output_dir"])
+    return evaluate_model(loaded.model, records, fed, output, settings, load)
+
+
+def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, bool]:
+    """The records and the transform of a data set of conf/dataset, written on first use; and
+    whether its persons wear the reference.
+
+    Ends the program where an override is wrong.
+
+    Raises:
+        ValueError: an override lacks, such as the root of a real data set.
+    """
+    check_overrides(overrides, partial(composed, "evaluate"), CONFIG_ERRORS, CONF)
+    dataset = resolved(compose("evaluate", [*overrides, "ckpt=none"]))["dataset"]
+    prepare_data(dataset)
+    return build(dataset["records"]), build(dataset["transform"]), bool(dataset["paired"])
+
+
+def _loaded_model(
+    place: Path, weights: Weights | None, file: Path, written: int
+) -> PersonGenerator:
+    """For the other processes of an evaluation."""
+    return _loaded(place, weights, file, written).model
+
+
+def _loaded(place: Path, weights: Weights | None, file: Path, written: int) -> LoadedModel:
+    """The model, if its file is as old as it is known to be: a run that still trains writes a new
+    one, and one evaluation must not mix two.
+
+    Args:
+        file: of `find_weights`.
+        written: when, in nanoseconds.
+
+    Raises:
+        ValueError: it is not.
+    """
+    loaded = load_model(place, weights, file=file)
+    if file.stat().st_mtime_ns != written:
+        raise ValueError(
+            f"{file}: was written anew while the evaluation read it (does its run still train?); "
+            "start again, with ckpt=FILE of a checkpoint that stays"
+        )
+    return loaded
+
+
+def _as_fed(fed: PersonTransform, transform: PersonTransform) -> dict[str, Any]:
+    """How the model's body map differs from the data set's, for the result."""
+    keys = ("densepose", "densepose_files", "part_range")
+    before, after = ({key: getattr(each, key) for key in keys} for each in (transform, fed))
+    return {"read_as": after} if after != before else {}
+
+
+def _batch_size(given: Any, transform: dict[str, Any]) -> Any:
+    """The hardware's may differ between sizes; what else is given is checked where it is used."""
+    if not isinstance(given, dict):
+        return given
+    return largest_at(given, transform["height"], transform["width"])
+
+
+def prepare_data(data: dict[str, Any]) -> None:
+    """Write a synthetic data set on first use, with a progress bar."""
+    if data.get("prepare") is None:
+        return
+    root = Path(data["root"])
+    with exclusive_lock(root), progress_bar(f"drawing {root}") as bar:
+        build(data["prepare"], progress=bar)
