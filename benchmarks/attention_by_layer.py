@@ -129,7 +129,8 @@ def to_markdown(result: dict[str, Any]) -> str:
         " ± the standard error over persons.",
         "It says nothing about other seeds of the training. Flows that need no network:"
         f" identity {base['identity']:.1f},",
-        f"best constant {base['constant']:.1f} px; the true flow's spread is {base['spread']:.3f}."
+        f"best constant {base['constant']:.1f} px; the ground-truth flow's spread is "
+        f"{base['spread']:.3f}."
         f" `{MEAN}`: the flows of all layers averaged",
         "to one; `mean over layers`: their errors averaged, as evaluations report it.",
         "",

@@ -4,9 +4,10 @@
     python benchmarks/leffa_loss_effect.py --table      only the table and the plot, of finished
     runs
 
-The drawn world knows the true flow, so attention can be scored: end-point error (EPE), PCK, and the
-spread of the flow. Beside the trained models stand the flows that need no network: identity, and
-the best constant. Finished runs are kept under outputs/leffa_loss_effect and are not repeated.
+The synthetic data set has the ground-truth flow, so attention can be scored: end-point error (EPE),
+PCK, and the spread of the flow. Beside the trained models stand the flows that need no network:
+identity, and the best constant. Finished runs are kept under outputs/leffa_loss_effect and are not
+repeated.
 """
 
 import argparse

@@ -119,7 +119,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if options.root is None:
             write_viton_hd(Path(folder), options.samples, 2, seed=0, height=1024, width=768)
-            shutil.rmtree(Path(folder) / "train" / "flow")  # photographs have no true flow to read
+            shutil.rmtree(Path(folder) / "train" / "flow")  # photographs have none
             records = VitonHD(folder, densepose="iuv")
         else:
             records = VitonHD(options.root, split="test")

@@ -3,7 +3,7 @@
     python benchmarks/model_agnostic.py              both tasks, three seeds
     python benchmarks/model_agnostic.py --table      only the table, of finished runs
     python benchmarks/model_agnostic.py --viton DIR --tasks tryon --hardware gpu_24gb
-                                                     on VITON's photographs, which have no true flow
+                                                     on VITON's photographs (no ground-truth flow)
 
 After the paper's Table 4, whose code was never released. All models train for equally many steps of
 equal batches, sample with the same sampler, and are scored by the same code on the same images. A

@@ -17,13 +17,15 @@ HEADINGS = (
     "generated",
     "warped reference",
     "predicted flow",
-    "true flow",
+    "ground-truth flow",
 )
 
 
 def sample_rows(batch: Batch, generated: Tensor, flows: dict[str, Tensor]) -> list[list[Tensor]]:
-    """For each sample the pictures of `HEADINGS`, (3, H, W) in [-1, 1]; without a true flow, one
-    fewer."""
+    """For each sample the pictures of `HEADINGS`, (3, H, W) in [-1, 1].
+
+    Without a ground-truth flow there is one fewer.
+    """
     source, mask = batch["source"].float(), batch["mask"].float()
     shown = batch.get("flow_valid", batch["loss_region"]).float()
     seen = shown if flows else torch.zeros_like(shown)  # no layer was asked: white pictures

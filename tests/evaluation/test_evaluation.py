@@ -63,6 +63,12 @@ def test_writes_a_sheet_and_its_pictures(evaluation: Evaluation) -> None:
     )
 
 
+def test_pictures_under_an_earlier_name_are_found(tmp_path: Path) -> None:
+    assert sample_folder(tmp_path, "ground-truth flow").name == "ground_truth_flow"
+    (tmp_path / "samples" / "true_flow").mkdir(parents=True)
+    assert sample_folder(tmp_path, "ground-truth flow").name == "true_flow"
+
+
 def test_the_result_says_what_it_depends_on(
     result: dict[str, Any], evaluation: Evaluation, trained: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Predicted against true flow, and the flows that need no network."""
+"""Predicted against ground-truth flow, and the flows that need no network."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,7 +26,7 @@ Evaluate = Callable[..., Evaluation]
 
 
 class Oracle(PersonGenerator):
-    """Its attention looks where the true flow leads."""
+    """Its attention looks where the ground-truth flow leads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def test_a_sample_without_visible_flow_counts_for_no_error(drawn: Path) -> None:
     assert mean_flow_values(values)["flow/pck_3"] == 1
 
 
-def test_without_a_true_flow_nothing_is_claimed(drawn: Path) -> None:
+def test_without_a_ground_truth_flow_nothing_is_claimed(drawn: Path) -> None:
     def without_flow() -> Iterator[Batch]:
         for batch in batches(drawn):
             del batch["flow"]

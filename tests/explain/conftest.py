@@ -48,7 +48,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def batch(drawn: Path) -> Batch:
-    """One drawn person, with the true flow."""
+    """One drawn person, with the ground-truth flow."""
     transform = PersonTransform(HEIGHT, WIDTH, densepose="iuv", loss_region="garment")
     records = VitonHD(drawn, split="test", densepose="iuv")
     return collate([PersonDataset(records, transform)[0]])

@@ -105,7 +105,7 @@ def test_a_name_cannot_break_out_of_the_page(explanation: Explanation) -> None:
     assert "none &lt;b&gt;" in page  # facts are escaped too
 
 
-def test_true_matches_are_those_of_the_true_flow(batch: Batch) -> None:
+def test_true_matches_are_those_of_the_ground_truth_flow(batch: Batch) -> None:
     row, column = batch["flow_valid"][0, 0].nonzero()[40].tolist()
     height, width = batch["flow"].shape[1:3]
     point = torch.tensor([[column / (width - 1) * 2 - 1, row / (height - 1) * 2 - 1], [-1, -1]])

@@ -20,7 +20,7 @@ from leffa.models.interface import Prediction
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings, generate, sample_latents
 from leffa.predict.flow import look_up_flow
-from leffa.training.inspection import true_flow_values
+from leffa.training.inspection import ground_truth_flow_values
 from leffa.training.module import PersonGenerationModule
 from leffa.training.objective import TrainingObjective
 from leffa.training.stages import Stage
@@ -67,16 +67,16 @@ def test_what_validation_logs_lies_on_the_device_where_processes_agree(
     assert logged[0].device == module.device == torch.device("meta")
 
 
-def test_samples_without_a_visible_true_flow_do_not_count(batch: Batch) -> None:
+def test_samples_without_a_visible_ground_truth_flow_do_not_count(batch: Batch) -> None:
     flow = torch.zeros(len(batch["name"]), 8, 6, 2)
-    whole, seen = true_flow_values(flow, batch)
+    whole, seen = ground_truth_flow_values(flow, batch)
     assert seen == len(batch["name"])
     hidden = {**batch, "flow_valid": batch["flow_valid"].clone()}
     hidden["flow_valid"][1:] = 0
-    one, seen = true_flow_values(flow, hidden)  # type: ignore[arg-type]
+    one, seen = ground_truth_flow_values(flow, hidden)  # type: ignore[arg-type]
     assert seen == 1
     hidden["flow_valid"][0] = 0
-    none, seen = true_flow_values(flow, hidden)  # type: ignore[arg-type]
+    none, seen = ground_truth_flow_values(flow, hidden)  # type: ignore[arg-type]
     assert seen == 0  # its weight in the mean
     assert whole.keys() == one.keys() == none.keys()
 

@@ -32,7 +32,7 @@ COLUMNS = (
     ("generated\nLeffa", "generated", "leffa"),
     ("warped reference\ncontrol", "warped reference", "control"),
     ("warped reference\nLeffa", "warped reference", "leffa"),
-    ("true flow", "true flow", "leffa"),
+    ("ground-truth flow", "ground-truth flow", "leffa"),
     ("predicted flow\ncontrol", "predicted flow", "control"),
     ("predicted flow\nLeffa", "predicted flow", "leffa"),
 )
@@ -43,7 +43,7 @@ ROWS = {
     "leffa": "trained with the Leffa loss",
     "identity": "no network: look straight ahead",
     "constant": "no network: look at the best single point",
-    "true": "the true flow",
+    "true": "the ground-truth flow",
 }
 MODELS = ("untrained", "control", "leffa")
 

@@ -21,7 +21,7 @@ class Results:
 
     Attributes:
         rows: "untrained", "control", "leffa": every metric of the evaluation; "identity" and
-            "constant": `flow/...` of these flows; "true": `flow/spread` of the true flow.
+            "constant": `flow/...` of these flows; "true": `flow/spread` of the ground-truth flow.
         curves: "control", "leffa" -> column of the training's log -> points.
         evaluations: "untrained", "control", "leffa" -> folder of the evaluation.
         samples: how many test samples were scored.

@@ -4,7 +4,7 @@
     <folder>/true/<name>.png        the true image at the generated size, likewise
     <folder>/originals/<name>.*     the true image as stored, if the protocol resizes it itself
     <folder>/masks/<name>.png       where the person is, if the protocol looks at it
-    <folder>/flow/<name>.json       predicted against true flow, where the data has one
+    <folder>/flow/<name>.json       predicted against ground-truth flow, where the data has one
     <folder>/manifest.csv           each sample's category and files
     <folder>/samples.png            the first samples, column by column
     <folder>/{best,median,worst}.png   the same of these samples, if images have a truth
@@ -278,7 +278,7 @@ def _flow_metrics(work: Work) -> dict[str, float]:
 
 
 def _unseen_flows(work: Work) -> list[str]:
-    """The samples whose true flow is nowhere visible."""
+    """The samples whose ground-truth flow is nowhere visible."""
     return [
         name
         for name, layers in read_flow_values(work.folder, work.records).items()

@@ -31,7 +31,7 @@ def flow_values(
 
     The metrics are those of `FlowMetrics`, then `peak_mass` and `entropy` of the attention. No
     layer gives a flow where `request.min_resolution` leaves none: then this is empty. A sample
-    without a visible true flow has no error, only `peak_mass` and `entropy`.
+    without a visible ground-truth flow has no error, only `peak_mass` and `entropy`.
     """
     request = replace(request, sharpness=True)
     truth, valid = batch["flow"].cpu(), batch["flow_valid"].cpu()
@@ -69,7 +69,7 @@ def write_flow_values(
 
 
 def read_flow_values(folder: EvaluationFolder, records: Sequence[Record]) -> dict[str, Values]:
-    """Name -> what `write_flow_values` kept, of the samples with a true flow."""
+    """Name -> what `write_flow_values` kept, of the samples with a ground-truth flow."""
     return {
         record.name: json.loads((folder.flows / f"{record.name}.json").read_text(encoding="utf-8"))
         for record in records
@@ -99,7 +99,7 @@ def mean_flow_values(values: Iterable[Values]) -> dict[str, float]:
 
 
 def flow_baselines(batches: Callable[[], Iterable[Batch]]) -> dict[str, float]:
-    """The flows that need no network, and what the spread should be; empty without true flows.
+    """The flows that need no network, and the ground-truth flow's spread; empty without one.
 
     `flow_identity/...`: every position looks at its own place; `flow_constant/...`: all at the
     best single point; `flow_true/spread`.

@@ -138,7 +138,7 @@ class EvaluationFolder:
         return [record for record in records if record.name not in done]
 
     def without_flows(self, records: Sequence[Record]) -> list[Record]:
-        """The samples with a true flow that was not yet compared with the predicted one."""
+        """The samples with a ground-truth flow that was not yet compared with the predicted one."""
         done = _stems(self.flows)
         return [record for record in records if record.flow is not None and record.name not in done]
 
@@ -155,7 +155,9 @@ def sample_folder(folder: Path, heading: str, sheet: str = "samples") -> Path:
         heading: one of `leffa.pictures.HEADINGS`.
         sheet: "samples" (the first ones), "best", "median" or "worst".
     """
-    return folder / sheet / heading.replace(" ", "_")
+    place = folder / sheet / heading.replace(" ", "_").replace("-", "_")
+    earlier = place.with_name("true_flow")  # how it was named before
+    return earlier if place.name == "ground_truth_flow" and earlier.is_dir() else place
 
 
 def _stems(folder: Path) -> set[str]:

@@ -80,7 +80,7 @@ def write_sheet(
         generated = read_png(folder.images / f"{name}.png")
         padded = put_padding(generated, record, dataset.transform)
         (row,) = sample_rows(batch, padded[None], flows)
-        for heading, cell in zip(HEADINGS, row, strict=False):  # the true flow may be missing
+        for heading, cell in zip(HEADINGS, row, strict=False):  # not all have a true one
             save_png(cell, _made(sample_folder(folder.path, heading, sheet)) / f"{name}.png")
         rows.append([_at_most(cell, CELL) for cell in row])
     scale = max(1, CELL // rows[0][0].shape[-2])

@@ -18,7 +18,7 @@ class EvaluationSettings:
         name: of the data set.
         paired: whether the source wears the reference, so that image metrics have a truth.
         flow_request: how flows are read (temperature, resolutions).
-        inspect_timesteps: where attention is compared with the true flow, if the data has one.
+        inspect_timesteps: where attention is compared with the ground-truth flow, if there is one.
         protocol: how pictures are scored, its name, or its settings.
         batch_size: at most, per device.
         limit: only the first samples; the result says so.

@@ -71,7 +71,7 @@ def flow(layers: Layers, view: View, size: tuple[int, int]) -> Tensor:
 
 
 def flow_error(layers: Layers, view: View, batch: Batch) -> float | None:
-    """EPE in pixels against the true flow of a batch of one; None where it is not known."""
+    """EPE in pixels against the ground-truth flow of a batch of one; None where it is not known."""
     if "flow" not in batch or not batch["flow_valid"].any():
         return None
     size = (batch["flow"].shape[1], batch["flow"].shape[2])

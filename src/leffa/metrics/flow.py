@@ -20,7 +20,7 @@ from leffa.metrics.precision import Float64Metric, exact
 class FlowMetrics(Metric):
     """End-point error, PCK and spread: means over each image's valid pixels, then over images.
 
-    - `epe_px`: distance between predicted and true position, in pixels of the true flow's size;
+    - `epe_px`: distance between predicted and true position, in pixels of the ground truth;
     - `pck_N`: share of pixels whose error is at most N % of the image diagonal, 0 to 1;
     - `spread`: standard deviation of the predicted flow, mean of x and y; 0 where it collapsed.
 
@@ -68,7 +68,7 @@ class FlowMetrics(Metric):
 
 
 class ConstantFlow(Float64Metric):
-    """The mean true flow of a data set: the best flow that looks at one point from everywhere.
+    """The mean ground-truth flow of a data set: the best one that points to a single position.
 
     Best in squared distance, with the weights of `FlowMetrics`: each image counts once. Score it as
     `constant.expand(B, 1, 1, 2)`.

@@ -24,9 +24,11 @@ def warp_values(flow: Tensor, batch: Batch) -> dict[str, Tensor]:
     return {"warp_error": error.sum(dim=(1, 2, 3)) / area, "spread": spread}
 
 
-def true_flow_values(flow: Tensor, batch: Batch) -> tuple[dict[str, Tensor], int]:
-    """The means of `FlowMetrics` over the samples whose true flow is seen somewhere, and how many
-    those are; with none, values that must not count."""
+def ground_truth_flow_values(flow: Tensor, batch: Batch) -> tuple[dict[str, Tensor], int]:
+    """The means of `FlowMetrics` over samples with a visible ground-truth flow, and their number.
+
+    With none, the values must not count.
+    """
     valid = batch["flow_valid"]
     seen = int(valid.flatten(1).any(dim=1).sum())
     metrics = FlowMetrics().to(flow.device)

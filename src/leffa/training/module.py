@@ -25,7 +25,7 @@ from leffa.metrics.paired import masked_psnr, ssim
 from leffa.metrics.result import left_out_remark
 from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.sampler import SamplerSettings
-from leffa.training.inspection import true_flow_values, warp_values
+from leffa.training.inspection import ground_truth_flow_values, warp_values
 from leffa.training.objective import StepResult, TrainingObjective
 from leffa.training.sharding import shard
 from leffa.training.stages import Curriculum
@@ -215,7 +215,7 @@ class PersonGenerationModule(LightningModule):
                 values |= prediction.sharpness[name]._asdict()
             counts |= dict.fromkeys(values, len(batch["name"])) | {"warp_error": int(judged.sum())}
             if "flow" in batch:
-                truth, seen = true_flow_values(flow, batch)
+                truth, seen = ground_truth_flow_values(flow, batch)
                 values |= truth
                 counts |= dict.fromkeys(truth, seen)
             for key, value in values.items():

@@ -19,7 +19,7 @@ class ImageGrid(Callback):
     images.
 
     Columns: reference, source, agnostic, generated, attention-warped reference, predicted flow, and
-    the true flow where it is known.
+    the ground-truth flow where it is known.
 
     Args:
         folder: where the pictures go.
