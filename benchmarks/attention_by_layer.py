@@ -1,4 +1,4 @@
-"""Where attention looks, in numbers: EPE by layer, timestep and temperature, on the drawn world.
+"""Where attention looks, in numbers: EPE by layer, timestep and temperature, on synthetic data.
 
     make demo                                       leaves the two checkpoints
     python benchmarks/attention_by_layer.py         reads their attention; a few minutes

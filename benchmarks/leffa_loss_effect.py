@@ -1,4 +1,4 @@
-"""What the Leffa loss does, measured: equal steps with and without it, on the drawn world.
+"""What the Leffa loss does, measured: equal steps with and without it, on the synthetic data set.
 
     python benchmarks/leffa_loss_effect.py              both tasks, three seeds, then tau
     python benchmarks/leffa_loss_effect.py --table      only the table and the plot, of finished
@@ -160,7 +160,7 @@ def to_markdown(
     machine = f"{platform.processor() or platform.machine()}, torch {torch.__version__}"
     command = f"python benchmarks/leffa_loss_effect.py --steps {options.steps}"
     text = [
-        "# What the Leffa loss does on the drawn world",
+        "# What the Leffa loss does on the synthetic data set",
         "",
         f"`{command} --seeds {options.seeds}` on {machine}.",
         "Mean ± standard deviation over seeds; a single run has no ±. Flows are read at t = 200,",

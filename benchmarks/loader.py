@@ -1,6 +1,6 @@
 """How fast samples are made, against bare decoding and resizing of the same files.
 
-    python benchmarks/loader.py                       a drawn data set in VITON-HD's layout
+    python benchmarks/loader.py                       a synthetic data set in VITON-HD's layout
     python benchmarks/loader.py --root DIR            your own VITON-HD
 
 One process each, turn about in one run: the files of a sample opened and resized with PIL and
@@ -65,7 +65,7 @@ def turn_about(
 
 
 def measure_loading(records: VitonHD, height: int, width: int, rounds: int) -> dict[str, float]:
-    transform = PersonTransform(height, width, densepose="iuv" if drawn(records) else "colour")
+    transform = PersonTransform(height, width, densepose="iuv" if synthetic(records) else "colour")
     dataset = PersonDataset(records, transform)
     count = len(records)
     plain, ours = turn_about(
@@ -85,7 +85,7 @@ def measure_step(records: VitonHD, rounds: int) -> dict[str, float]:
     backbone = compose("train", []).backbone
     torch.manual_seed(0)
     model = LeffaModel.build("shipped", "shipped", load_scheduler(dict(backbone.scheduler)).config)
-    transform = PersonTransform(96, 72, densepose="iuv" if drawn(records) else "colour")
+    transform = PersonTransform(96, 72, densepose="iuv" if synthetic(records) else "colour")
     objective, loss = TrainingObjective(), LeffaLoss(weight=1.0, max_timestep=1000)
     indices = [index % len(records) for index in range(8)]
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +101,7 @@ def measure_step(records: VitonHD, rounds: int) -> dict[str, float]:
     return {"fresh_s": fresh, "kept_s": kept, "ratio": kept / fresh}
 
 
-def drawn(records: VitonHD) -> bool:
+def synthetic(records: VitonHD) -> bool:
     path = records[0].densepose
     return path is not None and path.parent.name == "image-iuv"
 
@@ -110,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--root", type=Path, help="a VITON-HD folder; without it one is drawn")
+    parser.add_argument("--root", type=Path, help="a VITON-HD folder; without it a synthetic one")
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()

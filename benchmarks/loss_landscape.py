@@ -5,7 +5,7 @@
 An untrained attention is flat: every query looks at the middle of the reference. Here that constant
     flow
 is given to the loss, and its gradient is compared with the direction to the true position, which
-the drawn world knows. The cosine is 1 for a perfect hint and 0 for noise. Sharp detail turns the
+the synthetic data has. The cosine is 1 for a perfect hint and 0 for noise. Sharp detail turns the
 hint into noise; blurring reference and target before they are compared brings it back.
 """
 
@@ -24,7 +24,7 @@ BLURS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08)
 
 
 def draw(index: int) -> dict[str, Tensor]:
-    """One drawn sample, only what the loss needs."""
+    """One synthetic sample, only what the loss needs."""
     drawing = draw_tryon(seed=0, index=index, height=HEIGHT, width=WIDTH)
     pictures = {"source": drawing.person.image, "reference": drawing.garment}
     sample = {

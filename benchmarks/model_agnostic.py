@@ -1,4 +1,4 @@
-"""Is the Leffa loss model-agnostic? Every model on the same drawn data, with and without it.
+"""Is the Leffa loss model-agnostic? Every model on the same synthetic data, with and without it.
 
     python benchmarks/model_agnostic.py              both tasks, three seeds
     python benchmarks/model_agnostic.py --table      only the table, of finished runs
@@ -167,7 +167,7 @@ def _data(task: str, viton: Path | None) -> tuple[list[str], list[str]]:
 def to_markdown(options: argparse.Namespace) -> str:
     machine = f"{platform.processor() or platform.machine()}, torch {torch.__version__}"
     text = [
-        f"# One loss, several models, on {'VITON' if options.viton else 'the drawn world'}",
+        f"# One loss, several models, on {'VITON' if options.viton else 'the synthetic data set'}",
         "",
         f"`python benchmarks/model_agnostic.py --steps {options.steps} --seeds {options.seeds}"
         f"{' --viton DIR' if options.viton else ''}` on "
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--hardware", default="cpu", help="a name of conf/hardware")
-    parser.add_argument("--viton", type=Path, metavar="DIR", help="VITON in place of drawn data")
+    parser.add_argument("--viton", type=Path, metavar="DIR", help="VITON, not synthetic data")
     parser.add_argument("--out", type=Path, help="folder of the runs")
     parser.add_argument("--table", action="store_true", help="only collect finished runs")
     parser.add_argument("--trial", help=argparse.SUPPRESS)

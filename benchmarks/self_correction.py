@@ -1,4 +1,4 @@
-"""Does self-correction help a parser that is trained on spoilt labels? In the drawn world.
+"""Does self-correction help a parser that is trained on spoilt labels? On the synthetic data set.
 
     python benchmarks/self_correction.py
 

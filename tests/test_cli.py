@@ -81,7 +81,7 @@ def test_draws_a_data_set_and_completes_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     size = ["--height", "64", "--width", "48"]
-    root = tmp_path / "drawn"
+    root = tmp_path / "synthetic"
     assert main(["draw", "viton_hd", str(root), "--train", "1", "--test", "2", *size]) == 0
     assert len(list((root / "test" / "image").iterdir())) == 2
     assert str(root) in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A page without training: small networks with the shipped weights of the drawn world."""
+"""A page without training: small networks with the shipped weights of the synthetic data set."""
 
 import gc
 import warnings

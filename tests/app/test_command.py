@@ -130,8 +130,8 @@ def test_the_page_shows_what_the_demo_has_left(
 ) -> None:
     # A training of two steps in the place of the demo's.
     run = tmp_path / "outputs" / "demo" / "runs" / "leffa"
-    write_viton_hd(tmp_path / "drawn", train=4, test=3, height=64, width=48)
-    places = [f"data.root={tmp_path / 'drawn'}", "data.prepare=null", f"paths.output_dir={run}"]
+    write_viton_hd(tmp_path / "synthetic", train=4, test=3, height=64, width=48)
+    places = [f"data.root={tmp_path / 'synthetic'}", "data.prepare=null", f"paths.output_dir={run}"]
     quiet = ["+trainer.enable_model_summary=false", "+trainer.limit_val_batches=0"]
     train(compose("train", ["experiment=tryon_synthetic", "debug=tiny", *quiet, *places]))
     monkeypatch.chdir(tmp_path)

@@ -46,7 +46,7 @@ class House:
     folder: Path
 
     def files(self) -> set[Path]:
-        """All files but the drawn examples, which every visitor needs."""
+        """All files but the synthetic examples, which every visitor needs."""
         found = {path for path in self.folder.rglob("*") if path.is_file()}
         return {path for path in found if not re.fullmatch(r"\d\.png", path.name)}
 
@@ -139,7 +139,7 @@ def test_pose_transfer_is_an_endpoint_too(house: House, pose_handler: RequestHan
             person=handle_file(examples.persons[0]),
             reference=handle_file(examples.references[1]),
             mask=None,
-            densepose=None,  # known, of a drawn person
+            densepose=None,  # known, of a synthetic person
             category="upper_body",
             steps=1,
             guidance=1,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from leffa.data.batch import DRAWN
+from leffa.data.catalog.spec import SYNTHETIC
 
 # Other work shares the processor.
 settings.register_profile("patient", deadline=None, max_examples=30)
@@ -36,7 +36,7 @@ class Writer:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._rng = np.random.default_rng(0)
-        self.text(DRAWN, "{}")  # so nobody expects the official number of pairs
+        self.text(SYNTHETIC, "{}")  # so nobody expects the official number of pairs
 
     def text(self, name: str, content: str) -> None:
         path = self._path(name)

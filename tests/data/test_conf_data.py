@@ -25,7 +25,7 @@ SIZE = (64, 48)
 DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
 
-# The drawn copy of a layout class, as (train, test) of the usual writer.
+# The synthetic copy of a layout class, as (train, test) of the usual writer.
 COPIES: dict[str, tuple[Callable[..., None], int, int]] = {
     "leffa.data.viton.Viton": (write_viton, 2, 2),
     "leffa.data.viton_hd.VitonHD": (write_viton_hd, 2, 2),
@@ -40,7 +40,7 @@ COPIES: dict[str, tuple[Callable[..., None], int, int]] = {
 @pytest.fixture(scope="module")
 def copy_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Draws the copy that a layout class reads, once."""
-    folder = tmp_path_factory.mktemp("drawn")
+    folder = tmp_path_factory.mktemp("synthetic")
 
     def draw(layout: str) -> Path:
         root = folder / layout

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from leffa.data.batch import DRAWN
 from leffa.data.catalog import VITON
+from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.dress_code import CATEGORIES, DressCode
 from leffa.data.reader import check_count
@@ -217,7 +217,7 @@ def test_real_viton_hd_pairs_are_read(shared: Path) -> None:
 
 def unmark(root: Path) -> None:
     """From now on it passes for the real data set."""
-    (root / DRAWN).unlink()
+    (root / SYNTHETIC).unlink()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leffa.data.batch import DRAWN, Annotation
+from leffa.data.batch import Annotation
 from leffa.data.catalog import DEEPFASHION
+from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.inshop import category_of, flat_name, release_path
 from leffa.data.keypoint_csv import read_annotation, read_pose
@@ -25,7 +26,7 @@ HEIGHT, WIDTH = 64, 48
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pose")
     write_deepfashion(root / "deepfashion", 4, 3, height=HEIGHT, width=WIDTH)
     write_market1501(root / "market1501", 8, 6)
@@ -34,19 +35,19 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fashion(drawn: Path, tmp_path: Path) -> Path:
+def fashion(synthetic: Path, tmp_path: Path) -> Path:
     """A copy of one's own, to change."""
-    return shutil.copytree(drawn / "deepfashion", tmp_path / "fashion")
+    return shutil.copytree(synthetic / "deepfashion", tmp_path / "fashion")
 
 
 @pytest.fixture
-def market(drawn: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(drawn / "market1501", tmp_path / "market_data")
+def market(synthetic: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(synthetic / "market1501", tmp_path / "market_data")
 
 
 @pytest.fixture
-def wpose(drawn: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(drawn / "wpose", tmp_path / "wpose")
+def wpose(synthetic: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(synthetic / "wpose", tmp_path / "wpose")
 
 
 def names(records: DeepFashion | Market1501 | WPose) -> list[str]:
@@ -189,8 +190,8 @@ def test_a_person_without_densepose_is_an_error_or_left_out(
 # Keypoints
 
 
-def test_the_joints_of_a_picture_are_those_that_were_drawn(drawn: Path) -> None:
-    record = DeepFashion(drawn / "deepfashion", "train")[0]  # from the first picture to the second
+def test_the_joints_of_a_picture_are_those_that_were_drawn(synthetic: Path) -> None:
+    record = DeepFashion(synthetic / "deepfashion", "train")[0]  # from first to second picture
     assert record.keypoints is not None
     found = read_pose(record.keypoints, (WIDTH, HEIGHT))
     true = draw_pose_set(0, 0, HEIGHT, WIDTH, 3).drawings[1].keypoints
@@ -201,8 +202,8 @@ def test_the_joints_of_a_picture_are_those_that_were_drawn(drawn: Path) -> None:
     assert np.abs(found[seen, :2] * (WIDTH, HEIGHT) - true[seen, :2]).max() < 0.5
 
 
-def test_pose_transfer_works_without_densepose(drawn: Path) -> None:
-    record = DeepFashion(drawn / "deepfashion", "test", densepose="none")[0]
+def test_pose_transfer_works_without_densepose(synthetic: Path) -> None:
+    record = DeepFashion(synthetic / "deepfashion", "test", densepose="none")[0]
     make = PersonTransform(64, 48, task="pose", densepose="skeleton", loss_region="all")
     sample = make(record, random.Random(0))
     assert sample["densepose"].max() > 0.5
@@ -263,8 +264,8 @@ def test_a_list_of_joints_that_lacks_pictures_is_found_at_once(fashion: Path) ->
 # Market-1501
 
 
-def test_market_reads_all_ordered_pairs_of_a_person(drawn: Path) -> None:
-    records = Market1501(drawn / "market1501", "test")
+def test_market_reads_all_ordered_pairs_of_a_person(synthetic: Path) -> None:
+    records = Market1501(synthetic / "market1501", "test")
     assert len(records) == 6
     stems = {record.source.stem for record in records}
     assert len(stems) == 3
@@ -293,7 +294,7 @@ def test_two_persons_are_no_pair(market: Path) -> None:
 
 
 def test_market_has_its_official_counts(market: Path) -> None:
-    (market / DRAWN).unlink()
+    (market / SYNTHETIC).unlink()
     with pytest.raises(ValueError, match=r"lists 8 of 263,632 pairs"):
         Market1501(market)
     assert len(Market1501(market, allow_subset=True)) == 8
@@ -302,14 +303,14 @@ def test_market_has_its_official_counts(market: Path) -> None:
 # WPose
 
 
-def test_wpose_reads_its_channels_its_labels_and_its_flow(drawn: Path) -> None:
-    records = WPose(drawn / "wpose")
+def test_wpose_reads_its_channels_its_labels_and_its_flow(synthetic: Path) -> None:
+    records = WPose(synthetic / "wpose")
     assert names(records) == ["1_2_2", "2_2_3", "3_2_1"]
     make = PersonTransform(64, 48, task="pose", densepose="vui", fit="pad")
     body = make(records[0], random.Random(0))["loss_region"].bool()[0].numpy()
     true = draw_pose_set(0, 0, HEIGHT, WIDTH, 3).drawings[1].iuv[..., 0] > 0
     assert np.array_equal(body, true)
-    assert records[0].parse == drawn / "wpose/parsing/2.png"
+    assert records[0].parse == synthetic / "wpose/parsing/2.png"
 
 
 def test_wpose_reads_the_early_release_and_either_order(wpose: Path) -> None:

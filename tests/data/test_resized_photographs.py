@@ -22,7 +22,7 @@ MAKE = PersonTransform(32, 24, task="pose", densepose="iuv", loss_region="foregr
 @pytest.fixture
 def resized(deepfashion: Path) -> Path:
     """Photographs at half of the maps' 24x32."""
-    shutil.rmtree(deepfashion / "flow")  # of drawn copies, whose pictures are never resized
+    shutil.rmtree(deepfashion / "flow")  # of synthetic copies, whose pictures are never resized
     (deepfashion / "16x12").mkdir()
     for path in (deepfashion / "test_highres").iterdir():
         with Image.open(path) as image:

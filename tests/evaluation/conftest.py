@@ -1,4 +1,4 @@
-"""A tiny drawn data set, a model trained on it for two steps, and their evaluation."""
+"""A tiny synthetic data set, a model trained on it for two steps, and their evaluation."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,28 +20,28 @@ QUICK = ["protocol=leffa", "protocol.name=quick", "~protocol.sets", "~protocol.p
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("drawn")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("synthetic")
     write_viton_hd(root, train=4, test=5, height=HEIGHT, width=WIDTH)
     return root
 
 
 @pytest.fixture(scope="session")
-def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two steps."""
     folder = tmp_path_factory.mktemp("trained")
     chosen = ["experiment=tryon_synthetic", "debug=tiny", "+trainer.limit_val_batches=0"]
-    data = [f"data.root={drawn}", "data.prepare=null", f"paths.output_dir={folder}"]
+    data = [f"data.root={synthetic}", "data.prepare=null", f"paths.output_dir={folder}"]
     train(compose("train", chosen + data))
     return folder
 
 
 @pytest.fixture(scope="session")
-def usual(drawn: Path, trained: Path) -> list[str]:
+def usual(synthetic: Path, trained: Path) -> list[str]:
     """The overrides that all evaluations here share."""
     chosen = ["dataset=synthetic_tryon", f"ckpt={trained}", "limit=4", "device=cpu"]
     quick = ["sampler.steps=2", "batch_size=2"]
-    data = [f"dataset.root={drawn}", "dataset.prepare=null"]
+    data = [f"dataset.root={synthetic}", "dataset.prepare=null"]
     size = [f"dataset.transform.height={HEIGHT}", f"dataset.transform.width={WIDTH}"]
     return [*chosen, *quick, *data, *size]
 

@@ -31,9 +31,9 @@ def test_a_real_set_with_a_gray_picture_is_refused(
 
 
 def test_a_gray_photograph_is_refused_where_the_protocol_reads_it_itself(
-    run_evaluation: Evaluate, drawn: Path, tmp_path: Path
+    run_evaluation: Evaluate, synthetic: Path, tmp_path: Path
 ) -> None:
-    root = shutil.copytree(drawn, tmp_path / "drawn")
+    root = shutil.copytree(synthetic, tmp_path / "synthetic")
     gray = sorted((root / "test" / "image").iterdir())[1]
     with Image.open(gray) as picture:
         picture.convert("L").save(gray)

@@ -101,12 +101,12 @@ def test_the_numbers_are_those_of_the_folder(evaluation: Evaluation) -> None:
 
 
 def test_an_unpaired_evaluation_has_no_truth_to_compare_with(
-    run_evaluation: Evaluate, drawn: Path, tmp_path: Path
+    run_evaluation: Evaluate, synthetic: Path, tmp_path: Path
 ) -> None:
     unpaired = ["dataset.records.pairs=unpaired", "dataset.paired=false", "limit=2"]
     evaluation = run_evaluation(tmp_path, *unpaired)
     assert not any(key.startswith(("paired/", "flow")) for key in evaluation.metrics)
-    records = VitonHD(drawn, split="test", pairs="unpaired", densepose="iuv")[:2]
+    records = VitonHD(synthetic, split="test", pairs="unpaired", densepose="iuv")[:2]
     generated = sorted(path.stem for path in (tmp_path / "images").iterdir())
     assert generated == [record.name for record in records]
 
@@ -212,10 +212,10 @@ def test_fid_is_that_of_score_and_zero_for_a_set_against_itself(
 
 @pytest.mark.slow
 def test_the_average_or_the_weights_themselves_are_evaluated_as_asked(
-    run_evaluation: Evaluate, drawn: Path, tmp_path: Path
+    run_evaluation: Evaluate, synthetic: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    data = [f"data.root={drawn}", "data.prepare=null", f"paths.output_dir={run}"]
+    data = [f"data.root={synthetic}", "data.prepare=null", f"paths.output_dir={run}"]
     chosen = ["experiment=tryon_synthetic", "debug=tiny", "callbacks=ema"]
     train(compose("train", [*chosen, *data, "+trainer.limit_val_batches=0"]))
     pictures = {}
@@ -253,8 +253,8 @@ def test_a_misspelt_or_missing_data_set_gives_the_names(
     assert expected in line
 
 
-def test_masks_show_the_person_of_the_parsing_map(drawn: Path, tmp_path: Path) -> None:
-    records = VitonHD(drawn, split="test", densepose="iuv")[:2]
+def test_masks_show_the_person_of_the_parsing_map(synthetic: Path, tmp_path: Path) -> None:
+    records = VitonHD(synthetic, split="test", densepose="iuv")[:2]
     transform = PersonTransform(HEIGHT, WIDTH, densepose="iuv")
     place = EvaluationFolder(tmp_path)
     assert not write_masks(get_protocol("leffa"), records, transform, place, workers=0)

@@ -77,9 +77,9 @@ def batches(root: Path) -> Iterator[Batch]:
         yield collate([dataset[index]])
 
 
-def test_a_perfect_flow_has_no_error_and_its_true_spread(drawn: Path) -> None:
-    values = [flow_values(Oracle(), each, FlowRequest(), [100, 300]) for each in batches(drawn)]
-    metrics = mean_flow_values(values) | flow_baselines(lambda: batches(drawn))
+def test_a_perfect_flow_has_no_error_and_its_true_spread(synthetic: Path) -> None:
+    values = [flow_values(Oracle(), each, FlowRequest(), [100, 300]) for each in batches(synthetic)]
+    metrics = mean_flow_values(values) | flow_baselines(lambda: batches(synthetic))
     assert metrics["flow/epe_px"] == pytest.approx(0, abs=1e-4)
     assert metrics["flow/pck_3"] == 1
     assert metrics["flow/spread"] == pytest.approx(metrics["flow_true/spread"])
@@ -89,17 +89,17 @@ def test_a_perfect_flow_has_no_error_and_its_true_spread(drawn: Path) -> None:
     assert min(metrics["flow_identity/epe_px"], metrics["flow_constant/epe_px"]) > 1
 
 
-def test_a_sample_without_visible_flow_counts_for_no_error(drawn: Path) -> None:
-    seen, hidden, _ = batches(drawn)
+def test_a_sample_without_visible_flow_counts_for_no_error(synthetic: Path) -> None:
+    seen, hidden, _ = batches(synthetic)
     hidden["flow_valid"] = torch.zeros_like(hidden["flow_valid"])
     values = [flow_values(Oracle(), each, FlowRequest(), [100]) for each in (seen, hidden)]
     assert values[1] == {"layer": {"peak_mass": 1.0, "entropy": 0.0}}
     assert mean_flow_values(values)["flow/pck_3"] == 1
 
 
-def test_without_a_ground_truth_flow_nothing_is_claimed(drawn: Path) -> None:
+def test_without_a_ground_truth_flow_nothing_is_claimed(synthetic: Path) -> None:
     def without_flow() -> Iterator[Batch]:
-        for batch in batches(drawn):
+        for batch in batches(synthetic):
             del batch["flow"]
             yield batch
 

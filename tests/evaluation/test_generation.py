@@ -121,10 +121,10 @@ def test_two_processes_find_what_one_finds(
 
 @pytest.mark.slow
 def test_a_mistake_in_one_process_is_told_as_itself(
-    run_evaluation: Evaluate, drawn: Path, tmp_path: Path
+    run_evaluation: Evaluate, synthetic: Path, tmp_path: Path
 ) -> None:
-    root = tmp_path / "drawn"
-    shutil.copytree(drawn, root)
+    root = tmp_path / "synthetic"
+    shutil.copytree(synthetic, root)
     broken = root / "test" / "image" / f"{NAMES[1]}.jpg"
     broken.write_bytes(b"no picture")
     with pytest.raises(ValueError, match=broken.name):

@@ -134,12 +134,12 @@ def test_densepose_is_given_up_by_name(
 )
 def test_masks_that_training_refuses_are_not_scored(
     run_evaluation: Evaluate,
-    drawn: Path,
+    synthetic: Path,
     tmp_path: Path,
     damage: Callable[[Any], Any],
     message: str,
 ) -> None:
-    root = shutil.copytree(drawn, tmp_path / "drawn")
+    root = shutil.copytree(synthetic, tmp_path / "synthetic")
     for path in (root / "test" / "agnostic-mask").iterdir():
         Image.fromarray(damage(np.asarray(Image.open(path).convert("L")))).save(path)
     with pytest.raises(ValueError, match=message):

@@ -19,11 +19,11 @@ from leffa.inference.padding import cut_padding, put_padding
 from leffa.metrics.protocols import get_protocol
 from leffa.run import compose, evaluate
 
-SQUARE = PersonTransform(64, 64, fit="pad", densepose="iuv")  # drawn persons are 64x48
+SQUARE = PersonTransform(64, 64, fit="pad", densepose="iuv")  # synthetic persons are 64x48
 
 
-def test_padding_is_cut_off_and_put_back(drawn: Path) -> None:
-    record = VitonHD(drawn, split="test", densepose="iuv")[0]
+def test_padding_is_cut_off_and_put_back(synthetic: Path) -> None:
+    record = VitonHD(synthetic, split="test", densepose="iuv")[0]
     picture = torch.rand(3, 64, 48)
     padded = put_padding(picture, record, SQUARE)
     assert padded.shape == (3, 64, 64)
@@ -34,7 +34,7 @@ def test_padding_is_cut_off_and_put_back(drawn: Path) -> None:
 
 
 def test_a_padded_data_set_is_stored_and_scored_without_padding(
-    usual: list[str], drawn: Path, tmp_path: Path
+    usual: list[str], synthetic: Path, tmp_path: Path
 ) -> None:
     padded = ["dataset.transform.width=64", "+dataset.transform.fit=pad", "limit=2"]
     chosen = ["protocol=wpose", f"paths.output_dir={tmp_path / 'out'}"]
@@ -42,7 +42,7 @@ def test_a_padded_data_set_is_stored_and_scored_without_padding(
     for place in ("images", "true", "masks"):
         sizes = {_open(file).size for file in (tmp_path / "out" / place).iterdir()}
         assert sizes == {(48, 64)}, place
-    record = VitonHD(drawn, split="test", densepose="iuv")[0]
+    record = VitonHD(synthetic, split="test", densepose="iuv")[0]
     true = np.asarray(_open(tmp_path / "out" / "true" / f"{record.name}.png"))
     assert np.abs(true - np.asarray(_open(record.source)).astype(int)).max() <= 1
     assert _open(tmp_path / "out" / "samples" / "generated" / f"{record.name}.png").size == (64, 64)
@@ -55,9 +55,9 @@ def test_a_padded_data_set_is_stored_and_scored_without_padding(
     assert values.keys() == {"psnr", "masked_psnr"}
 
 
-def test_a_parsing_map_without_a_person_gives_a_black_mask(drawn: Path, tmp_path: Path) -> None:
+def test_a_parsing_map_without_a_person_gives_a_black_mask(synthetic: Path, tmp_path: Path) -> None:
     """Which masked PSNR leaves out by name."""
-    record = VitonHD(drawn, split="test", densepose="iuv")[0]
+    record = VitonHD(synthetic, split="test", densepose="iuv")[0]
     empty, place = tmp_path / "empty.png", EvaluationFolder(tmp_path / "out")
     Image.fromarray(np.zeros((64, 48), np.uint8)).save(empty)
     records = [replace(record, parse=empty)]

@@ -16,7 +16,7 @@ Evaluate = Callable[..., Evaluation]
 
 
 def test_a_protocol_that_resizes_the_truth_gets_it_as_it_is_stored(
-    run_evaluation: Evaluate, drawn: Path, tmp_path: Path
+    run_evaluation: Evaluate, synthetic: Path, tmp_path: Path
 ) -> None:
     """Ours is resized with another filter, so its values would be none of the protocol's."""
     size = ["dataset.transform.height=32", "dataset.transform.width=24", "limit=2"]

@@ -1,4 +1,4 @@
-"""The shipped tiny model, untrained as a reference model, and drawn persons for it to look at."""
+"""The shipped tiny model, untrained as a reference model, and synthetic persons."""
 
 from pathlib import Path
 
@@ -39,18 +39,18 @@ def model() -> LeffaModel:
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Try-on samples in VITON-HD's layout."""
-    root = tmp_path_factory.mktemp("drawn")
+    root = tmp_path_factory.mktemp("synthetic")
     write_viton_hd(root, train=0, test=2, height=HEIGHT, width=WIDTH)
     return root
 
 
 @pytest.fixture(scope="session")
-def batch(drawn: Path) -> Batch:
-    """One drawn person, with the ground-truth flow."""
+def batch(synthetic: Path) -> Batch:
+    """One synthetic person, with the ground-truth flow."""
     transform = PersonTransform(HEIGHT, WIDTH, densepose="iuv", loss_region="garment")
-    records = VitonHD(drawn, split="test", densepose="iuv")
+    records = VitonHD(synthetic, split="test", densepose="iuv")
     return collate([PersonDataset(records, transform)[0]])
 
 

@@ -18,10 +18,10 @@ Run = Callable[..., int]
 
 
 @pytest.fixture
-def run(drawn: Path) -> Run:
-    """`leffa explain` of a drawn sample at two timesteps; returns the exit code."""
+def run(synthetic: Path) -> Run:
+    """`leffa explain` of a synthetic sample at two timesteps; returns the exit code."""
     small = ["dataset.transform.height=64", "dataset.transform.width=48"]
-    places = ["dataset.prepare=null", f"dataset.root={drawn}", *small]
+    places = ["dataset.prepare=null", f"dataset.root={synthetic}", *small]
 
     def call(out: Path, *arguments: str) -> int:
         chosen = [part for place in places for part in ("--set", place)]
@@ -32,9 +32,10 @@ def run(drawn: Path) -> Run:
 
 
 @pytest.fixture
-def pair(drawn: Path) -> Files:
+def pair(synthetic: Path) -> Files:
     """The files of one try-on sample, by option."""
-    test, stem = drawn / "test", sorted(p.stem for p in (drawn / "test" / "image").iterdir())[0]
+    test = synthetic / "test"
+    stem = min(path.stem for path in (test / "image").iterdir())
     return {
         "person": test / "image" / f"{stem}.jpg",
         "garment": sorted((test / "cloth").iterdir())[0],
@@ -126,9 +127,13 @@ def test_a_mistake_is_one_line(
 
 
 def test_an_inverted_mask_of_a_data_set_is_refused(
-    run: Run, weights: list[Path], drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run,
+    weights: list[Path],
+    synthetic: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    root = shutil.copytree(drawn, tmp_path / "drawn")
+    root = shutil.copytree(synthetic, tmp_path / "synthetic")
     for path in (root / "test" / "agnostic-mask").iterdir():
         ImageOps.invert(Image.open(path).convert("L")).save(path)
     changed = ("--set", f"dataset.root={root}")

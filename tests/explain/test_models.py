@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Case:
-    """Weights as a training begins with them, and the drawn samples that belong to them."""
+    """Weights as a training begins with them, and the synthetic samples that belong to them."""
 
     weights: Path
     dataset: str
@@ -42,7 +42,7 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def drawn_poses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthetic_poses(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pose transfer's samples in DeepFashion's layout."""
     root = tmp_path_factory.mktemp("poses")
     write_deepfashion(root, train=3, test=3, height=HEIGHT, width=WIDTH)
@@ -50,18 +50,18 @@ def drawn_poses(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def case(drawn: Path, drawn_poses: Path, tmp_path: Path) -> Callable[[str], Case]:
+def case(synthetic: Path, synthetic_poses: Path, tmp_path: Path) -> Callable[[str], Case]:
     """The model of an experiment, tiny and exported."""
 
     def make(experiment: str) -> Case:
-        places = [f"data.root={drawn}", f"paths.output_dir={tmp_path / 'none'}"]
+        places = [f"data.root={synthetic}", f"paths.output_dir={tmp_path / 'none'}"]
         config = resolved(compose("train", [f"experiment={experiment}", "debug=tiny", *places]))
         settings = settings_of_run(config, 0, Path("a test"))
         torch.manual_seed(0)
         weights = tmp_path / experiment
         save_exported(build(config["model"]).eval(), weights, settings, "# a test")
         pose = settings.inputs.task == "pose"
-        root = drawn_poses if pose else drawn
+        root = synthetic_poses if pose else synthetic
         size = [f"dataset.transform.height={HEIGHT}", f"dataset.transform.width={WIDTH}"]
         changes = [f"dataset.root={root}", "dataset.prepare=null", *size]
         return Case(weights, "synthetic_pose" if pose else "synthetic_tryon", changes)

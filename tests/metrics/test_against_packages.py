@@ -91,7 +91,7 @@ def test_resizing_and_features_are_clean_fids(images: tuple[Tensor, Tensor]) -> 
 @pytest.mark.slow
 @pytest.mark.usefixtures("inception")
 def test_kid_of_pictures_is_clean_fids(images: tuple[Tensor, Tensor]) -> None:
-    """Inception's features of drawn pictures and of photographs; whole sets, nothing is drawn."""
+    """Inception's features of noise and of photographs; whole sets, no random subsets."""
     clean_fid = pytest.importorskip("cleanfid.fid")
     extractor = InceptionFeatures()
     pred, real = (extractor(each) for each in images)

@@ -23,8 +23,8 @@ QUICK = ["protocol=leffa", "protocol.name=quick", "~protocol.sets", "~protocol.p
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("drawn")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("synthetic")
     write_viton_hd(root, train=4, test=2, height=HEIGHT, width=WIDTH)
     return root
 
@@ -62,18 +62,18 @@ def predict(weights: Path, data: Path, out: Path, densepose: bool) -> bytes:
 
 @pytest.mark.posix
 @pytest.mark.parametrize("model", READS_DENSEPOSE)
-def test_a_model_goes_through_all_commands(model: str, drawn: Path, tmp_path: Path) -> None:
+def test_a_model_goes_through_all_commands(model: str, synthetic: Path, tmp_path: Path) -> None:
     experiment = f"{model}_synthetic"
     whole, run = tmp_path / "whole", tmp_path / "run"
-    assert runs.train(training(experiment, drawn, whole), tmp_path / "log") == [0]
+    assert runs.train(training(experiment, synthetic, whole), tmp_path / "log") == [0]
 
-    arguments = training(experiment, drawn, run)
+    arguments = training(experiment, synthetic, run)
     assert runs.train([*arguments, *runs.kill_at(1)], tmp_path / "killed") == [-signal.SIGKILL]
     assert not (run / "checkpoints" / "step_000003.ckpt").exists()
     assert runs.train(arguments, tmp_path / "resumed") == [0]
     torch.testing.assert_close(weights(run), weights(whole), atol=0, rtol=0)
 
-    places = [f"ckpt={run}", f"dataset.root={drawn}", "dataset.prepare=null"]
+    places = [f"ckpt={run}", f"dataset.root={synthetic}", "dataset.prepare=null"]
     size = [f"dataset.transform.height={HEIGHT}", f"dataset.transform.width={WIDTH}"]
     quick = [*QUICK, "sampler.steps=2", "batch_size=2", "device=cpu"]
     output = f"paths.output_dir={tmp_path / 'evaluated'}"
@@ -83,7 +83,7 @@ def test_a_model_goes_through_all_commands(model: str, drawn: Path, tmp_path: Pa
     assert json.loads(result.read_text())
 
     densepose = READS_DENSEPOSE[model]
-    picture = predict(run, drawn, tmp_path / "predicted", densepose)
+    picture = predict(run, synthetic, tmp_path / "predicted", densepose)
     converted = tmp_path / "converted"
     assert main(["convert", "--weights", str(run), "--out", str(converted)]) == 0
-    assert predict(converted, drawn, tmp_path / "again", densepose) == picture
+    assert predict(converted, synthetic, tmp_path / "again", densepose) == picture

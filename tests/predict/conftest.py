@@ -1,4 +1,4 @@
-"""Drawn data, and models trained on it for two steps: what a user has after the first hour."""
+"""Synthetic data, and models trained on it for two steps: what a user has after the first hour."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,17 +17,17 @@ GIVEN = ("person", "garment", "mask", "densepose")  # what try-on with a mask fi
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Try-on samples in VITON-HD's layout."""
-    root = tmp_path_factory.mktemp("drawn")
+    root = tmp_path_factory.mktemp("synthetic")
     write_viton_hd(root, train=4, test=3, height=HEIGHT, width=WIDTH)
     return root
 
 
 @pytest.fixture(scope="session")
-def drawn_poses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthetic_poses(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pose-transfer samples in DeepFashion's layout."""
-    root = tmp_path_factory.mktemp("drawn_poses")
+    root = tmp_path_factory.mktemp("synthetic_poses")
     write_deepfashion(root, train=4, test=2, height=HEIGHT, width=WIDTH)
     return root
 
@@ -45,24 +45,24 @@ def run_folder(
 
 
 @pytest.fixture(scope="session")
-def run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a try-on run of two steps, with a running average."""
     folder = tmp_path_factory.mktemp("run")
-    return run_folder("tryon_synthetic", drawn, folder, "callbacks=ema")
+    return run_folder("tryon_synthetic", synthetic, folder, "callbacks=ema")
 
 
 @pytest.fixture(scope="session")
-def pose_run(drawn_poses: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_folder("pose_synthetic", drawn_poses, tmp_path_factory.mktemp("pose_run"))
+def pose_run(synthetic_poses: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_folder("pose_synthetic", synthetic_poses, tmp_path_factory.mktemp("pose_run"))
 
 
 @pytest.fixture(scope="session")
-def adapted_run(run: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def adapted_run(run: Path, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that trained low-rank adapters on that one, far enough from zero to be seen."""
     pytest.importorskip("peft")
     folder, changes = tmp_path_factory.mktemp("adapted"), ["data=synthetic_tryon", "seed=3"]
     changes += [f"start_from={run}", "model.lora.rank=2", "model.lora.alpha=3", "sampler.steps=1"]
-    run_folder("finetune_lora", drawn, folder, *changes, validation=True)
+    run_folder("finetune_lora", synthetic, folder, *changes, validation=True)
     last = folder / "checkpoints" / "last.ckpt"
     content = torch.load(last, weights_only=True)
     generator = torch.Generator().manual_seed(0)
@@ -74,9 +74,10 @@ def adapted_run(run: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
-def pair(drawn: Path) -> Files:
+def pair(synthetic: Path) -> Files:
     """The files of one try-on sample, by option."""
-    test, stem = drawn / "test", sorted(p.stem for p in (drawn / "test" / "image").iterdir())[0]
+    test = synthetic / "test"
+    stem = min(path.stem for path in (test / "image").iterdir())
     return {
         "person": test / "image" / f"{stem}.jpg",
         "garment": sorted((test / "cloth").iterdir())[0],

@@ -83,18 +83,23 @@ def test_a_folder_of_the_first_format_is_read(exported: Path, tmp_path: Path) ->
 
 
 def test_the_card_is_filled_from_the_run(run: Path, tmp_path: Path) -> None:
-    result = {"dataset": "drawn", "samples": 3, "subset_of": 9, "metrics": {"paired/ssim": 0.51234}}
+    result = {
+        "dataset": "synthetic",
+        "samples": 3,
+        "subset_of": 9,
+        "metrics": {"paired/ssim": 0.51234},
+    }
     (tmp_path / "metrics.json").write_text(json.dumps(result))
     assert convert(run, tmp_path / "model", "--evaluation", str(tmp_path)) == 0
     card = (tmp_path / "model" / "README.md").read_text()
     for words in (
         "# tryon_synthetic: virtual try-on with Leffa",
         "| pictures | 64x48 (height x width) |",
-        "| data | VitonHD (drawn by this package) |",
+        "| data | VitonHD (synthetic, made by this package) |",
         "| steps | 3 optimiser steps |",
         "| leffa | 1 | 64 | 48 | 2 | 0.001 | True |",
-        "| drawn | 3 (a part) | paired/ssim | 0.5123 |",
-        "Training data. Drawn by this package: Apache-2.0.",
+        "| synthetic | 3 (a part) | paired/ssim | 0.5123 |",
+        "Training data. Synthetic, made by this package: Apache-2.0.",
     ):
         assert words in card
 

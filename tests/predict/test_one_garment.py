@@ -25,7 +25,7 @@ def write_table(path: Path, rows: list[str]) -> Path:
 
 @pytest.mark.slow
 def test_three_persons_in_one_garment_get_the_pictures_of_three_runs(
-    run: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
     original = LeffaModel.reference_features
@@ -35,7 +35,7 @@ def test_three_persons_in_one_garment_get_the_pictures_of_three_runs(
         return original(model, latent, timesteps)
 
     monkeypatch.setattr(LeffaModel, "reference_features", counted)
-    test = drawn / "test"
+    test = synthetic / "test"
     garment = sorted((test / "cloth").iterdir())[0]
     stems = sorted(path.stem for path in (test / "image").iterdir())
     rows = [

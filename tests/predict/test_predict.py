@@ -21,9 +21,9 @@ Files = dict[str, Path]
 
 
 @pytest.fixture
-def folders(drawn: Path, tmp_path: Path) -> Path:
-    """The drawn test persons as a user's own folders."""
-    root, test = tmp_path / "mine", drawn / "test"
+def folders(synthetic: Path, tmp_path: Path) -> Path:
+    """The synthetic test persons as a user's own folders."""
+    root, test = tmp_path / "mine", synthetic / "test"
     for number, person in enumerate(sorted((test / "image").iterdir())):
         cloth = sorted((test / "cloth").iterdir())[number]
         places = {
@@ -260,13 +260,13 @@ def test_a_recipe_makes_the_mask_of_each_category(
 
 
 def test_puts_a_person_into_another_pose(
-    run_predict: Callable[..., int], pose_run: Path, drawn_poses: Path, tmp_path: Path
+    run_predict: Callable[..., int], pose_run: Path, synthetic_poses: Path, tmp_path: Path
 ) -> None:
-    pictures = sorted((drawn_poses / "test_highres").iterdir())[:2]
+    pictures = sorted((synthetic_poses / "test_highres").iterdir())[:2]
     files = {
         "person": pictures[0],
         "garment": pictures[1],
-        "densepose": drawn_poses / "densepose" / f"{pictures[0].stem}.png",
+        "densepose": synthetic_poses / "densepose" / f"{pictures[0].stem}.png",
     }
     assert run_predict(tmp_path, files, "--save-flow", ckpt=pose_run) == 0
     assert len(list(tmp_path.rglob("*.png"))) == 3

@@ -1,4 +1,4 @@
-"""Photos prepared end to end: drawn persons with their exact labels, and the command."""
+"""Photos prepared end to end: synthetic persons with their exact labels, and the command."""
 
 import json
 import shutil
@@ -17,9 +17,9 @@ from leffa.cli import main
 from leffa.data.folder import FolderPairs
 from leffa.data.keypoints import read_keypoints
 from leffa.data.labels import LabelSet
-from leffa.preprocess.drawn import DrawnLabels
 from leffa.preprocess.parsing import Parsing
 from leffa.preprocess.photo import Tools, prepare_photos
+from leffa.preprocess.synthetic_labels import SyntheticLabels
 from leffa.synthetic.labels import ATR_OF_CIHP
 from leffa.synthetic.world import PersonDrawing, draw_tryon
 
@@ -40,12 +40,12 @@ def root(tmp_path: Path, drawings: dict[str, PersonDrawing]) -> Path:
 
 
 def tools(drawings: dict[str, PersonDrawing], **changes: str) -> Tools:
-    exact = DrawnLabels(drawings.values())
+    exact = SyntheticLabels(drawings.values())
     values = {"recipe": "hr_viton", "encoding": "iuv"} | changes
     return Tools(parser=exact, pose=exact, densepose=exact, **values)  # type: ignore[arg-type]
 
 
-class DrawnInATR(DrawnLabels):
+class DrawnInATR(SyntheticLabels):
     """As SCHP with ATR weights: the labels have other numbers."""
 
     label_set: LabelSet = "atr"
@@ -59,7 +59,7 @@ def masks(root: Path) -> dict[str, bytes]:
 
 
 def test_drawn_labels_are_those_of_the_picture(drawings: dict[str, PersonDrawing]) -> None:
-    exact = DrawnLabels(drawings.values())
+    exact = SyntheticLabels(drawings.values())
     for drawing in drawings.values():
         image = Image.fromarray(drawing.image)
         assert exact.parse(image).labels is drawing.parsing
@@ -71,8 +71,8 @@ def test_drawn_labels_are_those_of_the_picture(drawings: dict[str, PersonDrawing
 def test_drawn_labels_know_no_other_picture(drawings: dict[str, PersonDrawing]) -> None:
     pixels = drawings["anna"].image.copy()
     pixels[0, 0, 0] ^= 1
-    with pytest.raises(ValueError, match="none of the drawn pictures"):
-        DrawnLabels(drawings.values()).parse(Image.fromarray(pixels))
+    with pytest.raises(ValueError, match="none of the synthetic pictures"):
+        SyntheticLabels(drawings.values()).parse(Image.fromarray(pixels))
 
 
 def test_a_folder_is_filled_with_the_maps_of_every_photo(

@@ -1,4 +1,4 @@
-"""The recipes for all categories, and what can be laid over any recipe, in the drawn world."""
+"""The recipes for all categories, and what can be laid over any recipe, on synthetic data."""
 
 import pickle
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Self-correction by hand-computed cases, and a training on drawn persons with wrong labels."""
+"""Self-correction by hand-computed cases, and a training on synthetic persons with wrong labels."""
 
 import copy
 import math
@@ -34,7 +34,7 @@ SMALL = SelfCorrection(epochs=2, cycles=2, cycle_epochs=1, learning_rate=0.05)
 
 @pytest.fixture(scope="module")
 def persons() -> list[tuple[Tensor, Tensor]]:
-    """Two batches of two drawn persons, 64x48."""
+    """Two batches of two synthetic persons, 64x48."""
     drawings = [draw_tryon(0, index, 64, 48).person for index in range(4)]
     pictures = np.stack([drawing.image[..., ::-1] for drawing in drawings])
     squares = normalise(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255)

@@ -1,4 +1,4 @@
-"""A tiny model that trains in no time, on a few drawn samples, through the real classes."""
+"""A tiny model that trains in no time, on a few synthetic samples, through the real classes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -66,18 +66,18 @@ def stage(name: str = "only", **changes: object) -> Stage:
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn data set of six training and two test samples in VITON-HD's layout."""
-    root = tmp_path_factory.mktemp("drawn")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic data set of six training and two test samples in VITON-HD's layout."""
+    root = tmp_path_factory.mktemp("synthetic")
     write_viton_hd(root, train=6, test=2, height=HEIGHT, width=WIDTH)
     return root
 
 
 @pytest.fixture(scope="session")
-def batch(drawn: Path) -> Batch:
+def batch(synthetic: Path) -> Batch:
     """The six training samples."""
     transform = PersonTransform(HEIGHT, WIDTH, densepose="iuv", loss_region="garment")
-    dataset = PersonDataset(VitonHD(drawn, densepose="iuv"), transform)
+    dataset = PersonDataset(VitonHD(synthetic, densepose="iuv"), transform)
     return collate([dataset[index] for index in range(len(dataset))])
 
 
@@ -92,15 +92,15 @@ def model() -> LeffaModel:
 
 
 @pytest.fixture
-def make_datamodule(drawn: Path) -> Callable[..., PersonDataModule]:
+def make_datamodule(synthetic: Path) -> Callable[..., PersonDataModule]:
     def make(stages: Sequence[Stage], largest: int = 8, val_samples: int = 0) -> PersonDataModule:
         def transform(height: int, width: int, flip: float = 0.5) -> PersonTransform:
             return PersonTransform(height, width, densepose="iuv", loss_region="garment", flip=flip)
 
         splits = [MicroBatch.split(each.batch_size, 1, largest) for each in stages]
         return PersonDataModule(
-            train=VitonHD(drawn, densepose="iuv"),
-            val=VitonHD(drawn, split="test", densepose="iuv"),
+            train=VitonHD(synthetic, densepose="iuv"),
+            val=VitonHD(synthetic, split="test", densepose="iuv"),
             transform=transform,
             stages=stages,
             micro_batches=[(split.size, split.accumulate) for split in splits],

@@ -60,12 +60,12 @@ def record(
     ],
 )
 def test_processes_have_the_loss_and_gradients_of_one_that_accumulates(
-    drawn: Path, tmp_path: Path, ranks: int, checkpointing: bool
+    synthetic: Path, tmp_path: Path, ranks: int, checkpointing: bool
 ) -> None:
     """Eight images in four micro-batches, however many processes deal with them."""
     change = f"hardware.gradient_checkpointing={str(checkpointing).lower()}"
-    loss, gradients = record(drawn, tmp_path / "one", 1)
-    other_loss, other_gradients = record(drawn, tmp_path / "many", ranks, change)
+    loss, gradients = record(synthetic, tmp_path / "one", 1)
+    other_loss, other_gradients = record(synthetic, tmp_path / "many", ranks, change)
     assert other_loss == pytest.approx(loss, abs=1e-12)
     assert gradients.keys() == other_gradients.keys()
     assert sum(value.square().sum() for value in gradients.values()) > 1e-6
@@ -80,7 +80,7 @@ def test_processes_have_the_loss_and_gradients_of_one_that_accumulates(
         assert float(first["train/leffa"]) > 0
 
 
-def test_processes_of_torchrun_need_a_folder_to_share(drawn: Path, tmp_path: Path) -> None:
+def test_processes_of_torchrun_need_a_folder_to_share(synthetic: Path, tmp_path: Path) -> None:
     class Started:
         """What Lightning knows of processes that another program started."""
 
@@ -128,13 +128,13 @@ def test_every_process_validates_as_many_batches(
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_with_a_cache_is_the_one_without(
-    drawn: Path, tmp_path: Path
+    synthetic: Path, tmp_path: Path
 ) -> None:
     losses = []
     for cache in ("null", str(tmp_path / "latents")):
         folder = tmp_path / f"run{len(losses)}"
         changes = [f"latent_cache={cache}", "data.transform.flip=0.0"]
-        loss, gradients = record(drawn, folder, 2, *changes)
+        loss, gradients = record(synthetic, folder, 2, *changes)
         losses.append(loss)
         assert gradients
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
@@ -145,14 +145,14 @@ def test_a_run_of_two_processes_with_a_cache_is_the_one_without(
 
 @pytest.mark.slow
 def test_processes_that_fill_a_cache_at_once_end_with_one_whole_cache(
-    drawn: Path, tmp_path: Path
+    synthetic: Path, tmp_path: Path
 ) -> None:
     """Six samples in three files: each process reads what the other one wrote."""
     folder, lonely = tmp_path / "cache", tmp_path / "lonely"
     start = runs.CONTEXT.Barrier(2)
     outs = [tmp_path / f"{rank}.pt" for rank in range(2)]
-    tasks = [(drawn, folder, out, start, 2) for out in outs]
-    tasks.append((drawn, lonely, tmp_path / "lonely.pt", runs.CONTEXT.Barrier(1), 2))
+    tasks = [(synthetic, folder, out, start, 2) for out in outs]
+    tasks.append((synthetic, lonely, tmp_path / "lonely.pt", runs.CONTEXT.Barrier(1), 2))
     processes = [runs.CONTEXT.Process(target=runs.fill_cache, args=task) for task in tasks]
     for process in processes:
         process.start()
@@ -173,8 +173,8 @@ def test_processes_that_fill_a_cache_at_once_end_with_one_whole_cache(
 
 @pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2", "ModelParallelStrategy"])
 def test_a_strategy_with_checkpoints_of_its_own_is_refused(
-    drawn: Path, tmp_path: Path, strategy: str
+    synthetic: Path, tmp_path: Path, strategy: str
 ) -> None:
     change = f"trainer.strategy={strategy}"
     with pytest.raises(ValueError, match="its checkpoints are not of this program's format"):
-        assemble(compose("train", runs.overrides(drawn, tmp_path / "run", change)))
+        assemble(compose("train", runs.overrides(synthetic, tmp_path / "run", change)))

@@ -68,10 +68,10 @@ def ranks_of(process: subprocess.Popen[bytes]) -> set[psutil.Process]:
     return found
 
 
-def test_a_run_killed_from_outside_goes_on(start: Start, drawn: Path, tmp_path: Path) -> None:
+def test_a_run_killed_from_outside_goes_on(start: Start, synthetic: Path, tmp_path: Path) -> None:
     whole, folder = tmp_path / "whole", tmp_path / "run"
-    assert start("whole.log", *runs.overrides(drawn, whole)).wait(LIMIT) == 0
-    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    assert start("whole.log", *runs.overrides(synthetic, whole)).wait(LIMIT) == 0
+    arguments = [*runs.overrides(synthetic, folder), "resume=auto"]
     process = start("killed.log", *arguments)
     deadline = time.monotonic() + LIMIT
     while not list(folder.glob("checkpoints/step_000004.ckpt")) and time.monotonic() < deadline:
@@ -109,10 +109,10 @@ def test_three_stages_on_two_processes_killed_half_way(start: Start, tmp_path: P
     assert content["global_step"] == 3
 
 
-def test_a_sweep_of_runs_on_two_processes(start: Start, drawn: Path, tmp_path: Path) -> None:
+def test_a_sweep_of_runs_on_two_processes(start: Start, synthetic: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     sweep = ["leffa_loss.temperature=0.5,2", "hydra.sweep.subdir=${hydra.job.num}"]
-    code = start("sweep.log", "-m", *several(drawn, folder), *sweep).wait(2 * LIMIT)
+    code = start("sweep.log", "-m", *several(synthetic, folder), *sweep).wait(2 * LIMIT)
     assert code == 0, (tmp_path / "sweep.log").read_text()
     first, second = (weights(folder / number) for number in "01")
     assert any(not torch.equal(value, second[name]) for name, value in first.items())
@@ -125,12 +125,12 @@ def test_a_sweep_of_runs_on_two_processes(start: Start, drawn: Path, tmp_path: P
 
 @pytest.mark.parametrize(("ranks", "rank"), [(2, 0), (2, 1), (4, 2)])
 def test_a_killed_process_ends_all(
-    start: Start, drawn: Path, tmp_path: Path, ranks: int, rank: int
+    start: Start, synthetic: Path, tmp_path: Path, ranks: int, rank: int
 ) -> None:
     folder = tmp_path / "run"
     validated = ["data.val.split=train", f"data.val_samples={ranks}"]  # a sample each at least
     changes = [*runs.kill_at(3, rank), *validated]
-    process = start("log", *several(drawn, folder, *changes, ranks=ranks))
+    process = start("log", *several(synthetic, folder, *changes, ranks=ranks))
     others: set[psutil.Process] = set()
     deadline = time.monotonic() + LIMIT
     while not folder.joinpath("checkpoints").is_dir() and time.monotonic() < deadline:

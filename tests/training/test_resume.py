@@ -21,7 +21,7 @@ pytestmark = pytest.mark.posix  # nearly all kill, or fill a disk
 
 
 @pytest.fixture(scope="session")
-def whole(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def whole(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """The folder of a run that nothing interrupted, on so many processes."""
     made: dict[int, Path] = {}
 
@@ -29,7 +29,7 @@ def whole(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
         if ranks not in made:
             made[ranks] = tmp_path_factory.mktemp(f"whole{ranks}") / "run"
             codes = runs.train(
-                runs.overrides(drawn, made[ranks]), made[ranks].parent / "log", ranks
+                runs.overrides(synthetic, made[ranks]), made[ranks].parent / "log", ranks
             )
             assert codes == [0] * ranks
         return made[ranks]
@@ -111,20 +111,20 @@ def test_an_uninterrupted_run_keeps_the_last_two_the_last_and_the_best(whole: Wh
     ],
 )
 def test_a_killed_run_ends_as_one_that_was_not(
-    whole: Whole, drawn: Path, tmp_path: Path, step: int, where: str
+    whole: Whole, synthetic: Path, tmp_path: Path, step: int, where: str
 ) -> None:
     folder = tmp_path / "run"
-    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    arguments = [*runs.overrides(synthetic, folder), "resume=auto"]
     assert runs.train([*arguments, *runs.kill_at(step)], tmp_path / "killed") == [-signal.SIGKILL]
     assert runs.train(arguments, tmp_path / "resumed") == [0]
     assert_same_end(folder, whole(1))
 
 
 def test_two_processes_are_killed_and_end_as_two_that_were_not(
-    whole: Whole, drawn: Path, tmp_path: Path
+    whole: Whole, synthetic: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    arguments = [*runs.overrides(synthetic, folder), "resume=auto"]
     codes = runs.train([*arguments, *runs.kill_at(5, rank=1)], tmp_path / "killed", ranks=2)
     assert codes == [1, -signal.SIGKILL]
     said = (tmp_path / "killed.0.log").read_text().splitlines()[-1]
@@ -135,10 +135,10 @@ def test_two_processes_are_killed_and_end_as_two_that_were_not(
 
 @pytest.mark.slow
 def test_a_truncated_last_checkpoint_falls_back_to_the_one_before(
-    whole: Whole, drawn: Path, tmp_path: Path
+    whole: Whole, synthetic: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(whole(1), tmp_path / "run")
-    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    arguments = [*runs.overrides(synthetic, folder), "resume=auto"]
     for name in ("last.ckpt", "step_000007.ckpt"):
         newest = folder / "checkpoints" / name
         newest.write_bytes(newest.read_bytes()[:1000])
@@ -151,10 +151,10 @@ def test_a_truncated_last_checkpoint_falls_back_to_the_one_before(
 
 @pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_leaves_the_old_checkpoint(
-    whole: Whole, drawn: Path, tmp_path: Path
+    whole: Whole, synthetic: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    arguments = [*runs.overrides(synthetic, folder), "resume=auto"]
     runs.train([*arguments, *runs.kill_at(3)], tmp_path / "killed")
     before = (folder / "checkpoints" / "last.ckpt").read_bytes()
     # Room for everything but a checkpoint.
@@ -181,11 +181,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_disk_that_is_full_for_every_file_stops_the_run(
-    whole: Whole, drawn: Path, tmp_path: Path, small_disk: Path
+    whole: Whole, synthetic: Path, tmp_path: Path, small_disk: Path
 ) -> None:
     """Logs, pictures and pages find no room either."""
     folder, filler = small_disk / "run", small_disk / "filler"
-    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    arguments = [*runs.overrides(synthetic, folder), "resume=auto"]
     runs.train([*arguments, *runs.kill_at(3)], tmp_path / "killed")
     before = (folder / "checkpoints" / "last.ckpt").read_bytes()
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -204,11 +204,11 @@ def test_a_disk_that_is_full_for_every_file_stops_the_run(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGUSR1"])
 def test_a_run_that_is_told_to_stop_goes_on(
-    whole: Whole, drawn: Path, tmp_path: Path, name: str
+    whole: Whole, synthetic: Path, tmp_path: Path, name: str
 ) -> None:
     number = signal.Signals[name]
     folder = tmp_path / "run"
-    arguments = [*runs.overrides(drawn, folder), "resume=auto"]
+    arguments = [*runs.overrides(synthetic, folder), "resume=auto"]
     stopped = runs.train([*arguments, *runs.kill_at(4, number=number)], tmp_path / "stopped")
     assert stopped == [128 + number]
     assert last(folder)["global_step"] == 5
@@ -219,9 +219,9 @@ def test_a_run_that_is_told_to_stop_goes_on(
 
 
 @pytest.mark.slow
-def test_two_processes_stop_together_when_one_is_told_to(drawn: Path, tmp_path: Path) -> None:
+def test_two_processes_stop_together_when_one_is_told_to(synthetic: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     told = runs.kill_at(2, rank=1, number=signal.SIGTERM)
-    codes = runs.train([*runs.overrides(drawn, folder), *told], tmp_path / "log", ranks=2)
+    codes = runs.train([*runs.overrides(synthetic, folder), *told], tmp_path / "log", ranks=2)
     assert codes == [128 + signal.SIGTERM, 0]
     assert last(folder)["global_step"] == 3

@@ -51,14 +51,14 @@ def close(first: torch.Tensor, second: torch.Tensor) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_shards_have_the_gradients_and_the_checkpoint_of_whole_copies(
-    drawn: Path, tmp_path: Path, checkpointing: bool
+    synthetic: Path, tmp_path: Path, checkpointing: bool
 ) -> None:
     gradients, contents = [], []
     for strategy in ("ddp", "fsdp"):
         folder = tmp_path / strategy
         folder.mkdir()
         arguments = runs.overrides(
-            drawn,
+            synthetic,
             folder,
             f"trainer={strategy}",
             f"curriculum.stages={ONE_STAGE}",
@@ -90,33 +90,36 @@ def test_shards_have_the_gradients_and_the_checkpoint_of_whole_copies(
 @pytest.mark.posix
 @pytest.mark.slow
 def test_a_killed_run_in_shards_goes_on_as_if_nothing_had_happened(
-    drawn: Path, tmp_path: Path
+    synthetic: Path, tmp_path: Path
 ) -> None:
     """On as many processes bit for bit; on one process, whole, but for rounding."""
     whole, folder, alone = (tmp_path / name for name in ("whole", "run", "alone"))
     changes = [f"curriculum.stages={FOUR_STEPS}", "data.val_samples=0", "resume=auto"]
     sharded = [*changes, "trainer=fsdp"]
-    assert runs.train(runs.overrides(drawn, whole, *sharded), tmp_path / "a", ranks=2) == [0, 0]
+    assert runs.train(runs.overrides(synthetic, whole, *sharded), tmp_path / "a", ranks=2) == [0, 0]
     kills = runs.kill_at(3, rank=1)
-    codes = runs.train(runs.overrides(drawn, folder, *sharded, *kills), tmp_path / "b", ranks=2)
+    codes = runs.train(runs.overrides(synthetic, folder, *sharded, *kills), tmp_path / "b", ranks=2)
     assert codes == [1, -signal.SIGKILL]
     assert "process 0 of 2 lost another one" in (tmp_path / "b.0.log").read_text()
     assert last(folder)["global_step"] == 2
     shutil.copytree(folder, alone)
-    assert runs.train(runs.overrides(drawn, folder, *sharded), tmp_path / "c", ranks=2) == [0, 0]
-    assert runs.train(runs.overrides(drawn, alone, *changes), tmp_path / "d") == [0]
+    assert runs.train(runs.overrides(synthetic, folder, *sharded), tmp_path / "c", ranks=2) == [
+        0,
+        0,
+    ]
+    assert runs.train(runs.overrides(synthetic, alone, *changes), tmp_path / "d") == [0]
     expected = numbers(last(whole))
     assert all(torch.equal(*pair) for pair in zip(numbers(last(folder)), expected, strict=True))
     assert all(close(*pair) for pair in zip(numbers(last(alone)), expected, strict=True))
 
 
-def test_a_run_of_whole_copies_does_not_go_on_in_shards(drawn: Path, tmp_path: Path) -> None:
+def test_a_run_of_whole_copies_does_not_go_on_in_shards(synthetic: Path, tmp_path: Path) -> None:
     path = tmp_path / "run" / "checkpoints" / "last.ckpt"
     path.parent.mkdir(parents=True)
     config = {"trainer": {"strategy": "auto"}}
     content = {"state_dict": {}, "config": config, "global_step": 1, "optimizer_states": [{}]}
     torch.save(content, path)
-    arguments = [*runs.overrides(drawn, tmp_path / "run", "trainer=fsdp"), "resume=auto"]
+    arguments = [*runs.overrides(synthetic, tmp_path / "run", "trainer=fsdp"), "resume=auto"]
     with pytest.raises(ValueError, match=r"last\.ckpt: was trained without trainer=fsdp"):
         train(compose("train", arguments))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from leffa.io.png import save_png
-from leffa.preprocess.drawn import DrawnLabels
+from leffa.preprocess.synthetic_labels import SyntheticLabels
 from leffa.synthetic.world import draw_pose_set, draw_tryon
 
 Pixels = NDArray[np.uint8]
@@ -40,7 +40,7 @@ class Examples:
 
     persons: list[Path]
     references: list[Path]
-    labels: DrawnLabels
+    labels: SyntheticLabels
     masks: dict[tuple[bytes, str], Mask]
 
     def known(self, picture: Image.Image) -> bool:
@@ -74,14 +74,14 @@ def draw_examples(task: str, folder: Path, height: int, width: int) -> Examples:
         return Examples(
             persons=_save([sample.person.image for sample in worn], folder / "persons"),
             references=_save([sample.garment for sample in garments], folder / "garments"),
-            labels=DrawnLabels(sample.person for sample in samples),
+            labels=SyntheticLabels(sample.person for sample in samples),
             masks={(s.person.image.tobytes(), s.category): s.agnostic_mask for s in worn},
         )
     pairs = [draw_pose_set(SEED, FIRST + number, *size, poses=2).drawings for number in POSE_PEOPLE]
     return Examples(
         persons=_save([pair[0].image for pair in pairs], folder / "poses"),
         references=_save([pair[1].image for pair in pairs], folder / "looks"),
-        labels=DrawnLabels(drawing for pair in pairs for drawing in pair),
+        labels=SyntheticLabels(drawing for pair in pairs for drawing in pair),
         masks={},
     )
 

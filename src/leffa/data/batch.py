@@ -11,8 +11,6 @@ from typing import NotRequired, TypedDict
 
 from torch import Tensor
 
-from leffa.data.catalog.spec import SYNTHETIC
-
 
 class Batch(TypedDict):
     """Images are RGB in [-1, 1]; a single sample has the same keys without the leading B.
@@ -32,9 +30,6 @@ class Batch(TypedDict):
     latents: NotRequired[dict[str, Tensor]]  # of the pictures, see `data.latent_cache`
     flow: NotRequired[Tensor]  # (B, H, W, 2) true correspondence, (x, y) in [-1, 1], corner-aligned
     flow_valid: NotRequired[Tensor]  # (B, 1, H, W) 0 or 1: where `flow` is known and unoccluded
-
-
-DRAWN = SYNTHETIC
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def render(results: Results, samples: bytes) -> str:
         "demo/report.html",
         findings=findings(results.rows),
         steps=f"{settings['steps']:,}",
-        drawn=f"{settings['train_samples']:,}",
+        trained=f"{settings['train_samples']:,}",
         scored=f"{results.samples:,}",
         out=settings["out"],
         samples=data_address(samples),

@@ -14,7 +14,7 @@ class DemoSettings:
 
     Args:
         out: folder for everything but the data
-        data: folder where data sets are drawn
+        data: folder of the synthetic data sets
         steps: of each training
         seed: of the trainings
         fresh: redo what an earlier run has finished

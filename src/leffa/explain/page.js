@@ -428,7 +428,7 @@ function showTruth(point, truth) {
   text.replaceChildren();
   element("b", text, { textContent: "the truth" });
   element("span", text, {
-    textContent: truth ? "known, as the person is drawn" : "not known for this point: no visible garment",
+    textContent: truth ? "known from the synthetic data set" : "not known for this point: no visible garment",
   });
 }
 

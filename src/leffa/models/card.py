@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leffa.data.batch import DRAWN
+from leffa.data.catalog.spec import SYNTHETIC
 from leffa.io.pages import render
 from leffa.models.export import MERGED_ADAPTERS, ModelSettings
 
@@ -81,7 +81,7 @@ def _facts(settings: ModelSettings) -> dict[str, Any]:
     done = f"{settings.step} optimiser steps" if settings.step is not None else "unknown"
     facts = {
         "experiment": config.get("run_name", config.get("name", "unknown")),
-        "data": f"{trained}{' (drawn by this package)' if _synthetic(data) else ''}",
+        "data": f"{trained}{' (synthetic, made by this package)' if _synthetic(data) else ''}",
         "steps": done,
         "seed": config.get("seed", "unknown"),
         "Leffa loss": _leffa_loss(config.get("leffa_loss", {})),
@@ -124,7 +124,7 @@ def _rights(settings: ModelSettings, official: str | None, terms: Terms) -> list
     target = str(data.get("train", {}).get("_target_", ""))
     known = next((text for word, text in terms["data"].items() if f".{word}." in target), None)
     if _synthetic(data):
-        known = "Drawn by this package: Apache-2.0."
+        known = "Synthetic, made by this package: Apache-2.0."
     base = str(backbone.get("source") or backbone.get("unet") or "")
     licence = next((text for word, text in terms["base"].items() if word in base), None)
     if isinstance(backbone.get("unet"), dict):
@@ -160,4 +160,4 @@ def _started_from(config: Mapping[str, Any], terms: Terms) -> str | None:
 
 def _synthetic(data: Mapping[str, Any]) -> bool:
     prepared = str((data.get("prepare") or {}).get("_target_", "")).startswith("leffa.synthetic.")
-    return prepared or ("root" in data and (Path(data["root"]) / DRAWN).is_file())
+    return prepared or ("root" in data and (Path(data["root"]) / SYNTHETIC).is_file())

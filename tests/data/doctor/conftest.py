@@ -15,7 +15,7 @@ from damages import LAYOUTS
 
 @pytest.fixture(scope="session")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("drawn")
+    root = tmp_path_factory.mktemp("synthetic")
     for layout in LAYOUTS:
         train = 0 if layout == "wpose" else 2
         WRITERS[layout](root / layout, train, 3, height=96, width=72)

@@ -1,4 +1,4 @@
-"""CFLD through the commands that every model has, on drawn poses."""
+"""CFLD through the commands that every model has, on synthetic poses."""
 
 import json
 import shutil
@@ -20,19 +20,19 @@ QUIET = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=fa
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("drawn")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("synthetic")
     write_deepfashion(root, 6, 3, 0, HEIGHT, WIDTH)
     return root
 
 
 @pytest.fixture(scope="module")
-def start(drawn: Path) -> Callable[..., Path]:
+def start(synthetic: Path) -> Callable[..., Path]:
     """train.py with an experiment, tiny, into a folder, which is returned."""
 
     def run(folder: Path, *changes: str, experiment: str = "cfld_synthetic") -> Path:
         chosen = [f"experiment={experiment}", "debug=tiny", *QUIET, "~callbacks.progress"]
-        places = [f"data.root={drawn}", "data.prepare=null", f"paths.output_dir={folder}"]
+        places = [f"data.root={synthetic}", "data.prepare=null", f"paths.output_dir={folder}"]
         train(compose("train", [*chosen, *places, *changes]))
         return folder
 
@@ -66,11 +66,11 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(
 
 @pytest.mark.slow
 def test_a_trained_model_is_evaluated_without_a_word_about_its_pose(
-    run: Path, drawn: Path, tmp_path: Path
+    run: Path, synthetic: Path, tmp_path: Path
 ) -> None:
     chosen = ["dataset=synthetic_pose", f"ckpt={run}", "device=cpu", "sampler.steps=2"]
     quick = ["protocol=leffa", "protocol.name=quick", "~protocol.sets", "~protocol.paired.lpips"]
-    data = [f"dataset.root={drawn}", "dataset.prepare=null", f"paths.output_dir={tmp_path}"]
+    data = [f"dataset.root={synthetic}", "dataset.prepare=null", f"paths.output_dir={tmp_path}"]
     size = [f"dataset.transform.height={HEIGHT}", f"dataset.transform.width={WIDTH}"]
     found = evaluate(compose("evaluate", [*chosen, *quick, *data, *size]), progress=False)
     assert {"paired/ssim", "flow/epe_px"} <= found.metrics.keys()
@@ -78,10 +78,10 @@ def test_a_trained_model_is_evaluated_without_a_word_about_its_pose(
 
 
 @pytest.fixture(scope="module")
-def files(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def files(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A person, whom it is to look like, and an OpenPose file of the person."""
-    person, copied = sorted((drawn / "test_highres").iterdir())[:2]
-    y, x = json.loads((drawn / "keypoints" / f"{person.stem}.json").read_text())
+    person, copied = sorted((synthetic / "test_highres").iterdir())[:2]
+    y, x = json.loads((synthetic / "keypoints" / f"{person.stem}.json").read_text())
     scale = (WIDTH / 176, HEIGHT / 256)
     joints = [
         (scale[0] * u, scale[1] * v, 1) if u > 0 else (0, 0, 0) for u, v in zip(x, y, strict=True)
@@ -121,11 +121,11 @@ def test_a_prediction_without_keypoints_is_told_what_is_missing(
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["cfld_256", "cfld_market1501"])
 def test_a_real_data_set_needs_no_densepose(
-    start: Callable[..., Path], drawn: Path, tmp_path: Path, experiment: str
+    start: Callable[..., Path], synthetic: Path, tmp_path: Path, experiment: str
 ) -> None:
     root = tmp_path / "data"
     if experiment == "cfld_256":
-        shutil.copytree(drawn, root, ignore=shutil.ignore_patterns("densepose"))
+        shutil.copytree(synthetic, root, ignore=shutil.ignore_patterns("densepose"))
     else:
         write_market1501(root, 6, 6, 0, HEIGHT, WIDTH)
     folder = start(

@@ -22,7 +22,7 @@ def test_pairs_of_deepfashion_are_all_views_of_one_person(
     download: Callable[[str], Path],
 ) -> None:
     root = download("deepfashion")
-    shutil.rmtree(root / "flow")  # of the drawn pairs only
+    shutil.rmtree(root / "flow")  # of the synthetic pairs only
     drawn = {record.name for record in DeepFashion(root, "test")}
     for split in ("train", "test"):
         (root / f"fasion-resize-pairs-{split}.csv").unlink()
@@ -38,7 +38,7 @@ def test_pairs_of_deepfashion_are_all_views_of_one_person(
 
 def test_pictures_without_a_torso_are_in_no_pair(download: Callable[[str], Path]) -> None:
     root = download("deepfashion")
-    shutil.rmtree(root / "flow")  # of the drawn pairs only
+    shutil.rmtree(root / "flow")  # of the synthetic pairs only
     (root / "fasion-resize-pairs-test.csv").unlink()
     path = root / "fasion-resize-annotation-test.csv"
     head, first, *others = path.read_text().splitlines()

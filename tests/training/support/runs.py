@@ -34,7 +34,7 @@ STAGES = (
 
 
 def overrides(data: Path, folder: Path, *changes: str) -> list[str]:
-    """A run of seven steps in two stages on a drawn data set, saved after steps 2, 3, 4, 6, 7."""
+    """A run of seven steps in two stages on synthetic data, saved after steps 2, 3, 4, 6, 7."""
     return [
         "experiment=tryon_synthetic",
         "debug=tiny",

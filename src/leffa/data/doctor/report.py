@@ -111,8 +111,8 @@ class Report:
 
     def to_text(self) -> str:
         """For the terminal."""
-        drawn = ", a synthetic copy" if self.synthetic else ""
-        lines = [f"{self.title} ({self.dataset}{drawn}) in {self.root}", ""]
+        kind = ", a synthetic copy" if self.synthetic else ""
+        lines = [f"{self.title} ({self.dataset}{kind}) in {self.root}", ""]
         lines += [f"  {count.line}" for count in self.counts]
         lines += [f"  {folder}: {count:,} files" for folder, count in self.folders.items()]
         for heading, harmless in (("to mend", False), ("worth knowing", True)):
@@ -135,7 +135,7 @@ class Report:
             "dataset": self.dataset,
             "root": str(self.root),
             "clean": self.clean,
-            "drawn": self.synthetic,
+            "synthetic": self.synthetic,
             "counts": [asdict(count) for count in self.counts],
             "folders": self.folders,
             "problems": [

@@ -1,8 +1,8 @@
 """DensePose from a photo: which point of the body's surface a pixel shows.
 
 Back ends: the published weights of the R50-FPN chart model (`densepose_r50_fpn`), exports of it as
-TorchScript or ONNX (`load`), and the exact maps of drawn persons (`preprocess.drawn`). `files`
-writes a map in each encoding of `data.densepose`.
+TorchScript or ONNX (`load`), and the exact maps of synthetic persons
+(`preprocess.synthetic_labels`). `files` writes a map in each encoding of `data.densepose`.
 """
 
 from typing import Protocol

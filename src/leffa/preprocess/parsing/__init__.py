@@ -2,8 +2,8 @@
 
 Back ends: SCHP from ONNX or PyTorch weights (`schp_onnx`, `schp_torch` in `schp_parser`), the two
 SCHP models joined as the released demos do (`neck.ATRWithNeck`), a rough one from pose and
-silhouette that needs no weights (`coarse.CoarseParser`), and the exact labels of drawn persons
-(`preprocess.drawn`).
+silhouette that needs no weights (`coarse.CoarseParser`), and the exact labels of synthetic persons
+(`preprocess.synthetic_labels`).
 """
 
 from dataclasses import dataclass

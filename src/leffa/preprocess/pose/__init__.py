@@ -1,8 +1,8 @@
 """Body keypoints from a photo.
 
 Back ends: OpenPose's body network from its published weights (`openpose.OpenPose`); MediaPipe,
-whose models come in its package (`mediapipe.MediaPipe`); and the exact joints of drawn persons
-(`preprocess.drawn`).
+whose models come in its package (`mediapipe.MediaPipe`); and the exact joints of synthetic persons
+(`preprocess.synthetic_labels`).
 """
 
 from typing import Protocol

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from leffa.data.batch import DRAWN
+from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.doctor.report import Count, Report
 from leffa.data.doctor.sheet import write_sheet
 from leffa.data.labels import LabelSet
@@ -74,9 +74,9 @@ def prepare_masks(
     if sheet is not None:
         counts = [Count(str(entry.folder), len(entry.files)) for entry in sets]
         title = f"Agnostic masks, recipe {recipe}"
-        drawn = (root / DRAWN).is_file()
+        synthetic = (root / SYNTHETIC).is_file()
         files = sum(len(entry.files) for entry in sets)
-        page = Report("masks", title, root, drawn, counts, {}, (), files, 0.0, sheet_rows(sets))
+        page = Report("masks", title, root, synthetic, counts, {}, (), files, 0.0, sheet_rows(sets))
         write_sheet(page, sheet)
         written.append(sheet)
     return written

@@ -1,7 +1,7 @@
-"""Exact labels of drawn persons, behind the interfaces of the networks.
+"""Exact labels of synthetic persons, behind the interfaces of the networks.
 
-The drawn world knows every label of its pictures. `DrawnLabels` recognises a picture by its pixels
-and gives what was drawn, so a page or a test can run the whole preparation without any network.
+`SyntheticLabels` recognises a picture of the synthetic data set by its pixels and gives its labels,
+so a page or a test can run the whole preparation without any network.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class LabelledPicture(Protocol):
         ...
 
 
-class DrawnLabels:
+class SyntheticLabels:
     """A `PersonParser`, `PoseEstimator` and `DensePoseEstimator` of pictures that it was given.
 
     Args:
@@ -55,15 +55,15 @@ class DrawnLabels:
         self._drawings = {_fingerprint(drawing.image): drawing for drawing in drawings}
 
     def parse(self, image: Image.Image) -> Parsing:
-        """The labels that were drawn."""
+        """The exact labels."""
         return Parsing(self._drawing(image).parsing, self.label_set)
 
     def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
-        """The joints that were drawn."""
+        """The exact joints."""
         return self._drawing(image).keypoints
 
     def find_surface(self, image: Image.Image) -> Pixels:
-        """The surface that was drawn."""
+        """The exact surface."""
         return self._drawing(image).iuv
 
     def _drawing(self, image: Image.Image) -> LabelledPicture:
@@ -71,8 +71,8 @@ class DrawnLabels:
             return self._drawings[_fingerprint(np.asarray(image.convert("RGB")))]
         except KeyError:
             raise ValueError(
-                "this is none of the drawn pictures, so its labels are not known; use a network, "
-                "or the picture as it was drawn"
+                "this is none of the synthetic pictures, so its labels are not known; use a "
+                "network, or the picture as it was rendered"
             ) from None
 
 
