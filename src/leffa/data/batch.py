@@ -11,6 +11,8 @@ from typing import NotRequired, TypedDict
 
 from torch import Tensor
 
+from leffa.data.catalog.spec import SYNTHETIC as SYNTHETIC  # models import this module only
+
 
 class Batch(TypedDict):
     """Images are RGB in [-1, 1]; a single sample has the same keys without the leading B.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leffa.data.catalog.spec import SYNTHETIC
+from leffa.data.batch import SYNTHETIC
 from leffa.io.pages import render
 from leffa.models.export import MERGED_ADAPTERS, ModelSettings
 
