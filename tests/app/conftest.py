@@ -19,6 +19,7 @@ from leffa.inference import LoadedModel
 from leffa.models.export import InputSpec, ModelSettings
 from leffa.models.leffa import PARTS, LeffaModel
 from leffa.models.sampler import SamplerSettings
+from leffa.photo_to_picture import Weights
 from leffa.preprocess.photo import Tools
 
 from .visitor import PATIENCE
@@ -85,7 +86,7 @@ def pose_examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
 
 @pytest.fixture
 def model(trained: LoadedModel, weights: Path) -> InferenceSession:
-    return InferenceSession(trained, weights, Limits(megabytes=2, megapixels=1), "cpu")
+    return InferenceSession(Weights.of(trained, weights), Limits(megabytes=2, megapixels=1), "cpu")
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def handler(model: InferenceSession, examples: Examples) -> RequestHandler:
 def pose_handler(
     trained_pose: LoadedModel, weights: Path, pose_examples: Examples
 ) -> RequestHandler:
-    model = InferenceSession(trained_pose, weights, Limits(), "cpu")
+    model = InferenceSession(Weights.of(trained_pose, weights), Limits(), "cpu")
     return RequestHandler(model, MapMaker(model, pose_examples, Tools()))
 
 
@@ -114,7 +115,7 @@ def address(trained: LoadedModel, trained_pose: LoadedModel, weights: Path) -> I
     from leffa.app.server import Serving, served
 
     limits = Limits(megabytes=1, megapixels=2)
-    models = {"tryon": (trained, weights), "pose": (trained_pose, weights)}
+    models = {"tryon": [Weights.of(trained, weights)], "pose": [Weights.of(trained_pose, weights)]}
     with served(models, Tools(), Serving(device="cpu", limits=limits)) as address:
         yield address
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from leffa.inference import LoadedModel
+from leffa.photo_to_picture import Weights
 from leffa.preprocess.photo import Tools
 
 from .visitor import OF_GRADIO, PATIENCE, download, set_steps, upload, wait_for_status
@@ -150,7 +151,8 @@ def test_a_tab_without_a_model_says_how_to_give_one(
 ) -> None:
     from leffa.app.server import Serving, served
 
-    with served({"pose": (trained_pose, weights)}, Tools(), Serving(device="cpu")) as address:
+    models = {"pose": [Weights.of(trained_pose, weights)]}
+    with served(models, Tools(), Serving(device="cpu")) as address:
         page = browser.new_page()
         page.set_default_timeout(PATIENCE)
         page.goto(address)

@@ -114,7 +114,8 @@ def test_the_page_and_leffa_predict_make_the_same_picture(
 
     result = result_of(handler, session)
     weights = tmp_path / "weights"
-    save_exported(handler.model.loaded.model, weights, handler.model.loaded.settings, "card")
+    loaded = handler.model.weights.loaded
+    save_exported(loaded.model, weights, loaded.settings, "card")
     folder, table = result.picture.parent, tmp_path / "pairs.csv"
     files = "person.png", "reference.png", "masks.png", "densepose.png"
     table.write_text(
@@ -212,7 +213,7 @@ def test_the_time_begins_with_the_maps(
         return make(*arguments)
 
     monkeypatch.setattr(handler.maps, "make", slow)
-    monkeypatch.setattr(handler.model.loaded.model, "encode", None)  # nobody gets so far
+    monkeypatch.setattr(handler.model.weights.loaded.model, "encode", None)  # nobody gets so far
     handler.model.limits = Limits(seconds=0.1)
     with pytest.raises(ValueError, match=r"longer than 0\.1 s, before the first step.*--timeout"):
         list(handler.run(request_of(handler), session))
@@ -229,7 +230,7 @@ def test_a_stop_while_the_maps_are_made_is_heard(
         return make(*arguments)
 
     monkeypatch.setattr(handler.maps, "make", stopped)
-    monkeypatch.setattr(handler.model.loaded.model, "encode", None)
+    monkeypatch.setattr(handler.model.weights.loaded.model, "encode", None)
     with pytest.raises(Stopped):
         list(handler.run(request_of(handler), session))
     assert session.results == {}
@@ -291,6 +292,6 @@ def test_too_little_memory_is_told_with_the_remedy(
     def exhausted(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(handler.model.loaded.model, "encode", exhausted)
+    monkeypatch.setattr(handler.model.weights.loaded.model, "encode", exhausted)
     with pytest.raises(ValueError, match=r"^The GPU has too little free memory: .*--device cpu"):
         list(handler.run(request_of(handler), session))

@@ -21,6 +21,7 @@ from leffa.app.handler import RequestHandler
 from leffa.app.limits import Limits
 from leffa.app.sessions import Session
 from leffa.inference import LoadedModel
+from leffa.photo_to_picture import Weights
 from leffa.preprocess.photo import Tools
 
 from .test_limits import bomb
@@ -62,7 +63,7 @@ def house(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[House]:
     root = tmp_path_factory.mktemp("house")
-    models = {"tryon": (trained, weights), "pose": (trained_pose, weights)}
+    models = {"tryon": [Weights.of(trained, weights)], "pose": [Weights.of(trained_pose, weights)]}
     limits = Limits(megabytes=1, megapixels=2, steps=2000, waiting=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(root))
@@ -302,7 +303,7 @@ def test_only_this_machine_is_listened_to_and_nothing_is_shared(house: House) ->
 def test_all_networks_are_listened_to_where_that_is_asked_for(
     trained: LoadedModel, weights: Path
 ) -> None:
-    models = {"tryon": (trained, weights)}
+    models = {"tryon": [Weights.of(trained, weights)]}
     with served(models, Tools(), Serving(host="0.0.0.0", device="cpu")) as address:
         port = urlsplit(address).port
         with socket.create_connection(("127.0.0.2", port), timeout=SOON):

@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import constants
 
 sys.path.append(str(Path(__file__).parent))
+import published
 from fake_hub import FakeHub, Repositories
 
 
@@ -27,3 +28,11 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             return hub
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The released Leffa with all that makes maps."""
+    pytest.importorskip("onnx", reason="writes ONNX files; onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    return published.publish(tmp_path_factory.mktemp("everything"))

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from leffa.cli import main
-from leffa.photo_to_picture.maps import MapMaker, OneWhole, remove_all_but_masks
+from leffa.photo_to_picture.maps import MapMaker, remove_all_but_masks
+from leffa.photo_to_picture.networks import OneWhole
 from leffa.preprocess.densepose.files import write_surface
 from leffa.preprocess.pose.openpose import OpenPose
 from leffa.preprocess.pose.openpose_net import OpenPoseBody
@@ -223,14 +224,6 @@ def test_a_person_who_cannot_be_dressed_is_refused_with_the_reason(
 def test_a_person_too_small_to_dress_is_refused(finder: OpenPose) -> None:
     with pytest.raises(ValueError, match="pixels tall, too small"):
         OneWhole(finder, "upper_body").find_pose(published.photo(size=(96, 128)))
-
-
-@pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The released Leffa with all that makes maps."""
-    pytest.importorskip("onnx", reason="writes ONNX files; onnx is not installed")
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    return published.publish(tmp_path_factory.mktemp("everything"))
 
 
 def test_a_worn_garment_is_cut_out_of_its_photo(

@@ -24,7 +24,8 @@ FIRST = 50_000  # its test samples begin here: no model of ours was trained on t
 # model of a few hundred steps does well with them.
 TRYON_PERSONS, TRYON_GARMENTS = (0, 1, 3, 4, 2), (9, 5, 6, 7, 8)
 POSE_PEOPLE = (0, 1, 2, 3, 4)
-LEAST_HEIGHT = 384  # pixels: a model of 96x72 is shown pictures that a person can see
+# Pixels: a model of 96x72 is shown pictures that a person can see; larger ones take long to draw.
+LEAST_HEIGHT, MOST_HEIGHT = 384, 512
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Examples:
 
 def draw_examples(task: str, folder: Path, height: int, width: int) -> Examples:
     """Draw the examples of a task ("tryon" or "pose") in the shape of the model's pictures."""
-    scale = max(1.0, LEAST_HEIGHT / height)
+    scale = min(max(LEAST_HEIGHT, height), MOST_HEIGHT) / height
     size = round(height * scale), round(width * scale)
     if task == "tryon":
         numbers = (*TRYON_PERSONS, *TRYON_GARMENTS)

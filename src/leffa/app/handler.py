@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from leffa.app.inference import InferenceSession, Job, Result, Sampling
+from leffa.app.inference import CATEGORIES, InferenceSession, Job, Result, Sampling
 from leffa.app.limits import Limits, as_photograph, open_upload
 from leffa.app.maps import MapMaker, Maps, link_or_copy, save_input
 from leffa.app.sessions import Session
@@ -202,6 +202,30 @@ class RequestHandler:
         if maps.keypoints is None:
             raise ValueError(maps.remarks[0])
         return _copy(maps.keypoints, folder)
+
+
+class HandlerByCategory(RequestHandler):
+    """Takes requests for two try-on models: released Leffa's for upper garments, and for others.
+
+    Args:
+        upper: what the page shows of a model is this one's.
+    """
+
+    def __init__(self, upper: RequestHandler, others: RequestHandler) -> None:
+        super().__init__(upper.model, upper.maps)
+        self.others = others
+
+    def preview(
+        self, path: Path, category: str, session: Session
+    ) -> tuple[Image.Image, Image.Image | None, tuple[str, ...]]:
+        if category == CATEGORIES[0]:
+            return super().preview(path, category, session)
+        return self.others.preview(path, category, session)
+
+    def run(self, request: Request, session: Session) -> Iterator[Progress | Result]:
+        if request.sampling.category == CATEGORIES[0]:
+            return super().run(request, session)
+        return self.others.run(request, session)
 
 
 def _copy(path: Path, folder: Path) -> Path:

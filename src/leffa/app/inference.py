@@ -21,9 +21,9 @@ from leffa.app.ui_text import OPTIONS, TABS
 from leffa.cli_errors import memory_full
 from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
-from leffa.inference import LoadedModel
 from leffa.io.atomic import write_json
 from leffa.models.sampler import SCHEDULERS
+from leffa.photo_to_picture import Weights
 from leffa.predict import Job as PredictJob
 from leffa.predict import predict
 
@@ -90,22 +90,20 @@ class InferenceSession:
     """A model with all that is the same for every job.
 
     Args:
-        weights: the file or folder that the model was loaded from.
+        weights: of the model, which is loaded for the first job if it is not yet.
         device: "auto", "cpu", "cuda".
     """
 
-    def __init__(self, loaded: LoadedModel, weights: Path, limits: Limits, device: str) -> None:
-        self.loaded = loaded
+    def __init__(self, weights: Weights, limits: Limits, device: str) -> None:
         self.weights = weights
-        timesteps = loaded.model.scheduler_config.get("num_train_timesteps", limits.steps)
-        assert isinstance(timesteps, int)
-        self.limits = replace(limits, steps=min(limits.steps, timesteps))
+        self.inputs = weights.inputs
+        self.limits = replace(limits, steps=min(limits.steps, weights.timesteps))
         self.device = device
-        self.task = loaded.inputs.task  # also a picture's name, which with the seed fixes its noise
-        self.sampler = loaded.settings.sampler
-        reads = loaded.model.inputs
+        self.task = self.inputs.task  # also a picture's name, which with the seed fixes its noise
+        self.sampler = weights.settings.sampler
+        reads = weights.reads
         # How the body map that the model reads is encoded; "none": it reads none.
-        self.body_map = loaded.inputs.densepose if "densepose" in reads else "none"
+        self.body_map = self.inputs.densepose if "densepose" in reads else "none"
         self.needs_densepose = self.body_map not in ("none", "skeleton")
         self.reads_pose = "pose" in reads
         self.needs_keypoints = self.body_map == "skeleton" or self.reads_pose
@@ -113,10 +111,10 @@ class InferenceSession:
     @property
     def description(self) -> str:
         """The model in a few words; without the place of its weights."""
-        step, inputs = self.loaded.settings.step, self.loaded.inputs
-        kind = type(self.loaded.model).__name__.removesuffix("Model")
+        step, inputs = self.weights.settings.step, self.inputs
         trained = f", trained for {step:,} steps" if step else ""
-        return f"{kind} at {inputs.height}x{inputs.width}, from {self.weights.name}{trained}."
+        name = f"{self.weights.kind} at {inputs.height}x{inputs.width}"
+        return f"{name}, from {self.weights.file.name}{trained}."
 
     def run(
         self,
@@ -157,9 +155,10 @@ class InferenceSession:
         check_time("before the first step, with the maps of the photograph;")
         prediction = self._prediction(job, folder)
         try:
-            (picture,) = predict(prediction, self.loaded, self.device, False, after_step)
+            loaded = self.weights.load()
+            (picture,) = predict(prediction, loaded, self.device, False, after_step)
             seed = job.sampling.seed
-            flow = flow_grid(self.loaded, prediction.transform, job.record, picture, seed)
+            flow = flow_grid(loaded, prediction.transform, job.record, picture, seed)
         except (ValueError, FileNotFoundError) as error:
             raise ValueError(self._in_words_of_the_page(str(error), job.record)) from error
         except torch.OutOfMemoryError as error:
@@ -170,7 +169,7 @@ class InferenceSession:
         return Result(picture, settings, flow, job, time.monotonic() - start)
 
     def _prediction(self, job: Job, folder: Path) -> PredictJob:
-        inputs, sampling = self.loaded.inputs, job.sampling
+        inputs, sampling = self.inputs, job.sampling
         read: dict[str, Any] = {
             "densepose": "none" if sampling.without_densepose else self.body_map,
             "pose": self.reads_pose,
@@ -187,7 +186,7 @@ class InferenceSession:
             paste_back=sampling.paste_back and self.task == "tryon",
             paste_feather=max(1, inputs.height // 64) if sampling.paste_back else 0,
         )
-        return PredictJob(self.weights, [job.record], transform, sampler, folder)
+        return PredictJob(self.weights.file, [job.record], transform, sampler, folder)
 
     def _in_words_of_the_page(self, message: str, record: Record) -> str:
         """A message of `leffa predict` names files and options, which the page's user has not."""

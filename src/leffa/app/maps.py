@@ -7,13 +7,14 @@ user where nobody can.
 import os
 import shutil
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
 from leffa.app.examples import Examples
 from leffa.app.inference import InferenceSession
+from leffa.photo_to_picture.networks import PublishedTools
 from leffa.preprocess.photo import Tools, prepare_photo
 
 DEFAULT_RECIPE = "leffa_hd_clean"  # of models that were trained on mask files
@@ -57,15 +58,20 @@ class MapMaker:
         recipe: of the mask; None: that of the training, else `DEFAULT_RECIPE`.
     """
 
+    _lock = threading.Lock()  # networks, which several makers share, take one photograph at a time
+
     def __init__(
-        self, model: InferenceSession, examples: Examples, tools: Tools, recipe: str | None = None
+        self,
+        model: InferenceSession,
+        examples: Examples,
+        tools: Tools | PublishedTools,
+        recipe: str | None = None,
     ) -> None:
         self.model = model
         self.examples = examples
         self.tools = tools
-        self.recipe = recipe or model.loaded.inputs.recipe
+        self.recipe = recipe or model.inputs.recipe
         self.mask_recipe = self.recipe or DEFAULT_RECIPE
-        self._lock = threading.Lock()  # the networks take one photograph at a time
 
     def make(self, picture: Image.Image, category: str, folder: Path) -> Maps:
         """The maps of a photograph, as files below `folder`, which is emptied first."""
@@ -84,12 +90,13 @@ class MapMaker:
 
     def _body(self, photo: Path, drawn: bool) -> list[str]:
         """The joints and the body's surface, as far as the model reads them."""
-        pose = self.examples.labels if drawn else self.tools.pose
-        surface = self.examples.labels if drawn else self.tools.densepose
+        exact = self.examples.labels if drawn else None
         remarks = []
         if self.model.needs_keypoints:
+            pose = exact or self.tools.pose
             remarks += _try(photo, Tools(pose=pose)) if pose else [_NO_KEYPOINTS]
         if self.model.needs_densepose:
+            surface = exact or self.tools.densepose
             tools = Tools(densepose=surface, encoding=self.model.body_map)
             remarks += _try(photo, tools) if surface else [_NO_DENSEPOSE]
         return remarks
@@ -103,12 +110,13 @@ class MapMaker:
             save_input(Image.fromarray(exact).convert("L"), folder / photo.name)
             return []
         maker = self.examples.labels if drawn else None
-        if (parser := maker or self.tools.parser) is None:
+        given = replace(self.tools, category=category)
+        if (parser := maker or given.parser) is None:
             return [_NO_MASK]
         tools = Tools(
             parser=parser,
-            pose=maker or self.tools.pose,
-            densepose=maker or self.tools.densepose,
+            pose=maker or given.pose,
+            densepose=maker or given.densepose,
             encoding=self.model.body_map if self.model.needs_densepose else "iuv",
             recipe=self.mask_recipe,
             category=category,

@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -19,7 +19,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from leffa.app.examples import draw_examples
-from leffa.app.handler import RequestHandler
+from leffa.app.handler import HandlerByCategory, RequestHandler
 from leffa.app.inference import InferenceSession
 from leffa.app.limits import Limits
 from leffa.app.maps import MapMaker
@@ -27,7 +27,8 @@ from leffa.app.middleware import UploadLimitMiddleware
 from leffa.app.page import IDLE, SWEEP, build_page, theme
 from leffa.app.sessions import Sessions
 from leffa.app.widgets import part
-from leffa.inference import LoadedModel
+from leffa.photo_to_picture import Weights
+from leffa.photo_to_picture.networks import PublishedTools
 from leffa.preprocess.photo import Tools
 
 # Of gradio's own settings these could open what is closed here.
@@ -63,12 +64,13 @@ class Serving:
 
 @contextlib.contextmanager
 def served(
-    models: Mapping[str, tuple[LoadedModel, Path]], tools: Tools, serving: Serving
+    models: Mapping[str, Sequence[Weights]], tools: Tools | PublishedTools, serving: Serving
 ) -> Iterator[str]:
     """The page on the network, within this context; gives its address.
 
     Args:
-        models: by task, a model and the file or folder that it came from.
+        models: by task, its weights; of try-on also those for lower garments and dresses, where
+            they are others.
         tools: what makes the maps of photographs.
 
     Raises:
@@ -80,13 +82,16 @@ def served(
             sessions = Sessions(folder / "sessions")
             # Served from where they are: a copy in gradio's folder would outlive the session.
             gr.set_static_paths(sessions.root)
-            handlers = {}
-            for task, (loaded, weights) in models.items():
-                size = loaded.inputs.height, loaded.inputs.width
+            handlers: dict[str, RequestHandler] = {}
+            for task, of_task in models.items():
+                size = of_task[0].inputs.height, of_task[0].inputs.width
                 examples = draw_examples(task, folder / "examples" / task, *size)
-                model = InferenceSession(loaded, weights, serving.limits, serving.device)
-                maps = MapMaker(model, examples, tools, serving.recipe)
-                handlers[task] = RequestHandler(model, maps)
+                found = []
+                for weights in of_task:
+                    model = InferenceSession(weights, serving.limits, serving.device)
+                    maps = MapMaker(model, examples, tools, serving.recipe)
+                    found.append(RequestHandler(model, maps))
+                handlers[task] = HandlerByCategory(*found) if len(found) > 1 else found[0]
             page = build_page(handlers, sessions, folder / "page")
             page.queue(max_size=serving.limits.waiting, default_concurrency_limit=1)
             try:

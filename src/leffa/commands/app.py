@@ -14,7 +14,8 @@ from leffa.commands.options import Device, Flag, OptionalName, OptionalPlace, Pr
 from leffa.commands.photo import BackEnds, back_ends
 
 if TYPE_CHECKING:
-    from leffa.inference import LoadedModel
+    from leffa.photo_to_picture import Weights
+    from leffa.preprocess.photo import Tools
 
 DEMO = Path("outputs/demo/runs/leffa")
 TITLES = {"tryon": "try-on", "pose": "pose transfer"}
@@ -33,6 +34,8 @@ class Models:
         pose: for pose transfer: the same
         pose_base: of a released .pth: see `leffa convert`
         raw: as trained, not the running average
+        released: the released Leffa in each tab that has none of these; with what makes maps of
+            photos, unless it is given below; fetched first
     """
 
     tryon: OptionalPlace = None
@@ -41,6 +44,7 @@ class Models:
     pose: OptionalPlace = None
     pose_base: Base = None
     raw: Flag = False
+    released: Flag = False
 
 
 def app(
@@ -71,20 +75,28 @@ def app(
         raise ValueError(f"the web page cannot be served: {error}") from error
     from leffa.app.server import Serving, served, wait_for_the_end
     from leffa.inference.devices import choose_devices
+    from leffa.photo_to_picture.networks import PublishedNetworks, PublishedTools
+    from leffa.photo_to_picture.run import bring_released
 
     (chosen,) = choose_devices(device, 1)
     serving = Serving(host, port, share, chosen, recipe, limits)
-    weights = {task: path for task in TITLES if (path := _weights(task, models)) is not None}
-    if not weights:
+    paths = {task: path for task in TITLES if (path := _weights(task, models)) is not None}
+    if not paths and not models.released:
         raise ValueError(
             f"no model to show: there is none of the demo in {DEMO}; run `leffa demo` here, which "
-            "trains one, or give --tryon PATH or --pose PATH"
+            "trains one, or give --released, --tryon PATH or --pose PATH"
         )
     with contextlib.ExitStack() as stack:
-        tools = back_ends(maps, chosen, stack)
-        loaded = {task: (_load(task, path, models), path) for task, path in weights.items()}
+        weights: dict[str, list[Weights]] = {}
+        tools: Tools | PublishedTools = back_ends(maps, chosen, stack)
+        if models.released:
+            wanted, photos = TITLES.keys() - paths.keys(), maps == BackEnds()
+            weights |= bring_released(wanted, photos, lambda line: print(line, flush=True))
+            if photos:
+                tools = PublishedTools(PublishedNetworks("cuda" if "cuda" in chosen else "cpu"))
+        weights |= {task: [_load(task, path, models)] for task, path in paths.items()}
         print("Starting the page ...", flush=True)
-        with served(loaded, tools, serving) as address:
+        with served(weights, tools, serving) as address:
             print(f"{address}  (Ctrl-C ends it)", flush=True)
             wait_for_the_end()
 
@@ -92,13 +104,14 @@ def app(
 def _weights(task: str, models: Models) -> Path | None:
     """What was given for a task; for try-on, else what the demo has left."""
     given: Path | None = getattr(models, task)
-    if given is None and task == "tryon" and any(DEMO.glob("checkpoints/*.ckpt")):
-        return DEMO
-    return given
+    if given is not None or task == "pose" or models.released:
+        return given
+    return DEMO if any(DEMO.glob("checkpoints/*.ckpt")) else None
 
 
-def _load(task: str, weights: Path, models: Models) -> "LoadedModel":
+def _load(task: str, weights: Path, models: Models) -> "Weights":
     from leffa.inference.loaded import OFFICIAL_SUFFIXES, load_model
+    from leffa.photo_to_picture import Weights
 
     print(f"Loading {weights} ...", flush=True)
     base = getattr(models, f"{task}_base")
@@ -112,4 +125,4 @@ def _load(task: str, weights: Path, models: Models) -> "LoadedModel":
         raise ValueError(message) from error
     if (other := loaded.inputs.task) != task:
         raise ValueError(f"--{task} {weights}: is for {TITLES[other]}; give it as --{other}")
-    return loaded
+    return Weights.of(loaded, weights)

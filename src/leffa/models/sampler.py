@@ -104,9 +104,12 @@ class SamplerSettings:
         return self.condition_latents == "sample"
 
     def with_changes(self, **changes: Any) -> "SamplerSettings":
-        """`replace`; another scheduler than DDIM loses what only DDIM has."""
+        """`replace`; another scheduler than DDIM loses what only DDIM has, and a rescale that
+        equals the guidance goes on doing so."""
         if changes.get("scheduler", "ddim") != "ddim":
             changes = DDIM_ONLY | changes
+        if self.guidance_rescale == self.guidance and "guidance" in changes:
+            changes = {"guidance_rescale": changes["guidance"]} | changes
         return replace(self, **changes)
 
     @classmethod

@@ -5,7 +5,7 @@
 <out>/maps/GARMENT-HASH/garment.png        cut out of the photo of somebody who wears it
 """
 
-from leffa.photo_to_picture.request import PhotoRequest
+from leffa.photo_to_picture.request import PhotoRequest, Weights
 from leffa.photo_to_picture.run import Pictures, make_pictures
 
-__all__ = ["PhotoRequest", "Pictures", "make_pictures"]
+__all__ = ["PhotoRequest", "Pictures", "Weights", "make_pictures"]

@@ -5,13 +5,11 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from leffa.data.batch import Record
@@ -19,14 +17,9 @@ from leffa.data.densepose import ENCODINGS
 from leffa.data.labels import GARMENT_LABELS
 from leffa.io.atomic import replacing
 from leffa.io.pictures import open_photograph
+from leffa.photo_to_picture.networks import PublishedNetworks, PublishedTools
 from leffa.photo_to_picture.request import Weights
-from leffa.preprocess.densepose.load import load_densepose
-from leffa.preprocess.parsing.neck import ATRWithNeck
-from leffa.preprocess.parsing.schp_parser import schp_onnx
 from leffa.preprocess.photo import Tools, prepare_photo
-from leffa.preprocess.pose.openpose import OpenPose, openpose
-from leffa.released.bring import store
-from leffa.released.catalogue import named
 
 PUBLISHED = {
     "parse": ("schp_atr", "schp_lip"),
@@ -36,17 +29,8 @@ PUBLISHED = {
 OF_FILES = "leffa_hd_clean"  # the recipe for models that were trained on mask files
 
 _SMALLEST = 192  # pixels of a photo's shorter side: a quarter of the width of a picture
-_SMALLEST_PERSON = 128  # pixels from the first joint to the last
-_BYSTANDER = 0.5  # of the person's size: whoever is larger makes it unclear who is meant
 _LEAST_GARMENT = 0.01  # of the photo of somebody who wears it
 _MARGIN = 0.05  # around a garment that is cut out
-# COCO-18 joints of which one must be seen in each group, and what they are.
-_SHOULDERS, _HIPS, _KNEES = ((2, 5), "shoulders"), ((8, 11), "hips"), ((9, 12), "knees")
-_NEEDED = {
-    "upper_body": (_SHOULDERS, _HIPS),
-    "lower_body": (_HIPS, _KNEES),
-    "dresses": (_SHOULDERS, _KNEES),
-}
 
 
 def lacking(record: Record, weights: Weights, worn: bool = False) -> set[str]:
@@ -83,7 +67,8 @@ class MapMaker:
     """
 
     def __init__(self, out: Path, device: str, worn: bool = False) -> None:
-        self.folder, self.device, self.worn = out / "maps", device, worn
+        self.folder, self.worn = out / "maps", worn
+        self.networks = PublishedNetworks(device)
         self.roots: set[Path] = set()  # of the photos that were asked for
 
     def complete(self, record: Record, weights: Weights) -> Record:
@@ -110,10 +95,11 @@ class MapMaker:
             made["keypoints"] = made["keypoints"].with_suffix(".json")
         todo = {kind for kind, path in made.items() if not path.is_file()}
         with _named(record.source):
+            published = PublishedTools(self.networks, record.category)
             tools = Tools(
-                parser=self._parser if "parse" in todo else None,
-                pose=OneWhole(self._openpose, record.category) if "keypoints" in todo else None,
-                densepose=self._densepose if "densepose" in todo else None,
+                parser=published.parser if "parse" in todo else None,
+                pose=published.pose if "keypoints" in todo else None,
+                densepose=published.densepose if "densepose" in todo else None,
                 label_set="atr" if recipe else None,
                 encoding=encoding,
                 recipe=recipe,
@@ -146,7 +132,7 @@ class MapMaker:
         if place.is_file():
             return place
         image, labels = open_photograph(photo), GARMENT_LABELS["atr"].get(record.category, ())
-        shown = np.isin(self._parser.parse(image).labels, labels)
+        shown = np.isin(self.networks.parser.parse(image).labels, labels)
         if shown.mean() < _LEAST_GARMENT:
             raise ValueError(f"shows nobody who wears a garment of --category {record.category}")
         mask = Image.fromarray(shown).convert("L")
@@ -157,72 +143,12 @@ class MapMaker:
             garment.save(unfinished, "PNG")
         return place
 
-    @cached_property
-    def _parser(self) -> ATRWithNeck:
-        return ATRWithNeck(
-            schp_onnx(published("schp_atr"), "atr"), schp_onnx(published("schp_lip"), "lip")
-        )
-
-    @cached_property
-    def _openpose(self) -> OpenPose:
-        return openpose(published("openpose"), self.device)
-
-    @cached_property
-    def _densepose(self) -> Any:
-        return load_densepose(published("densepose"), self.device)
-
-
-class OneWhole(OpenPose):
-    """OpenPose that refuses a photo whose person cannot be dressed.
-
-    Args:
-        found: what finds the joints.
-        category: of the garment; an unknown one needs no joint in particular.
-    """
-
-    def __init__(self, found: OpenPose, category: str) -> None:
-        super().__init__(found.network)
-        self.needed = _NEEDED.get(category, ())
-
-    def find_everyone(self, image: Image.Image) -> list[NDArray[np.float32]]:
-        """As `OpenPose`; raises ValueError of several people, and of one cropped or too small."""
-        people = sorted(super().find_everyone(image), key=_extent, reverse=True)
-        if not people:
-            return people
-        person = people[0]
-        if len(people) > 1 and _extent(people[1]) > _BYSTANDER * _extent(person):
-            raise ValueError(f"shows {len(people)} people; crop it to the one that is meant")
-        if _extent(person) < _SMALLEST_PERSON:
-            raise ValueError(
-                f"its person is {_extent(person):.0f} pixels tall, too small; crop the photo, or "
-                "give a larger one"
-            )
-        for joints, name in self.needed:
-            if not person[list(joints), 2].any():
-                raise ValueError(
-                    f"its person is cropped or hidden: no {name} are seen, which this category "
-                    "needs; give another photo, or --mask"
-                )
-        return [person]
-
 
 def remove_all_but_masks(roots: Iterable[Path]) -> None:
     """Delete the parsing, keypoints and DensePose in the folders of these photos' maps."""
     for root in roots:
         for kind in PUBLISHED:
             shutil.rmtree(root / kind, ignore_errors=True)
-
-
-def published(name: str) -> Path:
-    """The one file of published weights; raises ValueError where it has not been fetched."""
-    ((_, path),) = store(named(name)).files_of(named(name))
-    return path
-
-
-def _extent(joints: NDArray[np.float32]) -> float:
-    """The larger side of the box around the joints (18, 3) that were found, in pixels."""
-    found = joints[joints[:, 2] > 0, :2]
-    return float(np.ptp(found, axis=0).max()) if len(found) else 0.0
 
 
 def _check_large(photo: Path) -> None:

@@ -1,13 +1,13 @@
 """What is asked for, and which weights answer it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from leffa.data.batch import Record
 from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model
-from leffa.models.export import OFFICIAL, InputSpec
+from leffa.models.export import OFFICIAL, InputSpec, ModelSettings
 from leffa.models.interface import Input
 from leffa.models.sampler import SamplerSettings
 from leffa.predict.pairs import pairs_of_files, pairs_of_table
@@ -16,6 +16,8 @@ from leffa.released.catalogue import Released, read_catalogue
 
 _RELEASED_READ: frozenset[Input] = frozenset({"mask", "densepose"})
 _TASKS = {"tryon": "try-on", "pose": "pose transfer"}
+# Upper garments are VITON-HD's; lower ones and dresses only DressCode has.
+_OF_TASK = {"tryon": ("leffa_tryon", "leffa_tryon_dc"), "pose": ("leffa_pose",)}
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,13 @@ class PhotoRequest:
         """Their name, or their path."""
         if self.weights is not None:
             return self.weights
-        if self.task == "pose":
-            return "leffa_pose"
-        return "leffa_tryon" if record.category == "upper_body" else "leffa_tryon_dc"
+        return _OF_TASK[self.task][0 if record.category == "upper_body" else -1]
 
     def sampler(self, weights: "Weights") -> SamplerSettings:
         """As released, for released weights; else as the weights say."""
         changes = {"steps": self.steps, "seed": self.seed, "paste_back": self.paste_back}
         given = {name: value for name, value in changes.items() if value is not None}
-        if weights.preset is not None:
-            return SamplerSettings.official(**given)
-        assert weights.loaded is not None
-        return weights.loaded.settings.sampler.with_changes(**given)
+        return weights.settings.sampler.with_changes(**given)
 
 
 @dataclass
@@ -92,20 +89,47 @@ class Weights:
     """Weights that may not be here yet.
 
     Args:
-        inputs: what they read.
-        reads: of these, what the network looks at.
+        settings: what they read, and how they are sampled.
+        reads: of a person, what the network looks at.
         entry: of the catalogue; None for a path.
         path: None for an entry.
         preset: which released model they are, if they are one.
         loaded: once they are.
     """
 
-    inputs: InputSpec
+    settings: ModelSettings
     reads: frozenset[Input]
     entry: Released | None = None
     path: Path | None = None
     preset: str | None = None
     loaded: LoadedModel | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, path: Path) -> "Weights":
+        """Those that are loaded."""
+        return cls(loaded.settings, loaded.model.inputs, path=path, loaded=loaded)
+
+    @classmethod
+    def released(cls, preset: str, entry: Released | None, path: Path | None) -> "Weights":
+        """Those of a released file, sampled as its authors do."""
+        settings = replace(OFFICIAL[preset], sampler=SamplerSettings.official())
+        return cls(settings, _RELEASED_READ, entry, path, preset)
+
+    @property
+    def inputs(self) -> InputSpec:
+        """What they read."""
+        return self.settings.inputs
+
+    @property
+    def kind(self) -> str:
+        """The model's name, in a word."""
+        return type(self.loaded.model).__name__.removesuffix("Model") if self.loaded else "Leffa"
+
+    @property
+    def timesteps(self) -> int:
+        """Of its noise schedule: no sampler has more steps."""
+        config = self.loaded.model.scheduler_config if self.loaded else {}
+        return int(str(config.get("num_train_timesteps", 1000)))
 
     @property
     def file(self) -> Path:
@@ -120,6 +144,11 @@ class Weights:
         return self.loaded
 
 
+def released_of(task: str) -> list[Weights]:
+    """Released Leffa's for a task: of try-on those for upper garments, then those for others."""
+    return [find_weights(name, task) for name in _OF_TASK[task]]
+
+
 def find_weights(name: str, task: str) -> Weights:
     """The weights of a name or a path; a checkpoint is loaded, since only it knows its inputs.
 
@@ -129,8 +158,7 @@ def find_weights(name: str, task: str) -> Weights:
     """
     entry = read_catalogue().get(name)
     if entry is not None and entry.preset is not None:
-        inputs = OFFICIAL[entry.preset].inputs
-        weights = Weights(inputs, _RELEASED_READ, entry, preset=entry.preset)
+        weights = Weights.released(entry.preset, entry, None)
     elif entry is not None:
         raise ValueError(_other_way(entry))
     elif not (path := Path(name)).exists():
@@ -141,11 +169,9 @@ def find_weights(name: str, task: str) -> Weights:
                 f"{name}: its name does not say what it was trained for; `leffa convert --weights "
                 "FILE --base DIR --as NAME --out DIR` makes a folder that does"
             )
-        inputs = OFFICIAL[path.stem].inputs
-        weights = Weights(inputs, _RELEASED_READ, path=path, preset=path.stem)
+        weights = Weights.released(path.stem, None, path)
     else:
-        loaded = load_model(path)
-        weights = Weights(loaded.inputs, loaded.model.inputs, path=path, loaded=loaded)
+        weights = Weights.of(load_model(path), path)
     if weights.inputs.task != task:
         command = "tryon" if task == "pose" else "pose"
         raise ValueError(f"{name}: is for {_TASKS[weights.inputs.task]}: `leffa {command}`")

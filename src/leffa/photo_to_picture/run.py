@@ -1,7 +1,7 @@
 """The whole way: fetch, prepare, load, sample."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from leffa.photo_to_picture.maps import (
     lacking,
     remove_all_but_masks,
 )
-from leffa.photo_to_picture.request import PhotoRequest, Weights, find_weights
+from leffa.photo_to_picture.request import PhotoRequest, Weights, find_weights, released_of
 from leffa.predict import Job, predict
 from leffa.predict.check import check_record
 from leffa.released.bring import bring
@@ -71,7 +71,13 @@ def make_pictures(
         pairs.setdefault(request.weights_for(record), []).append(record)
     chosen = {name: find_weights(name, request.task) for name in pairs}
     _tell_time(request, pairs, chosen, device, tell)
-    _bring(request, pairs, chosen, tell)
+    kinds = {
+        kind
+        for name in pairs
+        for record in pairs[name]
+        for kind in lacking(record, chosen[name], request.worn)
+    }
+    _bring(kinds, chosen.values(), tell)
     maker = MapMaker(request.out, device if device.startswith("cuda") else "cpu", request.worn)
     result, ready = Pictures(), dict[str, list[Record]]()
     with progress_bar("preparing", sum(map(len, pairs.values())), progress) as bar:
@@ -92,21 +98,29 @@ def make_pictures(
     return result
 
 
-def _bring(
-    request: PhotoRequest,
-    pairs: Mapping[str, Sequence[Record]],
-    chosen: Mapping[str, Weights],
-    tell: Callable[[str], None],
-) -> None:
-    """Fetch what lacks of the models and of what makes maps."""
-    kinds = {
-        kind
-        for name, records in pairs.items()
-        for record in records
-        for kind in lacking(record, chosen[name], request.worn)
-    }
+def bring_released(
+    tasks: Collection[str], with_tools: bool, tell: Callable[[str], None]
+) -> dict[str, list[Weights]]:
+    """Released Leffa's weights by task, on this machine and not loaded yet.
+
+    Args:
+        with_tools: also what makes maps of photos.
+        tell: is given a line before anything is fetched.
+
+    Raises:
+        ValueError: a package lacks, too little disk, no network.
+    """
+    chosen = {task: released_of(task) for task in tasks}
+    kinds = set(PUBLISHED) if "tryon" in tasks else {"densepose"}
+    every = [weights for found in chosen.values() for weights in found]
+    _bring(kinds if with_tools else set(), every, tell)
+    return chosen
+
+
+def _bring(kinds: set[str], chosen: Collection[Weights], tell: Callable[[str], None]) -> None:
+    """Fetch what lacks of the models, and of what makes these kinds of maps."""
     check_packages(kinds)
-    models = [weights.entry for weights in chosen.values() if weights.entry is not None]
+    models = [weights.entry for weights in chosen if weights.entry is not None]
     tools = [named(name) for kind, names in PUBLISHED.items() if kind in kinds for name in names]
     bring([*models, *tools], tell)
 
