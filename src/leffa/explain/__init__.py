@@ -6,14 +6,12 @@ Leffa loss.
 """
 
 from leffa.explain.job import ExplainSettings, Model, explain, explained_files, write_explanation
-from leffa.explain.look import LayerLook, ModelLook, read_attention
+from leffa.explain.look import read_attention
 from leffa.explain.rows import attention_rows
 
 __all__ = [
     "ExplainSettings",
-    "LayerLook",
     "Model",
-    "ModelLook",
     "attention_rows",
     "explain",
     "explained_files",

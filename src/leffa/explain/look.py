@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.explain.rows import Rows, coarser, nearest_tokens, read_rows
+from leffa.explain.rows import Rows, nearest_tokens, read_rows
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import FlowRequest, flow_field
 from leffa.models.interface import PersonGenerator
@@ -49,13 +49,7 @@ Layers = dict[str, LayerLook]  # by dotted name, in the order of the network
 
 @dataclass(frozen=True)
 class ModelLook:
-    """What one model sees.
-
-    Args:
-        title: how the model is called.
-        painted: (1, 3, H, W), the picture that was noised: the person's own, or a generated one.
-        layers: by timestep.
-    """
+    """What one model sees, by timestep, in `painted`: the picture (1, 3, H, W) that was noised."""
 
     title: str
     painted: Tensor
@@ -121,7 +115,8 @@ def read_attention(
             found: Layers = found,
         ) -> None:
             if layers is None or name in layers:
-                found[name] = _read(query[0], key[0], grid, key_grid, points, temperature, cells)
+                shape = LayerShape(grid, key_grid, query.shape[1])
+                found[name] = _read(query[0], key[0], shape, points, temperature, cells)
 
         noised_forward(model, encoded, timestep, FlowRequest(min_resolution=0.0, tap=tap), seed)
         seen.layers[timestep] = found
@@ -131,22 +126,10 @@ def read_attention(
 
 
 def _read(
-    query: Tensor,
-    key: Tensor,
-    grid: Grid,
-    key_grid: Grid,
-    points: Tensor,
-    temperature: float,
-    cells: int,
+    query: Tensor, key: Tensor, shape: LayerShape, points: Tensor, temperature: float, cells: int
 ) -> LayerLook:
-    tokens, token = nearest_tokens(points, grid).unique(return_inverse=True)
-    rows = read_rows(query, key, tokens.to(query.device), key_grid, temperature, cells)
+    tokens, token = nearest_tokens(points, shape.grid).unique(return_inverse=True)
+    rows = read_rows(query, key, tokens.to(query.device), shape.key_grid, temperature, cells)
     # Heads in the place of the batch: the mean over heads is then of one.
-    flows = flow_field(query[:, None], key[:, None], key_grid, temperature)
-    shape = LayerShape(grid, key_grid, len(query))
-    return LayerLook(shape, flows.unflatten(1, grid).cpu(), token, rows)
-
-
-def coarser_flows(flows: Tensor, cells: int) -> Tensor:
-    """Flows (N, h, w, 2) with at most `cells` along a side; corners stay on corners."""
-    return coarser(flows.movedim(-1, 1), cells).movedim(1, -1)
+    flows = flow_field(query[:, None], key[:, None], shape.key_grid, temperature)
+    return LayerLook(shape, flows.unflatten(1, shape.grid).cpu(), token, rows)

@@ -19,8 +19,17 @@ from markupsafe import Markup
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.explain.look import LayerLook, ModelLook, coarser_flows
-from leffa.explain.view import FADED, View, flow_error, short_names, spoken_for
+from leffa.explain.look import LayerLook, ModelLook
+from leffa.explain.rows import coarser
+from leffa.explain.view import (
+    FADED,
+    View,
+    flow_error,
+    flow_region,
+    has_truth,
+    short_names,
+    true_matches,
+)
 from leffa.io.pages import data_address
 from leffa.io.pages import render as render_page
 from leffa.io.png import encode_png
@@ -73,6 +82,7 @@ def render(explanation: Explanation) -> str:
     """The page, as HTML."""
     block = _Block()
     data = _data(explanation, block)
+    packed = zlib.compress(b"".join(block.parts), level=9)
     script = files("leffa.explain").joinpath("page.js").read_text(encoding="utf-8")
     return render_page(
         "explain/report.html",
@@ -80,7 +90,7 @@ def render(explanation: Explanation) -> str:
         facts=explanation.facts,
         # A tag would end the element or open another, whatever a file is called.
         data=Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")),
-        block=block.packed(),
+        block=base64.b64encode(packed).decode(),
         script=Markup(script),
     )
 
@@ -100,17 +110,16 @@ class _Block:
         self.length += len(raw) + padding
         return start
 
-    def packed(self) -> str:
-        return base64.b64encode(zlib.compress(b"".join(self.parts), level=9)).decode()
-
 
 def _data(explanation: Explanation, block: _Block) -> dict[str, Any]:
-    batch, first = explanation.batch, explanation.looks[0].layers[explanation.timesteps[0]]
-    short = short_names(explanation.layers)
-    truth = _truth(batch, explanation.points)
+    """What the page's script reads."""
+    batch, view, names = explanation.batch, explanation.view, explanation.layers
+    first, short = explanation.looks[0].layers[explanation.timesteps[0]], short_names(names)
+    height, width = batch["reference"].shape[-2:]
+    legend = flow_picture(identity_flow(height, width)[None], torch.ones(1, 1, height, width))
     return {
         "size": list(_shown(batch["reference"]).shape[-2:]),
-        "pixels": list(batch["reference"].shape[-2:]),
+        "pixels": [height, width],
         "temperature": explanation.temperature,
         "timesteps": explanation.timesteps,
         "layers": [
@@ -121,28 +130,26 @@ def _data(explanation: Explanation, block: _Block) -> dict[str, Any]:
                 "heads": first[name].shape.heads,
                 "token": first[name].token.tolist(),
             }
-            for name in explanation.layers
+            for name in names
         ],
-        "points": [[round(value, 5) for value in point] for point in explanation.points.tolist()],
+        "points": [_rounded(point) for point in explanation.points.tolist()],
         "start": explanation.start,
         "view": {
-            "t": explanation.timesteps.index(explanation.view.timestep),
-            "layer": explanation.layers.index(explanation.view.layer)
-            if explanation.view.layer is not None
-            else -1,
-            "head": -1 if explanation.view.head is None else explanation.view.head,
+            "t": explanation.timesteps.index(view.timestep),
+            "layer": -1 if view.layer is None else names.index(view.layer),
+            "head": -1 if view.head is None else view.head,
         },
-        "reference": _uri(batch["reference"]),
-        "region": _uri(spoken_for(batch).expand(-1, 3, -1, -1) * 2 - 1),
+        "reference": _address(batch["reference"]),
+        "region": _address(flow_region(batch).expand(-1, 3, -1, -1) * 2 - 1),
         "faded": FADED,
-        "legend": _uri(_legend(batch)),
-        "truth": truth,
-        "colours": _colours(),
+        "legend": _address(legend),  # the colour that the flow gives each place of the reference
+        "truth": _truth(batch, explanation.points),
+        "colours": matplotlib.colormaps[COLOURS](range(256), bytes=True)[:, :3].tolist(),
         "models": [
             {
                 "title": look.title,
-                "painted": _uri(look.painted),
-                "errors": _errors(explanation, look),
+                "painted": _address(look.painted),
+                "errors": _errors(look, batch),
                 "looks": [
                     [_layer(layer, explanation.cells, block) for layer in layers.values()]
                     for layers in look.layers.values()
@@ -155,7 +162,7 @@ def _data(explanation: Explanation, block: _Block) -> dict[str, Any]:
 
 def _layer(look: LayerLook, cells: int, block: _Block) -> dict[str, Any]:
     """Where the numbers of a layer lie in the block, and their shapes."""
-    flows, rows = coarser_flows(look.flows, cells), look.rows
+    flows, rows = coarser(look.flows.movedim(-1, 1), cells).movedim(1, -1), look.rows
     scale = rows.maps.amax(dim=(-1, -2))
     quantised = rows.maps / scale[..., None, None] * 255
     return {
@@ -169,69 +176,53 @@ def _layer(look: LayerLook, cells: int, block: _Block) -> dict[str, Any]:
     }
 
 
-def _errors(explanation: Explanation, look: ModelLook) -> list[Any] | None:
+def _errors(look: ModelLook, batch: Batch) -> list[Any] | None:
     """EPE by timestep, by layer (the mean of all last), by head (the mean of all last)."""
-    if "flow" not in explanation.batch:
+    if not has_truth(batch):
         return None
     table = []
     for timestep, layers in look.layers.items():
-        choices: list[tuple[str | None, int]] = [
-            (name, layer.shape.heads) for name, layer in layers.items()
-        ]
+        heads: dict[str | None, list[int | None]] = {
+            name: [*(range(layer.shape.heads) if layer.shape.heads > 1 else ()), None]
+            for name, layer in layers.items()
+        }
+        heads[None] = [None]
         table.append(
             [
-                [
-                    flow_error(layers, View(timestep, name, head), explanation.batch)
-                    for head in ([*range(heads)] if name is not None and heads > 1 else []) + [None]
-                ]
-                for name, heads in [*choices, (None, 1)]
+                [flow_error(layers, View(timestep, name, head), batch) for head in chosen]
+                for name, chosen in heads.items()
             ]
         )
     return table
 
 
-def _truth(batch: Batch, points: Tensor) -> dict[str, Any] | None:
-    """The true match of each point, and of the whole person as pictures."""
-    if "flow" not in batch or not batch["flow_valid"].any():
-        return None
+def true_pictures(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The ground-truth flow as colours and the reference warped by it, (1, 3, H, W); white where it
+    is unknown."""
     flow, valid = batch["flow"].float(), batch["flow_valid"].float()
     warped = warp(batch["reference"].float(), flow) * valid + (1 - valid)
-    matches = true_matches(batch, points)
+    return flow_picture(flow, valid), warped
+
+
+def _truth(batch: Batch, points: Tensor) -> dict[str, Any] | None:
+    """The true match of each point, and of the whole person as pictures."""
+    if not has_truth(batch):
+        return None
+    flow, warped = true_pictures(batch)
     return {
-        "person": _uri(batch["source"]),
-        "flow": _uri(flow_picture(flow, valid)),
-        "warped": _uri(warped),
-        "at": [None if match is None else [round(v, 5) for v in match] for match in matches],
+        "person": _address(batch["source"]),
+        "flow": _address(flow),
+        "warped": _address(warped),
+        "at": [match and _rounded(match) for match in true_matches(batch, points)],
     }
 
 
-def true_matches(batch: Batch, points: Tensor) -> list[list[float] | None]:
-    """Where each point (P, 2) truly is in the reference, (x, y) in [-1, 1]; None: not known."""
-    if "flow" not in batch:
-        return [None] * len(points)
-    height, width = batch["flow"].shape[1:3]
-    sides = points.new_tensor([width - 1, height - 1])
-    columns, rows = ((points + 1) / 2 * sides).round().long().unbind(dim=-1)
-    flow, valid = batch["flow"][0].cpu(), batch["flow_valid"][0, 0].cpu()
-    return [
-        flow[row, column].tolist() if valid[row, column] > 0 else None
-        for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
-    ]
-
-
-def _colours() -> list[list[int]]:
-    """256 colours of the attention, as RGB."""
-    levels = matplotlib.colormaps[COLOURS](range(256), bytes=True)
-    return [[int(value) for value in level[:3]] for level in levels]
-
-
-def _legend(batch: Batch) -> Tensor:
-    """The colour that the flow gives each place of the reference."""
-    height, width = batch["reference"].shape[-2:]
-    return flow_picture(identity_flow(height, width)[None], torch.ones(1, 1, height, width))
+def _rounded(place: list[float]) -> list[float]:
+    return [round(value, 5) for value in place]
 
 
 def _shown(image: Tensor) -> Tensor:
+    """The picture at the page's size, at most."""
     height, width = image.shape[-2:]
     if height <= TALLEST:
         return image.float()
@@ -239,5 +230,5 @@ def _shown(image: Tensor) -> Tensor:
     return F.interpolate(image.float(), size, mode="bilinear", antialias=True)
 
 
-def _uri(image: Tensor) -> str:
+def _address(image: Tensor) -> str:
     return data_address(encode_png(_shown(image.float().cpu())[0]))

@@ -5,7 +5,7 @@ bounds them: a small model gets each of its tokens, a large one a lattice.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,19 +20,12 @@ STRIDES = (1, 2, 3, 4, 6, 8, 12)  # of the lattice, in tokens of the finest laye
 FEW = 24  # points; rather than fewer, coarser maps
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a page holds.
+class Plan(NamedTuple):
+    """What a page holds."""
 
-    Args:
-        points: (P, 2), (x, y) in [-1, 1]; those asked for come first.
-        cells: along a side of a map, at most.
-        size: bytes of all numbers before they are packed.
-    """
-
-    points: Tensor
-    cells: int
-    size: int
+    points: Tensor  # (P, 2), (x, y) in [-1, 1]; those asked for come first
+    cells: int  # along a side of a map, at most
+    size: int  # bytes of all numbers before they are packed
 
 
 def plan_points(
@@ -51,47 +44,45 @@ def plan_points(
     """
     finest = max((shape.grid for shape in shapes.values()), key=lambda grid: grid[0])
     wanted = torch.tensor(list(asked), dtype=torch.float32).reshape(-1, 2)
-    plan = None
     for cells in CELLS:
         for stride in STRIDES:
             points = torch.cat([wanted, _lattice(batch, finest, stride)])
-            plan = Plan(points, cells, page_bytes(points, shapes, looks, cells))
+            plan = Plan(points, cells, looks * _look_bytes(points, shapes, cells))
             if plan.size <= budget and (len(points) >= FEW or stride == 1):
                 return plan
-    assert plan is not None
     return plan
 
 
-def page_bytes(points: Tensor, shapes: Mapping[str, LayerShape], looks: int, cells: int) -> int:
-    """How many bytes the numbers of these points take on the page."""
+def _look_bytes(points: Tensor, shapes: Mapping[str, LayerShape], cells: int) -> int:
+    """How many bytes the numbers of one model at one timestep take on the page."""
     total = 0
     for shape in shapes.values():
         rows = len(nearest_tokens(points, shape.grid).unique())
         row = min(shape.key_grid[0], cells) * min(shape.key_grid[1], cells) + 16
         field = 4 * min(shape.grid[0], cells) * min(shape.grid[1], cells)
         total += shape.heads * (rows * row + field)
-    return total * looks
+    return total
 
 
 def start_point(batch: Batch, points: Tensor) -> int:
-    """The point that is nearest to the middle of the painted part, and has a true match if any."""
+    """The point nearest to the middle of the painted part, of those with a known match if any."""
     region = _region(batch)
-    place = coordinates((region.shape[0], region.shape[1]), device=region.device, dtype=torch.float)
+    size = region.shape[0], region.shape[1]
+    place = coordinates(size, device=region.device, dtype=torch.float)
     middle = place[region.flatten()].mean(dim=0) if region.any() else torch.zeros(2)
     distance = (points - middle.cpu()).square().sum(dim=-1)
     if "flow_valid" in batch:
         known = batch["flow_valid"][0, 0].flatten().cpu() > 0
-        matched = known[nearest_tokens(points, (region.shape[0], region.shape[1]))]
-        distance = distance + 100.0 * ~matched
+        distance = distance + 100.0 * ~known[nearest_tokens(points, size)]
     return int(distance.argmin())
 
 
 def _lattice(batch: Batch, grid: tuple[int, int], stride: int) -> Tensor:
+    """Every `stride`-th token in both directions, of those on the painted part."""
     place = coordinates(grid, device=torch.device("cpu"), dtype=torch.float32)
-    height, width = grid
     first = (stride - 1) // 2
-    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    on_lattice = ((row - first) % stride == 0) & ((column - first) % stride == 0)
+    on_lattice = torch.zeros(grid, dtype=torch.bool)
+    on_lattice[first::stride, first::stride] = True
     region = _region(batch).cpu()
     inside = region.flatten()[nearest_tokens(place, (region.shape[0], region.shape[1]))]
     chosen = on_lattice.flatten() & inside

@@ -1,8 +1,7 @@
 """Single rows of an attention, head by head: what the flow field is the mean of.
 
 A row says how much one token of the person looks at each token of the reference. Only the rows of
-the chosen tokens are computed, at most `CHUNK` of them at a time: memory is N * CHUNK * L, never
-N * L * L.
+the chosen tokens are computed, at most `CHUNK` at a time: memory is N * CHUNK * L, never N * L * L.
 """
 
 import math
@@ -51,14 +50,7 @@ def read_rows(
     temperature: float,
     cells: int,
 ) -> Rows:
-    """The rows of one sample in the short form that a page can hold.
-
-    Args:
-        query, key: (N, L, D).
-        tokens: (R,) indices of queries.
-        key_grid: (h, w) of the reference tokens.
-        cells: maps are made coarser until they have at most this many cells along a side.
-    """
+    """The rows of one sample, query and key (N, L, D), with maps of at most `cells` a side."""
     place = coordinates(key_grid, device=key.device, dtype=torch.float32)
     parts = []
     for chunk in tokens.split(CHUNK):

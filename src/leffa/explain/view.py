@@ -3,7 +3,7 @@
 The page's script does the same with the short numbers that it is given.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.explain.look import LayerLook, Layers
+from leffa.explain.rows import nearest_tokens
 from leffa.losses.flow import upsample
 from leffa.metrics.flow import FlowMetrics
 
@@ -35,6 +36,10 @@ class View:
     def of(self, layers: Layers) -> list[LayerLook]:
         return list(layers.values()) if self.layer is None else [layers[self.layer]]
 
+    def heads(self, values: Tensor) -> Tensor:
+        """The chosen one of N heads, or their mean; (N, ...) to (...)."""
+        return values.mean(dim=0) if self.head is None else values[self.head]
+
 
 def attention(layers: Layers, view: View, point: int) -> Tensor:
     """The attention (h', w') of a point, as many times what flat attention would give."""
@@ -42,7 +47,7 @@ def attention(layers: Layers, view: View, point: int) -> Tensor:
     size = max((look.rows.maps.shape[-2:] for look in chosen), key=lambda shape: shape[0])
     maps = [
         F.interpolate(
-            _head(look.rows.maps[look.token[point]], view.head)[None, None],
+            view.heads(look.rows.maps[look.token[point]])[None, None],
             size=tuple(size),
             mode="bilinear",
             align_corners=True,
@@ -54,25 +59,30 @@ def attention(layers: Layers, view: View, point: int) -> Tensor:
 
 def looks_at(layers: Layers, view: View, point: int) -> Tensor:
     """The place (2,) that a point looks at, (x, y) in [-1, 1]."""
-    places = [_head(look.rows.at[look.token[point]], view.head) for look in view.of(layers)]
+    places = [view.heads(look.rows.at[look.token[point]]) for look in view.of(layers)]
     return torch.stack(places).mean(dim=0)
 
 
 def peak_mass(layers: Layers, view: View, point: int) -> float:
     """The largest weight of a point's row; the mean over layers and heads where asked for."""
-    peaks = [_head(look.rows.peak[look.token[point]], view.head) for look in view.of(layers)]
+    peaks = [view.heads(look.rows.peak[look.token[point]]) for look in view.of(layers)]
     return torch.stack(peaks).mean().item()
 
 
 def flow(layers: Layers, view: View, size: tuple[int, int]) -> Tensor:
     """The flow field at a size (H, W), (1, H, W, 2)."""
-    fields = [upsample(_head(look.flows, view.head)[None], size) for look in view.of(layers)]
+    fields = [upsample(view.heads(look.flows)[None], size) for look in view.of(layers)]
     return torch.stack(fields).mean(dim=0)
 
 
+def has_truth(batch: Batch) -> bool:
+    """Whether the ground-truth flow is known of any pixel."""
+    return "flow" in batch and bool(batch["flow_valid"].any())
+
+
 def flow_error(layers: Layers, view: View, batch: Batch) -> float | None:
-    """EPE in pixels against the ground-truth flow of a batch of one; None where it is not known."""
-    if "flow" not in batch or not batch["flow_valid"].any():
+    """EPE in pixels against the ground-truth flow of a batch of one; None where it is unknown."""
+    if not has_truth(batch):
         return None
     size = (batch["flow"].shape[1], batch["flow"].shape[2])
     metric = FlowMetrics()
@@ -80,9 +90,18 @@ def flow_error(layers: Layers, view: View, batch: Batch) -> float | None:
     return metric.compute()["epe_px"].item()
 
 
-def spoken_for(batch: Batch) -> Tensor:
-    """(1, 1, H, W) 0 or 1: where a flow says something; where the true match is known, else where
-    the model paints."""
+def true_matches(batch: Batch, points: Tensor) -> list[list[float] | None]:
+    """Where each point (P, 2) truly is in the reference, (x, y) in [-1, 1]; None: not known."""
+    if "flow" not in batch:
+        return [None] * len(points)
+    tokens = nearest_tokens(points, (batch["flow"].shape[1], batch["flow"].shape[2]))
+    places = batch["flow"][0].cpu().flatten(0, 1)[tokens].tolist()
+    known = batch["flow_valid"][0, 0].cpu().flatten()[tokens] > 0
+    return [place if valid else None for place, valid in zip(places, known, strict=True)]
+
+
+def flow_region(batch: Batch) -> Tensor:
+    """(1, 1, H, W) 0 or 1: where the true match is known, else where the model paints."""
     return batch.get("flow_valid", batch["mask"]).float().cpu()
 
 
@@ -93,7 +112,7 @@ def faded(image: Tensor, region: Tensor) -> Tensor:
 
 
 def best_layer(layers: Layers, view: View, batch: Batch) -> str:
-    """The layer whose flow is nearest to the true one, else the last of the finest ones."""
+    """The layer whose flow is nearest to the ground truth, else the last of the finest ones."""
     errors = {name: flow_error(layers, replace(view, layer=name), batch) for name in layers}
     known = {name: error for name, error in errors.items() if error is not None}
     if known:
@@ -107,21 +126,9 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     names = list(names)
     blocks = {name: [part for part in name.split(".") if part.isdigit()] for name in names}
     # The transformer block's number is the last; most networks have one block a layer.
-    lone = all(numbers and numbers[-1] == "0" for numbers in blocks.values())
-    short: Mapping[str, str] = {
-        name: " ".join(
-            part
-            for part in (
-                name.split("_", 1)[0].split(".", 1)[0],
-                ".".join(numbers[:-1] if lone else numbers),
-            )
-            if part
-        )
-        for name, numbers in blocks.items()
-    }
-    return dict(short) if len(set(short.values())) == len(names) else {name: name for name in names}
-
-
-def _head(values: Tensor, head: int | None) -> Tensor:
-    """One of N heads, or their mean; (N, ...) to (...)."""
-    return values.mean(dim=0) if head is None else values[head]
+    single = all(numbers and numbers[-1] == "0" for numbers in blocks.values())
+    short = {}
+    for name, numbers in blocks.items():
+        kind = name.split("_", 1)[0].split(".", 1)[0]
+        short[name] = f"{kind} {'.'.join(numbers[:-1] if single else numbers)}".strip()
+    return short if len(set(short.values())) == len(names) else {name: name for name in names}
