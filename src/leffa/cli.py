@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import partial, wraps
 from importlib import import_module
 from inspect import getdoc
@@ -41,8 +41,8 @@ COMMANDS = {
     "sweep-report": "score",
     "weights": "weights",
 }
-# What they log is for whoever waits: what was loaded, what is there already, how long it takes.
-TOLD = (
+# Their log is for whoever waits: what was loaded, what is there already, how long it takes.
+LOGGED = (
     *("leffa.predict", "leffa.io.progress", "leffa.models.checkpoints"),
     "leffa.io.folders",
 )
@@ -54,8 +54,8 @@ Run = partial[int | None]  # gives the exit code; None is 0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    What the user can mend (a bad value, a missing file) is told in a line that begins with
-    "error:"; HYDRA_FULL_ERROR=1 shows the trace, as with train.py.
+    A user's mistake is told in a line that begins with "error:"; HYDRA_FULL_ERROR=1 shows the
+    trace, as with train.py.
     """
     print_what_can_be_shown()
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse(f"{USAGE}\nleffa: error: {lack}; `leffa --help` lists the commands")
     try:
         run = _parse(words[0], words[1:])
-        with _told():
+        with _logged():
             return _run(run) or 0
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
@@ -81,9 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def function(command: str) -> Callable[..., int | None]:
     """The function that is a command."""
-    found: Callable[..., int | None] = getattr(
-        import_module(f"leffa.commands.{COMMANDS[command]}"), command.replace("-", "_")
-    )
+    module = import_module(f"leffa.commands.{COMMANDS[command]}")
+    found: Callable[..., int | None] = getattr(module, command.replace("-", "_"))
     return found
 
 
@@ -101,27 +100,26 @@ def _parse(command: str, words: Sequence[str]) -> Run:
     def bind(*args: object, **kwargs: object) -> Run:
         return partial(called, *args, **kwargs)
 
-    parse = partial(
-        tyro.cli,
-        bind,
-        prog=f"leffa {command}",
-        config=(tyro.conf.DisallowNone,),
-    )
+    parse = partial(tyro.cli, bind, prog=f"leffa {command}", config=(tyro.conf.DisallowNone,))
     words = [
         f"{word}=" if word == OPTIONAL_VALUE and follower.startswith("-") else word
         for word, follower in zip(words, [*words[1:], "-"], strict=False)
     ]
+    refusal = io.StringIO()
     try:
-        run, unknown = parse(args=words, return_unknown_args=True)
+        with redirect_stderr(refusal):
+            run, unknown = parse(args=words, return_unknown_args=True)
         if not unknown:
             return run
     except SystemExit as ended:
         given = [word.partition("=")[0] for word in words if word.startswith("--")]
         if not ended.code or not (unknown := [word for word in given if word not in _help(parse)]):
+            print(refusal.getvalue() + _nearest_choice(refusal.getvalue()), end="", file=sys.stderr)
             raise  # --help, or what tyro has said
-    usage, known = _help(parse).split("\n\n")[0], re.findall(r"--[a-z][a-z-]+", _help(parse))
-    hint = nearest(unknown[0], sorted(set(known)))
-    _refuse(f"{usage}\nleffa {command}: error: unrecognized arguments: {' '.join(unknown)}{hint}")
+    shown = _help(parse)
+    hint = nearest(unknown[0], sorted(set(re.findall(r"--[a-z][a-z-]+", shown))))
+    usage, wrong = shown.split("\n\n")[0], " ".join(unknown)
+    _refuse(f"{usage}\nleffa {command}: error: unrecognized arguments: {wrong}{hint}")
 
 
 def _help(parse: Callable[..., object]) -> str:
@@ -131,35 +129,43 @@ def _help(parse: Callable[..., object]) -> str:
     return shown.getvalue()
 
 
+def _nearest_choice(refusal: str) -> str:
+    """A line with the choice that was probably meant, where tyro refuses one; else nothing."""
+    text = " ".join(refusal.replace("│", " ").split())
+    found = re.search(r"invalid choice '(.*?)' .*one of \((.*?)\)", text)
+    hint = nearest(found[1], re.findall(r"'(.*?)'", found[2])) if found else ""
+    return f"{found[1]}{hint}\n" if found and hint else ""
+
+
 def _refuse(message: str) -> NoReturn:
     print(message, file=sys.stderr)
     sys.exit(2)
 
 
 def _run(run: Run) -> int | None:
-    """The exit code; a GPU that is full is told like other mistakes."""
+    """The exit code; a GPU that is full is a user's mistake."""
     try:
         return run()
     except RuntimeError as error:
         if not is_memory_full(error):
             raise
-        given = run.keywords
-        sizes = [getattr(part, "batch_size", 1) for part in given.values()]
-        several = max(*sizes, given.get("batch_size", 1)) > 1
+        sizes = [getattr(options, "batch_size", 1) for options in run.keywords.values()]
+        several = max(*sizes, run.keywords.get("batch_size", 1)) > 1
         remedy = "give a smaller --batch-size" if several else "use --device cpu"
         raise memory_full(remedy) from error
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """While it lasts, what `TOLD` log are lines on stderr."""
+def _logged() -> Iterator[None]:
+    """While it lasts, what `LOGGED` log are lines on stderr."""
     handler = logging.StreamHandler()
-    for name in TOLD:
-        logging.getLogger(name).addHandler(handler)
-        logging.getLogger(name).setLevel(logging.INFO)
+    loggers = [logging.getLogger(name) for name in LOGGED]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        for name in TOLD:
-            logging.getLogger(name).removeHandler(handler)
-            logging.getLogger(name).setLevel(logging.NOTSET)
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.setLevel(logging.NOTSET)

@@ -42,17 +42,12 @@ def check_overrides(
         for argument in arguments:
             group = conf / argument.partition("=")[0]
             if group.is_dir() and type(error) is ValueError and "override must be" in str(error):
-                names = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
-                fail(ValueError(f"{argument}: {group.name} is one of: {names}"))
+                fail(ValueError(f"{argument}: {group.name} is one of: {_choices(group)}"))
         raise
 
 
 def check_plugins(arguments: list[str]) -> None:
-    """Hydra's launchers and sweepers beside the basic ones are packages of their own.
-
-    Raises:
-        SystemExit: one is asked for that is not installed; the line stands on stderr.
-    """
+    """End the program where a launcher or sweeper is asked for whose package is not installed."""
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key not in ("hydra/launcher", "hydra/sweeper", "sweep"):
@@ -89,11 +84,7 @@ def is_memory_full(error: Exception) -> bool:
 
 
 def memory_full(remedy: str) -> ValueError:
-    """What that means to the user.
-
-    Args:
-        remedy: which key or option needs less memory.
-    """
+    """What that means to the user; `remedy` says which key or option needs less memory."""
     return ValueError(f"the GPU has too little free memory: {remedy}, or end what else runs on it")
 
 
@@ -121,19 +112,16 @@ def _suggestion(
     message: str,
 ) -> str:
     """A name close to the misspelt one: a key, or a file of a config group."""
-    if lacking := re.match("You must specify '([a-z_/]+)'", message):
-        known = sorted(path.stem for path in (conf / lacking[1]).glob("*.yaml"))
-        return f"; {lacking[1]} is one of: {', '.join(known)}"
+    if missing := re.match("You must specify '([a-z_/]+)'", message):
+        return f"; {missing[1]} is one of: {_choices(conf / missing[1])}"
     for argument in arguments:
         key, _, value = argument.lstrip("+~").partition("=")
         if key not in message and value not in message:
             continue
-        group = conf / key
-        if group.is_dir():
-            known = sorted(path.stem for path in group.glob("*.yaml"))
-            if value in known:
+        if (group := conf / key).is_dir():
+            if (group / f"{value}.yaml").is_file():
                 continue
-            return nearest(value, known, f"{key} is one of")
+            return nearest(value, _choices(group).split(", "), f"{key} is one of")
         try:
             keys = dotted(compose([other for other in arguments if other != argument]))
         except config_errors:
@@ -147,6 +135,11 @@ def _suggestion(
         if close := nearest(key, keys):
             return close
     return ""
+
+
+def _choices(group: Path) -> str:
+    """The files of a config group."""
+    return ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
 
 
 def nearest(word: str, known: Iterable[str], otherwise: str | None = None) -> str:

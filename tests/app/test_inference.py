@@ -18,7 +18,7 @@ from leffa.app.inference import InferenceSession, Result, Sampling, Stopped
 from leffa.app.limits import Limits
 from leffa.app.maps import Maps
 from leffa.app.sessions import Session
-from leffa.app.widgets import data_address
+from leffa.app.widgets import picture_address
 from leffa.models.export import save_exported
 
 SAMPLING = Sampling(steps=2, scheduler="ddim", guidance=1.5, seed=7)
@@ -143,7 +143,7 @@ def test_the_photograph_stays_outside_the_mask_where_it_is_wanted(
 def test_a_brushed_mask_is_what_is_repainted(handler: Handler, session: Session) -> None:
     drawn = Image.new("L", (48, 64))
     drawn.paste(255, (10, 10, 30, 30))  # on a copy of an eighth of the size
-    result = result_of(handler, session, mask=data_address(drawn, "PNG"))
+    result = result_of(handler, session, mask=picture_address(drawn, "png"))
     with Image.open(result.picture.parent / "mask.png") as mask:
         used = np.asarray(mask) > 0
     assert used.shape == pixels(handler.maps.examples.persons[0]).shape[:2]

@@ -107,7 +107,6 @@ def test_a_layer_and_a_head_are_shown_first(run: Run, weights: list[Path], tmp_p
         (["--temperature", "0"], "temperature must be positive"),
         (["--sample", "nobody"], "--sample nobody: the data set synthetic_tryon has 2 samples"),
         (["--person", "x.jpg"], "--dataset and --person exclude each other"),
-        (["--compare-title", "x"], "--compare-title goes with --compare"),
         (["--encoding", "iuv"], "--encoding iuv: is for pictures; a data set says itself how"),
     ],
 )
@@ -141,12 +140,14 @@ def test_an_inverted_mask_of_a_data_set_is_refused(
     assert "are white around and black inside [mask-inverted]" in capsys.readouterr().err
 
 
-def test_the_same_name_twice_is_refused(
-    run: Run, weights: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_weights_of_one_name_are_told_apart_by_their_paths(
+    run: Run, weights: list[Path], tmp_path: Path
 ) -> None:
-    same = str(weights[0])
-    assert run(tmp_path, "--ckpt", same, "--compare", same) == 1
-    assert "both are called 'before'" in capsys.readouterr().err
+    other = shutil.copytree(weights[1], tmp_path / "other" / weights[0].name)
+    usual = ("--ckpt", str(weights[0]), "--compare", str(other))
+    assert run(tmp_path / "out", *usual) == 0
+    (numbers,) = (tmp_path / "out").glob("*.json")
+    assert list(json.loads(numbers.read_text())["models"]) == [str(weights[0]), str(other)]
 
 
 def test_a_real_data_set_must_say_where_it_is(

@@ -20,6 +20,7 @@ from leffa.app.widgets import editor_value, flow_value
 
 Upload = dict[str, Any] | None
 Shown = tuple[Any, ...]
+STOPPED = status("Stopped; nothing was made.", "warn")
 
 
 class Actions:
@@ -37,8 +38,7 @@ class Actions:
     def show_person(self, person: Upload, category: str, request: gr.Request) -> tuple[Any, str]:
         """Another person or category: the mask to brush, and what is missing still."""
         session = self.session(request)
-        path = self._given(person, session)
-        if path is None:
+        if (path := self._given(person, session)) is None:
             return None, status(self.text.person_hint)
         try:
             picture, mask, remarks = self.handler.preview(path, category, session)
@@ -90,30 +90,31 @@ class Actions:
         """Make a picture, telling how far it is; `tab` says which controls show it."""
         session = self.session(request)
         mask = str(editor.get("mask")) if editor and editor.get("edited") else None
-        skipped = [gr.skip()] * 5
+
+        def only(line: str, working: bool = False) -> Shown:
+            return line, *[gr.skip()] * 5, *_buttons(working)
+
         try:
             wanted = self._request(session, (person, reference, densepose), mask, sampling)
             for news in self.handler.run(wanted, session):
                 if isinstance(news, Progress):
-                    line = ui_text.progress(news.done, news.steps, news.left)
-                    yield (line, *skipped, *_buttons(working=True))
+                    yield only(ui_text.progress(news.done, news.steps, news.left), working=True)
                 else:
-                    gallery = self._gallery(session)
-                    yield (*self._shown(news), gallery, *_buttons(working=False))
+                    yield *self._shown(news), self._gallery(session), *_buttons(working=False)
         except Stopped:
-            yield (status("Stopped; nothing was made.", "warn"), *skipped, *_buttons(working=False))
+            yield only(STOPPED)
         except ValueError as error:
-            yield (status(str(error), "error"), *skipped, *_buttons(working=False))
+            yield only(status(str(error), "error"))
 
     def failed(self) -> Shown:
-        """What nobody foresaw: a full queue, or an error of ours, which the terminal shows."""
+        """A full queue, or an error of ours, which the terminal shows."""
         text = "The server could not do it now; try again in a minute."
         return status(text, "error"), *_buttons(working=False)
 
     def stop(self, request: gr.Request) -> Shown:
         """The user does not want to wait."""
         self.session(request).stop(self.handler.task)
-        return status("Stopped; nothing was made.", "warn"), *_buttons(working=False)
+        return STOPPED, *_buttons(working=False)
 
     def show_again(self, request: gr.Request, event: gr.SelectData) -> Shown:
         """Show an earlier picture of the session."""
@@ -132,8 +133,8 @@ class Actions:
     ) -> tuple[str, str]:
         """The endpoint: the files of a picture and of its settings."""
         session = self.session(request)
+        files = person, reference, densepose
         try:
-            files = person, reference, densepose
             wanted = self._request(session, files, self._given(mask, session), sampling)
             *_, result = self.handler.run(wanted, session)
         except Stopped:
@@ -180,11 +181,7 @@ class Actions:
 
 
 def sampling_of(values: tuple[Any, ...]) -> Sampling:
-    """The values of the controls, in the order of `Tab.sampling`, of the right types.
-
-    Raises:
-        ValueError: one is no number.
-    """
+    """The values of the controls, in the order of `Tab.sampling`; ValueError: one is no number."""
     category, steps, guidance, seed, scheduler, paste_back, without_densepose = values
     return Sampling(
         category=str(category),

@@ -29,13 +29,10 @@ _TO_BYTES = 65535
 
 @dataclass(frozen=True)
 class FlowGrid:
-    """Args:
-    places: (h, w, 2) x and y in the reference, from 0 to 1.
-    made: (h, w) True where the result was generated.
-    """
+    """Where each cell of a result looks, and whether it was generated."""
 
-    places: NDArray[np.float32]
-    made: NDArray[np.bool_]
+    places: NDArray[np.float32]  # (h, w, 2) x and y in the reference, from 0 to 1
+    made: NDArray[np.bool_]  # (h, w)
 
     def gather(self, reference: Image.Image) -> Image.Image:
         """What is looked at, in the place that looks there; white where nothing was generated."""
@@ -59,19 +56,16 @@ class FlowGrid:
 def flow_grid(
     loaded: LoadedModel, transform: PersonTransform, record: Record, result: Path, seed: int
 ) -> FlowGrid | None:
-    """Look where the model looks while it paints a finished result.
-
-    Args:
-        transform: that the result was made with.
-        result: the picture, of the size of the person's.
+    """Look where the model looks while it paints a finished result, a file of the person's size.
 
     Returns:
         None where the model has no attention layer as fine as its settings want.
     """
-    rng = random.Random(0)  # nothing is random here
     device = next(loaded.model.parameters()).device
-    batch = to_device(collate([transform(record, rng)]), device)
-    painted = to_device(collate([transform(replace(record, source=result), rng)]), device)
+    batch, painted = (
+        to_device(collate([transform(each, random.Random(0))]), device)
+        for each in (record, replace(record, source=result))
+    )
     try:
         flow = look_up_flow(loaded.model, batch, painted["source"], loaded.flow_request, seed)
     except ValueError:
@@ -87,13 +81,12 @@ def flow_grid(
 def to_pictures(
     flow: NDArray[np.float32], mask: NDArray[np.bool_], here: Placement, there: Placement
 ) -> FlowGrid:
-    """A flow between two canvases as one between the pictures on them.
+    """A flow (H, W, 2) between two canvases as one between the pictures on them.
 
     Args:
-        flow: (H, W, 2) in [-1, 1], corner-aligned.
         mask: (H, W) True = generated.
-        here: of the result's picture on the canvas.
-        there: of the reference's.
+        here: of the result on its canvas.
+        there: of the reference on its.
     """
     height, width = mask.shape
     shrink = min(1.0, MOST_CELLS / max(here.width, here.height))

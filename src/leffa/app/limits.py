@@ -20,12 +20,9 @@ _SMALLEST = 16  # pixels along a side; below, nothing can be seen
 def open_upload(path: Path, limits: Limits, what: str) -> Image.Image:
     """Open an uploaded picture in its own mode, decoded and upright.
 
-    Args:
-        what: what the picture is, for the message: "The person's photograph".
-
     Raises:
         ValueError: too many bytes, pixels or bits a channel, no picture, or damaged; one line with
-            the remedy.
+            the remedy, in which `what` says what the picture is: "The person's photograph".
     """
     if not path.is_file():
         raise ValueError(f"{what} is gone from the server; upload it again")

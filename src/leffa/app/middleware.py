@@ -36,13 +36,7 @@ class _RemoteFile(Exception):
 
 
 class UploadLimitMiddleware:
-    """Refuses requests that are too large or too slow, and files named by an address.
-
-    Args:
-        app: the application behind it.
-        file_bytes: the largest file.
-        seconds: for a request's body.
-    """
+    """Refuses requests that are too large or too slow, and files named by an address."""
 
     def __init__(self, app: App, file_bytes: int, seconds: float = _SECONDS) -> None:
         self.app = app
@@ -50,7 +44,6 @@ class UploadLimitMiddleware:
         self.upload_bytes = _FILES_PER_REQUEST * file_bytes + 100_000  # with the multipart headers
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve a request, or refuse it."""
         path = scope.get("path", "")
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -77,10 +70,9 @@ class UploadLimitMiddleware:
             await self.app(scope, _replay(body, receive), send)
 
     def _limited(self, receive: Receive, limit: int) -> Receive:
-        """`receive`, which raises gradio's own error where a body is too large or too slow.
+        """`receive`, which raises where a body is too large or too slow, or its client leaves.
 
-        Gradio deletes what has come of an upload on this error alone, so a client that leaves
-        raises it too.
+        It is gradio's own error, on which alone it deletes what has come of an upload.
         """
         clock = asyncio.get_running_loop().time
         end, size, more = clock() + self.seconds, 0, True

@@ -6,6 +6,7 @@ program may leave without a word): its jobs are stopped and its files are delete
 """
 
 import contextlib
+import itertools
 import secrets
 import shutil
 import threading
@@ -22,11 +23,7 @@ MOST_BYTES = 500_000_000  # the pictures of a task, and what each was made of
 
 
 class Session:
-    """The files and the jobs of one visitor.
-
-    Args:
-        folder: of this session alone; it need not exist.
-    """
+    """The files and the jobs of one visitor, in a folder of their own, which need not exist."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,15 +32,13 @@ class Session:
         self.mapping = threading.Lock()  # held while `maps` are made, and while they are copied
         self.uploads: dict[Path, object] = {}  # in gradio's folder, as they were when seen last
         self.used = time.monotonic()
-        self._running: dict[str, threading.Event] = {}
-        self._jobs = 0
+        self._running: dict[str, threading.Event] = {}  # by task, what stops it
+        self._jobs = itertools.count(1)
         self._lock = threading.Lock()
 
     def new_folder(self) -> Path:
         """For the files of a job."""
-        with self._lock:
-            self._jobs += 1
-            folder = self.folder / f"{self._jobs:04d}"
+        folder = self.folder / f"{next(self._jobs):04d}"
         folder.mkdir(parents=True)
         return folder
 
@@ -74,7 +69,6 @@ class Session:
 
     @property
     def is_working(self) -> bool:
-        """Whether a picture is being made."""
         return bool(self._running)
 
     def stop(self, task: str | None = None) -> bool:
@@ -103,11 +97,7 @@ class Session:
 
 
 class Sessions:
-    """All visitors of a server.
-
-    Args:
-        root: the folder of their folders.
-    """
+    """All visitors of a server; `root` is the folder of their folders."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -91,18 +91,15 @@ class Tab:
             elem_id=f"{task}-result",
         )
         with gr.Row():
-            text = self.handler.text.button
-            self.generate = gr.Button(
-                text, variant="primary", scale=3, min_width=120, elem_id=f"{task}-go"
-            )
+            look: dict[str, Any] = {"variant": "primary", "scale": 3, "min_width": 120}
+            self.generate = gr.Button(self.handler.text.button, elem_id=f"{task}-go", **look)
             self.stop = gr.Button("Stop", interactive=False, min_width=60, elem_id=f"{task}-stop")
         self.status = gr.HTML(status(READY), elem_id=f"{task}-status")
         with gr.Row():
+            off: dict[str, Any] = {"interactive": False, "size": "sm", "min_width": 100}
             self.files = [
-                gr.DownloadButton(
-                    label, interactive=False, size="sm", min_width=100, elem_id=f"{task}-{kind}"
-                )
-                for label, kind in (("Download PNG", "png"), ("Download settings", "json"))
+                gr.DownloadButton(f"Download {what}", elem_id=f"{task}-{kind}", **off)
+                for what, kind in (("PNG", "png"), ("settings", "json"))
             ]
 
     def _settings(self) -> None:
@@ -214,10 +211,10 @@ def _gallery(name: str, **options: Any) -> gr.Gallery:
 
 
 def _choice(pictures: list[Path], name: str) -> gr.Gallery:
+    """Pictures to choose one of."""
     shown: dict[str, Any] = {"columns": len(pictures), "rows": 1, "height": 112}
-    return _gallery(
-        name, value=[str(path) for path in pictures], elem_classes="leffa-examples", **shown
-    )
+    files = [str(path) for path in pictures]
+    return _gallery(name, value=files, elem_classes="leffa-examples", **shown)
 
 
 def _choose(pictures: list[Path]) -> Callable[[gr.SelectData], str]:

@@ -4,7 +4,6 @@
 at the first stroke, its "Clear" removes the photograph, and each stroke uploads 15 files.
 """
 
-import base64
 import io
 from typing import Any
 
@@ -14,6 +13,7 @@ from PIL import Image
 
 from leffa.app.inference import Result
 from leffa.app.ui_text import PARTS
+from leffa.io.pages import data_address
 from leffa.io.pictures import open_picture
 
 _MOST_SHOWN = 640  # pixels along a side: what the page shows of a photograph
@@ -36,9 +36,9 @@ def editor_value(picture: Image.Image, mask: Image.Image | None) -> dict[str, An
     address = None
     if mask is not None:
         small = np.asarray(mask.convert("L").resize(shown.size, Image.Resampling.BILINEAR)) >= 128
-        address = data_address(Image.fromarray(small).convert("L"), "PNG")
-    pictures = {"picture": data_address(shown, "JPEG"), "mask": address, "automatic": address}
-    return pictures | {"edited": False}
+        address = picture_address(Image.fromarray(small).convert("L"), "png")
+    picture_and_masks = {"picture": picture_address(shown), "mask": address, "automatic": address}
+    return picture_and_masks | {"edited": False}
 
 
 def flow_value(result: Result, text: dict[str, str]) -> dict[str, Any]:
@@ -49,9 +49,9 @@ def flow_value(result: Result, text: dict[str, str]) -> dict[str, Any]:
     picture, reference = (_shown(open_picture(path)) for path in files)
     gathered = result.flow.gather(reference).resize(picture.size, Image.Resampling.BILINEAR)
     return {
-        "result": data_address(picture, "JPEG"),
-        "reference": data_address(reference, "JPEG"),
-        "gathered": data_address(gathered, "JPEG"),
+        "result": picture_address(picture),
+        "reference": picture_address(reference),
+        "gathered": picture_address(gathered),
         "grid": result.flow.packed(),
         "text": text,
     }
@@ -62,12 +62,11 @@ def part(name: str) -> str:
     return (PARTS / name).read_text(encoding="utf-8")
 
 
-def data_address(picture: Image.Image, kind: str) -> str:
-    """The picture in the form that a page holds it without a file."""
+def picture_address(picture: Image.Image, kind: str = "jpeg") -> str:
+    """The picture in the form that a page holds it without a file; PNG has no quality."""
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {}))
-    content = base64.b64encode(buffer.getvalue()).decode()
-    return f"data:image/{kind.lower()};base64,{content}"
+    picture.save(buffer, kind, quality=90)
+    return data_address(buffer.getvalue(), kind)
 
 
 def _shown(picture: Image.Image) -> Image.Image:

@@ -1,5 +1,6 @@
 """The command that says what a training needs before it is started."""
 
+import itertools
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -63,27 +64,22 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
     ).stages
     stages = [replace(stage, leffa_loss=stage.leffa_loss and loss.active) for stage in wanted]
     throughput = read_throughput(speed, stages) if speed is not None else None
-    done: list[int] = []
+    setting, done = _setting(config, overrides), itertools.count(1)
 
     with TemporaryDirectory() as folder, progress_bar("counting") as progress:
         build = partial(build_shapes, without_weights(config["model"], Path(folder)))
 
         @cache
-        def counted(
-            height: int, width: int, half: bool, checkpointing: bool, leffa: bool
-        ) -> "StepCount":
-            found = count_step(
-                *(build, height, width, half, checkpointing), loss if leffa else None
-            )
-            done.append(1)
-            progress(len(done), max(len(stages), len(done)))
+        def counted(*how: Any, leffa: bool) -> "StepCount":
+            found = count_step(build, *how, loss if leffa else None)
+            number = next(done)
+            progress(number, max(len(stages), number))
             return found
 
         def count(stage: "Stage", setting: "Setting") -> "StepCount":
-            checkpointing = setting.gradient_checkpointing
-            return counted(stage.height, stage.width, setting.half, checkpointing, stage.leffa_loss)
+            how = stage.height, stage.width, setting.half, setting.gradient_checkpointing
+            return counted(*how, leffa=stage.leffa_loss)
 
-        setting = _setting(config, overrides)
         weights = count_weights(build)
         if fits(weights, stages, setting, count):
             peak = config["hardware"]["peak_tflops"]
@@ -91,12 +87,10 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
         stage, most = largest_stage(weights, stages, setting, count)
         presets = _presets(setting)
         nearest = nearest_fit(weights, stages, setting, presets, count)
-    advice = (
-        f"the nearest setting that fits: {words(setting, nearest, presets)}"
-        if nearest
-        else "no setting of conf/hardware fits; a smaller picture, or experiment=finetune_lora, "
-        "which trains adapters of Leffa"
-    )
+    advice = "no setting of conf/hardware fits; a smaller picture, or experiment=finetune_lora, "
+    advice += "which trains adapters of Leffa"
+    if nearest:
+        advice = f"the nearest setting that fits: {words(setting, nearest, presets)}"
     raise ValueError(
         f"hardware={setting.hardware}: stage {stage.name} ({stage.height}x{stage.width}) needs "
         f"{most / GB:.1f} GB of {setting.memory_gb:g} GB on each device; {advice}"
@@ -128,20 +122,14 @@ def _presets(setting: "Setting") -> list["Setting"]:
     """Every preset of conf/hardware, on as many devices."""
     from leffa.run import CONF, settings
 
+    keys = ("memory_gb", "micro_batch", "precision", "gradient_checkpointing")
     found = []
     for path in sorted((CONF / "hardware").glob("*.yaml")):
         preset = settings("train", [f"hardware={path.stem}"], "hardware")["hardware"]
-        found.append(
-            replace(
-                setting,
-                hardware=path.stem,
-                **{
-                    key: preset[key]
-                    for key in ("memory_gb", "micro_batch", "precision", "gradient_checkpointing")
-                },
-            )
-        )
-    return [other for other in found if other.memory_gb is not None]
+        if preset["memory_gb"] is not None:
+            changes = {key: preset[key] for key in keys}
+            found.append(replace(setting, hardware=path.stem, **changes))
+    return found
 
 
 def build_shapes(config: dict[str, Any], checkpointing: bool) -> "PersonGenerator":

@@ -1,14 +1,15 @@
 """The command that shows where attention looks."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, UseAppendAction, arg
 
 from leffa.commands.options import Device, Folder, Name, OptionalName, OptionalPlace, Unset
-from leffa.commands.predict import Inputs, Pictures, Weights, chosen_transform
+from leffa.commands.predict import Inputs, Pictures, Weights
 
 if TYPE_CHECKING:
     from leffa.data.batch import Batch, Record
@@ -16,21 +17,6 @@ if TYPE_CHECKING:
     from leffa.explain import ExplainSettings, Model
 
 RELEASED = (".pth", ".pt", ".safetensors", ".bin")
-
-
-@dataclass(frozen=True)
-class Titles:
-    """Other weights, and what both are called.
-
-    Args:
-        compare: other weights to show beside these
-        title: of --ckpt on the page; default: the run's name
-        compare_title: of --compare
-    """
-
-    compare: OptionalPlace = None
-    title: Unset[str] = None
-    compare_title: Annotated[str | None, arg(metavar="TITLE", help_behavior_hint="")] = None
 
 
 @dataclass(frozen=True)
@@ -82,23 +68,51 @@ class Views:
     noised: Unset[Literal["source", "generated"]] = None
     seed: int = 0
 
+    def settings(self, paired: bool) -> "ExplainSettings":
+        """The same as numbers and lists."""
+        from leffa.explain import ExplainSettings
+
+        points = [_numbers(text, "--point", float) for text in self.point]
+        for text, point in zip(self.point, points, strict=True):
+            if len(point) != 2:
+                raise ValueError(f"--point {text}: give X,Y, such as 0.5,0.4")
+        return ExplainSettings(
+            timesteps=_numbers(self.timesteps, "--timesteps", int),
+            temperature=self.temperature,
+            points=[(x, y) for x, y in points],
+            layer=self.layer,
+            head=self.head,
+            layers=[name.strip() for name in self.layers.split(",") if name.strip()],
+            paint=self.noised or ("source" if paired else "generated"),
+            seed=self.seed,
+        )
+
+
+def _numbers(text: str, name: str, kind: type) -> list[Any]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{name} {text}: give numbers with commas between them") from None
+
 
 def explain(
     weights: OmitArgPrefixes[Weights],
-    titles: OmitArgPrefixes[Titles],
     sample: OmitArgPrefixes[Sample],
     pictures: OmitArgPrefixes[Pictures],
     inputs: OmitArgPrefixes[Inputs],
     views: OmitArgPrefixes[Views],
+    compare: OptionalPlace = None,
     out: Folder = Path("outputs/explain"),
     device: Device = "auto",
 ) -> None:
     """Show where attention looks: a page to click around in, and PNGs; one model, or two.
 
     Args:
+        compare: other weights to show beside these
         out: folder for the page, PNGs and json
         device: where networks compute
     """
+    from leffa.data.dataset import PersonDataset, collate
     from leffa.explain import explain as look
     from leffa.explain import explained_files, write_explanation
     from leffa.inference.devices import choose_devices
@@ -106,9 +120,11 @@ def explain(
     from leffa.io.progress import progress_bar
 
     check_folder(out)
-    models = _models(weights, titles)
-    record, batch, paired = _batch(sample, pictures, inputs, models[0])
-    settings = _settings(views, paired)
+    models = _models(weights, compare)
+    find = _of_pictures if sample.dataset is None else _of_dataset
+    record, transform, paired = find(sample, pictures, inputs, models[0])
+    settings = views.settings(paired)
+    batch: Batch = collate([PersonDataset([record], transform)[0]])
     files = [path for path in vars(record).values() if isinstance(path, Path)]
     check_writable(explained_files(record.name, settings, out), files)
     (chosen,) = choose_devices(device, 1)
@@ -119,54 +135,26 @@ def explain(
         print(path)
 
 
-def _settings(views: Views, paired: bool) -> "ExplainSettings":
-    from leffa.explain import ExplainSettings
-
-    points = [_numbers(text, "--point", float) for text in views.point]
-    for text, point in zip(views.point, points, strict=True):
-        if len(point) != 2:
-            raise ValueError(f"--point {text}: give X,Y, such as 0.5,0.4")
-    return ExplainSettings(
-        timesteps=_numbers(views.timesteps, "--timesteps", int),
-        temperature=views.temperature,
-        points=[(x, y) for x, y in points],
-        layer=views.layer,
-        head=views.head,
-        layers=[name.strip() for name in views.layers.split(",") if name.strip()],
-        paint=views.noised or ("source" if paired else "generated"),
-        seed=views.seed,
-    )
-
-
-def _numbers(text: str, name: str, kind: type) -> list[Any]:
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"{name} {text}: give numbers with commas between them") from None
-
-
-def _models(given: Weights, titles: Titles) -> "list[Model]":
+def _models(given: Weights, other: Path | None) -> "list[Model]":
     """The weights, loaded when they are asked for, and once."""
     from functools import cache, partial
 
     from leffa.explain import Model
     from leffa.inference import load_model
 
-    paths = [given.ckpt, *([titles.compare] if titles.compare is not None else [])]
-    names = [titles.title or _title(paths[0])]
-    if titles.compare is not None:
-        names.append(titles.compare_title or _title(titles.compare))
-    elif titles.compare_title is not None:
-        raise ValueError("--compare-title goes with --compare")
-    if len(set(names)) < len(names):
-        raise ValueError(f"both are called {names[0]!r}: give --title and --compare-title")
+    if other == given.ckpt:
+        raise ValueError(f"--compare {other}: are the same weights as those of --ckpt")
+    paths = [given.ckpt, *([] if other is None else [other])]
+    titles = [_title(path) for path in paths]
+    if len(set(titles)) < len(titles):
+        titles = [str(path) for path in paths]
     models = []
-    for path, title in zip(paths, names, strict=True):
-        ours = path.suffix not in RELEASED
-        base, preset = (None, None) if ours and len(paths) > 1 else (given.base, given.preset)
+    for path, title in zip(paths, titles, strict=True):
+        ours = path.suffix not in RELEASED and len(paths) > 1  # --base is then the other's
+        base, preset = (None, None) if ours else (given.base, given.preset)
         load = partial(load_model, path, "raw" if given.raw else None, base, preset)
         # The first one is asked how pictures are read before it is asked where it looks.
-        models.append(Model(title, path, cache(load) if path == given.ckpt else load))
+        models.append(Model(title, path, load if models else cache(load)))
     return models
 
 
@@ -178,65 +166,55 @@ def _title(path: Path) -> str:
     return absolute.stem if path.suffix in (*RELEASED, ".ckpt") else absolute.name
 
 
-def _batch(
+def _of_pictures(
     sample: Sample, pictures: Pictures, inputs: Inputs, model: "Model"
-) -> "tuple[Record, Batch, bool]":
-    """The sample of a data set, or of the pictures given; and whether the source is the truth."""
-    from leffa.data.dataset import PersonDataset, collate
+) -> "tuple[Record, PersonTransform, bool]":
+    """A pair of the user's own, how it is read, and whether the source is the truth."""
     from leffa.predict.check import check_present, check_record
+    from leffa.predict.inputs import chosen_transform
 
-    given = [name for name in ("person", "garment", "table", "root") if getattr(pictures, name)]
-    if sample.overrides and sample.dataset is None:
+    if sample.overrides:
         raise ValueError("--set goes with --dataset")
-    if sample.dataset is not None:
-        if given:
-            raise ValueError(f"--dataset and --{given[0]} exclude each other")
-        _check_of_dataset(inputs)
-        record, transform, paired = _of_dataset(sample, inputs, model)
-    elif given:
-        records = pictures.records()
-        record = _named(records, sample.sample, "the pictures given")
-        (transform, _), paired = chosen_transform(inputs, model.load(), records), False
-        check_present(record, transform)
-        check_record(record, transform)
-    else:
+    if not pictures.given("person", "garment", "table", "root"):
         raise ValueError("nothing to look at: give --dataset, or --person and --garment")
-    return record, collate([PersonDataset([record], transform)[0]]), paired
+    records = pictures.records()
+    record = _named(records, sample.sample, "the pictures given")
+    transform, _ = chosen_transform(model.load(), records, **asdict(inputs))
+    check_present(record, transform)
+    check_record(record, transform)
+    return record, transform, False
 
 
 def _of_dataset(
-    sample: Sample, inputs: Inputs, model: "Model"
-) -> "tuple[Any, PersonTransform, bool]":
+    sample: Sample, pictures: Pictures, inputs: Inputs, model: "Model"
+) -> "tuple[Record, PersonTransform, bool]":
+    """The same of a data set, which says itself how it is read."""
     from leffa.data.doctor.quick import check_records
     from leffa.inference.inputs import feed
     from leffa.run import test_set
 
-    records, transform, paired = test_set([f"dataset={sample.dataset}", *sample.overrides])
-    record = _named(records, sample.sample, f"the data set {sample.dataset}")
-    check_records([record], transform)
-    loaded, names = model.load(), (str(model.weights), str(sample.dataset))
+    if given := pictures.given("person", "garment", "table", "root"):
+        raise ValueError(f"--dataset and --{given[0]} exclude each other")
     without = inputs.encoding == "none"
-    try:
-        fed = feed(transform, [record], loaded.inputs, loaded.model, names, without)
-    except ValueError as error:  # it names the key of evaluate.py
-        message = str(error).replace("without_densepose=true", "--encoding none")
-        raise ValueError(message) from error
-    return record, fed, paired
-
-
-def _check_of_dataset(inputs: Inputs) -> None:
-    """Refuse what would have no effect: a data set says itself how it is read."""
-    given = {name: getattr(inputs, name) for name in ("size", "recipe", "label_set")}
-    given["encoding"] = None if inputs.encoding == "none" else inputs.encoding
-    for name, value in given.items():
-        if value is not None:
+    for name in ("size", "recipe", "label_set", *(() if without else ("encoding",))):
+        if (value := getattr(inputs, name)) is not None:
             raise ValueError(
                 f"--{name.replace('_', '-')} {value}: is for pictures; a data set says itself how "
                 "it is read, and --set dataset.transform.KEY=VALUE changes it"
             )
+    records, transform, paired = test_set([f"dataset={sample.dataset}", *sample.overrides])
+    record = _named(records, sample.sample, f"the data set {sample.dataset}")
+    check_records([record], transform)
+    loaded, names = model.load(), (str(model.weights), str(sample.dataset))
+    try:
+        transform = feed(transform, [record], loaded.inputs, loaded.model, names, without)
+    except ValueError as error:  # it names the key of evaluate.py
+        message = str(error).replace("without_densepose=true", "--encoding none")
+        raise ValueError(message) from error
+    return record, transform, paired
 
 
-def _named(records: Any, wanted: str, where: str) -> Any:
+def _named(records: "Sequence[Record]", wanted: str, where: str) -> "Record":
     for record in records:
         if record.name == wanted:
             return record

@@ -24,7 +24,6 @@ from leffa.commands.options import (
 from leffa.data.labels import LabelSet
 
 if TYPE_CHECKING:
-    from leffa.data.transforms import PersonTransform
     from leffa.inference import LoadedModel
     from leffa.models.sampler import SamplerSettings
 
@@ -84,10 +83,8 @@ class Pictures:
         from leffa.data.folder import FolderPairs
         from leffa.predict.pairs import MAPS, pairs_of_files, pairs_of_table
 
-        files = {name: getattr(self, name) for name in ("person", "garment", *MAPS)}
-        given = [name for name, path in files.items() if path is not None]
         if listed := self.table or self.root:
-            if given:
+            if given := self.given("person", "garment", *MAPS):
                 option = "--table" if self.table else "--root"
                 raise ValueError(f"--{given[0]} and {option} {listed} exclude each other")
             if self.table is None:
@@ -98,8 +95,12 @@ class Pictures:
             raise ValueError(
                 f"--{name} is missing: give --person and --garment, or --table, or --root"
             )
-        maps = {name: files[name] for name in MAPS}
+        maps = {name: getattr(self, name) for name in MAPS}
         return pairs_of_files(self.person, self.garment, maps, self.category)
+
+    def given(self, *options: str) -> list[str]:
+        """Which of these options were given."""
+        return [name for name in options if getattr(self, name) is not None]
 
 
 @dataclass(frozen=True)
@@ -204,112 +205,14 @@ def predict(
     from leffa.io.outputs import check_folder
     from leffa.predict import Job
     from leffa.predict import predict as predict_job
+    from leffa.predict.inputs import chosen_transform
 
     check_folder(out)
     records = pictures.records()  # before the weights, which take longer
     loaded = weights.load()
-    transform, recipe = chosen_transform(inputs, loaded, records)
-    job = Job(
-        weights=weights.ckpt,
-        records=records,
-        transform=transform,
-        sampler=sampling.settings(loaded, speed.batch_size),
-        out=out,
-        recipe=recipe,
-        save_flow=save_flow,
-        **asdict(speed),
-    )
+    transform, recipe = chosen_transform(loaded, records, **asdict(inputs))
+    sampler = sampling.settings(loaded, speed.batch_size)
+    made_of = weights.ckpt, records, transform, sampler
+    job = Job(*made_of, out, recipe, save_flow, **asdict(speed))
     made = predict_job(job, loaded, device)
     print(f"{made[0]}" if len(made) == 1 else f"{len(made)} pictures in {out}")
-
-
-def chosen_transform(
-    chosen: Inputs, loaded: "LoadedModel", records: Any
-) -> tuple["PersonTransform", str | None]:
-    """How the weights are fed, with the changes of `chosen`; and the mask recipe's name."""
-    from leffa.data.transforms import PersonTransform
-
-    inputs, needed = loaded.inputs, loaded.model.inputs
-    height, width = _size(chosen.size, loaded)
-    recipe = _recipe(chosen.recipe, inputs, records)
-    # A map that the model does not read may still serve the recipe.
-    in_recipe = recipe is not None and all(record.densepose is not None for record in records)
-    files = chosen.encoding or inputs.densepose
-    if "densepose" in needed and files != "none":
-        densepose = {"densepose": files, **_read_as(files, inputs.densepose)}
-    else:
-        densepose = {"densepose": files if in_recipe else "none"}
-    # Without a mask all of the picture is painted, as in pose transfer.
-    unmasked = "mask" not in needed and recipe is None and records[0].mask is None
-    read: dict[str, Any] = {
-        **densepose,
-        "pose": "pose" in needed,
-        "part_range": inputs.part_range,
-        "label_set": chosen.label_set or inputs.label_set,
-        "image_filter": inputs.image_filter,
-    }
-    transform = PersonTransform(
-        height=height,
-        width=width,
-        task="pose" if unmasked else inputs.task,
-        agnostic=None if recipe is None else _agnostic(recipe),
-        loss_region="all",
-        fit=chosen.fit,
-        as_shown=True,
-        **read,
-    )
-    return transform, recipe
-
-
-def _read_as(files: str, wanted: str) -> dict[str, Any]:
-    """How files of one encoding become what the model reads, in words of this command."""
-    from leffa.inference.inputs import body_map
-
-    if files == "skeleton" and files != wanted:
-        raise ValueError(f"--encoding skeleton: this model reads DensePose as {wanted}")
-    try:
-        return body_map(files, wanted, [])
-    except ValueError as error:
-        message = str(error).replace("dataset.transform.densepose=ENCODING", "their --encoding")
-        message = message.replace("without_densepose=true", "--encoding none")
-        raise ValueError(f"--encoding {files}: {message}") from error
-
-
-def _recipe(wanted: str | None, inputs: Any, records: Any) -> str | None:
-    """The recipe asked for; else that of the training, where there are maps and no mask files."""
-    if inputs.task == "pose":
-        if wanted is not None:
-            raise ValueError("--recipe is for try-on; these weights are for pose transfer")
-        return None
-    has_masks = any(record.mask is not None for record in records)
-    has_maps = all(record.parse is not None for record in records)
-    recipe: str | None = inputs.recipe
-    return wanted or (recipe if has_maps and not has_masks else None)
-
-
-def _agnostic(recipe: str) -> Any:
-    from leffa.preprocess.agnostic import AGNOSTIC
-
-    if recipe not in AGNOSTIC:
-        raise ValueError(f"--recipe {recipe}: choose one of {', '.join(AGNOSTIC)}")
-    return AGNOSTIC[recipe]
-
-
-def _size(text: str | None, loaded: "LoadedModel") -> tuple[int, int]:
-    """(height, width): that of the training, or as asked for, if the model can make it."""
-    import torch
-
-    inputs = loaded.inputs
-    if text is None:
-        return inputs.height, inputs.width
-    sides = text.split("x")
-    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise ValueError(
-            f"--size {text}: is not HEIGHTxWIDTH, such as {inputs.height}x{inputs.width}"
-        )
-    height, width = int(sides[0]), int(sides[1])
-    try:
-        loaded.model.latent_shape({"source": torch.empty(1, 3, height, width)})  # type: ignore[typeddict-item]  # all it reads
-    except ValueError as error:
-        raise ValueError(f"--size {text}: {error}") from error
-    return height, width

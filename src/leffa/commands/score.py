@@ -1,10 +1,11 @@
 """The commands that score folders of pictures, and set results beside the published ones."""
 
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from leffa.commands.options import (
     Device,
@@ -17,14 +18,31 @@ from leffa.commands.options import (
 )
 
 
+@dataclass(frozen=True)
+class Networks:
+    """How the metrics' networks compute.
+
+    Args:
+        weights: their folder; default: $LEFFA_WEIGHTS
+        device: where they compute
+        batch_size: images at a time; changes no value
+        workers: processes that open files
+    """
+
+    weights: OptionalFolder = None
+    device: Device = "cpu"
+    batch_size: int = 16
+    workers: int = 0
+
+
 def score(
     pred: Annotated[Path, Positional, arg(metavar="PRED")],
     true: Annotated[Path, Positional, arg(metavar="TRUE")],
     protocol: Name,
+    networks: OmitArgPrefixes[Networks],
     unpaired: Flag = False,
     real: OptionalFolder = None,
     masks: OptionalFolder = None,
-    weights: OptionalFolder = None,
     pairs: OptionalFile = None,
     json: OptionalFile = None,
     markdown: OptionalFile = None,
@@ -34,9 +52,6 @@ def score(
         arg(metavar="TEXT", help_behavior_hint="(repeatable)"),
     ] = (),
     fid_resamples: int = 0,
-    device: Device = "cpu",
-    batch_size: int = 16,
-    workers: int = 0,
 ) -> None:
     """Score a folder of predictions against a folder of true images; prints Markdown.
 
@@ -47,15 +62,11 @@ def score(
         unpaired: compare the sets only (FID, KID)
         real: folder of the real set of FID and KID, where it is not TRUE
         masks: folder of masks or parsing maps, for masked metrics; white or any label counts
-        weights: folder of the metrics' networks; default: $LEFFA_WEIGHTS
         pairs: CSV file with the columns prediction,true: where names differ, or true images repeat
         json: write everything there as well
         markdown: write the table there
         remark: for the result: where masks come from, repaint, guidance, seed
         fid_resamples: for a confidence interval of FID: from 2, such as 30
-        device: where networks compute
-        batch_size: images at a time; changes no value
-        workers: processes that open files
     """
     from leffa.inference.devices import choose_devices
     from leffa.io.atomic import write_text
@@ -63,7 +74,7 @@ def score(
     from leffa.metrics.folders import read_pairs
     from leffa.metrics.score import score_folders
 
-    (chosen,) = choose_devices(device, 1)
+    (device,) = choose_devices(networks.device, 1)
     if json is not None:
         check_writable([json], option="--json")
     if markdown is not None:
@@ -76,13 +87,10 @@ def score(
         names=read_pairs(pairs) if pairs else None,
         real=real,
         masks=masks,
-        weights=weights,
         remarks=list(remark),
         fid_resamples=fid_resamples,
-        device=chosen,
-        batch_size=batch_size,
-        workers=workers,
         progress=sys.stderr.isatty(),
+        **asdict(networks) | {"device": device},
     )
     if json is not None:
         scores.save(json)

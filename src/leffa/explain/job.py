@@ -7,6 +7,7 @@
 <out>/<name>.json             settings, and the numbers of these points
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +83,7 @@ def explain(
     batch: Batch,
     settings: ExplainSettings,
     device: str = "cpu",
-    on_look: Callable[[int], object] | None = None,
+    on_look: Callable[[int], object] = lambda done: None,
 ) -> Explanation:
     """Look with one model, or with two at the same points; the device holds one at a time.
 
@@ -96,6 +97,7 @@ def explain(
     place = torch.device(device)
     here = to_device(batch, place)
     looks: list[ModelLook] = []
+    done = itertools.count(1)
     for model in models:
         loaded = model.load()
         network = loaded.model.to(place).eval()
@@ -114,11 +116,6 @@ def explain(
         if settings.paint == "generated":
             sampler = replace(loaded.settings.sampler, paste_back=False)
             painted = generate_batch(network, here, sampler)
-
-        def tell(step: int, before: int = len(looks) * len(settings.timesteps)) -> None:
-            if on_look is not None:
-                on_look(before + step)
-
         looks.append(
             read_attention(
                 *(network, here, plan.points, settings.timesteps, plan.temperature),
@@ -127,7 +124,7 @@ def explain(
                 layers=list(shapes),
                 cells=plan.cells,
                 seed=settings.seed,
-                on_step=tell,
+                on_step=lambda _: on_look(next(done)),
             )
         )
         network.to("cpu")

@@ -78,7 +78,7 @@ def read_attention(
     layers: Sequence[str] | None = None,
     cells: int = 32,
     seed: int = 0,
-    on_step: Callable[[int], None] | None = None,
+    on_step: Callable[[int], object] = lambda done: None,
 ) -> ModelLook:
     """Read the attention of a batch of one.
 
@@ -120,8 +120,7 @@ def read_attention(
 
         noised_forward(model, encoded, timestep, FlowRequest(min_resolution=0.0, tap=tap), seed)
         seen.layers[timestep] = found
-        if on_step is not None:
-            on_step(done)
+        on_step(done)
     return seen
 
 

@@ -22,20 +22,16 @@ def check_record(record: Record, transform: PersonTransform) -> None:
     Everything is opened once: a mistake in the last of a thousand files is told at once too.
     """
     try:
-        _check_files(record, transform)
+        for path in (record.source, record.reference):
+            _check_photograph(path, transform)
+        if transform.task == "tryon" and transform.agnostic is None and record.mask is not None:
+            check_mask(record.mask)
+        if record.densepose is not None:
+            _check_body(record.densepose, transform)
+        empty = not transform(record, random.Random(0))["mask"].any()
     except ValueError as error:  # its remedy may be a key of the configuration
         raise ValueError(str(error).replace("densepose=", "--encoding ")) from error
-
-
-def _check_files(record: Record, transform: PersonTransform) -> None:
-    for path in (record.source, record.reference):
-        _check_photograph(path, transform)
-    if transform.task == "tryon" and transform.agnostic is None and record.mask is not None:
-        check_mask(record.mask)
-    if transform.encoding is not None and record.densepose is not None:
-        _check_body(record.densepose, transform)
-    sample = transform(record, random.Random(0))
-    if not sample["mask"].any():
+    if empty:
         raise ValueError(
             f"{record.source}: of its mask nothing is left at {transform.width}x{transform.height}"
             "; give a larger one"
@@ -44,13 +40,14 @@ def _check_files(record: Record, transform: PersonTransform) -> None:
 
 def check_present(record: Record, transform: PersonTransform) -> None:
     """Raise ValueError, with the remedy, where the model needs a file that was not given."""
-    if transform.task == "tryon" and transform.agnostic is None and record.mask is None:
+    masked = transform.task == "tryon"
+    if masked and transform.agnostic is None and record.mask is None:
         raise ValueError(
             f"{record.source}: has no mask, and try-on must know what to repaint; give --mask "
             "(white is repainted), or --recipe NAME with --parse and --keypoints; `leffa photo` "
             "makes them"
         )
-    if transform.agnostic is not None and transform.task == "tryon" and record.parse is None:
+    if masked and transform.agnostic is not None and record.parse is None:
         raise ValueError(
             f"{record.source}: has no parsing map, which the mask is made from; give --parse, or "
             "--mask instead"
@@ -80,8 +77,8 @@ def _check_photograph(path: Path, transform: PersonTransform) -> None:
 
 
 def _check_body(path: Path, transform: PersonTransform) -> None:
-    encoding = transform.encoding
-    assert encoding is not None
+    if (encoding := transform.encoding) is None:
+        return
     share = float(encoding.body(np.asarray(encoding.read(path))).mean())
     if share == 0:
         raise ValueError(f"{path}: shows no body; give the DensePose of this person")

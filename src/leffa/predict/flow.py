@@ -4,47 +4,25 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.inference.forward import encode_batch, noised_forward
-from leffa.losses.flow import FlowRequest, warp
+from leffa.losses.flow import FlowRequest
 from leffa.models.interface import PersonGenerator
-from leffa.pictures import flow_picture, mean_flow
+from leffa.pictures import mean_flow
 
-
-def flow_pictures(
-    model: PersonGenerator,
-    batch: Batch,
-    generated: Tensor,
-    request: FlowRequest,
-    seed: int,
-) -> tuple[Tensor, Tensor]:
-    """The warped reference and the flow picture, both (B, 3, H, W) in [-1, 1], white outside the
-    mask; see `look_up_flow`."""
-    flow = look_up_flow(model, batch, generated, request, seed)
-    mask = batch["mask"]
-    warped = warp(batch["reference"], flow) * mask + (1 - mask)
-    return warped, flow_picture(flow, mask)
+TIMESTEP = 200  # to which the result is noised
 
 
 def look_up_flow(
-    model: PersonGenerator,
-    batch: Batch,
-    generated: Tensor,
-    request: FlowRequest,
-    seed: int,
-    timestep: int = 200,
+    model: PersonGenerator, batch: Batch, generated: Tensor, request: FlowRequest, seed: int
 ) -> Tensor:
-    """Where each pixel of the result looks in the reference, (B, H, W, 2) in [-1, 1].
+    """Where each pixel of a result (B, 3, H, W) looks in the reference, (B, H, W, 2) in [-1, 1].
 
-    The result is noised to `timestep` and the network asked once more; the flow is the mean over
-    layers.
-
-    Args:
-        generated: (B, 3, H, W), of the batch.
+    The result is noised and the network asked once more; the flow is the mean over layers.
 
     Raises:
         ValueError: no layer is as fine as the request wants.
     """
     encoded = encode_batch(model, batch, generated)
-    flows = noised_forward(model, encoded, timestep, request, seed).prediction.flows
+    flows = noised_forward(model, encoded, TIMESTEP, request, seed).prediction.flows
     if not flows:
         raise ValueError(
             f"this {type(model).__name__} has no attention layer to read a flow from "

@@ -32,12 +32,14 @@ from leffa.io.atomic import write_json
 from leffa.io.outputs import check_writable, marked
 from leffa.io.png import save_png, to_uint8
 from leffa.io.progress import progress_bar
+from leffa.losses.flow import warp
 from leffa.metrics.result import library_versions
 from leffa.models.export import SETTINGS
 from leffa.models.memory import GIGABYTE, RunMemory
 from leffa.models.sampler import SamplerSettings, paste
+from leffa.pictures import flow_picture
 from leffa.predict.check import check_present, check_record
-from leffa.predict.flow import flow_pictures
+from leffa.predict.flow import look_up_flow
 from leffa.training.compile import compile_model
 
 log = logging.getLogger(__name__)
@@ -54,10 +56,8 @@ class Job:
         records: the pairs; a name is a file's name and seeds its noise.
         transform: without random changes.
         recipe: the name of `transform.agnostic`.
-        out: the folder of the pictures.
         save_flow: also write the warped reference and the flow.
-        batch_size: at most; changes the speed, and pictures by no more than rounding; so do the
-            next ones.
+        batch_size: at most; it and what follows change pictures by no more than rounding.
         compile_networks, channels_last: see `training.compile`.
         reference_memory: in gigabytes, for what the pictures share, see `RunMemory`.
         precision: "bf16-true" also keeps the weights in bfloat16; else a key of `PRECISIONS`.
@@ -85,7 +85,7 @@ class Job:
             "name": record.name,
             "category": record.category,
             "files": {
-                field: {"path": str(path), "sha256": _digest(path)}
+                field: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
                 for field, path in self.files(record).items()
             },
             "weights": self._weights,
@@ -97,8 +97,12 @@ class Job:
 
     def files(self, record: Record) -> dict[str, Path]:
         """What is read of a pair."""
-        paths = {field: _path(getattr(record, field)) for field in _FILES}
-        return {field: path for field, path in paths.items() if path is not None}
+        files = {field: getattr(record, field) for field in _FILES}
+        return {
+            field: file.path if isinstance(file, Annotation) else file
+            for field, file in files.items()
+            if file is not None
+        }
 
     def outputs(self, record: Record) -> list[Path]:
         """What is written of a pair."""
@@ -108,10 +112,7 @@ class Job:
 
     @cached_property
     def _weights(self) -> dict[str, Any]:
-        """Hashing gigabytes would take longer than a picture: size and time do.
-
-        Of what was read only: in the folder of a run there are logs and pictures as well.
-        """
+        """Hashing gigabytes would take longer than a picture: size and time of what is read do."""
         files = [find_weights(self.weights)]
         if files[0].name == SETTINGS:
             files += self.weights.rglob("*.safetensors")
@@ -130,12 +131,11 @@ class Job:
 
     def memory(self) -> RunMemory:
         """What all batches of the job share; for one batch there is nothing to keep."""
-        several = len(self.records) > 1 and self.records[0].reference
-        one_reference = several and all(r.reference == several for r in self.records)
-        one_reference = one_reference and not self.sampler.draws_conditions
+        references = {record.reference for record in self.records}
+        shared = len(self.records) > 1 and len(references) == 1
         batches = math.ceil(len(self.records) / self.full_batch)
         limit = self.reference_memory * GIGABYTE if batches > 1 else 0
-        return RunMemory(bool(one_reference), limit)
+        return RunMemory(shared and not self.sampler.draws_conditions, limit)
 
     def unfinished(self) -> list[Record]:
         """The pairs that have no picture yet.
@@ -147,25 +147,19 @@ class Job:
 
     def _finished(self, record: Record) -> bool:
         path = self.out / f"{record.name}.json"
-        if not (path.is_file() and path.with_suffix(".png").is_file()):
+        picture = path.with_suffix(".png")
+        if not (path.is_file() and picture.is_file()):
             return False
+        wanted = json.loads(json.dumps(self.settings(record)))
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            found.pop("versions", None)
-            found.pop("generator", None)
             found["sampler"] = asdict(SamplerSettings(**found["sampler"]))  # of an earlier version
-        except (ValueError, AttributeError, LookupError, TypeError):
-            found = None
-        wanted = json.loads(json.dumps(self.settings(record)))
-        if found != wanted:
-            changed = [
-                key
-                for key in wanted
-                if not isinstance(found, dict) or found.get(key) != wanted[key]
-            ]
+        except (ValueError, LookupError, TypeError):
+            found = {}
+        if changed := [key for key in wanted if found.get(key) != wanted[key]]:
             raise ValueError(
-                f"{path.with_suffix('.png')}: was made with other settings "
-                f"({', '.join(changed) or 'another file'}); give another --out, or delete it"
+                f"{picture}: was made with other settings ({', '.join(changed)}); give another "
+                "--out, or delete it"
             )
         return True
 
@@ -195,19 +189,7 @@ def predict(
     if job.batch_size < 1:
         raise ValueError(f"batch_size={job.batch_size}: give a number from 1")
     (place,) = choose_devices(device, 1)
-    for record in job.records:
-        check_present(record, job.transform)
-    todo = job.unfinished()
-    if done := len(job.records) - len(todo):
-        log.info("%d of %d pictures are there already", done, len(job.records))
-    check_writable(
-        (path for record in todo for path in job.outputs(record)),
-        (path for record in job.records for path in job.files(record).values()),
-    )
-    with progress_bar("checking files", len(todo), progress and len(todo) > 1) as bar:
-        for number, record in enumerate(todo, start=1):
-            check_record(record, job.transform)
-            bar(number)
+    todo = _checked(job, progress)
     job.out.mkdir(parents=True, exist_ok=True)
     model = loaded.model.to(torch.device(place), torch.bfloat16 if job.precision == BF16 else None)
     compile_model(model, job.compile_networks, job.channels_last)
@@ -227,22 +209,37 @@ def predict(
     return [job.out / f"{record.name}.png" for record in job.records]
 
 
+def _checked(job: Job, progress: bool) -> list[Record]:
+    """The unfinished pairs, when every file of theirs has been opened once."""
+    for record in job.records:
+        check_present(record, job.transform)
+    todo = job.unfinished()
+    if done := len(job.records) - len(todo):
+        log.info("%d of %d pictures are there already", done, len(job.records))
+    check_writable(
+        (path for record in todo for path in job.outputs(record)),
+        (path for record in job.records for path in job.files(record).values()),
+    )
+    with progress_bar("checking files", len(todo), progress and len(todo) > 1) as bar:
+        for number, record in enumerate(todo, start=1):
+            check_record(record, job.transform)
+            bar(number)
+    return todo
+
+
 @torch.no_grad()
 def _write(job: Job, how: Generation, loaded: LoadedModel, made: GeneratedBatch) -> None:
     """Write the pictures of one batch."""
     records, batch, generated = made
-    seen: dict[str, Tensor] = {}
+    mask, seen = batch["mask"], dict[str, Tensor]()
     if job.save_flow:
         seed = how.sampler.seed
         with how.autocast(generated.device):
-            warped, flow = flow_pictures(loaded.model, batch, generated, loaded.flow_request, seed)
-        seen = {"warped": warped, "flow": flow}
-    alpha = paste(
-        torch.ones_like(generated[:, :1]),
-        torch.zeros_like(generated[:, :1]),
-        batch["mask"],
-        job.sampler.paste_feather,
-    )
+            flow = look_up_flow(loaded.model, batch, generated, loaded.flow_request, seed)
+            warped = warp(batch["reference"], flow) * mask + (1 - mask)  # white outside the mask
+            seen = {"warped": warped, "flow": flow_picture(flow, mask)}
+    ones = torch.ones_like(generated[:, :1])
+    alpha = paste(ones, torch.zeros_like(ones), mask, job.sampler.paste_feather)
     for index, record in enumerate(records):
         person = job.transform.open_photograph(record.source)
         for folder, pictures in seen.items():
@@ -253,8 +250,8 @@ def _write(job: Job, how: Generation, loaded: LoadedModel, made: GeneratedBatch)
         if job.sampler.paste_back:
             # Lanczos would ring, and change pixels far outside the mask.
             soft = alpha[index].expand(3, -1, -1) * 2 - 1
-            mask = _undo_fit(job, soft, person, Image.Resampling.BILINEAR).convert("L")
-            picture = Image.composite(picture, person, mask)
+            cover = _undo_fit(job, soft, person, Image.Resampling.BILINEAR).convert("L")
+            picture = Image.composite(picture, person, cover)
         save_png(picture, job.out / f"{record.name}.png")
         settings = job.settings(record) | {"versions": library_versions()}
         write_json(job.out / f"{record.name}.json", marked(settings))
@@ -271,11 +268,3 @@ def _undo_fit(
     if job.transform.fit == "pad":
         return unpad(picture, person.size, resampling)
     return picture.resize(person.size, resampling)
-
-
-def _path(file: Path | Annotation | None) -> Path | None:
-    return file.path if isinstance(file, Annotation) else file
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,6 +1,6 @@
 """Which person gets which garment: from files, from folders, or from a table."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from leffa.data.batch import Record
@@ -9,7 +9,6 @@ from leffa.data.layout import Layout
 from leffa.io.folders import SUFFIXES, files_by_name, normal, pictures_in, tell_unused
 
 MAPS = ("mask", "densepose", "parse", "keypoints")  # of the person
-_OF_FIELD = {"keypoints": (".json",)}
 
 
 def pairs_of_files(
@@ -24,21 +23,18 @@ def pairs_of_files(
         FileNotFoundError: a file or folder is not there, or lacks what another one has.
         ValueError: a file where a folder should be, or the other way round.
     """
-    for option, path in {"person": person, "garment": garment, **maps}.items():
-        if path is not None and not path.exists():
+    given = {option: path for option, path in maps.items() if path is not None}
+    for option, path in {"person": person, "garment": garment, **given}.items():
+        if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder (--{option})")
-        if option in MAPS and path is not None and path.is_dir() != person.is_dir():
+        if option in given and path.is_dir() != person.is_dir():
             kind = "folder" if person.is_dir() else "file"
             raise ValueError(f"{path}: --{option} must be a {kind}, as --person is")
     people, garments = _pictures(person), _pictures(garment)
-    found = {field: _maps(path, field, people.keys()) for field, path in maps.items()}
+    found = {field: _maps_of(people, path, field) for field, path in given.items()}
     if person.is_dir() and garment.is_dir():
-        if alone := sorted(people.keys() - garments.keys()):
-            raise FileNotFoundError(
-                f"{garment}: has no picture for {len(alone)} of the {len(people)} persons, first "
-                f"{alone[0]}; a person and its garment must have one name, or use --table"
-            )
-        tell_unused(garment, garments, people, "person")
+        advice = "a person and its garment must have one name, or use --table"
+        _check_names(people, garments, garment, "picture", advice)
         chosen = [(name, name, name) for name in sorted(people)]
     elif garment.is_dir():
         chosen = [(f"{one}__{name}", one, name) for one in people for name in sorted(garments)]
@@ -50,7 +46,7 @@ def pairs_of_files(
             category=category,
             source=people[of_person],
             reference=garments[of_garment],
-            **{field: of.get(of_person) for field, of in found.items()},
+            **{field: files[of_person] for field, files in found.items()},
         )
         for name, of_person, of_garment in chosen
     ]
@@ -69,15 +65,22 @@ def _pictures(path: Path) -> dict[str, Path]:
     return {normal(path.stem): path} if path.is_file() else pictures_in(path)
 
 
-def _maps(path: Path | None, field: str, people: Set[str]) -> dict[str, Path]:
-    """The maps of one field by person; empty where none were given."""
-    if path is None or path.is_file():
-        return {} if path is None else dict.fromkeys(people, path)
-    found = files_by_name(path, _OF_FIELD.get(field, SUFFIXES))
-    if alone := sorted(people - found.keys()):
-        raise FileNotFoundError(
-            f"{path}: has no {field} for {len(alone)} of the {len(people)} persons, first "
-            f"{alone[0]}; a person's files must have one name"
-        )
-    tell_unused(path, found, people, "person")
+def _maps_of(people: Collection[str], path: Path, field: str) -> dict[str, Path]:
+    """The maps of one field by person."""
+    if path.is_file():
+        return dict.fromkeys(people, path)
+    found = files_by_name(path, (".json",) if field == "keypoints" else SUFFIXES)
+    _check_names(people, found, path, field, "a person's files must have one name")
     return found
+
+
+def _check_names(
+    people: Collection[str], found: Collection[str], folder: Path, what: str, advice: str
+) -> None:
+    """Raise FileNotFoundError where a person's file is missing; files of nobody go to the log."""
+    if missing := sorted(set(people) - set(found)):
+        raise FileNotFoundError(
+            f"{folder}: has no {what} for {len(missing)} of the {len(people)} persons, first "
+            f"{missing[0]}; {advice}"
+        )
+    tell_unused(folder, found, people, "person")
