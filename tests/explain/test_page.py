@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from leffa.data.batch import Batch
+from leffa.explain.attention import LayerShape, read_attention
 from leffa.explain.job import BUDGET, chosen_layers
-from leffa.explain.look import LayerShape, read_attention
 from leffa.explain.page import Explanation, render
 from leffa.explain.points import FEW, plan_points, start_point
 from leffa.explain.view import View, flow_error, looks_at, peak_mass, true_matches

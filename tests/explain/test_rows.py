@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import leffa.explain.rows as rows_module
-from leffa.explain.rows import attention_rows, coarser, nearest_tokens, read_rows
+import leffa.explain.attention as rows_module
+from leffa.explain.attention import attention_rows, coarser, nearest_tokens, read_rows
 from leffa.losses.flow import coordinates, flow_field
 
 GRID = (5, 4)

@@ -13,7 +13,6 @@ import gradio as gr
 from leffa.app import ui_text
 from leffa.app.handler import Progress, Request, RequestHandler
 from leffa.app.inference import Result, Sampling, Stopped
-from leffa.app.limits import open_upload
 from leffa.app.sessions import Session, Sessions
 from leffa.app.ui_text import READY, status
 from leffa.app.widgets import editor_value, flow_value
@@ -69,7 +68,7 @@ class Actions:
             return gr.skip(), status("Upload the photograph, then its mask.", "warn")
         try:
             picture = self.handler.photograph(photo, "source")
-            upload = open_upload(path, self.handler.limits, self.text.files["mask"])
+            upload = self.handler.upload(path, "mask")
         except ValueError as error:
             return gr.skip(), status(str(error), "error")
         return editor_value(picture, upload) | {"edited": True}, status(READY)

@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from leffa.app.inference import CATEGORIES, InferenceSession, Job, Result, Sampling
-from leffa.app.limits import Limits, as_photograph, open_upload
-from leffa.app.maps import MapMaker, Maps, link_or_copy, save_input
+from leffa.app.limits import as_photograph, open_upload
+from leffa.app.maps import MapMaker, Maps, save_input
 from leffa.app.sessions import Session
 from leffa.app.ui_text import TABS
 from leffa.data.batch import Record
@@ -37,15 +37,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Request:
-    """What the page sends for a picture: paths of uploads, and the values of its sliders.
-
-    Args:
-        mask: a picture as a data address, drawn in the page; or the path of an upload.
-    """
+    """What the page sends for a picture: paths of uploads, and the values of its sliders."""
 
     person: Path | None
     reference: Path | None
-    mask: str | Path | None
+    mask: str | Path | None  # brushed in the page: a data address; or the path of an upload
     densepose: Path | None
     sampling: Sampling
 
@@ -59,18 +55,13 @@ class RequestHandler:
         self.task = model.task
         self.text = TABS[model.task]
 
-    @property
-    def limits(self) -> Limits:
-        """Of uploads."""
-        return self.model.limits
+    def upload(self, path: Path, field: str) -> Image.Image:
+        """An upload for a field of a `Record`, decoded and upright; ValueError: it is refused."""
+        return open_upload(path, self.model.limits, self.text.files[field])
 
     def photograph(self, path: Path, field: str) -> Image.Image:
-        """An upload as an upright RGB picture; `field` is that of a `Record`.
-
-        Raises:
-            ValueError: it is refused; one line.
-        """
-        return as_photograph(open_upload(path, self.limits, self.text.files[field]))
+        """The same as an RGB picture."""
+        return as_photograph(self.upload(path, field))
 
     def preview(
         self, path: Path, category: str, session: Session
@@ -97,7 +88,7 @@ class RequestHandler:
             if path is None:
                 name = self.text.files[field]
                 raise ValueError(f"{name} is missing; upload one, or choose an example")
-        request.sampling.check(self.limits)
+        request.sampling.check(self.model.limits)
         photos = {field: self.photograph(path, field) for field, path in paths.items() if path}
         save_input(photos["reference"], reference := folder / "reference.png")
         with session.mapping:
@@ -105,7 +96,7 @@ class RequestHandler:
             record = Record(
                 name=self.task,
                 category=request.sampling.category,
-                source=link_or_copy(maps.photo, folder / "person.png"),
+                source=_copy(maps.photo, folder, "person"),
                 reference=reference,
                 mask=self._mask(request, maps, photos["source"], folder),
                 densepose=self._densepose(request, maps, folder),
@@ -168,16 +159,15 @@ class RequestHandler:
             return None
         if request.mask is None:
             if maps.mask is None:
-                remark = next((r for r in maps.remarks if "mask" in r), "")
-                raise ValueError(f"What is to be repainted is not known. {remark}".strip())
-            return _copy(maps.mask, folder)
+                raise ValueError(f"What is to be repainted is not known. {maps.remark('mask')}")
+            return _copy(maps.mask, folder, "masks")
         path = folder / "mask.png"
-        drawn = isinstance(request.mask, str)
+        brushed = isinstance(request.mask, str)
         upload = _decode(request.mask, path) if isinstance(request.mask, str) else request.mask
-        mask = open_upload(upload, self.limits, self.text.files["mask"]).convert("L")
+        mask = self.upload(upload, "mask").convert("L")
         if not (np.asarray(mask) >= 128).any():
             raise ValueError("The mask is empty; brush over what is to be repainted")
-        if drawn:  # on a smaller copy of the photograph
+        if brushed:  # on a smaller copy of the photograph
             mask = mask.resize(person.size, Image.Resampling.BILINEAR)
             mask = mask.point([0] * 128 + [255] * 128)
         save_input(mask, path)
@@ -187,21 +177,20 @@ class RequestHandler:
         if not self.model.needs_densepose or request.sampling.without_densepose:
             return None
         if request.densepose is not None:
-            name = self.text.files["densepose"]
-            upload = open_upload(request.densepose, self.limits, name)
+            upload = self.upload(request.densepose, "densepose")
             save_input(upload, path := folder / "densepose.png")
             return path
         if maps.densepose is None:
-            remark = next((r for r in maps.remarks if "DensePose" in r), maps.remarks[0])
+            remark = maps.remark("DensePose")
             raise ValueError(f"{remark} Or tick “Without DensePose”, at a cost in quality.")
-        return _copy(maps.densepose, folder)
+        return _copy(maps.densepose, folder, "densepose")
 
     def _keypoints(self, maps: Maps, folder: Path) -> Path | None:
         if not self.model.needs_keypoints:
             return None
         if maps.keypoints is None:
-            raise ValueError(maps.remarks[0])
-        return _copy(maps.keypoints, folder)
+            raise ValueError(maps.remark("joints"))
+        return _copy(maps.keypoints, folder, "keypoints")
 
 
 class HandlerByCategory(RequestHandler):
@@ -228,13 +217,12 @@ class HandlerByCategory(RequestHandler):
         return self.others.run(request, session)
 
 
-def _copy(path: Path, folder: Path) -> Path:
+def _copy(path: Path, folder: Path, name: str) -> Path:
     """Into the job's folder, since another photograph's maps will take its place."""
-    target = folder / f"{path.parent.name}{path.suffix}"
     beside = path.with_name(f"{path.stem}_uv.npz")  # of the encoding labels_uv
     if beside.is_file():
-        link_or_copy(beside, target.with_name(f"{target.stem}_uv.npz"))
-    return link_or_copy(path, target)
+        shutil.copy(beside, folder / f"{name}_uv.npz")
+    return Path(shutil.copy(path, folder / f"{name}{path.suffix}"))
 
 
 def _newest(news: "queue.Queue[Progress | None]") -> Progress | None:

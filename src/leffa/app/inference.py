@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,12 +19,12 @@ from leffa.app.limits import Limits
 from leffa.app.ui_text import OPTIONS, TABS
 from leffa.cli_errors import memory_full
 from leffa.data.batch import Record
-from leffa.data.transforms import PersonTransform
 from leffa.io.atomic import write_json
 from leffa.models.sampler import SCHEDULERS
 from leffa.photo_to_picture import Weights
 from leffa.predict import Job as PredictJob
 from leffa.predict import predict
+from leffa.predict.inputs import photo_transform
 
 CATEGORIES = ("upper_body", "lower_body", "dresses")
 _LARGEST_GUIDANCE = 20.0
@@ -101,12 +100,10 @@ class InferenceSession:
         self.device = device
         self.task = self.inputs.task  # also a picture's name, which with the seed fixes its noise
         self.sampler = weights.settings.sampler
-        reads = weights.reads
         # How the body map that the model reads is encoded; "none": it reads none.
-        self.body_map = self.inputs.densepose if "densepose" in reads else "none"
+        self.body_map = self.inputs.densepose if "densepose" in weights.reads else "none"
         self.needs_densepose = self.body_map not in ("none", "skeleton")
-        self.reads_pose = "pose" in reads
-        self.needs_keypoints = self.body_map == "skeleton" or self.reads_pose
+        self.needs_keypoints = self.body_map == "skeleton" or "pose" in weights.reads
 
     @property
     def description(self) -> str:
@@ -169,22 +166,18 @@ class InferenceSession:
         return Result(picture, settings, flow, job, time.monotonic() - start)
 
     def _prediction(self, job: Job, folder: Path) -> PredictJob:
-        inputs, sampling = self.inputs, job.sampling
-        read: dict[str, Any] = {
-            "densepose": "none" if sampling.without_densepose else self.body_map,
-            "pose": self.reads_pose,
-            "part_range": inputs.part_range,
-            "image_filter": inputs.image_filter,
-        }
-        size = inputs.height, inputs.width
-        transform = PersonTransform(*size, inputs.task, loss_region="all", fit="pad", **read)
+        sampling = job.sampling
+        body_map = "none" if sampling.without_densepose else self.body_map
+        # Uploads were stored as a viewer shows them.
+        read = {"densepose": body_map, "as_shown": False}
+        transform = photo_transform(self.inputs, self.weights.reads, **read)
         sampler = self.sampler.with_changes(
             scheduler=sampling.scheduler,
             steps=sampling.steps,
             guidance=sampling.guidance,
             seed=sampling.seed,
             paste_back=sampling.paste_back and self.task == "tryon",
-            paste_feather=max(1, inputs.height // 64) if sampling.paste_back else 0,
+            paste_feather=max(1, self.inputs.height // 64) if sampling.paste_back else 0,
         )
         return PredictJob(self.weights.file, [job.record], transform, sampler, folder)
 

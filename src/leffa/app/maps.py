@@ -4,7 +4,6 @@
 user where nobody can.
 """
 
-import os
 import shutil
 import threading
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from leffa.app.examples import Examples
 from leffa.app.inference import InferenceSession
 from leffa.photo_to_picture.networks import PublishedTools
 from leffa.preprocess.photo import Tools, prepare_photo
+from leffa.preprocess.synthetic_labels import SyntheticLabels
 
 DEFAULT_RECIPE = "leffa_hd_clean"  # of models that were trained on mask files
 _NO_KEYPOINTS = (
@@ -34,19 +34,17 @@ _NO_MASK = (
 
 @dataclass(frozen=True)
 class Maps:
-    """The files that could be made, and in a line each what could not.
-
-    Args:
-        photo: the photograph that they are of.
-        mask, densepose, keypoints: None where they are not needed, or not to be had.
-        remarks: what is missing and why, for the user.
-    """
+    """The files that are needed and could be made, and in a line each what could not and why."""
 
     photo: Path
     mask: Path | None = None
     densepose: Path | None = None
     keypoints: Path | None = None
     remarks: tuple[str, ...] = ()
+
+    def remark(self, what: str) -> str:
+        """Why there is no such map."""
+        return next((remark for remark in self.remarks if what in remark), self.remarks[0])
 
 
 class MapMaker:
@@ -79,18 +77,17 @@ class MapMaker:
         photo = folder / "persons" / "person.png"
         photo.parent.mkdir(parents=True)
         save_input(picture, photo)
-        drawn = self.examples.known(picture)
+        exact = self.examples.labels if self.examples.known(picture) else None
         with self._lock:
-            remarks = [*self._body(photo, drawn), *self._mask(photo, drawn, picture, category)]
+            remarks = [*self._body(photo, exact), *self._mask(photo, exact, picture, category)]
         names = "masks/person.png", "densepose/person.png", "keypoints/person.json"
         mask, densepose, keypoints = (
             path if (path := folder / name).is_file() else None for name in names
         )
         return Maps(photo, mask, densepose, keypoints, tuple(remarks))
 
-    def _body(self, photo: Path, drawn: bool) -> list[str]:
+    def _body(self, photo: Path, exact: SyntheticLabels | None) -> list[str]:
         """The joints and the body's surface, as far as the model reads them."""
-        exact = self.examples.labels if drawn else None
         remarks = []
         if self.model.needs_keypoints:
             pose = exact or self.tools.pose
@@ -101,22 +98,23 @@ class MapMaker:
             remarks += _try(photo, tools) if surface else [_NO_DENSEPOSE]
         return remarks
 
-    def _mask(self, photo: Path, drawn: bool, picture: Image.Image, category: str) -> list[str]:
+    def _mask(
+        self, photo: Path, exact: SyntheticLabels | None, picture: Image.Image, category: str
+    ) -> list[str]:
         if self.model.task != "tryon":
             return []
-        exact = self.examples.mask(picture, category) if drawn and self.recipe is None else None
-        if exact is not None:
+        mask = self.examples.mask(picture, category) if exact and self.recipe is None else None
+        if mask is not None:
             (folder := photo.parents[1] / "masks").mkdir()
-            save_input(Image.fromarray(exact).convert("L"), folder / photo.name)
+            save_input(Image.fromarray(mask).convert("L"), folder / photo.name)
             return []
-        maker = self.examples.labels if drawn else None
         given = replace(self.tools, category=category)
-        if (parser := maker or given.parser) is None:
+        if (parser := exact or given.parser) is None:
             return [_NO_MASK]
         tools = Tools(
             parser=parser,
-            pose=maker or given.pose,
-            densepose=maker or given.densepose,
+            pose=exact or given.pose,
+            densepose=exact or given.densepose,
             encoding=self.model.body_map if self.model.needs_densepose else "iuv",
             recipe=self.mask_recipe,
             category=category,
@@ -127,15 +125,6 @@ class MapMaker:
 def save_input(picture: Image.Image, path: Path) -> None:
     """Write a PNG that this process alone reads, soon: in half the usual time, a little larger."""
     picture.save(path, format="PNG", compress_level=1)
-
-
-def link_or_copy(path: Path, target: Path) -> Path:
-    """The file under another name too, where it stays when `path` goes; gives `target`."""
-    try:
-        os.link(path, target)
-    except OSError:  # not every file system can
-        shutil.copy(path, target)
-    return target
 
 
 def _try(photo: Path, tools: Tools) -> list[str]:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 
-from leffa.commands.options import File, Flag, Folder, OptionalName, Preset
+from leffa.commands.options import File, Flag, Folder, OptionalName, Preset, Repeated
 
 
 def convert(
@@ -18,11 +18,7 @@ def convert(
     preset: Annotated[Preset | None, arg(name="as", help_behavior_hint="")] = None,
     raw: Flag = False,
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
-    evaluation: Annotated[
-        tuple[Path, ...],
-        UseAppendAction,
-        arg(metavar="DIR", help_behavior_hint="(repeatable)"),
-    ] = (),
+    evaluation: Annotated[Repeated[Path], arg(metavar="DIR")] = (),
     experiment: OptionalName = None,
 ) -> None:
     """Convert weights: published ones, checkpoints of ours, and folders for diffusers.

@@ -82,11 +82,9 @@ def prepare(
         raise FileNotFoundError(f"{root}: no such folder; give the data set's folder")
     if what == "masks" and recipe is None:
         raise ValueError("--recipe is missing: name one, for example hr_viton")
-    of_masks = {"recipe": recipe, "html": html, "label-set": label_set, "encoding": encoding}
-    for name, value, wanted in (
-        ("sizes", sizes or None, "deepfashion"),
-        *((name, value, "masks") for name, value in of_masks.items()),
-    ):
+    given = {"sizes": sizes or None, "recipe": recipe, "html": html}
+    for name, value in (given | {"label-set": label_set, "encoding": encoding}).items():
+        wanted = "deepfashion" if name == "sizes" else "masks"
         if value is not None and what != wanted:
             raise ValueError(f"--{name} goes with `leffa prepare {wanted}` only")
     pixels = [_width_height(size) for size in sizes] or None

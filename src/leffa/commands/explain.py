@@ -6,9 +6,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, UseAppendAction, arg
+from tyro.conf import OmitArgPrefixes, arg
 
-from leffa.commands.options import Device, Folder, Name, OptionalName, OptionalPlace, Unset
+from leffa.commands.options import (
+    Device,
+    Folder,
+    Name,
+    OptionalName,
+    OptionalPlace,
+    Repeated,
+    Unset,
+)
 from leffa.commands.predict import Inputs, Pictures, Weights
 
 if TYPE_CHECKING:
@@ -31,11 +39,7 @@ class Sample:
 
     dataset: OptionalName = None
     sample: Name = "0"
-    overrides: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(name="set", metavar="KEY=VALUE", help_behavior_hint="(repeatable)"),
-    ] = ()
+    overrides: Annotated[Repeated[str], arg(name="set", metavar="KEY=VALUE")] = ()
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,7 @@ class Views:
         seed: of the noise
     """
 
-    point: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(metavar="X,Y", help_behavior_hint="(repeatable)"),
-    ] = ()
+    point: Annotated[Repeated[str], arg(metavar="X,Y")] = ()
     timesteps: Annotated[str, arg(metavar="T,T")] = "800,600,400,200,50"
     temperature: Annotated[float | None, arg(metavar="TAU", help_behavior_hint="")] = None
     layer: OptionalName = None

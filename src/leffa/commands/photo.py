@@ -103,14 +103,12 @@ def back_ends(chosen: BackEnds, device: str, stack: contextlib.ExitStack) -> "To
     if chosen.mediapipe is not None:
         python = chosen.mediapipe if chosen.mediapipe != Path() else None
         mediapipe = stack.enter_context(MediaPipe(python))
-    body = openpose(chosen.openpose, device) if chosen.openpose else None
+    body = openpose(chosen.openpose, device) if chosen.openpose else mediapipe
     surface = None
     if chosen.densepose:
-        surface = load_densepose(
-            chosen.densepose, device, chosen.channels, chosen.uv_range, chosen.trust
-        )
-    parser = _parser(chosen, device, mediapipe)
-    return Tools(parser=parser, pose=body or mediapipe, densepose=surface)
+        how = chosen.channels, chosen.uv_range, chosen.trust
+        surface = load_densepose(chosen.densepose, device, *how)
+    return Tools(parser=_parser(chosen, device, mediapipe), pose=body, densepose=surface)
 
 
 def _parser(chosen: BackEnds, device: str, mediapipe: "MediaPipe | None") -> "PersonParser | None":
@@ -130,6 +128,6 @@ def _parser(chosen: BackEnds, device: str, mediapipe: "MediaPipe | None") -> "Pe
 
     atr = schp(chosen.atr, "atr") if chosen.atr else None
     lip = schp(chosen.lip, "lip") if chosen.lip else None
-    if atr is not None and lip is not None:
+    if atr and lip:
         return ATRWithNeck(atr, lip)
-    return atr or lip or (CoarseParser(mediapipe) if mediapipe is not None else None)
+    return atr or lip or (mediapipe and CoarseParser(mediapipe))

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from leffa.commands.options import (
     Device,
@@ -15,6 +15,7 @@ from leffa.commands.options import (
     OptionalFile,
     OptionalFolder,
     OptionalName,
+    Repeated,
 )
 
 
@@ -46,11 +47,7 @@ def score(
     pairs: OptionalFile = None,
     json: OptionalFile = None,
     markdown: OptionalFile = None,
-    remark: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(metavar="TEXT", help_behavior_hint="(repeatable)"),
-    ] = (),
+    remark: Annotated[Repeated[str], arg(metavar="TEXT")] = (),
     fid_resamples: int = 0,
 ) -> None:
     """Score a folder of predictions against a folder of true images; prints Markdown.

@@ -5,9 +5,8 @@ the flow field; the warped reference; and two models side by side, such as befor
 Leffa loss.
 """
 
+from leffa.explain.attention import attention_rows, read_attention
 from leffa.explain.job import ExplainSettings, Model, explain, explained_files, write_explanation
-from leffa.explain.look import read_attention
-from leffa.explain.rows import attention_rows
 
 __all__ = [
     "ExplainSettings",

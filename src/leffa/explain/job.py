@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from leffa.data.batch import Batch
-from leffa.explain.look import LayerShape, ModelLook, layer_shapes, read_attention
+from leffa.explain.attention import LayerShape, ModelLook, layer_shapes, read_attention
 from leffa.explain.page import Explanation, render
 from leffa.explain.points import plan_points, start_point
 from leffa.explain.sheets import ENDINGS, write_sheets

@@ -19,8 +19,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.explain.look import LayerLook, ModelLook
-from leffa.explain.rows import coarser
+from leffa.explain.attention import LayerLook, ModelLook, coarser
 from leffa.explain.view import (
     FADED,
     View,

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.explain.look import LayerShape
-from leffa.explain.rows import nearest_tokens
+from leffa.explain.attention import LayerShape, nearest_tokens
 from leffa.losses.flow import coordinates
 
 CELLS = (32, 24, 16, 12, 8)  # along a side of a map, finest first

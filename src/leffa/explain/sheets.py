@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leffa.explain.look import ModelLook
+from leffa.explain.attention import ModelLook
 from leffa.explain.page import COLOURS, Explanation, true_pictures
 from leffa.explain.view import (
     View,

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.explain.look import LayerLook, Layers
-from leffa.explain.rows import nearest_tokens
+from leffa.explain.attention import LayerLook, Layers, nearest_tokens
 from leffa.losses.flow import upsample
 from leffa.metrics.flow import FlowMetrics
 

@@ -4,14 +4,12 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 
 from leffa.data.batch import Record
-from leffa.data.densepose import ENCODINGS, PartRange
-from leffa.data.labels import LabelSet
-from leffa.data.transforms import BodyMap, PersonTransform
+from leffa.data.densepose import ENCODINGS
+from leffa.data.transforms import PersonTransform
 from leffa.inference.devices import choose_devices
 from leffa.io.outputs import check_folder
 from leffa.io.progress import progress_bar
@@ -25,6 +23,7 @@ from leffa.photo_to_picture.maps import (
 from leffa.photo_to_picture.request import PhotoRequest, Weights, find_weights, released_of
 from leffa.predict import Job, predict
 from leffa.predict.check import check_record
+from leffa.predict.inputs import photo_transform
 from leffa.released.bring import bring
 from leffa.released.catalogue import named
 
@@ -190,16 +189,5 @@ def _transform(weights: Weights) -> PersonTransform:
     """How the weights are fed: as in training, but nothing is stretched."""
     inputs = weights.inputs
     reads_body = "densepose" in weights.reads or inputs.densepose not in ENCODINGS
-    return PersonTransform(
-        height=inputs.height,
-        width=inputs.width,
-        task=inputs.task,
-        densepose=cast(BodyMap, inputs.densepose if reads_body else "none"),
-        part_range=cast(PartRange, inputs.part_range),
-        pose="pose" in weights.reads,
-        loss_region="all",
-        label_set=cast(LabelSet, inputs.label_set),
-        image_filter=cast(Any, inputs.image_filter),
-        fit="pad",
-        as_shown=True,
-    )
+    densepose = inputs.densepose if reads_body else "none"
+    return photo_transform(inputs, weights.reads, densepose=densepose)

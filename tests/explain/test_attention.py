@@ -5,8 +5,7 @@ import torch
 
 from leffa.data.batch import Batch
 from leffa.evaluation.flows import flow_values
-from leffa.explain.look import ModelLook, layer_shapes, read_attention
-from leffa.explain.rows import nearest_tokens
+from leffa.explain.attention import ModelLook, layer_shapes, nearest_tokens, read_attention
 from leffa.explain.view import (
     View,
     attention,
