@@ -113,7 +113,7 @@ def explain(
         device: where networks compute
     """
     from leffa.data.dataset import PersonDataset, collate
-    from leffa.explain import explain as look
+    from leffa.explain import explain as read_models
     from leffa.explain import explained_files, write_explanation
     from leffa.inference.devices import choose_devices
     from leffa.io.outputs import check_folder, check_writable
@@ -130,7 +130,7 @@ def explain(
     (chosen,) = choose_devices(device, 1)
     total = len(models) * len(settings.timesteps)
     with progress_bar("looking", total, sys.stderr.isatty()) as bar:
-        explanation = look(models, batch, settings, device=chosen, on_look=bar)
+        explanation = read_models(models, batch, settings, device=chosen, on_step=bar)
     for path in write_explanation(explanation, models, settings, out):
         print(path)
 

@@ -27,6 +27,7 @@ from leffa.inference.loaded import LoadedModel
 from leffa.io.atomic import write_json, write_text
 from leffa.io.outputs import marked
 from leffa.metrics.result import library_versions
+from leffa.models.interface import PersonGenerator
 
 TIMESTEPS = (800, 600, 400, 200, 50)
 FIRST = 200  # the timestep that evaluations look at
@@ -83,13 +84,14 @@ def explain(
     batch: Batch,
     settings: ExplainSettings,
     device: str = "cpu",
-    on_look: Callable[[int], object] = lambda done: None,
+    on_step: Callable[[int], object] = lambda done: None,
 ) -> Explanation:
-    """Look with one model, or with two at the same points; the device holds one at a time.
+    """Read the attention of one model, or of two at the same points, on a batch of one sample.
+
+    The device holds one model at a time.
 
     Args:
-        batch: of one sample.
-        on_look: is told how many timesteps are done, over all models.
+        on_step: is told how many timesteps are done, over all models.
 
     Raises:
         ValueError: the models have different layers, or what is asked for is not there.
@@ -101,12 +103,7 @@ def explain(
     for model in models:
         loaded = model.load()
         network = loaded.model.to(place).eval()
-        found = layer_shapes(network, here)
-        if not found:
-            raise ValueError(
-                f"{model.weights}: no attention of a {type(network).__name__} goes from its "
-                "picture to the reference; see `leffa predict --save-flow` for its flow"
-            )
+        found = _readable_layers(network, here, model.weights)
         if not looks:
             first, shapes = loaded, chosen_layers(found, settings.layers)
             plan = _plan(models, batch, settings, first, shapes)
@@ -124,11 +121,23 @@ def explain(
                 layers=list(shapes),
                 cells=plan.cells,
                 seed=settings.seed,
-                on_step=lambda _: on_look(next(done)),
+                on_step=lambda _: on_step(next(done)),
             )
         )
         network.to("cpu")
     return replace(plan, looks=looks)
+
+
+def _readable_layers(
+    network: PersonGenerator, batch: Batch, weights: Path
+) -> dict[str, LayerShape]:
+    """The layers that look at the reference; raises ValueError where there are none."""
+    if found := layer_shapes(network, batch):
+        return found
+    raise ValueError(
+        f"{weights}: no attention of a {type(network).__name__} goes from its picture to the "
+        "reference; see `leffa predict --save-flow` for its flow"
+    )
 
 
 def _plan(
