@@ -103,7 +103,7 @@ class Tab:
             ]
 
     def _settings(self) -> None:
-        task, sampler, most = self.task, self.handler.model.sampler, self.handler.limits.steps
+        task, sampler, most = self.task, self.handler.model.sampler, self.handler.model.limits.steps
         self.category = gr.Radio(
             list(zip(_CATEGORY_NAMES, CATEGORIES, strict=True)),
             value=CATEGORIES[0],

@@ -70,15 +70,18 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
         build = partial(build_shapes, without_weights(config["model"], Path(folder)))
 
         @cache
-        def counted(*how: Any, leffa: bool) -> "StepCount":
+        def counted(
+            height: int, width: int, half: bool, checkpointing: bool, leffa: bool
+        ) -> "StepCount":
+            how = height, width, half, checkpointing
             found = count_step(build, *how, loss if leffa else None)
             number = next(done)
             progress(number, max(len(stages), number))
             return found
 
         def count(stage: "Stage", setting: "Setting") -> "StepCount":
-            how = stage.height, stage.width, setting.half, setting.gradient_checkpointing
-            return counted(*how, leffa=stage.leffa_loss)
+            checkpointing = setting.gradient_checkpointing
+            return counted(stage.height, stage.width, setting.half, checkpointing, stage.leffa_loss)
 
         weights = count_weights(build)
         if fits(weights, stages, setting, count):

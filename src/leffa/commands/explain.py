@@ -148,7 +148,7 @@ def _models(given: Weights, other: Path | None) -> "list[Model]":
     titles = [_title(path) for path in paths]
     if len(set(titles)) < len(titles):
         titles = [str(path) for path in paths]
-    models = []
+    models: list[Model] = []
     for path, title in zip(paths, titles, strict=True):
         ours = path.suffix not in RELEASED and len(paths) > 1  # --base is then the other's
         base, preset = (None, None) if ours else (given.base, given.preset)

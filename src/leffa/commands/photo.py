@@ -130,4 +130,4 @@ def _parser(chosen: BackEnds, device: str, mediapipe: "MediaPipe | None") -> "Pe
     lip = schp(chosen.lip, "lip") if chosen.lip else None
     if atr and lip:
         return ATRWithNeck(atr, lip)
-    return atr or lip or (mediapipe and CoarseParser(mediapipe))
+    return atr or lip or (CoarseParser(mediapipe) if mediapipe else None)

@@ -173,7 +173,7 @@ def _grid(
     figure = Figure(figsize=(across, tall), dpi=DOTS, facecolor="white")
     for row, (text, cells) in enumerate(rows):
         bottom = (tall - top - row * line - CELL) / tall
-        middle = {"ha": "center", "va": "center", "rotation": 90, "fontsize": 9}
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 90, "fontsize": 9}
         figure.text(LABEL / 2 / across, bottom + CELL / 2 / tall, text, **middle)
         for column, (pixels, marks) in enumerate(cells):
             left = (LABEL + column * (cell + GAP)) / across
