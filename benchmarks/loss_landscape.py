@@ -16,7 +16,7 @@ from torch import Tensor
 
 from leffa.io.atomic import write_json
 from leffa.losses.flow import LeffaLoss
-from leffa.synthetic.world import draw_tryon
+from leffa.synthetic.render import draw_tryon
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLES, HEIGHT, WIDTH = 200, 96, 72

@@ -24,7 +24,7 @@ from leffa.io.atomic import write_text
 from leffa.preprocess.parsing.framing import normalise
 from leffa.preprocess.parsing.schp import SCHP
 from leffa.preprocess.parsing.self_correction import SelfCorrection, train_parser
-from leffa.synthetic.world import draw_tryon
+from leffa.synthetic.render import draw_tryon
 
 CLASSES = 20
 HEIGHT, WIDTH, BATCH = 96, 72, 8

@@ -36,7 +36,7 @@ from leffa.models.unets import (
     load_unet,
     load_vae,
 )
-from leffa.synthetic.world import CATEGORIES, draw_pose_pair, draw_tryon
+from leffa.synthetic.render import CATEGORIES, draw_pose_pair, draw_tryon
 
 CONFIG: dict[str, Any] = {
     "in_channels": 9,

@@ -23,7 +23,7 @@ from rich.progress import Progress, track
 from torch import Tensor
 
 from leffa.models.unets import SHIPPED_VAE
-from leffa.synthetic.world import CATEGORIES, draw_tryon
+from leffa.synthetic.render import CATEGORIES, draw_tryon
 
 CONFIG = {
     "block_out_channels": (16, 32, 64),

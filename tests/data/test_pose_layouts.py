@@ -19,7 +19,7 @@ from leffa.data.keypoint_csv import read_annotation, read_pose
 from leffa.data.market1501 import Market1501
 from leffa.data.transforms import PersonTransform
 from leffa.data.wpose import WPose
-from leffa.synthetic.world import draw_pose_set
+from leffa.synthetic.render import draw_pose_set
 from leffa.synthetic.write import write_deepfashion, write_market1501, write_wpose
 
 HEIGHT, WIDTH = 64, 48

@@ -21,7 +21,7 @@ from leffa.preprocess.parsing import Parsing
 from leffa.preprocess.photo import Tools, prepare_photos
 from leffa.preprocess.synthetic_labels import SyntheticLabels
 from leffa.synthetic.labels import ATR_OF_CIHP
-from leffa.synthetic.world import PersonDrawing, draw_tryon
+from leffa.synthetic.render import PersonDrawing, draw_tryon
 
 NAMES = ("anna", "ben")
 

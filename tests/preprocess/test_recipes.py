@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from leffa.data.recipe import AgnosticRecipe, PersonMaps
 from leffa.preprocess.agnostic import AGNOSTIC, Boxed, Dilated, catvton
-from leffa.synthetic.world import TryOnDrawing, draw_tryon
+from leffa.synthetic.render import TryOnDrawing, draw_tryon
 
 HEIGHT, WIDTH, PERSONS = 256, 192, 4
 CATEGORIES = ("upper_body", "lower_body", "dresses")

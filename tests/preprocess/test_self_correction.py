@@ -27,7 +27,7 @@ from leffa.preprocess.parsing.self_correction import (
     save_schp,
     train_parser,
 )
-from leffa.synthetic.world import draw_tryon
+from leffa.synthetic.render import draw_tryon
 
 SMALL = SelfCorrection(epochs=2, cycles=2, cycle_epochs=1, learning_rate=0.05)
 

@@ -14,7 +14,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.inshop import flat_name
 from leffa.synthetic.labels import DENSEPOSE_RGB
-from leffa.synthetic.world import draw_pose_set, draw_tryon
+from leffa.synthetic.render import draw_pose_set, draw_tryon
 from leffa.synthetic.write import (
     derangement,
     write_deepfashion,
@@ -43,6 +43,10 @@ def mode_and_size(path: Path) -> tuple[str, tuple[int, int]]:
 def pixels(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as image:
         return np.asarray(image)
+
+
+def rows(path: Path, separator: str | None = None) -> list[list[str]]:
+    return [line.split(separator) for line in path.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +84,9 @@ def test_viton_hd_has_every_file_of_every_sample_in_the_right_mode(viton_hd: Pat
         "image-iuv/{}.png": "RGB",
     }
     for split, count in (("train", 2), ("test", 3)):
-        rows = [
-            line.split(" ") for line in (viton_hd / f"{split}_pairs.txt").read_text().splitlines()
-        ]
-        assert len(rows) == count
-        for person, garment in rows:
+        pairs = rows(viton_hd / f"{split}_pairs.txt", " ")
+        assert len(pairs) == count
+        for person, garment in pairs:
             assert (viton_hd / split / "cloth" / garment).exists()
             for name, mode in modes.items():
                 path = viton_hd / split / name.format(Path(person).stem)
@@ -127,9 +129,9 @@ def test_the_files_hold_what_was_drawn(viton_hd: Path) -> None:
 
 
 def test_nobody_wears_their_own_garment_in_the_unpaired_list(viton_hd: Path) -> None:
-    rows = [line.split(" ") for line in (viton_hd / "test_pairs.txt").read_text().splitlines()]
-    assert all(person != garment for person, garment in rows)
-    assert len({garment for _, garment in rows}) == len(rows)
+    pairs = rows(viton_hd / "test_pairs.txt", " ")
+    assert all(person != garment for person, garment in pairs)
+    assert len({garment for _, garment in pairs}) == len(pairs)
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 101])
@@ -148,43 +150,34 @@ def test_dress_code_has_every_file_of_every_sample(dress_code: Path) -> None:
         "agnostic_masks/{}_0.png": "L",
         "masks/{}_1.png": "L",
     }
+    lists = {"train_pairs": 1, "test_pairs_paired": 2, "test_pairs_unpaired": 2}
     for number, category in enumerate(("upper_body", "lower_body", "dresses")):
-        for name, count in (
-            ("train_pairs", 1),
-            ("test_pairs_paired", 2),
-            ("test_pairs_unpaired", 2),
-        ):
-            rows = [
-                line.split("\t")
-                for line in (dress_code / category / f"{name}.txt").read_text().splitlines()
-            ]
-            assert len(rows) == count
-            for person, garment in rows:
-                same = person.removesuffix("_0.jpg") == garment.removesuffix("_1.jpg")
-                assert same != (name == "test_pairs_unpaired")
+        folder = dress_code / category
+        for name, count in lists.items():
+            pairs = rows(folder / f"{name}.txt", "\t")
+            assert len(pairs) == count
+            for person, garment in pairs:
                 stem = person.removesuffix("_0.jpg")
-                assert mode_and_size(dress_code / category / "images" / garment)[1] == (
-                    WIDTH,
-                    HEIGHT,
-                )
+                same = stem == garment.removesuffix("_1.jpg")
+                assert same != (name == "test_pairs_unpaired")
+                assert mode_and_size(folder / "images" / garment)[1] == (WIDTH, HEIGHT)
                 for path, mode in modes.items():
-                    found = mode_and_size(dress_code / category / path.format(stem))
+                    found = mode_and_size(folder / path.format(stem))
                     assert found == (mode, (WIDTH, HEIGHT)), path
-                with np.load(dress_code / category / "dense" / f"{stem}_5_uv.npz") as arrays:
+                with np.load(folder / "dense" / f"{stem}_5_uv.npz") as arrays:
                     assert arrays["uv"].shape == (2, HEIGHT, WIDTH)
-            root_list = (dress_code / f"{name}.txt").read_text().splitlines()
-            own = [line for line in root_list if line.endswith(f"\t{number}")]
-            assert own == ["\t".join([*row, str(number)]) for row in rows]
+            total = rows(dress_code / f"{name}.txt", "\t")
+            own = [row[:2] for row in total if row[2] == str(number)]
+            assert own == pairs
 
 
 def test_dress_code_keypoints_are_in_their_own_frame(dress_code: Path) -> None:
     drawn = draw_tryon(4, 0, HEIGHT, WIDTH).person.keypoints_coco18
-    rows = np.array(
-        json.loads((dress_code / "upper_body/keypoints/000000_2.json").read_text())["keypoints"]
-    )
-    assert rows.shape == (18, 4)
-    assert np.allclose(rows[:, :2], drawn[:, :2] * [384 / WIDTH, 512 / HEIGHT], atol=1e-2)
-    assert np.all(rows[drawn[:, 2] == 0, :2] == 0)
+    content = json.loads((dress_code / "upper_body/keypoints/000000_2.json").read_text())
+    joints = np.array(content["keypoints"])
+    assert joints.shape == (18, 4)
+    assert np.allclose(joints[:, :2], drawn[:, :2] * [384 / WIDTH, 512 / HEIGHT], atol=1e-2)
+    assert np.all(joints[drawn[:, 2] == 0, :2] == 0)
 
 
 def test_deepfashion_has_every_file_of_every_pair(deepfashion: Path) -> None:
@@ -194,10 +187,9 @@ def test_deepfashion_has_every_file_of_every_pair(deepfashion: Path) -> None:
         assert len(pairs) == count
         pictures = (deepfashion / f"{split}.lst").read_text().splitlines()
         assert {name for pair in pairs for name in pair} <= set(pictures)
-        lines = (deepfashion / f"fasion-resize-annotation-{split}.csv").read_text().splitlines()
-        assert lines[0] == "name:keypoints_y:keypoints_x"
-        for line, picture in zip(lines[1:], pictures, strict=True):
-            name, y, x = line.split(":")
+        head, *lines = rows(deepfashion / f"fasion-resize-annotation-{split}.csv", ":")
+        assert head == ["name", "keypoints_y", "keypoints_x"]
+        for (name, y, x), picture in zip(lines, pictures, strict=True):
             assert name == picture
             assert len(json.loads(y)) == len(json.loads(x)) == 18
             assert max(json.loads(y)) < 256 and max(json.loads(x)) < 176
@@ -280,9 +272,9 @@ def test_impossible_counts_are_refused(tmp_path: Path, train: int, test: int) ->
 def test_viton_has_every_file_of_every_sample(tmp_path: Path) -> None:
     write_viton(tmp_path, train=2, test=3, seed=4, height=HEIGHT, width=WIDTH)
     for split, count in (("train", 2), ("test", 3)):
-        rows = [line.split() for line in (tmp_path / f"{split}_pairs.txt").read_text().splitlines()]
-        assert len(rows) == count
-        for person, garment in rows:
+        pairs = rows(tmp_path / f"{split}_pairs.txt")
+        assert len(pairs) == count
+        for person, garment in pairs:
             assert (person[:6] == garment[:6]) == (split == "train")
             stem, folder = Path(person).stem, tmp_path / split
             size = (WIDTH, HEIGHT)
@@ -304,16 +296,17 @@ def test_market_names_persons_cameras_and_frames(tmp_path: Path) -> None:
         assert re.fullmatch(r"\d{4}_c\ds1_\d{6}_00\.jpg", pair["from"])
         assert pair["from"][:4] == pair["to"][:4] != "0000"
         assert mode_and_size(tmp_path / "train" / pair["to"]) == ("RGB", (64, 128))
-    lines = (tmp_path / "market-annotation-train.csv").read_text().splitlines()
+    lines = rows(tmp_path / "market-annotation-train.csv", ":")
     assert len(lines) == 1 + 2 * 3
-    _, y, x = lines[1].split(":")
+    _, y, x = lines[1]
     assert 64 < max(json.loads(y)) < 128 and 32 < max(json.loads(x)) < 64
 
 
 def test_wpose_numbers_its_pictures(tmp_path: Path) -> None:
     write_wpose(tmp_path, train=0, test=4, seed=4, height=HEIGHT, width=WIDTH)
-    rows = [line.split() for line in (tmp_path / "test_pairs.txt").read_text().splitlines()]
-    assert rows == [[f"{a}.png", f"{b}.png"] for a, b in ((1, 2), (2, 3), (3, 1), (4, 5))]
+    assert rows(tmp_path / "test_pairs.txt") == [
+        [f"{a}.png", f"{b}.png"] for a, b in ((1, 2), (2, 3), (3, 1), (4, 5))
+    ]
     drawn = draw_pose_set(4, 0, HEIGHT, WIDTH, poses=3).drawings[0]
     assert np.array_equal(pixels(tmp_path / "densepose/1.png"), drawn.iuv[..., ::-1])
     assert np.array_equal(pixels(tmp_path / "images/1.png"), drawn.image)
@@ -321,7 +314,7 @@ def test_wpose_numbers_its_pictures(tmp_path: Path) -> None:
 
 def test_a_folder_of_ones_own_has_all_categories(tmp_path: Path) -> None:
     write_folder(tmp_path, train=3, test=2, seed=4, height=HEIGHT, width=WIDTH)
-    rows = list(csv.DictReader((tmp_path / "train.csv").read_text().splitlines()))
-    assert [row.pop("category") for row in rows] == ["upper_body", "lower_body", "dresses"]
-    assert all((tmp_path / path).is_file() for row in rows for path in row.values())
-    assert len(rows[0]) == 7
+    table = list(csv.DictReader((tmp_path / "train.csv").read_text().splitlines()))
+    assert [row.pop("category") for row in table] == ["upper_body", "lower_body", "dresses"]
+    assert all((tmp_path / path).is_file() for row in table for path in row.values())
+    assert len(table[0]) == 7

@@ -13,7 +13,7 @@ from PIL import Image
 
 from leffa.io.png import save_png
 from leffa.preprocess.synthetic_labels import SyntheticLabels
-from leffa.synthetic.world import draw_pose_set, draw_tryon
+from leffa.synthetic.render import draw_pose_set, draw_tryon
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -46,17 +46,8 @@ def draw(
         workers: processes
     """
     from leffa.io.progress import progress_bar
-    from leffa.synthetic.write import WRITERS
+    from leffa.synthetic.write import write_dataset
 
-    size = {"height": height, "width": width}
     with progress_bar("drawing") as bar:
-        WRITERS[layout](
-            root,
-            train,
-            test,
-            seed=seed,
-            workers=workers,
-            progress=bar,
-            **{side: pixels for side, pixels in size.items() if pixels is not None},
-        )
+        write_dataset(layout, root, train, test, seed, height, width, workers, bar)
     print(f"written to {root}")

@@ -6,23 +6,17 @@ import json
 import numpy as np
 from PIL import Image, ImageDraw
 
-from leffa.synthetic.arrays import Floats, Mask, Pixels
+from leffa.synthetic.raster import Floats, Mask, Pixels
 
 JPEG_QUALITY = 95
 
 
-def _voc_palette() -> list[int]:
-    """The palette of label maps (Pascal VOC): a label's bits, spread over the three channels."""
-    palette = []
-    for label in range(256):
-        bits = [
-            [(label >> (3 * place + channel)) & 1 for place in range(3)] for channel in range(3)
-        ]
-        palette += [sum(bit << (7 - place) for place, bit in enumerate(row)) for row in bits]
-    return palette
-
-
-VOC_PALETTE = _voc_palette()
+# The palette of label maps (Pascal VOC): a label's bits, spread over the three channels.
+VOC_PALETTE = [
+    sum((label >> (3 * place + channel) & 1) << (7 - place) for place in range(3))
+    for label in range(256)
+    for channel in range(3)
+]
 
 # The limbs of the OpenPose drawing, as pairs of BODY_25 joints.
 _LIMBS = (
@@ -34,19 +28,19 @@ _LIMBS = (
 
 def picture(pixels: Pixels, name: str) -> bytes:
     """(H, W, 3) or (H, W) as JPEG or PNG, by the suffix of the file's name."""
-    return _image_bytes(Image.fromarray(pixels), "JPEG" if name.endswith(".jpg") else "PNG")
+    file, image = io.BytesIO(), Image.fromarray(pixels)
+    if name.endswith(".jpg"):
+        image.save(file, "JPEG", quality=JPEG_QUALITY)
+    else:
+        image.save(file, "PNG")
+    return file.getvalue()
 
 
 def palette_png(labels: Pixels) -> bytes:
     """(H, W) labels as a PNG of mode P whose index is the label."""
-    image = Image.fromarray(labels).convert("L")
+    file, image = io.BytesIO(), Image.fromarray(labels).convert("L")
     image.putpalette(VOC_PALETTE)
-    return _image_bytes(image, "PNG")
-
-
-def _image_bytes(image: Image.Image, kind: str) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **({"quality": JPEG_QUALITY} if kind == "JPEG" else {}))
+    image.save(file, "PNG")
     return file.getvalue()
 
 
@@ -73,23 +67,25 @@ def openpose_json(keypoints: Floats) -> bytes:
     """BODY_25 keypoints (25, 3) as OpenPose 1.3 writes one person, without face and hands."""
     person = {
         "person_id": [-1],
-        "pose_keypoints_2d": [round(float(value), 3) for value in keypoints.ravel()],
+        "pose_keypoints_2d": _rounded(keypoints.ravel()),
         "face_keypoints_2d": [0.0] * 3 * 70,
         "hand_left_keypoints_2d": [0.0] * 3 * 21,
         "hand_right_keypoints_2d": [0.0] * 3 * 21,
-        "pose_keypoints_3d": [],
-        "face_keypoints_3d": [],
-        "hand_left_keypoints_3d": [],
-        "hand_right_keypoints_3d": [],
     }
+    parts = ("pose", "face", "hand_left", "hand_right")
+    person |= {f"{part}_keypoints_3d": [] for part in parts}
     return json.dumps({"version": 1.3, "people": [person]}).encode()
+
+
+def _rounded(values: Floats) -> list[float]:
+    return [round(float(value), 3) for value in values]
 
 
 def viton_json(keypoints: Floats) -> bytes:
     """COCO-18 keypoints (18, 3) as OpenPose 1.0 writes one person; VITON has these."""
-    values = [round(float(value), 3) for value in keypoints.ravel()]
-    person = {"pose_keypoints": values, "face_keypoints": [], "hand_left_keypoints": []}
-    return json.dumps({"version": 1.0, "people": [{**person, "hand_right_keypoints": []}]}).encode()
+    person: dict[str, list[float]] = {"pose_keypoints": _rounded(keypoints.ravel())}
+    person |= {f"{part}_keypoints": [] for part in ("face", "hand_left", "hand_right")}
+    return json.dumps({"version": 1.0, "people": [person]}).encode()
 
 
 def dress_code_json(keypoints: Floats, size: tuple[int, int]) -> bytes:
@@ -99,7 +95,7 @@ def dress_code_json(keypoints: Floats, size: tuple[int, int]) -> bytes:
     """
     stretch = np.array([384 / size[1], 512 / size[0], 1.0])
     rows = [
-        [*(round(float(value), 3) for value in row), float(number) if row[2] > 0 else -1.0]
+        [*_rounded(row), float(number) if row[2] > 0 else -1.0]
         for number, row in enumerate(keypoints * stretch)
     ]
     return json.dumps({"keypoints": rows}).encode()
@@ -127,7 +123,5 @@ def skeleton(keypoints: Floats, size: tuple[int, int]) -> Pixels:
             hue = round(360 * number / len(_LIMBS))
             pen.line(ends, fill=f"hsv({hue}, 100%, 100%)", width=width)
             for x, y in ends:
-                pen.ellipse(
-                    (x - width, y - width, x + width, y + width), fill=f"hsv({hue}, 70%, 100%)"
-                )
+                pen.circle((x, y), width, fill=f"hsv({hue}, 70%, 100%)")
     return np.asarray(image)

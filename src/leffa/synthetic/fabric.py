@@ -9,7 +9,7 @@ can be painted at any resolution.
 
 import colorsys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from leffa.synthetic.arrays import Floats, Pixels
+from leffa.synthetic.raster import Floats, Pixels
 
 Base = Callable[[Floats, Floats], Floats]  # x (1, W) and y (H, 1) -> colours (H, W, 3)
 Field = Callable[[Floats, Floats], Floats]  # x (1, W) and y (H, 1) -> values (H, W)
@@ -26,10 +26,9 @@ LETTERS = "ABCDEFGHJKLMNOPRSTUVXYZ"
 
 @dataclass(frozen=True)
 class Stamp:
-    """A logo or a word: a (h, w) stencil, its colour, and its place in heads from the neck."""
+    """A logo or a word: a (h, w) stencil, and its place in heads from the neck."""
 
     stencil: Pixels
-    colour: Floats
     x: float
     y: float
     width: float
@@ -38,18 +37,18 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Fabric:
-    """Slowly varying colours, a pattern in the accent colour, and stamps."""
+    """Slowly varying colours, and a pattern or a stamp in the accent colour."""
 
     base: Base  # over the garment, x and y in [-1, 1]
     accent: Floats
     pattern: Field | None = None  # x and y in heads -> signed distance into the pattern, heads
     strength: float = 0.0
-    stamps: list[Stamp] = field(default_factory=list)
+    stamp: Stamp | None = None
 
     @property
     def detailed(self) -> bool:
         """Whether there is more on it than slowly varying colour."""
-        return self.pattern is not None or bool(self.stamps)
+        return self.pattern is not None or self.stamp is not None
 
     def paint(
         self,
@@ -74,45 +73,37 @@ class Fabric:
             # Edges one pixel wide: the pattern gives signed distances in heads.
             cover = (0.5 + self.pattern(x, y) * scale).clip(0, 1)[..., None] * self.strength
             picture += cover * (self.accent - picture)
-        for stamp in self.stamps:
-            _press(picture, stamp, scale, neck)
+        if self.stamp is not None:
+            _press(picture, self.stamp, self.accent, scale, neck)
         return picture.clip(0, 1)
 
 
-def _press(picture: Floats, stamp: Stamp, scale: float, neck: tuple[float, float]) -> None:
+def _press(
+    picture: Floats, stamp: Stamp, colour: Floats, scale: float, neck: tuple[float, float]
+) -> None:
     """Print a stamp on the picture, in place, cut at its frame."""
     rows, columns = stamp.stencil.shape
     width = max(2, round(stamp.width * scale))
     stencil = Image.fromarray(stamp.stencil).resize(
         (width, max(2, round(width * rows / columns))), Image.Resampling.BOX
     )
-    cover = (
-        np.asarray(
-            stencil.rotate(stamp.degrees, Image.Resampling.BICUBIC, expand=True), dtype=np.float32
-        )
-        / 255
-    )
+    turned = stencil.rotate(stamp.degrees, Image.Resampling.BICUBIC, expand=True)
+    cover = np.asarray(turned, dtype=np.float32) / 255
     left = round(neck[0] + stamp.x * scale - cover.shape[1] / 2)
     top = round(neck[1] + stamp.y * scale - cover.shape[0] / 2)
     y0, x0 = max(top, 0), max(left, 0)
     window = picture[y0 : max(top + cover.shape[0], 0), x0 : max(left + cover.shape[1], 0)]
     cover = cover[y0 - top :, x0 - left :][: window.shape[0], : window.shape[1], None]
-    window += cover * (stamp.colour - window)
+    window += cover * (colour - window)
 
 
-def draw_fabric(
-    rng: Generator, *, stamped_at: tuple[float, float], detail: bool | None = None
-) -> Fabric:
-    """A random fabric. `stamped_at`: where a logo goes (heads from the pit of the neck).
-
-    `detail` True and False ask for fine detail or none; by default two fabrics in five have it.
-    """
-    if detail is None:
-        detail = bool(rng.random() < 2 / 5)
+def draw_fabric(rng: Generator, stamped_at: tuple[float, float]) -> Fabric:
+    """A random fabric; `stamped_at`: where a logo goes, in heads from the pit of the neck."""
+    detailed = rng.random() < 2 / 5
     colours = _dye_colours(rng) if rng.random() < 3 / 4 else _few_colours(rng)
     base = _dyed(colours) if colours.ndim == 3 else _mixed(colours, rng, rng.uniform(0.08, 0.22))
     fabric = Fabric(base, accent=_accent(colours.reshape(-1, 3).mean(axis=0), rng))
-    return _with_detail(fabric, rng, stamped_at) if detail else fabric
+    return _with_detail(fabric, rng, stamped_at) if detailed else fabric
 
 
 def draw_plain_fabric(rng: Generator) -> Fabric:
@@ -153,7 +144,11 @@ def _few_colours(rng: Generator) -> Floats:
     """(2 or 3, 3) colours of different hues."""
     hue = rng.random()
     hues = [hue, hue + rng.uniform(0.15, 0.85), hue + rng.uniform(-0.1, 0.5)]
-    return np.array([_colour(each, rng) for each in hues[: rng.integers(2, 4)]], dtype=np.float32)
+    colours = [
+        colorsys.hsv_to_rgb(each % 1.0, rng.uniform(0.5, 0.9), rng.uniform(0.5, 0.95))
+        for each in hues[: rng.integers(2, 4)]
+    ]
+    return np.array(colours, dtype=np.float32)
 
 
 def _mixed(colours: Floats, rng: Generator, contrast: float) -> Base:
@@ -170,48 +165,38 @@ def _mixed(colours: Floats, rng: Generator, contrast: float) -> Base:
     return base
 
 
-def _colour(hue: float, rng: Generator) -> tuple[float, float, float]:
-    return colorsys.hsv_to_rgb(hue % 1.0, rng.uniform(0.5, 0.9), rng.uniform(0.5, 0.95))
-
-
 def _accent(background: NDArray[np.float64], rng: Generator) -> Floats:
     """A colour that stands out: light on dark, dark on light."""
     light = background.mean() < 0.52
-    rgb = colorsys.hsv_to_rgb(
-        rng.random(), rng.uniform(0.0, 0.35), 0.97 if light else rng.uniform(0.08, 0.3)
-    )
-    return np.array(rgb, dtype=np.float32)
+    hue, saturation = rng.random(), rng.uniform(0.0, 0.35)
+    value = 0.97 if light else rng.uniform(0.08, 0.3)
+    return np.array(colorsys.hsv_to_rgb(hue, saturation, value), dtype=np.float32)
 
 
 def _draw_field(rng: Generator) -> Field:
     """How the colours follow each other over the garment."""
-    kind = rng.choice(
-        ["gradient", "noise", "ombre", "panels", "rings"], p=[0.35, 0.3, 0.1, 0.15, 0.1]
-    )
+    kinds = ["gradient", "noise", "ombre", "panels", "rings"]
+    kind = rng.choice(kinds, p=[0.35, 0.3, 0.1, 0.15, 0.1])
     angle = rng.uniform(0, 2 * np.pi) if kind != "ombre" else np.pi / 2
     dx, dy = np.cos(angle), np.sin(angle)
     noise = _noise(rng, (5, 4))
     bend = rng.uniform(0.1, 0.3)
     cut = rng.uniform(-0.25, 0.25)
-
-    def along(x: Floats, y: Floats) -> Floats:
-        return 0.5 + 0.45 * (dx * x + dy * y) + bend * (noise(x, y) - 0.5)
-
-    def panels(x: Floats, y: Floats) -> Floats:
-        side = np.tanh(14 * (dx * x + dy * y - cut))
-        return 0.5 + 0.3 * side + 0.25 * (noise(x, y) - 0.5) + 0.12 * (dy * x - dx * y)
-
-    def rings(x: Floats, y: Floats) -> Floats:
-        return np.hypot(x - 0.5 * dx, y - 0.5 * dy) * 0.6 + bend * (noise(x, y) - 0.5)
-
-    fields: dict[str, Field] = {
-        "gradient": along,
-        "ombre": along,
-        "noise": noise,
-        "panels": panels,
-        "rings": rings,
-    }
-    return fields[str(kind)]
+    match kind:
+        case "noise":
+            return noise
+        case "panels":
+            return lambda x, y: (
+                0.5
+                + 0.3 * np.tanh(14 * (dx * x + dy * y - cut))
+                + 0.25 * (noise(x, y) - 0.5)
+                + 0.12 * (dy * x - dx * y)
+            )
+        case "rings":
+            return lambda x, y: (
+                np.hypot(x - 0.5 * dx, y - 0.5 * dy) * 0.6 + bend * (noise(x, y) - 0.5)
+            )
+    return lambda x, y: 0.5 + 0.45 * (dx * x + dy * y) + bend * (noise(x, y) - 0.5)
 
 
 def _noise(rng: Generator, cells: tuple[int, int]) -> Field:
@@ -229,48 +214,34 @@ def _hats(x: Floats, cells: int) -> Floats:
 
 
 def _with_detail(fabric: Fabric, rng: Generator, stamped_at: tuple[float, float]) -> Fabric:
-    kind = rng.choice(
-        ["stripes", "checks", "dots", "logo", "word"], p=[0.25, 0.15, 0.15, 0.25, 0.2]
-    )
-    if kind in ("logo", "word"):
-        stencil = _word(rng) if kind == "word" else _logo(rng)
-        width = rng.uniform(0.8, 1.1) if kind == "word" else rng.uniform(0.55, 0.8)
-        x, y = stamped_at[0] + rng.uniform(-0.08, 0.08), stamped_at[1] + rng.uniform(-0.15, 0.15)
-        stamp = Stamp(stencil, fabric.accent, x, y, width, rng.uniform(-8, 8))
-        pattern, strength, stamps = None, 0.0, [stamp]
-    else:
-        pattern, strength, stamps = _PATTERNS[str(kind)](rng), rng.uniform(0.4, 0.75), []
-    return replace(fabric, pattern=pattern, strength=strength, stamps=stamps)
+    kinds = ["stripes", "checks", "dots", "logo", "word"]
+    kind = rng.choice(kinds, p=[0.25, 0.15, 0.15, 0.25, 0.2])
+    if kind not in ("logo", "word"):
+        return replace(fabric, pattern=_pattern(kind, rng), strength=rng.uniform(0.4, 0.75))
+    stencil = _word(rng) if kind == "word" else _logo(rng)
+    width = rng.uniform(0.8, 1.1) if kind == "word" else rng.uniform(0.55, 0.8)
+    x, y = stamped_at[0] + rng.uniform(-0.08, 0.08), stamped_at[1] + rng.uniform(-0.15, 0.15)
+    return replace(fabric, stamp=Stamp(stencil, x, y, width, rng.uniform(-8, 8)))
 
 
-def _stripes(rng: Generator) -> Field:
-    period, share = rng.uniform(0.2, 0.45), rng.uniform(0.25, 0.5)
-    angle = rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)], p=[0.25, 0.5, 0.25])
-    dx, dy = np.cos(angle), np.sin(angle)
-    return lambda x, y: _wave(dx * x + dy * y, period, share)
-
-
-def _checks(rng: Generator) -> Field:
-    period, share = rng.uniform(0.3, 0.5), rng.uniform(0.2, 0.4)
-    return lambda x, y: np.maximum(_wave(x, period, share), _wave(y, period, share))
-
-
-def _dots(rng: Generator) -> Field:
+def _pattern(kind: str, rng: Generator) -> Field:
+    """Signed distances (heads) into stripes, checks or dots."""
+    if kind == "stripes":
+        period, share = rng.uniform(0.2, 0.45), rng.uniform(0.25, 0.5)
+        angle = rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)], p=[0.25, 0.5, 0.25])
+        dx, dy = np.cos(angle), np.sin(angle)
+        return lambda x, y: _wave(dx * x + dy * y, period, share)
+    if kind == "checks":
+        period, share = rng.uniform(0.3, 0.5), rng.uniform(0.2, 0.4)
+        return lambda x, y: np.maximum(_wave(x, period, share), _wave(y, period, share))
     period, share = rng.uniform(0.28, 0.45), rng.uniform(0.25, 0.36)
 
-    def pattern(x: Floats, y: Floats) -> Floats:
+    def dots(x: Floats, y: Floats) -> Floats:
         row = np.round(y / period)
         across = np.mod(x / period + 0.5 * np.mod(row, 2), 1) - 0.5
         return period * (share - np.hypot(across, y / period - row))
 
-    return pattern
-
-
-_PATTERNS: dict[str, Callable[[Generator], Field]] = {
-    "stripes": _stripes,
-    "checks": _checks,
-    "dots": _dots,
-}
+    return dots
 
 
 def _wave(x: Floats, period: float, share: float) -> Floats:

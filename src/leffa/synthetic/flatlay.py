@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from leffa.synthetic.arrays import Floats
 from leffa.synthetic.body import SIGN, BodyShape, LimbPose, Pose
 from leffa.synthetic.figure import Figure, Placement, build_figure
 from leffa.synthetic.garments import Garment
-from leffa.synthetic.raster import coverage, sample
+from leffa.synthetic.raster import Floats, coverage, sample
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,8 @@ class FlatLay:
         """The product photo, (H, W, 3) in [0, 1], and how much of each pixel is garment, (H, W)."""
         picture = np.ones((*self.size, 3), np.float32)
         cover = np.zeros(self.size, np.float32)
-        for index, (piece, half_width) in enumerate(
-            zip(self.garment.pieces, self.half_widths, strict=True)
-        ):
-            ribbon = self.figure.ribbon(piece.ribbon)
+        for index, piece in enumerate(self.garment.pieces):
+            half_width, ribbon = self.half_widths[index], self.figure.ribbon(piece.ribbon)
             chart = ribbon.locate(float(half_width.max()) + 2, self.size)
             if min(chart.s.shape) < 2:
                 continue
@@ -53,11 +50,10 @@ class FlatLay:
             share = coverage(np.maximum(outside, piece.edge(chart.s, t) * scale))
             seen = share > 0
             y, x = np.nonzero(seen)
-            xy = np.stack([x + chart.columns.start, y + chart.rows.start], axis=-1).astype(
-                np.float32
-            )
+            xy = np.stack([x + chart.columns.start, y + chart.rows.start], axis=-1)
+            cloth = self._cloth_at(xy.astype(np.float32))
             light = 1.01 - 0.05 * np.abs(t[seen].clip(-1, 1)) ** 3
-            rgb = self._trim(index, chart.s[seen], t[seen], self._cloth_at(xy)) * light[:, None]
+            rgb = self._trim(index, chart.s[seen], t[seen], cloth) * light[:, None]
             box = (chart.rows, chart.columns)
             picture[box][seen] += share[seen][:, None] * (rgb - picture[box][seen])
             cover[box] = np.maximum(cover[box], share)
@@ -94,9 +90,8 @@ def lay_flat(garment: Garment, size: tuple[int, int], worn_scale: float) -> Flat
     scale = garment.fill * float((room / (2 * extent)).min())
     middle = (room - 1) / 2 + (room / 2 - extent * scale) * np.array(garment.shift)
     corner = middle - scale * (low + high) / 2
-    figure = build_figure(
-        BodyShape(), pose, Placement(float(corner[0]), float(corner[1]), scale), roundness=0
-    )
+    place = Placement(float(corner[0]), float(corner[1]), scale)
+    figure = build_figure(BodyShape(), pose, place, roundness=0)
     density = float(np.clip(2 * worn_scale / scale, 1, 2)) if garment.fabric.detailed else 0.5
     neck, centre = (tuple(density * (pixel + 0.5) - 0.5) for pixel in (corner, middle))
     fine = (round(size[0] * density), round(size[1] * density))

@@ -7,11 +7,10 @@ are at -1 and 1, the convention of `grid_sample(align_corners=True)`.
 import numpy as np
 from numpy.typing import NDArray
 
-from leffa.synthetic.arrays import Floats, Mask
 from leffa.synthetic.flatlay import FlatLay
 from leffa.synthetic.painter import PURE, Painter
-from leffa.synthetic.persons import Studio, cloth_name
-from leffa.synthetic.raster import sample
+from leffa.synthetic.raster import Floats, Mask, sample
+from leffa.synthetic.scene import Scene, cloth_name
 
 
 def flow_to_flat(painter: Painter, lay: FlatLay, cover: Floats, worn: int) -> tuple[Floats, Mask]:
@@ -32,20 +31,19 @@ def flow_to_flat(painter: Painter, lay: FlatLay, cover: Floats, worn: int) -> tu
     return flow, valid
 
 
-def flow_between(source: Studio, reference: Studio) -> tuple[Floats, Mask]:
+def flow_between(source: Scene, reference: Scene) -> tuple[Floats, Mask]:
     """From one picture of a person to another: flow (H, W, 2), and where both show the point."""
     here, there = source.painter, reference.painter
     size = here.owner.shape
     flow = np.zeros((*size, 2), np.float32)
     valid = np.zeros(size, bool)
-    pure_there = there.pure_owner()
+    pure_there = np.where(there.purity > PURE, there.owner, -1)
     for index, layer in enumerate(here.layers):
         seen = here.owner == index
         other = there.index_of(layer.name)
         s, u = here.surface[seen].T
-        xy, facing = reference.figure.ribbon(layer.ribbon).place(
-            s, u, there.layers[other].half_width
-        )
+        ribbon = reference.figure.ribbon(layer.ribbon)
+        xy, facing = ribbon.place(s, u, there.layers[other].half_width)
         ok = facing & (here.purity[seen] > PURE) & _shows(pure_there, other, xy)
         # Where a limb folds over itself the same layer may show another point of it.
         found = sample(there.surface, xy)
@@ -67,6 +65,5 @@ def _shows(owner: NDArray[np.int16], layer: int, xy: Floats) -> Mask:
 
 def _corner_aligned(xy: Floats, size: tuple[int, ...]) -> Floats:
     """Pixels (..., 2) as (x, y) in [-1, 1], from the first pixel's centre to the last one's."""
-    return (xy * (2 / np.array([size[1] - 1, size[0] - 1], dtype=np.float32)) - 1).astype(
-        np.float32
-    )
+    step = 2 / np.array([size[1] - 1, size[0] - 1], dtype=np.float32)
+    return (xy * step - 1).astype(np.float32)

@@ -11,24 +11,23 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from leffa.synthetic.arrays import Floats
 from leffa.synthetic.body import HIPS, SIGN, TORSO, TORSO_WIDTH, WAIST
 from leffa.synthetic.fabric import Fabric, draw_fabric, draw_plain_fabric
 from leffa.synthetic.figure import Figure
 from leffa.synthetic.labels import Parsing
+from leffa.synthetic.raster import Floats
 from leffa.synthetic.ribbon import Profile
 
 Kind = Literal["top", "trousers", "shorts", "skirt", "dress"]
-Edge = Callable[
-    [Floats, Floats], Floats
-]  # (s, u) -> heads beyond the edge; positive outside the cloth
+Edge = Callable[[Floats, Floats], Floats]  # (s, u) -> heads beyond the edge; > 0 off the cloth
 
-PARSING_OF_KIND: dict[Kind, Parsing] = {
-    "top": Parsing.UPPER_CLOTHES,
-    "trousers": Parsing.PANTS,
-    "shorts": Parsing.PANTS,
-    "skirt": Parsing.SKIRT,
-    "dress": Parsing.DRESS,
+# The CIHP label, and where a logo goes, in heads from the pit of the neck on the flat garment.
+_KINDS: dict[Kind, tuple[Parsing, tuple[float, float]]] = {
+    "top": (Parsing.UPPER_CLOTHES, (0.0, 1.15)),
+    "trousers": (Parsing.PANTS, (0.47, 3.35)),
+    "shorts": (Parsing.PANTS, (0.44, 2.95)),
+    "skirt": (Parsing.SKIRT, (0.0, 2.75)),
+    "dress": (Parsing.DRESS, (0.0, 1.12)),
 }
 
 
@@ -47,10 +46,11 @@ class Piece:
     def half_width(self, figure: Figure) -> Floats:
         """(K,) pixels at the ribbon's knots."""
         places, eases = zip(*self.ease, strict=True)
-        body = figure.body_profile(self.ribbon)
-        return figure.widths(
-            self.ribbon, [(s, w + float(np.interp(s, places, eases)) * (w > 0)) for s, w in body]
-        )
+        profile = [
+            (s, w + float(np.interp(s, places, eases)) * (w > 0))
+            for s, w in figure.body_profile(self.ribbon)
+        ]
+        return figure.widths(self.ribbon, profile)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Garment:
     @property
     def parsing(self) -> Parsing:
         """The CIHP label of this garment."""
-        return PARSING_OF_KIND[self.kind]
+        return _KINDS[self.kind][0]
 
 
 class _Cut(NamedTuple):
@@ -79,14 +79,10 @@ class _Cut(NamedTuple):
     waist: float = WAIST
 
 
-def draw_garment(
-    rng: Generator, kind: Kind, plain: bool = False, detail: bool | None = None
-) -> Garment:
-    """A random garment; `plain` asks for a quiet one, `detail` as in `draw_fabric`."""
+def draw_garment(rng: Generator, kind: Kind, plain: bool = False) -> Garment:
+    """A random garment; `plain` asks for a quiet one."""
     cut = _cut(kind, rng)
-    fabric = (
-        draw_plain_fabric(rng) if plain else draw_fabric(rng, stamped_at=_LOGO[kind], detail=detail)
-    )
+    fabric = draw_plain_fabric(rng) if plain else draw_fabric(rng, stamped_at=_KINDS[kind][1])
     return Garment(
         kind=kind,
         pieces=cut.pieces,
@@ -98,16 +94,6 @@ def draw_garment(
         fill=rng.uniform(0.82, 0.93),
         shift=(rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4)),
     )
-
-
-# Where a logo goes, in heads from the pit of the neck on the flat garment.
-_LOGO: dict[Kind, tuple[float, float]] = {
-    "top": (0.0, 1.15),
-    "trousers": (0.47, 3.35),
-    "shorts": (0.44, 2.95),
-    "skirt": (0.0, 2.75),
-    "dress": (0.0, 1.12),
-}
 
 
 def _cut(kind: Kind, rng: Generator) -> _Cut:

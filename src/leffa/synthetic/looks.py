@@ -5,45 +5,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from leffa.synthetic.arrays import Floats
-from leffa.synthetic.painter import Colour
+from leffa.synthetic.raster import Floats
 from leffa.synthetic.ribbon import Profile
 
 _SKIN = (
-    (0.97, 0.83, 0.74),
-    (0.93, 0.75, 0.62),
-    (0.85, 0.64, 0.48),
-    (0.72, 0.51, 0.36),
-    (0.54, 0.36, 0.25),
-    (0.38, 0.25, 0.18),
-)
+    (0.97, 0.83, 0.74), (0.93, 0.75, 0.62), (0.85, 0.64, 0.48), (0.72, 0.51, 0.36),
+    (0.54, 0.36, 0.25), (0.38, 0.25, 0.18),
+)  # fmt: skip
 _HAIR = (
-    (0.10, 0.08, 0.08),
-    (0.24, 0.15, 0.10),
-    (0.42, 0.26, 0.15),
-    (0.66, 0.46, 0.26),
-    (0.85, 0.69, 0.42),
-    (0.56, 0.22, 0.12),
-    (0.62, 0.60, 0.58),
-)
+    (0.10, 0.08, 0.08), (0.24, 0.15, 0.10), (0.42, 0.26, 0.15), (0.66, 0.46, 0.26),
+    (0.85, 0.69, 0.42), (0.56, 0.22, 0.12), (0.62, 0.60, 0.58),
+)  # fmt: skip
 _EYES = ((0.24, 0.14, 0.08), (0.36, 0.26, 0.12), (0.18, 0.36, 0.30), (0.22, 0.38, 0.58))
 
-# The hair behind head and neck: half widths by place, heads from the crown down.
-_BACK_HAIR: dict[str, Profile] = {
-    "short": ((0.0, 0.0), (0.04, 0.2), (0.2, 0.37), (0.5, 0.40), (0.75, 0.36), (0.85, 0.3)),
-    "bob": (
+# The hair behind head and neck: half widths by place (heads from the crown down), where it ends.
+BACK_HAIR: dict[str, tuple[Profile, float]] = {
+    "short": (((0.0, 0.0), (0.04, 0.2), (0.2, 0.37), (0.5, 0.40), (0.75, 0.36), (0.85, 0.3)), 0.8),
+    "bob": ((
         (0.0, 0.0), (0.04, 0.2), (0.2, 0.38), (0.5, 0.44), (1.0, 0.50), (1.3, 0.47), (1.4, 0.42),
-    ),
-    "long": (
+    ), 1.36),
+    "long": ((
         (0.0, 0.0), (0.04, 0.2), (0.2, 0.38), (0.5, 0.44), (1.0, 0.46), (1.6, 0.52), (2.3, 0.46),
         (2.6, 0.3),
-    ),
-    "bun": (
+    ), 2.5),
+    "bun": ((
         (-0.28, 0.0), (-0.25, 0.09), (-0.14, 0.17), (-0.02, 0.15), (0.05, 0.2), (0.2, 0.37),
         (0.5, 0.39), (0.8, 0.3),
-    ),
+    ), 0.7),
 }  # fmt: skip
-_BACK_LENGTH = {"short": 0.8, "bob": 1.36, "long": 2.5, "bun": 0.7}
 HAIR_CAP: Profile = (
     (0.0, 0.30), (0.3, 0.385), (0.5, 0.415), (0.68, 0.42), (0.82, 0.385), (0.93, 0.31),
     (0.98, 0.24), (1.02, 0.16), (1.04, 0.09), (1.045, 0.0),
@@ -63,20 +52,8 @@ class Look:
     parting: float  # where the hairline is highest, in u
     hairline: float  # how high, in heads from the chin
     sides: float  # how far it falls at the sides
-    strands: tuple[
-        float, float
-    ]  # length (heads) of long hair in front of the right and left shoulder; 0 none
+    strands: tuple[float, float]  # heads of long hair in front of right and left shoulder; 0: none
     smile: float
-
-    @property
-    def back_hair(self) -> Profile:
-        """Half widths of the hair behind head and neck."""
-        return _BACK_HAIR[self.hair_style]
-
-    @property
-    def back_hair_length(self) -> float:
-        """Where the hair behind the head ends."""
-        return _BACK_LENGTH[self.hair_style]
 
     def hair_edge(self, s: Floats, u: Floats) -> Floats:
         """How far below the hairline a point of the head is."""
@@ -97,24 +74,16 @@ class Look:
         """Skin of the head with eyes, brows, nose and mouth."""
         rgb = self.skin_colour(s, u)
         for side in (-1.0, 1.0):
-            _lay(
-                rgb,
-                0.22 * _soft(s, u, 0.31, 0.52 * side, 0.16, 0.3),
-                self.skin * np.array([1.05, 0.78, 0.74]),
-            )
-            _lay(rgb, 0.25 * _soft(s, u, 0.50, 0.36 * side, 0.09, 0.24), self.skin * 0.72)
-            _lay(rgb, _blob(s, u, 0.485, 0.36 * side, 0.036, 0.155), np.array([0.97, 0.96, 0.95]))
-            _lay(rgb, _blob(s, u, 0.485, 0.36 * side, 0.040, 0.075), self.eyes)
-            _lay(
-                rgb,
-                _blob(s, u, 0.522 - 0.4 * (np.abs(u) - 0.36) ** 2, 0.36 * side, 0.016, 0.18),
-                self.hair * 0.35,
-            )
-            _lay(
-                rgb,
-                0.85 * _blob(s, u, 0.60 - 0.6 * (np.abs(u) - 0.33) ** 2, 0.36 * side, 0.022, 0.2),
-                self.hair * 0.7,
-            )
+            eye = 0.36 * side
+            lid = 0.522 - 0.4 * (np.abs(u) - 0.36) ** 2
+            brow = 0.60 - 0.6 * (np.abs(u) - 0.33) ** 2
+            cheek = self.skin * np.array([1.05, 0.78, 0.74])
+            _lay(rgb, 0.22 * _soft(s, u, 0.31, 0.52 * side, 0.16, 0.3), cheek)
+            _lay(rgb, 0.25 * _soft(s, u, 0.50, eye, 0.09, 0.24), self.skin * 0.72)
+            _lay(rgb, _blob(s, u, 0.485, eye, 0.036, 0.155), np.array([0.97, 0.96, 0.95]))
+            _lay(rgb, _blob(s, u, 0.485, eye, 0.040, 0.075), self.eyes)
+            _lay(rgb, _blob(s, u, lid, eye, 0.016, 0.18), self.hair * 0.35)
+            _lay(rgb, 0.85 * _blob(s, u, brow, eye, 0.022, 0.2), self.hair * 0.7)
         _lay(rgb, 0.35 * _soft(s, u, 0.40, 0.10, 0.12, 0.05), self.skin * 0.70)
         _lay(rgb, 0.55 * _blob(s, u, 0.318, 0.0, 0.022, 0.12), self.skin * 0.62)
         curve = self.smile * u**2
@@ -134,9 +103,7 @@ class Look:
 
     def shoe_colour(self, s: Floats, u: Floats) -> Floats:
         """Leather with a lighter sole."""
-        return (self.shoes * (1 - 0.15 * np.cos(9 * s))[..., None] + 0 * u[..., None]).astype(
-            np.float32
-        )
+        return (self.shoes * (1 - 0.15 * np.cos(9 * s))[..., None]).astype(np.float32)
 
 
 def _blob(s: Floats, u: Floats, s0: float | Floats, u0: float, rs: float, ru: float) -> Floats:
@@ -172,8 +139,3 @@ def draw_look(rng: Generator) -> Look:
         strands=(float(lengths[0]), float(lengths[1])),
         smile=rng.uniform(0.0, 0.5),
     )
-
-
-def plain(colour: Floats) -> Colour:
-    """One colour everywhere."""
-    return lambda s, u: np.broadcast_to(colour, (*s.shape, 3)).astype(np.float32)

@@ -4,14 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from leffa.synthetic.arrays import Floats, Mask, Pixels
-from leffa.synthetic.raster import coverage
+from leffa.synthetic.raster import Floats, Pixels, coverage
 from leffa.synthetic.ribbon import Chart, Ribbon
 
 Colour = Callable[[Floats, Floats], Floats]  # surface points (N,), (N,) -> (N, 3) in [0, 1]
-
 
 PURE = 0.98  # from this share on, a pixel shows one surface alone
 
@@ -43,9 +40,8 @@ class Painter:
         self.owner = np.full(size, -1, np.int16)  # index of the layer seen
         self.purity = np.ones(size, np.float32)  # share of the pixel that its owner fills
         self.surface = np.zeros((*size, 2), np.float32)  # (s, u) on the owner
-        self.body_owner = np.full(
-            size, -1, np.int16
-        )  # the same for the body alone, as if undressed
+        # The same for the body alone, as if undressed.
+        self.body_owner = np.full(size, -1, np.int16)
         self.body_surface = np.zeros((*size, 2), np.float32)
 
     def paint(self, layer: Layer, ribbon: Ribbon, chart: Chart) -> None:
@@ -57,33 +53,19 @@ class Painter:
         outside, t = ribbon.outside(chart, layer.half_width, self.scale)
         u = ribbon.unroll(t)
         cover = coverage(np.maximum(outside, layer.edge(chart.s, u) * self.scale))
-        seen = cover > 0
-        share, s, u, t = cover[seen], chart.s[seen], u[seen], t[seen].clip(-1, 1)
-        light = 1 + 0.2 * layer.shade - layer.shade * t**2
-        rgb = layer.colour(s, u) * light[:, None]
-        self.image[box][seen] += share[:, None] * (rgb - self.image[box][seen])
-        self._remember(box, seen, share, np.stack([s, u], axis=-1), layer.skin)
-
-    def _remember(
-        self,
-        box: tuple[slice, slice],
-        seen: Mask,
-        share: Floats,
-        surface: Floats,
-        skin: bool,
-    ) -> None:
-        index = len(self.layers) - 1
-        owns = seen.copy()
-        owns[seen] = share >= 0.5
-        taken = share[share >= 0.5]
-        purity = self.purity[box]
-        purity[seen] *= 1 - share
-        purity[owns] = taken
-        self.owner[box][owns] = index
-        self.surface[box][owns] = surface[share >= 0.5]
-        if skin:
-            self.body_owner[box][owns] = index
-            self.body_surface[box][owns] = surface[share >= 0.5]
+        seen, owned = cover > 0, cover >= 0.5
+        light = 1 + 0.2 * layer.shade - layer.shade * t[seen].clip(-1, 1) ** 2
+        rgb = layer.colour(chart.s[seen], u[seen]) * light[:, None]
+        image, purity = self.image[box], self.purity[box]
+        image[seen] += cover[seen][:, None] * (rgb - image[seen])
+        purity[seen] *= 1 - cover[seen]
+        purity[owned] = cover[owned]
+        index, surface = len(self.layers) - 1, np.stack([chart.s[owned], u[owned]], axis=-1)
+        self.owner[box][owned] = index
+        self.surface[box][owned] = surface
+        if layer.skin:
+            self.body_owner[box][owned] = index
+            self.body_surface[box][owned] = surface
 
     def cast_shadow(
         self, half_width: Floats, ribbon: Ribbon, chart: Chart, strength: float
@@ -105,7 +87,3 @@ class Painter:
         """(H, W) label of the layer seen, 0 on the background."""
         labels = np.array([layer.parsing for layer in self.layers] + [0], dtype=np.uint8)
         return labels[self.owner]  # -1 is the last: background
-
-    def pure_owner(self) -> NDArray[np.int16]:
-        """(H, W) index of the layer that fills the pixel alone, -1 where several share it."""
-        return np.where(self.purity > PURE, self.owner, -1).astype(np.int16)

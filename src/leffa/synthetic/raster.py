@@ -1,8 +1,13 @@
-"""Two tools for pixels: how much of one a shape covers, and looking colours up between them."""
+"""Array types, and two tools for pixels: coverage by a shape, and bilinear look-up."""
+
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from leffa.synthetic.arrays import Floats
+Floats = NDArray[np.floating[Any]]
+Pixels = NDArray[np.uint8]  # colours, part ids or labels, 0..255
+Mask = NDArray[np.bool_]
 
 
 def sample(picture: Floats, xy: Floats) -> Floats:

@@ -1,26 +1,27 @@
 """A ribbon: a curve with a width, the one shape from which bodies and garments are made.
 
-The idea. An arm, a torso, a sleeve or a skirt is a strip of surface around a curve. A point of it
-has two coordinates that stay with it in every pose:
+An arm, a torso, a sleeve or a skirt is a strip of surface around a curve. A point of it has two
+coordinates that stay with it in every pose:
 
     s   the place along the curve, in heads of the standard body (1 head = one head height)
     u   the place across, as an angle around the limb: -1 and 1 are the sides, 0 the front
 
-`locate` finds (s, offset) at every pixel, `place` goes back from (s, u) to a pixel. Because both
-exist in closed form, the correspondence between two pictures of one surface is exact: locate in
-one, place in the other.
+`locate` finds (s, offset) at every pixel, `place` goes back from (s, u) to a pixel. Both exist in
+closed form, so the correspondence between two pictures of one surface is exact: locate in one,
+place in the other.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leffa.synthetic.arrays import Floats, Mask
+from leffa.synthetic.raster import Floats, Mask
 
-Profile = Sequence[tuple[float, float]]
+Profile = Sequence[tuple[float, float]]  # half widths by place along a ribbon, both in heads
 
 
 class Chart(NamedTuple):
@@ -36,16 +37,20 @@ class Chart(NamedTuple):
 class Ribbon:
     """A sampled curve, in pixels, with how the surface around it is turned.
 
-    `s`, `centre` and `normal` are (K,), (K, 2) and (K, 2) at evenly spaced knots. `roundness` in
-    [0, 1) says how cylindrical the surface is (0: flat, as a garment on a table), `yaw` by how many
-    radians it is turned.
+    `roundness` in [0, 1) says how cylindrical the surface is (0: flat, as a garment on a table),
+    `yaw` by how many radians it is turned.
     """
 
-    s: Floats
-    centre: Floats
-    normal: Floats
+    s: Floats  # (K,) evenly spaced knots
+    centre: Floats  # (K, 2)
+    normal: Floats  # (K, 2)
     roundness: float
     yaw: float
+
+    @cached_property
+    def tangent(self) -> Floats:
+        """(K, 2), the normals turned by a right angle, along growing `s`."""
+        return np.stack([-self.normal[:, 1], self.normal[:, 0]], axis=1)
 
     def locate(self, reach: float, size: tuple[int, int]) -> Chart:
         """The nearest point of the curve for the pixels within `reach` of its bounding box.
@@ -57,14 +62,14 @@ class Ribbon:
         high = np.clip(np.ceil(self.centre.max(axis=0) + reach) + 1, low, limits).astype(int)
         x = np.arange(low[0], high[0], dtype=np.float32)[None, :]
         y = np.arange(low[1], high[1], dtype=np.float32)[:, None]
-        a = self._segment(x, y)
-        tangent = self.tangent
-        ahead, behind = self._along(x, y, a, tangent), self._along(x, y, a + 1, tangent)
+        distance = (x[..., None] - self.centre[:, 0]) ** 2 + (y[..., None] - self.centre[:, 1]) ** 2
+        nearest = distance.argmin(axis=-1)
+        last = len(self.s) - 2
+        a = np.clip(nearest - (self._beyond(x, y, nearest) < 0), 0, last)
+        ahead, behind = self._beyond(x, y, a), self._beyond(x, y, a + 1)
         share = ahead / np.maximum(ahead - behind, 1e-3)
         # Only beyond the curve's two ends may a point lie outside its segment.
-        lowest = np.where(a == 0, -np.inf, 0)
-        highest = np.where(a == len(self.s) - 2, np.inf, 1)
-        share = share.clip(lowest, highest)
+        share = share.clip(np.where(a == 0, -np.inf, 0), np.where(a == last, np.inf, 1))
         nx, ny = _mix(self.normal, a, share)
         cx, cy = _mix(self.centre, a, share)
         offset = ((x - cx) * nx + (y - cy) * ny) / np.hypot(nx, ny)
@@ -72,22 +77,10 @@ class Ribbon:
         rows, columns = slice(low[1], high[1]), slice(low[0], high[0])
         return Chart(rows, columns, s.astype(np.float32), offset.astype(np.float32))
 
-    @property
-    def tangent(self) -> Floats:
-        """(K, 2), the normals turned by a right angle, along growing `s`."""
-        return np.stack([-self.normal[:, 1], self.normal[:, 0]], axis=1)
-
-    def _segment(self, x: Floats, y: Floats) -> NDArray[np.intp]:
-        """Index of the segment that holds the point nearest to (x, y)."""
-        distance = (x[..., None] - self.centre[:, 0]) ** 2 + (y[..., None] - self.centre[:, 1]) ** 2
-        nearest = distance.argmin(axis=-1)
-        before = self._along(x, y, nearest, self.tangent) < 0
-        return np.clip(nearest - before, 0, len(self.s) - 2)
-
-    def _along(self, x: Floats, y: Floats, knot: NDArray[np.intp], tangent: Floats) -> Floats:
+    def _beyond(self, x: Floats, y: Floats, knot: NDArray[np.intp]) -> Floats:
         """How far (x, y) lies beyond a knot, measured along the curve there."""
         dx, dy = x - self.centre[knot, 0], y - self.centre[knot, 1]
-        return (dx * tangent[knot, 0] + dy * tangent[knot, 1]).astype(np.float32)
+        return (dx * self.tangent[knot, 0] + dy * self.tangent[knot, 1]).astype(np.float32)
 
     def place(self, s: Floats, u: Floats, half_width: Floats) -> tuple[Floats, Mask]:
         """Where surface points (s, u) are, (..., 2) pixels (x, y), and whether they face us."""
@@ -124,22 +117,18 @@ class Ribbon:
         return np.maximum(np.abs(chart.offset) - width, beyond), t
 
     def widths(self, profile: Profile, scale: float) -> Floats:
-        """Half widths at the knots, (K,) pixels, from a table of (s, heads), corners rounded."""
+        """Half widths at the knots, (K,) pixels, corners rounded."""
         places, values = zip(*profile, strict=True)
-        step = self.s[1] - self.s[0]
-        shifted = [
-            np.interp(self.s + d * step, places, values, left=0, right=0) for d in (-0.6, 0, 0.6)
-        ]
-        return (np.mean(shifted, axis=0) * scale).astype(np.float32)
+        shifts = (self.s[1] - self.s[0]) * np.array([[-0.6], [0], [0.6]], dtype=np.float32)
+        shifted = np.interp(self.s + shifts, places, values, left=0, right=0)
+        return (shifted.mean(axis=0) * scale).astype(np.float32)
 
 
 def _mix(values: Floats, knot: NDArray[np.intp], share: Floats) -> tuple[Floats, Floats]:
-    """Linear interpolation of an (K, 2) table, as two arrays."""
+    """Linear interpolation of a (K, 2) table, as two arrays."""
     keep = 1 - share
-    return (
-        values[knot, 0] * keep + values[knot + 1, 0] * share,
-        values[knot, 1] * keep + values[knot + 1, 1] * share,
-    )
+    x, y = (values[knot, axis] * keep + values[knot + 1, axis] * share for axis in (0, 1))
+    return x, y
 
 
 def bend(
@@ -162,16 +151,9 @@ def bend(
     points = np.concatenate([[first], points, [last]])
     at = np.concatenate([[at[0] - 1], at, [at[-1] + 1]])
     window = s[:, None] + np.linspace(-rounding, rounding, 9)
-    centre = np.stack(
-        [np.interp(window, at, points[:, axis]).mean(axis=1) for axis in (0, 1)], axis=1
-    )
+    centre = np.stack([np.interp(window, at, column).mean(axis=1) for column in points.T], axis=1)
     tangent = np.gradient(centre, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], axis=1)
-    return Ribbon(
-        s=s.astype(np.float32),
-        centre=centre.astype(np.float32),
-        normal=normal.astype(np.float32),
-        roundness=roundness,
-        yaw=yaw,
-    )
+    s, centre, normal = (array.astype(np.float32) for array in (s, centre, normal))
+    return Ribbon(s, centre, normal, roundness, yaw)

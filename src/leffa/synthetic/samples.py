@@ -4,7 +4,7 @@ A sample knows its paths before it is drawn, so a sample whose files are all the
 again. The number in a file's name is the index that it is drawn from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -12,12 +12,12 @@ from typing import cast
 import numpy as np
 
 from leffa.data.catalog import CATALOG
-from leffa.data.catalog.spec import TREE, DatasetSpec, FileSpec, GroupSpec, SyntheticSpec
+from leffa.data.catalog.spec import TREE, DatasetSpec, GroupSpec, SyntheticSpec
 from leffa.data.inshop import release_path
 from leffa.synthetic import encode
-from leffa.synthetic.arrays import Pixels
 from leffa.synthetic.labels import Category, Parsing
-from leffa.synthetic.world import PersonDrawing, TryOnDrawing, draw_pose_set, draw_tryon
+from leffa.synthetic.raster import Pixels
+from leffa.synthetic.render import PersonDrawing, TryOnDrawing, draw_pose_set, draw_tryon
 
 # What VITON-HD's `image-parse-agnostic` takes out of the label map inside the agnostic mask.
 _HIDDEN = (
@@ -29,11 +29,18 @@ Content = Pixels | bytes  # a picture to be encoded by its file's suffix, or the
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all samples of a data set share."""
+    """What all samples of a data set share; `layout` is one of `SYNTHETIC_LAYOUTS`."""
 
+    layout: str
     seed: int
     height: int
     width: int
+
+
+def numbering(spec: DatasetSpec) -> SyntheticSpec:
+    """How the samples of a data set that can be written are numbered."""
+    assert spec.synthetic is not None
+    return spec.synthetic
 
 
 @dataclass(frozen=True)
@@ -41,116 +48,87 @@ class Sample:
     """Files that are drawn together: one person and garment, or all pictures of one person.
 
     Args:
-        layout: a key of `CATALOG` whose spec has a `synthetic` part.
         recipe: of the data set.
         root: of the data set.
         group: its name in the spec: a split or a category.
         number: that it is drawn from.
     """
 
-    layout: str
     recipe: Recipe
     root: Path
     group: str
     number: int
 
     @property
-    def _group(self) -> GroupSpec:
-        return CATALOG[self.layout].group(self.group)
-
-    @property
-    def _pairs(self) -> tuple[tuple[int, int], ...]:
-        return plan(CATALOG[self.layout]).pairs
+    def spec(self) -> GroupSpec:
+        """Of its group."""
+        return CATALOG[self.recipe.layout].group(self.group)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys in its files' names, one a picture of a person."""
-        return plan(CATALOG[self.layout]).keys(self.number)
+        return numbering(CATALOG[self.recipe.layout]).keys(self.number)
 
     def name(self, role: str, key: int = 0) -> str:
         """How lists name the photograph of a role."""
-        return self._group.main(role).pattern.format(self.keys[key])
+        return self.spec.main(role).pattern.format(self.keys[key])
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """(reference, source) of pose transfer, by the names of their pictures."""
-        return [(self.name("picture", a), self.name("picture", b)) for a, b in self._pairs]
+    def pairs(self) -> dict[str, tuple[int, int]]:
+        """The pairs of pose transfer: from their key to the places of (reference, source)."""
+        pairs = numbering(CATALOG[self.recipe.layout]).pairs
+        return {f"{self.keys[a]}_2_{self.keys[b]}": (a, b) for a, b in pairs}
 
-    def path(self, files: FileSpec, key: str) -> Path:
-        """Where a file lies."""
-        return self.root / self._group.folder / files.spellings[0] / files.pattern.format(key)
+    def files(self) -> Iterator[tuple[Path, str, str]]:
+        """Where each file lies, how it is encoded, and its key."""
+        spec = self.spec
+        for file in spec.files:
+            folder = self.root / spec.folder / file.spellings[0]
+            encoder = file.encoder or file.content
+            if encoder == "photo" and file.role == "garment":
+                encoder = "garment"
+            for key in self.pairs if file.role == "pair" else self.keys:
+                yield folder / file.pattern.format(key), encoder, key
+        for key in self.keys:
+            if any(listing.form == "annotation" for listing in spec.lists):
+                yield self.joints(key), "joints", key
+            if any(TREE in file.spellings for file in spec.files):  # the release's tree
+                yield self.root / release_path(key), "photo", key
 
     def joints(self, key: str) -> Path:
         """Where the joints of a picture are kept until their list is written."""
         return self.root / "keypoints" / f"{key}.json"
 
-    def paths(self) -> list[Path]:
-        """All files of the sample."""
-        paths = [
-            self.path(files, key)
-            for files in self._group.files
-            for key in (self._pair_keys if files.role == "pair" else self.keys)
-        ]
-        return paths + [path for key in self.keys for path in self._beside(key)]
-
-    @property
-    def _pair_keys(self) -> list[str]:
-        return [
-            f"{self.keys[reference]}_2_{self.keys[source]}" for reference, source in self._pairs
-        ]
-
-    def _beside(self, key: str) -> list[Path]:
-        """Joints and the release's tree, where the data set has them beside what is read."""
-        if not any(listing.form == "annotation" for listing in self._group.lists):
-            return []
-        in_tree = TREE in self._group.main("picture").spellings
-        return [self.joints(key), *([self.root / release_path(key)] if in_tree else [])]
-
     def draw(self) -> dict[Path, bytes]:
         """The contents of the files, by path."""
         recipe = self.recipe
-        if self._pairs:
-            return self._draw_pose_set()
-        category = cast(Category, self._group.category)
-        drawing = draw_tryon(recipe.seed, self.number, recipe.height, recipe.width, category)
-        return {
-            path: _encode(files, drawing.person, drawing, path)
-            for files in self._group.files
-            for path in (self.path(files, self.keys[0]),)
-        }
-
-    def _draw_pose_set(self) -> dict[Path, bytes]:
-        recipe, group = self.recipe, self._group
-        size, frame = (recipe.height, recipe.width), CATALOG[self.layout].frame
+        size = (recipe.height, recipe.width)
+        if not self.pairs:
+            category = cast(Category, self.spec.category)
+            drawing = draw_tryon(recipe.seed, self.number, *size, category)
+            return {
+                path: _encode(path, encoder, drawing.person, drawing)
+                for path, encoder, _ in self.files()
+            }
         people = draw_pose_set(recipe.seed, self.number, *size, len(self.keys))
+        persons = dict(zip(self.keys, people.drawings, strict=True))
         contents: dict[Path, bytes] = {}
-        for key, person in zip(self.keys, people.drawings, strict=True):
-            for files in group.files:
-                if files.role == "picture":
-                    path = self.path(files, key)
-                    contents[path] = _encode(files, person, None, path)
-            photograph = contents[self.path(group.main("picture"), key)]
-            joints = encode.annotation(person.keypoints_coco18, size, frame)
-            contents |= zip(self._beside(key), (joints, photograph), strict=False)
-        (flows,) = (files for files in group.files if files.role == "pair")
-        for key, (reference, source) in zip(self._pair_keys, self._pairs, strict=True):
-            drawn = people.pair(source=source, reference=reference)
-            contents[self.path(flows, key)] = encode.flow(drawn.flow, drawn.flow_valid)
+        for path, encoder, key in self.files():
+            if encoder == "flow":
+                reference, source = self.pairs[key]
+                pair = people.pair(source, reference)
+                contents[path] = encode.flow(pair.flow, pair.flow_valid)
+            elif encoder == "joints":
+                joints, frame = persons[key].keypoints_coco18, CATALOG[recipe.layout].frame
+                contents[path] = encode.annotation(joints, size, frame)
+            else:
+                contents[path] = _encode(path, encoder, persons[key])
         return contents
 
 
-def plan(spec: DatasetSpec) -> SyntheticSpec:
-    """How the samples of a data set that can be written are numbered."""
-    assert spec.synthetic is not None
-    return spec.synthetic
-
-
 def _encode(
-    files: FileSpec, person: PersonDrawing, drawing: TryOnDrawing | None, path: Path
+    path: Path, encoder: str, person: PersonDrawing, drawing: TryOnDrawing | None = None
 ) -> bytes:
-    encoder = files.encoder or files.content
-    if encoder == "photo" and files.role == "garment":
-        encoder = "garment"
     if encoder in ENCODERS:
         content = ENCODERS[encoder](person)
     else:

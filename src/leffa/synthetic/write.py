@@ -1,19 +1,30 @@
-"""Writes synthetic data sets in the layouts of real ones, which the same classes then read."""
+"""Writes synthetic data sets in the layouts of real ones, which the same classes then read.
+
+A sample follows from the seed and its number alone: the same bytes with any number of workers, in
+any order. Files are complete or absent, and only what is missing is drawn.
+"""
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path, PurePath
 
 import numpy as np
 
-from leffa.data.catalog import CATALOG, SYNTHETIC_LAYOUTS
+from leffa.data.catalog import CATALOG
 from leffa.data.catalog.folder import COLUMNS
-from leffa.data.catalog.spec import SPLITS, DatasetSpec, ListSpec, Split
-from leffa.synthetic.files import Progress, check_counts, claim, draw_missing, write_lines
-from leffa.synthetic.samples import Recipe, Sample, plan
+from leffa.data.catalog.spec import SPLITS, SYNTHETIC, DatasetSpec, ListSpec, Split
+from leffa.io.atomic import write_bytes
+from leffa.io.processes import ProcessPool
+from leffa.synthetic.render import VERSION
+from leffa.synthetic.samples import Recipe, Sample, numbering
 
-Samples = dict[str, list[Sample]]  # by group
+log = logging.getLogger(__name__)
+
+Groups = dict[str, list[Sample]]  # the samples of a split, by the name of their group
 
 
 def write_dataset(
@@ -25,7 +36,7 @@ def write_dataset(
     height: int | None = None,
     width: int | None = None,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a synthetic data set; everything that its spec names is there, and ground-truth flow.
 
@@ -45,25 +56,20 @@ def write_dataset(
         ValueError: the numbers are out of range, or the folder holds something else.
     """
     root, spec = Path(root), CATALOG[layout]
-    numbering = plan(spec)
-    each = max(1, len(numbering.pairs))
-    if train and not numbering.trains:
-        raise ValueError(f"train={train}: {layout} is for tests only; ask for train=0")
-    check_counts(train, test, limit=each * numbering.limit)
-    usual = numbering.size
+    counts: dict[Split, int] = {"train": train, "test": test}
+    _check_counts(layout, spec, counts)
+    usual_width, usual_height = numbering(spec).size
     recipe = Recipe(
-        seed, usual[1] if height is None else height, usual[0] if width is None else width
+        layout,
+        seed,
+        height=usual_height if height is None else height,
+        width=usual_width if width is None else width,
     )
-    claim(root, layout, recipe, train, test)
-    counts = {"train": train, "test": test}
-    samples = {
-        split: _samples(layout, recipe, root, split, -(-counts[split] // each)) for split in SPLITS
-    }
-    draw_missing(
-        [one for groups in samples.values() for group in groups.values() for one in group],
-        workers,
-        progress,
-    )
+    _claim(root, recipe, counts)
+    pairs = max(1, len(numbering(spec).pairs))
+    samples = {split: _samples(recipe, root, split, -(-counts[split] // pairs)) for split in SPLITS}
+    every = [one for groups in samples.values() for group in groups.values() for one in group]
+    _draw_missing(every, workers, progress)
     for split, groups in samples.items():
         if layout == "folder":
             _write_table(root, split, [one for group in groups.values() for one in group])
@@ -71,35 +77,97 @@ def write_dataset(
             _write_lists(root, spec, split, groups, counts[split], seed)
 
 
-def _samples(layout: str, recipe: Recipe, root: Path, split: Split, count: int) -> Samples:
+def _check_counts(layout: str, spec: DatasetSpec, counts: dict[Split, int]) -> None:
+    """Raise ValueError unless so many samples of each split can be drawn and paired."""
+    plan = numbering(spec)
+    if counts["train"] and not plan.trains:
+        raise ValueError(f"train={counts['train']}: {layout} is for tests only; ask for train=0")
+    limit = plan.limit * max(1, len(plan.pairs))
+    for split, count in counts.items():
+        if not 0 <= count <= limit:
+            raise ValueError(f"{split}={count}: give a number of samples from 0 to {limit:,}")
+    if counts["test"] == 1:
+        raise ValueError(
+            "test=1: one garment cannot be worn by somebody else; ask for 0, or for 2 or more"
+        )
+
+
+def _claim(root: Path, recipe: Recipe, counts: dict[Split, int]) -> None:
+    """Record the settings in the folder; refuse one that holds anything else."""
+    settings = {"layout": recipe.layout, "version": VERSION, **asdict(recipe)}
+    path = root / SYNTHETIC
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        different = [
+            f"{key} {found.get(key)!r} instead of {value!r}"
+            for key, value in settings.items()
+            if found.get(key) != value
+        ]
+        if different:
+            raise ValueError(
+                f"{path}: was written with {', '.join(different)}; "
+                "choose another folder or delete this one"
+            )
+    elif root.exists() and any(root.iterdir()):
+        raise ValueError(f"{root}: is not empty and has no {SYNTHETIC}; choose an empty folder")
+    _write(path, json.dumps({**settings, **counts}, indent=2).encode() + b"\n")
+
+
+def _samples(recipe: Recipe, root: Path, split: Split, count: int) -> Groups:
     """The samples of a split: in the group of its name, or `count` of each category; a folder of
     one's own has `count` in all, of each category in turn."""
-    spec = CATALOG[layout]
-    numbering, names = plan(spec), [group.name for group in spec.groups]
+    spec = CATALOG[recipe.layout]
+    plan, names = numbering(spec), [group.name for group in spec.groups]
     first = 0
     if split == "test":
-        first = numbering.limit if numbering.first_test is None else numbering.first_test
-
-    def make(group: str, start: int, places: range) -> list[Sample]:
-        return [Sample(layout, recipe, root, group, start + place) for place in places]
-
+        first = plan.limit if plan.first_test is None else plan.first_test
     if split in names:
-        return {split: make(split, first, range(count))}
-    if names[-1] in SPLITS:
-        return {}  # no such split
-    if layout == "folder":
-        return {
-            name: make(name, first, range(place, count, len(names)))
-            for place, name in enumerate(names)
-        }
+        numbers: dict[str, range] = {split: range(first, first + count)}
+    elif recipe.layout == "folder":
+        step = len(names)
+        numbers = {name: range(first + n, first + count, step) for n, name in enumerate(names)}
+    else:
+        starts = {name: first + 2 * plan.limit * n for n, name in enumerate(names)}
+        numbers = {name: range(start, start + count) for name, start in starts.items()}
     return {
-        name: make(name, 2 * numbering.limit * place + first, range(count))
-        for place, name in enumerate(names)
+        name: [Sample(recipe, root, name, number) for number in each]
+        for name, each in numbers.items()
     }
 
 
+def _draw_missing(
+    samples: Sequence[Sample], workers: int, progress: Callable[[int, int], None] | None
+) -> None:
+    """Draw the samples that lack a file, and write them."""
+    missing = [one for one in samples if not all(path.exists() for path, _, _ in one.files())]
+    there, total = len(samples) - len(missing), len(samples)
+    log.info("drawing %d samples, %d are there already", len(missing), there)
+    parallel = workers > 1 and len(missing) > 1
+    with ProcessPool(workers) if parallel else nullcontext() as pool:
+        drawn = pool.map(_draw, missing, chunksize=8) if pool else map(_draw, missing)
+        for done, _ in enumerate(drawn, start=there + 1):
+            if progress is not None:
+                progress(done, total)
+
+
+def _draw(sample: Sample) -> None:
+    for path, content in sample.draw().items():
+        _write(path, content)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that is complete as soon as it has its name; one that is there is left alone, so
+    a complete copy may be read-only."""
+    if not (path.is_file() and path.read_bytes() == content):
+        write_bytes(path, content)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    _write(path, "".join(f"{line}\n" for line in lines).encode())
+
+
 def _write_lists(
-    root: Path, spec: DatasetSpec, split: Split, groups: Samples, count: int, seed: int
+    root: Path, spec: DatasetSpec, split: Split, groups: Groups, count: int, seed: int
 ) -> None:
     """Write the lists of a split: each group's, and those of all groups with a category column."""
     totals: dict[str, list[str]] = {}
@@ -108,11 +176,11 @@ def _write_lists(
             if listing.split != split or listing.form == "release":
                 continue
             rows = list(_rows(listing, samples, count, seed))
-            write_lines(root / listing.names[0], rows)
+            _write_lines(root / listing.names[0], rows)
             total = totals.setdefault(PurePath(listing.names[0]).name, [])
             total += [f"{row}{listing.separator}{number}" for row in rows]
     for file in totals.keys() & set(spec.totals):
-        write_lines(root / file, totals[file])
+        _write_lines(root / file, totals[file])
 
 
 def _rows(listing: ListSpec, samples: Sequence[Sample], count: int, seed: int) -> Iterable[str]:
@@ -129,8 +197,9 @@ def _rows(listing: ListSpec, samples: Sequence[Sample], count: int, seed: int) -
         case "csv" | "commas":
             separator = "," if listing.form == "csv" else listing.separator
             yield from ["from,to"] if listing.form == "csv" else []
-            pairs = [pair for one in samples for pair in one.pairs][:count]
-            yield from (separator.join(pair) for pair in pairs)
+            pairs = [(one, pair) for one in samples for pair in one.pairs.values()]
+            for one, pair in pairs[:count]:
+                yield separator.join(one.name("picture", place) for place in pair)
         case _:
             own = listing.pairing == "own"
             order = range(len(samples)) if own else derangement(len(samples), seed)
@@ -142,11 +211,10 @@ def _write_table(root: Path, split: Split, samples: Sequence[Sample]) -> None:
     """Write the table of a folder of one's own, samples by their numbers."""
     rows = []
     for one in sorted(samples, key=lambda one: one.number):
-        files = CATALOG["folder"].group(one.group).files
-        paths = [one.path(each, one.keys[0]).relative_to(root).as_posix() for each in files]
+        paths = [path.relative_to(root).as_posix() for path, _, _ in one.files()]
         rows.append(",".join([*paths, one.group]))
     header = [",".join([*COLUMNS.values(), "category"])] if rows else []
-    write_lines(root / f"{split}.csv", [*header, *rows])
+    _write_lines(root / f"{split}.csv", [*header, *rows])
 
 
 def derangement(count: int, seed: int) -> list[int]:
@@ -157,13 +225,10 @@ def derangement(count: int, seed: int) -> list[int]:
     return [int(place) for place in other]
 
 
-WRITERS = {name: partial(write_dataset, name) for name in SYNTHETIC_LAYOUTS}
-"""By layout."""
-
 # Configurations name these.
 write_viton_hd, write_dress_code, write_viton, write_folder = (
-    WRITERS[name] for name in ("viton_hd", "dress_code", "viton", "folder")
+    partial(write_dataset, layout) for layout in ("viton_hd", "dress_code", "viton", "folder")
 )
 write_deepfashion, write_market1501, write_wpose = (
-    WRITERS[name] for name in ("deepfashion", "market1501", "wpose")
+    partial(write_dataset, layout) for layout in ("deepfashion", "market1501", "wpose")
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leffa.synthetic.write import WRITERS
+from leffa.synthetic.write import write_dataset
 
 sys.path.append(str(Path(__file__).parent))
 from damages import LAYOUTS
@@ -18,7 +18,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("synthetic")
     for layout in LAYOUTS:
         train = 0 if layout == "wpose" else 2
-        WRITERS[layout](root / layout, train, 3, height=96, width=72)
+        write_dataset(layout, root / layout, train, 3, height=96, width=72)
     return root
 
 

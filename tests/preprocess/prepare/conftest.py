@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from leffa.synthetic.write import WRITERS
+from leffa.synthetic.write import write_dataset
 
 LAYOUTS = ("viton_hd", "dress_code", "deepfashion", "market1501", "folder")
 
@@ -15,7 +15,7 @@ LAYOUTS = ("viton_hd", "dress_code", "deepfashion", "market1501", "folder")
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("downloads")
     for layout in LAYOUTS:
-        WRITERS[layout](root / layout, 3, 3, height=96, width=72)
+        write_dataset(layout, root / layout, 3, 3, height=96, width=72)
     return root
 
 

@@ -16,7 +16,7 @@ from leffa.synthetic.labels import (
     Parsing,
 )
 from leffa.synthetic.raster import sample
-from leffa.synthetic.world import (
+from leffa.synthetic.render import (
     PosePairDrawing,
     TryOnDrawing,
     draw_pose_pair,

@@ -12,25 +12,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from leffa.synthetic.agnostic import agnostic_mask
-from leffa.synthetic.arrays import Floats, Mask, Pixels
-from leffa.synthetic.backdrop import Backdrop, draw_backdrop
-from leffa.synthetic.body import CHIN, CROWN, Pose, draw_shape
+from leffa.synthetic import labels
+from leffa.synthetic.annotations import agnostic_mask, body_map, find_keypoints
+from leffa.synthetic.backdrop import draw_backdrop
+from leffa.synthetic.body import CHIN, CROWN, Pose, draw_pose, draw_shape
 from leffa.synthetic.figure import Placement, build_figure
 from leffa.synthetic.flatlay import lay_flat
 from leffa.synthetic.flows import flow_between, flow_to_flat
 from leffa.synthetic.garments import Garment, Kind, draw_garment
-from leffa.synthetic.keypoints import find_keypoints
-from leffa.synthetic.labels import (
-    ATR_OF_CIHP,
-    CATEGORIES,
-    COCO_18_OF_BODY_25,
-    DENSEPOSE_RGB,
-    Category,
-)
+from leffa.synthetic.labels import CATEGORIES, Category
 from leffa.synthetic.looks import draw_look
-from leffa.synthetic.persons import Person, Studio, body_map
-from leffa.synthetic.poses import draw_pose
+from leffa.synthetic.raster import Floats, Mask, Pixels
+from leffa.synthetic.scene import Person, Scene
 
 GREY = 128
 VERSION = 2  # of the pictures: raised whenever the same (seed, index) would look different
@@ -48,17 +41,17 @@ class PersonDrawing:
     @property
     def parsing_atr(self) -> Pixels:
         """(H, W) the parsing in the ATR-18 labels of DressCode."""
-        return ATR_OF_CIHP[self.parsing]
+        return labels.ATR_OF_CIHP[self.parsing]
 
     @property
     def densepose_rgb(self) -> Pixels:
         """(H, W, 3) part map in the colours of VITON-HD's `image-densepose`."""
-        return DENSEPOSE_RGB[self.iuv[..., 0]]
+        return labels.DENSEPOSE_RGB[self.iuv[..., 0]]
 
     @property
     def keypoints_coco18(self) -> Floats:
         """(18, 3) the keypoints in COCO-18 order."""
-        return self.keypoints[list(COCO_18_OF_BODY_25)]
+        return self.keypoints[list(labels.COCO_18_OF_BODY_25)]
 
 
 @dataclass(frozen=True)
@@ -90,19 +83,16 @@ class PosePairDrawing:
 
 
 @dataclass(frozen=True)
-class _Framing:
-    """Which part of a person the picture shows."""
+class PoseSet:
+    """One person in one outfit before one backdrop, in several poses."""
 
-    heads: float  # height of the picture
-    top: float  # heads above the crown
-    aside: float  # heads to the right of the middle
+    drawings: tuple[PersonDrawing, ...]
+    _scenes: tuple[Scene, ...] = field(repr=False)
 
-    def place(self, size: tuple[int, int]) -> Placement:
-        """The person's place in a picture of (H, W)."""
-        height, width = size
-        scale = height / self.heads
-        crown = CHIN + CROWN
-        return Placement((width - 1) / 2 + self.aside * scale, (self.top + crown) * scale, scale)
+    def pair(self, source: int, reference: int) -> PosePairDrawing:
+        """Two of the pictures, with the ground-truth flow from the one to the other."""
+        flow, valid = flow_between(self._scenes[source], self._scenes[reference])
+        return PosePairDrawing(self.drawings[source], self.drawings[reference], flow, valid)
 
 
 def draw_tryon(
@@ -117,36 +107,23 @@ def draw_tryon(
         raise ValueError(f"unknown category {category!r}; choose one of {', '.join(CATEGORIES)}")
     rng = np.random.default_rng([seed, index, CATEGORIES.index(category)])
     size = (height, width)
-    framing = _draw_framing(rng, category)
+    place = _draw_framing(rng, category, size)
     garments, worn = _draw_outfit(rng, category)
-    outfit = tuple(lay_flat(garment, size, framing.place(size).scale) for garment in garments)
-    person = Person(draw_shape(rng), draw_look(rng), outfit)
-    studio, drawing = _shoot(person, draw_pose(rng), framing, draw_backdrop(rng), size)
-    photo, cover = outfit[worn].photograph()
-    flow, valid = flow_to_flat(studio.painter, outfit[worn], cover, worn)
+    person = _draw_person(rng, garments, place, size)
+    pose, background = draw_pose(rng), draw_backdrop(rng, size)
+    scene, drawing = _render(person, pose, place, background)
+    flat = person.outfit[worn]
+    photo, cover = flat.photograph()
+    flow, valid = flow_to_flat(scene.painter, flat, cover, worn)
     return TryOnDrawing(
         person=drawing,
         garment=_to_uint8(photo),
         garment_mask=cover >= 0.5,
-        agnostic_mask=agnostic_mask(studio, drawing.parsing, category, worn),
+        agnostic_mask=agnostic_mask(scene, drawing.parsing, category, worn),
         flow=flow,
         flow_valid=valid,
         category=category,
     )
-
-
-@dataclass(frozen=True)
-class PoseSet:
-    """One person in one outfit before one backdrop, in several poses."""
-
-    person: Person
-    drawings: tuple[PersonDrawing, ...]
-    _studios: tuple[Studio, ...] = field(repr=False)
-
-    def pair(self, source: int, reference: int) -> PosePairDrawing:
-        """Two of the pictures, with the ground-truth flow from the one to the other."""
-        flow, valid = flow_between(self._studios[source], self._studios[reference])
-        return PosePairDrawing(self.drawings[source], self.drawings[reference], flow, valid)
 
 
 def draw_pose_set(seed: int, index: int, height: int, width: int, poses: int) -> PoseSet:
@@ -154,21 +131,36 @@ def draw_pose_set(seed: int, index: int, height: int, width: int, poses: int) ->
     rng = np.random.default_rng([seed, index, len(CATEGORIES)])
     size = (height, width)
     garments, _ = _draw_outfit(rng, CATEGORIES[rng.choice(3, p=[0.45, 0.25, 0.3])], plain=False)
-    framings = [_draw_framing(rng, "dresses")]
-    outfit = tuple(lay_flat(garment, size, framings[0].place(size).scale) for garment in garments)
-    person = Person(draw_shape(rng), draw_look(rng), outfit)
-    backdrop = draw_backdrop(rng)
-    shots = []
+    place = _draw_framing(rng, "dresses", size)
+    person = _draw_person(rng, garments, place, size)
+    background = draw_backdrop(rng, size)
+    rendered = []
     for _ in range(poses):
-        shots.append(_shoot(person, draw_pose(rng), framings[-1], backdrop, size))
-        framings.append(_draw_framing(rng, "dresses"))
-    studios, drawings = zip(*shots, strict=True)
-    return PoseSet(person, drawings, studios)
+        rendered.append(_render(person, draw_pose(rng), place, background))
+        place = _draw_framing(rng, "dresses", size)
+    scenes, drawings = zip(*rendered, strict=True)
+    return PoseSet(drawings, scenes)
 
 
 def draw_pose_pair(seed: int, index: int, height: int, width: int) -> PosePairDrawing:
     """Draw one person in two poses: the first two of their `draw_pose_set`."""
     return draw_pose_set(seed, index, height, width, poses=2).pair(source=0, reference=1)
+
+
+def _draw_framing(rng: Generator, category: Category, size: tuple[int, int]) -> Placement:
+    """Head to thigh for tops, mouth to feet for lower garments (as DressCode), or all."""
+    aside = rng.uniform(-0.12, 0.12)  # heads to the right of the middle
+    match category:  # height of the picture, and room above the crown, in heads
+        case "upper_body":
+            heads, top = rng.uniform(4.3, 4.9), rng.uniform(0.1, 0.3)
+        case "lower_body":
+            heads = rng.uniform(7.3, 7.9)
+            top = heads - rng.uniform(8.25, 8.4)
+        case "dresses":
+            heads, top = rng.uniform(8.5, 8.9), rng.uniform(0.15, 0.35)
+    height, width = size
+    scale = height / heads
+    return Placement((width - 1) / 2 + aside * scale, (top + (CHIN + CROWN)) * scale, scale)
 
 
 def _draw_outfit(
@@ -179,41 +171,34 @@ def _draw_outfit(
         return [draw_garment(rng, "dress")], 0
     kinds: list[Kind] = ["trousers", "shorts", "skirt"]
     top = draw_garment(rng, "top", plain=plain and category != "upper_body")
-    bottom = draw_garment(
-        rng, kinds[rng.choice(3, p=[0.5, 0.2, 0.3])], plain=plain and category != "lower_body"
-    )
+    kind = kinds[rng.choice(3, p=[0.5, 0.2, 0.3])]
+    bottom = draw_garment(rng, kind, plain=plain and category != "lower_body")
     tucked = bool(rng.random() < (0.3 if category == "upper_body" else 0.6))
     outfit = [top, bottom] if tucked else [bottom, top]
     return outfit, int(tucked == (category == "lower_body"))
 
 
-def _draw_framing(rng: Generator, category: Category) -> _Framing:
-    """Head to thigh for tops, mouth to feet for lower garments (as DressCode), or all."""
-    aside = rng.uniform(-0.12, 0.12)
-    match category:
-        case "upper_body":
-            return _Framing(rng.uniform(4.3, 4.9), rng.uniform(0.1, 0.3), aside)
-        case "lower_body":
-            heads = rng.uniform(7.3, 7.9)
-            return _Framing(heads, heads - rng.uniform(8.25, 8.4), aside)
-        case "dresses":
-            return _Framing(rng.uniform(8.5, 8.9), rng.uniform(0.15, 0.35), aside)
+def _draw_person(
+    rng: Generator, garments: list[Garment], place: Placement, size: tuple[int, int]
+) -> Person:
+    """A random person in these garments."""
+    outfit = tuple(lay_flat(garment, size, place.scale) for garment in garments)
+    return Person(draw_shape(rng), draw_look(rng), outfit)
 
 
-def _shoot(
-    person: Person, pose: Pose, framing: _Framing, backdrop: Backdrop, size: tuple[int, int]
-) -> tuple[Studio, PersonDrawing]:
+def _render(
+    person: Person, pose: Pose, place: Placement, background: Floats
+) -> tuple[Scene, PersonDrawing]:
     """Paint a person in a pose, and read the labels off."""
-    figure = build_figure(person.shape, pose, framing.place(size))
-    studio = Studio(person, figure, backdrop.paint(size))
-    painter = studio.draw()
+    scene = Scene(person, build_figure(person.shape, pose, place), background.copy())
+    scene.paint()
     drawing = PersonDrawing(
-        image=_to_uint8(painter.image),
-        iuv=body_map(painter),
-        parsing=painter.parsing(),
-        keypoints=find_keypoints(figure, size, painter),
+        image=_to_uint8(scene.painter.image),
+        iuv=body_map(scene),
+        parsing=scene.painter.parsing(),
+        keypoints=find_keypoints(scene),
     )
-    return studio, drawing
+    return scene, drawing
 
 
 def _to_uint8(picture: Floats) -> Pixels:
