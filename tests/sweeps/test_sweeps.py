@@ -12,7 +12,7 @@ from leffa.cli import main
 from leffa.cli_errors import check_plugins
 from leffa.run.config import compose, job_folder
 from leffa.sweeps.jobs import read_result, run_job, summary
-from leffa.sweeps.report import read_sweep, to_markdown
+from leffa.sweeps.report import draw, read_sweep, to_markdown, write_report
 
 
 def config(temperature: float = 1.0, weight: float = 1.0, seed: int = 0) -> dict[str, Any]:
@@ -124,12 +124,22 @@ def test_the_report_has_curves_and_a_heat_map(
     grid: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["sweep-report", str(grid)]) == 0
-    names = {path.name for path in (grid / "report").iterdir()}
-    pictures = {"curve_temperature.png", "curve_weight.png", "heatmap_temperature_weight.png"}
-    assert names == {"report.md", "report.html", *pictures}
-    assert (grid / "report" / "report.html").read_text().count("data:image/png") == 3
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert {path.name for path in (grid / "report").iterdir()} == {"report.md", "report.png"}
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert panels(grid) == [
+        ("leffa_loss.temperature", "val/epe"),
+        ("leffa_loss.weight", "val/epe"),
+        ("leffa_loss.weight", "leffa_loss.temperature"),
+    ]
     assert main(["sweep-report", str(grid)]) == 0  # the report itself is no run
+
+
+def panels(folder: Path) -> list[tuple[str, str]]:
+    """What the report's picture shows over what."""
+    figure = draw(read_sweep(folder))
+    assert figure is not None
+    shown = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    return [(axes.get_xlabel(), axes.get_ylabel()) for axes in shown]
 
 
 def test_one_at_a_time_sweeps_have_curves_alone(tmp_path: Path) -> None:
@@ -137,9 +147,12 @@ def test_one_at_a_time_sweeps_have_curves_alone(tmp_path: Path) -> None:
         job(tmp_path / f"{temperature},{weight}", config(temperature, weight), temperature + weight)
     job(tmp_path / "the same again", config(1, 1), 2.0)
     assert all(len(cell.scores) == 1 for cell in read_sweep(tmp_path).cells)
-    main(["sweep-report", str(tmp_path), "--out", str(tmp_path / "out")])
-    pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
-    assert pictures == {"curve_temperature.png", "curve_weight.png"}
+    assert len(panels(tmp_path)) == 2
+
+
+def test_a_single_run_has_a_table_alone(tmp_path: Path) -> None:
+    job(tmp_path / "a", config(), 3.0)
+    assert write_report(tmp_path, tmp_path / "out") == [tmp_path / "out" / "report.md"]
 
 
 @pytest.mark.parametrize(("metric", "words"), [(None, "holds no run"), ("val/x", "holds no run")])

@@ -20,16 +20,15 @@ def findings(rows: Rows) -> list[str]:
 
 
 def _attention(rows: Rows) -> str:
-    before, control, leffa = (
-        rows[name]["flow/epe_px"] for name in ("untrained", "control", "leffa")
-    )
+    models = ("untrained", "control", "leffa")
+    before, control, leffa = (rows[name]["flow/epe_px"] for name in models)
     change = leffa / control - 1
     if abs(change) < EQUAL_EPE:
         verdict = "the Leffa loss made no clear difference to where the attention looks"
     else:
-        direction = "nearer to" if change < 0 else "farther from"
+        where = "nearer to" if change < 0 else "farther from"
         verdict = (
-            f"with the Leffa loss the attention looks {abs(change):.0%} {direction} the true place"
+            f"with the Leffa loss the attention looks {abs(change):.0%} {where} the true place"
         )
     return (
         f"Flow: {verdict} (mean error {leffa:.1f} px with it, {control:.1f} px without, "
@@ -38,41 +37,37 @@ def _attention(rows: Rows) -> str:
 
 
 def _against_no_network(rows: Rows) -> str:
-    trivial = {
-        "looking straight ahead": rows["identity"]["flow/epe_px"],
-        "looking at one point from everywhere": rows["constant"]["flow/epe_px"],
-    }
-    name, best = min(trivial.items(), key=lambda item: item[1])
-    winners = [
-        title
-        for model, title in (("leffa", "with"), ("control", "without"))
-        if rows[model]["flow/epe_px"] < (1 - EQUAL_EPE) * best
-    ]
-    who = {
-        ("with", "without"): "both models clearly beat it",
-        ("with",): "only the model with the loss clearly beats it",
-        ("without",): "only the model without the loss clearly beats it",
-        (): "neither model clearly beats it yet: try more steps",
-    }[tuple(winners)]
+    best, name = min(
+        (rows["identity"]["flow/epe_px"], "looking straight ahead"),
+        (rows["constant"]["flow/epe_px"], "looking at one point from everywhere"),
+    )
+    with_loss, without = (
+        rows[model]["flow/epe_px"] < (1 - EQUAL_EPE) * best for model in ("leffa", "control")
+    )
+    if with_loss and without:
+        who = "both models clearly beat it"
+    elif with_loss or without:
+        who = f"only the model {'with' if with_loss else 'without'} the loss clearly beats it"
+    else:
+        who = "neither model clearly beats it yet: try more steps"
     return f"Check: {name}, which needs no network, has {best:.1f} px; {who}."
 
 
 def _pictures(rows: Rows) -> str:
     leffa, control = rows["leffa"], rows["control"]
-    psnr = leffa["paired/psnr"] - control["paired/psnr"]
-    ssim = leffa["paired/ssim"] - control["paired/ssim"]
-    signs = {_sign(psnr, EQUAL_PSNR), _sign(ssim, EQUAL_SSIM)} - {0}
-    verdict = {
-        (): "no clear difference",
-        (1,): "better with the Leffa loss",
-        (-1,): "worse with the Leffa loss",
-    }.get(tuple(signs), "PSNR and SSIM disagree")
+    signs = {
+        difference > 0
+        for key, equal in (("paired/psnr", EQUAL_PSNR), ("paired/ssim", EQUAL_SSIM))
+        if abs(difference := leffa[key] - control[key]) >= equal
+    }
+    if not signs:
+        verdict = "no clear difference"
+    elif len(signs) == 2:
+        verdict = "PSNR and SSIM disagree"
+    else:
+        verdict = f"{'better' if signs.pop() else 'worse'} with the Leffa loss"
     return (
         f"Pictures: {verdict} (PSNR {leffa['paired/psnr']:.2f} dB with it, "
         f"{control['paired/psnr']:.2f} dB without; SSIM {leffa['paired/ssim']:.3f} and "
         f"{control['paired/ssim']:.3f})."
     )
-
-
-def _sign(difference: float, equal: float) -> int:
-    return 0 if abs(difference) < equal else (1 if difference > 0 else -1)

@@ -37,12 +37,26 @@ class Job:
     log: Path
     done: Callable[[], int]
 
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start the process, on one thread."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, *self.arguments]
+        with self.log.open("wb") as log, interrupts_left_to_parent():
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+    def check(self, exit_code: int) -> None:
+        """Raise ChildProcessError, with the last lines of the log, unless the exit code is 0."""
+        if exit_code != 0:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            tail = "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
+            raise ChildProcessError(
+                f"{self.title} failed (exit code {exit_code}); the end of {self.log}:\n{tail}"
+            )
+
 
 def run_jobs(jobs: Sequence[Job], at_a_time: int = 2) -> None:
     """Run all jobs, in order. The first one that fails ends the others, as does Ctrl-C.
-
-    Args:
-        at_a_time: how many, from 1.
 
     Raises:
         ChildProcessError: a job failed; the message has the last lines of its log.
@@ -54,13 +68,13 @@ def run_jobs(jobs: Sequence[Job], at_a_time: int = 2) -> None:
             while waiting or running:
                 while waiting and len(running) < at_a_time:
                     job = waiting.pop(0)
-                    running[_start(job)] = job, add(job.title, job.total)
+                    running[job.start()] = job, add(job.title, job.total)
                 time.sleep(POLL)
                 for process, (job, bar) in list(running.items()):
                     ended = process.poll()
                     bar(job.total if ended == 0 else job.done())
                     if ended is not None:
-                        _check(job, ended)
+                        job.check(ended)
                         del running[process]
         finally:
             for process in running:
@@ -81,22 +95,3 @@ def steps_done(run: Path) -> int:
 def pictures_done(evaluation: Path) -> int:
     """How many pictures an evaluation in this folder has made."""
     return sum(1 for _ in (evaluation / "images").glob("*.png"))
-
-
-def _start(job: Job) -> subprocess.Popen[bytes]:
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    with job.log.open("wb") as log, interrupts_left_to_parent():
-        return subprocess.Popen(
-            [sys.executable, *job.arguments], stdout=log, stderr=log, env=environment
-        )
-
-
-def _check(job: Job, exit_code: int) -> None:
-    if exit_code == 0:
-        return
-    lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    tail = "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
-    raise ChildProcessError(
-        f"{job.title} failed (exit code {exit_code}); the end of {job.log}:\n{tail}"
-    )

@@ -17,8 +17,7 @@ from leffa.evaluation import sample_folder
 from leffa.io.atomic import write_json, write_text
 from leffa.io.charts import COLOURS, INK, Line, line_chart
 from leffa.io.outputs import marked
-from leffa.io.pages import data_address
-from leffa.io.pages import render as render_page
+from leffa.io.pages import data_address, render
 from leffa.io.png import encode_png, read_png, save_png
 from leffa.metrics.flow import identity_flow
 from leffa.pictures import contact_sheet, flow_picture
@@ -36,7 +35,6 @@ COLUMNS = (
     ("predicted flow\ncontrol", "predicted flow", "control"),
     ("predicted flow\nLeffa", "predicted flow", "leffa"),
 )
-
 ROWS = {
     "untrained": "before training",
     "control": "trained without the Leffa loss",
@@ -46,17 +44,17 @@ ROWS = {
     "true": "the ground-truth flow",
 }
 MODELS = ("untrained", "control", "leffa")
-
-# metric -> (title, digits, whether higher is better; None where neither is).
-METRICS: dict[str, tuple[str, int, bool | None]] = {
-    "flow/epe_px": ("EPE (px)", 2, False),
-    "flow/pck_3": ("PCK 3 %", 3, True),
+# metric -> (title, digits, which of the values is the best; None where none is).
+METRICS: dict[str, tuple[str, int, Any]] = {
+    "flow/epe_px": ("EPE (px)", 2, min),
+    "flow/pck_3": ("PCK 3 %", 3, max),
     "flow/spread": ("spread", 3, None),
     "flow/peak_mass": ("peak mass", 3, None),
-    "paired/ssim": ("SSIM", 3, True),
-    "paired/psnr": ("PSNR (dB)", 2, True),
-    "paired/lpips": ("LPIPS", 3, False),
+    "paired/ssim": ("SSIM", 3, max),
+    "paired/psnr": ("PSNR (dB)", 2, max),
+    "paired/lpips": ("LPIPS", 3, min),
 }
+ARROWS = {max: "↑", min: "↓", None: ""}
 SMOOTHED = 8  # logged values in the running mean of a loss curve
 
 
@@ -65,37 +63,33 @@ def write_report(results: Results, out: Path) -> list[Path]:
     report, samples, metrics = (out / name for name in REPORT)
     _write_samples(results.evaluations, samples)
     write_json(metrics, marked(results.as_dict()))
-    write_text(report, render(results, samples.read_bytes()))
-    return [report, samples, metrics]
-
-
-def render(results: Results, samples: bytes) -> str:
-    """The page; `samples` is the PNG file of the sample sheet."""
+    flow = identity_flow(96, 72)[None]  # the colour of each place of the reference
+    legend = encode_png(flow_picture(flow, torch.ones(1, 1, 96, 72))[0])
     settings = results.settings
-    return render_page(
+    page = render(
         "demo/report.html",
         findings=findings(results.rows),
         steps=f"{settings['steps']:,}",
         trained=f"{settings['train_samples']:,}",
         scored=f"{results.samples:,}",
         out=settings["out"],
-        samples=data_address(samples),
-        legend=data_address(encode_png(_flow_legend())),
+        samples=data_address(samples.read_bytes()),
+        legend=data_address(legend),
         table=metrics_table(results.rows),
-        charts=charts(results),
+        charts=_charts(results),
         settings=settings,
         versions=results.versions,
     )
+    write_text(report, page)
+    return [report, samples, metrics]
 
 
 def _write_samples(evaluations: Mapping[str, Path], path: Path) -> None:
     """The first samples of the evaluations, both models side by side."""
-    names = sorted(
-        file.name for file in sample_folder(evaluations["leffa"], "source").glob("*.png")
-    )
+    sources = sample_folder(evaluations["leffa"], "source").glob("*.png")
+    folders = [sample_folder(evaluations[model], column) for _, column, model in COLUMNS]
     rows = [
-        [read_png(sample_folder(evaluations[model], column) / name) for _, column, model in COLUMNS]
-        for name in names
+        [read_png(folder / name) for folder in folders] for name in sorted(f.name for f in sources)
     ]
     save_png(contact_sheet(rows, [heading for heading, _, _ in COLUMNS]), path)
 
@@ -103,20 +97,23 @@ def _write_samples(evaluations: Mapping[str, Path], path: Path) -> None:
 def metrics_table(rows: dict[str, dict[str, float]]) -> dict[str, Any]:
     """What the page's table shows: `head` with (title, arrow that says which way is better), and
     `rows` with (name, title, cells); a cell is (text, whether it is the best of the models)."""
-    shown = [key for key in METRICS if any(key in row for row in rows.values())]
-    best = {key: _best(rows, key) for key in shown}
-    return {
-        "head": [(METRICS[key][0], _arrow(METRICS[key][2])) for key in shown],
-        "rows": [
-            (name, title, [_cell(rows[name], key, best[key], name in MODELS) for key in shown])
-            for name, title in ROWS.items()
-        ],
-    }
+    shown = {key: METRICS[key] for key in METRICS if any(key in row for row in rows.values())}
+    table: list[tuple[str, str, list[tuple[str, bool]]]] = [
+        (name, title, []) for name, title in ROWS.items()
+    ]
+    for key, (_, digits, choose) in shown.items():
+        values = [rows[name][key] for name in MODELS if key in rows[name]]
+        best = choose(values) if choose and values else None
+        for name, _, cells in table:
+            value = rows[name].get(key)
+            text = "-" if value is None else f"{value:.{digits}f}"
+            cells.append((text, name in MODELS and value is not None and value == best))
+    return {"head": [(title, ARROWS[choose]) for title, _, choose in shown.values()], "rows": table}
 
 
-def charts(results: Results) -> list[str]:
+def _charts(results: Results) -> list[str]:
     """The training curves, as SVG."""
-    end = max((step for step, _ in results.curves["leffa"]["train/diffusion"]), default=0.0)
+    end = max((step for step, _ in results.curves["leffa"].get("train/diffusion", [])), default=0.0)
     baselines = [
         Line(title, [(0.0, value), (end, value)], INK, style)
         for name, title, style in (
@@ -128,7 +125,7 @@ def charts(results: Results) -> list[str]:
 
     def both(column: str, window: int) -> list[Line]:
         return [
-            Line(title, running_mean(results.curves[name][column], window), colour)
+            Line(title, running_mean(results.curves[name].get(column, []), window), colour)
             for name, title, colour in (
                 ("control", "without the loss", COLOURS[1]),
                 ("leffa", "with the loss", COLOURS[0]),
@@ -140,27 +137,3 @@ def charts(results: Results) -> list[str]:
         line_chart("Diffusion loss, running mean", both("train/diffusion", SMOOTHED)),
         line_chart("Leffa loss (unweighted), running mean", both("train/leffa", SMOOTHED)),
     ]
-
-
-def _best(rows: dict[str, dict[str, float]], key: str) -> float | None:
-    higher = METRICS[key][2]
-    values = [rows[name][key] for name in MODELS if key in rows[name]]
-    if higher is None or not values:
-        return None
-    return max(values) if higher else min(values)
-
-
-def _cell(row: dict[str, float], key: str, best: float | None, is_model: bool) -> tuple[str, bool]:
-    if key not in row:
-        return "-", False
-    return f"{row[key]:.{METRICS[key][1]}f}", is_model and row[key] == best
-
-
-def _arrow(higher: bool | None) -> str:
-    return "" if higher is None else ("↑" if higher else "↓")
-
-
-def _flow_legend(height: int = 96, width: int = 72) -> torch.Tensor:
-    """The colour of each place of the reference, (3, H, W)."""
-    flow = identity_flow(height, width)[None]
-    return flow_picture(flow, torch.ones(1, 1, height, width))[0]

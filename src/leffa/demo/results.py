@@ -12,7 +12,6 @@ from leffa.training.curves import CSV_LOG, Points, read_curves
 
 # Flows that need no network, by the name that an evaluation gives them.
 BASELINES = {"identity": "flow_identity/", "constant": "flow_constant/", "true": "flow_true/"}
-CURVES = ("train/diffusion", "train/leffa", "val/flow/epe_px")
 
 
 @dataclass(frozen=True)
@@ -50,43 +49,32 @@ def collect(
         name: json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         for name, folder in evaluations.items()
     }
+    prefixes = tuple(BASELINES.values())
     rows = {
-        name: {
-            key: value
-            for key, value in result["metrics"].items()
-            if not key.startswith(tuple(BASELINES.values()))
-        }
-        for name, result in found.items()
+        name: {k: value for k, value in each["metrics"].items() if not k.startswith(prefixes)}
+        for name, each in found.items()
     }
-    metrics = found["leffa"]["metrics"]
+    last = found["leffa"]
     for name, prefix in BASELINES.items():
         rows[name] = {
             f"flow/{key.removeprefix(prefix)}": value
-            for key, value in metrics.items()
+            for key, value in last["metrics"].items()
             if key.startswith(prefix)
         }
-    curves = {}
-    for name, folder in runs.items():
-        logged = read_curves(folder / CSV_LOG)
-        curves[name] = {column: logged.get(column, []) for column in CURVES}
     return Results(
         rows=rows,
-        curves=curves,
+        curves={name: read_curves(folder / CSV_LOG) for name, folder in runs.items()},
         evaluations=dict(evaluations),
-        samples=found["leffa"]["samples"],
-        settings={key: _plain(value) for key, value in asdict(settings).items()},
-        versions=found["leffa"]["scores"]["versions"],
+        samples=last["samples"],
+        settings={
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in asdict(settings).items()
+        },
+        versions=last["scores"]["versions"],
     )
 
 
 def running_mean(points: Points, window: int) -> Points:
     """Each value replaced by the mean of itself and up to `window - 1` before it."""
-    return [
-        (step, math.fsum(value for _, value in recent) / len(recent))
-        for index, (step, _) in enumerate(points)
-        if (recent := points[max(0, index + 1 - window) : index + 1])
-    ]
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    recent = [points[max(0, end - window) : end] for end in range(1, len(points) + 1)]
+    return [(part[-1][0], math.fsum(value for _, value in part) / len(part)) for part in recent]

@@ -1,7 +1,7 @@
-"""What is done need not be done again.
+"""Reuse finished parts of an earlier demo.
 
-The rule: a part of the demo (one training, one evaluation) is reused when its folder says that it
-was finished with the same fingerprint, a hash of
+A part (one training, one evaluation) is reused when its folder says that it was finished with the
+same fingerprint, a hash of
 
 - the settings that the part was given, and the fingerprints of the parts that it builds on;
 - every file of the package and of `conf/`, the demo's own pages aside, whatever the version says.
@@ -36,14 +36,10 @@ def claim(folder: Path, mark: str, fresh: bool = False) -> bool:
     Raises:
         ValueError: the folder is somebody else's.
     """
-    stamp = folder / STAMP
-    if (
-        not fresh
-        and stamp.is_file()
-        and json.loads(stamp.read_text(encoding="utf-8"))["fingerprint"] == mark
-    ):
+    stamp, begun = folder / STAMP, folder / BEGUN
+    before = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
+    if before.get("fingerprint") == mark and not fresh:
         return False
-    begun = folder / BEGUN
     if folder.exists():
         if any(folder.iterdir()) and not (stamp.is_file() or begun.is_file()):
             raise ValueError(
@@ -56,7 +52,7 @@ def claim(folder: Path, mark: str, fresh: bool = False) -> bool:
 
 
 def finish(folder: Path, mark: str) -> None:
-    """Record that the part in `folder` is whole."""
+    """Record that the part in `folder` is complete."""
     write_json(folder / STAMP, {"fingerprint": mark})
 
 

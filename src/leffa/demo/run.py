@@ -68,11 +68,8 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
     console.print("[bold]4/4[/] Writing the report")
     from leffa.demo.report import write_report  # here, so that the first lines come at once
 
-    results = collect(
-        settings,
-        runs={name: part.folder for name, part in trainings.items()},
-        evaluations={name: part.folder for name, part in evaluations.items()},
-    )
+    runs = {name: part.folder for name, part in trainings.items()}
+    results = collect(settings, runs, {name: part.folder for name, part in evaluations.items()})
     paths = write_report(results, settings.out)
     console.print()
     for sentence in findings(results.rows):
@@ -137,17 +134,9 @@ def _draw(training: Part) -> None:
     from leffa.synthetic.write import write_viton_hd
 
     data = compose("train", training.overrides).data.prepare
+    options = {key: value for key, value in data.items() if not str(key).startswith("_")}
     with progress_bar("samples", data.train + data.test) as bar:
-        write_viton_hd(
-            root=data.root,
-            train=data.train,
-            test=data.test,
-            seed=data.seed,
-            height=data.height,
-            width=data.width,
-            workers=data.workers,
-            progress=bar,
-        )
+        write_viton_hd(**options, progress=bar)
 
 
 def _run(settings: DemoSettings, console: Console, parts: dict[str, Part], program: str) -> None:
@@ -165,14 +154,19 @@ def _run(settings: DemoSettings, console: Console, parts: dict[str, Part], progr
 
 
 def _job(settings: DemoSettings, name: str, part: Part, program: str) -> Job:
-    training = program == "train"
-    return Job(
-        TITLES[name],
-        settings.steps if training else settings.evaluated,
-        ["-P", "-m", "leffa.run", program, *part.overrides],  # -P: nothing of the working folder's
-        settings.out / "logs" / f"{'training' if training else 'evaluation'}_{name}.log",
-        partial(steps_done if training else pictures_done, part.folder),
-    )
+    arguments = [
+        "-P",
+        "-m",
+        "leffa.run",
+        program,
+        *part.overrides,
+    ]  # -P: not from the working folder
+    logs = settings.out / "logs"
+    if program == "train":
+        log, done = logs / f"training_{name}.log", partial(steps_done, part.folder)
+        return Job(TITLES[name], settings.steps, arguments, log, done)
+    log, done = logs / f"evaluation_{name}.log", partial(pictures_done, part.folder)
+    return Job(TITLES[name], settings.evaluated, arguments, log, done)
 
 
 def _run_here(parts: list[Part], program: str) -> None:

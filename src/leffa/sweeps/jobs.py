@@ -1,4 +1,4 @@
-"""The jobs of a sweep: what is finished is not done again, and a failed job does not end the rest.
+"""The jobs of a sweep: finished ones are skipped, and a failed one does not end the rest.
 
 Each job's folder has `result.json`: its state ("finished" or "failed"), its objective, and why it
 failed. A job that was killed has none, and is done again like a failed one.
@@ -19,9 +19,8 @@ from leffa.training.run_metadata import CONFIG
 log = logging.getLogger(__name__)
 
 RESULT = "result.json"
-# Where and how a run is made, which changes no result.
+# Where and how a run is made, which changes no result; and likewise of the trainer.
 MEANS = ("paths", "resume", "hardware", "logger", "callbacks")
-# Likewise of the trainer.
 DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "log_every_n_steps")
 FAILURES = (ValueError, OSError, RuntimeError)
 
@@ -56,32 +55,25 @@ def run_job(
     Returns:
         the objective; None where it was not measured or the job failed.
     """
-    before = read_result(folder)
-    if before is not None and before.state == "finished" and _same(folder, config):
+    before, metric = read_result(folder), str(config["objective_metric"])
+    if before is not None and before.state == "finished" and _same_config(folder, config):
         log.info("%s: finished before, %s = %s", folder, before.metric, before.value)
         return before.value
-    metric = str(config["objective_metric"])
     if tells:
         (folder / RESULT).unlink(missing_ok=True)
-    value: float | None = None
     try:
-        value = train()
-        result = Result("finished", metric, value)
+        result = Result("finished", metric, train())
     except failures as error:
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
         log.error("%s: failed: %s", folder, reason)
         result = Result("failed", metric, reason=reason)
     if tells:
-        _write(folder, result)
-    return value
+        write_json(folder / RESULT, asdict(result), indent=1, durable=True)
+    return result.value
 
 
 def read_result(folder: Path) -> Result | None:
-    """How the job of this folder ended; None where it has not.
-
-    Raises:
-        ValueError: the file is not one of ours.
-    """
+    """How the job of this folder ended; None where it has not."""
     path = folder / RESULT
     if not path.is_file():
         return None
@@ -102,25 +94,23 @@ def job_folders(folder: Path) -> list[Path]:
 def summary(folder: Path, since: float = 0.0) -> tuple[str, int]:
     """One line on a sweep, one for each failed job, and how many failed.
 
-    Args:
-        since: only failures after this time count, in seconds since 1970: the folder may hold
-            other sweeps.
+    Only failures after `since` (seconds since 1970) count: the folder may hold other sweeps.
     """
-    results = {job: read_result(job) for job in job_folders(folder)}
-    failed = {
-        job: result
-        for job, result in results.items()
-        if result and result.state == "failed" and (job / RESULT).stat().st_mtime >= since
-    }
-    finished = sum(result is not None and result.state == "finished" for result in results.values())
-    lines = [f"{folder}: {finished} finished, {len(failed)} failed"]
+    finished, failed = 0, []
+    for job in job_folders(folder):
+        result = read_result(job)
+        if result is not None and result.state == "finished":
+            finished += 1
+        elif result is not None and (job / RESULT).stat().st_mtime >= since:
+            failed.append(f"  {job.name}: {result.reason}")
+    first = f"{folder}: {finished} finished, {len(failed)} failed"
     if failed:
-        lines[0] += "; the same command runs the failed ones again"
-    lines += [f"  {job.name}: {result.reason}" for job, result in failed.items()]
-    return "\n".join(lines), len(failed)
+        first += "; the same command runs the failed ones again"
+    return "\n".join([first, *failed]), len(failed)
 
 
-def _same(folder: Path, config: Mapping[str, Any]) -> bool:
+def _same_config(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether the run in this folder had a configuration with the same result."""
     path = folder / CONFIG
     if not path.is_file():
         return False
@@ -133,7 +123,3 @@ def _ends(config: Mapping[str, Any]) -> dict[str, Any]:
     ends = {key: value for key, value in config.items() if key not in MEANS}
     trainer = ends.get("trainer", {})
     return ends | {"trainer": {key: trainer[key] for key in trainer if key not in DEVICES}}
-
-
-def _write(folder: Path, result: Result) -> None:
-    write_json(folder / RESULT, asdict(result), indent=1, durable=True)
