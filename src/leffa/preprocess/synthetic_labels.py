@@ -19,7 +19,7 @@ Pixels = NDArray[np.uint8]
 
 
 class LabelledPicture(Protocol):
-    """A picture with its labels, such as `synthetic.world.PersonDrawing`."""
+    """A picture with its labels, such as `synthetic.render.PersonDrawing`."""
 
     @property
     def image(self) -> Pixels:
