@@ -101,8 +101,8 @@ def find_keypoints(scene: Scene) -> Floats:
             point, facing = places[0], bool(faces[0])
         else:
             ribbon, point, facing = _ribbon_of(name), figure.joints[name], True
-        x, y = point
-        column, line = round(float(x)), round(float(y))
+        x, y = float(point[0]), float(point[1])
+        column, line = round(x), round(y)
         if facing and 0 <= column < width and 0 <= line < height:
             seen = painter.body_owner[line, column] == painter.index_of(f"skin/{ribbon}")
             points[row] = x, y, SEEN if seen else HIDDEN
