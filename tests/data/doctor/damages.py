@@ -231,11 +231,7 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     ("blank", f"{A}.jpg", fill(f"test/image/{A}.jpg", 200)),
     ("size-mismatch", "36x48, photograph 72x96", resize(MASK, (36, 48))),
     ("size-odd", "72x90, others 72x96", resize(f"test/image/{A}.jpg", (72, 90))),
-    (
-        "person-as-garment",
-        f"test/image/{A}.jpg",
-        copy(f"test/image/{A}.jpg", f"test/cloth/{A}.jpg"),
-    ),
+    ("person-as-garment", f"image/{A}.jpg", copy(f"test/image/{A}.jpg", f"test/cloth/{A}.jpg")),
     ("same-picture", f"{B}.jpg", copy(f"test/image/{A}.jpg", f"test/image/{B}.jpg")),
     ("train-in-test", f"{A}.jpg", copy("train/image/00000_00.jpg", f"test/image/{A}.jpg")),
     ("mismatch", f"{A}.jpg", copy(f"test/agnostic-v3.2/{B}.jpg", f"test/agnostic-v3.2/{A}.jpg")),
@@ -298,12 +294,7 @@ OTHERS: list[tuple[str, str, str, Damage]] = [
     ),
     ("deepfashion", "list-duplicate", "fashion", append_again(PAIRS, PAIRS, 1)),
     ("deepfashion", "overlap", "fashion", append_again("train.lst", "test.lst", 0)),
-    (
-        "market1501",
-        "list-absent",
-        ABSENT,
-        append("market-pairs-test.csv", f"{ABSENT},{ABSENT}\n"),
-    ),
+    ("market1501", "list-absent", ABSENT, append("market-pairs-test.csv", f"{ABSENT},{ABSENT}\n")),
     (
         "wpose",
         "densepose-encoding",

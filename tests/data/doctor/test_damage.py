@@ -10,7 +10,7 @@ from damages import DAMAGE, LIST, OTHERS, A, Damage, kinds, problem
 from PIL import Image
 
 from leffa.data.doctor.examine import examine
-from leffa.data.doctor.kinds import KINDS
+from leffa.data.doctor.report import KINDS
 
 
 @pytest.mark.parametrize(

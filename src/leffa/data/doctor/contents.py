@@ -1,29 +1,55 @@
-"""What files can hold, and the look that checks each. Runs in worker processes, without torch."""
+"""What each kind of file can hold, and the check of one file. Runs in worker processes, without
+torch."""
 
 import hashlib
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from leffa.data.doctor import validate_maps, validate_pictures
-from leffa.data.doctor.look import Inspector, Look
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
-CONTENTS: dict[str, Inspector] = {
-    "photo": validate_pictures.photo,
-    "agnostic": validate_pictures.agnostic,
-    "drawing": validate_pictures.drawing,
-    "mask": validate_pictures.agnostic_mask,
-    "garment_mask": validate_pictures.garment_mask,
-    "silhouette": validate_pictures.silhouette,
-    "parse_20": validate_maps.parse(19),  # CIHP and LIP
-    "parse_any": validate_maps.parse(255),
-    "parse_18": validate_maps.parse(18),  # ATR; 18 is the neck of OOTDiffusion's parsing
-    "colour": validate_maps.colour,
-    "iuv": validate_maps.iuv(channel=0),
-    "vui": validate_maps.iuv(channel=2),
-    "labels": validate_maps.part_labels,
-    "surface": validate_maps.arrays(uv=(2, None, None)),
-    "pose": validate_maps.pose,
-    "flow": validate_maps.arrays(flow=(None, None, 2), valid=(None, None)),
-}
+from leffa.data.keypoints import FRACTIONS, NOBODY, People, near_body, read_people
+from leffa.data.labels import DARKEST_BODY, PART_COLOURS, PARTS
+from leffa.io.colour import SRGB, profile_name
+from leffa.io.pictures import FEWEST_COLOURS, LOSSY, UNREADABLE, is_transparent, orientation
+
+Pixels = NDArray[np.uint8]
+
+THUMB = (12, 16)  # width, height of the small picture that comparisons between files use
+_JPEG = ("JPEG", "MPO")  # phones put a second picture into one file: Pillow calls that MPO
+_FORMATS = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": ("PNG",)}
+_GREY = (64, 192)  # neither black nor white, even after JPEG
+_MOST_GREY = 0.1
+_FEWEST = 0.001  # share of a mask or body map below which it is as good as empty
+_MOST = 0.99  # share of a mask above which it is as good as full
+_FAR = 60  # distance in RGB from every DensePose colour that JPEG noise does not make
+_MOST_FAR = 0.2  # of the body: soft edges between two parts stay below
+
+
+@dataclass
+class Look:
+    """What one look at a file gives."""
+
+    findings: list[tuple[str, str]] = field(default_factory=list)  # (kind, detail)
+    size: tuple[int, int] | None = None  # (width, height)
+    digest: bytes = b""
+    thumb: Pixels | None = None  # (16, 12, 3), the small picture
+    body: NDArray[np.bool_] | None = None  # (16, 12), True where the file shows a person
+    near: NDArray[np.bool_] | None = None  # the same by `near_body`, for joints
+    people: People | None = None
+
+    def show_body(self, region: NDArray[np.bool_]) -> None:
+        """Record where the file, (H, W), shows a person."""
+        image = Image.fromarray(region.astype(np.uint8) * 255).resize(THUMB, Image.Resampling.BOX)
+        self.body, self.near = np.asarray(image) >= 128, near_body(region)
+
+    def add(self, kind: str, detail: str = "") -> None:
+        """Record a finding."""
+        self.findings.append((kind, detail))
 
 
 def look_at(task: tuple[Path, str]) -> Look:
@@ -44,5 +70,236 @@ def look_at(task: tuple[Path, str]) -> Look:
         look.add("git-lfs")
     else:
         look.digest = hashlib.blake2b(data, digest_size=8).digest()
-        CONTENTS[content](path, data, look)
+        if content in _FILES:
+            _FILES[content](path, data, look)
+        elif (image := _decode(path, data, look)) is not None:
+            _PICTURES[content](image, look)
     return look
+
+
+def _decode(path: Path, data: bytes, look: Look) -> Image.Image | None:
+    """The picture, or None with the finding; checks what any picture can suffer from."""
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except UnidentifiedImageError:
+        look.add("unreadable", "a web page" if b"<html" in data[:512].lower() else "no picture")
+        return None
+    except (*UNREADABLE, MemoryError) as error:
+        look.add("unreadable", str(error)[:80])
+        return None
+    wanted = _FORMATS.get(path.suffix.lower())
+    if wanted is not None and image.format not in wanted:
+        look.add("format-differs", str(image.format))
+    if (turned := orientation(image)) != 1:
+        look.add("exif-rotated", f"orientation {turned}")
+    if (profile := profile_name(image)) != SRGB:
+        look.add("colour-profile", profile)
+    look.size = image.size
+    return image
+
+
+def _photo(image: Image.Image, look: Look) -> None:
+    if image.mode != "RGB":
+        look.add("colour-mode", f"{image.mode}, expected RGB")
+    if image.mode.startswith(("I", "F")):
+        return  # 16 bits and floats have no range that a picture could be made of
+    if is_transparent(image):
+        look.add("transparent")
+    rgb = image.convert("RGB")
+    if colours := rgb.getcolors(FEWEST_COLOURS - 1):
+        look.add("few-colours" if len(colours) > 1 else "blank")
+    look.thumb = np.asarray(rgb.resize(THUMB, Image.Resampling.BOX))
+
+
+def _drawing(image: Image.Image, look: Look) -> None:
+    if image.mode.startswith(("I", "F")):
+        look.add("colour-mode", f"{image.mode}, expected 8 bits a channel")
+
+
+def _region(image: Image.Image, look: Look) -> NDArray[np.bool_] | None:
+    """Where a mask is white, None with the finding where it is no mask."""
+    if image.mode not in ("L", "P", "RGB", "1"):
+        look.add("colour-mode", f"{image.mode}, expected grey or RGB")
+        return None
+    if is_transparent(image):
+        look.add("transparent")
+        return None
+    pixels = np.asarray(image.convert("L"))
+    grey = np.mean((pixels >= _GREY[0]) & (pixels < _GREY[1]))
+    region: NDArray[np.bool_] = pixels >= 128
+    if grey > _MOST_GREY:
+        look.add("mask-grey", f"{grey:.0%} grey")
+    elif region.mean() < _FEWEST:  # a mask of 0 and 1 is black to every reader
+        look.add("mask-empty", "its values are 0 and 1" if pixels.max() == 1 else "")
+    elif region.mean() > _MOST:
+        look.add("mask-full")
+    else:
+        return region
+    return None
+
+
+def _agnostic_mask(image: Image.Image, look: Look) -> None:
+    region = _region(image, look)
+    # The top row is background or head, which are kept; in an inverted mask it is all white.
+    if region is not None and region[0].all() and region[:, [0, -1]].mean() > 0.5:
+        look.add("mask-inverted")
+
+
+def _garment_mask(image: Image.Image, look: Look) -> None:
+    region = _region(image, look)
+    if region is not None and region[[0, 0, -1, -1], [0, -1, 0, -1]].all():  # the corners
+        look.add("mask-inverted")
+
+
+def _silhouette(image: Image.Image, look: Look) -> None:
+    region = _region(image, look)
+    if region is not None:
+        look.show_body(region)
+
+
+def _labels(image: Image.Image, look: Look, kind: str) -> Pixels | None:
+    """The labels, None with a finding of this kind where it is no label map."""
+    if image.mode not in ("L", "P"):
+        look.add(kind, f"{image.mode} picture, expected one label a pixel")
+    elif image.format in LOSSY:
+        look.add(kind, f"stored as {image.format}, which turns labels into others")
+    else:
+        return np.asarray(image)
+    return None
+
+
+def _parse(highest: int) -> Callable[[Image.Image, Look], None]:
+    def check(image: Image.Image, look: Look) -> None:
+        labels = _labels(image, look, "parse-labels")
+        if labels is None:
+            return
+        if (found := int(labels.max())) > highest:
+            look.add("parse-labels", f"{found}, at most {highest}")
+        elif found == 0:
+            look.add("parse-empty")
+        else:
+            look.show_body(labels > 0)
+
+    return check
+
+
+def _part_labels(image: Image.Image, look: Look) -> None:
+    parts = _labels(image, look, "densepose-encoding")
+    if parts is not None:
+        _parts(parts, look)
+
+
+def _iuv(channel: int) -> Callable[[Image.Image, Look], None]:
+    """A colour picture whose `channel`, 0 or 2, holds the part ids and the others U and V."""
+    order = ("(I, U, V)", "(V, U, I)")[channel // 2]
+
+    def check(image: Image.Image, look: Look) -> None:
+        if image.mode != "RGB":
+            look.add("densepose-encoding", f"{image.mode} picture, expected RGB = {order}")
+            return
+        if image.format in LOSSY:
+            look.add("densepose-encoding", f"stored as {image.format}, which changes part ids")
+            return
+        pixels = np.asarray(image)
+        if pixels[..., channel].max() > PARTS >= pixels[..., 2 - channel].max() > 0:
+            look.add("densepose-encoding", f"the channels are turned round, expected {order}")
+        else:
+            _parts(pixels[..., channel], look)
+
+    return check
+
+
+def _parts(parts: Pixels, look: Look) -> None:
+    if (highest := int(parts.max())) > PARTS:
+        look.add("densepose-encoding", f"reaches {highest}, not a part id (0-{PARTS})")
+    elif (parts > 0).mean() < _FEWEST:
+        look.add("densepose-black")
+    else:
+        look.show_body(parts > 0)
+
+
+def _colour(image: Image.Image, look: Look) -> None:
+    if image.mode != "RGB":
+        look.add("densepose-encoding", f"{image.mode} picture, expected the colours of the parts")
+        return
+    # Every fourth pixel each way: 1/16 of the cost, and parts are far wider.
+    pixels = np.asarray(image)[::4, ::4]
+    body = pixels.max(axis=-1) >= DARKEST_BODY
+    if body.mean() < _FEWEST:
+        look.add("densepose-black")
+        return
+    shown = pixels[body][:: max(1, body.sum() // 4096)].astype(np.int32)
+    distance = np.linalg.norm(shown[:, None] - PART_COLOURS[None, 1:], axis=-1).min(axis=1)
+    if (distance > _FAR).mean() > _MOST_FAR:
+        look.add("densepose-encoding", "not the colours of DensePose parts")
+    else:
+        look.show_body(body)
+
+
+def _pose(path: Path, data: bytes, look: Look) -> None:
+    """Keypoints in any format; whether they fit is found later, with the photo and the parse."""
+    try:
+        look.people = read_people(path)
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        if reason == NOBODY:
+            look.add("pose-nobody")
+        else:
+            look.add("pose-unreadable", reason.split(";")[0][:60])
+        return
+    if look.people.frame == FRACTIONS:
+        look.add("pose-fractions")
+    if (count := len(look.people.joints)) > 1:
+        look.add("pose-several", f"{count} persons")
+
+
+def _arrays(**shapes: tuple[int | None, ...]) -> Callable[[Path, bytes, Look], None]:
+    """An archive with these arrays; None stands for a height or width."""
+
+    def check(path: Path, data: bytes, look: Look) -> None:
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                found = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            look.add("array-unreadable", str(error)[:60])
+            return
+        for name, shape in shapes.items():
+            if (array := found.get(name)) is None:
+                look.add("array-content", f"no array {name}")
+            elif not isinstance(array, np.ndarray):
+                look.add("array-unreadable", f"{name} is no array")  # numpy gives plain bytes
+            elif len(array.shape) != len(shape) or any(
+                wanted not in (None, side) for wanted, side in zip(shape, array.shape, strict=True)
+            ):
+                look.add("array-content", f"{name} has the shape {array.shape}")
+            elif np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+                look.add("array-content", f"{name} is not finite")
+            else:
+                height, width = (array.shape[axis] for axis, n in enumerate(shape) if n is None)
+                look.size = (width, height)
+
+    return check
+
+
+_PICTURES: dict[str, Callable[[Image.Image, Look], None]] = {
+    "photo": _photo,
+    "agnostic": _photo,
+    "drawing": _drawing,
+    "mask": _agnostic_mask,
+    "garment_mask": _garment_mask,
+    "silhouette": _silhouette,
+    "parse_20": _parse(19),  # CIHP and LIP
+    "parse_any": _parse(255),
+    "parse_18": _parse(18),  # ATR; 18 is the neck of OOTDiffusion's parsing
+    "colour": _colour,
+    "iuv": _iuv(channel=0),
+    "vui": _iuv(channel=2),
+    "labels": _part_labels,
+}
+_FILES: dict[str, Callable[[Path, bytes, Look], None]] = {
+    "surface": _arrays(uv=(2, None, None)),
+    "pose": _pose,
+    "flow": _arrays(flow=(None, None, 2), valid=(None, None)),
+}
+CONTENTS = frozenset(_PICTURES) | frozenset(_FILES)

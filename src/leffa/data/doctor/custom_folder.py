@@ -1,38 +1,15 @@
 """A user's own folder, surveyed through the class that reads it: any names, any suffixes."""
 
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
-from leffa.data.batch import Record
-from leffa.data.catalog import CATALOG
+from leffa.data.catalog import FOLDER
 from leffa.data.doctor.survey import Present, Survey
-from leffa.data.folder import FolderPairs
-from leffa.io.folders import SUFFIXES, names_in, scan
-from leffa.io.tables import header_cells
+from leffa.data.folder import FolderPairs, tables
+from leffa.io.folders import SUFFIXES, scan
 
-_TABLES = (".csv", ".tsv")
-_TABLE = "pairs.csv"  # is a table whatever its header says: a misspelt column is told then
+_FILES = tuple(replace(files, pattern="{}") for files in FOLDER.groups[0].files)
 _FOLDERS = "pairs"  # the group of samples that no table lists
-
-Subject = tuple[str, str]  # group and key
-
-# Any names and suffixes.
-_FILES = tuple(replace(files, pattern="{}") for files in CATALOG["folder"].groups[0].files)
-
-
-def is_custom_folder(root: Path) -> bool:
-    """Whether `FolderPairs` would read the folder."""
-    return bool(tables(root)) or ((root / "persons").is_dir() and (root / "garments").is_dir())
-
-
-def tables(root: Path) -> list[str]:
-    """The CSV files of pairs in the folder, such as `train.csv` and `test.csv`."""
-    found = [
-        name
-        for name in names_in(root)
-        if PurePath(name).suffix.lower() in _TABLES and (root / name).is_file()
-    ]
-    return sorted(name for name in found if name == _TABLE or _is_table(root / name))
 
 
 def survey_custom_folder(root: Path) -> Survey:
@@ -43,49 +20,32 @@ def survey_custom_folder(root: Path) -> Survey:
     """
     survey = Survey()
     seen: set[Path] = set()
-    owners: dict[Path, Subject] = {}
-    groups: dict[str, str | None] = {table: table for table in tables(root)}
-    for group, table in (groups or {_FOLDERS: None}).items():
+    owners: dict[Path, tuple[str, str]] = {}
+    names: list[str | None] = [*tables(root)] or [None]
+    for table in names:
+        group = table or _FOLDERS
+        survey.lists[group] = []
         survey.own[table] = FolderPairs(root, table=table)
         for record in survey.own[table]:
             # Two tables may name one photograph: what they give it belongs together.
-            subject = group, record.name
             subjects = {
-                "person": owners.setdefault(record.source, subject),
-                "garment": owners.setdefault(record.reference, subject),
+                "person": owners.setdefault(record.source, (group, record.name)),
+                "garment": owners.setdefault(record.reference, (group, record.name)),
             }
-            _add(survey, root, subjects, record, seen)
-        survey.lists[group] = []
-    if not groups:
-        _say_unread(survey, root, seen)
-    return survey
-
-
-def _say_unread(survey: Survey, root: Path, read: set[Path]) -> None:
-    """What lies in the folders and belongs to no person, or is of a kind that is not read."""
-    for files in _FILES:
+            for files in _FILES:
+                path = getattr(record, files.field or "")
+                if path is None or path in seen:
+                    continue
+                seen.add(path)
+                inside = path.parent.is_relative_to(root)
+                where = path.parent.relative_to(root) if inside else path.parent
+                survey.present.append(Present(path, where.as_posix(), files, *subjects[files.role]))
+    for files in _FILES if names == [None] else ():
         (where,) = files.spellings
         found = scan(root / where, (".json",) if files.content == "pose" else SUFFIXES)
         for path in found.files.values():
-            if path not in read:
+            if path not in seen:
                 survey.add("extra-file", where, path.name)
         for path in found.left_out:
             survey.add("left-out", where, path.name)
-
-
-def _is_table(path: Path) -> bool:
-    return {"person", "garment"} <= header_cells(path)
-
-
-def _add(
-    survey: Survey, root: Path, subjects: dict[str, Subject], record: Record, seen: set[Path]
-) -> None:
-    for files in _FILES:
-        path = getattr(record, files.field or "")
-        if isinstance(path, Path) and path not in seen:
-            seen.add(path)
-            where = path.parent
-            inside = (
-                where.relative_to(root).as_posix() if where.is_relative_to(root) else str(where)
-            )
-            survey.present.append(Present(path, inside, files, *subjects[files.role]))
+    return survey

@@ -2,29 +2,29 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from leffa.data.catalog import CATALOG, DATASETS
+from leffa.data.catalog import CATALOG, DATASETS, FOLDER
 from leffa.data.catalog.spec import SYNTHETIC, DatasetSpec, FileSpec
-from leffa.data.doctor.contents import look_at
+from leffa.data.doctor.contents import Look, look_at
 from leffa.data.doctor.cross_checks import compare
-from leffa.data.doctor.custom_folder import is_custom_folder, survey_custom_folder
-from leffa.data.doctor.lists import check_together, check_totals
-from leffa.data.doctor.look import Look
+from leffa.data.doctor.custom_folder import survey_custom_folder
+from leffa.data.doctor.lists import check_overlap, check_totals
 from leffa.data.doctor.ready import readiness
 from leffa.data.doctor.recognise import recognise, recognise_below
-from leffa.data.doctor.report import Count, Finding, Report, gather
-from leffa.data.doctor.rows import pick_rows
+from leffa.data.doctor.report import Finding, Report, gather
+from leffa.data.doctor.sheet import pick_rows
 from leffa.data.doctor.survey import Present, Survey, Surveyor
+from leffa.data.folder import is_custom_folder
 from leffa.data.layout import check_choice
 from leffa.io.folders import SUFFIXES, is_hidden
 from leffa.io.processes import ProcessPool
 
 Progress = Callable[[int, int], None]  # (files done, files in all)
 
-_NO_LAYOUT = DatasetSpec("pictures of no known data set", "", ".*", (), same_size=False)
+_UNKNOWN = DatasetSpec("pictures of no known data set", "", ".*", (), same_size=False)
 _CHUNK = 16
 
 
@@ -51,30 +51,39 @@ def examine(
         raise FileNotFoundError(f"{root}: no such folder; give the folder that holds the data set")
     check_choice("dataset", dataset, ("auto", *CATALOG))
     began = time.perf_counter()
-    name, declared, survey = _survey(root, dataset)
+    name, spec, survey = _survey(root, dataset)
     looked = list(_look(survey.present, workers, progress))
     synthetic = (root / SYNTHETIC).is_file()
-    counts = _counts(survey, synthetic)
+    lists = [listed for group in survey.lists.values() for listed in group]
+    counts = [listed.count for listed in lists]
+    if synthetic:  # official numbers do not bind it
+        spec, counts = replace(spec, size=None), [replace(count, official=None) for count in counts]
     findings = [
         *survey.findings,
-        *_of_files(looked),
-        *_of_lists(root, declared, survey, counts),
-        *compare(looked, declared),
+        *(
+            Finding(kind, present.where, present.path.name, detail)
+            for present, look in looked
+            for kind, detail in look.findings
+        ),
+        *(check_overlap(lists) if spec.disjoint else ()),
+        *check_totals(root, spec.totals, survey.lists),
+        *(
+            Finding("list-longer", count.what, "", f"{count.found:,}")
+            for count in counts
+            if count.official is not None and count.found > count.official
+        ),
+        *compare(looked, spec),
     ]
-    if synthetic:
-        findings = [found for found in findings if found.kind != "size-unofficial"]
-    folders = Counter(
-        f"{present.where}/{present.files.pattern.replace('{}', '*')}" for present, _ in looked
-    )
     problems = gather(findings)
     mends = {problem.kind for problem in problems if not problem.harmless}
+    patterns = (f"{one.where}/{one.files.pattern.replace('{}', '*')}" for one, _ in looked)
     return Report(
         name,
-        declared.title,
+        spec.title,
         root,
         synthetic,
         counts,
-        dict(folders),
+        dict(Counter(patterns)),
         problems,
         len(looked),
         time.perf_counter() - began,
@@ -83,43 +92,23 @@ def examine(
     )
 
 
-def _counts(survey: Survey, synthetic: bool) -> list[Count]:
-    """The length of every list; official numbers do not bind a synthetic copy."""
-    counts = [listed.count for group in survey.lists.values() for listed in group]
-    return [replace(count, official=None) for count in counts] if synthetic else counts
-
-
-def _of_lists(
-    root: Path, declared: DatasetSpec, survey: Survey, counts: Iterable[Count]
-) -> Iterator[Finding]:
-    """What several lists show, and lists that are too long."""
-    lists = [listed for group in survey.lists.values() for listed in group]
-    yield from check_together(lists, declared.disjoint)
-    yield from check_totals(root, declared.totals, survey.lists)
-    for count in counts:
-        if count.official is not None and count.found > count.official:
-            yield Finding("list-longer", count.what, "", f"{count.found:,}")
-
-
 def _survey(root: Path, dataset: str) -> tuple[str, DatasetSpec, Survey]:
-    """The data set's name, its declaration and what is there of it."""
-    name: str | None = dataset
-    if dataset == "auto":
-        name = "folder" if is_custom_folder(root) else recognise(root)
-    if name == "folder":
-        return "folder", CATALOG["folder"], survey_custom_folder(root)
+    """The data set's name, its spec and what is there of it."""
+    if dataset == "folder" or (dataset == "auto" and is_custom_folder(root)):
+        return "folder", FOLDER, survey_custom_folder(root)
+    name = recognise(root) if dataset == "auto" else dataset
     survey = Surveyor(root, DATASETS[name]).run() if name is not None else Survey()
-    nothing = not survey.present and not any(survey.lists.values())
-    if nothing and (deeper := recognise_below(root)):
-        survey = Survey()
-        survey.add("nested", str(root), str(deeper))
-    elif nothing:
-        survey = _survey_pictures(root, name)
-    return name or "unknown", DATASETS[name] if name is not None else _NO_LAYOUT, survey
+    if not survey.present and not any(survey.lists.values()):
+        if deeper := recognise_below(root):
+            survey = Survey()
+            survey.add("nested", str(root), str(deeper))
+        else:
+            survey = _survey_pictures(root, name)
+    return name or "unknown", DATASETS[name] if name is not None else _UNKNOWN, survey
 
 
 def _survey_pictures(root: Path, name: str | None) -> Survey:
-    """Every picture below a folder without a known layout."""
+    """Every picture below a folder of no known data set."""
     survey = Survey()
     files = FileSpec("", "{}", "photo", "picture", main=True)
     for path in sorted(root.rglob("*")):
@@ -143,15 +132,9 @@ def _look(
         yield pair
 
 
-def _run(tasks: Sequence[tuple[Path, str]], workers: int) -> Iterable[Look]:
+def _run(tasks: Sequence[tuple[Path, str]], workers: int) -> Iterator[Look]:
     if workers <= 1 or len(tasks) < 2 * _CHUNK:
         yield from map(look_at, tasks)
         return
     with ProcessPool(workers) as pool:
         yield from pool.map(look_at, tasks, chunksize=_CHUNK)
-
-
-def _of_files(looked: Iterable[tuple[Present, Look]]) -> Iterator[Finding]:
-    for present, look in looked:
-        for kind, detail in look.findings:
-            yield Finding(kind, present.where, present.path.name, detail)

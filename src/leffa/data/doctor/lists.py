@@ -2,31 +2,24 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from leffa.data.catalog.spec import GroupSpec, ListSpec
 from leffa.data.doctor.report import Count, Finding
+from leffa.data.keypoints import COCO_18
 from leffa.data.layout import read_csv_pairs
 from leffa.io.tables import decode_text
-
-_JOINTS = 18
 
 
 @dataclass
 class Listed:
-    """What a list names.
-
-    Args:
-        listing: its declaration.
-        where: the list, below the root.
-        rows: the columns of each good line, file names as written.
-        keys: the sample keys of each role, in the order of the list.
-    """
+    """What a list names: the columns of each good line as written, and the sample keys of each
+    role in the order of the list."""
 
     listing: ListSpec
-    where: str
+    where: str  # below the root
     rows: list[tuple[str, ...]] = field(default_factory=list)
     keys: dict[str, dict[str, None]] = field(default_factory=dict)
 
@@ -63,8 +56,11 @@ def read_list(
             findings.append(Finding("list-columns", where, name, line.strip()[:60]))
     if not listed.rows:
         findings.append(Finding("list-empty", where))
-    _collect_keys(listed, group, findings)
-    findings += _repeated(listed)
+    findings += _collect_keys(listed, group)
+    columns = 1 if listing.unique == "first" else None
+    for row, count in Counter(row[:columns] for row in listed.rows).items():
+        if count > 1:
+            findings.append(Finding("list-duplicate", where, " ".join(row), f"{count} times"))
     findings += _mispaired(listed, group)
     return listed, findings
 
@@ -89,10 +85,10 @@ def _has_keypoints(cells: list[str]) -> bool:
         axes = [json.loads(cell) for cell in cells]
     except ValueError:
         return False
-    return len(axes) == 2 and all(isinstance(axis, list) and len(axis) == _JOINTS for axis in axes)
+    return len(axes) == 2 and all(isinstance(axis, list) and len(axis) == COCO_18 for axis in axes)
 
 
-def _collect_keys(listed: Listed, group: GroupSpec, findings: list[Finding]) -> None:
+def _collect_keys(listed: Listed, group: GroupSpec) -> Iterator[Finding]:
     roles = listed.listing.columns
     mains = {role: group.main(role) for role in roles if role != "ignored"}
     for row in listed.rows:
@@ -100,33 +96,22 @@ def _collect_keys(listed: Listed, group: GroupSpec, findings: list[Finding]) -> 
         for role, name in zip(roles, row, strict=True):
             if role == "ignored":
                 continue
-            key = mains[role].key(name)
-            if key is None:
+            if (key := mains[role].key(name)) is None:
                 wanted = mains[role].pattern.format("KEY")
-                findings.append(
-                    Finding("list-columns", listed.where, f"'{name}'", f"expected {wanted}")
-                )
-                continue
-            keys.append(key)
-            listed.keys.setdefault(role, {})[key] = None
+                yield Finding("list-columns", listed.where, f"'{name}'", f"expected {wanted}")
+            else:
+                keys.append(key)
+                listed.keys.setdefault(role, {})[key] = None
         if roles[0] == "person" and keys:  # paired evaluation asks for the person's own garment
             listed.keys.setdefault("garment", {})[keys[0]] = None
         if roles == ("picture", "picture") and len(keys) == 2:
             listed.keys.setdefault("pair", {})["_2_".join(keys)] = None
 
 
-def _repeated(listed: Listed) -> Iterator[Finding]:
-    columns = 1 if listed.listing.unique == "first" else None
-    counts = Counter(row[:columns] for row in listed.rows)
-    for row, count in counts.items():
-        if count > 1:
-            yield Finding("list-duplicate", listed.where, " ".join(row), f"{count} times")
-
-
 def _mispaired(listed: Listed, group: GroupSpec) -> list[Finding]:
     """Persons with somebody else's garment in a paired list, or with their own in an unpaired."""
     wanted = listed.listing.pairing
-    if wanted is None or not listed.rows:
+    if wanted is None:
         return []
     person, garment = (group.main(role) for role in listed.listing.columns)
     wrong = [
@@ -140,10 +125,8 @@ def _mispaired(listed: Listed, group: GroupSpec) -> list[Finding]:
     return [Finding("list-pairing", listed.where, " ".join(row)) for row in wrong]
 
 
-def check_together(lists: list[Listed], disjoint: bool) -> Iterator[Finding]:
-    """What only several lists show: persons of the training in the test."""
-    if not disjoint:
-        return
+def check_overlap(lists: Iterable[Listed]) -> Iterator[Finding]:
+    """Persons of the training in the test."""
     people: dict[str, dict[str, str]] = {"train": {}, "test": {}}
     for listed in lists:
         for role in ("person", "picture"):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from leffa.data.batch import Record
-from leffa.data.doctor.contents import look_at
-from leffa.data.doctor.kinds import KINDS, TRAINED_ALL_THE_SAME
-from leffa.data.doctor.report import Finding, Problem, gather
+from leffa.data.doctor.contents import CONTENTS, look_at
+from leffa.data.doctor.ready import TRAINED_ALL_THE_SAME
+from leffa.data.doctor.report import KINDS, Finding, Problem, gather
 from leffa.data.fit import same_shape
 from leffa.data.layout import missing_files
 from leffa.data.transforms import PersonTransform
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 
+_HEADERS = 64  # records whose sizes are compared, evenly spread
+_DECODED = 2  # files of each field
+
 _CONTENTS = {  # of a record's fields
     "source": "photo",
     "reference": "photo",
@@ -28,21 +31,10 @@ _CONTENTS = {  # of a record's fields
     "reference_mask": "garment_mask",
     "flow": "flow",
 }
-_DENSEPOSE = {
-    "colour": "colour",
-    "iuv": "iuv",
-    "vui": "vui",
-    "labels": "labels",
-    "labels_uv": "labels",
-}
-_BESIDE_SOURCE = ("mask", "densepose", "parse")
 
 
 def check_records(records: Sequence[Record], transform: PersonTransform) -> None:
     """Make one sample, and look into some files of each kind that the transform reads.
-
-    Args:
-        transform: without random changes.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing, damaged, or not what it should be; one
@@ -57,11 +49,8 @@ def check_records(records: Sequence[Record], transform: PersonTransform) -> None
 
 
 def check_mask(path: Path) -> None:
-    """The same look at one try-on mask.
-
-    Raises:
-        FileNotFoundError, ValueError: it is no mask, masks nothing, or is inverted.
-    """
+    """The same look at one try-on mask: ValueError where it is none, masks nothing or is
+    inverted."""
     open_mask(path)
     for kind, detail in look_at((path, "mask")).findings:
         if kind in ("mask-empty", "mask-inverted"):
@@ -71,48 +60,32 @@ def check_mask(path: Path) -> None:
 
 
 def quick_check(
-    records: Sequence[Record],
-    densepose: str | None = None,
-    headers: int = 64,
-    decoded: int = 2,
-    unread: Collection[str] = (),
+    records: Sequence[Record], densepose: str = "none", unread: Collection[str] = ()
 ) -> list[Problem]:
-    """Check records without decoding every file; takes about a second.
+    """What is wrong with records, without decoding every file; takes about a second.
 
-    All files must exist; `headers` records, spread evenly, are compared in size; `decoded` files of
-    each field, spread evenly, are opened in full. A picture in another format than its suffix says
-    is a warning in the log.
+    All files must exist; some records are compared in size, and some files of each field but the
+    `unread` opened in full. What training takes all the same is a warning in the log.
 
     Args:
-        records: a layout class, or part of one.
-        densepose: the encoding of the DensePose files; None, or one that the doctor does not know,
-            leaves them unopened.
-        headers: records whose sizes are compared.
-        decoded: files of each field that are decoded.
-        unread: fields that are not decoded.
-
-    Returns:
-        The problems, of which none is harmless; `problem.line` is the message.
+        densepose: the encoding of the DensePose files; they are not opened where the doctor does
+            not know it.
     """
     missing, _ = missing_files(records)
     absent = {Path(path) for path in missing}
     findings = [Finding("file-missing", *os.path.split(path)) for path in missing]
-    for record in _spread(records, headers):
+    for record in _spread(records, _HEADERS):
         findings += _sizes(record, absent)
     contents = dict(_CONTENTS)
-    if densepose in _DENSEPOSE:
-        contents["densepose"] = _DENSEPOSE[densepose]
-    for field, content in contents.items():
-        if field in unread:
-            continue
+    if (content := densepose.removesuffix("_uv")) in CONTENTS:
+        contents["densepose"] = content
+    for field in contents.keys() - set(unread):
         paths = [path for record in records if isinstance(path := getattr(record, field), Path)]
-        for path in _spread(paths, decoded):
+        for path in _spread(paths, _DECODED):
             if path not in absent:
-                looked = look_at((path, content))
-                findings += [
-                    Finding(kind, str(path.parent), path.name, detail)
-                    for kind, detail in looked.findings
-                ]
+                where = str(path.parent)
+                for kind, detail in look_at((path, contents[field])).findings:
+                    findings.append(Finding(kind, where, path.name, detail))
     problems = [problem for problem in gather(findings) if not problem.harmless]
     for problem in problems:
         if problem.kind in TRAINED_ALL_THE_SAME:
@@ -123,9 +96,9 @@ def quick_check(
 def _sizes(record: Record, absent: set[Path]) -> list[Finding]:
     source = _header_size(record.source, absent)
     findings = []
-    for field in _BESIDE_SOURCE:
+    for field in ("mask", "densepose", "parse"):
         path = getattr(record, field)
-        size = _header_size(path, absent) if isinstance(path, Path) else None
+        size = _header_size(path, absent)
         if source is None or size is None or size == source:
             continue
         if field != "densepose" or not same_shape(size, source):
@@ -134,8 +107,8 @@ def _sizes(record: Record, absent: set[Path]) -> list[Finding]:
     return findings
 
 
-def _header_size(path: Path, absent: set[Path]) -> tuple[int, int] | None:
-    if path in absent or path.suffix == ".npz":
+def _header_size(path: Path | None, absent: set[Path]) -> tuple[int, int] | None:
+    if path is None or path in absent:
         return None
     try:
         return read_header(path).size

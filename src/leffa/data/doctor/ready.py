@@ -4,10 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from leffa.data.batch import Record
-from leffa.data.doctor.kinds import PREDICTED_ALL_THE_SAME, TRAINED_ALL_THE_SAME
 from leffa.data.labels import GARMENT_LABELS
 
-COMMANDS = ("train", "evaluate", "predict")
+TRAINED_ALL_THE_SAME = ("format-differs", "few-colours")  # kinds of findings
+_PREDICTED_ALL_THE_SAME = ("format-differs", "exif-rotated")
+_COMMANDS = ("train", "evaluate", "predict")
 _MAKES_MASKS = (
     "nor have all the parse and keypoints that recipes make masks from; `leffa photo ROOT --recipe "
     "NAME` makes them"
@@ -54,50 +55,46 @@ class Ready:
     @property
     def commands(self) -> dict[str, list[str]]:
         """The commands that take the pairs, by task."""
-        able = [command for command in COMMANDS if command not in self.refused]
+        able = [command for command in _COMMANDS if command not in self.refused]
         return {"tryon": able if self.masks else [], "pose": able}
 
     @property
     def lines(self) -> list[str]:
         """For the terminal: the files, then a line for each task and kind of model."""
         counted = ", ".join(f"{name} {count}" for name, count in self.files.items())
-        lines = [f"{self.table or 'folders'}: {self.pairs} pairs; {counted}"]
-        if self.masks is None and self.strange:
+        if self.masks is not None:
+            tryon = f"try-on, {_MASKS[self.masks]}: {self._able}"
+        elif self.strange:
             known = ", ".join(GARMENT_LABELS["cihp"])
-            lines.append(
-                f"  try-on: not ready: {self._lack('mask')}, and recipes know {known}, not the "
-                f"category {self.strange[0]}"
-            )
-        elif self.masks is None:
-            lines.append(f"  try-on: not ready: {self._lack('mask')}, {_MAKES_MASKS}")
+            why = f"and recipes know {known}, not the category {self.strange[0]}"
+            tryon = f"try-on: not ready: {self._lack('mask')}, {why}"
         else:
-            lines.append(f"  try-on, {_MASKS[self.masks]}: {self._able('tryon')}")
-        lines.append(f"  pose transfer, where a pair shows one person twice: {self._able('pose')}")
-        lines += [
-            f"  with a model that reads {field}: not ready: {self._lack(field)}"
-            for field in ("densepose", "keypoints")
-            if self.files[field] < self.pairs or (field == "keypoints" and self.poses)
+            tryon = f"try-on: not ready: {self._lack('mask')}, {_MAKES_MASKS}"
+        return [
+            f"{self.table or 'folders'}: {self.pairs} pairs; {counted}",
+            f"  {tryon}",
+            f"  pose transfer, where a pair shows one person twice: {self._able}",
+            *(
+                f"  with a model that reads {field}: not ready: {self._lack(field)}"
+                for field in ("densepose", "keypoints")
+                if self.files[field] < self.pairs or (field == "keypoints" and self.poses)
+            ),
         ]
-        return lines
 
     def _lack(self, field: str) -> str:
         if field == "keypoints" and self.poses:
             return f"mend these files first ({', '.join(self.poses)})"
         return f"{self.pairs - self.files[field]} of {self.pairs} pairs have no {field}"
 
-    def _able(self, task: str) -> str:
-        able = self.commands[task]
+    @property
+    def _able(self) -> str:
         kinds = sorted({kind for kinds in self.refused.values() for kind in kinds})
         refused = f"not {', '.join(self.refused)} ({', '.join(kinds)})" if kinds else ""
-        return "; ".join(part for part in (", ".join(able), refused) if part)
+        return "; ".join(part for part in (", ".join(self.commands["pose"]), refused) if part)
 
 
 def readiness(table: str | None, records: Sequence[Record], problems: Collection[str]) -> Ready:
-    """What these pairs are ready for.
-
-    Args:
-        problems: the kinds of what is to be mended in the folder.
-    """
+    """What these pairs are ready for, given the kinds of what is to be mended in the folder."""
     fields = ("mask", "densepose", "parse", "keypoints", "reference_mask")
     files = {field: sum(getattr(r, field) is not None for r in records) for field in fields}
     complete = {field for field, count in files.items() if count == len(records)}
@@ -106,8 +103,8 @@ def readiness(table: str | None, records: Sequence[Record], problems: Collection
     strange = {record.category for record in records} - GARMENT_LABELS["cihp"].keys()
     masks = "recipe" if complete.issuperset(("parse", "keypoints")) and not strange else None
     refused = {}
-    for command in COMMANDS:
-        taken = PREDICTED_ALL_THE_SAME if command == "predict" else TRAINED_ALL_THE_SAME
+    for command in _COMMANDS:
+        taken = _PREDICTED_ALL_THE_SAME if command == "predict" else TRAINED_ALL_THE_SAME
         if mends := sorted(set(problems).difference(taken, poses)):
             refused[command] = mends
     files["garment_mask"] = files.pop("reference_mask")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from leffa.data.catalog import DATASETS
 from leffa.data.catalog.spec import TREE, DatasetSpec, FileSpec
-from leffa.data.doctor.names import is_there
+from leffa.data.inshop import flat_name
 from leffa.io.folders import is_hidden
 
 _RECOGNISED_FROM = 64  # names of a folder
+_GENDERS = ("MEN", "WOMEN")
 
 
 def recognise(root: Path) -> str | None:
@@ -33,16 +34,15 @@ def _likeness(root: Path, dataset: DatasetSpec) -> float:
     score = 0.0
     for group in dataset.groups:
         score += sum(0.5 for listing in group.lists if listing.find(root))
-        for files in group.files:
-            for spelling in files.spellings:
-                folder = root / group.folder / spelling
-                if folder.name == TREE:
-                    score += is_there(folder)  # its paths are the official form
-                    continue
-                names = _some_names(folder) if folder.is_dir() else []
-                official = sum(official_name(dataset, files, name) for name in names)
-                score += official / max(1, len(names))
-                score += 0.1 * (folder.is_dir() and folder != root)
+        for files, spelling in ((each, one) for each in group.files for one in each.spellings):
+            folder = root / group.folder / spelling
+            if folder.name == TREE:
+                score += is_there(folder)  # its paths are the official form
+                continue
+            names = _some_names(folder) if folder.is_dir() else []
+            official = sum(official_name(dataset, files, name) for name in names)
+            score += official / max(1, len(names))
+            score += 0.1 * (folder.is_dir() and folder != root)
     return score
 
 
@@ -55,3 +55,42 @@ def official_name(dataset: DatasetSpec, files: FileSpec, name: str) -> bool:
 def _some_names(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
         return [entry.name for entry, _ in zip(entries, range(_RECOGNISED_FROM), strict=False)]
+
+
+def is_there(folder: Path) -> bool:
+    """Whether there is such a folder, or such a tree of the In-shop release."""
+    if folder.name == TREE:
+        return any((folder.parent / gender).is_dir() for gender in _GENDERS)
+    return folder.is_dir()
+
+
+def file_names(folder: Path) -> dict[str, str]:
+    """All that is no folder, dangling links included: from its name to its path below the folder.
+
+    A file of the In-shop release goes by its flat name.
+    """
+    if folder.name != TREE:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.name for entry in entries if not entry.is_dir()}
+    found = {}
+    for gender in _GENDERS:
+        for place in (folder.parent / gender).glob("*/id_*/*.jpg"):
+            path = place.relative_to(folder.parent).as_posix()
+            try:
+                found[flat_name(path)] = path
+            except ValueError:  # not named as in the release
+                continue
+    return found
+
+
+def folder_names(folder: Path) -> list[str]:
+    """The names of the folders in a folder, sorted."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def plain(name: str) -> str:
+    """A folder's name without the marks that copies of a data set change."""
+    return re.sub("[-_ ]", "", name.lower())

@@ -1,17 +1,33 @@
 """What the doctor found: findings of single files, gathered into one line a problem."""
 
 import json
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from leffa.data.doctor.kinds import KINDS
 from leffa.data.doctor.ready import Ready, ready_lines
 from leffa.io.outputs import marked
 
 _SHOWN = 3  # names in a line
+
+
+class Kind(NamedTuple):
+    """A kind of finding: what is wrong, in words that follow a folder's name, and the remedy."""
+
+    says: str
+    remedy: str = ""
+    harmless: bool = False
+
+
+KINDS: dict[str, Kind] = {
+    name: Kind(**entry)
+    for name, entry in tomllib.loads(
+        Path(__file__).with_name("kinds.toml").read_text(encoding="utf-8")
+    ).items()
+}
 
 
 class Finding(NamedTuple):
@@ -28,27 +44,30 @@ class Problem:
     """All findings of one kind in one place.
 
     Args:
-        kind: a key of `KINDS`.
         where: the folder or list, below the data set's root.
         names: the files or lines, with what was found in brackets, sorted.
-        harmless: it is worth knowing, and nothing need be done.
     """
 
     kind: str
     where: str
     names: tuple[str, ...]
-    harmless: bool
+
+    @property
+    def harmless(self) -> bool:
+        """Whether it is worth knowing, and nothing need be done."""
+        return KINDS[self.kind].harmless
 
     @property
     def line(self) -> str:
         """The place, what is wrong, how many, the first few, and the remedy, in one line."""
-        kind = KINDS[self.kind]
+        says, remedy, _ = KINDS[self.kind]
         named = [name for name in self.names if name]
         shown = ", ".join(named[:_SHOWN])
-        many = len(named) > _SHOWN
-        count = f": {len(named):,}, first {shown}" if many else (f": {shown}" if shown else "")
-        remedy = f"; {kind.remedy}" if kind.remedy else ""
-        return printable(f"{self.where}: {kind.says} [{self.kind}]{count}{remedy}")
+        if len(named) > _SHOWN:
+            shown = f"{len(named):,}, first {shown}"
+        count = f": {shown}" if shown else ""
+        remedy = f"; {remedy}" if remedy else ""
+        return printable(f"{self.where}: {says} [{self.kind}]{count}{remedy}")
 
 
 @dataclass(frozen=True)
@@ -75,17 +94,25 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Row:
+    """The files of one sample for the contact sheet, and what was found in them."""
+
+    key: str
+    files: dict[str, Path]  # by column
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """The whole examination.
 
     Args:
-        dataset: its name in the table.
+        dataset: a key of `CATALOG`, or "unknown".
         title: its name in print.
-        root: the folder.
         synthetic: it is a synthetic copy, which official numbers do not bind.
         counts: per list.
         folders: files of each kind that were opened, by folder and pattern.
-        problems: in the order of the table of kinds, the harmless ones last.
+        problems: in the order of `KINDS`, the harmless ones last.
         files: how many were opened.
         seconds: that this took.
         samples: for the contact sheet.
@@ -101,7 +128,7 @@ class Report:
     problems: Sequence[Problem]
     files: int
     seconds: float
-    samples: Sequence["Row"] = field(default=(), repr=False)
+    samples: Sequence[Row] = field(default=(), repr=False)
     ready: Sequence[Ready] = ()
 
     @property
@@ -111,8 +138,8 @@ class Report:
 
     def to_text(self) -> str:
         """For the terminal."""
-        kind = ", a synthetic copy" if self.synthetic else ""
-        lines = [f"{self.title} ({self.dataset}{kind}) in {self.root}", ""]
+        synthetic = ", a synthetic copy" if self.synthetic else ""
+        lines = [f"{self.title} ({self.dataset}{synthetic}) in {self.root}", ""]
         lines += [f"  {count.line}" for count in self.counts]
         lines += [f"  {folder}: {count:,} files" for folder, count in self.folders.items()]
         for heading, harmless in (("to mend", False), ("worth knowing", True)):
@@ -143,9 +170,7 @@ class Report:
                     "kind": problem.kind,
                     "where": problem.where,
                     "count": len(problem.names),
-                    "harmless": problem.harmless,
-                    "says": KINDS[problem.kind].says,
-                    "remedy": KINDS[problem.kind].remedy,
+                    **KINDS[problem.kind]._asdict(),
                     "names": problem.names,
                 }
                 for problem in self.problems
@@ -155,15 +180,6 @@ class Report:
             "seconds": round(self.seconds, 3),
         }
         return json.dumps(marked(content), indent=2) + "\n"
-
-
-@dataclass(frozen=True)
-class Row:
-    """The files of one sample for the contact sheet, and what was found in them."""
-
-    key: str
-    files: dict[str, Path]  # by content
-    remarks: tuple[str, ...]
 
 
 def printable(text: str) -> str:
@@ -177,8 +193,5 @@ def gather(findings: Iterable[Finding]) -> list[Problem]:
     for kind, where, name, detail in findings:
         grouped[kind, where].add(f"{name} ({detail})" if name and detail else name or detail)
     order = {kind: place for place, kind in enumerate(KINDS)}
-    problems = [
-        Problem(kind, where, tuple(sorted(names)), KINDS[kind].harmless)
-        for (kind, where), names in grouped.items()
-    ]
+    problems = [Problem(*key, tuple(sorted(names))) for key, names in grouped.items()]
     return sorted(problems, key=lambda found: (found.harmless, order[found.kind], found.where))

@@ -1,20 +1,29 @@
-"""Compares a folder with a data set's declaration: what is there, missing, extra or misplaced."""
+"""Compares a folder with the spec of a data set: what is there, missing, extra or misplaced."""
 
-import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from leffa.data.batch import Record
 from leffa.data.catalog.spec import TREE, DatasetSpec, FileSpec, GroupSpec
-from leffa.data.doctor.kinds import WITHOUT
 from leffa.data.doctor.lists import Listed, read_list
-from leffa.data.doctor.names import file_names, folder_names, is_there, plain
-from leffa.data.doctor.recognise import official_name
+from leffa.data.doctor.recognise import file_names, folder_names, is_there, official_name, plain
 from leffa.data.doctor.report import Finding
 from leffa.io.folders import is_hidden
+
+_WITHOUT = {  # what training and evaluation must be told where files of this content are absent
+    "mask": "without them: a recipe as transform.agnostic",
+    **dict.fromkeys(
+        ("colour", "labels", "iuv", "vui"),
+        "without them: transform.densepose=skeleton or none",
+    ),
+    "pose": "without them: mask files or a recipe that needs no joints, and no densepose=skeleton",
+    **dict.fromkeys(
+        ("parse_20", "parse_18"), "without them: mask files, and no loss_region=garment"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -30,14 +39,8 @@ class Present:
 
 @dataclass
 class Survey:
-    """What lies in the folder.
-
-    Args:
-        findings: about names.
-        present: the listed files that are there.
-        lists: of each group.
-        own: the pairs of a user's own folder, by table.
-    """
+    """Findings about names, the listed files that are there, the lists of each group, and the pairs
+    of a user's own folder by table."""
 
     findings: list[Finding] = field(default_factory=list)
     present: list[Present] = field(default_factory=list)
@@ -50,19 +53,13 @@ class Survey:
 
 
 class Surveyor:
-    """Reads each folder's names once.
-
-    Args:
-        root: of the data set.
-        dataset: its declaration.
-    """
+    """Surveys a published data set; reads each folder's names once."""
 
     def __init__(self, root: Path, dataset: DatasetSpec) -> None:
         self.root, self.dataset = root, dataset
         self.survey = Survey()
-        self.names = cache(file_names)
-        self.listed = cache(self._find_listed)
-        self.folder = cache(self._find_folder)
+        self.names, self.guises = cache(file_names), cache(self._guises)
+        self.folder, self.listed = cache(self._folder), cache(self._listed)
         self._expected: dict[Path, set[str]] = defaultdict(set)
 
     def run(self) -> Survey:
@@ -71,76 +68,110 @@ class Surveyor:
             self.survey.lists[group.name] = self._read_lists(group)
         for group in self.dataset.groups:
             self._survey_group(group)
-        self._find_extras()
+        self._find_extra_files()
+        self._find_extra_folders()
         return self.survey
 
-    def _find_folder(self, group: GroupSpec, files: FileSpec) -> Path | None:
+    def _folder(self, group: GroupSpec, files: FileSpec) -> Path | None:
         """The folder of these files under the first spelling that is there."""
         places = [self.root / group.folder / spelling for spelling in files.spellings]
         return next((place for place in places if is_there(place)), None)
 
-    def _survey_group(self, group: GroupSpec) -> None:
-        survey, where = self.survey, group.folder or group.name
-        lists = survey.lists[group.name]
-        folders = {files: self.folder(group, files) for files in group.files}
-        mains = [files for files in group.files if files.main]
-        if not lists and not any(self._holds_keys(folders[files], files) for files in mains):
-            survey.add("split-absent", where, "", _officially(group))
-            return
-        read = {name for entry in lists for name in (*entry.listing.names, entry.listing.instead)}
-        incomplete = [
-            listing for listing in group.lists if listing.needed and listing.names[0] not in read
-        ]
-        if (
-            incomplete
-            and not all(folders[files] for files in mains)
-            and not any(entry.listing.needed or entry.listing.instead for entry in lists)
-        ):
-            survey.add("files-only", where, "", _officially(group))
-        else:
-            for listing in incomplete:
-                survey.add("list-missing", listing.names[0])
-            for files in group.files:
-                self._check_folder(group, files, folders[files])
-        keys = self._keys(lists, mains, folders)
-        keys = self._drop_absent(group, lists, keys, folders)
-        for files, folder in folders.items():
-            if folder is not None:
-                self._match(group, files, folder, keys.get(files.role, {}))
+    def _where(self, folder: Path) -> str:
+        return folder.relative_to(self.root).as_posix()
 
     def _read_lists(self, group: GroupSpec) -> list[Listed]:
         lists = []
         for listing in group.lists:
-            path = listing.find(self.root)
-            if path is not None:
-                where = path.relative_to(self.root).as_posix()
-                listed, findings = read_list(path, where, group, listing)
+            if (path := listing.find(self.root)) is not None:
+                listed, findings = read_list(path, self._where(path), group, listing)
                 lists.append(listed)
                 self.survey.findings += findings
         return lists
 
-    def _holds_keys(self, folder: Path | None, files: FileSpec) -> bool:
+    def _listed(self, group: GroupSpec, role: str) -> set[str]:
+        """The keys that the lists of a group name."""
+        return {key for entry in self.survey.lists[group.name] for key in entry.keys.get(role, ())}
+
+    def _survey_group(self, group: GroupSpec) -> None:
+        where, lists = group.folder or group.name, self.survey.lists[group.name]
+        mains = [files for files in group.files if files.main]
+        if not lists and not any(self._holds_keys(group, files) for files in mains):
+            self.survey.add("split-absent", where, "", _officially(group))
+            return
+        read = {name for entry in lists for name in (*entry.listing.names, entry.listing.instead)}
+        lacking = [each for each in group.lists if each.needed and each.names[0] not in read]
+        if (
+            lacking
+            and not all(self.folder(group, files) for files in mains)
+            and not any(entry.listing.needed or entry.listing.instead for entry in lists)
+        ):
+            self.survey.add("files-only", where, "", _officially(group))
+        else:
+            for listing in lacking:
+                self.survey.add("list-missing", listing.names[0])
+            for files in group.files:
+                if self.folder(group, files) is None:
+                    self._tell_no_folder(group, files)
+        keys = self._keys(group, lists, mains)
+        for files in group.files:
+            if (folder := self.folder(group, files)) is not None:
+                self._match(group, files, folder, keys.get(files.role, []))
+
+    def _holds_keys(self, group: GroupSpec, files: FileSpec) -> bool:
         """Whether the folder is there; the root itself must hold a name of the official form."""
+        folder = self.folder(group, files)
         if folder is None:
             return False
         return folder != self.root or any(
             official_name(self.dataset, files, name) for name in self.names(folder)
         )
 
+    def _tell_no_folder(self, group: GroupSpec, files: FileSpec) -> None:
+        where = "/".join(part for part in (group.folder, files.spellings[0]) if part)
+        declared = {name for other in group.files for name in other.spellings}
+        wanted = {plain(spelling) for spelling in files.spellings}
+        alike = [
+            name
+            for name in folder_names(self.root / group.folder)
+            if name not in declared and plain(name) in wanted
+        ]
+        if alike:
+            self.survey.add("folder-misnamed", where, alike[0])
+        elif files.need == "always":
+            self.survey.add("folder-missing", where)
+        elif files.need == "whole" and not files.synthetic:
+            self.survey.add("optional-absent", where, detail=_WITHOUT.get(files.content, ""))
+
     def _keys(
-        self, lists: list[Listed], mains: list[FileSpec], folders: dict[FileSpec, Path | None]
-    ) -> dict[str, dict[str, None]]:
-        """The keys of each role by the lists; without a list, whatever the main folder holds."""
+        self, group: GroupSpec, lists: list[Listed], mains: list[FileSpec]
+    ) -> dict[str, list[str]]:
+        """The keys of each role by the lists; without a list, whatever the main folder holds.
+
+        Keys of which no file at all is there are reported and left out, so the other checks need
+        not name them.
+        """
         keys: dict[str, dict[str, None]] = {}
         for listed in lists:
             for role, found in listed.keys.items():
                 keys.setdefault(role, {}).update(found)
         for files in mains:
-            folder = folders[files]
+            folder = self.folder(group, files)
             if files.role not in keys and folder is not None:
                 names = sorted(self._own_names(folder, files))
                 keys[files.role] = dict.fromkeys(key for name in names if (key := files.key(name)))
-        return keys
+        kept = {role: list(found) for role, found in keys.items()}
+        for files in mains if lists else []:
+            own = [one for one in group.files if one.role == files.role and self.folder(group, one)]
+            if files not in own:
+                continue
+            wanted = keys[files.role]
+            there = {key for key in wanted if any(self._find(group, one, key) for one in own)}
+            for listed in lists:
+                for key in listed.keys.get(files.role, {}).keys() - there:
+                    self.survey.add("list-absent", listed.where, files.pattern.format(key))
+            kept[files.role] = [key for key in wanted if key in there]
+        return kept
 
     def _own_names(self, folder: Path, files: FileSpec) -> Iterator[str]:
         """Visible names in the folder that fit no longer pattern of the same folder."""
@@ -154,149 +185,84 @@ class Surveyor:
             if not is_hidden(name) and not any(other.key(name) for other in longer):
                 yield name
 
-    def _drop_absent(
-        self,
-        group: GroupSpec,
-        lists: list[Listed],
-        keys: dict[str, dict[str, None]],
-        folders: dict[FileSpec, Path | None],
-    ) -> dict[str, dict[str, None]]:
-        """Report keys of which no file at all is there; the other checks need not name them."""
-        kept = dict(keys)
-        for role, wanted in keys.items():
-            own = [files for files in group.files if files.role == role and folders[files]]
-            main = next((files for files in own if files.main), None)
-            if main is None or not lists:
-                continue
-            names = {files: {name.lower() for name in self.names(folders[files])} for files in own}
-            stems = {Path(name).stem for name in names[main]}
-            absent = {
-                key
-                for key in wanted
-                if Path(main.pattern.format(key)).stem.lower() not in stems
-                and not any(files.pattern.format(key).lower() in names[files] for files in own)
-            }
-            for listed in lists:
-                for key in absent & listed.keys.get(role, {}).keys():
-                    if not self._elsewhere(group, main, main.pattern.format(key)):
-                        self.survey.add("list-absent", listed.where, main.pattern.format(key))
-            lost = {k for k in absent if not self._elsewhere(group, main, main.pattern.format(k))}
-            kept[role] = {key: None for key in wanted if key not in lost}
-        return kept
-
-    def _check_folder(self, group: GroupSpec, files: FileSpec, folder: Path | None) -> None:
-        if folder is not None:
-            return
-        base = self.root / group.folder
-        where = "/".join(part for part in (group.folder, files.spellings[0]) if part)
-        declared = {name for other in group.files for name in other.spellings}
-        others = [name for name in folder_names(base) if name not in declared]
-        alike = [
-            name
-            for name in others
-            if any(plain(name) == plain(spelling) for spelling in files.spellings)
-        ] or difflib.get_close_matches(files.spellings[0], others, n=1, cutoff=0.85)
-        if alike:
-            self.survey.add("folder-misnamed", where, alike[0])
-        elif files.need == "always":
-            self.survey.add("folder-missing", where)
-        elif files.need == "whole" and not files.synthetic:
-            self.survey.add("optional-absent", where, detail=WITHOUT.get(files.content, ""))
-
-    def _match(
-        self, group: GroupSpec, files: FileSpec, folder: Path, keys: dict[str, None]
-    ) -> None:
+    def _match(self, group: GroupSpec, files: FileSpec, folder: Path, keys: list[str]) -> None:
         """Sort the keys into present and missing, and say why where it shows."""
-        where = folder.relative_to(self.root).as_posix()
-        names = self.names(folder)
-        wanted = {files.pattern.format(key): key for key in keys}
-        self._expected[folder] |= wanted.keys()
-        for name, key in wanted.items():
-            if name in names:
-                path = folder / name if folder.name != TREE else folder.parent / names[name]
+        where, expected, missing = self._where(folder), self._expected[folder], []
+        for key in keys:
+            name = files.pattern.format(key)
+            expected.add(name)
+            if (found := self._find(group, files, key)) is None:
+                missing.append(name)
+            elif found[0] == "":
+                base = folder.parent if folder.name == TREE else folder
+                path = base / self.names(folder)[name]
                 self.survey.present.append(Present(path, where, files, group.name, key))
-        missing = wanted.keys() - names.keys()
+            else:
+                kind, other = found
+                expected.add(other)
+                is_in = "is in" if kind == "elsewhere" else "is"
+                self.survey.add(kind, where, name, f"{is_in} {other}")
         if not missing:
             return
-        explained = self._explain(group, files, folder, missing)
-        missing -= explained
         if files.need in ("loose", "split"):
-            if missing:
-                detail = f"{len(wanted) - len(missing)} of {len(wanted)} {files.pattern}"
-                self.survey.add("partly", where, detail)
-        elif files.need == "whole" and len(missing) == len(wanted):
+            detail = f"{len(keys) - len(missing)} of {len(keys)} {files.pattern}"
+            self.survey.add("partly", where, detail)
+        elif files.need == "whole" and len(missing) == len(keys):
             if not files.synthetic:
                 name = f"no {files.pattern} of {group.name}"
-                self.survey.add("optional-absent", where, name, WITHOUT.get(files.content, ""))
+                self.survey.add("optional-absent", where, name, _WITHOUT.get(files.content, ""))
         else:
             for name in missing:
                 self.survey.add("file-missing", where, name)
 
-    def _explain(
-        self, group: GroupSpec, files: FileSpec, folder: Path, missing: Iterable[str]
-    ) -> set[str]:
-        """Report and return the missing files that are there in another guise."""
-        where = folder.relative_to(self.root).as_posix()
-        names = self.names(folder)
-        lower = {name.lower(): name for name in names}
-        stems = {Path(name).stem: name for name in names if not is_hidden(name)}
-        explained = set()
-        for name in missing:
-            if other := lower.get(name.lower()):
-                kind, detail = "case-differs", f"is {other}"
-            elif other := stems.get(Path(name).stem):
-                kind, detail = "suffix-differs", f"is {other}"
-            elif place := self._elsewhere(group, files, name):
-                kind, detail = "elsewhere", f"is in {place}"
-                other = ""
-            else:
+    def _find(self, group: GroupSpec, files: FileSpec, key: str) -> tuple[str, str] | None:
+        """Where the file of a key is: ("", its name), or the kind of finding under which it goes
+        and where it is instead; None where it is missing."""
+        folder = self.folder(group, files)
+        if folder is None:
+            return None
+        name = files.pattern.format(key)
+        if name in self.names(folder):
+            return "", name
+        lower, stems = self.guises(folder)
+        if other := lower.get(name.lower()):
+            return "case-differs", other
+        if other := stems.get(Path(name).stem):
+            return "suffix-differs", other
+        for elsewhere in self.dataset.groups:
+            place = self.folder(elsewhere, files)
+            if elsewhere is group or place is None or place == folder:
                 continue
-            explained.add(name)
-            if other:
-                self._expected[folder].add(other)
-            self.survey.add(kind, where, name, detail)
-        return explained
-
-    def _elsewhere(self, group: GroupSpec, files: FileSpec, name: str) -> str | None:
-        """The folder of another group that holds the file of this kind, unlisted there."""
-        for other in self.dataset.groups:
-            folder = self.folder(other, files)
-            if other is group or folder is None or folder == self.folder(group, files):
-                continue
-            if name in self.names(folder) and files.key(name) not in self.listed(other, files.role):
-                return folder.relative_to(self.root).as_posix()
+            if name in self.names(place) and key not in self.listed(elsewhere, files.role):
+                return "elsewhere", self._where(place)
         return None
 
-    def _find_listed(self, group: GroupSpec, role: str) -> set[str]:
-        """The keys that the lists of a group name."""
-        return {key for entry in self.survey.lists[group.name] for key in entry.keys.get(role, ())}
+    def _guises(self, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+        """The names in a folder by their lower case, and by their stems."""
+        names = self.names(folder)
+        visible = {Path(name).stem: name for name in names if not is_hidden(name)}
+        return {name.lower(): name for name in names}, visible
 
-    def _find_extras(self) -> None:
+    def _find_extra_files(self) -> None:
         for folder, expected in self._expected.items():
-            where = folder.relative_to(self.root).as_posix()
             for name in self.names(folder).keys() - expected:
                 if is_hidden(name):
-                    self.survey.add("hidden-file", where, name)
+                    self.survey.add("hidden-file", self._where(folder), name)
                 elif folder != self.root:
-                    self.survey.add("extra-file", where, name)
-        bases = {self.root / group.folder for group in self.dataset.groups} | {self.root}
-        known = (
-            {
-                Path(group.folder, spelling).as_posix()
-                for group in self.dataset.groups
-                for files in group.files
-                for spelling in files.spellings
-            }
-            | {group.folder for group in self.dataset.groups}
-            | set(self.dataset.beside)
-        )
+                    self.survey.add("extra-file", self._where(folder), name)
+
+    def _find_extra_folders(self) -> None:
+        groups = self.dataset.groups
+        known = {group.folder for group in groups} | set(self.dataset.beside)
+        for group in groups:
+            for files in group.files:
+                known |= {Path(group.folder, each).as_posix() for each in files.spellings}
         misnamed = {found.name for found in self.survey.findings if found.kind == "folder-misnamed"}
-        for base in bases:
+        for base in {self.root / group.folder for group in groups} | {self.root}:
             for name in folder_names(base):
-                place = (base / name).relative_to(self.root).as_posix()
                 if is_hidden(name):
-                    self.survey.add("hidden-file", base.relative_to(self.root).as_posix(), name)
-                elif place not in known and name not in misnamed:
+                    self.survey.add("hidden-file", self._where(base), name)
+                elif (place := self._where(base / name)) not in known and name not in misnamed:
                     self.survey.add("extra-folder", place)
 
 
