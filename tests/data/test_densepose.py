@@ -18,6 +18,7 @@ from leffa.data.densepose import (
     can_convert,
     densepose_encoding,
 )
+from leffa.data.labels import PART_COLOURS
 
 parts = arrays(np.uint8, (6, 5), elements=st.integers(0, 24))
 charts = arrays(np.uint8, (6, 5, 2), elements=st.integers(0, 255))
@@ -50,10 +51,10 @@ def test_iuv_swaps_back_and_turns_only_the_charts_across_the_body(
 def test_colours_of_a_jpeg_are_recognised_and_swapped(labels: np.ndarray, seed: int) -> None:
     colour = ColourDensePose()
     noise = np.random.default_rng(seed).integers(-1, 2, (*labels.shape, 3))
-    pixels = np.clip(colour.COLOURS[labels] + noise, 0, 255).astype(np.uint8)
+    pixels = np.clip(PART_COLOURS[labels] + noise, 0, 255).astype(np.uint8)
     assert (colour.parts(pixels) == labels).all()
     swapped = colour.swap_sides(pixels).astype(int)
-    assert np.abs(swapped - colour.COLOURS[MIRROR[labels]]).max() <= 1
+    assert np.abs(swapped - PART_COLOURS[MIRROR[labels]]).max() <= 1
     assert (colour.body(pixels) == (labels > 0)).all()
 
 
@@ -61,7 +62,7 @@ def test_colours_of_a_jpeg_are_recognised_and_swapped(labels: np.ndarray, seed: 
 def test_background_is_minus_one_in_every_encoding(labels: np.ndarray, uv: np.ndarray) -> None:
     background = labels == 0
     iuv = np.concatenate([labels[..., None], uv * ~background[..., None]], axis=-1)
-    colours = ColourDensePose.COLOURS[labels].astype(np.uint8)
+    colours = PART_COLOURS[labels].astype(np.uint8)
     encoded = [
         ColourDensePose().encode(colours),
         IUVDensePose().encode(iuv),
@@ -85,9 +86,7 @@ def test_parts_are_the_same_in_every_encoding() -> None:
     iuv = np.stack([labels, labels * 3, labels * 5], axis=-1)
     assert (IUVDensePose().parts(iuv) == labels).all()
     assert (LabelDensePose().parts(labels) == labels).all()
-    assert (
-        ColourDensePose().parts(ColourDensePose.COLOURS[labels].astype(np.uint8)) == labels
-    ).all()
+    assert (ColourDensePose().parts(PART_COLOURS[labels].astype(np.uint8)) == labels).all()
 
 
 @pytest.mark.parametrize("order", ["iuv", "vui", "ivu"])
@@ -173,7 +172,7 @@ def test_converted_files_are_read_as_if_they_had_been_written_so(
         channels = (
             ["iuv".index(channel) for channel in name] if name in ("vui", "ivu") else [0, 1, 2]
         )
-        stored = {"colour": ColourDensePose.COLOURS.astype(np.uint8)[iuv[..., 0]]}
+        stored = {"colour": PART_COLOURS.astype(np.uint8)[iuv[..., 0]]}
         stored |= dict.fromkeys(("labels", "labels_uv"), iuv[..., 0])
         Image.fromarray(stored.get(name, iuv[..., channels])).save(path)
         return path

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from leffa.data.files import PersonFiles
-from leffa.data.keypoints import BODY_25_MIRROR, read_keypoints
-from leffa.data.skeleton import draw_skeleton
+from leffa.data.keypoints import BODY_25_MIRROR, Annotation, read_annotation, read_keypoints
+from leffa.data.pose import draw_skeleton
 from leffa.data.viton_hd import VitonHD
 
 SIZE = (24, 32)
@@ -152,3 +152,34 @@ def test_real_keypoints_lie_in_the_picture(shared: Path) -> None:
         joints = read_keypoints(path, (768, 1024))
         assert joints[[0, 1, 2, 5], 2].all()
         assert ((joints >= 0) & (joints <= 1)).all()
+
+
+def test_unresized_joints_lose_the_white_border(tmp_path: Path) -> None:
+    x, y = list(range(40, 58)), list(range(100, 118))
+    x[3] = y[3] = -1
+    path = tmp_path / "fasion-annotation-test.csv"
+    path.write_text(f"name:keypoints_y:keypoints_x\na.jpg: {json.dumps(y)}: {json.dumps(x)}\n")
+    joints = read_annotation(Annotation(path, (176, 256), "a.jpg", left=40))
+    assert np.allclose(joints[0], [0, 100 / 256, 1])
+    assert np.allclose(joints[2], [2 / 176, 102 / 256, 1])
+    assert joints[3].tolist() == [0, 0, 0]
+    text = tmp_path / "a.txt"
+    text.write_text("\n".join(f"{a} {b}" for a, b in zip(x, y, strict=True)))
+    assert np.array_equal(read_annotation(Annotation(text, (176, 256), left=40)), joints)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n", r"has no header 'name:keypoints_y:keypoints_x'"),
+        ("name:keypoints_y:keypoints_x\nb.jpg:[1]:[1]\n", r"has no row for a.jpg"),
+        ("name:keypoints_y:keypoints_x\na.jpg:[1]:[1]\n", r"a.jpg: has joints of shape \(1, 2\)"),
+        ("name:keypoints_y:keypoints_x\na.jpg:[1, 2]:[1]\n", r"joints of a.jpg are no lists"),
+        ("name:keypoints_y:keypoints_x\na.jpg:x:y\n", r"joints of a.jpg are no lists of numbers"),
+    ],
+)
+def test_a_broken_list_of_joints_is_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "annotation.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_annotation(Annotation(path, (176, 256), "a.jpg"))

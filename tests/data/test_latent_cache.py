@@ -9,9 +9,9 @@ import torch
 from omegaconf import OmegaConf
 
 from leffa.data import latent_cache
-from leffa.data.batch import Annotation
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.deepfashion import DeepFashion
+from leffa.data.keypoints import Annotation
 from leffa.data.latent_cache import LatentCache
 from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD

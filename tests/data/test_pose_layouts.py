@@ -1,6 +1,5 @@
 """Pose-transfer layouts: DeepFashion in its peers' lists and trees, Market-1501, WPose."""
 
-import json
 import logging
 import random
 import shutil
@@ -10,12 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leffa.data.batch import Annotation
 from leffa.data.catalog import DEEPFASHION
 from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.inshop import category_of, flat_name, release_path
-from leffa.data.keypoint_csv import read_annotation, read_pose
+from leffa.data.keypoints import Annotation, read_annotation, read_pose
 from leffa.data.market1501 import Market1501
 from leffa.data.transforms import PersonTransform
 from leffa.data.wpose import WPose
@@ -210,20 +208,6 @@ def test_pose_transfer_works_without_densepose(synthetic: Path) -> None:
     assert sample["densepose"].min() == -1
 
 
-def test_unresized_joints_lose_the_white_border(tmp_path: Path) -> None:
-    x, y = list(range(40, 58)), list(range(100, 118))
-    x[3] = y[3] = -1
-    path = tmp_path / "fasion-annotation-test.csv"
-    path.write_text(f"name:keypoints_y:keypoints_x\na.jpg: {json.dumps(y)}: {json.dumps(x)}\n")
-    joints = read_annotation(Annotation(path, (176, 256), "a.jpg", left=40))
-    assert np.allclose(joints[0], [0, 100 / 256, 1])
-    assert np.allclose(joints[2], [2 / 176, 102 / 256, 1])
-    assert joints[3].tolist() == [0, 0, 0]
-    text = tmp_path / "a.txt"
-    text.write_text("\n".join(f"{a} {b}" for a, b in zip(x, y, strict=True)))
-    assert np.array_equal(read_annotation(Annotation(text, (176, 256), left=40)), joints)
-
-
 def test_joints_of_nted_are_found_beside_the_pictures(fashion: Path) -> None:
     for split in ("train", "test"):
         (fashion / f"fasion-resize-annotation-{split}.csv").unlink()
@@ -235,23 +219,6 @@ def test_joints_of_nted_are_found_beside_the_pictures(fashion: Path) -> None:
     joints = DeepFashion(fashion, "test")[0].keypoints
     assert isinstance(joints, Annotation)
     assert np.allclose(read_annotation(joints)[0], [10 / 176, 60 / 256, 1])
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("a,b\n", r"has no header 'name:keypoints_y:keypoints_x'"),
-        ("name:keypoints_y:keypoints_x\nb.jpg:[1]:[1]\n", r"has no row for a.jpg"),
-        ("name:keypoints_y:keypoints_x\na.jpg:[1]:[1]\n", r"a.jpg: has joints of shape \(1, 2\)"),
-        ("name:keypoints_y:keypoints_x\na.jpg:[1, 2]:[1]\n", r"joints of a.jpg are no lists"),
-        ("name:keypoints_y:keypoints_x\na.jpg:x:y\n", r"joints of a.jpg are no lists of numbers"),
-    ],
-)
-def test_a_broken_list_of_joints_is_named(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "annotation.csv"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=message):
-        read_annotation(Annotation(path, (176, 256), "a.jpg"))
 
 
 def test_a_list_of_joints_that_lacks_pictures_is_found_at_once(fashion: Path) -> None:

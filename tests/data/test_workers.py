@@ -8,13 +8,14 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from leffa.data.workers import keep_freed_memory
+from leffa.data.dataset import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
     sample = [np.ones(9 << 20, np.uint8) for _ in range(4)]  # four pictures of 9 MB
     del sample
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 

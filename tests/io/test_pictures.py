@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from leffa.data.images import check_same_size
+from leffa.data.files import check_same_size
 from leffa.io.colour import as_srgb
 from leffa.io.pictures import (
     marked_region,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from leffa.data.folder import FolderPairs
-from leffa.data.keypoint_csv import listed_names
+from leffa.data.keypoints import listed_names
 from leffa.data.layout import read_csv_pairs, read_lines
 from leffa.io.tables import read_table
 from leffa.metrics.folders import read_pairs as read_score_pairs

@@ -1,9 +1,8 @@
 """Random changes of a sample that keep its task: what moves, moves in all its maps.
 
-A draw is made once per sample, from the sample's own random numbers, and says what happens to every
-picture and map of it. Colour changes are the same function of a pixel for the source and the
-reference, since a garment must keep the colour that it has in the other picture. That is why
-contrast is taken about mid grey and not, as usual, about each picture's own mean.
+Colour changes are the same function of a pixel for source and reference, since a garment must keep
+the colour that it has in the other picture. So contrast is taken about mid grey and not, as usual,
+about each picture's own mean.
 """
 
 import random
@@ -21,7 +20,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Draw:
-    """What happens to one sample."""
+    """What happens to every picture and map of one sample."""
 
     mirror: bool = False
     zoom: float = 1.0
@@ -34,7 +33,7 @@ class Draw:
         return (self.zoom, self.shift) != (1.0, (0.0, 0.0))
 
     def recolour(self, image: Image.Image) -> Image.Image:
-        """The picture, RGB, in the colours of this draw."""
+        """The RGB picture in the colours of this draw."""
         if self.colours is None:
             return image
         return image.convert("RGB", tuple(self.colours.ravel().tolist()))
@@ -42,18 +41,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much a sample may change; all zero changes nothing.
-
-    Args:
-        flip: probability of the mirror image.
-        scale: the zoom is between 1 - scale and 1 + scale.
-        shift: the most to either side, and up or down, as a fraction of the canvas.
-        colour: brightness, contrast and saturation change by a factor between 1 - colour and 1 +
-            colour each.
-
-    Raises:
-        ValueError: one of them is out of range.
-    """
+    """How much a sample may change, as in `PersonTransform`; all zero changes nothing."""
 
     flip: float = 0.0
     scale: float = 0.0
@@ -85,10 +73,7 @@ class Augmentation:
 
 
 def colour_matrix(brightness: float, contrast: float, saturation: float) -> Matrix:
-    """One linear map (3, 4) of RGB bytes: saturation first, then contrast, then brightness.
-
-    All three are factors; 1 changes nothing.
-    """
+    """One linear map (3, 4) of RGB bytes; the factors act on saturation first, brightness last."""
     grey = np.broadcast_to(_LUMA, (3, 3))
     mixed = saturation * np.eye(3) + (1 - saturation) * grey
     offset = np.full((3, 1), _MID_GREY * (1 - contrast))

@@ -12,6 +12,7 @@ from typing import NotRequired, TypedDict
 from torch import Tensor
 
 from leffa.data.catalog.spec import SYNTHETIC as SYNTHETIC  # models import this module only
+from leffa.data.keypoints import Annotation
 
 
 class Batch(TypedDict):
@@ -35,25 +36,8 @@ class Batch(TypedDict):
 
 
 @dataclass(frozen=True)
-class Annotation:
-    """Where the 18 COCO joints of one picture stand, in the form that pose transfer shares them.
-
-    `data.keypoint_csv` reads both forms: a row of PATN's list of many pictures, or a file of
-    NTED's, which holds one picture.
-    """
-
-    path: Path
-    frame: tuple[int, int]  # (width, height) of the picture that the joints were found in
-    row: str | None = None  # the picture's name in the list; None: the file is of one picture
-    left: int = 0  # pixels of white border at the left, which the pictures in use do not have
-
-
-@dataclass(frozen=True)
 class Record:
-    """The files of one sample, as a layout class finds them; nothing is opened yet.
-
-    A field is None where the data set has no such file.
-    """
+    """The files of one sample; a field is None where the data set has no such file."""
 
     name: str
     category: str

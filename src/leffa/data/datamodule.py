@@ -11,11 +11,10 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
 from leffa.data.batch import Record
-from leffa.data.dataset import PersonDataset, collate
+from leffa.data.dataset import PersonDataset, collate, start_worker
 from leffa.data.doctor.quick import check_records
 from leffa.data.latent_cache import LatentCache, LatentEncoder
 from leffa.data.transforms import PersonTransform, Sample
-from leffa.data.workers import start_worker
 from leffa.io.progress import progress_bar
 
 
@@ -51,8 +50,7 @@ class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
     Args:
         samples: N.
         size: images per micro-batch.
-        count: micro-batches that this rank deals.
-        seed: of the order.
+        count: micro-batches of this rank in the whole stage.
         rank, ranks: r and R.
         start: micro-batches of this rank that were dealt before (a resumed run).
         repeat: how many draws in a row are of one sample; g above then counts these rows.
@@ -96,13 +94,10 @@ class PersonDataModule(LightningDataModule):
     """Deals the batches of a curriculum; one stage is one epoch.
 
     Args:
-        train: the training records.
-        val: the validation records; `val_samples` of them, spread evenly, are used, the same at
+        train, val: the records; `val_samples` of the second, spread evenly, are used, the same at
             each validation.
         transform: from a height and a width to a transform.
-        stages: of the curriculum.
         micro_batches: per stage (images per device and forward pass, passes per optimiser step).
-        val_samples: 0 for no validation.
         seed: of order and augmentation.
         num_workers: processes that decode.
         reconstruct: in training, every pair is dealt twice in a row, the second time as the
@@ -151,16 +146,12 @@ class PersonDataModule(LightningDataModule):
             repeat=2 if self.reconstruct else 1,
         )
         transform = self._transform(stage)
-        latents = self._cached(f"train_{stage.height}x{stage.width}", transform)
+        latents = self._cached(stage, transform)
         dataset = PersonDataset(self.train_records, transform, self.seed, latents, self.reconstruct)
         return self._loader(dataset, batch_sampler=sampler)
 
     def cache_latents(self, folder: Path, encoder: LatentEncoder) -> None:
-        """Encode every training picture once, into `folder`, when a stage first needs it.
-
-        Raises:
-            ValueError: `reconstruct` is on, whose samples a cache does not hold.
-        """
+        """Encode every training picture once, into `folder`, when a stage first needs it."""
         if self.reconstruct:
             raise ValueError(
                 "latent_cache: holds the latents of pairs, and data.reconstruct trains on "
@@ -174,19 +165,15 @@ class PersonDataModule(LightningDataModule):
         if not records:
             return []
         stage = self.stages[epoch]
-        dataset = PersonDataset(records, self._without_augmentation(stage), self.seed)
+        dataset = PersonDataset(records, self._transform(stage).without_augmentation(), self.seed)
         share = len(self.val_records) / ranks
         count = min(math.ceil(math.ceil(share) / self.micro_batches[epoch][0]), math.floor(share))
         return self._loader(dataset, batch_sampler=_split(len(records), max(count, 1)))
 
     def check(self) -> None:
         """The quick part of the doctor, and one sample of each kind: a broken folder is found
-        before the model is built.
-
-        Raises:
-            ValueError: a file is damaged, or the files of a sample do not fit each other.
-        """
-        transform = self._without_augmentation(self.stages[0])
+        before the model is built."""
+        transform = self._transform(self.stages[0]).without_augmentation()
         for records in (self.train_records, self.val_records):
             if not len(records):
                 continue
@@ -195,11 +182,8 @@ class PersonDataModule(LightningDataModule):
                 PersonDataset(records, transform, self.seed, reconstruct=True)[0, 1]
 
     def check_ranks(self, ranks: int) -> None:
-        """See that every process has something to validate, so that none waits for another.
-
-        Raises:
-            ValueError: there are fewer validation samples than processes.
-        """
+        """Raise ValueError unless every process has something to validate, so that none waits for
+        another."""
         if 0 < len(self.val_records) < ranks:
             raise ValueError(
                 f"data.val_samples={len(self.val_records)}: fewer than the {ranks} processes; "
@@ -209,16 +193,14 @@ class PersonDataModule(LightningDataModule):
     def _transform(self, stage: LoaderStage) -> PersonTransform:
         return self.transform(height=stage.height, width=stage.width)
 
-    def _without_augmentation(self, stage: LoaderStage) -> PersonTransform:
-        """The transform without augmentation."""
-        return self._transform(stage).without_augmentation()
-
-    def _cached(self, name: str, transform: PersonTransform) -> LatentCache | None:
+    def _cached(self, stage: LoaderStage, transform: PersonTransform) -> LatentCache | None:
         if self._latents is None:
             return None
-        folder, encoder = self._latents
-        with progress_bar(f"encoding {folder / name}") as bar:
-            return LatentCache(folder / name, self.train_records, transform, encoder, progress=bar)
+        folder = self._latents[0] / f"train_{stage.height}x{stage.width}"
+        with progress_bar(f"encoding {folder}") as bar:
+            return LatentCache(
+                folder, self.train_records, transform, self._latents[1], progress=bar
+            )
 
     def _position(self) -> tuple[int, int, int]:
         """Stage, rank and number of ranks; the first stage of a single process outside a

@@ -1,6 +1,8 @@
-"""A layout and a transform make a torch dataset, and samples make a batch."""
+"""Records and a transform make a torch dataset, and samples make a batch."""
 
+import ctypes
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -11,20 +13,22 @@ from torch.utils.data import Dataset
 
 from leffa.data.batch import Batch, Record
 from leffa.data.transforms import PersonTransform, Sample
+from leffa.io.processes import ignore_interrupts
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_LARGEST = 32 << 20  # bytes, the highest threshold that glibc takes on 64 bits
+_NEVER = (1 << 31) - 1
 
 
 class PersonDataset(Dataset[Sample]):
-    """The samples of a layout.
+    """The samples of some records.
 
     An item is an index, or (index, draw) where a sampler wants a fresh augmentation each time it
     draws the same sample. The augmentation depends on (seed, draw) alone, so it is the same
     whatever the workers, the GPUs or a resumed run; for a plain index the draw is the index.
 
     Args:
-        records: a layout class, or part of one.
-        transform: makes the tensors.
-        seed: of the augmentation.
-        latents: what the autoencoder makes of each sample, by name, see `data.latent_cache`.
+        latents: what the autoencoder makes of each sample, by name (`data.latent_cache`).
         reconstruct: every second draw is the `reconstruction` of its sample instead.
     """
 
@@ -71,11 +75,9 @@ def reconstruction(record: Record) -> Record:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples of one size as a batch. It has a pose, latents and a flow where every sample has
-    them."""
-    parts = cast(Sequence[Mapping[str, Any]], samples)
-    keys = [key for key in parts[0] if all(key in part for part in parts)]
-    return cast(Batch, {key: _stack([part[key] for part in parts]) for key in keys})
+    """Samples of one size as a batch, with the keys that all of them have."""
+    keys = [key for key in samples[0] if all(key in sample for sample in samples)]
+    return cast(Batch, {key: _stack([sample[key] for sample in samples]) for key in keys})
 
 
 def _stack(values: list[Any]) -> Any:
@@ -84,3 +86,24 @@ def _stack(values: list[Any]) -> Any:
     if isinstance(values[0], Mapping):
         return {name: _stack([value[name] for value in values]) for name in values[0]}
     return values
+
+
+def start_worker(worker: int) -> None:
+    """A `worker_init_fn` of a `DataLoader` that makes samples."""
+    ignore_interrupts(worker)
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Let this process use its freed memory again instead of giving it back to the system.
+
+    A sample at 1024x768 is 34 MB, which glibc gives back as soon as it is freed. For the next one
+    the system clears every page anew, which takes as long as the arithmetic on it.
+    Does nothing where the C library is another one.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGEST)
+        mallopt(_TRIM_THRESHOLD, _NEVER)

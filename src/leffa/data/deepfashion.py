@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Literal
 
-from leffa.data.batch import Annotation, Record
+from leffa.data.batch import Record
 from leffa.data.catalog import DEEPFASHION
 from leffa.data.catalog.spec import SPLITS, TREE, Split
 from leffa.data.inshop import category_of, release_path
+from leffa.data.keypoints import Annotation
 from leffa.data.layout import Layout, check_choice, check_root, read_lines
 from leffa.data.reader import Rows, pose_records, read_pairs
 from leffa.io.folders import names_in
@@ -21,18 +22,12 @@ _BORDER = 40  # of white beside the person, in the 256x256 pictures of the unres
 class DeepFashion(Layout):
     """Pairs of one person in two poses (Zhu et al., 2019): reference `from`, source `to`.
 
-    `data.catalog.deepfashion` says which lists and files there are, in the order in which their
-    spellings are tried; joints are also read from NTED's `pose/**/*.txt`. Flat names: see
-    `data.inshop`. The category is gender and garment type, `WOMEN-Tees_Tanks`. Samples are named
-    `<from stem>_2_<to stem>`, as the field names its results.
+    `data.catalog.deepfashion` says which lists and files there are; joints are also read from
+    NTED's `pose/**/*.txt`. The category is gender and garment type, `WOMEN-Tees_Tanks`.
 
     Args:
         root: the folder that holds the pair lists (often named `fashion`).
-        split: "train" or "test".
-        densepose: "iuv", or "none".
         lists: "csv" of PATN, or "txt" for the `{train,test}_pairs.txt` of NTED and PIDM.
-            Their lines are paths of the release, the target first and then one or more references,
-            of which each makes a pair.
         pictures: the folder below the root that holds flat names, as .jpg or .png; None:
             the first of `<split>_highres`, `<split>` and the release's tree.
         undetected: a target without a DensePose file is an "error"; or its pairs are left out
@@ -67,15 +62,8 @@ class DeepFashion(Layout):
 
 
 def find_pictures(root: Path, split: Split, folder: str | None) -> Callable[[str], Path]:
-    """From a flat name to its picture.
-
-    Args:
-        root: the folder of the pair lists.
-        split: "train" or "test".
-        folder: below the root, with flat names; None takes the first that exists of
-            `<split>_highres` (Lu et al., 2024), `<split>` (PATN), and the tree of the release below
-            the root, `img` or `img_highres`.
-    """
+    """From a flat name to its picture, in `folder` below the root, or in the first place of the
+    spec that exists: of flat names, or the tree of the release."""
     if folder is None:
         places = [root / name for name in DEEPFASHION.group(split).main("picture").spellings]
         flat = [place for place in places if place.name != TREE and place.is_dir()]
@@ -127,18 +115,18 @@ def _detected(records: list[Record], folder: Path, drop: bool) -> list[Record]:
     present = names_in(folder)
     files = [record.densepose.name if record.densepose else "" for record in records]
     kept = [record for record, file in zip(records, files, strict=True) if file in present]
-    left_out = len(records) - len(kept)
+    lost = len(records) - len(kept)
     if not kept:
         raise ValueError(f"{folder}: has no DensePose of any target; make it, or densepose=none")
-    if left_out and not drop:
+    if lost and not drop:
         missing = sorted(set(files) - present)
         raise FileNotFoundError(
             f"{folder}: has no DensePose of {len(missing)} of the {len(set(files))} targets, first "
-            f"{missing[0]}; make it, or leave {left_out} of the {len(records)} pairs out "
+            f"{missing[0]}; make it, or leave {lost} of the {len(records)} pairs out "
             "(undetected=drop)"
         )
-    if left_out:
-        log.info("%d of %d pairs left out: no DensePose", left_out, len(records))
+    if lost:
+        log.info("%d of %d pairs left out: no DensePose", lost, len(records))
     return kept
 
 

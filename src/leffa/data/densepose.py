@@ -1,13 +1,9 @@
-"""DensePose files: the encodings of one body-surface map, and the mirror image of each.
-
-Part ids are DensePose's: 0 background, 1 back, 2 front of the torso, 3-4 hands, 5-6 feet, 7-22
-limbs in left/right pairs, 23-24 the two halves of the head. The sources differ on which foot is 5.
-"""
+"""DensePose files: the encodings of one body-surface map, and the mirror image of each."""
 
 import zipfile
 from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,14 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from leffa.data.images import to_tensor
-from leffa.data.part_colours import PART_COLOURS
+from leffa.data.labels import DARKEST_BODY, PART_COLOURS, PARTS
 from leffa.io.pictures import check_exact, open_labels, open_picture, read_header
 
 Pixels = NDArray[np.uint8]
 PartRange = Literal[24, 255]
 
-PARTS = 24
 _ORDINALS = ("first", "second", "third")
 # A mirrored picture shows a left part where the right one was.
 MIRROR = np.array([0, 1, 2, *(pair for k in range(3, 25, 2) for pair in (k + 1, k))], np.uint8)
@@ -34,63 +28,69 @@ _MIRRORED_U = np.isin(np.arange(PARTS + 1), (3, 4, 23, 24))
 _MIRRORED_V = np.isin(np.arange(PARTS + 1), (1, 2))
 
 
-class DensePoseEncoding(Protocol):
+def to_tensor(pixels: Pixels) -> Tensor:
+    """A picture (H, W, 3) of bytes as (3, H, W) in [-1, 1]."""
+    scaled = np.divide(pixels, np.float32(127.5))
+    scaled -= 1  # in place: at 1024x768 a second array costs as much as the arithmetic
+    return torch.from_numpy(scaled).permute(2, 0, 1)
+
+
+class DensePoseEncoding:
     """How a file stores the map.
 
     Pixels are uint8, (H, W, 3) or (H, W), as read and as resized by `resampling`.
     """
 
-    resampling: Image.Resampling
+    resampling = Image.Resampling.NEAREST
+    files: "DensePoseEncoding | None" = None  # the encoding of the files, where it is another
 
     def read(self, path: Path) -> Image.Image:
-        """The file as an image; raises ValueError for a file of another kind."""
-        ...
+        """The file as an image in this encoding; raises ValueError for a file of another kind."""
+        if self.files is None:
+            return self._open(path)
+        image = self.files.read(path)
+        if isinstance(self, IUVDensePose):
+            return image  # in memory all of them are (I, U, V)
+        parts = self.files.parts(np.asarray(image))
+        shown = PART_COLOURS.astype(np.uint8)[parts] if isinstance(self, ColourDensePose) else parts
+        return Image.fromarray(shown)
+
+    def _open(self, path: Path) -> Image.Image:
+        raise NotImplementedError
 
     def swap_sides(self, pixels: Pixels) -> Pixels:
         """The values, not yet the places, of the mirrored picture: left parts for right ones."""
-        ...
+        raise NotImplementedError
 
     def encode(self, pixels: Pixels) -> Tensor:
         """(3, H, W) in [-1, 1], background -1."""
-        ...
-
-    def body(self, pixels: Pixels) -> NDArray[np.bool_]:
-        """(H, W), True on the body."""
-        ...
+        raise NotImplementedError
 
     def parts(self, pixels: Pixels) -> Pixels:
         """(H, W) part ids."""
-        ...
+        raise NotImplementedError
+
+    def body(self, pixels: Pixels) -> NDArray[np.bool_]:
+        """(H, W), True on the body."""
+        return self.parts(pixels) > 0
 
 
-class ColourDensePose:
-    """VITON-HD's `image-densepose`: a colour per part on black, usually JPEG.
-
-    The colour of part k is OpenCV's PARULA map at grey level floor(255 k / 24). It reaches the
-    model as an ordinary picture.
-    """
+class ColourDensePose(DensePoseEncoding):
+    """VITON-HD's `image-densepose`: a colour per part on black, usually JPEG."""
 
     resampling = Image.Resampling.LANCZOS
 
-    COLOURS = PART_COLOURS
-    # Half of the dimmest part's brightest channel: JPEG noise on black stays far below.
-    _DARKEST = 72
-
-    def read(self, path: Path) -> Image.Image:
+    def _open(self, path: Path) -> Image.Image:
         return open_picture(path)
 
     def swap_sides(self, pixels: Pixels) -> Pixels:
         """Adds the difference of the two parts' colours: noise and soft edges stay as they are."""
         # Faster than indexing, which counts for a whole picture.
-        shift = np.take(self.COLOURS[MIRROR] - self.COLOURS, self.parts(pixels), axis=0)
+        shift = np.take(PART_COLOURS[MIRROR] - PART_COLOURS, self.parts(pixels), axis=0)
         return np.clip(pixels + shift, 0, 255).astype(np.uint8)
 
     def encode(self, pixels: Pixels) -> Tensor:
         return to_tensor(pixels)
-
-    def body(self, pixels: Pixels) -> NDArray[np.bool_]:
-        brightest: Pixels = pixels.max(axis=-1)
-        return brightest >= self._DARKEST
 
     def parts(self, pixels: Pixels) -> Pixels:
         """(H, W) part ids by the nearest colour: JPEG noise rules out an exact match."""
@@ -98,11 +98,14 @@ class ColourDensePose:
         parts: Pixels = _nearest_part()[red, green, blue]
         return parts
 
+    def body(self, pixels: Pixels) -> NDArray[np.bool_]:
+        brightest: Pixels = pixels.max(axis=-1)
+        return brightest >= DARKEST_BODY
 
-class IUVDensePose:
-    """A picture whose channels are I (part id), U and V (0-255).
 
-    Encoded as (U, V, I), the order of the pose model (Leffa, `transform.py`).
+class IUVDensePose(DensePoseEncoding):
+    """A picture whose channels are I (part id), U and V (0-255), encoded as (U, V, I), the order of
+    the pose model (Leffa, `transform.py`).
 
     Args:
         order: of the file's channels, as red, green and blue: "iuv"; "vui" where OpenCV wrote
@@ -112,13 +115,11 @@ class IUVDensePose:
             U and V: what the released demo feeds its pose model.
     """
 
-    resampling = Image.Resampling.NEAREST
-
     def __init__(self, order: str = "iuv", part_range: PartRange = 24) -> None:
         self.order = order
         self.part_range = part_range
 
-    def read(self, path: Path) -> Image.Image:
+    def _open(self, path: Path) -> Image.Image:
         picture = open_picture(path)
         part = self.order.index("i")
         highest = _highest(picture, part)
@@ -150,9 +151,6 @@ class IUVDensePose:
         planes -= 1
         return torch.from_numpy(planes)
 
-    def body(self, pixels: Pixels) -> NDArray[np.bool_]:
-        return pixels[..., 0] > 0
-
     def parts(self, pixels: Pixels) -> Pixels:
         return pixels[..., 0]
 
@@ -161,29 +159,23 @@ class LabelUVDensePose(IUVDensePose):
     """DressCode's `dense/*_5.png` with the `*_5_uv.npz` beside it, as one IUV map.
 
     The array `uv` is (2, H, W), U and V from 0 to 1 or, if it goes further, from 0 to 255: the
-    release does not say. It is encoded as IUV.
+    release does not say.
     """
 
-    def read(self, path: Path) -> Image.Image:
+    def _open(self, path: Path) -> Image.Image:
         labels = np.asarray(LabelDensePose().read(path))
         uv = _read_uv(path.with_name(f"{path.stem}_uv.npz"), labels.shape)
         return Image.fromarray(np.stack([labels, *uv], axis=-1))
 
 
-class LabelDensePose:
-    """DressCode's `dense/*_5.png`: one part id a pixel, encoded alike in all three channels.
-
-    Args:
-        part_range: I is divided by 24, which uses the whole range, or by 255: what the released
-            DressCode model was given.
-    """
-
-    resampling = Image.Resampling.NEAREST
+class LabelDensePose(DensePoseEncoding):
+    """DressCode's `dense/*_5.png`: one part id a pixel, encoded alike in all three channels, by 24,
+    or by 255: what the released DressCode model was given."""
 
     def __init__(self, part_range: PartRange = 24) -> None:
         self.part_range = part_range
 
-    def read(self, path: Path) -> Image.Image:
+    def _open(self, path: Path) -> Image.Image:
         image = open_labels(path)
         highest = _highest(image, 0)
         if highest > PARTS:
@@ -201,35 +193,8 @@ class LabelDensePose:
         scaled -= 1
         return torch.from_numpy(scaled).expand(3, -1, -1)
 
-    def body(self, pixels: Pixels) -> NDArray[np.bool_]:
-        return pixels > 0
-
     def parts(self, pixels: Pixels) -> Pixels:
         return pixels
-
-
-class ConvertedDensePose:
-    """Files of one encoding, read as another that holds no more than they do.
-
-    Args:
-        files: how they are stored.
-        model: as what they are read, at their own resolution.
-    """
-
-    def __init__(self, files: DensePoseEncoding, model: DensePoseEncoding) -> None:
-        self.files, self.model = files, model
-        self.resampling = model.resampling
-        self.swap_sides, self.encode = model.swap_sides, model.encode
-        self.body, self.parts = model.body, model.parts
-
-    def read(self, path: Path) -> Image.Image:
-        image = self.files.read(path)
-        if isinstance(self.model, IUVDensePose):
-            return image  # in memory all of them are (I, U, V)
-        parts = self.files.parts(np.asarray(image))
-        if isinstance(self.model, ColourDensePose):
-            return Image.fromarray(PART_COLOURS.astype(np.uint8)[parts])
-        return Image.fromarray(parts)
 
 
 ENCODINGS = ("colour", "iuv", "vui", "ivu", "labels", "labels_uv")
@@ -248,21 +213,19 @@ def can_convert(files: str, encoding: str) -> bool:
 def densepose_encoding(
     name: str, part_range: PartRange = 24, files: str | None = None
 ) -> DensePoseEncoding:
-    """The encoding of that name, one of `ENCODINGS`.
-
-    Args:
-        files: the encoding of the files, where they have another one.
+    """The encoding of that name, one of `ENCODINGS`; `files` says where the files have another.
 
     Raises:
-        ValueError: no encoding has the name, `part_range` is neither 24 nor 255, or the files do
-            not hold what the encoding needs.
+        ValueError: there is no such encoding or range, or the files do not hold what it needs.
     """
     if files is not None and files != name:
         if not can_convert(files, name):
             raise ValueError(
                 f"densepose={name}: cannot be made of {files} files, which do not hold all of it"
             )
-        return ConvertedDensePose(densepose_encoding(files), densepose_encoding(name, part_range))
+        encoding = densepose_encoding(name, part_range)
+        encoding.files = densepose_encoding(files)
+        return encoding
     if part_range not in (PARTS, 255):
         raise ValueError(f"part_range={part_range}: choose 24, or 255 as the released demo does")
     match name:
@@ -312,7 +275,7 @@ def _nearest_part() -> Pixels:
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
     best = np.full(grid.shape[:3], np.iinfo(np.int64).max)
     nearest = np.zeros(grid.shape[:3], np.uint8)
-    for part, colour in enumerate(ColourDensePose.COLOURS):
+    for part, colour in enumerate(PART_COLOURS):
         distance = ((grid - colour) ** 2).sum(axis=-1)
         nearest[distance < best] = part
         np.minimum(best, distance, out=best)

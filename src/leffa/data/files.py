@@ -11,20 +11,15 @@ from PIL import Image
 
 from leffa.data.batch import Record
 from leffa.data.densepose import DensePoseEncoding
-from leffa.data.fit import Placement
-from leffa.data.images import check_same_size
-from leffa.data.keypoint_csv import read_pose
+from leffa.data.fit import Placement, same_shape
+from leffa.data.keypoints import read_pose
+from leffa.data.labels import LabelSet
+from leffa.data.recipe import PersonMaps
 from leffa.io.pictures import open_labels, open_picture
-
-Field = Literal["mask", "densepose", "parse", "keypoints"]
 
 
 class PersonFiles:
-    """What a record's files hold, opened when it is asked for.
-
-    Args:
-        photograph: how `record.source` is read.
-    """
+    """What a record's files hold, opened when asked for; `photograph` reads its source."""
 
     _REMEDIES: ClassVar = {
         "mask": "give `agnostic` a recipe that builds the mask from parse and keypoints",
@@ -40,7 +35,7 @@ class PersonFiles:
         self.source = photograph(record.source)
         self._body_map: Image.Image | None = None
 
-    def require(self, field: Field) -> None:
+    def require(self, field: Literal["mask", "densepose", "parse", "keypoints"]) -> None:
         """Raise ValueError, with the remedy, where the data set has no such file."""
         if getattr(self.record, field) is None:
             raise ValueError(
@@ -85,3 +80,32 @@ class PersonFiles:
         if self._body_map is None:
             self._body_map = self.open("densepose", encoding.read)
         return self._body_map
+
+    def maps(
+        self, size: tuple[int, int], label_set: LabelSet, encoding: DensePoseEncoding | None
+    ) -> PersonMaps:
+        """What an agnostic mask is made from, at a size (width, height) of the whole picture."""
+        whole = Placement(self.source.size, size, 0, 0, *size)
+        keypoints = densepose = None
+        if self.record.keypoints is not None:
+            keypoints = self.keypoints * np.array((*size, 1), np.float32)
+        if encoding is not None and self.record.densepose is not None:
+            body = whole.place(self.body_map(encoding), Image.Resampling.NEAREST)
+            densepose = encoding.parts(np.asarray(body))
+        return PersonMaps(self.parse(whole), keypoints, self.record.category, label_set, densepose)
+
+
+def check_same_size(
+    image: Image.Image,
+    path: Path,
+    source: Image.Image,
+    source_path: Path,
+    any_resolution: bool = False,
+) -> None:
+    """Raise ValueError, naming both files, where two pictures of one person differ in size, or in
+    shape with `any_resolution`."""
+    if image.size != source.size and not (any_resolution and same_shape(image.size, source.size)):
+        raise ValueError(
+            f"{path} is {image.width}x{image.height} but {source_path} is "
+            f"{source.width}x{source.height}; use files of one release, all of one size"
+        )

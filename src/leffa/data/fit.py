@@ -22,10 +22,8 @@ _SQUEEZED = 0.015  # DeepFashion's 750x1101 is squeezed by 1 % to 352x512, and s
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the four edges of a picture come to lie on a canvas, in pixels of the canvas.
-
-    The picture may reach over the canvas, and the canvas over the picture.
-    """
+    """Where a picture comes to lie on a canvas, in pixels of the canvas; either may reach over the
+    other."""
 
     picture: Size
     canvas: Size
@@ -54,8 +52,7 @@ class Placement:
     ) -> Image.Image:
         """The canvas with the picture on it, in the picture's mode, and `fill` around it.
 
-        `image` may have another size than `picture`: it is that picture at another resolution. One
-        that is the canvas already comes back as it is, without a copy.
+        `image` is `picture` at any resolution; where it is the canvas already, it is not copied.
         """
         if self.fills:
             return image if image.size == self.canvas else image.resize(self.canvas, resampling)
@@ -73,10 +70,8 @@ class Placement:
         return canvas
 
     def points(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points (N, 2 or more) whose x and y are fractions of the picture, as those of the canvas.
-
-        They may lie outside the canvas.
-        """
+        """Points (N, 2 or more) whose x and y are fractions of the picture, as those of the
+        canvas, outside which they may lie."""
         moved = points.copy()
         moved[:, 0] = (points[:, 0] * self.width + self.left) / self.canvas[0]
         moved[:, 1] = (points[:, 1] * self.height + self.top) / self.canvas[1]
@@ -102,14 +97,8 @@ class Placement:
 
 
 def fit_picture(picture: Size, canvas: Size, fit: Fit) -> Placement:
-    """The placement of a whole picture.
-
-    Args:
-        picture: (width, height) of the picture.
-        canvas: (width, height) of the canvas.
-        fit: "stretch" brings it to the canvas's shape; "pad" keeps its own, as large as it goes, in
-            the middle, on whole pixels.
-    """
+    """The placement of a whole picture: "stretch" brings it to the canvas's shape; "pad" keeps its
+    own, as large as it goes, in the middle, on whole pixels."""
     if fit == "stretch":
         return Placement(picture, canvas, 0, 0, *canvas)
     scale = min(canvas[0] / picture[0], canvas[1] / picture[1])
@@ -125,17 +114,10 @@ def same_shape(size: Size, other: Size) -> bool:
 
 
 def unpad(
-    result: Image.Image,
-    size: Size,
-    resampling: Image.Resampling = Image.Resampling.LANCZOS,
+    result: Image.Image, size: Size, resampling: Image.Resampling = Image.Resampling.LANCZOS
 ) -> Image.Image:
-    """A result made under `fit="pad"`, without its padding and at the size of its person's picture.
-
-    Args:
-        result: the generated picture, padding included.
-        size: (width, height) of the picture that was fitted.
-        resampling: for the way back to that size.
-    """
+    """A result made under `fit="pad"`, without its padding and at the size of its person's
+    picture."""
     window = fit_picture(size, result.size, "pad").window
     return result.resize(size, resampling, window)
 

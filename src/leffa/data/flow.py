@@ -23,8 +23,7 @@ def read_flow(path: Path, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The arrays `flow` and `valid` of a `.npz`, as (2, H, W) and (1, H, W), 0 or 1.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or its size is not `size` (width, height).
+        FileNotFoundError, ValueError: it is missing, damaged, or not of `size` (width, height).
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -57,10 +56,8 @@ def place_flow(
     agree: across a seam, between sleeve and body say, their mean would lie on neither.
 
     Args:
-        flow: (2, h, w), between the two whole pictures.
-        valid: (1, h, w), 0 or 1.
-        source: of the person's picture.
-        reference: of the picture that the flow looks at.
+        flow, valid: (2, h, w) and (1, h, w), 0 or 1, between the two whole pictures.
+        source, reference: of the person's picture, and of the one that the flow looks at.
 
     Returns:
         flow (2, H, W), zero where it is not valid, and valid (1, H, W): a pixel that shows the

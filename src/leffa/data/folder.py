@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from leffa.data.batch import Record
 from leffa.data.catalog import FOLDER
 from leffa.data.catalog.folder import COLUMNS
-from leffa.data.layout import Layout, Locate, absent, check_root
+from leffa.data.layout import Layout, Locate, check_root
 from leffa.io.folders import (
     SUFFIXES,
     Spelling,
@@ -18,10 +18,11 @@ from leffa.io.folders import (
     pictures_in,
     tell_unused,
 )
-from leffa.io.tables import read_table
+from leffa.io.tables import header_cells, read_table
 
 _NEEDED = ("person", "garment")
 _OPTIONAL = {field: column for field, column in COLUMNS.items() if column not in _NEEDED}
+_TABLE = "pairs.csv"  # is a table whatever its header says: a misspelt column is told then
 
 
 class FolderPairs(Layout):
@@ -39,23 +40,39 @@ class FolderPairs(Layout):
                parse/anna.png      keypoints/anna.json  garment_masks/anna.png
 
     A sample is called by its column `name`; else by its person, where no person occurs twice, else
-    `<person>__<garment>`. What the files must hold, `PersonTransform` says: it reads them.
+    `<person>__<garment>`.
 
     Args:
-        root: the folder that the paths begin in.
         table: the CSV file, below the root; None for folders.
         category: of samples without a column for it: "upper_body", "lower_body" or "dresses" where
             the loss region or the mask depends on it, else any word.
     """
 
     def __init__(
-        self, root: str | Path, table: str | None = "pairs.csv", category: str = "upper_body"
+        self, root: str | Path, table: str | None = _TABLE, category: str = "upper_body"
     ) -> None:
         root = check_root(root)
         if table is None:
             super().__init__(_from_folders(root, category), root)
         else:
             super().__init__(_from_table(root, root / table, category), root / table)
+
+
+def tables(root: Path) -> list[str]:
+    """The CSV files of pairs in a folder, such as `train.csv` and `test.csv`."""
+    found = [
+        name
+        for name in names_in(root)
+        if PurePath(name).suffix.lower() in (".csv", ".tsv") and (root / name).is_file()
+    ]
+    return sorted(
+        name for name in found if name == _TABLE or header_cells(root / name).issuperset(_NEEDED)
+    )
+
+
+def is_custom_folder(root: Path) -> bool:
+    """Whether `FolderPairs` would read the folder."""
+    return bool(tables(root)) or ((root / "persons").is_dir() and (root / "garments").is_dir())
 
 
 def _from_table(root: Path, table: Path, category: str) -> list[Record]:
@@ -71,17 +88,6 @@ def _from_table(root: Path, table: Path, category: str) -> list[Record]:
         pairs.append(values)
     if not pairs:
         raise ValueError(f"{table}: lists nothing below its header; add a line a pair")
-    names = _names(pairs)
-    if strange := [name for name in names if PurePath(name).name != name]:
-        raise ValueError(
-            f"{table}: the name {strange[0]!r} cannot be a file's name, which its result gets; "
-            "write it without '/'"
-        )
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(
-            f"{table}: {len(repeated)} names occur more than once, first {repeated[0]}; give each "
-            "line another in a column `name`"
-        )
     spelled = Spelling()
     return [
         Record(
@@ -95,28 +101,40 @@ def _from_table(root: Path, table: Path, category: str) -> list[Record]:
                 if values.get(column)
             },
         )
-        for name, values in zip(names, pairs, strict=True)
+        for name, values in zip(_names(pairs, table), pairs, strict=True)
     ]
 
 
-def _names(pairs: list[dict[str, str]]) -> list[str]:
+def _names(pairs: list[dict[str, str]], table: Path) -> list[str]:
     """One name a pair, from the column `name` or from the files."""
     people = [PurePath(values["person"]).stem for values in pairs]
-    garments = [PurePath(values["garment"]).stem for values in pairs]
-    alone = max(Counter(people).values()) == 1
-    made = [
-        person if alone else f"{person}__{garment}"
-        for person, garment in zip(people, garments, strict=True)
+    unique = len(set(people)) == len(people)
+    names = [
+        normal(
+            values.get("name")
+            or (person if unique else f"{person}__{PurePath(values['garment']).stem}")
+        )
+        for person, values in zip(people, pairs, strict=True)
     ]
-    return [normal(values.get("name") or name) for values, name in zip(pairs, made, strict=True)]
+    if strange := [name for name in names if PurePath(name).name != name]:
+        raise ValueError(
+            f"{table}: the name {strange[0]!r} cannot be a file's name, which its result gets; "
+            "write it without '/'"
+        )
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(
+            f"{table}: {len(repeated)} names occur more than once, first {repeated[0]}; give each "
+            "line another in a column `name`"
+        )
+    return names
 
 
 def _from_folders(root: Path, category: str) -> list[Record]:
     people, garments = pictures_in(root / "persons"), pictures_in(root / "garments")
-    if alone := sorted(people.keys() - garments.keys()):
+    if missing := sorted(people.keys() - garments.keys()):
         raise ValueError(
-            f"{root / 'garments'}: has no picture for {len(alone)} of the {len(people)} persons, "
-            f"first {alone[0]}; a person and its garment must have one name, or use a table"
+            f"{root / 'garments'}: has no picture for {len(missing)} of the {len(people)} persons, "
+            f"first {missing[0]}; a person and its garment must have one name, or use a table"
         )
     tell_unused(root / "garments", garments, people, "person")
     find = {
@@ -137,9 +155,9 @@ def _from_folders(root: Path, category: str) -> list[Record]:
 
 
 def _present(folder: Path, pattern: str, people: Collection[str]) -> Locate:
-    """Locates the files of an optional folder; where it lacks one, `Layout` says which."""
+    """Finds the files of an optional folder; where it lacks one, `Layout` says which."""
     if all(is_hidden(name) for name in names_in(folder)):
-        return absent
+        return lambda name: None
     found = files_by_name(folder, (".json",) if pattern.endswith(".json") else SUFFIXES)
     tell_unused(folder, found, people, "person")
     return lambda name: found.get(name, folder / pattern.format(name))

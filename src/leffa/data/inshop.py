@@ -20,11 +20,7 @@ _RELEASE = re.compile(
 
 
 def flat_name(path: str) -> str:
-    """The flat name of a path of the release, whatever folders are before MEN or WOMEN.
-
-    Raises:
-        ValueError: it is no such path.
-    """
+    """The flat name of a path of the release, whatever folders are before MEN or WOMEN."""
     match = _RELEASE.fullmatch(str(PurePosixPath(path).with_suffix("")))
     if match is None:
         raise ValueError(f"'{path}' is not a path like WOMEN/Tees_Tanks/id_00000029/06_2_side.jpg")
@@ -32,11 +28,7 @@ def flat_name(path: str) -> str:
 
 
 def release_path(name: str) -> PurePosixPath:
-    """The path of a flat name in the release.
-
-    Raises:
-        ValueError: it is no flat name.
-    """
+    """The path of a flat name in the release."""
     folder = "{gender}/{garment}/id_{item}/{person}_{number}_{view}.jpg"
     return PurePosixPath(folder.format(**_parts(name)))
 

@@ -4,20 +4,32 @@ BODY_25 order: 0 nose, 1 neck, 2-4 right shoulder, elbow, wrist, 5-7 left arm, 8
 hip, knee, ankle, 12-14 left leg, 15 right eye, 16 left eye, 17 right ear, 18 left ear, 19-21 left
 foot, 22-24 right foot. COCO-18 is the same without the mid-hip and the feet. Left and right are the
 person's.
+
+Pose transfer shares joints otherwise: PATN's lists of many pictures have the columns
+`name:keypoints_y:keypoints_x`, split by colons, where y and x are JSON lists of 18 COCO joints;
+NTED's text files of one picture have 18 rows of x and y. In both, -1 is a joint that was not found.
+Imports no torch.
 """
 
+import csv
+import io
 import json
 import logging
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from leffa.io.tables import read_text
+
 log = logging.getLogger(__name__)
+
+Joints = NDArray[np.float32]  # (25, 3): x, y, confidence; (0, 0, 0) for a missing joint
 
 BODY_25 = 25
 COCO_18 = 18
@@ -26,11 +38,9 @@ BODY_25_MIRROR = (
     *(0, 1, 5, 6, 7, 2, 3, 4, 8, 12, 13, 14, 9),
     *(10, 11, 16, 15, 18, 17, 22, 23, 24, 19, 20, 21),
 )
-# The BODY_25 number of each COCO-18 joint.
-_COCO_18_OF_BODY_25 = (*range(8), *range(9, 19))
+_COCO_18_OF_BODY_25 = [*range(8), *range(9, 19)]
 
-# DressCode's keypoints are in this frame, whatever the picture's size.
-_DRESS_CODE_FRAME = (384, 512)
+_DRESS_CODE_FRAME = (384, 512)  # of DressCode's keypoints, whatever the picture's size
 FRACTIONS = (1, 1)  # the frame of joints from 0 to 1
 
 LEAST_ON_BODY = 0.6  # of a person's joints, for the parsing to be of that person
@@ -38,55 +48,68 @@ _CELLS = (36, 48)  # the grid on which joints and parsing are compared
 _EDGE = 0.02  # of the picture, that joints may lie outside
 _MOST_OUTSIDE = 0.2  # of the joints
 NOBODY = "no person was found; give a mask file or take this picture off the list"
+_COLUMNS = ["name", "keypoints_y", "keypoints_x"]
+_NO_FILE = "no such file; extract the data set's archive again"
 
 
-def to_body_25(joints: NDArray[np.float32]) -> NDArray[np.float32]:
+def to_body_25(joints: Joints) -> Joints:
     """COCO-18 joints (18, 3) as BODY_25 (25, 3); mid-hip and feet, which it lacks, are zero."""
     body = np.zeros((BODY_25, joints.shape[1]), joints.dtype)
-    body[list(_COCO_18_OF_BODY_25)] = joints
+    body[_COCO_18_OF_BODY_25] = joints
     return body
 
 
-def to_coco_18(joints: NDArray[np.float32]) -> NDArray[np.float32]:
+def to_coco_18(joints: Joints) -> Joints:
     """BODY_25 joints (25, 3) as COCO-18 (18, 3), without mid-hip and feet."""
-    return joints[list(_COCO_18_OF_BODY_25)]
+    return joints[_COCO_18_OF_BODY_25]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Where the 18 COCO joints of one picture are: in a row of PATN's list, or in a file of
+    NTED's."""
+
+    path: Path
+    frame: tuple[int, int]  # (width, height) of the picture that the joints were found in
+    row: str | None = None  # the picture's name in the list; None: the file is of one picture
+    left: int = 0  # pixels of white border at the left, which the pictures in use do not have
 
 
 class People(NamedTuple):
-    """Everybody in a keypoint file.
+    """Everybody in a keypoint file."""
 
-    Args:
-        joints: (N, 25, 3) of N > 0 persons with a joint at least: x, y, confidence; (0, 0, 0) for a
-            missing joint.
-        frame: (width, height) that x and y are counted in; None: pixels of the picture.
-    """
-
-    joints: NDArray[np.float32]
-    frame: tuple[int, int] | None
+    joints: NDArray[np.float32]  # (N, 25, 3) of N > 0 persons with a joint at least
+    frame: tuple[int, int] | None  # (width, height) of x and y; None: pixels of the picture
 
     def in_picture(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """The joints with x and y as fractions of a picture of (width, height)."""
         return (self.joints / np.array((*(self.frame or size), 1), np.float32)).astype(np.float32)
 
 
+def read_pose(
+    pose: Path | Annotation,
+    size: tuple[int, int],
+    body: Callable[[], NDArray[np.bool_]] | None = None,
+) -> Joints:
+    """The joints of a record's person as `read_keypoints` gives them, whichever way its data set
+    writes them."""
+    if isinstance(pose, Annotation):
+        return read_annotation(pose)
+    return read_keypoints(pose, size, body)
+
+
 def read_keypoints(
     path: Path, size: tuple[int, int], body: Callable[[], NDArray[np.bool_]] | None = None
-) -> NDArray[np.float32]:
-    """The keypoints of one person of a file, as BODY_25: see `foremost`.
+) -> Joints:
+    """The `foremost` person's joints of a file, with x and y as fractions of the picture.
 
     Args:
         path: see `read_people` for the formats.
         size: (width, height) of the picture that the keypoints were found in.
         body: gives (H, W), True where a parsing shows a person; asked only about several persons.
 
-    Returns:
-        (25, 3): x and y as fractions of the picture's width and height, confidence; a missing joint
-        is (0, 0, 0).
-
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is of no known format, no person was found, or the joints lie outside
-            the picture.
+        FileNotFoundError, ValueError: as `read_people`, or the joints lie outside the picture.
     """
     people = read_people(path)
     if people.frame == FRACTIONS:
@@ -113,15 +136,13 @@ def read_people(path: Path) -> People:
     converted, without mid-hip and feet.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is none of these formats, or no person was found.
+        FileNotFoundError, ValueError: there is no such file, it is none of these formats, or no
+            person was found.
     """
     try:
         content = json.loads(path.read_bytes())  # in any Unicode encoding
     except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{path}: no such file; extract the data set's archive again"
-        ) from error
+        raise FileNotFoundError(f"{path}: {_NO_FILE}") from error
     except ValueError as error:  # not JSON, or not text
         raise ValueError(f"{path}: is not JSON ({error}); replace it with a good copy") from error
     written, frame, columns = _persons(content, path)
@@ -146,15 +167,8 @@ def read_people(path: Path) -> People:
 def foremost(
     people: NDArray[np.float32], size: tuple[int, int], near: NDArray[np.bool_] | None = None
 ) -> int:
-    """Which of several persons a picture is of: the largest of those who lie on the parsing.
-
-    Where nobody does, or there is no parsing, the largest of all.
-
-    Args:
-        people: (N, 25, 3), x and y as fractions of the picture.
-        size: (width, height) of the picture.
-        near: of the parsing, by `near_body`.
-    """
+    """Which of several persons (N, 25, 3), in fractions of a picture of (width, height), it is of:
+    the largest of those who lie on the parsing (`near_body`); where nobody does, the largest."""
     ranks = []
     for joints in people:
         on_body = near is not None and share_on(joints, near) >= LEAST_ON_BODY
@@ -169,20 +183,20 @@ def near_body(body: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return near
 
 
-def share_on(joints: NDArray[np.float32], near: NDArray[np.bool_]) -> float:
-    """The share of a person's joints (25, 3), in fractions of the picture, that are `near_body`."""
+def share_on(joints: Joints, near: NDArray[np.bool_]) -> float:
+    """The share of a person's joints, in fractions of the picture, that are `near_body`."""
     x, y = np.clip((_places(joints) * _CELLS).astype(int), 0, np.array(_CELLS) - 1).T
     return float(near[y, x].mean())
 
 
-def lies_outside(joints: NDArray[np.float32]) -> bool:
-    """Whether a good part of a person's joints (25, 3) is outside the picture; fractions of it."""
+def lies_outside(joints: Joints) -> bool:
+    """Whether a good part of a person's joints, in fractions of the picture, is outside it."""
     places = _places(joints)
     outside = ((places > 1 + _EDGE) | (places < -_EDGE)).any(axis=1)
     return bool(outside.mean() > _MOST_OUTSIDE)
 
 
-def _places(joints: NDArray[np.float32]) -> NDArray[np.float32]:
+def _places(joints: Joints) -> NDArray[np.float32]:
     """(n, 2) x and y of the joints that were found."""
     return joints[joints.any(axis=1), :2]
 
@@ -214,7 +228,7 @@ def _persons(content: object, path: Path) -> tuple[list[object], tuple[int, int]
     )
 
 
-def _rows(values: object, columns: int, path: Path) -> NDArray[np.float32]:
+def _rows(values: object, columns: int, path: Path) -> Joints:
     """(25, 3) BODY_25 of one person as written."""
     try:
         joints = np.asarray(values, np.float32).reshape(-1, columns)[:, :3]
@@ -227,3 +241,51 @@ def _rows(values: object, columns: int, path: Path) -> NDArray[np.float32]:
             f"{path}: has {len(joints)} joints, expected 18 or 25; use OpenPose's body model"
         )
     return joints if len(joints) == BODY_25 else to_body_25(joints)
+
+
+def read_annotation(annotation: Annotation) -> Joints:
+    """The joints of one picture, as `read_keypoints` gives them; confidence is 0 or 1."""
+    path, row = annotation.path, annotation.row
+    table = {} if row is None else _read_list(path)
+    if row is not None and row not in table:
+        raise ValueError(f"{path}: has no row for {row}; use the list of the same release")
+    try:
+        joints: NDArray[Any]
+        if row is None:
+            lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
+            joints = np.array(lines, np.float64).round()
+        else:
+            y, x = table[row]
+            joints = np.array([json.loads(x), json.loads(y)], np.int16).T
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: {_NO_FILE}") from error
+    except (ValueError, TypeError) as error:
+        what = "holds no rows of 'x y'" if row is None else f"the joints of {row} are no lists"
+        raise ValueError(f"{path}: {what} of numbers; use the data set's file") from error
+    if joints.shape != (COCO_18, 2):
+        where = f"{path}: {row}" if row else path
+        raise ValueError(f"{where}: has joints of shape {joints.shape}, expected 18 of x and y")
+    present = (joints >= 0).all(axis=1, keepdims=True)
+    places = np.where(present, (joints - (annotation.left, 0)) / annotation.frame, 0)
+    return to_body_25(np.concatenate([places, present], axis=1, dtype=np.float32))
+
+
+def listed_names(path: Path) -> frozenset[str]:
+    """The pictures that a list has joints of."""
+    return frozenset(_read_list(path))
+
+
+@lru_cache(maxsize=4)  # train and test of two data sets; every worker reads a list once
+def _read_list(path: Path) -> dict[str, tuple[str, str]]:
+    """y and x of every picture, as written: a picture is parsed when it is asked for."""
+    try:
+        lines = io.StringIO(read_text(path), newline="")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: {_NO_FILE}") from error
+    rows = csv.reader(lines, delimiter=":", quoting=csv.QUOTE_NONE)
+    if [column.strip() for column in next(rows, [])] != _COLUMNS:
+        raise ValueError(
+            f"{path}: has no header '{':'.join(_COLUMNS)}'; copy the list again from the data "
+            "set's archive"
+        )
+    return {row[0].strip(): (row[1], row[2]) for row in rows if len(row) == len(_COLUMNS)}

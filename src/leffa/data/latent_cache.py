@@ -1,15 +1,14 @@
-"""What the frozen autoencoder makes of a data set, kept on disk.
+"""The latents of a data set, cached on disk, so that no epoch encodes the same pictures again.
 
-Encoding the same pictures again in every epoch is work that is thrown away. A cache holds, for each
-sample, what `PersonGenerator.latents` computes, in single precision, so a run with a cache equals
-one without but for the rounding of another batch size and, in mixed precision, of an autoencoder
-that computes in 16 bits. The pictures themselves are still read: the Leffa loss compares pixels.
+A cache holds, for each sample, what `PersonGenerator.latents` computes, in single precision, so a
+run with a cache equals one without but for the rounding of another batch size and, in mixed
+precision, of an autoencoder that computes in 16 bits. The pictures themselves are still read: the
+Leffa loss compares pixels.
 
     <folder>/<split>_<height>x<width>/cache.json                 whose latents these are
     <folder>/<split>_<height>x<width>/latents_00000.safetensors  of the first 256 samples, ...
 
-Latents are right only for the autoencoder, the transform and the files that they were made of, so
-these are written down, and a cache of others is refused.
+A cache made of another autoencoder, transform or files is refused.
 """
 
 import hashlib
@@ -28,8 +27,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from leffa.data.batch import Annotation, Batch, Record
+from leffa.data.batch import Batch, Record
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.keypoints import Annotation
 from leffa.data.transforms import PersonTransform
 from leffa.io.atomic import replacing, write_json
 
@@ -53,10 +53,7 @@ class LatentCache(Mapping[str, Latents]):
 
     Args:
         folder: of this data set at this size.
-        records: the samples.
-        transform: makes their pictures; it must not be random.
-        encoder: makes their latents, where its autoencoder lies.
-        batch_size: pictures encoded at a time.
+        encoder: works on the device of its autoencoder, on `batch_size` pictures at a time.
         progress: called with (samples done, samples in all).
 
     Raises:
@@ -125,24 +122,15 @@ class LatentCache(Mapping[str, Latents]):
 @contextmanager
 def _only_writer(path: Path, patience: float) -> Iterator[bool]:
     """Whether this process alone may write the file; with a patience below 0 it waits for that."""
-    lock = FileLock(f"{path}.lock", timeout=patience)
     try:
-        lock.acquire()
+        with FileLock(f"{path}.lock", timeout=patience):
+            yield True
     except Timeout:
         yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 def _write(
-    path: Path,
-    dataset: PersonDataset,
-    indices: range,
-    encoder: LatentEncoder,
-    batch_size: int,
+    path: Path, dataset: PersonDataset, indices: range, encoder: LatentEncoder, batch_size: int
 ) -> None:
     tensors: Latents = {}
     weight = next(encoder.vae.parameters())  # of the precision that a training runs in

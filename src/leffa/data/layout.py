@@ -1,7 +1,4 @@
-"""A checked, immutable sequence of records, and what finds the files of one.
-
-`Layout` finds every missing file at once, before anything is trained.
-"""
+"""A checked sequence of records, and what reads the lists that they come from."""
 
 import os
 from collections import Counter, defaultdict
@@ -10,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import overload
 
-from leffa.data.batch import Annotation, Record
-from leffa.data.keypoint_csv import listed_names
+from leffa.data.batch import Record
+from leffa.data.catalog.spec import Need
+from leffa.data.keypoints import Annotation, listed_names
 from leffa.io.folders import names_in
 from leffa.io.tables import read_table, read_text
 
@@ -22,11 +20,7 @@ _SHOWN = 3  # file names in an error message: enough to see the pattern, few eno
 
 
 class Layout(Sequence[Record]):
-    """The samples of one split. Names are unique and every file that a record names exists.
-
-    Args:
-        records: in the order of the list.
-        pair_list: the list, for messages.
+    """The samples of one split, in the order of their list (named in messages).
 
     Raises:
         ValueError: two samples share a name, or a list of keypoints lacks a picture.
@@ -45,7 +39,13 @@ class Layout(Sequence[Record]):
                 f"{pair_list}: {len(repeated)} pairs are listed more than once, first {shown} "
                 "(capitals do not count); remove the repeated lines"
             )
-        _check_files(records, pair_list)
+        missing, total = missing_files(records)
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of the {total} files that {pair_list} asks for are missing, "
+                f"first {', '.join(missing[:_SHOWN])}; bring them there (extract the archive "
+                "again), or remove their lines from the list"
+            )
         _check_annotations(records)
         self._records = tuple(records)
 
@@ -58,90 +58,6 @@ class Layout(Sequence[Record]):
     def __getitem__(self, index: slice) -> Sequence[Record]: ...
     def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
         return self._records[index]
-
-
-def check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    """Raise ValueError, naming the choices, unless `value` is one of them."""
-    if value not in choices:
-        raise ValueError(f"{name}={value}: choose one of {', '.join(choices)}")
-
-
-def check_root(root: str | Path) -> Path:
-    """The root as a path; raises FileNotFoundError where there is no such folder."""
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"{root}: no such folder; link the data set there, or give the folder that holds its "
-            "pair lists (data.root=DIR in training, dataset.root=DIR in evaluation)"
-        )
-    return root
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a list that are not blank.
-
-    Raises:
-        FileNotFoundError: there is no such list.
-        ValueError: the list is empty or is not text (`leffa.io.tables`).
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such list; copy it from the data set's archive into {path.parent}"
-        )
-    lines = [line for each in read_text(path).splitlines() if (line := each.strip())]
-    if not lines:
-        raise ValueError(f"{path}: lists nothing; copy it again from the data set's archive")
-    return lines
-
-
-def read_csv_pairs(path: Path) -> list[tuple[str, str]]:
-    """The columns `from` and `to` of a list of PATN's; other columns, such as an index, are left.
-
-    Raises:
-        FileNotFoundError, ValueError: as in `read_lines`; or the file has no such columns.
-    """
-    again = "copy the list again from its release"
-    read_lines(path)  # its own errors
-    pairs = []
-    for number, row in read_table(path, ("from", "to")).rows:
-        if not (row["from"] and row["to"]):
-            raise ValueError(f"{path}: line {number} lacks one of its two pictures; {again}")
-        pairs.append((row["from"], row["to"]))
-    if not pairs:
-        raise ValueError(f"{path}: lists nothing; {again}")
-    return pairs
-
-
-def absent(stem: str) -> None:
-    """Locates nothing: the data set has no such files, or they were not asked for."""
-
-
-def required(folder: Path, pattern: str) -> Locate:
-    """Locates `folder / pattern` for every stem, `{}` standing for the stem."""
-    return lambda stem: folder / pattern.format(stem)
-
-
-def optional(folder: Path, pattern: str, stems: Iterable[str]) -> Locate:
-    """As `required` where the folder holds files of this split, else as `absent`.
-
-    A folder that holds some of the files must hold all of them (`Layout` checks that): half a
-    folder is a mistake.
-    """
-    names = names_in(folder)
-    if any(pattern.format(stem) in names for stem in stems):
-        return required(folder, pattern)
-    return absent
-
-
-def where_present(folder: Path, pattern: str) -> Locate:
-    """Locates each file that is there: for what a sample can do without."""
-    names = names_in(folder)
-    return lambda stem: folder / name if (name := pattern.format(stem)) in names else None
-
-
-def spelling(folder: Path, names: Sequence[str]) -> Path:
-    """What exists in `folder` under one of these names; the first name if nothing does."""
-    return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
 
 
 def missing_files(records: Iterable[Record]) -> tuple[list[str], int]:
@@ -163,17 +79,6 @@ def missing_files(records: Iterable[Record]) -> tuple[list[str], int]:
     return missing, sum(len(names) for names in wanted.values())
 
 
-def _check_files(records: Iterable[Record], pair_list: Path) -> None:
-    missing, total = missing_files(records)
-    if missing:
-        shown = ", ".join(missing[:_SHOWN])
-        raise FileNotFoundError(
-            f"{len(missing)} of the {total} files that {pair_list} asks for are missing, "
-            f"first {shown}; bring them there (extract the archive again), or remove their lines "
-            "from the list"
-        )
-
-
 def _check_annotations(records: Iterable[Record]) -> None:
     """A list of keypoints must name every picture: found now, not in the middle of a training."""
     wanted: dict[Path, set[str]] = defaultdict(set)
@@ -187,3 +92,64 @@ def _check_annotations(records: Iterable[Record]) -> None:
                 f"{path}: lacks {len(missing)} of the {len(names)} pictures that the pairs ask "
                 f"for, first {', '.join(missing[:_SHOWN])}; use the two lists of one release"
             )
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Raise ValueError, naming the choices, unless `value` is one of them."""
+    if value not in choices:
+        raise ValueError(f"{name}={value}: choose one of {', '.join(choices)}")
+
+
+def check_root(root: str | Path) -> Path:
+    """The root as a path; raises FileNotFoundError where there is no such folder."""
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root}: no such folder; link the data set there, or give the folder that holds its "
+            "pair lists (data.root=DIR in training, dataset.root=DIR in evaluation)"
+        )
+    return root
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a list that are not blank; it must be there and hold some."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such list; copy it from the data set's archive into {path.parent}"
+        )
+    lines = [line for each in read_text(path).splitlines() if (line := each.strip())]
+    if not lines:
+        raise ValueError(f"{path}: lists nothing; copy it again from the data set's archive")
+    return lines
+
+
+def read_csv_pairs(path: Path) -> list[tuple[str, str]]:
+    """The columns `from` and `to` of a list of PATN's; others, such as an index, are ignored."""
+    again = "copy the list again from its release"
+    read_lines(path)  # its own errors
+    pairs = []
+    for number, row in read_table(path, ("from", "to")).rows:
+        if not (row["from"] and row["to"]):
+            raise ValueError(f"{path}: line {number} lacks one of its two pictures; {again}")
+        pairs.append((row["from"], row["to"]))
+    if not pairs:
+        raise ValueError(f"{path}: lists nothing; {again}")
+    return pairs
+
+
+def locate(folder: Path, pattern: str, need: Need, keys: Iterable[str] = ()) -> Locate:
+    """Finds the files of one kind by their keys, which stand for `{}` in the pattern.
+
+    A file that is needed is given whether it is there or not, since `Layout` tells what is missing:
+    "always", or, unless files are "loose", where the folder has that of any of these keys, since
+    half a folder is a mistake.
+    """
+    names = frozenset() if need == "always" else names_in(folder)
+    if need == "always" or (need != "loose" and any(pattern.format(key) in names for key in keys)):
+        return lambda key: folder / pattern.format(key)
+    return lambda key: folder / name if (name := pattern.format(key)) in names else None
+
+
+def spelling(folder: Path, names: Sequence[str]) -> Path:
+    """What exists in `folder` under one of these names; the first name if nothing does."""
+    return next((folder / name for name in names if (folder / name).exists()), folder / names[0])

@@ -1,8 +1,4 @@
-"""Keypoints as a network reads them: the pose tensor.
-
-It is the condition of pose transfer where there is no DensePose (Lu et al., 2024, `pose_utils.py`):
-a drawn skeleton and one heat map a joint.
-"""
+"""Keypoints as a network reads them: a skeleton in place of DensePose, or the pose tensor."""
 
 import colorsys
 
@@ -12,11 +8,23 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from leffa.data.keypoints import COCO_18, to_coco_18
+from leffa.data.keypoints import COCO_18, Joints, to_coco_18
 
 CHANNELS = 3 + COCO_18
 
-# Bones as pairs of COCO-18 joints, in the order of their colours.
+# `draw_skeleton`: bones as pairs of BODY_25 joints, from the trunk outwards.
+_SKELETON = (
+    *((1, 2), (2, 3), (3, 4)),
+    *((1, 5), (5, 6), (6, 7)),
+    *((2, 9), (9, 10), (10, 11)),
+    *((5, 12), (12, 13), (13, 14)),
+    *((9, 12), (1, 0), (0, 15), (15, 17), (0, 16), (16, 18)),
+)
+# A latent cell is 8 pixels and the models shrink this picture to latent size by nearest: at 256
+# pixels of height a bone is one cell wide, so it cannot fall between the samples.
+_BONES_PER_HEIGHT = 32
+
+# `pose_tensor`: bones as pairs of COCO-18 joints, in the order of their colours.
 _BONES = (
     *((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7)),
     *((1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13)),
@@ -29,20 +37,32 @@ _SIGMA, _BONE_WIDTH, _JOINT_RADIUS = 6 / 256, 3.5 / 256, 3.7 / 256
 _SMOOTHING = 4  # drawn so many times larger, then averaged: PIL's lines have hard edges
 
 
-def pose_tensor(keypoints: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
-    """The skeleton's red, green and blue, then the heat maps of the 18 COCO joints.
+def draw_skeleton(keypoints: Joints, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of `size` (width, height): each bone between two joints that were found, which
+    are given in fractions of the picture, in its own colour on black."""
+    picture = Image.new("RGB", size)
+    draw = ImageDraw.Draw(picture)
+    width = max(1, round(size[1] / _BONES_PER_HEIGHT))
+    for hue, (start, end) in enumerate(_SKELETON):
+        if keypoints[start, 2] > 0 and keypoints[end, 2] > 0:
+            colour = _colour(hue / len(_SKELETON))
+            points = [tuple((keypoints[joint, :2] * size).tolist()) for joint in (start, end)]
+            draw.line(points, fill=colour, width=width)
+            for x, y in points:
+                draw.circle((x, y), width / 2, fill=colour)
+    return np.array(picture)
 
-    Widths grow with the height; at the published 256 a bone covers 3.5 pixels, a joint's disc 7.4
-    and a heat map has a standard deviation of 6. Joints and heat maps sit on whole pixels. The
-    colours are the published ones.
+
+def pose_tensor(keypoints: Joints, size: tuple[int, int]) -> Tensor:
+    """A skeleton's red, green and blue, then the heat maps of the 18 COCO joints: the condition of
+    pose transfer where there is no DensePose (Lu et al., 2024, `pose_utils.py`).
 
     Args:
-        keypoints: (25, 3) BODY_25 in fractions of the picture; a missing joint has confidence 0 and
-            leaves its map and its bones empty.
+        keypoints: (25, 3) BODY_25 in fractions of the picture.
         size: (width, height) of the maps.
 
     Returns:
-        (21, H, W) in [0, 1].
+        (21, H, W) in [0, 1]; widths grow with the height, and joints sit on whole pixels.
     """
     joints = to_coco_18(keypoints)
     # A fraction times the size may fall just short of the whole pixel that it came from.
@@ -71,20 +91,17 @@ def _draw(
     large = Image.new("RGB", (size[0] * _SMOOTHING, size[1] * _SMOOTHING))
     pen = ImageDraw.Draw(large)
     scale = size[1] * _SMOOTHING
+    width = max(1, round(_BONE_WIDTH * scale))
     places = [(float(x), float(y)) for x, y in (pixels + 0.5) * _SMOOTHING]
     for hue, (start, end) in enumerate(_BONES):
         if seen[start] and seen[end]:
-            width = max(1, round(_BONE_WIDTH * scale))
-            pen.line([places[start], places[end]], _colour(hue, _BONE_BRIGHTNESS), width)
+            pen.line([places[start], places[end]], _colour(hue / COCO_18, _BONE_BRIGHTNESS), width)
     for hue, place in enumerate(places):
         if seen[hue]:
-            pen.circle(place, _JOINT_RADIUS * scale, _colour(hue, 1.0))
+            pen.circle(place, _JOINT_RADIUS * scale, _colour(hue / COCO_18))
     return np.array(large.reduce(_SMOOTHING))
 
 
-def _colour(hue: int, brightness: float) -> tuple[int, int, int]:
-    """One of 18 hues around the colour circle."""
-    red, green, blue = (
-        round(255 * channel) for channel in colorsys.hsv_to_rgb(hue / COCO_18, 1.0, brightness)
-    )
+def _colour(hue: float, brightness: float = 1.0) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * each) for each in colorsys.hsv_to_rgb(hue, 1.0, brightness))
     return red, green, blue

@@ -1,13 +1,15 @@
 """Reads the samples of a published data set, by its spec in `data.catalog`."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path, PurePath
 
-from leffa.data.batch import Annotation, Record
+from leffa.data.batch import Record
 from leffa.data.catalog import CATALOG
 from leffa.data.catalog.spec import (
+    SPLITS,
     SYNTHETIC,
     DatasetSpec,
     FileSpec,
@@ -16,24 +18,21 @@ from leffa.data.catalog.spec import (
     Pairs,
     Split,
 )
+from leffa.data.keypoints import Annotation
 from leffa.data.layout import (
     Layout,
     Locate,
-    absent,
     check_choice,
     check_root,
-    optional,
+    locate,
     read_csv_pairs,
     read_lines,
-    required,
     spelling,
-    where_present,
 )
 
 log = logging.getLogger(__name__)
 
 Rows = list[tuple[str, ...]]
-_LOCATE = {"always": required, "loose": where_present}
 
 
 class TryOnPairs(Layout):
@@ -45,10 +44,9 @@ class TryOnPairs(Layout):
     Args:
         spec: of the data set, or its name in `CATALOG`.
         root: the folder that holds the pair lists.
-        split: "train" or "test".
         pairs: "paired" gives each person the garment that they wear and names the sample by the
             person's stem; "unpaired" gives the garment of the test list and names it
-            `<person stem>__<garment stem>`.
+            `<person stem>__<garment stem>`. Training is always paired.
         densepose: the encoding of the DensePose files to read, or "none".
         allow_subset: the lists may be shorter than the official ones.
         categories: names of groups, in their order; None: all that have the split.
@@ -65,16 +63,23 @@ class TryOnPairs(Layout):
         categories: Sequence[str] | None = None,
     ) -> None:
         spec = _spec(spec)
-        check_choice("split", split, ("train", "test"))
+        check_choice("split", split, SPLITS)
         check_choice("pairs", pairs, ("paired", "unpaired"))
         if (split, pairs) == ("train", "unpaired"):
             raise ValueError(
                 "pairs=unpaired: training has no unpaired list; use pairs=paired, or split=test"
             )
         check_choice("densepose", densepose, (*spec.densepose, "none"))
+        groups = {
+            each.name: each for each in spec.groups if any(split == one.split for one in each.lists)
+        }
+        chosen = groups if categories is None else categories
+        if isinstance(chosen, str) or not chosen:
+            raise ValueError(f"categories={categories}: give a list, such as [upper_body]")
         root, records = check_root(root), []
-        groups = [each for each in spec.groups if any(split == one.split for one in each.lists)]
-        for group in groups if categories is None else map(spec.group, categories):
+        for category in chosen:
+            check_choice("categories", category, groups)
+            group = groups[category]
             listing = group.listing(split, pairing="other" if pairs == "unpaired" else None)
             path, rows = _read_group(spec, root, group, listing)
             check_count(root, listing, len(rows), path, allow_subset)
@@ -121,8 +126,8 @@ def _tryon_records(
         for column, files in enumerate(mains)
     }
     # The ground-truth flow leads to the garment that is worn: there is none for another garment.
-    locate = {
-        files: _locate(files, folder, keys[files.role])
+    finders = {
+        files: _finder(files, folder, keys[files.role])
         for files in group.files
         if files.field is not None
         and not files.main
@@ -132,40 +137,31 @@ def _tryon_records(
     records = []
     for number, (person, garment) in enumerate(rows):
         stem = PurePath(person).stem
+        found = {
+            str(files.field): find(keys[files.role][number]) for files, find in finders.items()
+        }
         records.append(
             Record(
                 name=stem if pairs == "paired" else f"{stem}__{PurePath(garment).stem}",
                 category=group.category,
                 source=places[0] / person,
                 reference=places[1] / garment,
-                **{
-                    str(files.field): find(keys[files.role][number])
-                    for files, find in locate.items()
-                },
+                **found,
             )
         )
     return records
 
 
-def _locate(files: FileSpec, base: Path, keys: Sequence[str]) -> Locate:
-    folder = spelling(base, files.spellings)
-    if files.field == "densepose":
-        return required(folder, files.pattern)
-    if files.need in _LOCATE:
-        return _LOCATE[files.need](folder, files.pattern)
-    return optional(folder, files.pattern, keys)
+def _finder(files: FileSpec, base: Path, keys: Sequence[str]) -> Locate:
+    need = "always" if files.field == "densepose" else files.need
+    return locate(spelling(base, files.spellings), files.pattern, need, keys)
 
 
 class PosePairs(Layout):
     """Pairs of one person in two pictures; samples are named `<reference stem>_2_<source stem>`.
 
     Args:
-        spec: of the data set, or its name in `CATALOG`.
-        root: the folder that holds the pair lists.
-        split: "train" or "test".
-        densepose: the encoding of the DensePose files to read, or "none".
-        allow_subset: the list may be shorter than the official one.
-        check: raises ValueError where the list, whose path it gets too, is not to be trusted.
+        spec, root, densepose, allow_subset: as in `TryOnPairs`.
         target_first: the first column of the list is the source.
     """
 
@@ -176,7 +172,6 @@ class PosePairs(Layout):
         split: Split = "train",
         densepose: str = "none",
         allow_subset: bool = False,
-        check: Callable[[Rows, Path], None] | None = None,
         target_first: bool = False,
     ) -> None:
         spec = _spec(spec)
@@ -184,30 +179,32 @@ class PosePairs(Layout):
         check_choice("densepose", densepose, (*spec.densepose, "none"))
         root, group = check_root(root), spec.group(split)
         path, rows = read_pairs(root, group.lists[0], allow_subset)
-        if check is not None:
-            check(rows, path)
+        _check_persons(spec, rows, path)
         if target_first:
             rows = [row[::-1] for row in rows]
         folder = spelling(root, group.main("picture").spellings)
-        found = [each.find(root) for each in group.lists if each.form == "annotation"]
-        joints_of: Callable[[str], Annotation | None] = absent
-        if found and (joints := found[0]) is not None:
-            joints_of = lambda name: Annotation(joints, spec.frame, name)  # noqa: E731
-        super().__init__(
-            pose_records(group, root, rows, densepose, lambda name: folder / name, joints_of), path
+        lists = [each.find(root) for each in group.lists if each.form == "annotation"]
+        joints = lists[0] if lists else None
+
+        def joints_of(name: str) -> Annotation | None:
+            return None if joints is None else Annotation(joints, spec.frame, name)
+
+        records = pose_records(
+            group, root, rows, densepose, folder.joinpath, joints_of, lambda name: group.category
         )
+        super().__init__(records, path)
 
 
-def read_pairs(root: Path, listing: ListSpec, allow_subset: bool) -> tuple[Path, Rows]:
-    """A list of pairs under one of its names, and its rows, as many as there should be.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_rows` and `check_count`.
-    """
-    path = spelling(root, listing.names)
-    rows = read_rows(path, listing)
-    check_count(root, listing, len(rows), path, allow_subset)
-    return path, rows
+def _check_persons(spec: DatasetSpec, rows: Rows, path: Path) -> None:
+    """The two pictures of a pair must show one person, where their names tell."""
+    if not spec.person:
+        return
+    for first, second in rows:
+        people = [re.findall(spec.person, name)[:1] for name in (first, second)]
+        if people[0] != people[1]:
+            raise ValueError(
+                f"{path}: {first} and {second} are two persons; use the published list"
+            )
 
 
 def pose_records(
@@ -216,32 +213,28 @@ def pose_records(
     rows: Rows,
     densepose: str,
     picture_of: Callable[[str], Path],
-    joints_of: Callable[[str], Annotation | None] = absent,
-    category_of: Callable[[str], str] | None = None,
+    joints_of: Callable[[str], Annotation | None],
+    category_of: Callable[[str], str],
 ) -> list[Record]:
-    """The records of pose transfer, named `<reference stem>_2_<source stem>` as in the field.
+    """The records of pose transfer, named as in the field.
 
     Args:
-        group: of the data set's spec.
-        root: of the data set.
         rows: (reference, source), by the names of their pictures.
-        densepose: its encoding, or "none".
-        picture_of, joints_of, category_of: of a picture's name; without the last, the group's.
+        picture_of, joints_of, category_of: of a picture's name.
     """
     # A picture is in several pairs: its paths are made once and shared.
     stem_of = cache(lambda name: PurePath(name).stem)
-    picture_of, joints_of = cache(picture_of), cache(joints_of)
-    category_of = cache(category_of or (lambda name: group.category))
+    picture_of, joints_of, category_of = cache(picture_of), cache(joints_of), cache(category_of)
     names = [f"{stem_of(reference)}_2_{stem_of(source)}" for reference, source in rows]
     sources = [stem_of(source) for _, source in rows]
     files = {each.field: each for each in group.files}
-    body, parse = files["densepose"], files.get("parse")
-    body_of, reference_body_of = (
-        cache(locate(root / body.spellings[0], body.pattern) if densepose != "none" else absent)
-        for locate in (required, where_present)
-    )
-    parse_of = _locate(parse, root, sources) if parse else absent
-    flow_of = _locate(files["flow"], root, names)
+    body_of = reference_body_of = parse_of = _absent
+    if densepose != "none":
+        body = root / files["densepose"].spellings[0], files["densepose"].pattern
+        body_of, reference_body_of = (cache(locate(*body, need)) for need in ("always", "loose"))
+    if "parse" in files:
+        parse_of = _finder(files["parse"], root, sources)
+    flow_of = _finder(files["flow"], root, names)
     return [
         Record(
             name=name,
@@ -259,12 +252,21 @@ def pose_records(
     ]
 
 
-def read_rows(path: Path, listing: ListSpec) -> Rows:
-    """The columns of every line of a list.
+def _absent(key: str) -> Path | None:
+    """Finds nothing: the data set has no such files, or they were not asked for."""
+    return None
 
-    Raises:
-        FileNotFoundError, ValueError: as in `read_lines`; or a line is of another form.
-    """
+
+def read_pairs(root: Path, listing: ListSpec, allow_subset: bool) -> tuple[Path, Rows]:
+    """A list of pairs under one of its names, and its rows, as many as there should be."""
+    path = spelling(root, listing.names)
+    rows = read_rows(path, listing)
+    check_count(root, listing, len(rows), path, allow_subset)
+    return path, rows
+
+
+def read_rows(path: Path, listing: ListSpec) -> Rows:
+    """The columns of every line of a list; ValueError where a line is of another form."""
     if listing.form == "csv":
         return [*read_csv_pairs(path)]
     rows: Rows = []
@@ -279,13 +281,6 @@ def read_rows(path: Path, listing: ListSpec) -> Rows:
 def check_count(root: Path, listing: ListSpec, found: int, path: Path, allow_subset: bool) -> None:
     """Compare the length of a list with the official one, so that half a data set is not taken for
     the whole. A synthetic copy has a size of its own.
-
-    Args:
-        root: of the data set.
-        listing: the spec of the list.
-        found: pairs that it has.
-        path: of the list, for messages.
-        allow_subset: fewer are welcome, and logged.
 
     Raises:
         ValueError: there are more, or fewer and `allow_subset` is not set.

@@ -1,12 +1,12 @@
 """What an agnostic mask is built from, and what builds it; the recipes are in `preprocess`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leffa.data.keypoints import LEAST_ON_BODY, near_body, share_on
+from leffa.data.keypoints import LEAST_ON_BODY, Joints, near_body, share_on
 from leffa.data.labels import LABELS, LabelSet
 
 Mask = NDArray[np.bool_]
@@ -14,22 +14,13 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class PersonMaps:
-    """The maps of one person, all of one size.
+    """The maps of one person, all of one size."""
 
-    Args:
-        parse: (H, W) label ids of `label_set`.
-        keypoints: (25, 3) BODY_25 x, y in pixels, confidence, (0, 0, 0) for a missing joint; None
-            where there are none.
-        category: "upper_body", "lower_body" or "dresses": what is to be exchanged.
-        label_set: of `parse`.
-        densepose: (H, W) part ids; None where there are none.
-    """
-
-    parse: NDArray[np.uint8]
-    keypoints: NDArray[np.float32] | None = None
-    category: str = "upper_body"
+    parse: NDArray[np.uint8]  # (H, W) label ids of `label_set`
+    keypoints: Joints | None = None  # (25, 3) BODY_25, x and y in pixels
+    category: str = "upper_body"  # what is to be exchanged, a key of `GARMENT_LABELS`
     label_set: LabelSet = "cihp"
-    densepose: NDArray[np.uint8] | None = None
+    densepose: NDArray[np.uint8] | None = None  # (H, W) part ids
 
     @property
     def height(self) -> int:
@@ -37,21 +28,15 @@ class PersonMaps:
         return self.parse.shape[0]
 
     def shows(self, *names: str) -> Mask:
-        """(H, W), True where the parse has one of these labels (`data.labels.LABELS`).
-
-        A label that the set lacks is nowhere.
-        """
+        """(H, W), True where the parse has one of these `LABELS`; one that the set lacks is
+        nowhere."""
         table = np.zeros(256, np.bool_)
         labels = LABELS[self.label_set]
         table[[labels[name] for name in names if name in labels]] = True
         return table[self.parse]
 
     def body(self, *parts: int) -> Mask:
-        """(H, W), True where the DensePose has one of these parts.
-
-        Raises:
-            ValueError: there is no DensePose.
-        """
+        """(H, W), True where the DensePose has one of these parts; ValueError without DensePose."""
         if self.densepose is None:
             raise ValueError(
                 "this mask recipe needs DensePose; give one, or choose a recipe that does without"
@@ -59,25 +44,14 @@ class PersonMaps:
         return np.isin(self.densepose, parts)
 
 
-class AgnosticRecipe(Protocol):
-    """Builds a try-on mask."""
-
-    def __call__(self, person: PersonMaps, /) -> Mask:
-        """(H, W), True = generate.
-
-        Raises:
-            ValueError: the person lacks what the recipe needs, or the recipe is for another
-                category.
-        """
-        ...
+AgnosticRecipe = Callable[[PersonMaps], Mask]
+"""Builds a try-on mask (H, W), True = generate. Raises ValueError where the person lacks what the
+recipe needs, or it is for another category."""
 
 
 def agnostic_mask(recipe: AgnosticRecipe, person: PersonMaps) -> Mask:
-    """The recipe's mask (H, W), True = generate.
-
-    Raises:
-        ValueError: as the recipe, or the keypoints do not lie on the parsing, or nothing is masked.
-    """
+    """The recipe's mask; ValueError where the keypoints do not lie on the parsing, or nothing is
+    masked."""
     body = person.parse > 0
     if person.keypoints is not None and person.keypoints[:, 2].any():
         size = np.array((*body.shape[::-1], 1), np.float32)

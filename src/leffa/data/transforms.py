@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,18 +19,25 @@ from torch import Tensor
 
 from leffa.data.augment import Augmentation, Draw
 from leffa.data.batch import Record
-from leffa.data.densepose import ENCODINGS, DensePoseEncoding, PartRange, densepose_encoding
+from leffa.data.densepose import (
+    ENCODINGS,
+    DensePoseEncoding,
+    PartRange,
+    densepose_encoding,
+    to_tensor,
+)
 from leffa.data.files import PersonFiles
 from leffa.data.fit import WHITE, Fit, Placement, fit_picture
 from leffa.data.flow import mirror_flow, place_flow, read_flow
-from leffa.data.images import to_tensor
 from leffa.data.keypoints import BODY_25_MIRROR
 from leffa.data.labels import GARMENT_LABELS, LabelSet
 from leffa.data.layout import check_choice
-from leffa.data.pose import pose_tensor
-from leffa.data.recipe import AgnosticRecipe, PersonMaps, agnostic_mask
-from leffa.data.skeleton import draw_skeleton
+from leffa.data.pose import draw_skeleton, pose_tensor
+from leffa.data.recipe import AgnosticRecipe, agnostic_mask
 from leffa.io.pictures import open_mask, open_photograph, open_picture
+
+Sample = dict[str, Any]
+"""The keys of `Batch`, its tensors without the leading B, and `name` and `category` as text."""
 
 Region = NDArray[np.bool_]
 BodyMap = Literal["colour", "iuv", "vui", "ivu", "labels", "labels_uv", "skeleton", "none"]
@@ -43,22 +50,6 @@ FILTERS = {
 }
 
 
-class Sample(TypedDict):
-    """One sample: the keys of `Batch` without the leading B."""
-
-    source: Tensor  # (3, H, W)
-    reference: Tensor  # (3, H, W)
-    mask: Tensor  # (1, H, W)
-    densepose: Tensor  # (3, H, W)
-    loss_region: Tensor  # (1, H, W)
-    name: str
-    category: str
-    pose: NotRequired[Tensor]  # (21, H, W)
-    latents: NotRequired[dict[str, Tensor]]
-    flow: NotRequired[Tensor]  # (H, W, 2)
-    flow_valid: NotRequired[Tensor]  # (1, H, W)
-
-
 @dataclass(frozen=True)
 class PersonTransform:
     """Opens a record's files and makes its sample: `transform(record, rng)`.
@@ -68,14 +59,11 @@ class PersonTransform:
     try-on and the loss region are 0, and DensePose is background.
 
     Args:
-        height: of the sample, in pixels.
-        width: of the sample, in pixels.
+        height, width: of the sample, in pixels.
         task: "tryon", or "pose": the whole source is generated (the mask is all ones).
-        densepose: how `record.densepose` is encoded: "colour"; "iuv", "vui" or "ivu", by the order
-            of the channels; "labels"; or "labels_uv". "skeleton" draws `record.keypoints` instead,
-            and "none" gives -1 everywhere.
-        densepose_files: how the files are encoded, where that is not how the model reads them
-            (`data.densepose.can_convert`).
+        densepose: how the model reads `record.densepose` (`data.densepose`); "skeleton" draws
+            `record.keypoints` instead, and "none" gives -1 everywhere.
+        densepose_files: how the files are encoded, where that is not how the model reads them.
         part_range: what divides part ids: 24, or 255 as the released demo does.
         pose: adds the pose tensor (`data.pose`), drawn from `record.keypoints`.
         agnostic: builds the try-on mask from parse, keypoints and DensePose (a function of
@@ -84,8 +72,8 @@ class PersonTransform:
             default for try-on), "garment" (the part of the mask where the person wears the garment,
             by `record.parse`), "foreground" (the body by DensePose, or by parse where there is
             none; the default for pose transfer) or "all".
-        label_set: of `record.parse`: "cihp" (VITON-HD), "lip" (VITON) or "atr" (DressCode).
-        image_filter: resizes photographs: "lanczos", "bicubic" or "bilinear".
+        label_set: of `record.parse`.
+        image_filter: resizes photographs.
         fit: "stretch" brings pictures to the sample's shape, as all published try-on code does;
             "pad" keeps their own. `data.fit.unpad` undoes it for results.
         flip: probability of mirroring the whole sample, source and reference together.
@@ -177,9 +165,8 @@ class PersonTransform:
         """The sample of a record; `rng` decides what the augmentation does to it.
 
         Raises:
-            FileNotFoundError: a file is gone.
-            ValueError: a file is unreadable or of the wrong kind or size, or the record lacks one
-                that this transform needs.
+            FileNotFoundError, ValueError: a file is gone, unreadable, or of the wrong kind or size,
+                or the record lacks one that this transform needs.
         """
         draw = self.augmentation.draw(rng)
         files = PersonFiles(record, self.open_photograph)
@@ -189,15 +176,15 @@ class PersonTransform:
         densepose, body = self._densepose(files, here, draw.mirror)
         region = self._loss_region(files, here, mask, body)
         generated = _binary(mask)
-        sample = Sample(
-            source=self._picture(files.source, here, draw),
-            reference=self._picture(reference, there, draw),
-            mask=generated,
-            densepose=densepose,
-            loss_region=generated if region is mask else _binary(region),
-            name=record.name,
-            category=record.category,
-        )
+        sample: Sample = {
+            "source": self._picture(files.source, here, draw),
+            "reference": self._picture(reference, there, draw),
+            "mask": generated,
+            "densepose": densepose,
+            "loss_region": generated if region is mask else _binary(region),
+            "name": record.name,
+            "category": record.category,
+        }
         if self.pose:
             sample["pose"] = pose_tensor(_joints(files, here, draw.mirror), self.size)
         if record.flow is not None:
@@ -234,16 +221,8 @@ class PersonTransform:
         """The mask of the whole picture, at the size that it has on the canvas before it moves."""
         fitted = fit_picture(files.source.size, self.size, self.fit)
         size = round(fitted.width), round(fitted.height)
-        whole = Placement(files.source.size, size, 0, 0, *size)
-        keypoints = densepose = None
-        if files.record.keypoints is not None:
-            keypoints = files.keypoints * np.array((*size, 1), np.float32)
-        if self.file_encoding is not None and files.record.densepose is not None:
-            body = whole.place(files.body_map(self.file_encoding), Image.Resampling.NEAREST)
-            densepose = self.file_encoding.parts(np.asarray(body))
+        person = files.maps(size, self.label_set, self.file_encoding)
         try:
-            parse, category = files.parse(whole), files.record.category
-            person = PersonMaps(parse, keypoints, category, self.label_set, densepose)
             return agnostic_mask(agnostic, person)
         except ValueError as error:
             raise ValueError(f"{files.record.source}: {error}") from error
@@ -288,18 +267,14 @@ class PersonTransform:
 
 
 def mirrored(sample: Sample) -> Sample:
-    """The sample in a mirror.
-
-    DensePose and pose are only moved: their sides are swapped where they are read.
-    """
+    """The sample in a mirror. DensePose and pose are only moved: their sides are swapped where they
+    are read."""
     result = sample.copy()
-    for key in ("source", "reference", "mask", "densepose", "loss_region"):
-        result[key] = sample[key].flip(-1)
-    if "pose" in sample:
-        result["pose"] = sample["pose"].flip(-1)
-    if "flow" in sample and "flow_valid" in sample:
+    for key in ("source", "reference", "mask", "densepose", "loss_region", "pose", "flow_valid"):
+        if key in sample:
+            result[key] = sample[key].flip(-1)
+    if "flow" in sample:
         result["flow"] = mirror_flow(sample["flow"].permute(2, 0, 1)).permute(1, 2, 0)
-        result["flow_valid"] = sample["flow_valid"].flip(-1)
     return result
 
 

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from leffa.data.batch import Annotation, Record
+from leffa.data.batch import Record
 from leffa.data.fit import unpad
+from leffa.data.keypoints import Annotation
 from leffa.data.transforms import PersonTransform
 from leffa.inference.devices import choose_devices
 from leffa.inference.generate import (

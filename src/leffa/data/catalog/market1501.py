@@ -38,6 +38,7 @@ MARKET1501 = DatasetSpec(
     size=(64, 128),
     beside=("keypoints",),
     frame=(64, 128),
+    person="[^_]+",
     # A person has four digits.
     synthetic=SyntheticSpec(_keys, 4_999, (64, 128), tuple(permutations(range(3), 2)), 5_000),
 )

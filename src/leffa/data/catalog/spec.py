@@ -13,44 +13,34 @@ from typing import Literal
 from leffa.data.inshop import flat_name
 from leffa.data.labels import LabelSet
 
+# It must "always" be there; all files or none ("whole"), which in the "split" form holds for each
+# split on its own; or any of them ("loose").
 Need = Literal["always", "whole", "split", "loose"]
 Split = Literal["train", "test"]
 Pairs = Literal["paired", "unpaired"]
+# Columns between white space ("words") or commas too ("commas"), `from,to` ("csv"), one column
+# ("names"), keypoints ("annotation"), or a target and its references as paths of the In-shop
+# release ("release").
 Form = Literal["words", "commas", "csv", "names", "annotation", "release"]
 
 SYNTHETIC = "synthetic.json"  # in the root of a synthetic copy: tells it from the real data set
-TREE = "**"
+TREE = "**"  # a folder that ends so holds the In-shop release, whose paths stand for flat names
 SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
 class FileSpec:
-    """One kind of file.
+    """One kind of file."""
 
-    Args:
-        folder: below the group's folder, or several spellings of it. One that ends in `TREE` holds
-            the In-shop release, whose paths stand for flat names.
-        pattern: a file's name, `{}` standing for the key.
-        content: a key of `doctor.contents.CONTENTS`.
-        role: whose key it is: of a column of the lists ("person", "garment", "picture"), or "pair".
-        need: it must "always" be there; all files or none ("whole"), which in the "split" form
-            holds for each split on its own; or any of them ("loose").
-        field: of a `Record`; None where training and evaluation do not read it.
-        main: it is the photograph that a list names in its role's column.
-        synthetic: only synthetic copies have it.
-        encoder: how synthetic copies are written, a key of `synthetic.samples.ENCODERS`; "" for
-            that of the content.
-    """
-
-    folder: str | tuple[str, ...]
-    pattern: str
-    content: str
-    role: str = "person"
+    folder: str | tuple[str, ...]  # below the group's folder, or several spellings of it
+    pattern: str  # a file's name, `{}` standing for the key
+    content: str  # one of `doctor.contents.CONTENTS`
+    role: str = "person"  # whose key it is: of a column of the lists, or of a "pair"
     need: Need = "whole"
-    field: str | None = None
-    main: bool = False
-    synthetic: bool = False
-    encoder: str = ""
+    field: str | None = None  # of a `Record`; None where training and evaluation do not read it
+    main: bool = False  # it is the photograph that a list names in its role's column
+    synthetic: bool = False  # only synthetic copies have it
+    encoder: str = ""  # a key of `synthetic.samples.ENCODERS`, where that is not the content
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -77,33 +67,18 @@ class FileSpec:
 
 @dataclass(frozen=True)
 class ListSpec:
-    """One list of samples.
+    """One list of samples."""
 
-    Args:
-        names: below the root, in the order in which they are tried.
-        split: "train" or "test".
-        columns: the role of each column, "ignored" for one that training does not read.
-        official: its number of lines.
-        form: columns between white space ("words") or commas too ("commas"), `from,to` ("csv"), one
-            column ("names"), keypoints ("annotation"), or a target and its references as paths of
-            the In-shop release ("release").
-        pairing: "own" garment, somebody "other"'s, or None where it does not matter.
-        unique: what must not be repeated, the "first" column or the whole "row".
-        needed: a group that has files must have it, or one that stands for it.
-        instead: the first name of the list that this one stands for.
-        separator: of the columns of a synthetic copy's list.
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # below the root, in the order in which they are tried
     split: Split
-    columns: tuple[str, ...] = ("person", "garment")
-    official: int | None = None
+    columns: tuple[str, ...] = ("person", "garment")  # roles; training does not read an "ignored"
+    official: int | None = None  # number of lines
     form: Form = "words"
-    pairing: Literal["own", "other"] | None = None
-    unique: Literal["first", "row"] = "first"
-    needed: bool = True
-    instead: str | None = None
-    separator: str = " "
+    pairing: Literal["own", "other"] | None = None  # whose garment; None where it does not matter
+    unique: Literal["first", "row"] = "first"  # what must not be repeated: the first column or all
+    needed: bool = True  # a group that has files must have it, or one that stands for it
+    instead: str | None = None  # the first name of the list that this one stands for
+    separator: str = " "  # of the columns of a synthetic copy's list
 
     def find(self, root: Path) -> Path | None:
         """The list under one of its names."""
@@ -129,9 +104,9 @@ class ListSpec:
                 f"expected '{self._header}' on each line, parted by blanks, found '{line}'; "
                 "correct that line"
             )
-        return [
-            tuple(PurePath(cell).name for cell in cells) if self.form == "commas" else (*cells,)
-        ]
+        if self.form == "commas":
+            cells = [PurePath(cell).name for cell in cells]
+        return [tuple(cells)]
 
     @property
     def _header(self) -> str:
@@ -142,19 +117,13 @@ class ListSpec:
 
 @dataclass(frozen=True)
 class GroupSpec:
-    """Files that belong together and their lists, such as a split or a category.
-
-    Args:
-        name: of the split or category.
-        folder: below the root.
-        category: of its samples.
-    """
+    """Files that belong together and their lists: a split, or a category."""
 
     name: str
-    folder: str
+    folder: str  # below the root
     files: tuple[FileSpec, ...]
     lists: tuple[ListSpec, ...] = ()
-    category: str = "person"
+    category: str = "person"  # of its samples
 
     def main(self, role: str) -> FileSpec:
         """The photographs of a role."""
@@ -173,60 +142,37 @@ class GroupSpec:
 
 @dataclass(frozen=True)
 class SyntheticSpec:
-    """How the samples of a synthetic copy are numbered.
+    """How the samples of a synthetic copy are numbered."""
 
-    Args:
-        keys: from a number to the keys that are drawn together: one try-on sample, or the pictures
-            of one person.
-        limit: the most numbers of a split (and of a category).
-        size: (width, height) unless another is asked for.
-        pairs: of the keys' places, as (reference, source); none for try-on.
-        first_test: the number of the first test sample; None: `limit`. More training samples never
-            change the test set.
-        trains: there is a training split.
-    """
-
+    # From a number to the keys that are drawn together: a try-on sample, or one person's pictures.
     keys: Callable[[int], tuple[str, ...]]
-    limit: int
-    size: tuple[int, int] = (192, 256)
-    pairs: tuple[tuple[int, int], ...] = ()
+    limit: int  # the most numbers of a split (and of a category)
+    size: tuple[int, int] = (192, 256)  # (width, height) unless another is asked for
+    pairs: tuple[tuple[int, int], ...] = ()  # of places in `keys`, as (reference, source)
+    # The number of the first test sample; None: `limit`. More training samples never change the
+    # test set.
     first_test: int | None = None
-    trains: bool = True
+    trains: bool = True  # there is a training split
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A data set as its users have it on disk.
+    """A data set as its users have it on disk."""
 
-    Args:
-        title: its name in print.
-        page: where it is asked for.
-        key: a regular expression for the official keys.
-        groups: splits or categories.
-        size: (width, height) of the official photographs.
-        disjoint: no person may be in a training and in a test list.
-        same_size: all photographs have one size.
-        own_by_name: a person's own garment has the person's key, whatever the lists say.
-        totals: root lists that repeat the rows of the groups' lists of the same name.
-        beside: folders that a release holds beside these and that nothing reads.
-        frame: (width, height) of the pictures that published keypoints are of.
-        label_set: of the parse files, where agnostic masks are made from them as files.
-        synthetic: None where no synthetic copy can be written.
-    """
-
-    title: str
-    page: str
-    key: str
+    title: str  # its name in print
+    page: str  # where it is asked for
+    key: str  # a regular expression for the official keys
     groups: tuple[GroupSpec, ...]
-    size: tuple[int, int] | None = None
-    disjoint: bool = True
-    same_size: bool = True
-    own_by_name: bool = False
-    totals: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
-    frame: tuple[int, int] = (0, 0)
-    label_set: LabelSet | None = None
-    synthetic: SyntheticSpec | None = None
+    size: tuple[int, int] | None = None  # (width, height) of the official photographs
+    disjoint: bool = True  # no person may be in a training and in a test list
+    same_size: bool = True  # all photographs have one size
+    own_by_name: bool = False  # one's own garment has the person's key, whatever the lists say
+    totals: tuple[str, ...] = ()  # root lists that repeat the groups' lists of the same name
+    beside: tuple[str, ...] = ()  # folders that a release holds and nothing reads
+    frame: tuple[int, int] = (0, 0)  # (width, height) that published keypoints are counted in
+    person: str = ""  # a regular expression for what names the person in a picture's name
+    label_set: LabelSet | None = None  # of the parse files that `leffa prepare masks` reads
+    synthetic: SyntheticSpec | None = None  # None where no synthetic copy can be written
 
     def group(self, name: str) -> GroupSpec:
         """The group of this name."""

@@ -14,15 +14,14 @@ from leffa.data.batch import Record
 from leffa.data.catalog import DATASETS
 from leffa.data.catalog.spec import SPLITS, DatasetSpec, GroupSpec
 from leffa.data.densepose import densepose_encoding
-from leffa.data.doctor.custom_folder import is_custom_folder
 from leffa.data.doctor.recognise import recognise
 from leffa.data.doctor.report import Row
 from leffa.data.files import PersonFiles
-from leffa.data.fit import Placement
+from leffa.data.folder import is_custom_folder
 from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.data.reader import TryOnPairs
-from leffa.data.recipe import PersonMaps, agnostic_mask
+from leffa.data.recipe import agnostic_mask
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.notes import agreed_note, read_note, write_note
 from leffa.preprocess.prepare.jobs import Progress, run_jobs
@@ -77,16 +76,8 @@ class MaskJob:
     def make(self) -> bytes:
         """The PNG, of the photograph's size; raises ValueError, naming the person."""
         files = PersonFiles(self.record)
-        width, height = size = files.source.size
-        whole = Placement(size, size, 0, 0, width, height)
-        joints = parts = None
-        if self.record.keypoints is not None:
-            joints = files.keypoints * np.array((width, height, 1), np.float32)
-        if self.densepose is not None and self.record.densepose is not None:
-            encoding = densepose_encoding(self.densepose, 24)
-            body = files.body_map(encoding).resize(size, Image.Resampling.NEAREST)
-            parts = encoding.parts(np.asarray(body))
-        person = PersonMaps(files.parse(whole), joints, self.record.category, self.label_set, parts)
+        encoding = None if self.densepose is None else densepose_encoding(self.densepose)
+        person = files.maps(files.source.size, self.label_set, encoding)
         try:
             mask = agnostic_mask(AGNOSTIC[self.recipe], person)
         except ValueError as error:

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from leffa.data.batch import Record
-from leffa.data.doctor.custom_folder import tables
-from leffa.data.folder import FolderPairs
+from leffa.data.folder import FolderPairs, tables
 from leffa.io.atomic import write_text
 from leffa.io.tables import read_table, read_text
 
