@@ -261,6 +261,7 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     ("pose-nobody", A, write(POSE, json.dumps({"people": [{"pose_keypoints_2d": [0] * 75}]}))),
     ("pose-outside", A, stretched_pose(8, 8)),  # found in a picture of 768x1024
     ("pose-elsewhere", A, stretched_pose(0.25, 0.25)),
+    ("pose-elsewhere", A, stretched_pose(0.75, 0.75)),
     ("pose-several", "2 persons", passer_by),
     ("pose-fractions", A, stretched_pose(1 / 72, 1 / 96)),
     ("array-unreadable", f"{A}.npz", shorten(f"test/flow/{A}.npz")),

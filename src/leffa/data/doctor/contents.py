@@ -1,5 +1,4 @@
-"""What each kind of file can hold, and the check of one file. Runs in worker processes, without
-torch."""
+"""What each kind of file can hold, checked one file at a time in worker processes without torch."""
 
 import hashlib
 import io
@@ -31,8 +30,8 @@ _MOST_FAR = 0.2  # of the body: soft edges between two parts stay below
 
 
 @dataclass
-class Look:
-    """What one look at a file gives."""
+class Inspection:
+    """What opening one file gives."""
 
     findings: list[tuple[str, str]] = field(default_factory=list)  # (kind, detail)
     size: tuple[int, int] | None = None  # (width, height)
@@ -52,237 +51,237 @@ class Look:
         self.findings.append((kind, detail))
 
 
-def look_at(task: tuple[Path, str]) -> Look:
+def inspect_file(task: tuple[Path, str]) -> Inspection:
     """Open a file in full and check its content, a key of `CONTENTS`."""
     path, content = task
-    look = Look()
+    result = Inspection()
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        look.add("link-broken" if path.is_symlink() else "file-missing")
-        return look
+        result.add("link-broken" if path.is_symlink() else "file-missing")
+        return result
     except OSError as error:
-        look.add("unreadable", error.strerror or str(error))
-        return look
+        result.add("unreadable", error.strerror or str(error))
+        return result
     if not data:
-        look.add("empty-file")
+        result.add("empty-file")
     elif data.startswith(b"version https://git-lfs"):
-        look.add("git-lfs")
+        result.add("git-lfs")
     else:
-        look.digest = hashlib.blake2b(data, digest_size=8).digest()
+        result.digest = hashlib.blake2b(data, digest_size=8).digest()
         if content in _FILES:
-            _FILES[content](path, data, look)
-        elif (image := _decode(path, data, look)) is not None:
-            _PICTURES[content](image, look)
-    return look
+            _FILES[content](path, data, result)
+        elif (image := _decode(path, data, result)) is not None:
+            _PICTURES[content](image, result)
+    return result
 
 
-def _decode(path: Path, data: bytes, look: Look) -> Image.Image | None:
+def _decode(path: Path, data: bytes, result: Inspection) -> Image.Image | None:
     """The picture, or None with the finding; checks what any picture can suffer from."""
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
     except UnidentifiedImageError:
-        look.add("unreadable", "a web page" if b"<html" in data[:512].lower() else "no picture")
+        result.add("unreadable", "a web page" if b"<html" in data[:512].lower() else "no picture")
         return None
     except (*UNREADABLE, MemoryError) as error:
-        look.add("unreadable", str(error)[:80])
+        result.add("unreadable", str(error)[:80])
         return None
     wanted = _FORMATS.get(path.suffix.lower())
     if wanted is not None and image.format not in wanted:
-        look.add("format-differs", str(image.format))
+        result.add("format-differs", str(image.format))
     if (turned := orientation(image)) != 1:
-        look.add("exif-rotated", f"orientation {turned}")
+        result.add("exif-rotated", f"orientation {turned}")
     if (profile := profile_name(image)) != SRGB:
-        look.add("colour-profile", profile)
-    look.size = image.size
+        result.add("colour-profile", profile)
+    result.size = image.size
     return image
 
 
-def _photo(image: Image.Image, look: Look) -> None:
+def _photo(image: Image.Image, result: Inspection) -> None:
     if image.mode != "RGB":
-        look.add("colour-mode", f"{image.mode}, expected RGB")
+        result.add("colour-mode", f"{image.mode}, expected RGB")
     if image.mode.startswith(("I", "F")):
         return  # 16 bits and floats have no range that a picture could be made of
     if is_transparent(image):
-        look.add("transparent")
+        result.add("transparent")
     rgb = image.convert("RGB")
     if colours := rgb.getcolors(FEWEST_COLOURS - 1):
-        look.add("few-colours" if len(colours) > 1 else "blank")
-    look.thumb = np.asarray(rgb.resize(THUMB, Image.Resampling.BOX))
+        result.add("few-colours" if len(colours) > 1 else "blank")
+    result.thumb = np.asarray(rgb.resize(THUMB, Image.Resampling.BOX))
 
 
-def _drawing(image: Image.Image, look: Look) -> None:
+def _drawing(image: Image.Image, result: Inspection) -> None:
     if image.mode.startswith(("I", "F")):
-        look.add("colour-mode", f"{image.mode}, expected 8 bits a channel")
+        result.add("colour-mode", f"{image.mode}, expected 8 bits a channel")
 
 
-def _region(image: Image.Image, look: Look) -> NDArray[np.bool_] | None:
+def _region(image: Image.Image, result: Inspection) -> NDArray[np.bool_] | None:
     """Where a mask is white, None with the finding where it is no mask."""
     if image.mode not in ("L", "P", "RGB", "1"):
-        look.add("colour-mode", f"{image.mode}, expected grey or RGB")
+        result.add("colour-mode", f"{image.mode}, expected grey or RGB")
         return None
     if is_transparent(image):
-        look.add("transparent")
+        result.add("transparent")
         return None
     pixels = np.asarray(image.convert("L"))
     grey = np.mean((pixels >= _GREY[0]) & (pixels < _GREY[1]))
     region: NDArray[np.bool_] = pixels >= 128
     if grey > _MOST_GREY:
-        look.add("mask-grey", f"{grey:.0%} grey")
+        result.add("mask-grey", f"{grey:.0%} grey")
     elif region.mean() < _FEWEST:  # a mask of 0 and 1 is black to every reader
-        look.add("mask-empty", "its values are 0 and 1" if pixels.max() == 1 else "")
+        result.add("mask-empty", "its values are 0 and 1" if pixels.max() == 1 else "")
     elif region.mean() > _MOST:
-        look.add("mask-full")
+        result.add("mask-full")
     else:
         return region
     return None
 
 
-def _agnostic_mask(image: Image.Image, look: Look) -> None:
-    region = _region(image, look)
+def _agnostic_mask(image: Image.Image, result: Inspection) -> None:
+    region = _region(image, result)
     # The top row is background or head, which are kept; in an inverted mask it is all white.
     if region is not None and region[0].all() and region[:, [0, -1]].mean() > 0.5:
-        look.add("mask-inverted")
+        result.add("mask-inverted")
 
 
-def _garment_mask(image: Image.Image, look: Look) -> None:
-    region = _region(image, look)
+def _garment_mask(image: Image.Image, result: Inspection) -> None:
+    region = _region(image, result)
     if region is not None and region[[0, 0, -1, -1], [0, -1, 0, -1]].all():  # the corners
-        look.add("mask-inverted")
+        result.add("mask-inverted")
 
 
-def _silhouette(image: Image.Image, look: Look) -> None:
-    region = _region(image, look)
+def _silhouette(image: Image.Image, result: Inspection) -> None:
+    region = _region(image, result)
     if region is not None:
-        look.show_body(region)
+        result.show_body(region)
 
 
-def _labels(image: Image.Image, look: Look, kind: str) -> Pixels | None:
+def _labels(image: Image.Image, result: Inspection, kind: str) -> Pixels | None:
     """The labels, None with a finding of this kind where it is no label map."""
     if image.mode not in ("L", "P"):
-        look.add(kind, f"{image.mode} picture, expected one label a pixel")
+        result.add(kind, f"{image.mode} picture, expected one label a pixel")
     elif image.format in LOSSY:
-        look.add(kind, f"stored as {image.format}, which turns labels into others")
+        result.add(kind, f"stored as {image.format}, which turns labels into others")
     else:
         return np.asarray(image)
     return None
 
 
-def _parse(highest: int) -> Callable[[Image.Image, Look], None]:
-    def check(image: Image.Image, look: Look) -> None:
-        labels = _labels(image, look, "parse-labels")
+def _parse(highest: int) -> Callable[[Image.Image, Inspection], None]:
+    def check(image: Image.Image, result: Inspection) -> None:
+        labels = _labels(image, result, "parse-labels")
         if labels is None:
             return
         if (found := int(labels.max())) > highest:
-            look.add("parse-labels", f"{found}, at most {highest}")
+            result.add("parse-labels", f"{found}, at most {highest}")
         elif found == 0:
-            look.add("parse-empty")
+            result.add("parse-empty")
         else:
-            look.show_body(labels > 0)
+            result.show_body(labels > 0)
 
     return check
 
 
-def _part_labels(image: Image.Image, look: Look) -> None:
-    parts = _labels(image, look, "densepose-encoding")
+def _part_labels(image: Image.Image, result: Inspection) -> None:
+    parts = _labels(image, result, "densepose-encoding")
     if parts is not None:
-        _parts(parts, look)
+        _parts(parts, result)
 
 
-def _iuv(channel: int) -> Callable[[Image.Image, Look], None]:
+def _iuv(channel: int) -> Callable[[Image.Image, Inspection], None]:
     """A colour picture whose `channel`, 0 or 2, holds the part ids and the others U and V."""
     order = ("(I, U, V)", "(V, U, I)")[channel // 2]
 
-    def check(image: Image.Image, look: Look) -> None:
+    def check(image: Image.Image, result: Inspection) -> None:
         if image.mode != "RGB":
-            look.add("densepose-encoding", f"{image.mode} picture, expected RGB = {order}")
+            result.add("densepose-encoding", f"{image.mode} picture, expected RGB = {order}")
             return
         if image.format in LOSSY:
-            look.add("densepose-encoding", f"stored as {image.format}, which changes part ids")
+            result.add("densepose-encoding", f"stored as {image.format}, which changes part ids")
             return
         pixels = np.asarray(image)
         if pixels[..., channel].max() > PARTS >= pixels[..., 2 - channel].max() > 0:
-            look.add("densepose-encoding", f"the channels are turned round, expected {order}")
+            result.add("densepose-encoding", f"the channels are turned round, expected {order}")
         else:
-            _parts(pixels[..., channel], look)
+            _parts(pixels[..., channel], result)
 
     return check
 
 
-def _parts(parts: Pixels, look: Look) -> None:
+def _parts(parts: Pixels, result: Inspection) -> None:
     if (highest := int(parts.max())) > PARTS:
-        look.add("densepose-encoding", f"reaches {highest}, not a part id (0-{PARTS})")
+        result.add("densepose-encoding", f"reaches {highest}, not a part id (0-{PARTS})")
     elif (parts > 0).mean() < _FEWEST:
-        look.add("densepose-black")
+        result.add("densepose-black")
     else:
-        look.show_body(parts > 0)
+        result.show_body(parts > 0)
 
 
-def _colour(image: Image.Image, look: Look) -> None:
+def _colour(image: Image.Image, result: Inspection) -> None:
     if image.mode != "RGB":
-        look.add("densepose-encoding", f"{image.mode} picture, expected the colours of the parts")
+        result.add("densepose-encoding", f"{image.mode} picture, expected the colours of the parts")
         return
     # Every fourth pixel each way: 1/16 of the cost, and parts are far wider.
     pixels = np.asarray(image)[::4, ::4]
     body = pixels.max(axis=-1) >= DARKEST_BODY
     if body.mean() < _FEWEST:
-        look.add("densepose-black")
+        result.add("densepose-black")
         return
     shown = pixels[body][:: max(1, body.sum() // 4096)].astype(np.int32)
     distance = np.linalg.norm(shown[:, None] - PART_COLOURS[None, 1:], axis=-1).min(axis=1)
     if (distance > _FAR).mean() > _MOST_FAR:
-        look.add("densepose-encoding", "not the colours of DensePose parts")
+        result.add("densepose-encoding", "not the colours of DensePose parts")
     else:
-        look.show_body(body)
+        result.show_body(body)
 
 
-def _pose(path: Path, data: bytes, look: Look) -> None:
+def _pose(path: Path, data: bytes, result: Inspection) -> None:
     """Keypoints in any format; whether they fit is found later, with the photo and the parse."""
     try:
-        look.people = read_people(path)
+        result.people = read_people(path)
     except ValueError as error:
         reason = str(error).removeprefix(f"{path}: ")
         if reason == NOBODY:
-            look.add("pose-nobody")
+            result.add("pose-nobody")
         else:
-            look.add("pose-unreadable", reason.split(";")[0][:60])
+            result.add("pose-unreadable", reason.split(";")[0][:60])
         return
-    if look.people.frame == FRACTIONS:
-        look.add("pose-fractions")
-    if (count := len(look.people.joints)) > 1:
-        look.add("pose-several", f"{count} persons")
+    if result.people.frame == FRACTIONS:
+        result.add("pose-fractions")
+    if (count := len(result.people.joints)) > 1:
+        result.add("pose-several", f"{count} persons")
 
 
-def _arrays(**shapes: tuple[int | None, ...]) -> Callable[[Path, bytes, Look], None]:
+def _arrays(**shapes: tuple[int | None, ...]) -> Callable[[Path, bytes, Inspection], None]:
     """An archive with these arrays; None stands for a height or width."""
 
-    def check(path: Path, data: bytes, look: Look) -> None:
+    def check(path: Path, data: bytes, result: Inspection) -> None:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 found = {name: archive[name] for name in archive.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            look.add("array-unreadable", str(error)[:60])
+            result.add("array-unreadable", str(error)[:60])
             return
         for name, shape in shapes.items():
             if (array := found.get(name)) is None:
-                look.add("array-content", f"no array {name}")
+                result.add("array-content", f"no array {name}")
             elif not isinstance(array, np.ndarray):
-                look.add("array-unreadable", f"{name} is no array")  # numpy gives plain bytes
+                result.add("array-unreadable", f"{name} is no array")  # numpy gives plain bytes
             elif len(array.shape) != len(shape) or any(
                 wanted not in (None, side) for wanted, side in zip(shape, array.shape, strict=True)
             ):
-                look.add("array-content", f"{name} has the shape {array.shape}")
+                result.add("array-content", f"{name} has the shape {array.shape}")
             elif np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-                look.add("array-content", f"{name} is not finite")
+                result.add("array-content", f"{name} is not finite")
             else:
                 height, width = (array.shape[axis] for axis, n in enumerate(shape) if n is None)
-                look.size = (width, height)
+                result.size = (width, height)
 
     return check
 
 
-_PICTURES: dict[str, Callable[[Image.Image, Look], None]] = {
+_PICTURES: dict[str, Callable[[Image.Image, Inspection], None]] = {
     "photo": _photo,
     "agnostic": _photo,
     "drawing": _drawing,
@@ -297,7 +296,7 @@ _PICTURES: dict[str, Callable[[Image.Image, Look], None]] = {
     "vui": _iuv(channel=2),
     "labels": _part_labels,
 }
-_FILES: dict[str, Callable[[Path, bytes, Look], None]] = {
+_FILES: dict[str, Callable[[Path, bytes, Inspection], None]] = {
     "surface": _arrays(uv=(2, None, None)),
     "pose": _pose,
     "flow": _arrays(flow=(None, None, 2), valid=(None, None)),

@@ -7,56 +7,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leffa.data.catalog.spec import DatasetSpec
-from leffa.data.doctor.contents import Look, Pixels
+from leffa.data.doctor.contents import Inspection, Pixels
 from leffa.data.doctor.report import Finding
 from leffa.data.doctor.survey import Present
 from leffa.data.fit import same_shape
-from leffa.data.keypoints import LEAST_ON_BODY, foremost, lies_outside, share_on
+from leffa.data.keypoints import LEAST_ON_BODY, Joints, foremost, lies_outside, share_on
 
-Looked = Sequence[tuple[Present, Look]]
-WithPhoto = Sequence[tuple[Present, Look, Look]]  # a file, its look and that of its photograph
+Inspected = Sequence[tuple[Present, Inspection]]
+# A file, what it gives, and what its photograph gives.
+WithPhoto = Sequence[tuple[Present, Inspection, Inspection]]
 
 _FEWEST_TO_COMPARE = 24  # pictures of each kind before one can be called unlike the others
 _UNLIKE = -0.5  # of a prediction in which 1 is one's own kind and -1 the other
 _WHITE = 245
 _OTHER_BODY = 0.25  # overlap of two silhouettes below which they are two persons'
+_LARGER = (1.18, 1.25, 1.33)  # scales at which joints are tried that do not all lie on the body
+_MOST_ON_BODY, _ALL_ON_BODY = 0.9, 0.98  # before and after
 _OTHER_PICTURE = 12.0  # mean difference of an agnostic picture from its photograph where it is kept
 _AGNOSTIC_GREY = (118, 138)
 # Contents that are read at any resolution; a drawing is what one's own folder has as DensePose.
 _ANY_RESOLUTION = frozenset({"colour", "iuv", "vui", "labels", "drawing"})
 
 
-def compare(looked: Looked, spec: DatasetSpec) -> Iterator[Finding]:
+def compare(inspected: Inspected, spec: DatasetSpec) -> Iterator[Finding]:
     """All findings that need more than one file."""
     photos = {
-        (present.group, present.files.role, present.key): look
-        for present, look in looked
+        (present.group, present.files.role, present.key): result
+        for present, result in inspected
         if present.files.main
     }
     with_photo = [
-        (present, look, photo)
-        for present, look in looked
+        (present, result, photo)
+        for present, result in inspected
         if (photo := photos.get((present.group, present.files.role, present.key))) is not None
     ]
     yield from _sizes(with_photo)
     yield from _bodies(with_photo)
     yield from _agnostic_pictures(with_photo)
-    yield from _odd_sizes(looked, spec)
-    yield from _wrong_kind(looked)
-    yield from _same_pictures(looked)
+    yield from _odd_sizes(inspected, spec)
+    yield from _wrong_kind(inspected)
+    yield from _same_pictures(inspected)
 
 
 def _sizes(with_photo: WithPhoto) -> Iterator[Finding]:
     """Whatever belongs to a photograph has its size (body maps: its shape), and its joints lie
     inside it."""
-    for present, look, photo in with_photo:
+    for present, result, photo in with_photo:
         if photo.size is None:
             continue
-        if look.size is not None and not _fits(look.size, photo.size, present.files.content):
-            sizes = f"{_by(look.size)}, photograph {_by(photo.size)}"
+        if result.size is not None and not _fits(result.size, photo.size, present.files.content):
+            sizes = f"{_by(result.size)}, photograph {_by(photo.size)}"
             yield Finding("size-mismatch", present.where, present.path.name, sizes)
-        if look.people is not None:
-            people = look.people.in_picture(photo.size)
+        if result.people is not None:
+            people = result.people.in_picture(photo.size)
             if lies_outside(people[foremost(people, photo.size)]):
                 yield Finding("pose-outside", present.where, present.path.name)
 
@@ -67,12 +70,14 @@ def _fits(size: tuple[int, int], photo: tuple[int, int], content: str) -> bool:
 
 def _bodies(with_photo: WithPhoto) -> Iterator[Finding]:
     """Parse, DensePose and pose of one photograph show one body."""
-    by_key: dict[tuple[str, str], list[tuple[Present, Look, Look]]] = defaultdict(list)
+    by_key: dict[tuple[str, str], list[tuple[Present, Inspection, Inspection]]] = defaultdict(list)
     for entry in with_photo:
         if entry[0].files.field is not None:
             by_key[entry[0].group, entry[0].key].append(entry)
     for entries in by_key.values():
-        bodies = [(present, look.body) for present, look, _ in entries if look.body is not None]
+        bodies = [
+            (present, result.body) for present, result, _ in entries if result.body is not None
+        ]
         if not bodies:
             continue
         first, body = bodies[0]
@@ -80,37 +85,46 @@ def _bodies(with_photo: WithPhoto) -> Iterator[Finding]:
             overlap = (body & other).sum() / max(1, min(body.sum(), other.sum()))
             if overlap < _OTHER_BODY:
                 yield Finding("mismatch", present.where, present.path.name, f"unlike {first.where}")
-        near = np.logical_or.reduce([look.near for _, look, _ in entries if look.near is not None])
-        for present, look, photo in entries:
-            if look.people is None or photo.size is None:
+        near = np.logical_or.reduce(
+            [result.near for _, result, _ in entries if result.near is not None]
+        )
+        for present, result, photo in entries:
+            if result.people is None or photo.size is None:
                 continue
-            people = look.people.in_picture(photo.size)
+            people = result.people.in_picture(photo.size)
             person = people[foremost(people, photo.size, near)]
-            if not lies_outside(person) and share_on(person, near) < LEAST_ON_BODY:
+            if not lies_outside(person) and _beside(person, near):
                 yield Finding(
                     "pose-elsewhere", present.where, present.path.name, f"unlike {first.where}"
                 )
 
 
+def _beside(person: Joints, near: NDArray[np.bool_]) -> bool:
+    """Whether joints lie beside the body, or, found in a smaller picture, do so but for few."""
+    share = share_on(person, near)
+    larger = (share_on(person * np.array((scale, scale, 1)), near) for scale in _LARGER)
+    return share < LEAST_ON_BODY or (share < _MOST_ON_BODY and max(larger) > _ALL_ON_BODY)
+
+
 def _agnostic_pictures(with_photo: WithPhoto) -> Iterator[Finding]:
     """Where it is not grey, an agnostic picture is the photograph."""
     low, high = _AGNOSTIC_GREY
-    for present, look, photo in with_photo:
-        if present.files.content != "agnostic" or look.thumb is None or photo.thumb is None:
+    for present, result, photo in with_photo:
+        if present.files.content != "agnostic" or result.thumb is None or photo.thumb is None:
             continue
-        grey = ((look.thumb > low) & (look.thumb < high)).all(axis=-1)
-        difference = np.abs(look.thumb.astype(int) - photo.thumb).mean(axis=-1)
+        grey = ((result.thumb > low) & (result.thumb < high)).all(axis=-1)
+        difference = np.abs(result.thumb.astype(int) - photo.thumb).mean(axis=-1)
         # The median: cells at the edge of the grey region are half grey.
         if (~grey).sum() > 16 and np.median(difference[~grey]) > _OTHER_PICTURE:
             yield Finding("mismatch", present.where, present.path.name)
 
 
-def _odd_sizes(looked: Looked, spec: DatasetSpec) -> Iterator[Finding]:
+def _odd_sizes(inspected: Inspected, spec: DatasetSpec) -> Iterator[Finding]:
     """Photographs of another size than most, and folders of another size than the release's."""
     folders: dict[str, list[tuple[str, tuple[int, int]]]] = defaultdict(list)
-    for present, look in looked:
-        if present.files.main and look.size is not None:
-            folders[present.where].append((present.path.name, look.size))
+    for present, result in inspected:
+        if present.files.main and result.size is not None:
+            folders[present.where].append((present.path.name, result.size))
     for where, sizes in folders.items():
         usual = Counter(size for _, size in sizes).most_common(1)[0][0]
         if spec.size is not None and usual != spec.size:
@@ -121,17 +135,17 @@ def _odd_sizes(looked: Looked, spec: DatasetSpec) -> Iterator[Finding]:
                 yield Finding("size-odd", where, name, f"{_by(size)}, others {_by(usual)}")
 
 
-def _wrong_kind(looked: Looked) -> Iterator[Finding]:
+def _wrong_kind(inspected: Inspected) -> Iterator[Finding]:
     """Persons among garments and garments among persons.
 
     The small pictures of both kinds are told apart by a ridge regression, each predicted from all
     others. A garment lies on white, which makes it certain; what is merely unusual is a suspect.
     """
-    for group in sorted({present.group for present, _ in looked}):
+    for group in sorted({present.group for present, _ in inspected}):
         kinds: dict[str, list[tuple[Present, Pixels]]] = {"person": [], "garment": []}
-        for present, look in looked:
-            if present.group == group and present.files.main and look.thumb is not None:
-                kinds.get(present.files.role, []).append((present, look.thumb))
+        for present, result in inspected:
+            if present.group == group and present.files.main and result.thumb is not None:
+                kinds.get(present.files.role, []).append((present, result.thumb))
         people, garments = kinds["person"], kinds["garment"]
         if min(len(people), len(garments)) < _FEWEST_TO_COMPARE:
             continue
@@ -165,12 +179,12 @@ def _likeness(thumbs: Sequence[Pixels], people: int, ridge: float = 10.0) -> NDA
     return own / (1 - leverage)
 
 
-def _same_pictures(looked: Looked) -> Iterator[Finding]:
+def _same_pictures(inspected: Inspected) -> Iterator[Finding]:
     """Files with the same bytes: a garment in a person's place, a repeated or a leaked picture."""
     same: dict[bytes, list[Present]] = defaultdict(list)
-    for present, look in looked:
-        if present.files.main and look.digest:
-            same[look.digest].append(present)
+    for present, result in inspected:
+        if present.files.main and result.digest:
+            same[result.digest].append(present)
     for first, *others in same.values():
         roles = {present.files.role for present in (first, *others)}
         for present in others:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leffa.data.catalog import CATALOG, DATASETS, FOLDER
 from leffa.data.catalog.spec import SYNTHETIC, DatasetSpec, FileSpec
-from leffa.data.doctor.contents import Look, look_at
+from leffa.data.doctor.contents import Inspection, inspect_file
 from leffa.data.doctor.cross_checks import compare
 from leffa.data.doctor.custom_folder import survey_custom_folder
 from leffa.data.doctor.lists import check_overlap, check_totals
@@ -52,7 +52,7 @@ def examine(
     check_choice("dataset", dataset, ("auto", *CATALOG))
     began = time.perf_counter()
     name, spec, survey = _survey(root, dataset)
-    looked = list(_look(survey.present, workers, progress))
+    inspected = list(_inspect(survey.present, workers, progress))
     synthetic = (root / SYNTHETIC).is_file()
     lists = [listed for group in survey.lists.values() for listed in group]
     counts = [listed.count for listed in lists]
@@ -62,8 +62,8 @@ def examine(
         *survey.findings,
         *(
             Finding(kind, present.where, present.path.name, detail)
-            for present, look in looked
-            for kind, detail in look.findings
+            for present, result in inspected
+            for kind, detail in result.findings
         ),
         *(check_overlap(lists) if spec.disjoint else ()),
         *check_totals(root, spec.totals, survey.lists),
@@ -72,11 +72,11 @@ def examine(
             for count in counts
             if count.official is not None and count.found > count.official
         ),
-        *compare(looked, spec),
+        *compare(inspected, spec),
     ]
     problems = gather(findings)
     mends = {problem.kind for problem in problems if not problem.harmless}
-    patterns = (f"{one.where}/{one.files.pattern.replace('{}', '*')}" for one, _ in looked)
+    patterns = (f"{one.where}/{one.files.pattern.replace('{}', '*')}" for one, _ in inspected)
     return Report(
         name,
         spec.title,
@@ -85,9 +85,9 @@ def examine(
         counts,
         dict(Counter(patterns)),
         problems,
-        len(looked),
+        len(inspected),
         time.perf_counter() - began,
-        pick_rows(survey, looked, findings),
+        pick_rows(survey, inspected, findings),
         [readiness(table, records, mends) for table, records in survey.own.items()],
     )
 
@@ -122,9 +122,9 @@ def _survey_pictures(root: Path, name: str | None) -> Survey:
     return survey
 
 
-def _look(
+def _inspect(
     present: Sequence[Present], workers: int, progress: Progress | None
-) -> Iterator[tuple[Present, Look]]:
+) -> Iterator[tuple[Present, Inspection]]:
     tasks = [(entry.path, entry.files.content) for entry in present]
     for done, pair in enumerate(zip(present, _run(tasks, workers), strict=True), start=1):
         if progress is not None:
@@ -132,9 +132,9 @@ def _look(
         yield pair
 
 
-def _run(tasks: Sequence[tuple[Path, str]], workers: int) -> Iterator[Look]:
+def _run(tasks: Sequence[tuple[Path, str]], workers: int) -> Iterator[Inspection]:
     if workers <= 1 or len(tasks) < 2 * _CHUNK:
-        yield from map(look_at, tasks)
+        yield from map(inspect_file, tasks)
         return
     with ProcessPool(workers) as pool:
-        yield from pool.map(look_at, tasks, chunksize=_CHUNK)
+        yield from pool.map(inspect_file, tasks, chunksize=_CHUNK)

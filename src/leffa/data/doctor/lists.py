@@ -32,7 +32,7 @@ class Listed:
 def read_list(
     path: Path, where: str, group: GroupSpec, listing: ListSpec
 ) -> tuple[Listed, list[Finding]]:
-    """The list and its findings; whether its files exist is not looked at here."""
+    """The list and its findings; whether its files exist is not inspected at here."""
     findings: list[Finding] = []
     listed = Listed(listing, where)
     lines = _lines(path, where, findings)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from leffa.data.batch import Record
-from leffa.data.doctor.contents import CONTENTS, look_at
+from leffa.data.doctor.contents import CONTENTS, inspect_file
 from leffa.data.doctor.ready import TRAINED_ALL_THE_SAME
 from leffa.data.doctor.report import KINDS, Finding, Problem, gather
 from leffa.data.fit import same_shape
@@ -34,7 +34,7 @@ _CONTENTS = {  # of a record's fields
 
 
 def check_records(records: Sequence[Record], transform: PersonTransform) -> None:
-    """Make one sample, and look into some files of each kind that the transform reads.
+    """Make one sample, and inspect some files of each kind that the transform reads.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing, damaged, or not what it should be; one
@@ -49,10 +49,9 @@ def check_records(records: Sequence[Record], transform: PersonTransform) -> None
 
 
 def check_mask(path: Path) -> None:
-    """The same look at one try-on mask: ValueError where it is none, masks nothing or is
-    inverted."""
+    """The same for one try-on mask: ValueError where it is none, masks nothing or is inverted."""
     open_mask(path)
-    for kind, detail in look_at((path, "mask")).findings:
+    for kind, detail in inspect_file((path, "mask")).findings:
         if kind in ("mask-empty", "mask-inverted"):
             says, remedy, _ = KINDS[kind]
             why = f" ({detail})" if detail else ""
@@ -84,7 +83,7 @@ def quick_check(
         for path in _spread(paths, _DECODED):
             if path not in absent:
                 where = str(path.parent)
-                for kind, detail in look_at((path, contents[field])).findings:
+                for kind, detail in inspect_file((path, contents[field])).findings:
                     findings.append(Finding(kind, where, path.name, detail))
     problems = [problem for problem in gather(findings) if not problem.harmless]
     for problem in problems:

@@ -31,26 +31,15 @@ _OF_TABLES = (
 
 @dataclass(frozen=True)
 class Ready:
-    """What the pairs of one table, or of the folders, are ready for.
+    """What the pairs of one table, or of the folders, are ready for."""
 
-    Args:
-        table: its name; None for folders whose files match by name.
-        pairs: how many there are.
-        files: how many pairs have a file of each kind.
-        masks: where try-on gets every pair's mask from: "mask" (files), "recipe" (made from parse
-            and keypoints), or None: not ready.
-        strange: categories of no recipe, which goes by upper_body, lower_body or dresses.
-        poses: what is wrong with keypoint files, which not every model reads.
-        refused: the commands that refuse pictures as they are, and which kinds of problem.
-    """
-
-    table: str | None
+    table: str | None  # its name; None for folders whose files match by name
     pairs: int
-    files: dict[str, int]
-    masks: str | None
-    strange: list[str]
-    poses: list[str]
-    refused: dict[str, list[str]]
+    files: dict[str, int]  # how many pairs have a file of each kind
+    masks: str | None  # where try-on gets every pair's mask from, a key of `_MASKS`
+    strange: list[str]  # categories that no recipe knows
+    poses: list[str]  # what is wrong with keypoint files, which not every model reads
+    refused: dict[str, list[str]]  # by command: kinds of problem for which it refuses pictures
 
     @property
     def commands(self) -> dict[str, list[str]]:

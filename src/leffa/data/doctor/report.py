@@ -41,16 +41,11 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """All findings of one kind in one place.
-
-    Args:
-        where: the folder or list, below the data set's root.
-        names: the files or lines, with what was found in brackets, sorted.
-    """
+    """All findings of one kind in one place."""
 
     kind: str
-    where: str
-    names: tuple[str, ...]
+    where: str  # the folder or list, below the data set's root
+    names: tuple[str, ...]  # the files or lines, with what was found in brackets, sorted
 
     @property
     def harmless(self) -> bool:
@@ -104,32 +99,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole examination.
+    """The whole examination."""
 
-    Args:
-        dataset: a key of `CATALOG`, or "unknown".
-        title: its name in print.
-        synthetic: it is a synthetic copy, which official numbers do not bind.
-        counts: per list.
-        folders: files of each kind that were opened, by folder and pattern.
-        problems: in the order of `KINDS`, the harmless ones last.
-        files: how many were opened.
-        seconds: that this took.
-        samples: for the contact sheet.
-        ready: what a user's own folder is ready for, by table.
-    """
-
-    dataset: str
-    title: str
+    dataset: str  # a key of `CATALOG`, or "unknown"
+    title: str  # its name in print
     root: Path
-    synthetic: bool
-    counts: Sequence[Count]
-    folders: dict[str, int]
-    problems: Sequence[Problem]
-    files: int
+    synthetic: bool  # it is a synthetic copy, which official numbers do not bind
+    counts: Sequence[Count]  # per list
+    folders: dict[str, int]  # files that were opened, by folder and pattern
+    problems: Sequence[Problem]  # as `gather` sorts them
+    files: int  # that were opened
     seconds: float
-    samples: Sequence[Row] = field(default=(), repr=False)
-    ready: Sequence[Ready] = ()
+    samples: Sequence[Row] = field(default=(), repr=False)  # for the contact sheet
+    ready: Sequence[Ready] = ()  # of a user's own folder, by table
 
     @property
     def clean(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from leffa.data.doctor.contents import Look
+from leffa.data.doctor.contents import Inspection
 from leffa.data.doctor.ready import ready_lines
 from leffa.data.doctor.report import Finding, Report, Row, printable
 from leffa.data.doctor.survey import Present, Survey
@@ -25,14 +25,14 @@ Subject = tuple[str, str, str]  # group, role, key
 
 
 def pick_rows(
-    survey: Survey, looked: Sequence[tuple[Present, Look]], findings: Iterable[Finding]
+    survey: Survey, inspected: Sequence[tuple[Present, Inspection]], findings: Iterable[Finding]
 ) -> list[Row]:
     """Samples for the sheet: with findings first, then sound ones spread evenly."""
     remarks: dict[tuple[str, str], list[str]] = defaultdict(list)
     for kind, where, name, detail in findings:
         remarks[where, name].append(f"{where}: {kind}" + (f" ({detail})" if detail else ""))
     files: dict[Subject, list[Present]] = defaultdict(list)
-    for present, _ in looked:
+    for present, _ in inspected:
         files[present.group, present.files.role, present.key].append(present)
     rows = []
     for source, reference in _samples(survey, files):
