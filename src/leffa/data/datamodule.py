@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
@@ -40,34 +41,21 @@ def micro_batch_draws(index: int, size: int, rank: int = 0, ranks: int = 1) -> r
     return range(first, first + size)
 
 
+@dataclass(eq=False)
 class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
     """Deals (index, draw) pairs: every sample once per pass, in an order that only the seed fixes.
 
     Draw g of the stage is sample g mod N of pass g // N; `micro_batch_draws` says who takes it.
-
-    Args:
-        samples: N.
-        size: images per micro-batch.
-        count: micro-batches of this rank in the whole stage.
-        rank, ranks: r and R.
-        start: micro-batches of this rank that were dealt before (a resumed run).
-        repeat: how many draws in a row are of one sample; g above then counts these rows.
     """
 
-    def __init__(
-        self,
-        samples: int,
-        size: int,
-        count: int,
-        seed: int,
-        rank: int = 0,
-        ranks: int = 1,
-        start: int = 0,
-        repeat: int = 1,
-    ) -> None:
-        self.samples, self.size, self.count = samples, size, count
-        self.seed, self.rank, self.ranks, self.start = seed, rank, ranks, start
-        self.repeat = repeat
+    samples: int  # N
+    size: int  # images per micro-batch
+    count: int  # micro-batches of this rank in the whole stage
+    seed: int
+    rank: int = 0
+    ranks: int = 1
+    start: int = 0  # micro-batches of this rank that were dealt before (a resumed run)
+    repeat: int = 1  # how many draws in a row are of one sample; g above then counts these rows
 
     def __len__(self) -> int:
         return self.count  # of the whole stage: a resumed Lightning loop counts on from `start`

@@ -4,7 +4,7 @@ import ctypes
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -20,31 +20,21 @@ _LARGEST = 32 << 20  # bytes, the highest threshold that glibc takes on 64 bits
 _NEVER = (1 << 31) - 1
 
 
+@dataclass(eq=False)
 class PersonDataset(Dataset[Sample]):
     """The samples of some records.
 
     An item is an index, or (index, draw) where a sampler wants a fresh augmentation each time it
     draws the same sample. The augmentation depends on (seed, draw) alone, so it is the same
     whatever the workers, the GPUs or a resumed run; for a plain index the draw is the index.
-
-    Args:
-        latents: what the autoencoder makes of each sample, by name (`data.latent_cache`).
-        reconstruct: every second draw is the `reconstruction` of its sample instead.
     """
 
-    def __init__(
-        self,
-        records: Sequence[Record],
-        transform: PersonTransform,
-        seed: int = 0,
-        latents: Mapping[str, dict[str, Tensor]] | None = None,
-        reconstruct: bool = False,
-    ) -> None:
-        self.records = records
-        self.transform = transform
-        self.seed = seed
-        self.latents = latents
-        self.reconstruct = reconstruct
+    records: Sequence[Record]
+    transform: PersonTransform
+    seed: int = 0
+    # What the autoencoder makes of each sample, by name (`data.latent_cache`).
+    latents: Mapping[str, dict[str, Tensor]] | None = None
+    reconstruct: bool = False  # every second draw is the `reconstruction` of its sample instead
 
     def __len__(self) -> int:
         return len(self.records)

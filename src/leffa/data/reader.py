@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from pathlib import Path, PurePath
 
@@ -12,7 +12,6 @@ from leffa.data.catalog.spec import (
     SPLITS,
     SYNTHETIC,
     DatasetSpec,
-    FileSpec,
     GroupSpec,
     ListSpec,
     Pairs,
@@ -21,7 +20,6 @@ from leffa.data.catalog.spec import (
 from leffa.data.keypoints import Annotation
 from leffa.data.layout import (
     Layout,
-    Locate,
     check_choice,
     check_root,
     locate,
@@ -126,35 +124,40 @@ def _tryon_records(
         for column, files in enumerate(mains)
     }
     # The ground-truth flow leads to the garment that is worn: there is none for another garment.
-    finders = {
-        files: _finder(files, folder, keys[files.role])
-        for files in group.files
-        if files.field is not None
-        and not files.main
-        and (files.field != "densepose" or files.encoding == densepose)
-        and (files.field != "flow" or pairs == "paired")
-    }
-    records = []
-    for number, (person, garment) in enumerate(rows):
-        stem = PurePath(person).stem
-        found = {
-            str(files.field): find(keys[files.role][number]) for files, find in finders.items()
-        }
-        records.append(
-            Record(
-                name=stem if pairs == "paired" else f"{stem}__{PurePath(garment).stem}",
-                category=group.category,
-                source=places[0] / person,
-                reference=places[1] / garment,
-                **found,
-            )
+    found = _find_files(group, folder, keys, densepose, () if pairs == "paired" else ("flow",))
+    stems = [PurePath(person).stem for person, _ in rows]
+    return [
+        Record(
+            name=stem if pairs == "paired" else f"{stem}__{PurePath(garment).stem}",
+            category=group.category,
+            source=places[0] / person,
+            reference=places[1] / garment,
+            **{field: paths[number] for field, paths in found.items()},
         )
-    return records
+        for number, (stem, (person, garment)) in enumerate(zip(stems, rows, strict=True))
+    ]
 
 
-def _finder(files: FileSpec, base: Path, keys: Sequence[str]) -> Locate:
-    need = "always" if files.field == "densepose" else files.need
-    return locate(spelling(base, files.spellings), files.pattern, need, keys)
+def _find_files(
+    group: GroupSpec,
+    base: Path,
+    keys: dict[str, list[str]],
+    densepose: str,
+    excluded: Collection[str] = (),
+) -> dict[str, list[Path | None]]:
+    """The files of every record by field, from the records' keys by role."""
+    found: dict[str, list[Path | None]] = {}
+    for files in group.files:
+        if files.field is None or files.main or files.field in excluded:
+            continue
+        if files.field == "densepose" and files.encoding != densepose:
+            continue
+        need = "always" if files.field == "densepose" else files.need
+        wanted = keys[files.role]
+        # A picture is in several pairs: its paths are made once and shared.
+        find = cache(locate(spelling(base, files.spellings), files.pattern, need, wanted))
+        found[files.field] = [find(key) for key in wanted]
+    return found
 
 
 class PosePairs(Layout):
@@ -222,39 +225,27 @@ def pose_records(
         rows: (reference, source), by the names of their pictures.
         picture_of, joints_of, category_of: of a picture's name.
     """
-    # A picture is in several pairs: its paths are made once and shared.
     stem_of = cache(lambda name: PurePath(name).stem)
     picture_of, joints_of, category_of = cache(picture_of), cache(joints_of), cache(category_of)
-    names = [f"{stem_of(reference)}_2_{stem_of(source)}" for reference, source in rows]
-    sources = [stem_of(source) for _, source in rows]
-    files = {each.field: each for each in group.files}
-    body_of = reference_body_of = parse_of = _absent
-    if densepose != "none":
-        body = root / files["densepose"].spellings[0], files["densepose"].pattern
-        body_of, reference_body_of = (cache(locate(*body, need)) for need in ("always", "loose"))
-    if "parse" in files:
-        parse_of = _finder(files["parse"], root, sources)
-    flow_of = _finder(files["flow"], root, names)
+    references, sources = ([stem_of(row[column]) for row in rows] for column in (0, 1))
+    names = [f"{one}_2_{other}" for one, other in zip(references, sources, strict=True)]
+    found = _find_files(group, root, {"picture": sources, "pair": names}, densepose)
+    for files in group.files:
+        if files.field == "densepose" and files.encoding == densepose:
+            find = cache(locate(root / files.spellings[0], files.pattern, "loose"))
+            found["reference_densepose"] = [find(key) for key in references]
     return [
         Record(
             name=name,
             category=category_of(source),
             source=picture_of(source),
             reference=picture_of(reference),
-            densepose=body_of(stem),
-            parse=parse_of(stem),
             keypoints=joints_of(source),
-            flow=flow_of(name),
-            reference_densepose=reference_body_of(stem_of(reference)),
             reference_keypoints=joints_of(reference),
+            **{field: paths[number] for field, paths in found.items()},
         )
-        for name, stem, (reference, source) in zip(names, sources, rows, strict=True)
+        for number, (name, (reference, source)) in enumerate(zip(names, rows, strict=True))
     ]
-
-
-def _absent(key: str) -> Path | None:
-    """Finds nothing: the data set has no such files, or they were not asked for."""
-    return None
 
 
 def read_pairs(root: Path, listing: ListSpec, allow_subset: bool) -> tuple[Path, Rows]:
