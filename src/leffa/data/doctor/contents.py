@@ -5,6 +5,7 @@ import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -168,19 +169,16 @@ def _labels(image: Image.Image, result: Inspection, kind: str) -> Pixels | None:
     return None
 
 
-def _parse(highest: int) -> Callable[[Image.Image, Inspection], None]:
-    def check(image: Image.Image, result: Inspection) -> None:
-        labels = _labels(image, result, "parse-labels")
-        if labels is None:
-            return
-        if (found := int(labels.max())) > highest:
-            result.add("parse-labels", f"{found}, at most {highest}")
-        elif found == 0:
-            result.add("parse-empty")
-        else:
-            result.show_body(labels > 0)
-
-    return check
+def _parse(image: Image.Image, result: Inspection, highest: int) -> None:
+    labels = _labels(image, result, "parse-labels")
+    if labels is None:
+        return
+    if (found := int(labels.max())) > highest:
+        result.add("parse-labels", f"{found}, at most {highest}")
+    elif found == 0:
+        result.add("parse-empty")
+    else:
+        result.show_body(labels > 0)
 
 
 def _part_labels(image: Image.Image, result: Inspection) -> None:
@@ -189,24 +187,20 @@ def _part_labels(image: Image.Image, result: Inspection) -> None:
         _parts(parts, result)
 
 
-def _iuv(channel: int) -> Callable[[Image.Image, Inspection], None]:
-    """A colour picture whose `channel`, 0 or 2, holds the part ids and the others U and V."""
-    order = ("(I, U, V)", "(V, U, I)")[channel // 2]
-
-    def check(image: Image.Image, result: Inspection) -> None:
-        if image.mode != "RGB":
-            result.add("densepose-encoding", f"{image.mode} picture, expected RGB = {order}")
-            return
-        if image.format in LOSSY:
-            result.add("densepose-encoding", f"stored as {image.format}, which changes part ids")
-            return
-        pixels = np.asarray(image)
-        if pixels[..., channel].max() > PARTS >= pixels[..., 2 - channel].max() > 0:
-            result.add("densepose-encoding", f"the channels are turned round, expected {order}")
-        else:
-            _parts(pixels[..., channel], result)
-
-    return check
+def _iuv(image: Image.Image, result: Inspection, order: str) -> None:
+    """A colour picture whose channels are part ids, U and V in this order."""
+    expected = f"({', '.join(order)})"
+    if image.mode != "RGB":
+        result.add("densepose-encoding", f"{image.mode} picture, expected RGB = {expected}")
+        return
+    if image.format in LOSSY:
+        result.add("densepose-encoding", f"stored as {image.format}, which changes part ids")
+        return
+    pixels, channel = np.asarray(image), order.index("I")
+    if pixels[..., channel].max() > PARTS >= pixels[..., 2 - channel].max() > 0:
+        result.add("densepose-encoding", f"the channels are turned round, expected {expected}")
+    else:
+        _parts(pixels[..., channel], result)
 
 
 def _parts(parts: Pixels, result: Inspection) -> None:
@@ -253,32 +247,28 @@ def _pose(path: Path, data: bytes, result: Inspection) -> None:
         result.add("pose-several", f"{count} persons")
 
 
-def _arrays(**shapes: tuple[int | None, ...]) -> Callable[[Path, bytes, Inspection], None]:
+def _arrays(path: Path, data: bytes, result: Inspection, **shapes: tuple[int | None, ...]) -> None:
     """An archive with these arrays; None stands for a height or width."""
-
-    def check(path: Path, data: bytes, result: Inspection) -> None:
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                found = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            result.add("array-unreadable", str(error)[:60])
-            return
-        for name, shape in shapes.items():
-            if (array := found.get(name)) is None:
-                result.add("array-content", f"no array {name}")
-            elif not isinstance(array, np.ndarray):
-                result.add("array-unreadable", f"{name} is no array")  # numpy gives plain bytes
-            elif len(array.shape) != len(shape) or any(
-                wanted not in (None, side) for wanted, side in zip(shape, array.shape, strict=True)
-            ):
-                result.add("array-content", f"{name} has the shape {array.shape}")
-            elif np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-                result.add("array-content", f"{name} is not finite")
-            else:
-                height, width = (array.shape[axis] for axis, n in enumerate(shape) if n is None)
-                result.size = (width, height)
-
-    return check
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        result.add("array-unreadable", str(error)[:60])
+        return
+    for name, shape in shapes.items():
+        if (array := found.get(name)) is None:
+            result.add("array-content", f"no array {name}")
+        elif not isinstance(array, np.ndarray):
+            result.add("array-unreadable", f"{name} is no array")  # numpy gives plain bytes
+        elif len(array.shape) != len(shape) or any(
+            wanted not in (None, side) for wanted, side in zip(shape, array.shape, strict=True)
+        ):
+            result.add("array-content", f"{name} has the shape {array.shape}")
+        elif np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            result.add("array-content", f"{name} is not finite")
+        else:
+            height, width = (array.shape[axis] for axis, n in enumerate(shape) if n is None)
+            result.size = (width, height)
 
 
 _PICTURES: dict[str, Callable[[Image.Image, Inspection], None]] = {
@@ -288,17 +278,17 @@ _PICTURES: dict[str, Callable[[Image.Image, Inspection], None]] = {
     "mask": _agnostic_mask,
     "garment_mask": _garment_mask,
     "silhouette": _silhouette,
-    "parse_20": _parse(19),  # CIHP and LIP
-    "parse_any": _parse(255),
-    "parse_18": _parse(18),  # ATR; 18 is the neck of OOTDiffusion's parsing
+    "parse_20": partial(_parse, highest=19),  # CIHP and LIP
+    "parse_any": partial(_parse, highest=255),
+    "parse_18": partial(_parse, highest=18),  # ATR; 18 is the neck of OOTDiffusion's parsing
     "colour": _colour,
-    "iuv": _iuv(channel=0),
-    "vui": _iuv(channel=2),
+    "iuv": partial(_iuv, order="IUV"),
+    "vui": partial(_iuv, order="VUI"),
     "labels": _part_labels,
 }
 _FILES: dict[str, Callable[[Path, bytes, Inspection], None]] = {
-    "surface": _arrays(uv=(2, None, None)),
+    "surface": partial(_arrays, uv=(2, None, None)),
     "pose": _pose,
-    "flow": _arrays(flow=(None, None, 2), valid=(None, None)),
+    "flow": partial(_arrays, flow=(None, None, 2), valid=(None, None)),
 }
 CONTENTS = frozenset(_PICTURES) | frozenset(_FILES)
