@@ -62,7 +62,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "tyro": ("cli", "commands", "demo.settings", "app.settings"),
     "huggingface_hub": ("released", "models.idm_vton.sources"),
 }
-LOSSES_MAY_IMPORT = {"torch", "math", "collections", "dataclasses", "typing"}
+LOSSES_MAY_IMPORT = {"torch", "math", "collections", "dataclasses", "fnmatch", "typing"}
 
 
 def imported_names(source: str, module: str) -> list[str]:

@@ -123,8 +123,27 @@ def test_selects_only_samples_that_are_usable() -> None:
 def test_min_resolution_is_inclusive_unless_strict() -> None:
     inclusive = FlowRequest(min_resolution=1 / 32)
     strict = FlowRequest(min_resolution=1 / 32, strict=True)
-    assert [inclusive.wants(height, 512) for height in (32, 16, 8)] == [True, True, False]
-    assert [strict.wants(height, 512) for height in (32, 16, 8)] == [True, False, False]
+    assert [inclusive.wants("mid", height, 512) for height in (32, 16, 8)] == [True, True, False]
+    assert [strict.wants("mid", height, 512) for height in (32, 16, 8)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("layers", "taking_part"),
+    [
+        ("all", ["down_blocks.0.attn1", "up_blocks.0.attn1", "up_blocks.10.attn1"]),
+        ("up_blocks.10.attn1", ["up_blocks.10.attn1"]),
+        ("up_blocks.1", []),  # no beginning of up_blocks.10's name
+        ("*.0.attn1", ["down_blocks.0.attn1", "up_blocks.0.attn1"]),
+        (["down_blocks", "up_blocks.0"], ["down_blocks.0.attn1", "up_blocks.0.attn1"]),
+    ],
+)
+def test_layers_take_part_by_name_beginning_or_pattern(
+    layers: str | list[str], taking_part: list[str]
+) -> None:
+    request = LeffaLoss(layers=layers).request()
+    names = ["down_blocks.0.attn1", "up_blocks.0.attn1", "up_blocks.10.attn1"]
+    assert [name for name in names if request.wants(name, 32, 512)] == taking_part
+    assert not any(request.wants(name, 8, 512) for name in names)  # min_resolution holds too
 
 
 @pytest.mark.parametrize("off", [{"enabled": False}, {"weight": 0.0}])
@@ -146,6 +165,8 @@ def test_asks_the_model_for_what_it_was_configured_with() -> None:
     ("key", "arguments"),
     [
         ("temperature", {"temperature": 0.0}),
+        ("layers", {"layers": []}),
+        ("auto_layers", {"layers": "auto", "auto_layers": 0}),
         ("weight", {"weight": -1.0}),
         ("enabled", {"enabled": "off"}),
         ("reduction", {"reduction": "median"}),

@@ -104,5 +104,5 @@ def test_a_loss_that_no_layer_is_fine_enough_for_is_refused(
 ) -> None:
     module = make_module(STAGES[1:])
     module.leffa_loss.min_resolution = 0.9
-    with pytest.raises(ValueError, match=r"min_resolution=0\.9: no attention layer is so fine"):
+    with pytest.raises(ValueError, match=r"min_resolution=0\.9: no attention layer of"):
         make_trainer(STAGES[1:]).fit(module, make_datamodule(STAGES[1:]))

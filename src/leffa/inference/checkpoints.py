@@ -11,6 +11,7 @@ from leffa.models.interface import PersonGenerator
 LAST = "last.ckpt"
 EMA_STATE = "ema"  # the key of the averaged weights in a checkpoint
 INPUTS = "inputs"  # the key of the `InputSpec`, as plain values
+FLOW_LAYERS = "flow_layers"  # the key of the layers that `leffa_loss.layers=auto` chose
 Weights = Literal["raw", "ema"]
 _PREFIX = "model."  # of the model's weights among those of the LightningModule
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leffa.inference.checkpoints import (
+    FLOW_LAYERS,
     INPUTS,
     LAST,
     Weights,
@@ -20,7 +21,7 @@ from leffa.inference.checkpoints import (
 )
 from leffa.inference.foreign import build_model
 from leffa.io.weights import load_weights
-from leffa.losses.flow import FlowRequest
+from leffa.losses.flow import FlowRequest, as_patterns
 from leffa.models.checkpoints import load_official
 from leffa.models.export import (
     OFFICIAL,
@@ -154,7 +155,11 @@ def read_inputs(place: Path) -> InputSpec | None:
 
 
 def settings_of_run(
-    config: dict[str, Any], step: int, source: Path, inputs: InputSpec | None = None
+    config: dict[str, Any],
+    step: int,
+    source: Path,
+    inputs: InputSpec | None = None,
+    flow_layers: list[str] | None = None,
 ) -> ModelSettings:
     """How a model of ours is fed and sampled, by the configuration of its training.
 
@@ -162,6 +167,7 @@ def settings_of_run(
 
     Args:
         inputs: None: those that the configuration says.
+        flow_layers: what `leffa_loss.layers=auto` chose.
 
     Raises:
         ValueError: the configuration is not as train.py writes it.
@@ -179,6 +185,7 @@ def settings_of_run(
             temperature=loss["temperature"],
             min_resolution=loss["min_resolution"],
             strict=loss.get("strict", False),
+            flow_layers=_flow_layers(loss.get("layers", "all"), flow_layers),
             step=step,
             config=config,
         )
@@ -187,6 +194,13 @@ def settings_of_run(
             f"{source}: its configuration is not as train.py writes it "
             f"({type(error).__name__}: {error})"
         ) from error
+
+
+def _flow_layers(layers: str | list[str], chosen: list[str] | None) -> tuple[str, ...] | None:
+    """Of which layers the flow is read; None: of all."""
+    if layers in ("all", "auto"):
+        return None if chosen is None else as_patterns(chosen)
+    return as_patterns(layers)
 
 
 def inputs_of_config(config: dict[str, Any]) -> InputSpec:
@@ -224,7 +238,8 @@ def _of_checkpoint(file: Path, weights: Weights | None) -> LoadedModel:
     model = build_model(content["config"], file)
     fill_model(model, state, file)
     step, inputs = int(content.get("global_step", 0)), _saved_inputs(content, file)
-    return LoadedModel(model.eval(), settings_of_run(content["config"], step, file, inputs), file)
+    settings = settings_of_run(content["config"], step, file, inputs, content.get(FLOW_LAYERS))
+    return LoadedModel(model.eval(), settings, file)
 
 
 def _saved_inputs(content: dict[str, Any], file: Path) -> InputSpec | None:

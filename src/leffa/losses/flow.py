@@ -16,8 +16,9 @@ Nothing here imports more than torch; bring your own model and pass its queries 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
 import torch
@@ -157,6 +158,8 @@ class FlowRequest:
         min_resolution: theta_resolution; layers with h_l / H at least this give a flow.
         strict: compare with > instead of >=. The paper writes "greater than", yet reports a result
             for 1/8 that only >= makes possible, so >= is the default.
+        layers: names, dotted beginnings of names ("down_blocks.0") or patterns ("up_blocks.*") of
+            the layers wanted; None for all.
         samples: indices (S,) of the samples wanted; None for all. The others cost nothing.
         sharpness: also measure peak mass and entropy of every such layer (for monitoring; slower).
         tap: is handed what every such layer's flow is made of, to compute more from it.
@@ -168,11 +171,30 @@ class FlowRequest:
     samples: Tensor | None = None
     sharpness: bool = False
     tap: AttentionTap | None = None
+    layers: tuple[str, ...] | None = None
 
-    def wants(self, layer_height: int, image_height: int) -> bool:
-        """Whether a layer of this height takes part, for an image of this height."""
+    def wants(self, name: str, layer_height: int, image_height: int) -> bool:
+        """Whether the layer of this name and height takes part, for an image of this height."""
         ratio = layer_height / image_height
-        return ratio > self.min_resolution if self.strict else ratio >= self.min_resolution
+        fine = ratio > self.min_resolution if self.strict else ratio >= self.min_resolution
+        return fine and (self.layers is None or any(matches(name, each) for each in self.layers))
+
+
+def matches(layer: str, pattern: str) -> bool:
+    """Whether a layer's dotted name is the pattern, begins with it, or fits its wildcards."""
+    return layer.startswith(f"{pattern}.") or fnmatchcase(layer, pattern)
+
+
+def as_patterns(layers: str | Sequence[str]) -> tuple[str, ...]:
+    """One pattern or several, as `FlowRequest.layers` has them.
+
+    Raises:
+        ValueError: there is none.
+    """
+    patterns = (layers,) if isinstance(layers, str) else tuple(layers)
+    if not patterns or not all(isinstance(each, str) and each for each in patterns):
+        raise ValueError(f"leffa_loss.layers must be all, auto, or names of layers, got {layers!r}")
+    return patterns
 
 
 class LeffaLossOutput(NamedTuple):
@@ -198,6 +220,9 @@ class LeffaLoss(nn.Module):
         min_resolution: theta_resolution, see `FlowRequest`.
         max_timestep: theta_timestep; only samples with t < max_timestep take part.
         strict: see `FlowRequest`.
+        layers: "all"; "auto", the `auto_layers` layers whose flow is nearest to the ground truth
+            when the loss is first turned on; or names and patterns, see `FlowRequest`.
+        auto_layers: how many layers "auto" takes.
         reduction: "mean" over the region per sample, or the literal "sum".
         blur: standard deviation of a Gaussian, as a share of the image height, that reference and
             target are blurred with before they are compared; 0, as in the paper, for none. Sharp
@@ -216,6 +241,8 @@ class LeffaLoss(nn.Module):
         reduction: Literal["mean", "sum"] = "mean",
         blur: float = 0.0,
         enabled: bool = True,
+        layers: str | Sequence[str] = "all",
+        auto_layers: int = 1,
     ) -> None:
         super().__init__()
         if not isinstance(enabled, bool):
@@ -228,6 +255,8 @@ class LeffaLoss(nn.Module):
             raise ValueError(f"leffa_loss.reduction must be 'mean' or 'sum', got {reduction!r}")
         if blur < 0:
             raise ValueError(f"leffa_loss.blur must not be negative, got {blur}")
+        if auto_layers < 1:
+            raise ValueError(f"leffa_loss.auto_layers must be positive, got {auto_layers}")
         self.enabled = enabled
         self.weight = weight
         self.temperature = temperature
@@ -236,11 +265,20 @@ class LeffaLoss(nn.Module):
         self.strict = strict
         self.reduction = reduction
         self.blur = blur
+        self.auto_layers = auto_layers
+        self.choose_by_match = layers == "auto"
+        # The patterns of the layers that take part; None: all, or not chosen yet.
+        self.layers = None if layers in ("all", "auto") else as_patterns(layers)
 
     @property
     def active(self) -> bool:
         """Whether it adds anything; runs from before `enabled` have a weight of 0 instead."""
         return self.enabled and self.weight > 0
+
+    @property
+    def to_be_chosen(self) -> bool:
+        """Whether "auto" has not chosen its layers yet."""
+        return self.choose_by_match and self.layers is None
 
     def select(self, timesteps: Tensor, usable: Tensor | None = None) -> Tensor:
         """Indices (S,) of the samples that take part: early, and `usable` (B,) where given."""
@@ -249,7 +287,14 @@ class LeffaLoss(nn.Module):
 
     def request(self, samples: Tensor | None = None, sharpness: bool = False) -> FlowRequest:
         """What to ask the model for; see `FlowRequest`."""
-        return FlowRequest(self.temperature, self.min_resolution, self.strict, samples, sharpness)
+        return FlowRequest(
+            self.temperature,
+            self.min_resolution,
+            self.strict,
+            samples,
+            sharpness,
+            layers=self.layers,
+        )
 
     def forward(
         self,

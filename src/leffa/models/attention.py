@@ -43,7 +43,7 @@ class Exchange(ABC):
     def read_flow(self, name: str, query: Tensor, key: Tensor) -> None:
         """Record this layer's flow field if the request wants it; heads first, (B, N, L, D)."""
         grid, request = layer_grid(query.shape[2], self.grid), self.request
-        if request is None or not request.wants(grid[0], self.image_height):
+        if request is None or not request.wants(name, grid[0], self.image_height):
             return
         if request.samples is not None:
             query, key = query[request.samples], key[request.samples]
@@ -138,6 +138,8 @@ class ExchangeProcessor(ABC):
         name: the layer's dotted name.
     """
 
+    shows_flow = False  # whether the flow can be read from this layer
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -171,6 +173,8 @@ class SelfAttention(ExchangeProcessor):
 
 class ReferenceAttention(ExchangeProcessor):
     """A self-attention of the generative UNet that also looks at the reference."""
+
+    shows_flow = True
 
     def process(
         self, attn: Attention, tokens: Tensor, text: Tensor | None, exchange: MaybeExchange
@@ -257,6 +261,14 @@ class FinalFeatureBlock(nn.Module):
         if cross_attention_kwargs is not None:
             cross_attention_kwargs["exchange"].features[self.name] = self.norm1(hidden_states)
         return hidden_states
+
+
+def flow_layers(model: nn.Module) -> list[str]:
+    """Dotted names of the layers whose flow can be read, whatever their resolution."""
+    processors = [getattr(module, "processor", None) for module in model.modules()]
+    return [
+        each.name for each in processors if isinstance(each, ExchangeProcessor) and each.shows_flow
+    ]
 
 
 def self_attention_names(unet: UNet2DConditionModel) -> list[str]:

@@ -97,7 +97,7 @@ def _leffa_loss(loss: Mapping[str, Any]) -> str:
         return "unknown"
     if not (loss.get("enabled", True) and loss.get("weight", 1)):
         return "off"
-    keys = ("weight", "temperature", "min_resolution", "max_timestep", "blur")
+    keys = ("weight", "temperature", "min_resolution", "layers", "max_timestep", "blur")
     return ", ".join(f"{key} {loss[key]}" for key in keys if key in loss)
 
 

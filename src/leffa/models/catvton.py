@@ -76,6 +76,8 @@ class Conditioning(interface.Conditioning):
 class StackedAttention(ExchangeProcessor):
     """A self-attention over [person; garment] tokens that can say where the person looks."""
 
+    shows_flow = True
+
     def process(
         self, attn: Attention, tokens: Tensor, text: Tensor | None, exchange: MaybeExchange
     ) -> Tensor:

@@ -83,7 +83,7 @@ class ModelSettings:
         sampler: the defaults of prediction.
         temperature: at which its flow is read.
         min_resolution: of the layers whose flow is read.
-        strict: likewise, see `FlowRequest`.
+        strict, flow_layers: likewise, see `FlowRequest`.
         step: optimiser steps; None for the weights of others.
         config: of the training, resolved; None for the weights of others.
     """
@@ -94,13 +94,16 @@ class ModelSettings:
     temperature: float = 2.0
     min_resolution: float = 1 / 32
     strict: bool = False
+    flow_layers: tuple[str, ...] | None = None
     step: int | None = None
     config: dict[str, Any] | None = None
 
     @property
     def flow_request(self) -> FlowRequest:
         """What to ask the model for, to see its flow."""
-        return FlowRequest(self.temperature, self.min_resolution, self.strict)
+        return FlowRequest(
+            self.temperature, self.min_resolution, self.strict, layers=self.flow_layers
+        )
 
 
 # The released files as the authors' app feeds them (Leffa, `app.py`, `transform.py`; paper, section
@@ -233,6 +236,8 @@ def read_settings(folder: Path) -> ModelSettings:
     known = {entry.name for entry in dataclasses.fields(ModelSettings)}
     if unknown := content.keys() - known:
         raise ValueError(f"{path}: unknown key {min(unknown)!r}; known are {', '.join(known)}")
+    if content.get("flow_layers") is not None:
+        content["flow_layers"] = tuple(content["flow_layers"])
     try:
         sampler = SamplerSettings(**content.pop("sampler", {}))
         inputs = InputSpec(**content.pop("inputs", {}))

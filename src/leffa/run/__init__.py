@@ -35,7 +35,7 @@ from leffa.run.config import (
 from leffa.run.evaluation import evaluate, prepare_data, test_set
 from leffa.run.inputs import feed_training
 from leffa.run.trainer import build_trainer, check_resumed
-from leffa.training.callbacks.leffa_loss import check_participation, check_switch
+from leffa.training.callbacks.leffa_loss import check_layers, check_participation, check_switch
 from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.checkpoints import start_point
 from leffa.training.compile import compile_model
@@ -167,6 +167,7 @@ def assemble(cfg: DictConfig, resumed: Path | None = None) -> Run:
         inputs=asdict(inputs_of_config(config)),
     )
     check_participation(leffa_loss, curriculum.stages, module)
+    check_layers(leffa_loss, module.model, datamodule.val_records)
     compile_model(module.model, hardware["compile"], hardware["channels_last"])
     if config["latent_cache"] is not None:
         datamodule.cache_latents(Path(config["latent_cache"]), module.model)

@@ -1,11 +1,19 @@
-"""What the flows of a validation batch are worth, with and without a true one."""
+"""What the flows of a validation batch are worth, with and without the ground truth."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import warp
+from leffa.inference.forward import encode_batch, noised_forward
+from leffa.losses.flow import FlowRequest, warp
 from leffa.metrics.flow import FlowMetrics
+from leffa.models.interface import PersonGenerator
+
+if TYPE_CHECKING:
+    pass
 
 
 def warp_values(flow: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -34,3 +42,21 @@ def ground_truth_flow_values(flow: Tensor, batch: Batch) -> tuple[dict[str, Tens
     metrics = FlowMetrics().to(flow.device)
     metrics.update(flow, batch["flow"], valid if seen else torch.ones_like(valid))
     return metrics.compute(), seen
+
+
+def error_by_layer(
+    model: PersonGenerator,
+    batches: Iterable[Batch],
+    request: FlowRequest,
+    timestep: int,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The end-point error in pixels of each layer that `request` wants, over all samples of all
+    processes whose ground-truth flow is visible; their noise comes from (seed, name)."""
+    metrics: dict[str, FlowMetrics] = {}
+    for batch in batches:
+        seen = noised_forward(model, encode_batch(model, batch), timestep, request, seed)
+        for name, flow in seen.prediction.flows.items():
+            metric = metrics.setdefault(name, FlowMetrics().to(flow.device))
+            metric.update(flow, batch["flow"], batch["flow_valid"])
+    return {name: float(metric.compute()["epe_px"]) for name, metric in metrics.items()}

@@ -113,8 +113,8 @@ class TrainingObjective:
             if not prediction.flows:
                 raise ValueError(
                     f"leffa_loss.min_resolution={leffa_loss.min_resolution:g}: no attention layer "
-                    "is so fine, so the Leffa loss would be 0; give a smaller one, or "
-                    "leffa_loss=off"
+                    "of leffa_loss.layers is so fine, so the Leffa loss would be 0; give a smaller "
+                    "one, other layers, or leffa_loss=off"
                 )
             leffa = leffa_loss(
                 prediction.flows,
