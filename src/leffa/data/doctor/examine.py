@@ -10,22 +10,24 @@ from leffa.data.catalog import CATALOG, DATASETS, FOLDER
 from leffa.data.catalog.spec import SYNTHETIC, DatasetSpec, FileSpec
 from leffa.data.doctor.contents import Inspection, inspect_file
 from leffa.data.doctor.cross_checks import compare
-from leffa.data.doctor.custom_folder import survey_custom_folder
 from leffa.data.doctor.lists import check_overlap, check_totals
 from leffa.data.doctor.ready import readiness
 from leffa.data.doctor.recognise import recognise, recognise_below
-from leffa.data.doctor.report import Finding, Report, gather
+from leffa.data.doctor.report import Count, Finding, Report, gather
 from leffa.data.doctor.sheet import pick_rows
 from leffa.data.doctor.survey import Present, Survey, Surveyor
-from leffa.data.folder import is_custom_folder
+from leffa.data.folder import FolderPairs, is_custom_folder, tables
 from leffa.data.layout import check_choice
-from leffa.io.folders import SUFFIXES, is_hidden
+from leffa.io.folders import SUFFIXES, is_hidden, scan
 from leffa.io.processes import ProcessPool
 
 Progress = Callable[[int, int], None]  # (files done, files in all)
 
 _UNKNOWN = DatasetSpec("pictures of no known data set", "", ".*", (), same_size=False)
 _CHUNK = 16
+# Of a user's own folder, whose names and suffixes are free.
+_OWN_FILES = tuple(replace(files, pattern="{}") for files in FOLDER.groups[0].files)
+_OWN_FOLDERS = "pairs"  # the group of samples that no table lists
 
 
 def examine(
@@ -54,26 +56,10 @@ def examine(
     name, spec, survey = _survey(root, dataset)
     inspected = list(_inspect(survey.present, workers, progress))
     synthetic = (root / SYNTHETIC).is_file()
-    lists = [listed for group in survey.lists.values() for listed in group]
-    counts = [listed.count for listed in lists]
+    counts = [listed.count for group in survey.lists.values() for listed in group]
     if synthetic:  # official numbers do not bind it
         spec, counts = replace(spec, size=None), [replace(count, official=None) for count in counts]
-    findings = [
-        *survey.findings,
-        *(
-            Finding(kind, present.where, present.path.name, detail)
-            for present, result in inspected
-            for kind, detail in result.findings
-        ),
-        *(check_overlap(lists) if spec.disjoint else ()),
-        *check_totals(root, spec.totals, survey.lists),
-        *(
-            Finding("list-longer", count.what, "", f"{count.found:,}")
-            for count in counts
-            if count.official is not None and count.found > count.official
-        ),
-        *compare(inspected, spec),
-    ]
+    findings = list(_findings(root, spec, survey, inspected, counts))
     problems = gather(findings)
     mends = {problem.kind for problem in problems if not problem.harmless}
     patterns = (f"{one.where}/{one.files.pattern.replace('{}', '*')}" for one, _ in inspected)
@@ -92,10 +78,31 @@ def examine(
     )
 
 
+def _findings(
+    root: Path,
+    spec: DatasetSpec,
+    survey: Survey,
+    inspected: Sequence[tuple[Present, Inspection]],
+    counts: Sequence[Count],
+) -> Iterator[Finding]:
+    """Of names, of single files, of lists, and of several files together."""
+    yield from survey.findings
+    for present, result in inspected:
+        for kind, detail in result.findings:
+            yield Finding(kind, present.where, present.path.name, detail)
+    if spec.disjoint:
+        yield from check_overlap(listed for group in survey.lists.values() for listed in group)
+    yield from check_totals(root, spec.totals, survey.lists)
+    for count in counts:
+        if count.official is not None and count.found > count.official:
+            yield Finding("list-longer", count.what, "", f"{count.found:,}")
+    yield from compare(inspected, spec)
+
+
 def _survey(root: Path, dataset: str) -> tuple[str, DatasetSpec, Survey]:
     """The data set's name, its spec and what is there of it."""
     if dataset == "folder" or (dataset == "auto" and is_custom_folder(root)):
-        return "folder", FOLDER, survey_custom_folder(root)
+        return "folder", FOLDER, _survey_custom_folder(root)
     name = recognise(root) if dataset == "auto" else dataset
     survey = Surveyor(root, DATASETS[name]).run() if name is not None else Survey()
     if not survey.present and not any(survey.lists.values()):
@@ -105,6 +112,45 @@ def _survey(root: Path, dataset: str) -> tuple[str, DatasetSpec, Survey]:
         else:
             survey = _survey_pictures(root, name)
     return name or "unknown", DATASETS[name] if name is not None else _UNKNOWN, survey
+
+
+def _survey_custom_folder(root: Path) -> Survey:
+    """The files of every pair of every table; without a table, of the folders.
+
+    Raises:
+        FileNotFoundError, ValueError: as `FolderPairs`, whose message says what to do.
+    """
+    survey = Survey()
+    seen: set[Path] = set()
+    owners: dict[Path, tuple[str, str]] = {}
+    names: list[str | None] = [*tables(root)] or [None]
+    for table in names:
+        group = table or _OWN_FOLDERS
+        survey.lists[group] = []
+        survey.own[table] = FolderPairs(root, table=table)
+        for record in survey.own[table]:
+            # Two tables may name one photograph: what they give it belongs together.
+            subjects = {
+                "person": owners.setdefault(record.source, (group, record.name)),
+                "garment": owners.setdefault(record.reference, (group, record.name)),
+            }
+            for files in _OWN_FILES:
+                path = getattr(record, files.field or "")
+                if path is None or path in seen:
+                    continue
+                seen.add(path)
+                inside = path.parent.is_relative_to(root)
+                where = path.parent.relative_to(root) if inside else path.parent
+                survey.present.append(Present(path, where.as_posix(), files, *subjects[files.role]))
+    for files in _OWN_FILES if names == [None] else ():
+        (where,) = files.spellings
+        found = scan(root / where, (".json",) if files.content == "pose" else SUFFIXES)
+        for path in found.files.values():
+            if path not in seen:
+                survey.add("extra-file", where, path.name)
+        for path in found.left_out:
+            survey.add("left-out", where, path.name)
+    return survey
 
 
 def _survey_pictures(root: Path, name: str | None) -> Survey:
