@@ -14,7 +14,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "losses": (),
     "io": (),
     "data": ("io",),
-    "synthetic": ("io", "data.batch", "data.catalog", "data.inshop", "data.labels"),
+    "synthetic": ("io", "data.batch", "data.catalog", "data.inshop", "data.part_colours"),
     "metrics": ("io", "data.batch", "conf_folder"),
     "models": ("io", "losses", "data.batch"),
     "conf_folder": (),

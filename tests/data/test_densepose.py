@@ -18,7 +18,7 @@ from leffa.data.densepose import (
     can_convert,
     densepose_encoding,
 )
-from leffa.data.labels import PART_COLOURS
+from leffa.data.part_colours import PART_COLOURS
 
 parts = arrays(np.uint8, (6, 5), elements=st.integers(0, 24))
 charts = arrays(np.uint8, (6, 5, 2), elements=st.integers(0, 255))

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageCms
 
 from leffa.cli import main
-from leffa.data.labels import PART_COLOURS
+from leffa.data.part_colours import PART_COLOURS
 from leffa.models.leffa import LeffaModel
 
 Files = dict[str, Path]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from leffa.data.labels import DARKEST_BODY, PART_COLOURS, PARTS
+from leffa.data.part_colours import DARKEST_BODY, PART_COLOURS, PARTS
 from leffa.io.pictures import check_exact, open_labels, open_picture, read_header
 
 Pixels = NDArray[np.uint8]

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from leffa.data.labels import PART_COLOURS
+from leffa.data.part_colours import PART_COLOURS
 from leffa.synthetic.raster import Pixels
 
 Category = Literal["upper_body", "lower_body", "dresses"]  # DressCode's, in its order

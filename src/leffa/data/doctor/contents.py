@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from leffa.data.keypoints import FRACTIONS, NOBODY, People, near_body, read_people
-from leffa.data.labels import DARKEST_BODY, PART_COLOURS, PARTS
+from leffa.data.part_colours import DARKEST_BODY, PART_COLOURS, PARTS
 from leffa.io.colour import SRGB, profile_name
 from leffa.io.pictures import FEWEST_COLOURS, LOSSY, UNREADABLE, is_transparent, orientation
 

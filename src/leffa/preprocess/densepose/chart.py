@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from leffa.data.labels import PARTS
+from leffa.data.part_colours import PARTS
 from leffa.preprocess.pose import NOBODY
 
 Channels = Literal["rgb", "bgr"]

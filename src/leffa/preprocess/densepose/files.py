@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from leffa.data.densepose import ENCODINGS
-from leffa.data.labels import PART_COLOURS
+from leffa.data.part_colours import PART_COLOURS
 from leffa.io.atomic import replacing
 
 Pixels = NDArray[np.uint8]
