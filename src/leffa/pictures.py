@@ -26,22 +26,16 @@ def sample_rows(batch: Batch, generated: Tensor, flows: dict[str, Tensor]) -> li
 
     Without a ground-truth flow there is one fewer.
     """
-    source, mask = batch["source"].float(), batch["mask"].float()
+    source, reference = batch["source"].float(), batch["reference"].float()
     shown = batch.get("flow_valid", batch["loss_region"]).float()
-    seen = shown if flows else torch.zeros_like(shown)  # no layer was asked: white pictures
-    height, width = source.shape[-2:]
-    flow = (
-        mean_flow(flows, (height, width)) if flows else torch.zeros(len(source), height, width, 2)
-    )
-    warped = warp(batch["reference"].float(), flow) * seen + (1 - seen)
-    columns = [
-        batch["reference"],
-        source,
-        source * (1 - mask),
-        generated,
-        warped,
-        flow_picture(flow, seen),
-    ]
+    if flows:
+        flow, seen = mean_flow(flows, source.shape[-2:]), shown
+    else:  # no layer was asked: white pictures
+        flow = source.new_zeros(len(source), *source.shape[-2:], 2)
+        seen = torch.zeros_like(shown)
+    warped = warp(reference, flow) * seen + (1 - seen)
+    agnostic = source * (1 - batch["mask"].float())
+    columns = [reference, source, agnostic, generated, warped, flow_picture(flow, seen)]
     if "flow" in batch:
         columns.append(flow_picture(batch["flow"], shown))
     return [[column[index].float().cpu() for column in columns] for index in range(len(source))]
@@ -92,8 +86,7 @@ def contact_sheet(
         )
     for row, cells in enumerate(rows):
         for column, cell in enumerate(cells):
-            picture = Image.fromarray(to_uint8(cell)).resize(
-                (width, height), Image.Resampling.BICUBIC
-            )
+            picture = Image.fromarray(to_uint8(cell))
+            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
             sheet.paste(picture, (gap + column * (width + gap), top + gap + row * (height + gap)))
     return sheet

@@ -81,9 +81,9 @@ def test_a_failed_job_is_shown_and_tried_again(tmp_path: Path) -> None:
 
 
 def test_of_many_processes_of_a_job_one_tells(tmp_path: Path) -> None:
-    for folder, tells in (("third", False), ("first", True)):
-        assert run_job(tmp_path / folder, config(), lambda: 3.0, tells=tells) == 3.0
-        assert (read_result(tmp_path / folder) is not None) == tells
+    for folder, first in (("third", False), ("first", True)):
+        assert run_job(tmp_path / folder, config(), lambda: 3.0, writes_result=first) == 3.0
+        assert (read_result(tmp_path / folder) is not None) == first
 
 
 def test_a_killed_job_has_no_result(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from leffa.training.run_metadata import CONFIG
 log = logging.getLogger(__name__)
 
 RESULT = "result.json"
-# Where and how a run is made, which changes no result; and likewise of the trainer.
-MEANS = ("paths", "resume", "hardware", "logger", "callbacks")
-DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "log_every_n_steps")
+# Where and how a run is made, which changes no result.
+IGNORED_KEYS = ("paths", "resume", "hardware", "logger", "callbacks")
+IGNORED_TRAINER_KEYS = ("accelerator", "devices", "num_nodes", "strategy", "log_every_n_steps")
 FAILURES = (ValueError, OSError, RuntimeError)
 
 
@@ -40,7 +40,7 @@ def run_job(
     config: Mapping[str, Any],
     train: Callable[[], float | None],
     failures: tuple[type[Exception], ...] = FAILURES,
-    tells: bool = True,
+    writes_result: bool = True,
 ) -> float | None:
     """Train, unless this folder holds the finished run of the same configuration.
 
@@ -49,8 +49,7 @@ def run_job(
         config: resolved.
         train: gives the objective.
         failures: what is recorded as a failure of this job alone.
-        tells: whether this process writes the result: of those that a cluster started for this job,
-            one does.
+        writes_result: false in all but one of a job's processes on a cluster.
 
     Returns:
         the objective; None where it was not measured or the job failed.
@@ -59,7 +58,7 @@ def run_job(
     if before is not None and before.state == "finished" and _same_config(folder, config):
         log.info("%s: finished before, %s = %s", folder, before.metric, before.value)
         return before.value
-    if tells:
+    if writes_result:
         (folder / RESULT).unlink(missing_ok=True)
     try:
         result = Result("finished", metric, train())
@@ -67,7 +66,7 @@ def run_job(
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
         log.error("%s: failed: %s", folder, reason)
         result = Result("failed", metric, reason=reason)
-    if tells:
+    if writes_result:
         write_json(folder / RESULT, asdict(result), indent=1, durable=True)
     return result.value
 
@@ -115,11 +114,11 @@ def _same_config(folder: Path, config: Mapping[str, Any]) -> bool:
     if not path.is_file():
         return False
     before = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return _ends(before) == _ends(json.loads(json.dumps(config)))
+    return _relevant(before) == _relevant(json.loads(json.dumps(config)))
 
 
-def _ends(config: Mapping[str, Any]) -> dict[str, Any]:
+def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the result."""
-    ends = {key: value for key, value in config.items() if key not in MEANS}
-    trainer = ends.get("trainer", {})
-    return ends | {"trainer": {key: trainer[key] for key in trainer if key not in DEVICES}}
+    kept = {key: value for key, value in config.items() if key not in IGNORED_KEYS}
+    trainer = kept.get("trainer", {}).items()
+    return kept | {"trainer": {k: value for k, value in trainer if k not in IGNORED_TRAINER_KEYS}}

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from leffa.cli_errors import dotted
 from leffa.io.atomic import replacing, write_text
 from leffa.io.outputs import PNG_TEXT, check_writable, marked_text
-from leffa.sweeps.jobs import MEANS, Result, job_folders, read_result
+from leffa.sweeps.jobs import IGNORED_KEYS, Result, job_folders, read_result
 from leffa.training.curves import CSV_LOG, read_curves
 from leffa.training.run_metadata import CONFIG
 
@@ -129,7 +129,8 @@ def _why(result: Result | None, metric: str) -> str:
 def _settings(job: Path) -> dict[str, Value]:
     """What may have been varied, by dotted key."""
     config = yaml.safe_load((job / CONFIG).read_text(encoding="utf-8"))
-    kept = {key: value for key, value in config.items() if key not in (*MEANS, "name", "run_name")}
+    ignored = (*IGNORED_KEYS, "name", "run_name")
+    kept = {key: value for key, value in config.items() if key not in ignored}
     return {
         key: str(value) if isinstance(value, list) else value
         for key, value in dotted(kept).items()

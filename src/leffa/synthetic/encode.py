@@ -88,7 +88,7 @@ def viton_json(keypoints: Floats) -> bytes:
     return json.dumps({"version": 1.0, "people": [person]}).encode()
 
 
-def dress_code_json(keypoints: Floats, size: tuple[int, int]) -> bytes:
+def dress_code_json(keypoints: Floats, size: tuple[int, ...]) -> bytes:
     """COCO-18 keypoints (18, 3) as DressCode writes them: x, y in a 384 x 512 frame, score, number.
 
     `size` is the picture's (height, width). A missing joint is 0, 0, 0, -1.
@@ -112,9 +112,9 @@ def annotation(keypoints: Floats, size: tuple[int, int], frame: tuple[int, int])
     return json.dumps(joints.tolist()).encode()
 
 
-def skeleton(keypoints: Floats, size: tuple[int, int]) -> Pixels:
+def skeleton(keypoints: Floats, size: tuple[int, ...]) -> Pixels:
     """(H, W, 3) the OpenPose drawing of BODY_25 keypoints on black, one hue per limb."""
-    image = Image.new("RGB", size[::-1])
+    image = Image.new("RGB", (size[1], size[0]))
     pen = ImageDraw.Draw(image)
     width = max(1, round(size[0] / 128))
     for number, (a, b) in enumerate(_LIMBS):

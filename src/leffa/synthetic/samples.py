@@ -137,11 +137,6 @@ def _encode(
     return content if isinstance(content, bytes) else encode.picture(content, path.name)
 
 
-def _size(person: PersonDrawing) -> tuple[int, int]:
-    height, width = person.parsing.shape
-    return height, width
-
-
 def _parse_agnostic(drawing: TryOnDrawing) -> bytes:
     parsing = drawing.person.parsing
     hidden = drawing.agnostic_mask & np.isin(parsing, _HIDDEN)
@@ -168,9 +163,9 @@ ENCODERS: dict[str, Callable[[PersonDrawing], Content]] = {
     "pose": lambda person: encode.openpose_json(person.keypoints),
     "openpose_18": lambda person: encode.viton_json(person.keypoints_coco18),
     "dress_code_pose": lambda person: encode.dress_code_json(
-        person.keypoints_coco18, _size(person)
+        person.keypoints_coco18, person.parsing.shape
     ),
-    "drawing": lambda person: encode.skeleton(person.keypoints, _size(person)),
+    "drawing": lambda person: encode.skeleton(person.keypoints, person.parsing.shape),
 }
 """What a file of a person holds: by `FileSpec.encoder`, else by its content."""
 
