@@ -109,6 +109,7 @@ def draw_tryon(
     size = (height, width)
     place = _draw_framing(rng, category, size)
     garments, worn = _draw_outfit(rng, category)
+    # Nothing random below depends on the garments: the same person can be drawn in others.
     person = _draw_person(rng, garments, place, size)
     pose, background = draw_pose(rng), draw_backdrop(rng, size)
     scene, drawing = _render(person, pose, place, background)
