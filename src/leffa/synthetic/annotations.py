@@ -73,7 +73,7 @@ SEEN, HIDDEN = 0.9, 0.5  # confidence of a joint in sight, and of one behind ano
 
 # Points given by their place (s, u) on a surface; the others are the figure's own joints.
 _ON_FOOT = {"heel": (3.66, 0.0), "big_toe": (3.95, -0.4), "small_toe": (3.92, 0.4)}
-_ON_SURFACE = {
+_ON_SURFACE: dict[str, tuple[str, float, float]] = {
     "nose": ("head", 0.34, 0.0),
     "right_eye": ("head", 0.485, -0.36),
     "left_eye": ("head", 0.485, 0.36),
