@@ -28,7 +28,7 @@ from leffa.data.viton_hd import VitonHD
 from leffa.io.atomic import write_json
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
-from leffa.models.unets import load_scheduler
+from leffa.models.loading import load_scheduler
 from leffa.run import compose
 from leffa.synthetic.write import write_viton_hd
 from leffa.training.objective import TrainingObjective

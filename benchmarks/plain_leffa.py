@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 
 from leffa.models.leffa import LeffaModel
-from leffa.models.stock import stock_unet
+from leffa.models.unets import stock_unet
 
 
 class JointAttention(nn.Module):

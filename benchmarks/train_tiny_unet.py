@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from leffa.losses.diffusion import NoiseSchedule, TimestepSampling, diffusion_loss
 from leffa.models.attention import PassthroughAttention, SelfAttention, self_attention_names
-from leffa.models.unets import (
+from leffa.models.loading import (
     SHIPPED_UNET,
     Autoencoder,
     load_scheduler,

@@ -22,7 +22,7 @@ from diffusers import AutoencoderKL
 from rich.progress import Progress, track
 from torch import Tensor
 
-from leffa.models.unets import SHIPPED_VAE
+from leffa.models.loading import SHIPPED_VAE
 from leffa.synthetic.render import CATEGORIES, draw_tryon
 
 CONFIG = {

@@ -60,7 +60,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "gradio": ("app",),
     "jinja2": ("io",),
     "tyro": ("cli", "commands", "demo.settings", "app.settings"),
-    "huggingface_hub": ("released", "models.idm_vton.sources"),
+    "huggingface_hub": ("released",),
 }
 LOSSES_MAY_IMPORT = {"torch", "math", "collections", "dataclasses", "fnmatch", "typing"}
 

@@ -24,18 +24,11 @@ from leffa.cli_errors import check_overrides, quoted
 from leffa.inference.checkpoints import INPUTS
 from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model, settings_of_run
 from leffa.io.atomic import replacing
-from leffa.models.card import Validation, model_card
+from leffa.models.card import model_card
 from leffa.models.checkpoints import save_official
-from leffa.models.export import (
-    MERGED_ADAPTERS,
-    ModelSettings,
-    check_target,
-    is_exported,
-    save_exported,
-)
+from leffa.models.export import MERGED_ADAPTERS, check_target, save_exported
 from leffa.models.leffa import LeffaModel
-from leffa.models.stock import merge_adapters
-from leffa.training.curves import CSV_LOG, read_curves
+from leffa.models.lora import merge_adapters
 
 # By model: how an experiment is told where the weights of its authors are.
 PUBLISHED = {
@@ -56,7 +49,7 @@ def convert(
 ) -> None:
     """Write the weights in the layout that the name `out` asks for; see the module.
 
-    No layout has a place for low-rank adapters, so they are added to the weights they change.
+    Low-rank adapters are merged into the weights.
 
     Args:
         base, preset, raw: see `load_model`.
@@ -75,8 +68,7 @@ def convert(
     trained = _merged(load_model(weights, "raw" if raw else None, base, preset))
     if to_folder:
         kind = type(trained.model).__name__
-        validation = None if is_exported(weights) else _validation(trained.settings, raw)
-        card = model_card(trained.settings, results, trained.official, kind, validation)
+        card = model_card(trained.settings, results, trained.official, kind)
         save_exported(trained.model, out, trained.settings, card, dtype)
     elif out.suffix == ".ckpt":
         _save_checkpoint(trained, out)
@@ -94,14 +86,13 @@ def convert(
 def convert_published(
     weights: Path, out: Path, experiment: str, changes: Sequence[str] = ()
 ) -> None:
-    """Write the published weights of CatVTON, CFLD or IDM-VTON as a checkpoint, as if the
-    experiment had ended with them.
+    """Write the published weights of CatVTON, CFLD or IDM-VTON as a checkpoint of an experiment.
 
     What the experiment does not train is not in it, as in any checkpoint: the base stays needed.
     Ends the program where an override is wrong.
 
     Args:
-        weights: see docs/models for each model's; of IDM-VTON a folder or hub id.
+        weights: see docs/reference/models; of IDM-VTON a folder or hub id.
         experiment: of `conf/experiment`; says the base, and how the model is fed.
         changes: overrides as for train.py, such as backbone.source=DIR.
 
@@ -140,29 +131,9 @@ def _merged(trained: LoadedModel) -> LoadedModel:
     adapters = config.get("model", {}).get("lora")
     if not (adapters and isinstance(trained.model, LeffaModel)):
         return trained
-    merge_adapters(trained.model)
+    merge_adapters((trained.model.reference_unet, trained.model.generative_unet))
     config = {**config, "model": {**config["model"], "lora": None}, MERGED_ADAPTERS: adapters}
     return replace(trained, settings=replace(trained.settings, config=config))
-
-
-def _validation(settings: ModelSettings, raw: bool) -> Validation | None:
-    """What the run measured last, up to its checkpoint; None: nothing, or of other weights."""
-    checkpoint, step = Path(settings.source), settings.step
-    if step is None or checkpoint.parent.name != "checkpoints":
-        return None
-    average = ((settings.config or {}).get("callbacks") or {}).get("ema")
-    if average is not None and bool(average.get("validate", True)) == raw:
-        return None  # it looked at the average, and these are the raw weights, or the other way
-    curves = {
-        name.removeprefix("val/"): dict(points)
-        for name, points in read_curves(checkpoint.parents[1] / CSV_LOG).items()
-        if name.startswith("val/") and "layers" not in name
-    }
-    rows = [row for points in curves.values() for row in points if row < step]  # from row 0
-    if not rows:
-        return None
-    last = max(rows)
-    return int(last) + 1, {name: points[last] for name, points in curves.items() if last in points}
 
 
 def _save_checkpoint(trained: LoadedModel, out: Path) -> None:
@@ -172,14 +143,12 @@ def _save_checkpoint(trained: LoadedModel, out: Path) -> None:
             f"{out}: a checkpoint holds the configuration of its training, and the authors "
             "published none; convert to a folder instead"
         )
-    excluded = trained.model.excluded_keys()
-    state = {
-        f"model.{key}": tensor
-        for key, tensor in trained.model.state_dict().items()
-        if key not in excluded
+    content = {
+        "state_dict": {f"model.{key}": each for key, each in trained.model.saved_state().items()},
+        "global_step": settings.step,
+        "config": settings.config,
+        INPUTS: asdict(settings.inputs),
     }
-    content = {"state_dict": state, "global_step": settings.step, "config": settings.config}
-    content[INPUTS] = asdict(settings.inputs)
     with replacing(out) as temporary:
         torch.save(content, temporary)
 

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from leffa.losses.diffusion import NoiseSchedule
-from leffa.models.unets import SHIPPED_UNET, SHIPPED_VAE, load_scheduler, load_unet, load_vae
+from leffa.models.loading import SHIPPED_UNET, SHIPPED_VAE, load_scheduler, load_unet, load_vae
 
 
 def script(name: str) -> Any:

@@ -9,14 +9,8 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from leffa.models.attention import self_attention_names
-from leffa.models.unets import (
-    load_scheduler,
-    load_unet,
-    load_vae,
-    make_generative,
-    make_reference,
-    refit_conv_in,
-)
+from leffa.models.loading import load_scheduler, load_unet, load_vae
+from leffa.models.unets import make_generative, make_reference, refit_conv_in
 
 SD15 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
 SDXL = {
@@ -125,7 +119,7 @@ def test_full_size_bases_have_the_expected_layers_and_sizes(
 
 @pytest.mark.parametrize("load", [load_unet, load_vae, load_scheduler])
 def test_names_a_folder_that_does_not_exist(load: Any, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere does not exist: give a diffusers folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere: does not exist; give a diffusers folder"):
         load(tmp_path / "nowhere")
 
 
@@ -133,7 +127,7 @@ def test_names_a_folder_that_does_not_exist(load: Any, tmp_path: Path) -> None:
     ("load", "part"), [(load_unet, "unet"), (load_vae, "vae"), (load_scheduler, "scheduler")]
 )
 def test_names_the_part_that_a_folder_lacks(load: Any, part: str, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=f"{tmp_path.name} has no folder '{part}'"):
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path.name}: has no {part}/"):
         load(tmp_path)
 
 

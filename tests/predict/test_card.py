@@ -1,6 +1,5 @@
 """The model card: what the run measured, and whose terms hold."""
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -13,26 +12,13 @@ from leffa.models.sampler import SamplerSettings
 
 @pytest.fixture(scope="module")
 def card(adapted_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of a run with validation that was never evaluated."""
+    """Of a fine-tuned run that was never evaluated."""
     out = tmp_path_factory.mktemp("carded") / "model"
     assert main(["convert", "--weights", str(adapted_run), "--out", str(out)]) == 0
     return (out / "README.md").read_text()
 
 
-def test_without_an_evaluation_it_has_the_last_validation_and_says_so(
-    card: str, adapted_run: Path
-) -> None:
-    with (adapted_run / "logs" / "metrics.csv").open(newline="") as file:
-        last = [row for row in csv.DictReader(file) if row["val/ssim"]][-1]
-    assert "Not evaluated on a test set." in card
-    assert f"after step {int(last['step']) + 1} on its 2 validation samples" in card
-    assert "these are no benchmark numbers" in card
-    for metric in ("ssim", "masked_psnr", "diffusion_t300"):
-        assert f"| {metric} | {float(last[f'val/{metric}']):.4f} |" in card
-    assert "layers/" not in card
-
-
-def test_a_run_without_validation_is_not_evaluated(run: Path, tmp_path: Path) -> None:
+def test_a_run_without_an_evaluation_says_so(run: Path, tmp_path: Path) -> None:
     assert main(["convert", "--weights", str(run), "--out", str(tmp_path / "model")]) == 0
     assert "## Results\n\nNot evaluated.\n" in (tmp_path / "model" / "README.md").read_text()
 

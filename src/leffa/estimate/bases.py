@@ -1,4 +1,4 @@
-"""What conf/backbone names on the hub: the form of each, so that nothing need be downloaded."""
+"""The config files of what conf/backbone names on the hub, so that nothing need be downloaded."""
 
 import json
 import re
@@ -17,14 +17,11 @@ VAE: dict[str, Any] = _FORMS["vae"]
 # Path -> what a JSON file holds, or a text; by the folder on the hub.
 FOLDERS: dict[str, dict[str, dict[str, Any] | str]] = _FORMS["folders"]
 FILES: dict[str, dict[str, Any]] = _FORMS["files"]
-_ON_THE_HUB = re.compile(r"[\w-][\w.-]*(/[\w.-]+)+")
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)+")
 
 
 def without_weights(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A model's configuration with config files alone in the place of what lies on the hub.
-
-    Local sources stay, and so does the rest. What only fills a network is left out: a
-    network whose shapes are known without it.
+    """A model's configuration with local config files in the place of hub ids.
 
     Args:
         model: as in conf/model, resolved.
@@ -34,18 +31,15 @@ def without_weights(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         ValueError: a hub id that is not known here.
     """
     return {
-        key: _form(f"model.{key}", value, folder)
+        key: _local(f"model.{key}", value, folder)
         for key, value in model.items()
         if key not in FILLING
     }
 
 
-def _form(key: str, value: Any, folder: Path) -> Any:
-    if (
-        not isinstance(value, str)
-        or not _ON_THE_HUB.fullmatch(value)
-        or Path(value).exists()  # of the user's own
-    ):
+def _local(key: str, value: Any, folder: Path) -> Any:
+    on_the_hub = isinstance(value, str) and _HUB_ID.fullmatch(value)
+    if not on_the_hub or Path(value).exists():
         return value
     if value in FILES:
         return FILES[value]
@@ -58,7 +52,6 @@ def _form(key: str, value: Any, folder: Path) -> Any:
     for name, content in FOLDERS[known].items():
         file = folder / known / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(
-            content if isinstance(content, str) else json.dumps(content), encoding="utf-8"
-        )
+        text = content if isinstance(content, str) else json.dumps(content)
+        file.write_text(text, encoding="utf-8")
     return str(folder / value)

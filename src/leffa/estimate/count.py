@@ -1,10 +1,9 @@
-"""One training step of the real network, on tensors that have shapes and no values.
+"""One training step of the real network on tensors that have shapes and no values.
 
-PyTorch's fake tensors go through the same code as real ones, so what is counted here is what the
-network does: which tensors it keeps for the backward pass, and how much it multiplies in both. Two
-batch sizes are tried, and only what grows with the batch is counted: the rest are 16-bit copies of
-weights. The pictures' latents are given, as a cache gives them: the autoencoder is not counted.
-Under mixed precision norms work in 32 bits, as on a GPU.
+PyTorch's fake tensors go through the same code as real ones: which tensors are kept for the
+backward pass, and how much is multiplied in both. Two batch sizes are tried, and only what grows
+with the batch is counted: the rest are 16-bit copies of weights. Latents are given, as a cache
+gives them. Under mixed precision norms work in 32 bits, as on a GPU.
 """
 
 from collections.abc import Callable
@@ -52,10 +51,12 @@ Build = Callable[[bool], PersonGenerator]
 def count_weights(build: Build) -> Weights:
     """Of the model that `build` makes."""
     model = build(False)
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    vae = sum(p.numel() for p in model.vae.parameters())
-    trained = sum(n for n, requires_grad in sizes if requires_grad)
-    return Weights(sum(n for n, _ in sizes), trained, vae, gathered_at_once(model))
+    return Weights(
+        total=sum(p.numel() for p in model.parameters()),
+        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        autoencoder=sum(p.numel() for p in model.vae.parameters()),
+        gathered=gathered_at_once(model),
+    )
 
 
 def count_step(
@@ -66,14 +67,12 @@ def count_step(
     checkpointing: bool,
     leffa_loss: LeffaLoss | None,
 ) -> StepCount:
-    """Whatever the model trains, the diffusion loss and, where given, the Leffa loss on every
-    picture.
+    """A step with the diffusion loss and, where given, the Leffa loss on every picture.
 
     Args:
         height, width: of the pictures, in pixels.
         half: whether the precision is a mixed 16-bit one.
         checkpointing: whether gradient checkpointing is on.
-        leffa_loss: None where the stage has none.
 
     Raises:
         ValueError: the model cannot make pictures of this size.
@@ -85,23 +84,21 @@ def count_step(
         if half:
             _norms_in_32_bits(model)
         counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
-        saved = _Saved(model, counter)
-        kept = []
-        for count in (1, 2):
-            batch = _batch(model, count, height, width)
-            saved.reset()
-            # The first time alone, since counting slows every operation.
-            with counter if count == 1 else nullcontext():
-                with saved.hooks(saved.kept):
-                    loss = _loss(model, batch, half, leffa_loss)
-                kept.append(saved.bytes)
-                if count == 1:
-                    loss.backward()
-                    flops = counter.get_total_flops() + saved.repeated
-    return StepCount(kept[1] - kept[0], _encoding(model, height, width, half), flops)
+        saved = _SavedTensors(model, counter)
+        one, two = (_batch(model, count, height, width) for count in (1, 2))
+        with counter:
+            with saved.hooks(saved.kept):
+                loss = _loss(model, one, half, leffa_loss)
+            kept = saved.bytes
+            loss.backward()
+            flops = counter.get_total_flops() + saved.repeated
+        saved.reset()
+        with saved.hooks(saved.kept):
+            loss = _loss(model, two, half, leffa_loss)
+    return StepCount(saved.bytes - kept, _encoding(model, height, width, half), flops)
 
 
-class _Saved:
+class _SavedTensors:
     """Bytes of what autograd keeps; each storage once, weights not at all.
 
     Of diffusers' networks it takes the place of the checkpoint function, to see what a block keeps
@@ -175,20 +172,13 @@ def _storage(tensor: Tensor) -> int:
 
 def _batch(model: PersonGenerator, count: int, height: int, width: int) -> Batch:
     """Pictures of a size, and all that a model may need beside them."""
-
-    def planes(channels: int) -> Tensor:
-        return torch.empty(count, channels, height, width)
-
-    batch: Batch = {
-        "source": planes(3),
-        "reference": planes(3),
-        "mask": planes(1),
-        "densepose": planes(3),
-        "loss_region": planes(1),
-        "pose": planes(CHANNELS),
-        "name": [str(index) for index in range(count)],
-        "category": ["upper_body"] * count,
+    channels = {"source": 3, "reference": 3, "mask": 1, "densepose": 3, "loss_region": 1}
+    planes = {
+        name: torch.empty(count, number, height, width)
+        for name, number in (channels | {"pose": CHANNELS}).items()
     }
+    names = [str(index) for index in range(count)]
+    batch: Batch = {**planes, "name": names, "category": ["upper_body"] * count}  # type: ignore[typeddict-item]  # the keys of a Batch
     return {**batch, "latents": model.latents(batch)}
 
 
@@ -212,6 +202,5 @@ def _encoding(model: PersonGenerator, height: int, width: int, half: bool) -> in
     """Bytes per picture: a residual block of the autoencoder at full size holds its input, its
     output and one in between."""
     config: Any = model.vae.config
-    kl = "block_out_channels" in config
-    first_width = (config.block_out_channels if kl else config.encoder_block_out_channels)[0]
-    return 3 * int(first_width) * height * width * (2 if half else 4)
+    blocks = config.get("block_out_channels") or config.encoder_block_out_channels
+    return 3 * int(blocks[0]) * height * width * (2 if half else 4)

@@ -14,7 +14,7 @@ With trainer=fsdp a device holds its share of the trained weights, their gradien
 average. Beside them: 4 for each weight that is gathered at once, and 8 for its gradient.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from leffa.estimate.count import StepCount, Weights
@@ -43,7 +43,7 @@ class Setting:
         return "16" in self.precision
 
     def split(self, stage: Stage) -> MicroBatch:
-        """How a stage's batch is dealt to the devices."""
+        """How a stage's batch is split over the devices."""
         largest = largest_at(self.micro_batch, stage.height, stage.width)
         return MicroBatch.split(stage.batch_size, self.devices, largest)
 
@@ -88,24 +88,21 @@ def largest_stage(
 
 def fits(weights: Weights, stages: list[Stage], setting: Setting, count: Count) -> bool:
     """Whether every stage fits on a device."""
-    return (
-        setting.memory_gb is None
-        or largest_stage(weights, stages, setting, count)[1] <= setting.memory_gb * GB
-    )
+    if setting.memory_gb is None:
+        return True
+    return largest_stage(weights, stages, setting, count)[1] <= setting.memory_gb * GB
 
 
 def nearest_fit(
     weights: Weights, stages: list[Stage], setting: Setting, others: list[Setting], count: Count
 ) -> Setting | None:
-    """The setting that changes least: a half or a quarter of the micro-batch, gradient
-    checkpointing, both, shards where a node has several devices, or the next larger device of
-    `others`; None where nothing fits."""
+    """The setting that changes least: a smaller micro-batch, gradient checkpointing, both, shards
+    where a node has several devices, or the next larger device of `others`; None: nothing fits."""
     on = replace(setting, gradient_checkpointing=True)
     shards = [replace(on, sharded=True)] if setting.node > 1 else []
-    larger = sorted(
-        (other for other in others if (other.memory_gb or 0) > (setting.memory_gb or 0)),
-        key=lambda other: other.memory_gb or 0,
-    )
+    here = setting.memory_gb or 0
+    sizes = [(other.memory_gb, other) for other in others if other.memory_gb is not None]
+    larger = [other for size, other in sorted(sizes, key=lambda pair: pair[0]) if size > here]
     for candidate in (setting, on, *shards, *larger):
         smaller: Setting | None = candidate
         while smaller is not None:
@@ -117,20 +114,15 @@ def nearest_fit(
 
 def overrides(before: Setting, after: Setting, presets: list[Setting]) -> str:
     """What to add to the command line to get from one setting to the other."""
-    words = [f"hardware={after.hardware}"] if after.hardware != before.hardware else []
-    if words:  # the preset says the rest
+    words = []
+    if after.hardware != before.hardware:
+        words.append(f"hardware={after.hardware}")
         before = next(preset for preset in presets if preset.hardware == after.hardware)
     if after.sharded and not before.sharded:
         words.append("trainer=fsdp")
-    for key in ("micro_batch", "gradient_checkpointing"):
-        if getattr(after, key) != getattr(before, key):
-            words.append(f"hardware.{key}={_value(getattr(after, key))}")
+    if after.micro_batch != before.micro_batch:
+        size = str(after.micro_batch).replace("'", "")
+        words.append(f"hardware.micro_batch={size if size.isdigit() else repr(size)}")
+    if after.gradient_checkpointing and not before.gradient_checkpointing:
+        words.append("hardware.gradient_checkpointing=true")
     return " ".join(words)
-
-
-def _value(value: object) -> str:
-    """For a command line."""
-    if isinstance(value, Mapping):
-        inside = ", ".join(f"{size}: {number}" for size, number in value.items())
-        return f"'{{{inside}}}'"
-    return str(value).lower()

@@ -16,7 +16,6 @@ SUMMARY = "These lines are a summary; the terms on the publishers' own pages dec
 LEFFA = "LeffaModel"
 STAGE = ("name", "steps", "height", "width", "batch_size", "learning_rate", "leffa_loss")
 
-Validation = tuple[int, Mapping[str, float]]  # after so many steps: metric -> value
 Terms = Mapping[str, Mapping[str, Any]]  # of `card.toml`
 
 
@@ -25,7 +24,6 @@ def model_card(
     evaluations: Sequence[Mapping[str, Any]] = (),
     official: str | None = None,
     kind: str = LEFFA,
-    validation: Validation | None = None,
 ) -> str:
     """The card in Markdown, with the front matter that model hubs read.
 
@@ -33,15 +31,10 @@ def model_card(
         evaluations: what `evaluate.py` left in `metrics.json`, of these weights.
         official: the name of a released file (`export.OFFICIAL`), if the weights are one.
         kind: the class of the model.
-        validation: what the run itself measured of these weights; told where there is no
-            evaluation.
     """
     terms = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     config = settings.config or {}
     stages = config.get("curriculum", {}).get("stages", [])
-    if validation is not None:
-        step, metrics = validation
-        measured = (step, [(name, f"{value:.4f}") for name, value in sorted(metrics.items())])
     return render(
         "models/card.md",
         settings=settings,
@@ -57,8 +50,6 @@ def model_card(
             [[stage.get(column, "") for column in STAGE] for stage in stages],
         ),
         results=_results(evaluations),
-        validation=measured if validation is not None else None,
-        validation_samples=config.get("data", {}).get("val_samples", "few"),
         rights=_rights(settings, official, terms),
     )
 

@@ -3,11 +3,10 @@
     above   noisy person    mask 1, 0   masked person
     below   noisy garment   zeros       garment
 
-The three columns are joined along channels, as an inpainting network wants them. The garment half
-is noised and denoised like the person half, though the network is shown it clean, so the target is
-the concatenated latent (its author: github.com/Zheng-Chong/CatVTON/issues/14). There is no text and
-no second network: person tokens meet garment tokens in the UNet's own self-attention, and only that
-is trained.
+The three columns are joined along channels. The garment half is noised and denoised like the person
+half, so the target is the concatenated latent (its author:
+github.com/Zheng-Chong/CatVTON/issues/14). Person tokens meet garment tokens in the self-attentions,
+and only those are trained.
 
 The flow of the Leffa loss goes from the queries of the upper half to the keys of the lower half;
 its softmax is over the garment keys alone.
@@ -39,15 +38,8 @@ from leffa.models.attention import (
 )
 from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture, log_parameters
-from leffa.models.state import check_state
-from leffa.models.unets import (
-    Autoencoder,
-    Source,
-    drop_text_attention,
-    load_partly_trained,
-    load_scheduler,
-    load_vae,
-)
+from leffa.models.loading import Autoencoder, Source, copy_weights, load_scheduler, load_vae
+from leffa.models.unets import drop_text_attention, load_partly_trained
 
 Trainable = Literal["attention", "all"]
 
@@ -92,10 +84,8 @@ class CatVTON(LatentGenerator):
     """The one-UNet model of concatenated pictures.
 
     Args:
-        vae: frozen.
         unet: a stock UNet with the channels of inpainting (noisy C, mask 1, masked source C); it
             loses its text attention here.
-        scheduler_config: of a diffusers training scheduler.
         trainable: "attention", the self-attentions alone, as published; or "all" of the UNet.
     """
 
@@ -130,7 +120,7 @@ class CatVTON(LatentGenerator):
         trainable: Trainable = "attention",
         gradient_checkpointing: bool = False,
     ) -> "CatVTON":
-        """From an inpainting base: a diffusers folder, a hub id, or a config (from scratch).
+        """From an inpainting base, see `loading.Source`.
 
         Raises:
             ValueError: attention-only training of a base that has random weights or is no
@@ -217,15 +207,11 @@ def load_attention(model: CatVTON, path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a key that has no place, one that is missing, or one of another shape.
+        ValueError: it does not fit.
     """
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
-    state, places = load_weights(path), published_keys(model)
-    check_state(path, state, places)
-    with torch.no_grad():
-        for key, parameter in places.items():
-            parameter.copy_(state[key])
+    copy_weights(path, load_weights(path), published_keys(model))
 
 
 def save_attention(model: CatVTON, path: str | Path) -> None:
@@ -238,8 +224,8 @@ def save_attention(model: CatVTON, path: str | Path) -> None:
 def published_keys(model: CatVTON) -> dict[str, nn.Parameter]:
     """The parameters of the self-attentions by their name in the published files.
 
-    A number stands for the layer, in the order in which the UNet holds them (down, up, middle); it
-    counts the modules below each of them too, eight a layer: `0.to_q.weight`, `8.to_q.weight`, ...
+    A number stands for the layer, in the order in which the UNet holds them (down, up, middle), and
+    counts the modules below each of them too: `0.to_q.weight`, `8.to_q.weight`, ...
     `120.to_out.0.bias` (github.com/Zheng-Chong/CatVTON/issues/109).
     """
     layers = [module for name, module in model.unet.named_modules() if name.endswith(".attn1")]

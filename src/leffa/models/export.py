@@ -15,7 +15,7 @@ Any other model's, which the configuration in `leffa.json` builds:
 
 import dataclasses
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,11 +27,11 @@ from leffa.io.atomic import new_folder, write_json, write_text
 from leffa.io.outputs import check_folder
 from leffa.losses.flow import FlowRequest
 from leffa.models.interface import PersonGenerator
-from leffa.models.leffa import LeffaModel
+from leffa.models.leffa import LeffaModel, input_channels
+from leffa.models.loading import load_scheduler, load_unet, load_vae
 from leffa.models.pipeline import LeffaPipeline
 from leffa.models.sampler import SamplerSettings
-from leffa.models.stock import cut_unets
-from leffa.models.unets import load_scheduler, load_vae
+from leffa.models.unets import cut_unets
 
 SETTINGS, CARD = "leffa.json", "README.md"
 INDEX, WEIGHTS = "model_index.json", "model.safetensors"  # a folder has one of the two
@@ -47,17 +47,12 @@ class InputSpec:
     """What a model was trained to read of a person, and at which size; plain values.
 
     It belongs to the weights: it is saved in checkpoints and exported folders, and every command
-    feeds the model so. A model that reads no DensePose (`PersonGenerator.inputs`) is not asked for
-    its encoding.
+    feeds the model so.
 
     Args:
-        task: "tryon" or "pose".
-        height: of the pictures that it was trained on last, in pixels.
-        width: likewise.
-        densepose: the encoding, as `PersonTransform` names it; "none": -1 everywhere.
-        part_range: likewise.
-        image_filter: likewise.
-        fit: likewise.
+        height, width: of the pictures that it was trained on last, in pixels.
+        densepose, part_range, image_filter, fit: see `PersonTransform`; densepose "none": -1
+            everywhere.
         label_set: of the parsing maps that its masks were made from.
         recipe: of `preprocess.agnostic`, which made its masks; None: mask files.
     """
@@ -81,9 +76,7 @@ class ModelSettings:
         inputs: what it reads.
         source: the file that the weights come from, in words.
         sampler: the defaults of prediction.
-        temperature: at which its flow is read.
-        min_resolution: of the layers whose flow is read.
-        strict, flow_layers: likewise, see `FlowRequest`.
+        temperature, min_resolution, strict, flow_layers: how its flow is read, see `FlowRequest`.
         step: optimiser steps; None for the weights of others.
         config: of the training, resolved; None for the weights of others.
     """
@@ -108,21 +101,12 @@ class ModelSettings:
 
 # The released files as the authors' app feeds them (Leffa, `app.py`, `transform.py`; paper, section
 # 4.1). At 1024x768. What its own app gives the pose model differs: part_range=255.
+_HD = InputSpec("tryon", 1024, 768, densepose="colour", label_set="atr", recipe="leffa_hd")
+_DC = replace(_HD, densepose="labels", part_range=255, recipe="leffa_dc")
 OFFICIAL: dict[str, ModelSettings] = {
-    name: ModelSettings(inputs, name)
-    for name, inputs in {
-        "virtual_tryon": InputSpec(
-            "tryon", 1024, 768, densepose="colour", label_set="atr", recipe="leffa_hd"
-        ),
-        "virtual_tryon_dc": InputSpec(
-            *("tryon", 1024, 768),
-            densepose="labels",
-            part_range=255,
-            label_set="atr",
-            recipe="leffa_dc",
-        ),
-        "pose_transfer": InputSpec("pose", 1024, 768, densepose="iuv"),
-    }.items()
+    "virtual_tryon": ModelSettings(_HD, "virtual_tryon"),
+    "virtual_tryon_dc": ModelSettings(_DC, "virtual_tryon_dc"),
+    "pose_transfer": ModelSettings(InputSpec("pose", 1024, 768, densepose="iuv"), "pose_transfer"),
 }
 
 
@@ -139,9 +123,7 @@ def is_pipeline(folder: Path) -> bool:
 def save_exported(
     model: PersonGenerator, folder: Path, settings: ModelSettings, card: str, dtype: str = "float32"
 ) -> None:
-    """Write the folder; it is whole or not there.
-
-    The model is given `dtype` in place.
+    """Write the folder; it is whole or not there. The model is given `dtype` in place.
 
     Raises:
         ValueError: the folder holds something already, or an unknown dtype; or a model other than
@@ -150,12 +132,18 @@ def save_exported(
     check_target(folder)
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
+    if not isinstance(model, LeffaModel) and settings.config is None:
+        raise ValueError(
+            f"{settings.source}: has no configuration of a training, which a folder of a "
+            f"{type(model).__name__} is built from; convert a checkpoint of a run"
+        )
     model.to(DTYPES[dtype])
     with new_folder(folder) as temporary:
         if isinstance(model, LeffaModel):
             _pipeline(model, settings).save_pretrained(temporary)
         else:
-            _save_weights(model, temporary, settings)
+            state = {key: each.contiguous() for key, each in model.saved_state().items()}
+            save_file(state, temporary / WEIGHTS)
         write_json(temporary / SETTINGS, {"format": FORMAT, **asdict(settings)})
         write_text(temporary / CARD, card)
 
@@ -170,17 +158,6 @@ def _pipeline(model: LeffaModel, settings: ModelSettings) -> LeffaPipeline:
         height=settings.inputs.height,
         width=settings.inputs.width,
     )
-
-
-def _save_weights(model: PersonGenerator, folder: Path, settings: ModelSettings) -> None:
-    if settings.config is None:
-        raise ValueError(
-            f"{settings.source}: has no configuration of a training, which a folder of a "
-            f"{type(model).__name__} is built from; convert a checkpoint of a run"
-        )
-    excluded = model.excluded_keys()
-    state = {key: each for key, each in model.state_dict().items() if key not in excluded}
-    save_file({key: each.contiguous() for key, each in state.items()}, folder / WEIGHTS)
 
 
 def check_target(path: Path) -> None:
@@ -202,8 +179,9 @@ def load_exported(folder: Path) -> tuple[LeffaModel, ModelSettings]:
     settings = read_settings(folder)
     parts = tuple(_read_json(folder / INDEX).get("parts", ()))
     vae = load_vae(folder).float()
-    reference, generative = (_load_unet(folder, name) for name in ("reference_unet", "unet"))
-    cut_unets(reference, generative, vae.config.latent_channels, parts)
+    reference, generative = _load_unet(folder / "reference_unet"), _load_unet(folder / "unet")
+    latent = vae.config.latent_channels
+    cut_unets(reference, generative, latent, input_channels(latent, parts))
     scheduler = dict(load_scheduler(folder).config)
     model = LeffaModel(vae, reference, generative, scheduler, parts).eval()
     for tensor in (*model.parameters(), *model.buffers()):
@@ -229,8 +207,8 @@ def read_settings(folder: Path) -> ModelSettings:
     if (version := content.pop("format", None)) not in (1, FORMAT):
         raise ValueError(f"{path}: is of another version of leffa; convert the weights again")
     if version == 1:
-        kept = {entry.name for entry in dataclasses.fields(InputSpec)}
-        content["inputs"] = {key: content.pop(key) for key in kept & content.keys()}
+        keys = {entry.name for entry in dataclasses.fields(InputSpec)} & content.keys()
+        content["inputs"] = {key: content.pop(key) for key in keys}
     if not isinstance(content.get("config"), dict | None):
         raise ValueError(f"{path}: its config holds no settings; convert the weights again")
     known = {entry.name for entry in dataclasses.fields(ModelSettings)}
@@ -246,20 +224,14 @@ def read_settings(folder: Path) -> ModelSettings:
         raise ValueError(f"{path}: {error}; convert the weights again") from error
 
 
-def _load_unet(folder: Path, name: str) -> UNet2DConditionModel:
-    if not (folder / name).is_dir():
-        raise FileNotFoundError(f"{folder}: lacks its folder {name}; convert the weights again")
+def _load_unet(folder: Path) -> UNet2DConditionModel:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: does not exist; convert the weights again")
     try:
-        return UNet2DConditionModel.from_pretrained(
-            folder,
-            subfolder=name,
-            use_safetensors=True,
-            low_cpu_mem_usage=False,
-            torch_dtype=torch.float32,
-        )
+        return load_unet(folder, changes={})
     except (OSError, RuntimeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{folder / name}: cannot be read ({reason})") from error
+        raise ValueError(f"{folder}: cannot be read ({reason})") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

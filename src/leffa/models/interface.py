@@ -1,5 +1,4 @@
-"""The one interface of every model, so that one training module, one sampler and one Leffa loss
-serve all."""
+"""The interface of every model: one training module, one sampler and one Leffa loss serve all."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,16 +21,14 @@ class Conditioning(Protocol):
     """What a model knows beside the noisy latent; each model has its own dataclass."""
 
     def unconditional(self) -> Self:
-        """The same without the reference: the other end of classifier-free guidance."""
+        """The same without the reference, for classifier-free guidance."""
 
     def drop(self, dropped: Tensor) -> Self:
-        """Unconditional where `dropped` (B,) is true: the training side of guidance."""
+        """Unconditional where `dropped` (B,) is true, for training with guidance."""
 
     def branches(self, guidance: float) -> list[tuple[float, Self]]:
-        """Weights and conditionings whose weighted predictions sum to the guided one.
-
-        The fully conditional branch comes last. What stands here is classifier-free guidance.
-        """
+        """Weights and conditionings whose weighted predictions sum to the guided one; the fully
+        conditional one comes last."""
         if guidance == 1.0:
             return [(1.0, self)]
         return [(1.0 - guidance, self.unconditional()), (guidance, self)]
@@ -47,14 +44,13 @@ class Prediction:
 
 
 class PersonGenerator(nn.Module, ABC):
-    """A person generated from a reference: the base of every model.
+    """The base of every model: a person generated from a reference.
 
-    Pictures, latents and predicted noise are float32 or better. A model casts what it gives to its
-    networks, whose weights may have 16 bits.
+    Pictures, latents and predicted noise are float32 or better; networks may have 16 bits.
 
     `encode` and `encode_target` take `sample=True` to draw from the autoencoder's posterior
-    (training) instead of taking its mode; the draw uses `generator`, which is one for all samples,
-    one for each of them, or torch's global one.
+    (training) instead of taking its mode; `generator` is one for all samples, one for each of them,
+    or None for torch's global one.
     """
 
     inputs: ClassVar[frozenset[Input]]  # what it reads of a person beside the two pictures
@@ -63,17 +59,21 @@ class PersonGenerator(nn.Module, ABC):
     vae: nn.Module  # frozen
 
     def excluded_keys(self) -> frozenset[str]:
-        """The keys of the state that checkpoints leave out: frozen, and loaded again from where
-        the configuration says."""
+        """The keys that checkpoints leave out: frozen weights, which the configuration names."""
         frozen = frozenset(name for name, p in self.named_parameters() if not p.requires_grad)
         return frozen | {key for key in self.state_dict() if key.startswith("vae.")}
 
+    def saved_state(self) -> dict[str, Tensor]:
+        """The weights that checkpoints hold."""
+        excluded = self.excluded_keys()
+        return {key: value for key, value in self.state_dict().items() if key not in excluded}
+
     def load_published(self, place: Path) -> None:
-        """Fill the model from weights in the layout in which its authors published them.
+        """Fill the model from weights in its authors' layout.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: they do not fit, or are nothing that this model can start from.
+            ValueError: they do not fit, or this model has no such layout.
         """
         raise ValueError(
             f"{place}: is no run, .ckpt or folder of `leffa convert`, and no other layout is known "
@@ -82,10 +82,8 @@ class PersonGenerator(nn.Module, ABC):
 
     @abstractmethod
     def latents(self, batch: Batch) -> dict[str, Tensor]:
-        """What the frozen autoencoder makes of a batch's pictures, by the picture's name.
-
-        A batch that brings it, as `latents`, is not encoded again.
-        """
+        """What the frozen autoencoder makes of a batch's pictures, by the picture's name; a batch
+        that brings it as `latents` is not encoded again."""
 
     @abstractmethod
     def encode(
@@ -111,24 +109,22 @@ class PersonGenerator(nn.Module, ABC):
         conditioning: Conditioning,
         flow: FlowRequest | None = None,
     ) -> Prediction:
-        """One evaluation: noisy (B, C, h, w) at timesteps (B,), with the flows that `flow` asks
-        for."""
+        """One evaluation: noisy (B, C, h, w) at timesteps (B,), and the flows asked for."""
 
     def predict_branches(
         self, noisy: Tensor, timesteps: Tensor, branches: Sequence[Conditioning]
     ) -> list[Tensor]:
-        """The noise of each branch of guidance, (B, C, h, w) each. One after the other, unless a
-        model can evaluate them together."""
+        """The noise of each branch of guidance, (B, C, h, w) each."""
         return [self.predict_noise(noisy, timesteps, branch).noise for branch in branches]
 
     def attach_cache(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:
-        """Use the memory of a sampling run for what its steps and pictures share; every sample of
-        a later prediction with this conditioning has one timestep. Most models share nothing."""
+        """Use the memory of a sampling run, whose predictions have one timestep for all samples,
+        if steps or pictures share anything."""
         return conditioning
 
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:
-        """Evaluate what depends on the reference once, at `timestep`, for all steps of a sampling
-        run. Changes nothing where nothing depends on the reference and the timestep alone."""
+        """Evaluate what depends on the reference alone once, at `timestep`, for all steps of a
+        sampling run, if there is anything."""
         return conditioning
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """What every latent diffusion model of persons shares: a frozen autoencoder around the network.
 
-A model says in `pictures` what the autoencoder is to see, and asks for a picture's latent by its
-name: encoded now, or taken from the batch where a cache has brought it.
+A model says in `pictures` what the autoencoder is to see, and asks for a latent by its name:
+encoded now, or taken from the batch where a cache has brought it.
 """
 
 import logging
@@ -18,7 +18,7 @@ from leffa.losses.diffusion import Generators, NoiseSchedule
 from leffa.losses.precision import at_least_float32, without_autocast
 from leffa.models.attention import AttentionExchange, Exchange
 from leffa.models.interface import PersonGenerator, Prediction
-from leffa.models.unets import Autoencoder, load_scheduler
+from leffa.models.loading import Autoencoder, load_scheduler
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ class LatentGenerator(PersonGenerator):
 
     Args:
         vae: frozen; it stays in evaluation mode.
-        scheduler_config: of a diffusers training scheduler; fixes the noise schedule and epsilon or
-            v.
+        scheduler_config: of a diffusers training scheduler: the noise schedule, and epsilon or v.
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference")
@@ -46,7 +45,6 @@ class LatentGenerator(PersonGenerator):
 
     @property
     def downscale(self) -> int:
-        """Pixels per latent cell, along each side."""
         return cell_size(self.vae)
 
     def train(self, mode: bool = True) -> Self:
@@ -103,7 +101,7 @@ class LatentGenerator(PersonGenerator):
         Args:
             noisy: (B, K, h, w), all input channels.
             text: (B, T, E) for the cross-attentions.
-            conditions: further arguments of `UNet2DConditionModel.forward`.
+            conditions: more arguments of `UNet2DConditionModel.forward`.
         """
         text = None if text is None else network_input(unet, text)
         noise = unet(
@@ -122,19 +120,17 @@ class LatentGenerator(PersonGenerator):
             return at_least_float32(self.vae.decode(network_input(self.vae, latents)).sample)
 
     def _encoded(self, batch: Batch, picture: Picture) -> Tensor:
-        """The autoencoder's output as it is: the posterior's parameters (B, 2C, h, w), or the
-        latent (B, C, h, w) of an autoencoder that has none."""
+        """The posterior's parameters (B, 2C, h, w), or the latent (B, C, h, w) of an autoencoder
+        that has none."""
         if picture == "masked_source":
             image = batch["source"] * (batch["mask"] < 0.5)
         else:
             image = batch[picture]
         with torch.no_grad(), self._exact(image):
             encoded = self.vae.encode(network_input(self.vae, image))
-        return (
-            encoded.latent_dist.parameters
-            if isinstance(self.vae, AutoencoderKL)
-            else encoded.latents
-        )
+        if isinstance(self.vae, AutoencoderKL):
+            return encoded.latent_dist.parameters
+        return encoded.latents
 
     def _exact(self, like: Tensor) -> AbstractContextManager[Any]:
         """Keeps a mixed precision of float16, in which SDXL's autoencoder overflows, out of it."""
@@ -179,6 +175,11 @@ def log_parameters(model: nn.Module) -> None:
 def network_input(network: nn.Module, tensor: Tensor) -> Tensor:
     """What a network is given, in the dtype of its weights; latents and pictures have float32."""
     return tensor.to(next(network.parameters()).dtype)
+
+
+def grid_of(latent: Tensor) -> tuple[int, int]:
+    """(h, w) of a latent (B, C, h, w)."""
+    return latent.shape[-2], latent.shape[-1]
 
 
 def _in_float16(like: Tensor) -> bool:

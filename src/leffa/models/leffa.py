@@ -22,25 +22,17 @@ from leffa.losses.flow import FlowRequest
 from leffa.models import interface
 from leffa.models.attention import AttentionExchange
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture, reference_features
+from leffa.models.latent import LatentGenerator, Picture, grid_of, reference_features
+from leffa.models.loading import Autoencoder, Source, load_scheduler, load_unet, load_vae
 from leffa.models.lora import add_lora, check_lora
 from leffa.models.memory import RunMemory
-from leffa.models.unets import (
-    Autoencoder,
-    Source,
-    load_scheduler,
-    load_unet,
-    load_vae,
-    make_generative,
-    make_reference,
-)
+from leffa.models.unets import make_generative, make_reference
 
 SDXL_TEXT = 2048  # width of SDXL's text features: how an SDXL base is known
 
 Part = Literal["mask", "masked_source", "densepose"]
 
-# In the order of the official checkpoints: noisy 4, mask 1, masked source 4, densepose 3 = 12
-# channels.
+# As in the official checkpoints: noisy 4, mask 1, masked source 4, densepose 3 = 12 channels.
 PARTS: tuple[Part, ...] = ("mask", "masked_source", "densepose")
 
 Features = dict[str, Tensor]
@@ -55,7 +47,6 @@ class ReferenceTokens:
 
     @property
     def nbytes(self) -> int:
-        """Of all tensors."""
         projected = (self.projected or {}).values()
         tensors = (*self.features.values(), *(tensor for pair in projected for tensor in pair))
         return sum(tensor.nbytes for tensor in tensors)
@@ -97,8 +88,7 @@ class LeffaModel(LatentGenerator):
 
     Args:
         vae, reference_unet, generative_unet: already fitted together, see `build`.
-        scheduler_config: of a diffusers training scheduler; fixes the noise schedule and epsilon or
-            v.
+        scheduler_config: see `LatentGenerator`.
         parts: what is concatenated to the noisy latent. All three: the official 12 channels. The
             paper has ("mask", "masked_source") for try-on, 9, and ("densepose",) for pose transfer,
             7.
@@ -128,8 +118,7 @@ class LeffaModel(LatentGenerator):
         zero_terminal_snr: bool = False,
         lora: dict[str, Any] | None = None,
     ) -> "LeffaModel":
-        """Both UNets start from the same weights: a diffusers folder, a hub id, or a config (from
-        scratch).
+        """Both UNets start from the same base, see `loading.Source`.
 
         A base with inpainting channels (noisy 4, mask 1, masked source 4) keeps their weights where
         `parts` begins with both; every further input channel starts at zero.
@@ -143,10 +132,8 @@ class LeffaModel(LatentGenerator):
             ValueError: an unknown part, or none; or peft is missing.
             FileNotFoundError: a folder that is not there.
         """
-        if unknown := set(parts) - set(PARTS):
-            raise ValueError(
-                f"model.parts: unknown {sorted(unknown)}; known are {', '.join(PARTS)}"
-            )
+        if unknown := sorted(set(parts) - set(PARTS)):
+            raise ValueError(f"model.parts: unknown {unknown}; known are {', '.join(PARTS)}")
         if lora is not None:
             check_lora(**lora)
         autoencoder = load_vae(vae)
@@ -186,12 +173,7 @@ class LeffaModel(LatentGenerator):
 
     @property
     def inputs(self) -> frozenset[Input]:  # type: ignore[override]  # `parts` decides
-        needed: dict[Part, Input] = {
-            "mask": "mask",
-            "masked_source": "mask",
-            "densepose": "densepose",
-        }
-        return frozenset(needed[part] for part in self.parts)
+        return frozenset("densepose" if part == "densepose" else "mask" for part in self.parts)
 
     def excluded_keys(self) -> frozenset[str]:
         """The autoencoder's alone: UNets that low-rank adapters leave frozen are saved whole."""
@@ -201,10 +183,10 @@ class LeffaModel(LatentGenerator):
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
         size = self.latent_shape(batch)[1:]
-        mask, densepose = (
-            F.interpolate(batch[part], size=size, mode="nearest") for part in ("mask", "densepose")
-        )
-        planes = {"mask": mask, "densepose": densepose}
+        planes = {
+            "mask": F.interpolate(batch["mask"], size=size, mode="nearest"),
+            "densepose": F.interpolate(batch["densepose"], size=size, mode="nearest"),
+        }
         if "masked_source" in self.parts:
             planes["masked_source"] = self.latent(batch, "masked_source", generator, sample)
         reference = self.latent(batch, "reference", generator, sample)
@@ -241,13 +223,12 @@ class LeffaModel(LatentGenerator):
         flow: FlowRequest | None = None,
     ) -> Prediction:
         tokens = self._reference_tokens(branches, timesteps)
-        grid, reference_grid = noisy.shape[-2:], branches[0].reference.shape[-2:]
         exchange = AttentionExchange(
             features=tokens.features,
             projected=tokens.projected,
             image_height=noisy.shape[-2] * self.downscale,
-            grid=(grid[0], grid[1]),
-            reference_grid=(reference_grid[0], reference_grid[1]),
+            grid=grid_of(noisy),
+            reference_grid=grid_of(branches[0].reference),
             request=flow,
         )
         inputs = torch.cat([torch.cat([noisy, branch.concat], dim=1) for branch in branches])
@@ -259,10 +240,8 @@ class LeffaModel(LatentGenerator):
         return replace(conditioning, reference=reference, run=memory)
 
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
-        """The official "ref_acceleration": features of one timestep serve all steps.
-
-        They are evaluated when they are first needed, so what no branch asks for costs nothing.
-        """
+        """The official "ref_acceleration": features of one timestep serve all steps, and are
+        evaluated when they are first needed."""
         picture = RunMemory(limit=math.inf)  # few: one timestep
         return replace(conditioning, frozen_at=timestep, picture=picture)
 
@@ -291,13 +270,9 @@ class LeffaModel(LatentGenerator):
                 torch.cat([timesteps[:count] for count in counts]),
             )
             split = {name: feature.split(counts) for name, feature in together.items()}
-            parts = [
-                {name: feature[index] for name, feature in split.items()}
-                for index in range(len(branches))
-            ]
-        samples = len(timesteps)
+            parts = [{name: split[name][index] for name in split} for index in range(len(branches))]
         return {
-            name: torch.cat([part[name].expand(samples, -1, -1) for part in parts])
+            name: torch.cat([part[name].expand(len(timesteps), -1, -1) for part in parts])
             for name in parts[0]
         }
 
@@ -315,6 +290,5 @@ class LeffaModel(LatentGenerator):
 
 def input_channels(latent: int, parts: Sequence[str]) -> int:
     """Of the generative UNet: the noisy latent, and what joins it."""
-    return latent + sum(
-        {"mask": 1, "masked_source": latent, "densepose": 3}[part] for part in set(parts)
-    )
+    channels = {"mask": 1, "masked_source": latent, "densepose": 3}
+    return latent + sum(channels[part] for part in set(parts))

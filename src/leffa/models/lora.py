@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import nn
 
+# Queries, keys, values and outputs.
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
@@ -22,7 +23,7 @@ def add_lora(unets: Sequence[nn.Module], rank: int, alpha: float) -> None:
         r=rank, lora_alpha=alpha, target_modules=ATTENTION
     )
     for part in unets:
-        unet = cast(Any, part)  # a UNet2DConditionModel, whose `add_adapter` is not typed
+        unet = cast(Any, part)  # a UNet2DConditionModel, whose adapters are not typed
         unet.requires_grad_(False)
         unet.add_adapter(adapters)
 
@@ -37,6 +38,15 @@ def check_lora(rank: int, alpha: float) -> None:
         raise ValueError(f"model.lora: rank={rank} and alpha={alpha} must be positive")
     if importlib.util.find_spec("peft") is None:
         raise ValueError("model.lora needs the package peft: pip install peft")
+
+
+def merge_adapters(unets: Sequence[nn.Module]) -> None:
+    """Add adapters, if there are any, to the weights that they change, in place."""
+    for part in unets:
+        unet = cast(Any, part)
+        if hasattr(unet, "peft_config"):
+            unet.fuse_lora()
+            unet.unload_lora()
 
 
 @contextmanager

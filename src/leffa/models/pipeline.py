@@ -23,37 +23,31 @@ from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators
 from leffa.losses.precision import at_least_float32
 from leffa.models.latent import cell_size
-from leffa.models.leffa import PARTS, Conditioning, LeffaModel
+from leffa.models.leffa import PARTS, LeffaModel, input_channels
+from leffa.models.loading import Autoencoder
 from leffa.models.memory import RunMemory
-from leffa.models.pipeline_inputs import (
-    Picture,
-    PipelineInputs,
-    float32_autoencoder,
-    on_device,
-)
-from leffa.models.sampler import SamplerSettings, denoise, global_noise, paste
-from leffa.models.stock import cut_unets, stock_unet
-from leffa.models.unets import Autoencoder
+from leffa.models.pipeline_inputs import Picture, PipelineInputs, float32_autoencoder, on_device
+from leffa.models.sampler import SamplerSettings, denoising_step, global_noise, paste
+from leffa.models.unets import cut_unets, stock_unet
 
-OnStepEnd: TypeAlias = Callable[["LeffaPipeline", int, int, dict[str, Tensor]], dict[str, Tensor]]
+# Called with (pipeline, step, timestep, {"latents": ...}); latents that it returns replace those.
+OnStepEnd: TypeAlias = Callable[
+    ["LeffaPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor]
+]
 
 
 class LeffaPipeline(DiffusionPipeline):
     """Virtual try-on and pose transfer behind the interface of diffusers.
 
-    `enable_model_cpu_offload` and `enable_sequential_cpu_offload` are those of diffusers. Tests
-    hold that no picture changes under their hooks, run on a CPU; on a GPU they have not been tried.
-    The first pays off with `reference_cache=True`: without it the reference UNet goes back and
-    forth in every step.
+    `enable_model_cpu_offload` pays off with `reference_cache=True`: without it the reference UNet
+    goes back and forth in every step. Offloading has been tested on a CPU alone.
 
     Args:
-        vae: the autoencoder.
         reference_unet: stock, or already cut.
         unet: the generative UNet; stock, or already cut.
         scheduler: any diffusers scheduler over the noise schedule of the training.
         parts: what joins the noisy latent, see `LeffaModel`; None: all of `PARTS`.
-        height: of the pictures that the model was trained on; the default of a call.
-        width: likewise.
+        height, width: of the pictures that the model was trained on; the defaults of a call.
     """
 
     model_cpu_offload_seq = "reference_unet->unet->vae"
@@ -70,8 +64,8 @@ class LeffaPipeline(DiffusionPipeline):
         width: int | None = None,
     ) -> None:
         super().__init__()
-        parts = list(parts or PARTS)
-        cut_unets(reference_unet, unet, vae.config.latent_channels, parts)
+        parts, latent = list(parts or PARTS), vae.config.latent_channels
+        cut_unets(reference_unet, unet, latent, input_channels(latent, parts))
         # Frozen as in training: some kernels round differently where a weight could be trained.
         vae.requires_grad_(False)
         self.register_modules(
@@ -100,11 +94,8 @@ class LeffaPipeline(DiffusionPipeline):
         variant: str | None = None,
         max_shard_size: int | str | None = None,
     ) -> None:
-        """As every diffusers pipeline: UNets are written whole, so that stock classes open them.
-
-        What Leffa cuts away (text attention, the reference UNet after its last recorded layer) is
-        written as zeros.
-        """
+        """As every diffusers pipeline. Stock classes open the UNets: what Leffa cuts away from them
+        is written as zeros."""
         whole = copy.copy(self)
         whole.reference_unet = stock_unet(self.reference_unet)
         whole.unet = stock_unet(self.unet)
@@ -118,7 +109,7 @@ class LeffaPipeline(DiffusionPipeline):
 
     @property
     def model(self) -> LeffaModel:
-        """The parts as the model that the rest of the package works with; nothing is copied."""
+        """The parts as a `LeffaModel`; nothing is copied."""
         return LeffaModel(
             self.vae,
             self.reference_unet,
@@ -149,7 +140,6 @@ class LeffaPipeline(DiffusionPipeline):
         generator: Generators = None,
         latents: Tensor | None = None,
         official_noise: bool = False,
-        memory: RunMemory | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: OnStepEnd | None = None,
@@ -157,39 +147,24 @@ class LeffaPipeline(DiffusionPipeline):
     ) -> ImagePipelineOutput | tuple[Any]:
         """Generate a picture per source.
 
-        Pictures of PIL are stretched to the size; tensors are taken as they are, (B, 3, H, W) in
-        [-1, 1], a mask (B, 1, H, W) with 1 = generate.
+        PIL pictures are stretched to the size; tensors are taken as they are, (B, 3, H, W) in
+        [-1, 1], a mask (B, 1, H, W). The other arguments are those of `SamplerSettings` and of
+        diffusers' pipelines.
 
         Args:
-            source: the person.
-            reference: the garment, or the person in another pose.
             mask: white = generate; None: everything, as pose transfer wants.
-            densepose: of the source. A picture is taken as a coloured map (VITON-HD); give other
-                encodings as a tensor (`leffa.data.densepose`). None: background everywhere.
-            height: in pixels; None: of the training, else of the source.
-            width: likewise.
-            num_inference_steps, guidance_scale, guidance_rescale, reference_cache, paste_back: see
-                `SamplerSettings`.
-            generator: of the noise; one for all, or one per picture.
-            latents: (B, C, h, w) to start from instead of noise. Latents stay in float32 whatever
-                the dtype of the networks.
+            densepose: of the source. A picture is a coloured map (VITON-HD); give other encodings
+                as tensors (`leffa.data.densepose`). None: background everywhere.
+            height, width: in pixels; None: of the training, else of the source.
+            latents: (B, C, h, w) to start from instead of noise, kept in float32.
             official_noise: the released pipeline's quirk: latents of the conditions are drawn, and
                 they and the first noise come from torch's global generator, whatever `generator`.
-            memory: of a run of many calls with the same weights, see `RunMemory`; it is faster, as
-                what does not depend on the pictures is computed once.
-            output_type: "pil", "np", "pt" (both in [0, 1]) or "latent".
-            callback_on_step_end: called with (pipeline, step, timestep, {"latents": ...}); latents
-                in the dict that it returns replace those of the loop.
-
-        Raises:
-            ValueError: pictures of different number or size, another reference than the memory's,
-                or an unknown callback input.
+            callback_on_step_end_tensor_inputs: there are only the latents.
         """
         if unknown := set(callback_on_step_end_tensor_inputs) - {"latents"}:
             raise ValueError(
                 f"callback_on_step_end_tensor_inputs: unknown {sorted(unknown)}; there is: latents"
             )
-        self._interrupt = False
         settings = SamplerSettings(
             steps=num_inference_steps,
             guidance=guidance_scale,
@@ -199,18 +174,12 @@ class LeffaPipeline(DiffusionPipeline):
         size = (height or self.config.height, width or self.config.width)
         batch = self._inputs.batch(source, reference, mask, densepose, size)
         batch = on_device(batch, self._execution_device)
-        model, memory = self.model, memory or RunMemory(limit=0)
-        memory.check(batch, official_noise)
         with float32_autoencoder(self.vae):
-            conditioning = model.attach_cache(model.encode(batch, sample=official_noise), memory)
-            self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
-            if latents is None:
-                latents = self._first_noise(model, batch, generator, official_noise)
-            wanted = bool(callback_on_step_end_tensor_inputs)
-            latents = self._denoise(
-                model, conditioning, latents, settings, generator, callback_on_step_end, wanted
+            images = self._sample(
+                batch, settings, generator, latents, official_noise, callback_on_step_end
             )
-            images = latents if output_type == "latent" else model.decode(latents).clamp(-1, 1)
+            if output_type != "latent":
+                images = self.model.decode(images).clamp(-1, 1)
         if output_type != "latent":
             if paste_back:
                 images = paste(images, batch["source"].to(images), batch["mask"].to(images))
@@ -218,51 +187,37 @@ class LeffaPipeline(DiffusionPipeline):
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
 
-    def _first_noise(
-        self, model: LeffaModel, batch: Batch, generator: Generators, official: bool
-    ) -> Tensor:
-        shape, device = model.latent_shape(batch), self._execution_device
-        if official:
-            noise = global_noise(len(batch["name"]), shape, device)
-        else:  # float32 whatever the dtype, so that a seed means one noise
-            noise = randn_tensor(
-                (len(batch["name"]), *shape), generator, device, dtype=torch.float32
-            )
-        return noise * self.scheduler.init_noise_sigma
-
-    def _denoise(
+    def _sample(
         self,
-        model: LeffaModel,
-        conditioning: Conditioning,
-        latents: Tensor,
+        batch: Batch,
         settings: SamplerSettings,
         generator: Generators,
+        latents: Tensor | None,
+        official_noise: bool,
         callback: OnStepEnd | None,
-        pass_latents: bool,
     ) -> Tensor:
-        latents = at_least_float32(latents.to(self._execution_device))
-        with self.progress_bar(total=len(self.scheduler.timesteps)) as bar:
-
-            def after_step(index: int, timestep: Tensor, latents: Tensor) -> Tensor:
+        """The denoised latents of a batch, (B, C, h, w)."""
+        model, device, scheduler = self.model, self._execution_device, self.scheduler
+        conditioning = model.encode(batch, sample=official_noise)
+        conditioning = model.attach_cache(conditioning, RunMemory(limit=0))
+        scheduler.set_timesteps(settings.steps, device=device)
+        if latents is None:
+            count, shape = len(batch["name"]), model.latent_shape(batch)
+            if official_noise:
+                latents = global_noise(count, shape, device)
+            else:  # float32 whatever the dtype, so that a seed means one noise
+                latents = randn_tensor((count, *shape), generator, device, dtype=torch.float32)
+            latents = latents * scheduler.init_noise_sigma
+        latents = at_least_float32(latents.to(device))
+        step = denoising_step(model, conditioning, scheduler, generator, settings)
+        self._interrupt = False
+        with self.progress_bar(total=len(scheduler.timesteps)) as bar:
+            for index, timestep in enumerate(scheduler.timesteps):
+                if self.interrupt:
+                    break
+                latents = step(latents, timestep)
                 if callback is not None:
-                    given = {"latents": latents} if pass_latents else {}
-                    latents = callback(self, index, timestep, given).get("latents", latents)  # type: ignore[arg-type]  # diffusers hands the tensor
+                    changed = callback(self, index, timestep, {"latents": latents})
+                    latents = changed.get("latents", latents)
                 bar.update()
-                if self._interrupt:
-                    raise _Interrupted(latents)
-                return latents
-
-            try:
-                return denoise(
-                    model, conditioning, latents, self.scheduler, generator, settings, after_step
-                )
-            except _Interrupted as stopped:
-                return stopped.latents
-
-
-class _Interrupted(Exception):
-    """A callback wants no further step."""
-
-    def __init__(self, latents: Tensor) -> None:
-        super().__init__()
-        self.latents = latents
+        return latents

@@ -1,4 +1,4 @@
-"""From what users of diffusers hand over, pictures or tensors, to a batch."""
+"""What users of diffusers pass, pictures or tensors, as a batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from diffusers.image_processor import VaeImageProcessor
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.models.unets import Autoencoder
+from leffa.models.loading import Autoencoder
 
 Picture: TypeAlias = Any  # a PIL picture, a list of them, or (B, C, H, W) in [-1, 1]
 Size: TypeAlias = tuple[int | None, int | None]  # height and width; None: the picture's own
@@ -36,43 +36,43 @@ class PipelineInputs:
         densepose: Picture | None,
         size: Size,
     ) -> Batch:
-        """The batch of the pictures; without a mask everything is generated, without DensePose
-        everything is background.
+        """The batch; without a mask everything is generated, without DensePose everything is
+        background.
 
         Raises:
             ValueError: pictures of different number or size.
         """
         person = _to_tensor(self.colour, source, size)
-        everything, background = torch.ones_like(person[:, :1]), torch.full_like(person, -1)
-        given = {
+        tensors = {
             "reference": _to_tensor(self.colour, reference, size),
-            "mask": everything if mask is None else _to_tensor(self.binary, mask, size),
-            "densepose": background
-            if densepose is None
-            else _to_tensor(self.colour, densepose, size),
+            "mask": torch.ones_like(person[:, :1]),
+            "densepose": torch.full_like(person, -1),
         }
-        for name, tensor in given.items():
-            if len(tensor) != len(person) or (
-                name != "reference" and tensor.shape[-2:] != person.shape[-2:]
-            ):
+        if mask is not None:
+            tensors["mask"] = _to_tensor(self.binary, mask, size)
+        if densepose is not None:
+            tensors["densepose"] = _to_tensor(self.colour, densepose, size)
+        for name, tensor in tensors.items():
+            one_size = name == "reference" or tensor.shape[-2:] == person.shape[-2:]
+            if len(tensor) != len(person) or not one_size:
                 raise ValueError(
                     f"{name} is {tuple(tensor.shape)}, source is {tuple(person.shape)}; "
                     "give as many, of one size"
                 )
         return Batch(
             source=person,
-            reference=given["reference"],
-            mask=given["mask"],
-            densepose=given["densepose"],
-            loss_region=given["mask"],
+            reference=tensors["reference"],
+            mask=tensors["mask"],
+            densepose=tensors["densepose"],
+            loss_region=tensors["mask"],
             name=[str(index) for index in range(len(person))],
             category=[""] * len(person),
         )
 
 
-def on_device(batch: Batch, device: torch.device, dtype: torch.dtype | None = None) -> Batch:
-    """The batch with its tensors there; None: in their own dtype."""
-    return {k: v.to(device, dtype) if torch.is_tensor(v) else v for k, v in batch.items()}  # type: ignore[return-value]  # the same keys
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors there."""
+    return {k: v.to(device) if torch.is_tensor(v) else v for k, v in batch.items()}  # type: ignore[return-value]  # the same keys
 
 
 @contextmanager

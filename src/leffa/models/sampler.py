@@ -1,8 +1,7 @@
-"""The denoising loop, written out, over any diffusers scheduler.
+"""The denoising loop over any diffusers scheduler.
 
 The noise of a sample comes from (seed, name) alone: the same picture whatever the batch size, the
-order or the number of devices. `SamplerSettings.official()` reproduces the released pipeline
-instead, with its quirks.
+order or the number of devices. `SamplerSettings.official()` reproduces the released pipeline.
 """
 
 import hashlib
@@ -33,8 +32,7 @@ DDIM_ONLY: dict[str, Any] = {"eta": 0.0, "set_alpha_to_one": None}  # and their 
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How an image is sampled. The defaults are the released inference: DDPM, 50 steps, guidance
-    2.5.
+    """How an image is sampled; the defaults are the released inference.
 
     Args:
         scheduler: a name of `SCHEDULERS`.
@@ -42,22 +40,19 @@ class SamplerSettings:
         guidance: 1 switches classifier-free guidance off.
         guidance_rescale: share by which the guided prediction is brought back to the spread of the
             conditional one (arXiv 2305.08891, section 3.4); 0 is off.
-        reference_cache: evaluate the reference UNet once, at the middle timestep, instead of every
-            step.
+        reference_cache: evaluate the reference UNet once, at the middle timestep.
         paste_back: keep the source's own pixels outside the mask.
-        paste_feather: width in pixels over which pasted and generated pixels blend; 0 is a hard
-            edge.
-        seed: with the sample's name, fixes all of its noise. 0 is a seed like any other.
+        paste_feather: pixels over which pasted and generated ones blend; 0 is a hard edge.
+        seed: with the sample's name, fixes all of its noise.
         noise: "per_name", or "global": the quirk of the released code, whose latents and first
-            noise come from torch's global generator, seeded by the caller, and whose steps share
-            one generator.
+            noise come from torch's global generator, and whose steps share one generator.
         eta: of DDIM, in [0, 1]: the share of DDPM's noise that each step adds (arXiv 2010.02502,
-            Eq. 16); 0 is deterministic.
+            Eq. 16).
         set_alpha_to_one: of DDIM: whether the last step ends without noise (1), or at the first
             alpha of the schedule; None: as the scheduler of the model's base says.
-        condition_latents: of the pictures that a model is given: the "mode" of the autoencoder's
-            posterior, or a "sample" of it, as the published try-on models take; None: a sample
-            where `noise` is "global", else the mode.
+        condition_latents: of the given pictures: the "mode" of the autoencoder's posterior, or a
+            "sample" of it, as the published try-on models take; None: a sample where `noise` is
+            "global", else the mode.
     """
 
     scheduler: str = "ddpm"
@@ -82,10 +77,9 @@ class SamplerSettings:
             raise ValueError(f"sampler.steps must be at least 1, got {self.steps}")
         if self.noise not in ("per_name", "global"):
             raise ValueError(f"sampler.noise must be 'per_name' or 'global', got {self.noise!r}")
-        if self.condition_latents not in (None, "mode", "sample"):
+        if (latents := self.condition_latents) not in (None, "mode", "sample"):
             raise ValueError(
-                "sampler.condition_latents must be 'mode', 'sample' or null, "
-                f"got {self.condition_latents!r}"
+                f"sampler.condition_latents must be 'mode', 'sample' or null, got {latents!r}"
             )
         if not 0 <= self.eta <= 1:
             raise ValueError(f"sampler.eta must lie in [0, 1], got {self.eta}")
@@ -114,8 +108,7 @@ class SamplerSettings:
 
     @classmethod
     def official(cls, **changes: Any) -> "SamplerSettings":
-        """The released pipeline: global noise, and a guidance rescale that equals the guidance
-        itself (2.5)."""
+        """The released pipeline: global noise, and a guidance rescale equal to the guidance."""
         settings = replace(cls(noise="global"), **changes)
         return replace(settings, guidance_rescale=settings.guidance)
 
@@ -128,18 +121,14 @@ def generate(
     on_step: Callable[[int, int], None] | None = None,
     memory: RunMemory | None = None,
 ) -> Tensor:
-    """Generate one image per sample of the batch.
+    """Generate one image per sample of the batch, (B, 3, H, W) in [-1, 1], at least float32.
 
     Args:
         on_step: called as (steps done, steps) after each step.
         memory: of a run of many batches; None: nothing is kept beyond this call.
 
-    Returns:
-        (B, 3, H, W) in [-1, 1], at least float32.
-
     Raises:
-        ValueError: the memory is of a run with one reference, and the batch has another, or each
-            sample draws a latent of its own from it.
+        ValueError: see `RunMemory.check`.
     """
     latents = sample_latents(model, batch, settings, on_step, memory)
     images = model.decode(latents).clamp(-1, 1)
@@ -157,19 +146,14 @@ def sample_latents(
     memory: RunMemory | None = None,
 ) -> Tensor:
     """The denoised latents (B, C, h, w) of a batch, in float32; `generate` decodes them."""
-    device = batch["source"].device
+    device, names = batch["source"].device, batch["name"]
     official = settings.noise == "global"
     memory = memory or RunMemory(limit=0)
     memory.check(batch, settings.draws_conditions)
     # Generators of their own, so that the noise is the same with either kind of latents.
-    draws = (
-        None
-        if official
-        else [name_generator(settings.seed, f"{name}:condition") for name in batch["name"]]
-    )
-    conditioning = model.attach_cache(
-        model.encode(batch, draws, sample=settings.draws_conditions), memory
-    )
+    draws = [name_generator(settings.seed, f"{name}:condition") for name in names]
+    conditioning = model.encode(batch, None if official else draws, settings.draws_conditions)
+    conditioning = model.attach_cache(conditioning, memory)
     scheduler = make_scheduler(
         settings.scheduler, model.scheduler_config, settings.set_alpha_to_one
     )
@@ -179,60 +163,50 @@ def sample_latents(
     if official:
         # The released code hands one generator to the steps and none to the first noise.
         generators = torch.Generator(device).manual_seed(settings.seed)
-        noise = global_noise(len(batch["name"]), shape, device)
+        noise = global_noise(len(names), shape, device)
     else:
-        generators = [name_generator(settings.seed, name) for name in batch["name"]]
-        noise = torch.cat(
-            [torch.randn(1, *shape, generator=generator) for generator in generators]
-        ).to(device)
-
-    def after_step(index: int, timestep: Tensor, latents: Tensor) -> Tensor:
-        if on_step is not None:
-            on_step(index + 1, len(scheduler.timesteps))
-        return latents
-
+        generators = [name_generator(settings.seed, name) for name in names]
+        noise = torch.cat([torch.randn(1, *shape, generator=each) for each in generators])
+        noise = noise.to(device)
+    step = denoising_step(model, conditioning, scheduler, generators, settings)
     latents = noise * scheduler.init_noise_sigma
-    return denoise(model, conditioning, latents, scheduler, generators, settings, after_step)
+    for done, timestep in enumerate(scheduler.timesteps, start=1):
+        latents = step(latents, timestep)
+        if on_step is not None:
+            on_step(done, len(scheduler.timesteps))
+    return latents
 
 
-@torch.no_grad()
-def denoise(
+def denoising_step(
     model: PersonGenerator,
     conditioning: Conditioning,
-    latents: Tensor,
     scheduler: Any,
     generators: torch.Generator | list[torch.Generator] | None,
     settings: SamplerSettings,
-    after_step: Callable[[int, Tensor, Tensor], Tensor],
-) -> Tensor:
-    """The loop itself, for any diffusers scheduler.
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """One step of the denoising loop, from latents (B, C, h, w) and their timestep to cleaner ones.
+
+    Latents are at least float32, whatever the model's networks compute in.
 
     Args:
-        latents: (B, C, h, w), the noise that the loop starts from, at the scheduler's own scale;
-            at least float32, whatever the model's networks compute in.
-        scheduler: its timesteps are set.
+        scheduler: of diffusers; its timesteps are set.
         generators: of the noise that a stochastic scheduler adds; one for all, or one per sample.
         settings: guidance, its rescale, the reference cache and eta; the rest is not read.
-        after_step: called with (index of the step, its timestep, latents); what it returns is gone
-            on with.
-
-    Returns:
-        (B, C, h, w) in the dtype of `latents`.
     """
-    timesteps, dtype = scheduler.timesteps, latents.dtype
     if settings.reference_cache:
-        conditioning = model.freeze_reference(conditioning, int(timesteps[len(timesteps) // 2]))
+        middle = scheduler.timesteps[len(scheduler.timesteps) // 2]
+        conditioning = model.freeze_reference(conditioning, int(middle))
     known = inspect.signature(scheduler.step).parameters
     extra = {"generator": generators, "eta": settings.eta}
     extra = {name: value for name, value in extra.items() if name in known}
-    for index, timestep in enumerate(timesteps):
+
+    def step(latents: Tensor, timestep: Tensor) -> Tensor:
         inputs = scheduler.scale_model_input(latents, timestep)
-        predicted = guided_noise(model, inputs, timestep, conditioning, settings)
-        latents = scheduler.step(
-            predicted.to(dtype), timestep, latents, **extra, return_dict=False
-        )[0]
-        latents = after_step(index, timestep, latents.to(dtype))
-    return latents
+        noise = guided_noise(model, inputs, timestep, conditioning, settings).to(latents.dtype)
+        cleaner = scheduler.step(noise, timestep, latents, **extra, return_dict=False)[0]
+        return cleaner.to(latents.dtype)
+
+    return step
 
 
 def guided_noise(
@@ -265,15 +239,15 @@ def make_scheduler(
 
 
 def name_generator(seed: int, name: str) -> torch.Generator:
-    """A CPU generator that depends on (seed, name) only; CPU, so that every device draws the
+    """A generator that depends on (seed, name) alone; on the CPU, as all devices must draw the
     same."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def global_noise(count: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """(B, *shape) Gaussian noise from torch's global generator, as the released code draws it:
-    "like" an encoded latent, which is in that tensor's memory order, channels last."""
+    """(B, *shape) Gaussian noise from torch's global generator, as the released code draws it: in
+    the memory order of an encoded latent, channels last."""
     noise = torch.empty(count, *shape, device=device)
     return noise.to(memory_format=torch.channels_last).normal_()
 

@@ -1,17 +1,16 @@
-"""From a stock diffusers UNet to a Leffa UNet: load it, refit its first convolution, drop what is
-never used.
+"""From a stock diffusers UNet to those of the models, and back.
 
-The surgery leaves stock classes behind; only parameters that never receive a gradient are gone, so
-that distributed training needs no search for unused ones.
+The surgery leaves stock classes behind. What is cut away never receives a gradient, so distributed
+training needs no search for unused parameters.
 """
 
 import logging
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
-from torch import nn
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
 
 from leffa.models.attention import (
     FinalFeatureBlock,
@@ -20,112 +19,9 @@ from leffa.models.attention import (
     SelfAttention,
     self_attention_names,
 )
+from leffa.models.loading import Source, load_unet
 
 log = logging.getLogger(__name__)
-
-# "shipped", a diffusers folder, a hub id, or a config for random weights.
-Source: TypeAlias = str | Path | dict[str, Any]
-Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
-
-# SDXL conditions on text and on crop sizes through `add_embedding`; Leffa has no text and drops
-# both.
-NO_TEXT = {"addition_embed_type": None, "encoder_hid_dim_type": None}
-
-ASSETS = Path(__file__).parent.parent / "assets"
-SHIPPED_VAE = ASSETS / "tiny_vae"
-SHIPPED_UNET = ASSETS / "tiny_unet"
-
-
-def shapes_alone() -> bool:
-    """Whether networks are made under `torch.device("meta")`, where nothing has values: of a source
-    its config is read then, and no weights."""
-    return torch.get_default_device().type == "meta"
-
-
-def load_unet(source: Source, channels: int | None = None) -> UNet2DConditionModel:
-    """A stock UNet: "shipped", a diffusers folder or hub id (its `unet` subfolder), or a new one
-    from a config dict, which may be told its input channels."""
-    if isinstance(source, dict):
-        config = {**source, **NO_TEXT}
-        return UNet2DConditionModel.from_config(
-            config if channels is None else {**config, "in_channels": channels}
-        )
-    subfolder = None if source == "shipped" else "unet"
-    if subfolder is not None:
-        _check_folder(source, subfolder)
-    location = SHIPPED_UNET if source == "shipped" else source
-    if shapes_alone():
-        return unet_without_values(location, subfolder, **NO_TEXT)
-    return UNet2DConditionModel.from_pretrained(
-        location,
-        subfolder=subfolder,
-        torch_dtype=torch.float32,
-        low_cpu_mem_usage=False,
-        **NO_TEXT,
-    )
-
-
-def unet_without_values(
-    location: str | Path, subfolder: str | None, **changes: Any
-) -> UNet2DConditionModel:
-    """The UNet of a folder's config, with some of its values changed; see `shapes_alone`."""
-    config = UNet2DConditionModel.load_config(location, subfolder=subfolder)
-    return UNet2DConditionModel.from_config({**config, **changes})
-
-
-def load_vae(source: Source) -> Autoencoder:
-    """A frozen autoencoder: "shipped", a diffusers folder (with or without `vae/`), a hub id, or a
-    config dict."""
-    if isinstance(source, dict):
-        vae: Autoencoder = AutoencoderKL.from_config(source)
-    else:
-        folder = SHIPPED_VAE if source == "shipped" else Path(source)
-        inside = (folder / "config.json").is_file()
-        if not inside:
-            _check_folder(source, "vae")
-        location = str(folder if folder.is_dir() else source)
-        subfolder = None if inside else "vae"
-        config = AutoencoderKL.load_config(location, subfolder=subfolder)
-        kind = config["_class_name"]
-        classes: dict[str, type[Autoencoder]] = {
-            "AutoencoderKL": AutoencoderKL,
-            "AutoencoderTiny": AutoencoderTiny,
-        }
-        if kind not in classes:
-            raise ValueError(
-                f"{source}: the autoencoder is a {kind}; known are {', '.join(classes)}"
-            )
-        vae = (
-            classes[kind].from_config(config)
-            if shapes_alone()
-            else classes[kind].from_pretrained(
-                location, subfolder=subfolder, low_cpu_mem_usage=False
-            )
-        )
-    return vae.requires_grad_(False).eval()
-
-
-def load_scheduler(source: Source) -> DDPMScheduler:
-    """The training noise schedule, from a diffusers folder, a hub id, or a config dict."""
-    if isinstance(source, dict):
-        return DDPMScheduler.from_config(source)
-    _check_folder(source, "scheduler")
-    return DDPMScheduler.from_pretrained(source, subfolder="scheduler")
-
-
-def _check_folder(source: str | Path, part: str) -> None:
-    """A path that is there must hold the part; a path that is not there must at least look like a
-    hub id."""
-    folder = Path(source)
-    if folder.is_dir():
-        if not (folder / part).is_dir():
-            raise FileNotFoundError(
-                f"{folder} has no folder {part!r}: give a diffusers folder, or a hub id"
-            )
-    elif folder.is_absolute() or str(source).startswith(".") or str(source).count("/") != 1:
-        raise FileNotFoundError(
-            f"{source} does not exist: give a diffusers folder, or a hub id such as owner/name"
-        )
 
 
 def refit_conv_in(unet: UNet2DConditionModel, channels: int, keep: int | None = None) -> None:
@@ -136,21 +32,15 @@ def refit_conv_in(unet: UNet2DConditionModel, channels: int, keep: int | None = 
     """
     old = unet.conv_in
     keep = min(keep if keep is not None else channels, channels, old.in_channels)
-    new = nn.Conv2d(channels, old.out_channels, old.kernel_size, old.stride, old.padding).to(
-        old.weight
-    )
+    new = nn.Conv2d(channels, old.out_channels, old.kernel_size, old.stride, old.padding)
+    new = new.to(old.weight)
     with torch.no_grad():
         new.weight.zero_()
         new.weight[:, :keep] = old.weight[:, :keep]
         new.bias = old.bias
     if channels != old.in_channels:
-        log.info(
-            "conv_in: %d -> %d channels, %d kept, %d new at zero",
-            old.in_channels,
-            channels,
-            keep,
-            channels - keep,
-        )
+        counts = (old.in_channels, channels, keep, channels - keep)
+        log.info("conv_in: %d -> %d channels, %d kept, %d new at zero", *counts)
     unet.conv_in = new
     unet.register_to_config(in_channels=channels)
 
@@ -236,3 +126,68 @@ def end_after_final_feature(unet: UNet2DConditionModel) -> None:
     unet.up_blocks = unet.up_blocks[: int(index) + 1]
     unet.conv_norm_out = None
     unet.conv_out = nn.Identity()
+
+
+def cut_unets(
+    reference_unet: UNet2DConditionModel,
+    unet: UNet2DConditionModel,
+    latent_channels: int,
+    channels: int,
+) -> None:
+    """Make stock UNets the reference and the generative one, in place; those that are, stay.
+
+    Raises:
+        ValueError: they have other input channels than these.
+    """
+    wanted = {"reference_unet": (reference_unet, latent_channels), "unet": (unet, channels)}
+    for name, (network, inputs) in wanted.items():
+        if network.config.in_channels != inputs:
+            raise ValueError(
+                f"{name} takes {network.config.in_channels} channels, {inputs} are wanted; "
+                "`leffa convert` makes a folder that fits"
+            )
+    if not _has(reference_unet, FinalFeatureBlock):
+        make_reference(reference_unet, latent_channels)
+    if not _has(unet, PassthroughAttention):
+        make_generative(unet, channels)
+
+
+def stock_unet(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The stock UNet that ours was cut from, sharing its weights; what was cut away is zeros.
+
+    Raises:
+        ValueError: see `stock_state`.
+    """
+    with torch.device("meta"):
+        stock = UNet2DConditionModel.from_config(unet.config)
+    stock.load_state_dict(stock_state(unet), assign=True)
+    return stock.eval()
+
+
+def stock_state(network: Any, unused: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The state of the stock network that ours was cut from.
+
+    Args:
+        unused: what was cut away; zeros where it is not in here.
+
+    Raises:
+        ValueError: a weight of ours has no place in the stock network, and would be lost.
+    """
+    own = network.state_dict()
+    with torch.device("meta"):
+        stock = type(network).from_config(network.config).state_dict()
+    if homeless := [key for key in own if key not in stock]:
+        raise ValueError(
+            f"{type(network).__name__}: {len(homeless)} weights have no place in the stock "
+            f"network, first {homeless[0]!r}; adapters must be merged first "
+            "(leffa.models.lora.merge_adapters)"
+        )
+    known = {**(unused or {}), **own}
+    return {
+        key: known[key] if key in known else torch.zeros(tensor.shape, dtype=network.dtype)
+        for key, tensor in stock.items()
+    }
+
+
+def _has(unet: nn.Module, kind: type[nn.Module]) -> bool:
+    return any(isinstance(module, kind) for module in unet.modules())

@@ -86,9 +86,8 @@ def _checkpoint(file: Path) -> tuple[dict[str, Tensor], Any]:
 def _exported(folder: Path) -> tuple[dict[str, Tensor], Any]:
     if is_pipeline(folder):
         model, _ = load_exported(folder)
-        state, schedule = model.state_dict(), model.scheduler_config
-        excluded = model.excluded_keys()
-        return {f"model.{key}": state[key] for key in state.keys() - excluded}, schedule
+        state = {f"model.{key}": value for key, value in model.saved_state().items()}
+        return state, model.scheduler_config
     state = load_weights(folder / WEIGHTS)
     config = read_settings(folder).config or {}
     schedule = config.get("model", {}).get("scheduler")

@@ -15,7 +15,7 @@ from leffa.cli import main
 from leffa.inference import load_model
 from leffa.models.catvton import CatVTON, load_attention, published_keys, save_attention
 from leffa.models.latent import parameter_counts
-from leffa.models.unets import load_vae
+from leffa.models.loading import load_vae
 
 SD15 = {"in_channels": 9, "cross_attention_dim": 768}  # the rest is diffusers' default
 SD15_VAE = {

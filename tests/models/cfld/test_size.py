@@ -8,7 +8,7 @@ from leffa.models.cfld import CFLD
 from leffa.models.cfld.encoder import SourceEncoder
 from leffa.models.cfld.published import published_keys
 from leffa.models.latent import parameter_counts
-from leffa.models.unets import load_vae
+from leffa.models.loading import load_vae
 
 pytest.importorskip("timm")
 

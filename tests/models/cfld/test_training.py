@@ -26,7 +26,8 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.flow import LeffaLoss
 from leffa.models.cfld import CFLD, Conditioning
-from leffa.models.unets import drop_text_attention, load_unet, refit_conv_in
+from leffa.models.loading import load_unet
+from leffa.models.unets import drop_text_attention, refit_conv_in
 from leffa.training.objective import TrainingObjective
 
 pytest.importorskip("timm")

@@ -22,7 +22,8 @@ from leffa.models.attention import AttentionExchange
 from leffa.models.idm_vton import IDMVTON, Conditioning
 from leffa.models.idm_vton.encoders import ImageEncoder, Prompt
 from leffa.models.idm_vton.networks import TextAttention, attach, load_tryon
-from leffa.models.unets import load_unet, make_generative
+from leffa.models.loading import load_unet
+from leffa.models.unets import make_generative
 
 transformers = pytest.importorskip("transformers")
 

@@ -42,20 +42,17 @@ class LayerBias(nn.Module):
             for _ in range(depth)
         )
         self.conv_out = _zero(nn.Conv2d(width, channels, kernel_size=1))
-        self.gradient_checkpointing = False
 
-    def forward(self, feature: Tensor) -> Tensor:
+    def forward(self, feature: Tensor, checkpointing: bool) -> Tensor:
         """(B, C, h, w) of the encoder to (B, C', h, w) of the UNet."""
         hidden = self.conv_in(feature)
-        grid = hidden.shape[-2:]
         tokens = rearrange(hidden, "b c h w -> b (h w) c")
         for block in self.blocks:
-            if self.gradient_checkpointing and self.training:
+            if checkpointing:
                 tokens = checkpoint(block, tokens, use_reentrant=False)
             else:
                 tokens = block(tokens)
-        plane = rearrange(tokens, "b (h w) c -> b c h w", h=grid[0])
-        bias: Tensor = self.conv_out(plane)
+        bias: Tensor = self.conv_out(rearrange(tokens, "b (h w) c -> b c h w", h=hidden.shape[-2]))
         return bias
 
 
@@ -63,7 +60,7 @@ class AppearanceBiases(nn.Module):
     """Biases of all cross-attentions of the up blocks (CFLD, section 3.4).
 
     A layer whose latent was halved n times reads stage n of the encoder: at the published sizes,
-    256 pixels for the encoder and 512 for the UNet, both grids are the same.
+    256 pixels for the encoder and 512 for the UNet, their grids are equal.
 
     Args:
         layers: of the UNet.
@@ -87,6 +84,7 @@ class AppearanceBiases(nn.Module):
                 f"after {deepest} halvings; it has {len(feature_channels) + 1}"
             )
         self.layers = tuple(layers)
+        self.gradient_checkpointing = False
         self.biases = nn.ModuleList(
             LayerBias(feature_channels[layer.level], layer.channels, depth) for layer in layers
         )
@@ -94,8 +92,9 @@ class AppearanceBiases(nn.Module):
     def forward(self, features: Sequence[Tensor], grid: tuple[int, int]) -> Mapping[str, Tensor]:
         """The bias of each layer by its name, (B, L, C) tokens, for a latent of `grid` (h, w)."""
         biases = {}
+        checkpointing = self.gradient_checkpointing and self.training
         for layer, bias in zip(self.layers, self.biases, strict=True):
-            plane = bias(features[layer.level])
+            plane = bias(features[layer.level], checkpointing)
             size = halved(grid, layer.level)
             if plane.shape[-2:] != size:
                 plane = F.interpolate(plane, size, mode="bilinear")

@@ -1,14 +1,12 @@
 """The attention of CFLD's UNet: queries with biases, and the flow through the prompt.
 
-No attention of this architecture goes from pixels of the new picture to pixels of the reference.
-There are two that lie one behind the other: a pixel looks at the prompt tokens, and a prompt token
-has looked at the reference (`decoder`). Their product is an attention from pixels to pixels, so its
-flow field is
+A pixel attends to the prompt tokens, and a prompt token has attended to the reference (`decoder`).
+The product of the two is an attention from pixels to pixels, whose flow field is
 
     F = A_up (A_decoder C) = A_up places
 
-a mean, for each pixel, of the places of the tokens, (Eq. 2-3 of Leffa with the places for C). It is
-coarse: 16 places, and what the tokens exchanged among themselves is not followed.
+a mean, for each pixel, of the places of the tokens (Leffa, Eq. 2-3, with the places for C). It is
+coarse: 16 places, and what the tokens exchange among themselves is not followed.
 """
 
 import math

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leffa.io.weights import SUFFIXES, load_weights, read_pickle
+from leffa.io.weights import load_weights, read_pickle
 from leffa.losses.diffusion import Generators, draw
 from leffa.losses.precision import at_least_float32
 from leffa.models.latent import network_input
+from leffa.models.loading import is_hub_id
 
 SWIN = "timm.models.swin_transformer"
 
@@ -67,7 +68,7 @@ class SourceEncoder(nn.Module):
     def draw_paths(
         self, samples: int, generators: Generators = None, device: torch.device | None = None
     ) -> None:
-        """Draw which paths the next pass leaves out of which samples, in training."""
+        """Draw which residual paths the next pass skips in which samples, in training."""
         if not self.paths:
             return
         drawn = draw(torch.rand, (samples, len(self.paths)), generators, device).unbind(dim=1)
@@ -87,14 +88,14 @@ class SourceEncoder(nn.Module):
 
 
 class StochasticDepth(nn.Module):
-    """Leaves a residual path out of some samples (arXiv 1603.09382), as timm's `DropPath` does.
+    """Skips a residual path in some samples (arXiv 1603.09382), as timm's `DropPath` does.
 
-    Which ones is drawn before the pass: timm draws from the global generator, for a batch at once,
-    so that a sample's path would depend on the micro-batch it comes in. The draw stays until the
-    next one, since checkpointing makes the pass again.
+    The samples are drawn before the pass: timm draws from the global generator for a whole batch,
+    so a sample would depend on its micro-batch. The draw stays until the next one, since gradient
+    checkpointing repeats the pass.
 
     Args:
-        rate: how often the path is left out, below 1.
+        rate: how often the path is skipped, below 1.
     """
 
     kept: Tensor | None = None  # (B,) 0 or 1 / (1 - rate); None: all
@@ -122,8 +123,7 @@ def _replace_drop_paths(swin: nn.Module) -> list[StochasticDepth]:
 
 def load_encoder(encoder: SourceEncoder, weights: str | Path) -> None:
     """Fill the encoder with a Swin of the same width: a file, Microsoft's or timm's, or a hub id.
-
-    Biases of another window are interpolated; the classifier and the last norm are left out.
+    Biases of another window are interpolated.
 
     Raises:
         FileNotFoundError: there is no such file, or the hub does not give it.
@@ -144,8 +144,7 @@ def load_encoder(encoder: SourceEncoder, weights: str | Path) -> None:
 
 
 def _resized(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The biases by distance, (D, N), at the distances that the encoder has: bicubic, as the
-    authors do it."""
+    """Biases (D, N) resized bicubically to the distances of the encoder, as the authors do."""
     resized = dict(state)
     for key, table in state.items():
         if not key.endswith("relative_position_bias_table") or key not in wanted:
@@ -165,7 +164,7 @@ def _read(weights: str | Path) -> dict[str, Tensor]:
         # Microsoft's files hold the weights beside the settings of the training.
         if isinstance(content, dict) and isinstance(content.get("model"), dict):
             return content["model"]
-    if path.is_file() or not _is_hub_id(str(weights)):
+    if path.is_file() or not is_hub_id(str(weights)):
         return load_weights(path)  # it says where there is no such file
     hub = importlib.import_module("timm.models._hub")
     try:
@@ -177,12 +176,6 @@ def _read(weights: str | Path) -> dict[str, Tensor]:
             f"({reason}); give the path of your copy"
         ) from error
     return state
-
-
-def _is_hub_id(name: str) -> bool:
-    """owner/name, whose name may have dots: only a suffix of weights makes it a file."""
-    path = Path(name)
-    return name.count("/") == 1 and path.suffix not in SUFFIXES and name[0] not in "./~"
 
 
 def _timm() -> Any:

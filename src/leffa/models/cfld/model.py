@@ -24,8 +24,9 @@ from leffa.models.cfld.pose import PoseAdapter
 from leffa.models.cfld.published import load_published
 from leffa.models.cfld.unet import Trainable, adapted_channels, prepare_unet
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture, log_parameters
-from leffa.models.unets import Autoencoder, Source, load_partly_trained, load_scheduler, load_vae
+from leffa.models.latent import LatentGenerator, Picture, grid_of, log_parameters
+from leffa.models.loading import Autoencoder, Source, load_scheduler, load_vae
+from leffa.models.unets import load_partly_trained
 
 POSE_CHANNELS = 21  # skeleton 3, heat maps 18
 
@@ -55,10 +56,8 @@ class Conditioning(interface.Conditioning):
         return replace(self, prompt=prompt, biases=biases)
 
     def branches(self, guidance: float) -> list[tuple[float, "Conditioning"]]:
-        """e_uncond + w_pose (e_pose - e_uncond) + w (e_full - e_pose), where w is `guidance`.
-
-        A branch of weight 0 would change nothing and is left out: with equal scales e_pose.
-        """
+        """e_uncond + w_pose (e_pose - e_uncond) + w (e_full - e_pose), where w is `guidance`; no
+        branch has weight 0."""
         weighted = [
             (1.0 - self.pose_guidance, self.unconditional()),
             (self.pose_guidance - guidance, self._pose_only()),
@@ -74,17 +73,15 @@ class CFLD(LatentGenerator):
     """Coarse-to-fine latent diffusion.
 
     Args:
-        vae: frozen.
         unet: stock, for latents alone; it gets its attention here.
         encoder: sees the reference.
-        scheduler_config: of a diffusers training scheduler.
         decoder: queries, depth and heads of `PerceptionDecoder`; None for the published ones.
         appearance_depth: see `AppearanceBiases`.
         trainable: see `prepare_unet`; all the rest but the autoencoder is trained always.
         pose_guidance: scale of the pose in sampling; the sampler's own is that of the reference.
         reference_flip: probability that the encoder sees the mirrored reference, in training.
-        drop_biases: whether a sample that loses its reference in training loses the biases too, or
-            the prompt alone, as published.
+        drop_biases: a sample that loses its reference in training loses the biases too, not the
+            prompt alone, as published.
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source",)
@@ -136,12 +133,11 @@ class CFLD(LatentGenerator):
         encoder_weights: str | Path | None = None,
         gradient_checkpointing: bool = False,
     ) -> "CFLD":
-        """From a base without inpainting: a diffusers folder, a hub id, or a config (from scratch).
+        """From a base without inpainting, see `loading.Source`.
 
         Args:
             encoder: of `SourceEncoder`.
-            encoder_weights: a Swin, see `load_encoder`. None leaves random weights, as when a
-                trained model follows.
+            encoder_weights: a Swin, see `load_encoder`; None leaves random weights.
 
         Raises:
             ValueError: only the prompt's projections are trained on a base that has random
@@ -164,7 +160,9 @@ class CFLD(LatentGenerator):
             drop_biases,
         )
         if gradient_checkpointing:
-            model.checkpoint_gradients()
+            network.enable_gradient_checkpointing()
+            model.encoder.swin.set_grad_checkpointing(True)
+            model.appearance.gradient_checkpointing = True
         if encoder_weights is not None:
             load_encoder(model.encoder, encoder_weights)
         log_parameters(model)
@@ -174,13 +172,6 @@ class CFLD(LatentGenerator):
         """The folder of a checkpoint of the authors: see `models.cfld.published`."""
         load_published(self, place)
 
-    def checkpoint_gradients(self) -> None:
-        """Keep less of the forward pass, and compute it twice."""
-        self.unet.enable_gradient_checkpointing()
-        self.encoder.swin.set_grad_checkpointing(True)
-        for bias in self.appearance.biases:
-            bias.gradient_checkpointing = True  # type: ignore[assignment]  # a `LayerBias`
-
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
@@ -189,7 +180,8 @@ class CFLD(LatentGenerator):
         grid = self.latent_shape(batch)[1:]
         reference, mirrored = batch["reference"], None
         if sample and self.training and self.reference_flip:
-            mirrored = self._draw_flips(reference, generator)
+            drawn = draw(torch.rand, (len(reference),), generator, reference.device)
+            mirrored = drawn < self.reference_flip
             reference = torch.where(mirrored.view(-1, 1, 1, 1), reference.flip(-1), reference)
         self.encoder.draw_paths(len(reference), generator, reference.device)
         *stages, last = self.encoder(reference)
@@ -214,12 +206,11 @@ class CFLD(LatentGenerator):
         conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
         flow: FlowRequest | None = None,
     ) -> Prediction:
-        grid = (noisy.shape[-2], noisy.shape[-1])
         exchange = PromptExchange(
             biases=conditioning.biases,
             places=conditioning.places,
-            image_height=grid[0] * self.downscale,
-            grid=grid,
+            image_height=noisy.shape[-2] * self.downscale,
+            grid=grid_of(noisy),
             request=flow,
         )
         return self.evaluate(
@@ -231,6 +222,3 @@ class CFLD(LatentGenerator):
             # A list of our own: the UNet empties it.
             down_intrablock_additional_residuals=list(conditioning.pose) or None,
         )
-
-    def _draw_flips(self, images: Tensor, generator: Generators) -> Tensor:
-        return draw(torch.rand, (len(images),), generator, images.device) < self.reference_flip

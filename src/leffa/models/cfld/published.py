@@ -3,19 +3,17 @@
     pytorch_model.bin     or model.safetensors     encoder, decoder, biases, adapter, learnt vector
     pytorch_model_1.bin   or model_1.safetensors   the UNet, whole
 
-The names follow from the authors' code (github.com/YanzuoLu/CFLD, MIT), whose up layers are counted
-from the last one to the first. Every key must have a place, and every place a key.
+The names follow from the authors' code (github.com/YanzuoLu/CFLD, MIT), which counts up layers from
+the last one to the first.
 """
 
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from leffa.io.weights import load_weights
-from leffa.models.state import check_state
+from leffa.models.loading import copy_weights
 
 FILES = (
     ("pytorch_model.bin", "model.safetensors"),
@@ -36,7 +34,7 @@ def load_published(model: nn.Module, folder: str | Path) -> None:
 
     Raises:
         FileNotFoundError: the folder or one of its files is not there.
-        ValueError: a key that has no place, one that is missing, or one of another shape.
+        ValueError: they do not fit.
     """
     folder = Path(folder)
     state = {
@@ -45,37 +43,34 @@ def load_published(model: nn.Module, folder: str | Path) -> None:
         for key, value in load_weights(_first(folder, names)).items()
         if not key.endswith(_COMPUTED)
     }
-    places = published_keys(model)
-    check_state(folder, state, places)
-    with torch.no_grad():
-        for key, place in places.items():
-            if place.requires_grad:
-                place.copy_(state[key])
+    copy_weights(folder, state, published_keys(model))
 
 
 def published_keys(model: nn.Module) -> dict[str, Tensor]:
     """The parameters of a model by their names in the authors' files."""
     parameters = dict(model.named_parameters())
     layers = {name.split(".")[2] for name in parameters if name.startswith("appearance.")}
-    return dict(_renamed(parameters, len(layers)))
+    names = {name: _published_name(name, len(layers)) for name in parameters}
+    return {published: parameters[name] for name, published in names.items() if published}
 
 
-def _renamed(parameters: Mapping[str, Tensor], layers: int) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in parameters.items():
-        part, _, rest = name.partition(".")
-        match part:
-            case "encoder":
-                yield f"backbone.{_swin_key(rest.removeprefix('swin.'))}", parameter
-            case "decoder":
-                yield f"decoder.{_DECODER.get(rest, rest)}", parameter
-            case "appearance":
-                yield f"appearance_encoder.{_appearance_key(rest, layers)}", parameter
-            case "pose_adapter":
-                yield f"pose_encoder.{rest}", parameter
-            case "no_prompt":
-                yield "learnable_vector", parameter
-            case "unet":
-                yield f"model.{rest}", parameter
+def _published_name(name: str, layers: int) -> str | None:
+    """None for the autoencoder, which is not in the files."""
+    part, _, rest = name.partition(".")
+    match part:
+        case "encoder":
+            return f"backbone.{_swin_key(rest.removeprefix('swin.'))}"
+        case "decoder":
+            return f"decoder.{_DECODER.get(rest, rest)}"
+        case "appearance":
+            return f"appearance_encoder.{_appearance_key(rest, layers)}"
+        case "pose_adapter":
+            return f"pose_encoder.{rest}"
+        case "no_prompt":
+            return "learnable_vector"
+        case "unet":
+            return f"model.{rest}"
+    return None
 
 
 def _swin_key(key: str) -> str:

@@ -1,6 +1,5 @@
 """The UNet of CFLD: a stock one whose cross-attentions read a prompt of its own making."""
 
-from collections.abc import Iterable
 from itertools import takewhile
 from typing import Literal
 
@@ -18,9 +17,8 @@ Trainable = Literal["prompt", "all"]
 def prepare_unet(unet: UNet2DConditionModel, trainable: Trainable) -> list[UpLayer]:
     """Give a stock UNet its attention, and freeze what is not trained, in place.
 
-    A base that was trained with nothing in the place of the text, and has zeros there, keeps its
-    function: its cross-attentions begin anew, beside what the blocks did without them. All of it
-    must be trained then.
+    A base that was trained without text has zeros in its cross-attentions: they begin anew, beside
+    what the blocks did without them, and all of it must be trained.
 
     Args:
         trainable: "prompt", the keys and values of the cross-attentions of the up blocks, as
@@ -36,8 +34,12 @@ def prepare_unet(unet: UNet2DConditionModel, trainable: Trainable) -> list[UpLay
     if trainable not in ("prompt", "all"):
         raise ValueError(f"model.trainable must be 'prompt' or 'all', got {trainable!r}")
     prompt_names = [name.removesuffix("attn1") + "attn2" for name in self_attention_names(unet)]
-    layers = up_layers(unet, prompt_names)
     attentions = {name: _attention(unet, name) for name in prompt_names}
+    layers = [
+        UpLayer(name, attention.to_q.out_features, layer_level(unet, name))
+        for name, attention in attentions.items()
+        if name.startswith("up_blocks.")
+    ]
     without_text = not any(_has_learnt(each) for each in attentions.values())
     if without_text and trainable == "prompt":
         raise ValueError(
@@ -62,15 +64,6 @@ def prepare_unet(unet: UNet2DConditionModel, trainable: Trainable) -> list[UpLay
             attentions[name].to_k.requires_grad_(True)
             attentions[name].to_v.requires_grad_(True)
     return layers
-
-
-def up_layers(unet: UNet2DConditionModel, names: Iterable[str]) -> list[UpLayer]:
-    """Those of the cross-attentions that are in up blocks."""
-    return [
-        UpLayer(name, _attention(unet, name).to_q.out_features, layer_level(unet, name))
-        for name in names
-        if name.startswith("up_blocks.")
-    ]
 
 
 def adapted_channels(unet: UNet2DConditionModel) -> list[int]:

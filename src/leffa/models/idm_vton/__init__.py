@@ -8,7 +8,6 @@ of the try-on network, as keys and values; that is where a flow is read. In the 
 are queries as well, and that half is thrown away after the attention: the result is the same.
 """
 
-from leffa.models.idm_vton.conditioning import Conditioning
-from leffa.models.idm_vton.model import IDMVTON
+from leffa.models.idm_vton.model import IDMVTON, Conditioning
 
 __all__ = ["IDMVTON", "Conditioning"]

@@ -2,10 +2,10 @@
 
 Both halves are diffusers' own classes: the resampler of IP-Adapter Plus, which makes the tokens,
 and the decoupled cross-attention, which reads them with keys and values of its own
-(arXiv 2308.06721, section 3.2). This file gives them their places and reads published weights.
+(arXiv 2308.06721, section 3.2).
 """
 
-import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,11 @@ from torch import Tensor
 
 from leffa.io.weights import load_weights, read_pickle
 from leffa.models.attention import AttentionExchange
-from leffa.models.idm_vton.sources import fill, hub_file
+from leffa.models.loading import fill, hub_file
 
 State = dict[str, Tensor]
 
-# Of one layer of the resampler: the published name -> diffusers' name; `to_kv` is cut in two.
-_LAYER = {
-    "0.norm1": "ln0",
-    "0.norm2": "ln1",
-    "0.to_q": "attn.to_q",
-    "0.to_out": "attn.to_out.0",
-    "1.0": "ff.0",
-    "1.1": "ff.1.net.0.proj",
-    "1.3": "ff.1.net.2",
-}
-_OF_LAYER = re.compile(r"layers\.(\d+)\.(.+)\.(weight|bias)")
-_PROCESSOR = re.compile(r"(.+\.processor\.to_[kv]_ip)\.weight")
-_RESAMPLER = "encoder_hid_proj."
-_WIDTH_OF_HEAD = 64  # of every published resampler
+_RESAMPLER = "encoder_hid_proj."  # in a published try-on UNet
 
 
 class ImagePromptAttention(IPAdapterAttnProcessor2_0):
@@ -79,42 +66,20 @@ def new_resampler(config: dict[str, Any], embed_dims: int, output_dims: int) -> 
     return IPAdapterPlusImageProjection(embed_dims, output_dims, **config)
 
 
-def resampler_of(state: State, source: str | Path) -> Any:
-    """The resampler that a state dict in the published layout is of, without weights yet.
+def published_resampler(unet: UNet2DConditionModel, state: State, source: str | Path) -> Any:
+    """A resampler from its authors' weights, by diffusers' own conversion.
 
     Raises:
-        ValueError: it is not of IP-Adapter Plus.
+        ValueError: they are not of IP-Adapter Plus.
     """
-    wanted = ("latents", "proj_in.weight", "proj_out.weight", "layers.0.0.to_q.weight")
-    if missing := [key for key in (*wanted, "layers.0.1.1.weight") if key not in state]:
-        raise ValueError(f"{source}: is no IP-Adapter Plus: it has no {missing[0]}")
-    depth = {match[1] for key in state if (match := _OF_LAYER.fullmatch(key))}
-    _, queries, hidden = state["latents"].shape
-    return IPAdapterPlusImageProjection(
-        embed_dims=state["proj_in.weight"].shape[1],
-        output_dims=state["proj_out.weight"].shape[0],
-        hidden_dims=hidden,
-        depth=len(depth),
-        dim_head=_WIDTH_OF_HEAD,
-        heads=state["layers.0.0.to_q.weight"].shape[0] // _WIDTH_OF_HEAD,
-        num_queries=queries,
-        ffn_ratio=state["layers.0.1.1.weight"].shape[0] / hidden,
-    )
-
-
-def translate_resampler(state: State) -> State:
-    """From the published names of a resampler to diffusers'; an unknown name stays as it is."""
-    ours: State = {}
-    for key, tensor in state.items():
-        match = _OF_LAYER.fullmatch(key)
-        if match and match[2] == "0.to_kv":
-            for name, half in zip(("to_k", "to_v"), tensor.chunk(2), strict=True):
-                ours[f"layers.{match[1]}.attn.{name}.{match[3]}"] = half
-        elif match and match[2] in _LAYER:
-            ours[f"layers.{match[1]}.{_LAYER[match[2]]}.{match[3]}"] = tensor
-        else:
-            ours[key] = tensor
-    return ours
+    try:
+        resampler = unet._convert_ip_adapter_image_proj_to_diffusers(state, low_cpu_mem_usage=False)
+    except (LookupError, RuntimeError) as error:
+        reason = textwrap.shorten(str(error), 300)
+        raise ValueError(f"{source}: is no IP-Adapter Plus ({reason})") from error
+    if not isinstance(resampler, IPAdapterPlusImageProjection):
+        raise ValueError(f"{source}: is no IP-Adapter Plus, but a {type(resampler).__name__}")
+    return resampler
 
 
 def place_resampler(unet: UNet2DConditionModel, resampler: Any) -> None:
@@ -123,26 +88,15 @@ def place_resampler(unet: UNet2DConditionModel, resampler: Any) -> None:
     unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
 
 
-def resampler_of_published(state: State, source: str | Path) -> Any:
-    """As `resampler_of`, from the weights of a published try-on UNet."""
-    return resampler_of(
-        {key.removeprefix(_RESAMPLER): tensor for key, tensor in state.items()}, source
-    )
-
-
-def translate_published(state: State) -> State:
-    """From a published try-on UNet to ours: the same but for the adapter's names."""
-    projection = f"{_RESAMPLER}image_projection_layers.0."
-    resampler = {
-        key.removeprefix(_RESAMPLER): tensor
-        for key, tensor in state.items()
-        if key.startswith(_RESAMPLER)
-    }
-    ours = {f"{projection}{key}": value for key, value in translate_resampler(resampler).items()}
+def split_published(state: State) -> tuple[State, State]:
+    """(resampler, all the rest) of a published try-on UNet: its authors' names, and ours."""
+    resampler, rest = {}, {}
     for key, tensor in state.items():
-        if not key.startswith(_RESAMPLER):
-            ours[_PROCESSOR.sub(r"\1.0.weight", key)] = tensor
-    return ours
+        if key.startswith(_RESAMPLER):
+            resampler[key.removeprefix(_RESAMPLER)] = tensor
+        else:
+            rest[key.replace("_ip.weight", "_ip.0.weight")] = tensor
+    return resampler, rest
 
 
 def read_adapter(source: str | Path) -> tuple[State, State]:

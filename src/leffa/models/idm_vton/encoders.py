@@ -1,8 +1,8 @@
-"""The frozen readers: CLIP's image encoder for the garment, SDXL's two text encoders for captions.
+"""CLIP's image encoder for the garment, and SDXL's two text encoders for captions.
 
-Without captions no text encoder is loaded, and one token of zeros stands for the prompt. Zeros are
-what SDXL itself takes for an empty prompt (`force_zeros_for_empty_prompt` of its pipeline); and
-since its cross-attentions project without a bias, one such token gives what 77 give: nothing.
+Without captions no text encoder is loaded, and one token of zeros stands for the prompt, as in
+SDXL's pipeline (`force_zeros_for_empty_prompt`). Its cross-attentions project without a bias, so
+one such token gives what 77 give: nothing.
 """
 
 import importlib.util
@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leffa.models.idm_vton.sources import check_found, locate
-from leffa.models.unets import shapes_alone
+from leffa.models.loading import Source, check_found, locate, shapes_alone
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures that CLIP was trained on
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -41,10 +40,8 @@ class Prompt(NamedTuple):
 
 
 class ImageEncoder(nn.Module):
-    """A garment's picture as the image tokens that an IP-Adapter Plus reads.
-
-    These are the hidden states before the last layer of CLIP's image encoder. Nothing reads what
-    comes after them, so that is never trained.
+    """A garment's picture as the image tokens that an IP-Adapter Plus reads: the hidden states
+    before the last layer of CLIP's image encoder. What comes after them is never trained.
 
     Args:
         clip: a `transformers.CLIPVisionModelWithProjection`.
@@ -62,14 +59,12 @@ class ImageEncoder(nn.Module):
             module.requires_grad_(False)
 
     @classmethod
-    def load(cls, source: str | Path | dict[str, Any]) -> "ImageEncoder":
-        """A folder or hub id (its `image_encoder`, or the subfolder that the hub id names), or a
-        `CLIPVisionConfig` for random weights.
+    def load(cls, source: Source) -> "ImageEncoder":
+        """From a folder or hub id (see `locate`), or a `CLIPVisionConfig` for random weights.
 
         Raises:
-            ValueError: transformers is missing, an unknown key of the config, or weights that do
-                not fit.
-            FileNotFoundError: the folder is not there.
+            ValueError: transformers is missing, or an unknown key of the config; see `check_found`.
+            FileNotFoundError: see `locate`.
         """
         transformers = _transformers("model.image_encoder")
         if isinstance(source, dict):
@@ -77,8 +72,7 @@ class ImageEncoder(nn.Module):
                 raise ValueError(f"model.image_encoder: unknown {unknown[0]!r}")
             config = transformers.CLIPVisionConfig(**source)
             return cls(transformers.CLIPVisionModelWithProjection(config))
-        kind = transformers.CLIPVisionModelWithProjection
-        return cls(_load(kind, source, "image_encoder"))
+        return cls(_load(transformers.CLIPVisionModelWithProjection, source, "image_encoder"))
 
     @property
     def width(self) -> int:
@@ -130,20 +124,19 @@ class TextEncoders(nn.Module):
 
         Raises:
             ValueError: transformers is missing, or weights do not fit.
-            FileNotFoundError: the folder or one of the parts is not there.
+            FileNotFoundError: see `locate`.
         """
         transformers = _transformers("model.text")
-        kinds = {
-            "text_encoder": transformers.CLIPTextModel,
-            "text_encoder_2": transformers.CLIPTextModelWithProjection,
-        }
-        encoders = [_load(kind, source, part) for part, kind in kinds.items()]
-        parts = ("tokenizer", "tokenizer_2")
-        for part in parts:
-            if Path(source).is_dir() and not (Path(source) / part).is_dir():
-                raise FileNotFoundError(f"{source}: has no {part}; give a diffusers folder")
-        read = transformers.CLIPTokenizer.from_pretrained
-        return cls(encoders, [read(str(source), subfolder=part) for part in parts])
+        encoders = [
+            _load(transformers.CLIPTextModel, source, "text_encoder"),
+            _load(transformers.CLIPTextModelWithProjection, source, "text_encoder_2"),
+        ]
+        tokenizers = []
+        for part in ("tokenizer", "tokenizer_2"):
+            location, subfolder = locate(source, part, "tokenizer_config.json")
+            read = transformers.CLIPTokenizer.from_pretrained
+            tokenizers.append(read(location, subfolder=subfolder or ""))
+        return cls(encoders, tokenizers)
 
     @property
     def width(self) -> int:
@@ -172,7 +165,7 @@ class TextEncoders(nn.Module):
 
 def _load(kind: Any, source: str | Path, part: str) -> Any:
     location, subfolder = locate(source, part)
-    where = {} if subfolder is None else {"subfolder": subfolder}
+    where = {"subfolder": subfolder or ""}
     if shapes_alone():
         return kind(kind.config_class.from_pretrained(location, **where))
     model, found = kind.from_pretrained(

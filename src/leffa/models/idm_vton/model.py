@@ -6,9 +6,9 @@ prediction = model.predict_noise(noisy, t, conditioning, flow=FlowRequest(...))
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -17,47 +17,75 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators
 from leffa.losses.flow import FlowRequest
+from leffa.models import interface
 from leffa.models.attention import AttentionExchange
-from leffa.models.idm_vton.checks import (
-    PARTS,
-    Part,
-    check_fit,
-    check_trainable,
-    pooled_width,
-)
-from leffa.models.idm_vton.conditioning import Conditioning, Features
 from leffa.models.idm_vton.encoders import ImageEncoder, Prompt, TextEncoders
 from leffa.models.idm_vton.networks import (
+    check_fit,
     freeze_text,
     load_garment,
     load_tryon,
     no_features,
+    pooled_width,
 )
 from leffa.models.interface import Input, Prediction
 from leffa.models.latent import (
     LatentGenerator,
     Picture,
+    grid_of,
     log_parameters,
     network_input,
     reference_features,
 )
-from leffa.models.unets import Autoencoder, Source, load_scheduler, load_vae
+from leffa.models.loading import Autoencoder, Source, load_scheduler, load_vae
 
 # The published prompts (inference.py).
 PERSON_PROMPT = "model is wearing a {}"
 GARMENT_PROMPT = "a photo of {}"
 NEGATIVE_PROMPT = "monochrome, lowres, bad anatomy, worst quality, low quality"
 
+Part = Literal["unet", "garment_unet", "image_encoder"]
+PARTS: tuple[Part, ...] = ("unet", "garment_unet", "image_encoder")
+Features = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Conditioning(interface.Conditioning):
+    """What IDM-VTON knows beside the noisy latent.
+
+    Without its garment a sample has garment features of zeros, image tokens of no picture and the
+    negative prompt, as in the published guidance.
+    """
+
+    concat: Tensor  # (B, 1 + 2C, h, w): mask, masked source, DensePose
+    garment: Tensor | None  # (B, C, h, w) clean latent; None: no sample sees its garment
+    seen: Tensor  # (B,) bool: which samples do
+    image: Tensor  # (B, T, E) tokens of the garment's picture
+    no_image: Tensor  # (1, T, E)
+    prompt: Prompt  # of the person in the garment
+    no_prompt: Prompt  # (1, ...)
+    garment_prompt: Tensor  # (B, L, D)
+    features: Features | None = None  # garment features, where one timestep's serve all steps
+
+    def unconditional(self) -> "Conditioning":
+        return replace(self.drop(torch.ones_like(self.seen)), garment=None)
+
+    def drop(self, dropped: Tensor) -> "Conditioning":
+        return replace(
+            self,
+            seen=self.seen & ~dropped,
+            image=torch.where(dropped[:, None, None], self.no_image, self.image),
+            prompt=self.no_prompt.where(dropped, self.prompt),
+        )
+
 
 class IDMVTON(LatentGenerator):
     """The try-on network, the garment network and the image-prompt adapter.
 
     Args:
-        vae: frozen.
         unet, garment_unet: see `networks`; they fit each other layer by layer.
         image_encoder: its tokens fit the adapter of `unet`.
         text: None for no captions; see `encoders`.
-        scheduler_config: of a diffusers training scheduler.
         captions: words for each category of garment; one that is not named stands for itself.
         trainable: which of `PARTS` are trained; "unet" has the adapter in it.
     """
@@ -104,7 +132,7 @@ class IDMVTON(LatentGenerator):
         trainable: Sequence[Part] = ("unet",),
         gradient_checkpointing: bool = False,
     ) -> "IDMVTON":
-        """From pretrained networks: folders or hub ids; or from configs, with random weights.
+        """From pretrained networks, or from configs with random weights.
 
         Args:
             unet: an inpainting SDXL, or the folder of a published IDM-VTON.
@@ -117,22 +145,29 @@ class IDMVTON(LatentGenerator):
                 unknown part in `trainable`.
             FileNotFoundError: a folder or file that is not there.
         """
-        check_trainable(
-            trainable, {"unet": unet, "garment_unet": garment_unet, "image_encoder": image_encoder}
-        )
+        if unknown := sorted(set(trainable) - set(PARTS)):
+            raise ValueError(
+                f"model.trainable: unknown {unknown[0]!r}; known are {', '.join(PARTS)}"
+            )
+        for part, source in zip(PARTS, (unet, garment_unet, image_encoder), strict=True):
+            if isinstance(source, dict) and part not in trainable:
+                raise ValueError(
+                    f"model.{part}: a config gives random weights, and it is frozen; give a "
+                    f"pretrained one, or add {part} to model.trainable"
+                )
         autoencoder = load_vae(vae)
         latent = autoencoder.config.latent_channels
-        eyes = ImageEncoder.load(image_encoder)
-        tryon = load_tryon(unet, latent, eyes.width, adapter)
+        image = ImageEncoder.load(image_encoder)
+        tryon = load_tryon(unet, latent, image.width, adapter)
         garment = load_garment(garment_unet, latent)
-        words = None if text is None else TextEncoders.load(text)
-        check_fit(tryon, garment, words)
+        texts = None if text is None else TextEncoders.load(text)
+        check_fit(tryon, garment, None if texts is None else texts.width)
         if gradient_checkpointing:
             tryon.enable_gradient_checkpointing()
             if "garment_unet" in trainable:
                 garment.enable_gradient_checkpointing()
         config = dict(load_scheduler(scheduler).config)
-        model = cls(autoencoder, tryon, garment, eyes, words, config, captions, trainable)
+        model = cls(autoencoder, tryon, garment, image, texts, config, captions, trainable)
         log_parameters(model)
         return model
 
@@ -183,7 +218,7 @@ class IDMVTON(LatentGenerator):
         conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
         flow: FlowRequest | None = None,
     ) -> Prediction:
-        grid = (noisy.shape[-2], noisy.shape[-1])
+        grid = grid_of(noisy)
         exchange = AttentionExchange(
             features=self.garment_features(conditioning, timesteps),
             image_height=grid[0] * self.downscale,
@@ -193,7 +228,7 @@ class IDMVTON(LatentGenerator):
         )
         image = network_input(self.unet, conditioning.image)
         added: dict[str, Any] = {"image_embeds": [image.unsqueeze(1)]}
-        if self._pooled_width:
+        if pooled_width(self.unet):
             added["text_embeds"] = conditioning.prompt.pooled
             added["time_ids"] = self._time_ids(noisy)
         inputs = torch.cat([noisy, conditioning.concat], dim=1)
@@ -207,8 +242,8 @@ class IDMVTON(LatentGenerator):
         that do not see their garment."""
         latent = conditioning.garment
         if latent is None:
-            grid = (conditioning.concat.shape[-2], conditioning.concat.shape[-1])
-            return no_features(self.unet, grid, network_input(self.unet, conditioning.concat))
+            like = network_input(self.unet, conditioning.concat)
+            return no_features(self.unet, grid_of(like), like)
         features = conditioning.features
         if features is None:
             with self._gradient("garment_unet"):
@@ -228,7 +263,7 @@ class IDMVTON(LatentGenerator):
         count, like = len(batch["name"]), batch["source"]
         if self.text is None:
             width = self.unet.config.cross_attention_dim
-            prompts = Prompt.zeros(2 * count + 1, width, self._pooled_width, like)
+            prompts = Prompt.zeros(2 * count + 1, width, pooled_width(self.unet), like)
         else:
             words = [self.captions.get(kind, kind) for kind in batch["category"]]
             texts = [
@@ -243,11 +278,6 @@ class IDMVTON(LatentGenerator):
             Prompt(tokens[-1:], pooled[-1:]),
             tokens[count : 2 * count],
         )
-
-    @property
-    def _pooled_width(self) -> int:
-        """Of the pooled text that the base is told beside its crop sizes; 0: it is told neither."""
-        return pooled_width(self.unet)
 
     def _time_ids(self, noisy: Tensor) -> Tensor:
         """SDXL's crop sizes: a whole picture of this size, (height, width) twice."""

@@ -4,8 +4,8 @@ Both keep their text cross-attention, unlike Leffa's. The try-on network gains i
 garment features in its self-attentions and the image-prompt adapter in its cross-attentions; the
 garment network records its features and ends there.
 
-The shipped small UNet was trained as Leffa uses it: with the normalised input where text attention
-was. It keeps that term, and its try-on network gets new cross-attentions beside it.
+The shipped small UNet was trained with the normalised input where text attention was. Its try-on
+network keeps that term, and gets new cross-attentions beside it.
 """
 
 from pathlib import Path
@@ -30,21 +30,15 @@ from leffa.models.idm_vton.adapter import (
     new_processor,
     new_resampler,
     place_resampler,
+    published_resampler,
     read_adapter,
-    resampler_of,
-    resampler_of_published,
-    translate_published,
-    translate_resampler,
+    split_published,
 )
-from leffa.models.idm_vton.sources import fill, load_stock_unet, locate, read_unet
-from leffa.models.unets import (
-    NO_TEXT,
-    Source,
-    end_after_final_feature,
-    load_unet,
-    make_reference,
-    refit_conv_in,
-)
+from leffa.models.loading import Source, fill, load_unet, locate, read_network
+from leffa.models.unets import end_after_final_feature, make_reference, refit_conv_in
+
+# In the config of a base that gets an adapter later; unlike `NO_TEXT`, text is still read.
+NO_ADAPTER = {"encoder_hid_dim": None, "encoder_hid_dim_type": None}
 
 
 class TextAttention(ExchangeProcessor):
@@ -73,19 +67,11 @@ def tryon_channels(latent: int) -> int:
 
 
 def load_garment(source: Source, latent: int) -> UNet2DConditionModel:
-    """The garment network: a clean latent in, the input of each self-attention out.
-
-    Args:
-        source: "shipped"; a diffusers folder or hub id (its `unet`, or the subfolder that the hub
-            id names); or a config, for random weights.
-        latent: channels of the autoencoder.
-    """
+    """The garment network: a clean latent of so many channels in, the input of each self-attention
+    out."""
     if source == "shipped":
         return make_reference(load_unet(source), latent)
-    if isinstance(source, dict):
-        unet = load_unet(source, latent)
-    else:
-        unet = load_stock_unet(source, **NO_TEXT)
+    unet = load_unet(source, latent)
     refit_conv_in(unet, latent)
     unet.set_attn_processor(
         {
@@ -103,7 +89,7 @@ def load_tryon(
     """The try-on network, with its adapter.
 
     Args:
-        source: as for `load_garment`; or a published folder, whose UNet has the adapter in it.
+        source: of a base; or a published folder, whose UNet has the adapter in it.
         latent: channels of the autoencoder.
         image_width: of the image encoder's tokens.
         adapter: an IP-Adapter Plus file; a resampler's config, for a new adapter that changes
@@ -112,31 +98,24 @@ def load_tryon(
     Raises:
         ValueError: the adapter is missing, there is one too many, or a file does not fit.
     """
-    if isinstance(source, str | Path) and source != "shipped":
-        location, subfolder = locate(source, "unet")
-        config = dict(UNet2DConditionModel.load_config(location, subfolder=subfolder))
-        if config.get("encoder_hid_dim_type") == "ip_image_proj":
-            if adapter is not None:
-                raise ValueError(f"model.adapter: {source} has its own; give adapter=null")
-            return _published(config, read_unet(location, subfolder), latent, source)
-    if adapter is None:
+    if _has_adapter(source):
+        if adapter is not None:
+            raise ValueError(f"model.adapter: {source} has its own; give adapter=null")
+        unet = _load_published(source, latent)
+    elif adapter is None:
         raise ValueError(
             f"model.adapter: {source} has none; give an IP-Adapter Plus file, or a resampler's "
             "config for a new one"
         )
-    unet = _load_base(source, latent)
-    width = unet.config.cross_attention_dim
-    if isinstance(adapter, dict):
-        resampler = new_resampler(adapter, image_width, width)
-        attach(unet, resampler.latents.shape[1])
     else:
-        tokens, attentions = read_adapter(adapter)
-        resampler = resampler_of(tokens, adapter)
-        fill(resampler, translate_resampler(tokens), adapter)
-        attach(unet, resampler.latents.shape[1])
-        fill_processors(unet, attentions, adapter)
-    place_resampler(unet, resampler)
-    _check_width("model.adapter", unet, image_width)
+        unet = _load_base(source, latent)
+        _add_adapter(unet, adapter, image_width)
+    width = unet.encoder_hid_proj.image_projection_layers[0].proj_in.in_features
+    if width != image_width:
+        raise ValueError(
+            f"model.adapter: reads image tokens {width} wide, and the image encoder's are "
+            f"{image_width}"
+        )
     return unet
 
 
@@ -181,39 +160,101 @@ def freeze_text(unet: UNet2DConditionModel) -> None:
             attention.to_v.requires_grad_(False)
 
 
-def _load_base(source: Source, latent: int) -> UNet2DConditionModel:
-    channels = tryon_channels(latent)
-    if source == "shipped":
-        unet = load_unet(source)
-        _renew_cross_attention(unet)
-    elif isinstance(source, dict):
-        unet = UNet2DConditionModel.from_config(
-            {**source, "encoder_hid_dim_type": None, "in_channels": channels}
+def pooled_width(unet: Any) -> int:
+    """Of the pooled text that a UNet's added embedding takes beside six crop sizes; 0: none."""
+    if unet.config.addition_embed_type != "text_time":
+        return 0
+    whole = unet.config.projection_class_embeddings_input_dim
+    return int(whole - 6 * unet.config.addition_time_embed_dim)
+
+
+def check_fit(unet: Any, garment_unet: Any, text_width: int | None) -> None:
+    """Refuse networks that cannot read each other.
+
+    Args:
+        text_width: of a token; None: no text is read.
+
+    Raises:
+        ValueError: they have other layers, or text of another width.
+    """
+    layers, garment_layers = (
+        {
+            name: module.weight.shape[0]
+            for name, module in network.named_modules()
+            if name.endswith(".norm1") and "transformer_blocks" in name
+        }
+        for network in (unet, garment_unet)
+    )
+    if differing := sorted(dict(layers.items() ^ garment_layers.items())):
+        raise ValueError(
+            "model.garment_unet: must have the same self-attentions as model.unet, and differs in "
+            f"{differing[0].removesuffix('.norm1')}"
         )
-    else:
-        unet = load_stock_unet(source)
-    refit_conv_in(unet, channels)
-    return unet
+    if text_width is None:
+        return
+    for key, network in (("unet", unet), ("garment_unet", garment_unet)):
+        reads_text = any(".attn2." in name for name in network.attn_processors)
+        width = network.config.cross_attention_dim
+        if not reads_text or width != text_width:
+            raise ValueError(
+                f"model.text: its tokens are {text_width} wide, and model.{key} reads "
+                f"{width if reads_text else 'no text'}; give text=null"
+            )
 
 
-def _published(
-    config: dict[str, Any], state: dict[str, Tensor], latent: int, source: str | Path
-) -> UNet2DConditionModel:
+def _has_adapter(source: Source) -> bool:
+    """Whether a folder or hub id has a UNet with an image-prompt adapter in it."""
+    if isinstance(source, dict) or source == "shipped":
+        return False
+    location, subfolder = locate(source, "unet")
+    config = UNet2DConditionModel.load_config(location, subfolder=subfolder)
+    return bool(config.get("encoder_hid_dim_type") == "ip_image_proj")
+
+
+def _load_published(source: Any, latent: int) -> UNet2DConditionModel:
     """A published try-on network; every key of its file has a place."""
+    location, subfolder = locate(source, "unet")
+    config = UNet2DConditionModel.load_config(location, subfolder=subfolder)
     if config["in_channels"] != tryon_channels(latent):
         raise ValueError(
             f"{source}: its UNet takes {config['in_channels']} channels, "
             f"not the {tryon_channels(latent)} of IDM-VTON"
         )
+    tokens, state = split_published(read_network(location, subfolder))
+    with torch.device("meta"):  # until it is filled
+        unet = UNet2DConditionModel.from_config({**config, **NO_ADAPTER})
+    resampler = published_resampler(unet, tokens, source)
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(
-            {**config, "encoder_hid_dim": None, "encoder_hid_dim_type": None}
-        )
-        resampler = resampler_of_published(state, source)
         attach(unet, resampler.latents.shape[1])
-        place_resampler(unet, resampler)
-    fill(unet, translate_published(state), source)
+    fill(unet, state, source)
+    place_resampler(unet, resampler)
     return unet
+
+
+def _load_base(source: Source, latent: int) -> UNet2DConditionModel:
+    channels = tryon_channels(latent)
+    if source == "shipped":
+        unet = load_unet(source)
+        _renew_cross_attention(unet)
+    else:
+        unet = load_unet(source, channels, changes=NO_ADAPTER)
+    refit_conv_in(unet, channels)
+    return unet
+
+
+def _add_adapter(
+    unet: UNet2DConditionModel, adapter: str | Path | dict[str, Any], image_width: int
+) -> None:
+    """Give a base the adapter of a file, or a new one of a config, in place."""
+    if isinstance(adapter, dict):
+        resampler = new_resampler(adapter, image_width, unet.config.cross_attention_dim)
+        attach(unet, resampler.latents.shape[1])
+    else:
+        tokens, attentions = read_adapter(adapter)
+        resampler = published_resampler(unet, tokens, adapter)
+        attach(unet, resampler.latents.shape[1])
+        fill_processors(unet, attentions, adapter)
+    place_resampler(unet, resampler)
 
 
 def _renew_cross_attention(unet: UNet2DConditionModel) -> None:
@@ -225,15 +266,6 @@ def _renew_cross_attention(unet: UNet2DConditionModel) -> None:
             projection.reset_parameters()
         nn.init.zeros_(block.attn2.to_out[0].bias)
         block.attn2 = BesideInput(block.attn2)
-
-
-def _check_width(key: str, unet: UNet2DConditionModel, image_width: int) -> None:
-    resampler = unet.encoder_hid_proj.image_projection_layers[0]
-    if resampler.proj_in.in_features != image_width:
-        raise ValueError(
-            f"{key}: reads image tokens {resampler.proj_in.in_features} wide, and the image "
-            f"encoder's are {image_width}"
-        )
 
 
 def _layer(processor: str) -> str:

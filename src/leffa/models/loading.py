@@ -1,0 +1,234 @@
+"""Read the parts of a diffusers base, and check that weights fit: every key of a file needs a place
+in the network, and every place a key."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
+from diffusers.utils import _get_model_file
+from torch import Tensor, nn
+
+from leffa.io.weights import SUFFIXES, load_weights
+
+# "shipped", a diffusers folder, a hub id, or a config for random weights.
+Source: TypeAlias = str | Path | dict[str, Any]
+Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
+
+ASSETS = Path(__file__).parent.parent / "assets"
+SHIPPED_VAE = ASSETS / "tiny_vae"
+SHIPPED_UNET = ASSETS / "tiny_unet"
+
+# SDXL conditions on text and on crop sizes through `add_embedding`; without text both are dropped.
+NO_TEXT: dict[str, Any] = {"addition_embed_type": None, "encoder_hid_dim_type": None}
+# Keys of published files that no network here has.
+UNUSED = (
+    "add_embedding.",  # see NO_TEXT
+    "vision_model.embeddings.position_ids",  # a range of numbers in older files
+)
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+
+
+def shapes_alone() -> bool:
+    """Whether networks are made under `torch.device("meta")`: then only configs are read."""
+    return torch.get_default_device().type == "meta"
+
+
+def is_hub_id(name: str) -> bool:
+    """owner/name or owner/name/subfolder, rather than the path of a file or folder."""
+    owner, *rest = name.split("/")
+    return bool(rest) and owner not in ("", ".", "..", "~") and Path(name).suffix not in SUFFIXES
+
+
+def locate(source: str | Path, part: str, config: str = "config.json") -> tuple[str, str | None]:
+    """(folder or hub id, subfolder) of a part of a diffusers base.
+
+    Args:
+        source: a folder with the file `config` in it or in its subfolder `part`; or a hub id
+            owner/name, or owner/name/subfolder.
+
+    Raises:
+        FileNotFoundError: the path does not exist, or has no such part.
+    """
+    folder = Path(source)
+    if (folder / config).is_file():
+        return str(folder), None
+    if (folder / part / config).is_file():
+        return str(folder), part
+    if folder.is_dir():
+        raise FileNotFoundError(f"{folder}: has no {part}/{config}; give a diffusers folder")
+    if not is_hub_id(str(source)):
+        raise FileNotFoundError(
+            f"{source}: does not exist; give a diffusers folder, or a hub id such as owner/name"
+        )
+    owner, name, *subfolders = str(source).split("/")
+    return f"{owner}/{name}", "/".join(subfolders) or part
+
+
+def hub_file(source: str | Path) -> Path:
+    """A file: a path, or owner/name/path on the hub, which is fetched.
+
+    Raises:
+        FileNotFoundError: the path does not exist and is no such name.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    owner, *rest = str(source).split("/")
+    if len(rest) < 2 or owner in ("", ".", "..", "~"):
+        raise FileNotFoundError(f"{source}: no such file")
+    return Path(_get_model_file(f"{owner}/{rest[0]}", weights_name="/".join(rest[1:])))
+
+
+def read_network(location: str, subfolder: str | None) -> dict[str, Tensor]:
+    """The weights of a network's folder, local or on the hub, by the names in its file."""
+    for name in WEIGHTS:
+        try:
+            file = _get_model_file(location, weights_name=name, subfolder=subfolder)
+        except OSError:
+            continue
+        return load_weights(file)
+    raise FileNotFoundError(f"{location}: has neither {' nor '.join(WEIGHTS)}")
+
+
+def load_unet(
+    source: Source, channels: int | None = None, changes: Mapping[str, Any] = NO_TEXT
+) -> UNet2DConditionModel:
+    """A stock UNet in float32.
+
+    Args:
+        channels: input channels of a new one, where `source` is a config.
+        changes: replace values of its config.
+
+    Raises:
+        FileNotFoundError: see `locate`.
+        ValueError: see `refuse`.
+    """
+    if isinstance(source, dict):
+        inputs = {} if channels is None else {"in_channels": channels}
+        return UNet2DConditionModel.from_config({**source, **changes, **inputs})
+    location, subfolder = locate(SHIPPED_UNET if source == "shipped" else source, "unet")
+    if shapes_alone():
+        config = UNet2DConditionModel.load_config(location, subfolder=subfolder)
+        return UNet2DConditionModel.from_config({**config, **changes})
+    unet, found = UNet2DConditionModel.from_pretrained(
+        location,
+        subfolder=subfolder,
+        torch_dtype=torch.float32,
+        low_cpu_mem_usage=False,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        **changes,
+    )
+    check_found(source, found)
+    return unet
+
+
+def load_vae(source: Source) -> Autoencoder:
+    """A frozen autoencoder.
+
+    Raises:
+        FileNotFoundError: see `locate`.
+        ValueError: of an unknown class.
+    """
+    if isinstance(source, dict):
+        vae: Autoencoder = AutoencoderKL.from_config(source)
+        return vae.requires_grad_(False).eval()
+    location, subfolder = locate(SHIPPED_VAE if source == "shipped" else source, "vae")
+    config = AutoencoderKL.load_config(location, subfolder=subfolder)
+    classes: dict[str, type[Autoencoder]] = {
+        "AutoencoderKL": AutoencoderKL,
+        "AutoencoderTiny": AutoencoderTiny,
+    }
+    if (name := config["_class_name"]) not in classes:
+        raise ValueError(f"{source}: the autoencoder is a {name}; known are {', '.join(classes)}")
+    if shapes_alone():
+        vae = classes[name].from_config(config)
+    else:
+        vae = classes[name].from_pretrained(location, subfolder=subfolder, low_cpu_mem_usage=False)
+    return vae.requires_grad_(False).eval()
+
+
+def load_scheduler(source: Source) -> DDPMScheduler:
+    """The training noise schedule.
+
+    Raises:
+        FileNotFoundError: see `locate`.
+    """
+    if isinstance(source, dict):
+        return DDPMScheduler.from_config(source)
+    location, subfolder = locate(source, "scheduler", "scheduler_config.json")
+    return DDPMScheduler.from_pretrained(location, subfolder=subfolder)
+
+
+def fill(module: nn.Module, state: dict[str, Tensor], source: str | Path) -> None:
+    """Load a state dict strictly, in float32; the module may still be on the device "meta".
+
+    Raises:
+        ValueError: see `refuse`.
+    """
+    check_state(source, state, module.state_dict())
+    module.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)
+
+
+def copy_weights(
+    source: str | Path, state: Mapping[str, Tensor], places: Mapping[str, Tensor]
+) -> None:
+    """Copy weights by their published names to those parameters of `places` that are trained.
+
+    Raises:
+        ValueError: see `refuse`.
+    """
+    check_state(source, state, places)
+    with torch.no_grad():
+        for key, place in places.items():
+            if place.requires_grad:
+                place.copy_(state[key])
+
+
+def check_found(source: str | Path, found: Mapping[str, Iterable[Any]]) -> None:
+    """Refuse what `from_pretrained` of diffusers or transformers could not place.
+
+    Raises:
+        ValueError: see `refuse`.
+    """
+    wrong = [
+        f"{key} {tuple(theirs)} for {tuple(ours)}" for key, theirs, ours in found["mismatched_keys"]
+    ]
+    foreign = [key for key in found["unexpected_keys"] if not key.startswith(UNUSED)]
+    refuse(source, foreign, sorted(found["missing_keys"]), wrong)
+
+
+def check_state(
+    source: str | Path, state: Mapping[str, Tensor], places: Mapping[str, Tensor]
+) -> None:
+    """Compare what a file holds with what a network wants, by the same names.
+
+    Raises:
+        ValueError: see `refuse`.
+    """
+    wrong = [
+        f"{key} {tuple(tensor.shape)} for {tuple(places[key].shape)}"
+        for key, tensor in state.items()
+        if key in places and places[key].shape != tensor.shape
+    ]
+    foreign, missing = state.keys() - places.keys(), places.keys() - state.keys()
+    refuse(source, sorted(foreign), sorted(missing), wrong)
+
+
+def refuse(
+    source: str | Path, foreign: Sequence[str], missing: Sequence[str], wrong: Sequence[str]
+) -> None:
+    """Say in one line what does not fit, if anything does not.
+
+    Raises:
+        ValueError: keys that have no place, keys that are missing, or tensors of another shape.
+    """
+    found = {"have no place here": foreign, "are missing": missing, "have another shape": wrong}
+    if faults := [
+        f"{len(keys)} keys {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for what, keys in found.items()
+        if keys
+    ]:
+        raise ValueError(f"{source}: does not fit: {'; '.join(faults)}")
