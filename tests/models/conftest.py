@@ -1,6 +1,8 @@
-"""Tiny networks in the shapes of the real bases, and a batch of noise that fits them."""
+"""A tiny model on each of the real bases' shapes, and a batch of noise that fits it."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,45 +11,14 @@ import torch
 from leffa.data.batch import Batch
 from leffa.models.leffa import PARTS, LeffaModel, Part
 
-SD15 = {
-    "in_channels": 4,
-    "out_channels": 4,
-    "sample_size": 8,
-    "block_out_channels": [16, 32],
-    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 2,
-    "cross_attention_dim": 12,
-    "norm_num_groups": 8,
-}
-SDXL_INPAINTING = SD15 | {
-    "in_channels": 9,
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-    "transformer_layers_per_block": [1, 2],
-    "attention_head_dim": [2, 4],
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 8,
-    "projection_class_embeddings_input_dim": 64,
-}
+sys.path.append(str(Path(__file__).parent))
+from model_parts import SCHEDULER, SD15, SDXL_INPAINTING, VAE
+
 UNETS = {
     "sd15": SD15,
     "sd15_inpainting": SD15 | {"in_channels": 9},
     "sdxl_inpainting": SDXL_INPAINTING,
 }
-VAE = {
-    "_class_name": "AutoencoderKL",
-    "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
-    "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"],
-    "block_out_channels": [8, 8],  # 2 pixels per latent cell
-    "layers_per_block": 1,
-    "latent_channels": 4,
-    "norm_num_groups": 4,
-    "scaling_factor": 0.5,
-}
-SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
 @pytest.fixture(params=UNETS)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderTiny
+from model_parts import ALL_LAYERS, MakeBatch, gradients, leffa_loss, noise_for
 from torch import Tensor
 
 from leffa.data.batch import Batch
@@ -15,14 +16,6 @@ from leffa.models.interface import Prediction
 from leffa.models.leffa import LeffaModel, Part
 
 Build = Callable[..., LeffaModel]
-MakeBatch = Callable[..., Batch]
-
-ALL_LAYERS = FlowRequest(temperature=1.0, min_resolution=0.0)
-
-
-def noise_for(model: LeffaModel, batch: Batch) -> Tensor:
-    generator = torch.Generator().manual_seed(11)
-    return torch.randn(len(batch["name"]), *model.latent_shape(batch), generator=generator)
 
 
 def predict(model: LeffaModel, batch: Batch, flow: FlowRequest | None = None) -> Prediction:
@@ -33,13 +26,7 @@ def predict(model: LeffaModel, batch: Batch, flow: FlowRequest | None = None) ->
 def total_loss(model: LeffaModel, batch: Batch) -> Tensor:
     """The diffusion term and the Leffa term of a step in which every sample takes part."""
     prediction = predict(model, batch, ALL_LAYERS)
-    pictures = (batch["reference"], batch["source"], batch["loss_region"])
-    leffa = LeffaLoss()(prediction.flows, *pictures, expected_samples=len(batch["name"]))
-    return prediction.noise.square().mean() + leffa.total
-
-
-def gradients(model: LeffaModel) -> dict[str, Tensor]:
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return prediction.noise.square().mean() + leffa_loss(prediction, batch)
 
 
 @pytest.mark.parametrize(

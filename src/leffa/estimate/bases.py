@@ -14,6 +14,7 @@ _FORMS = yaml.safe_load(Path(__file__).with_name("bases.yaml").read_text(encodin
 SD15_UNET: dict[str, Any] = _FORMS["unets"]["sd15"]
 SDXL_UNET: dict[str, Any] = _FORMS["unets"]["sdxl"]
 VAE: dict[str, Any] = _FORMS["vae"]
+SCHEDULER: dict[str, Any] = _FORMS["scheduler"]
 # Path -> what a JSON file holds, or a text; by the folder on the hub.
 FOLDERS: dict[str, dict[str, dict[str, Any] | str]] = _FORMS["folders"]
 FILES: dict[str, dict[str, Any]] = _FORMS["files"]

@@ -12,7 +12,6 @@ from leffa.data.batch import SYNTHETIC
 from leffa.io.pages import render
 from leffa.models.export import MERGED_ADAPTERS, ModelSettings
 
-SUMMARY = "These lines are a summary; the terms on the publishers' own pages decide."
 LEFFA = "LeffaModel"
 STAGE = ("name", "steps", "height", "width", "batch_size", "learning_rate", "leffa_loss")
 
@@ -34,53 +33,30 @@ def model_card(
     """
     terms = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     config = settings.config or {}
-    stages = config.get("curriculum", {}).get("stages", [])
+    data = config.get("data", {})
+    synthetic = _is_synthetic(data)
+    dataset = data.get("train", {}).get("_target_", "")
+    data_set, data_key = terms["official"][official] if official else (None, None)
     return render(
         "models/card.md",
         settings=settings,
+        config=config,
         kind=kind,
         pipeline=kind == LEFFA,
-        task="virtual try-on" if settings.inputs.task == "tryon" else "pose transfer",
+        official=data_set,
+        official_terms=terms["data"].get(data_key),
         name=official or config.get("name", "model"),
-        inputs=_inputs(settings).items(),
-        official=terms["official"][official] if official else None,
-        facts=_facts(settings).items(),
-        stages=(
-            [column.replace("_", " ") for column in STAGE],
-            [[stage.get(column, "") for column in STAGE] for stage in stages],
-        ),
-        results=_results(evaluations),
-        rights=_rights(settings, official, terms),
+        dataset=dataset.rsplit(".", 1)[-1] or "unknown",
+        synthetic=synthetic,
+        leffa_loss=_leffa_loss(config.get("leffa_loss", {})),
+        adapters=_listed(config.get(MERGED_ADAPTERS) or {}),
+        stage_columns=STAGE,
+        stages=config.get("curriculum", {}).get("stages", []),
+        evaluations=evaluations,
+        data_terms=next((t for word, t in terms["data"].items() if f".{word}." in dataset), None),
+        base_terms=_base_terms(config.get("backbone", {}), terms),
+        started_from=_started_from(config, terms),
     )
-
-
-def _inputs(settings: ModelSettings) -> dict[str, str]:
-    inputs, sampler = settings.inputs, settings.sampler
-    masked = f"a mask file, or the recipe `{inputs.recipe}`" if inputs.recipe else "a mask file"
-    return {
-        "pictures": f"{inputs.height}x{inputs.width} (height x width)",
-        "densepose": inputs.densepose,
-        "mask": "everything" if inputs.task == "pose" else masked,
-        "sampler": f"{sampler.scheduler}, {sampler.steps} steps, guidance {sampler.guidance}",
-    }
-
-
-def _facts(settings: ModelSettings) -> dict[str, Any]:
-    config = settings.config or {}
-    data = config.get("data", {})
-    trained = data.get("train", {}).get("_target_", "unknown").rsplit(".", 1)[-1]
-    done = f"{settings.step} optimiser steps" if settings.step is not None else "unknown"
-    facts = {
-        "experiment": config.get("run_name", config.get("name", "unknown")),
-        "data": f"{trained}{' (synthetic, made by this package)' if _synthetic(data) else ''}",
-        "steps": done,
-        "seed": config.get("seed", "unknown"),
-        "Leffa loss": _leffa_loss(config.get("leffa_loss", {})),
-    }
-    if lora := config.get(MERGED_ADAPTERS):
-        listed = ", ".join(f"{key} {value}" for key, value in lora.items())
-        facts["adapters"] = f"low-rank, {listed}, merged into the weights"
-    return facts
 
 
 def _leffa_loss(loss: Mapping[str, Any]) -> str:
@@ -89,45 +65,19 @@ def _leffa_loss(loss: Mapping[str, Any]) -> str:
     if not (loss.get("enabled", True) and loss.get("weight", 1)):
         return "off"
     keys = ("weight", "temperature", "min_resolution", "layers", "max_timestep", "blur")
-    return ", ".join(f"{key} {loss[key]}" for key in keys if key in loss)
+    return _listed({key: loss[key] for key in keys if key in loss})
 
 
-def _results(evaluations: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
-    rows = []
-    for found in evaluations:
-        count = f"{found['samples']}" + (" (a part)" if found.get("subset_of") else "")
-        for metric, value in found["metrics"].items():
-            if metric.count("/") == 1 and isinstance(value, int | float):
-                rows.append((found["dataset"], count, metric, f"{value:.4f}"))
-    return rows
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
-def _rights(settings: ModelSettings, official: str | None, terms: Terms) -> list[str]:
-    if official:
-        return [
-            "The released code and weights of Leffa: MIT, by their publisher.",
-            "They were trained on data with its own terms. "
-            + terms["data"][terms["official"][official][1]],
-            SUMMARY,
-        ]
-    config = settings.config or {}
-    data, backbone = config.get("data", {}), config.get("backbone", {})
-    target = str(data.get("train", {}).get("_target_", ""))
-    known = next((text for word, text in terms["data"].items() if f".{word}." in target), None)
-    if _synthetic(data):
-        known = "Synthetic, made by this package: Apache-2.0."
-    base = str(backbone.get("source") or backbone.get("unet") or "")
-    licence = next((text for word, text in terms["base"].items() if word in base), None)
+def _base_terms(backbone: Mapping[str, Any], terms: Terms) -> str:
     if isinstance(backbone.get("unet"), dict):
-        licence = "No pretrained base."
-    started = _started_from(config, terms)
-    return [
-        f"Training data. {known or 'Unknown; ask whoever trained it.'}",
-        f"Base. {licence or f'`{base}`: see its own licence.'}",
-        *([f"Started from. {started}"] if started else []),
-        SUMMARY,
-        "Weights inherit all of these terms. Generate pictures of people only with their consent.",
-    ]
+        return "No pretrained base."
+    base = str(backbone.get("source") or backbone.get("unet") or "")
+    known = (text for word, text in terms["base"].items() if word in base)
+    return next(known, f"`{base}`: see its own licence.")
 
 
 def _started_from(config: Mapping[str, Any], terms: Terms) -> str | None:
@@ -149,6 +99,6 @@ def _started_from(config: Mapping[str, Any], terms: Terms) -> str | None:
     return f"{', '.join(f'`{place}`' for place in found)}. {holding}"
 
 
-def _synthetic(data: Mapping[str, Any]) -> bool:
+def _is_synthetic(data: Mapping[str, Any]) -> bool:
     prepared = str((data.get("prepare") or {}).get("_target_", "")).startswith("leffa.synthetic.")
     return prepared or ("root" in data and (Path(data["root"]) / SYNTHETIC).is_file())

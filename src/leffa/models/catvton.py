@@ -120,13 +120,7 @@ class CatVTON(LatentGenerator):
         trainable: Trainable = "attention",
         gradient_checkpointing: bool = False,
     ) -> "CatVTON":
-        """From an inpainting base, see `loading.Source`.
-
-        Raises:
-            ValueError: attention-only training of a base that has random weights or is no
-                inpainting base, or a file that does not fit.
-            FileNotFoundError: a folder or file that is not there.
-        """
+        """From an inpainting base, see `loading.Source`."""
         autoencoder = load_vae(vae)
         channels = 2 * autoencoder.config.latent_channels + 1
         base = ("an inpainting base", "sd15_inpainting")
@@ -138,7 +132,6 @@ class CatVTON(LatentGenerator):
         return model
 
     def load_published(self, place: Path) -> None:
-        """The self-attentions: see `load_attention`."""
         load_attention(self, place)
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
@@ -191,11 +184,7 @@ class CatVTON(LatentGenerator):
 
 
 def stack(person: Tensor, garment: Tensor) -> Tensor:
-    """Person above garment: two of (B, C, h, w) to (B, C, 2h, w).
-
-    Raises:
-        ValueError: the two differ in size.
-    """
+    """Person above garment: two of (B, C, h, w) to (B, C, 2h, w)."""
     if person.shape != garment.shape:
         sizes = " and ".join(f"{p.shape[-2]}x{p.shape[-1]}" for p in (person, garment))
         raise ValueError(f"person and garment must have one size, got latents of {sizes}")
@@ -203,12 +192,7 @@ def stack(person: Tensor, garment: Tensor) -> Tensor:
 
 
 def load_attention(model: CatVTON, path: str | Path) -> None:
-    """Fill the self-attentions from a file in the published layout, or the folder that holds it.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it does not fit.
-    """
+    """Fill the self-attentions from a file in the published layout, or the folder that holds it."""
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
     copy_weights(path, load_weights(path), published_keys(model))

@@ -35,9 +35,6 @@ def load_official(base: str | Path, weights: str | Path) -> LeffaModel:
 
     On an SDXL base the released code rescales the noise schedule to zero terminal SNR, and so do
     we.
-
-    Raises:
-        ValueError: see `load_official_state`.
     """
     unet = UNet2DConditionModel.load_config(base, subfolder="unet")
     vae = AutoencoderKL.load_config(base, subfolder="vae")
@@ -59,10 +56,6 @@ def load_official_state(
 
     Returns:
         The keys that are not used, with the reason.
-
-    Raises:
-        ValueError: a key that is neither expected nor known as unused, one that is missing, or one
-            of another shape.
     """
     places = {
         prefix + key: tensor

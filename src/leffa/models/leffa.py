@@ -89,9 +89,8 @@ class LeffaModel(LatentGenerator):
     Args:
         vae, reference_unet, generative_unet: already fitted together, see `build`.
         scheduler_config: see `LatentGenerator`.
-        parts: what is concatenated to the noisy latent. All three: the official 12 channels. The
-            paper has ("mask", "masked_source") for try-on, 9, and ("densepose",) for pose transfer,
-            7.
+        parts: what is concatenated to the noisy latent. All three: the official 12 channels; the
+            paper's: 9 without "densepose" for try-on, 7 with it alone for pose transfer.
     """
 
     def __init__(
@@ -127,10 +126,6 @@ class LeffaModel(LatentGenerator):
             zero_terminal_snr: rescale the noise schedule so that its last step is pure noise, as
                 the released code does on SDXL.
             lora: `rank` and `alpha` of adapters; the UNets are frozen then. None trains all.
-
-        Raises:
-            ValueError: an unknown part, or none; or peft is missing.
-            FileNotFoundError: a folder that is not there.
         """
         if unknown := sorted(set(parts) - set(PARTS)):
             raise ValueError(f"model.parts: unknown {unknown}; known are {', '.join(PARTS)}")

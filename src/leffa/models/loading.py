@@ -67,11 +67,7 @@ def locate(source: str | Path, part: str, config: str = "config.json") -> tuple[
 
 
 def hub_file(source: str | Path) -> Path:
-    """A file: a path, or owner/name/path on the hub, which is fetched.
-
-    Raises:
-        FileNotFoundError: the path does not exist and is no such name.
-    """
+    """A file: a path, or owner/name/path on the hub, which is fetched."""
     path = Path(source)
     if path.is_file():
         return path
@@ -100,10 +96,6 @@ def load_unet(
     Args:
         channels: input channels of a new one, where `source` is a config.
         changes: replace values of its config.
-
-    Raises:
-        FileNotFoundError: see `locate`.
-        ValueError: see `refuse`.
     """
     if isinstance(source, dict):
         inputs = {} if channels is None else {"in_channels": channels}
@@ -126,12 +118,7 @@ def load_unet(
 
 
 def load_vae(source: Source) -> Autoencoder:
-    """A frozen autoencoder.
-
-    Raises:
-        FileNotFoundError: see `locate`.
-        ValueError: of an unknown class.
-    """
+    """A frozen autoencoder."""
     if isinstance(source, dict):
         vae: Autoencoder = AutoencoderKL.from_config(source)
         return vae.requires_grad_(False).eval()
@@ -151,11 +138,7 @@ def load_vae(source: Source) -> Autoencoder:
 
 
 def load_scheduler(source: Source) -> DDPMScheduler:
-    """The training noise schedule.
-
-    Raises:
-        FileNotFoundError: see `locate`.
-    """
+    """The training noise schedule."""
     if isinstance(source, dict):
         return DDPMScheduler.from_config(source)
     location, subfolder = locate(source, "scheduler", "scheduler_config.json")
@@ -163,11 +146,7 @@ def load_scheduler(source: Source) -> DDPMScheduler:
 
 
 def fill(module: nn.Module, state: dict[str, Tensor], source: str | Path) -> None:
-    """Load a state dict strictly, in float32; the module may still be on the device "meta".
-
-    Raises:
-        ValueError: see `refuse`.
-    """
+    """Load a state dict strictly, in float32; the module may still be on the device "meta"."""
     check_state(source, state, module.state_dict())
     module.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)
 
@@ -175,11 +154,7 @@ def fill(module: nn.Module, state: dict[str, Tensor], source: str | Path) -> Non
 def copy_weights(
     source: str | Path, state: Mapping[str, Tensor], places: Mapping[str, Tensor]
 ) -> None:
-    """Copy weights by their published names to those parameters of `places` that are trained.
-
-    Raises:
-        ValueError: see `refuse`.
-    """
+    """Copy weights by their published names to those parameters of `places` that are trained."""
     check_state(source, state, places)
     with torch.no_grad():
         for key, place in places.items():
@@ -188,11 +163,7 @@ def copy_weights(
 
 
 def check_found(source: str | Path, found: Mapping[str, Iterable[Any]]) -> None:
-    """Refuse what `from_pretrained` of diffusers or transformers could not place.
-
-    Raises:
-        ValueError: see `refuse`.
-    """
+    """Refuse what `from_pretrained` of diffusers or transformers could not place."""
     wrong = [
         f"{key} {tuple(theirs)} for {tuple(ours)}" for key, theirs, ours in found["mismatched_keys"]
     ]
@@ -203,11 +174,7 @@ def check_found(source: str | Path, found: Mapping[str, Iterable[Any]]) -> None:
 def check_state(
     source: str | Path, state: Mapping[str, Tensor], places: Mapping[str, Tensor]
 ) -> None:
-    """Compare what a file holds with what a network wants, by the same names.
-
-    Raises:
-        ValueError: see `refuse`.
-    """
+    """Compare what a file holds with what a network wants, by the same names."""
     wrong = [
         f"{key} {tuple(tensor.shape)} for {tuple(places[key].shape)}"
         for key, tensor in state.items()

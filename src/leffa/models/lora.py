@@ -13,12 +13,8 @@ ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
 def add_lora(unets: Sequence[nn.Module], rank: int, alpha: float) -> None:
-    """Freeze UNets and give every attention adapters, which begin at zero (Eq. 3).
-
-    Args:
-        rank: of the adapters.
-        alpha: they count alpha / rank.
-    """
+    """Freeze UNets and give every attention adapters, which begin at zero and count alpha / rank
+    (Eq. 3)."""
     adapters = importlib.import_module("peft").LoraConfig(
         r=rank, lora_alpha=alpha, target_modules=ATTENTION
     )
@@ -29,11 +25,7 @@ def add_lora(unets: Sequence[nn.Module], rank: int, alpha: float) -> None:
 
 
 def check_lora(rank: int, alpha: float) -> None:
-    """Refuse what `add_lora` cannot do.
-
-    Raises:
-        ValueError: peft is missing, or a number is not positive.
-    """
+    """Raise ValueError where `add_lora` cannot work."""
     if rank < 1 or alpha <= 0:
         raise ValueError(f"model.lora: rank={rank} and alpha={alpha} must be positive")
     if importlib.util.find_spec("peft") is None:

@@ -126,9 +126,6 @@ def generate(
     Args:
         on_step: called as (steps done, steps) after each step.
         memory: of a run of many batches; None: nothing is kept beyond this call.
-
-    Raises:
-        ValueError: see `RunMemory.check`.
     """
     latents = sample_latents(model, batch, settings, on_step, memory)
     images = model.decode(latents).clamp(-1, 1)

@@ -51,13 +51,8 @@ def load_partly_trained(
     """A stock UNet with so many input channels, of which `trainable` is trained.
 
     Args:
-        source: see `load_unet`.
         trainable: "all", or what is trained alone: the rest must be pretrained, with its channels.
         base: what such a UNet is of, and the `backbone` that is one.
-
-    Raises:
-        ValueError: something stays as it is, and the UNet has random weights or other channels.
-        FileNotFoundError: see `load_unet`.
     """
     whole = trainable == "all"
     if isinstance(source, dict) and not whole:
@@ -134,11 +129,7 @@ def cut_unets(
     latent_channels: int,
     channels: int,
 ) -> None:
-    """Make stock UNets the reference and the generative one, in place; those that are, stay.
-
-    Raises:
-        ValueError: they have other input channels than these.
-    """
+    """Make stock UNets the reference and the generative one, in place; those that are, stay."""
     wanted = {"reference_unet": (reference_unet, latent_channels), "unet": (unet, channels)}
     for name, (network, inputs) in wanted.items():
         if network.config.in_channels != inputs:
@@ -153,11 +144,7 @@ def cut_unets(
 
 
 def stock_unet(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """The stock UNet that ours was cut from, sharing its weights; what was cut away is zeros.
-
-    Raises:
-        ValueError: see `stock_state`.
-    """
+    """The stock UNet that ours was cut from, sharing its weights; what was cut away is zeros."""
     with torch.device("meta"):
         stock = UNet2DConditionModel.from_config(unet.config)
     stock.load_state_dict(stock_state(unet), assign=True)
@@ -165,10 +152,7 @@ def stock_unet(unet: UNet2DConditionModel) -> UNet2DConditionModel:
 
 
 def stock_state(network: Any, unused: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The state of the stock network that ours was cut from.
-
-    Args:
-        unused: what was cut away; zeros where it is not in here.
+    """The state of the stock network that ours was cut from, with `unused` or zeros for the rest.
 
     Raises:
         ValueError: a weight of ours has no place in the stock network, and would be lost.

@@ -4,13 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from model_parts import SD15, save_base
 
 from leffa.models.catvton import CatVTON
 
 sys.path.append(str(Path(__file__).parent))
-from catvton_parts import VAE, Bases, build
+from catvton_parts import Bases, build
 
 
 @pytest.fixture(scope="session")
@@ -20,23 +19,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
 
     def base(channels: int = 9) -> Path:
         place = folder / str(channels)
-        if not place.is_dir():
-            torch.manual_seed(0)
-            UNet2DConditionModel(
-                in_channels=channels,
-                out_channels=4,
-                sample_size=8,
-                block_out_channels=(16, 32),
-                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-                layers_per_block=1,
-                attention_head_dim=2,
-                cross_attention_dim=12,
-                norm_num_groups=8,
-            ).save_pretrained(place / "unet")
-            AutoencoderKL.from_config(VAE).save_pretrained(place / "vae")
-            DDPMScheduler(beta_schedule="scaled_linear").save_pretrained(place / "scheduler")
-        return place
+        return place if place.is_dir() else save_base(place, SD15 | {"in_channels": channels})
 
     return base
 

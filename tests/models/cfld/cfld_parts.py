@@ -1,40 +1,23 @@
 """Tiny networks for the tests of CFLD, and what they are asked."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from model_parts import ALL_LAYERS, SD15, VAE, MakeBatch, gradients, leffa_loss, noise_for
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import FlowRequest, LeffaLoss
+from leffa.losses.flow import FlowRequest
 from leffa.models.cfld import CFLD, Conditioning
 from leffa.models.interface import Prediction
 
-MakeBatch = Callable[..., Batch]
+__all__ = ["ALL_LAYERS", "VAE", "MakeBatch", "gradients", "leffa_loss", "noise_for"]
 
-UNET = {
-    "in_channels": 4,
-    "out_channels": 4,
-    "sample_size": 8,
+UNET = SD15 | {
     "block_out_channels": [16, 32, 32],
     "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
     "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 2,
-    "cross_attention_dim": 12,
-    "norm_num_groups": 8,
-}
-VAE = {
-    "_class_name": "AutoencoderKL",
-    "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
-    "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"],
-    "block_out_channels": [8, 8],  # 2 pixels per latent cell
-    "layers_per_block": 1,
-    "latent_channels": 4,
-    "norm_num_groups": 4,
-    "scaling_factor": 0.5,
 }
 ENCODER = {  # stages of 16, 8, 4 and 2 cells
     "image_size": 64,
@@ -46,7 +29,6 @@ ENCODER = {  # stages of 16, 8, 4 and 2 cells
 }
 DECODER = {"queries": 5, "depth": 2, "heads": 3}
 SHOWN = [f"up_blocks.{b}.attentions.{a}.transformer_blocks.0.attn2" for b in (1, 2) for a in (0, 1)]
-ALL_LAYERS = FlowRequest(temperature=1.0, min_resolution=0.0)
 TIMESTEPS = torch.tensor([100, 700])
 
 
@@ -61,11 +43,6 @@ def build(base: Path, seed: int = 0, **changes: Any) -> CFLD:
     return model.eval()
 
 
-def noise_for(model: CFLD, batch: Batch) -> Tensor:
-    generator = torch.Generator().manual_seed(11)
-    return torch.randn(len(batch["name"]), *model.latent_shape(batch), generator=generator)
-
-
 def predict(
     model: CFLD,
     batch: Batch,
@@ -75,15 +52,6 @@ def predict(
     timesteps = TIMESTEPS.repeat(len(batch["name"]))[: len(batch["name"])]
     known = conditioning or model.encode(batch)
     return model.predict_noise(noise_for(model, batch), timesteps, known, flow)
-
-
-def leffa_loss(prediction: Prediction, batch: Batch) -> Tensor:
-    pictures = (batch["reference"], batch["source"], batch["loss_region"])
-    return LeffaLoss()(prediction.flows, *pictures, len(batch["name"])).total
-
-
-def gradients(model: CFLD) -> dict[str, Tensor]:
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
 def trained(model: CFLD) -> set[str]:

@@ -5,29 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from model_parts import save_base
 
 from leffa.data.batch import Batch
 from leffa.models.cfld import CFLD
 
 sys.path.append(str(Path(__file__).parent))
-from cfld_parts import (
-    UNET,
-    VAE,
-    MakeBatch,
-    build,
-)
+from cfld_parts import UNET, MakeBatch, build
 
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a pretrained tiny base."""
-    place = tmp_path_factory.mktemp("base")
-    torch.manual_seed(0)
-    UNet2DConditionModel.from_config(UNET).save_pretrained(place / "unet")
-    AutoencoderKL.from_config(VAE).save_pretrained(place / "vae")
-    DDPMScheduler(beta_schedule="scaled_linear").save_pretrained(place / "scheduler")
-    return place
+    return save_base(tmp_path_factory.mktemp("base"), UNET)
 
 
 @pytest.fixture

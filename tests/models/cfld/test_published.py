@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from huggingface_hub.errors import LocalEntryNotFoundError
+from model_parts import SD15, save_base
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,26 +20,6 @@ from leffa.run import settings
 
 timm_swin = pytest.importorskip("timm.models.swin_transformer")
 
-UNET = {
-    "in_channels": 4,
-    "out_channels": 4,
-    "sample_size": 8,
-    "block_out_channels": [16, 32],
-    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 2,
-    "cross_attention_dim": 12,
-    "norm_num_groups": 8,
-}
-VAE = {
-    "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
-    "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"],
-    "block_out_channels": [8, 8],
-    "layers_per_block": 1,
-    "latent_channels": 4,
-    "norm_num_groups": 4,
-}
 SWIN = {"embed_dim": 8, "depths": (2, 1, 1), "num_heads": (1, 1, 2), "window_size": 4}
 ENCODER = SWIN | {"image_size": 32, "drop_path_rate": 0.0}
 DECODER = {"queries": 5, "depth": 2, "heads": 3}
@@ -47,12 +27,7 @@ DECODER = {"queries": 5, "depth": 2, "heads": 3}
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("base")
-    torch.manual_seed(0)
-    UNet2DConditionModel.from_config(UNET).save_pretrained(place / "unet")
-    AutoencoderKL.from_config(VAE).save_pretrained(place / "vae")
-    DDPMScheduler(beta_schedule="scaled_linear").save_pretrained(place / "scheduler")
-    return place
+    return save_base(tmp_path_factory.mktemp("base"), SD15)
 
 
 def build(base: Path, seed: int = 0, **changes: Any) -> CFLD:

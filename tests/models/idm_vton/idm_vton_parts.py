@@ -3,27 +3,14 @@
 from typing import Any
 
 import torch
+from model_parts import SCHEDULER, VAE
+from model_parts import SDXL_INPAINTING as SDXL
 from torch import Tensor
 
 from leffa.models.idm_vton import IDMVTON, Conditioning
 
-SDXL = {
-    "in_channels": 9,
-    "out_channels": 4,
-    "sample_size": 8,
-    "block_out_channels": [16, 32],
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-    "layers_per_block": 1,
-    "transformer_layers_per_block": [1, 2],
-    "attention_head_dim": [2, 4],
-    "cross_attention_dim": 12,
-    "norm_num_groups": 8,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 8,
-    "projection_class_embeddings_input_dim": 64,
-}
+__all__ = ["SCHEDULER", "SDXL", "VAE"]
+
 CLIP = {
     "hidden_size": 16,
     "intermediate_size": 32,
@@ -33,17 +20,6 @@ CLIP = {
     "patch_size": 8,
 }
 ADAPTER = {"hidden_dims": 16, "depth": 1, "heads": 2, "dim_head": 8, "num_queries": 3}
-VAE = {
-    "_class_name": "AutoencoderKL",
-    "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
-    "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"],
-    "block_out_channels": [8, 8],  # 2 pixels per latent cell
-    "layers_per_block": 1,
-    "latent_channels": 4,
-    "norm_num_groups": 4,
-    "scaling_factor": 0.5,
-}
-SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 ALL = ("unet", "garment_unet", "image_encoder")
 TIMESTEPS = torch.tensor([10, 700])
 

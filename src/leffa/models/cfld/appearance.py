@@ -43,7 +43,7 @@ class LayerBias(nn.Module):
         )
         self.conv_out = _zero(nn.Conv2d(width, channels, kernel_size=1))
 
-    def forward(self, feature: Tensor, checkpointing: bool) -> Tensor:
+    def forward(self, feature: Tensor, checkpointing: bool = False) -> Tensor:
         """(B, C, h, w) of the encoder to (B, C', h, w) of the UNet."""
         hidden = self.conv_in(feature)
         tokens = rearrange(hidden, "b c h w -> b (h w) c")
@@ -63,12 +63,8 @@ class AppearanceBiases(nn.Module):
     256 pixels for the encoder and 512 for the UNet, their grids are equal.
 
     Args:
-        layers: of the UNet.
         feature_channels: of the encoder's stages but the last.
         depth: of each `LayerBias`.
-
-    Raises:
-        ValueError: the UNet attends at a level that the encoder has no stage for.
     """
 
     def __init__(

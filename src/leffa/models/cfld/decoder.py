@@ -48,9 +48,6 @@ class PerceptionDecoder(nn.Module):
         grid: (h, w) of that stage.
         queries: how many prompt tokens.
         depth, heads: of the blocks.
-
-    Raises:
-        ValueError: the heads do not divide the width.
     """
 
     def __init__(
@@ -78,11 +75,8 @@ class PerceptionDecoder(nn.Module):
         )
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """From the last stage (B, C, h, w) to the prompt (B, K, D) and its places (B, K, 2).
-
-        A token's place is the mean over blocks and heads of where it looked, in corner-aligned
-        coordinates: each block adds what it saw to the token, so none counts more.
-        """
+        """From the last stage (B, C, h, w) to the prompt (B, K, D) and its places (B, K, 2): where
+        each token looked, on average over blocks and heads."""
         picture = rearrange(feature, "b c h w -> b (h w) c") + self.picture_positions
         tokens = self.queries.expand(len(picture), -1, -1)
         places = []

@@ -29,9 +29,6 @@ class SourceEncoder(nn.Module):
         depths, num_heads: of each stage.
         window_size: of the attention, in patches of 4 pixels.
         drop_path_rate: of stochastic depth, in training.
-
-    Raises:
-        ValueError: timm is missing, or the size does not halve evenly.
     """
 
     def __init__(

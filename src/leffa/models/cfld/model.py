@@ -17,12 +17,16 @@ from leffa.losses.diffusion import Generators, draw
 from leffa.losses.flow import FlowRequest
 from leffa.models import interface
 from leffa.models.cfld.appearance import AppearanceBiases
-from leffa.models.cfld.attention import PromptExchange
+from leffa.models.cfld.attention import (
+    PromptExchange,
+    Trainable,
+    adapted_channels,
+    prepare_unet,
+)
 from leffa.models.cfld.decoder import PerceptionDecoder
 from leffa.models.cfld.encoder import SourceEncoder, load_encoder
 from leffa.models.cfld.pose import PoseAdapter
 from leffa.models.cfld.published import load_published
-from leffa.models.cfld.unet import Trainable, adapted_channels, prepare_unet
 from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture, grid_of, log_parameters
 from leffa.models.loading import Autoencoder, Source, load_scheduler, load_vae
@@ -138,11 +142,6 @@ class CFLD(LatentGenerator):
         Args:
             encoder: of `SourceEncoder`.
             encoder_weights: a Swin, see `load_encoder`; None leaves random weights.
-
-        Raises:
-            ValueError: only the prompt's projections are trained on a base that has random
-                weights; or weights do not fit.
-            FileNotFoundError: a folder or file that is not there.
         """
         autoencoder = load_vae(vae)
         channels = autoencoder.config.latent_channels

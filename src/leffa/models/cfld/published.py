@@ -28,14 +28,8 @@ _DECODER = {
 
 
 def load_published(model: nn.Module, folder: str | Path) -> None:
-    """Fill a model from a checkpoint folder of the authors.
-
-    Of the UNet only what is trained is copied: the rest is Stable Diffusion 1.5, from the base.
-
-    Raises:
-        FileNotFoundError: the folder or one of its files is not there.
-        ValueError: they do not fit.
-    """
+    """Fill what is trained of a model from a checkpoint folder of the authors; the rest of the UNet
+    is Stable Diffusion 1.5, from the base."""
     folder = Path(folder)
     state = {
         key: value

@@ -56,9 +56,6 @@ def new_resampler(config: dict[str, Any], embed_dims: int, output_dims: int) -> 
         config: of `IPAdapterPlusImageProjection`: hidden_dims, depth, heads, dim_head, num_queries.
         embed_dims: width of the image encoder.
         output_dims: width of the cross-attention.
-
-    Raises:
-        ValueError: an unknown key.
     """
     known = ("hidden_dims", "depth", "heads", "dim_head", "num_queries", "ffn_ratio")
     if unknown := sorted(config.keys() - set(known)):
@@ -67,11 +64,7 @@ def new_resampler(config: dict[str, Any], embed_dims: int, output_dims: int) -> 
 
 
 def published_resampler(unet: UNet2DConditionModel, state: State, source: str | Path) -> Any:
-    """A resampler from its authors' weights, by diffusers' own conversion.
-
-    Raises:
-        ValueError: they are not of IP-Adapter Plus.
-    """
+    """A resampler from its authors' weights, by diffusers' own conversion."""
     try:
         resampler = unet._convert_ip_adapter_image_proj_to_diffusers(state, low_cpu_mem_usage=False)
     except (LookupError, RuntimeError) as error:
@@ -100,12 +93,7 @@ def split_published(state: State) -> tuple[State, State]:
 
 
 def read_adapter(source: str | Path) -> tuple[State, State]:
-    """(resampler, cross-attentions) of an IP-Adapter file, in its own names.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is not an IP-Adapter's.
-    """
+    """(resampler, cross-attentions) of an IP-Adapter file, in its own names."""
     path = hub_file(source)
     content: dict[str, Any] = {}
     if path.suffix == ".safetensors":
@@ -127,9 +115,6 @@ def fill_processors(unet: UNet2DConditionModel, state: State, source: str | Path
     in which the UNet holds them: `1.to_k_ip.weight`, `3.to_k_ip.weight`, ...
 
     The resampler must not be in its place yet, since it has attentions too.
-
-    Raises:
-        ValueError: the file is of another UNet.
     """
     adapters = torch.nn.ModuleDict(
         {

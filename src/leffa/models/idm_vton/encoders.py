@@ -60,12 +60,7 @@ class ImageEncoder(nn.Module):
 
     @classmethod
     def load(cls, source: Source) -> "ImageEncoder":
-        """From a folder or hub id (see `locate`), or a `CLIPVisionConfig` for random weights.
-
-        Raises:
-            ValueError: transformers is missing, or an unknown key of the config; see `check_found`.
-            FileNotFoundError: see `locate`.
-        """
+        """From a folder or hub id (see `locate`), or a `CLIPVisionConfig` for random weights."""
         transformers = _transformers("model.image_encoder")
         if isinstance(source, dict):
             if unknown := sorted(source.keys() - transformers.CLIPVisionConfig().to_dict().keys()):
@@ -120,12 +115,7 @@ class TextEncoders(nn.Module):
 
     @classmethod
     def load(cls, source: str | Path) -> "TextEncoders":
-        """Of a diffusers folder or hub id: `text_encoder`, `text_encoder_2`, and their tokenizers.
-
-        Raises:
-            ValueError: transformers is missing, or weights do not fit.
-            FileNotFoundError: see `locate`.
-        """
+        """`text_encoder`, `text_encoder_2` and their tokenizers of a diffusers folder or hub id."""
         transformers = _transformers("model.text")
         encoders = [
             _load(transformers.CLIPTextModel, source, "text_encoder"),

@@ -139,11 +139,6 @@ class IDMVTON(LatentGenerator):
             garment_unet: an SDXL, or `unet_encoder` of a published IDM-VTON.
             adapter: an IP-Adapter Plus file, the config of a new one, or None where `unet` has one.
             text: a folder with SDXL's text encoders and tokenizers; None for no captions.
-
-        Raises:
-            ValueError: random weights that would stay as they are, parts that do not fit, or an
-                unknown part in `trainable`.
-            FileNotFoundError: a folder or file that is not there.
         """
         if unknown := sorted(set(trainable) - set(PARTS)):
             raise ValueError(

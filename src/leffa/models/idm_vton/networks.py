@@ -94,9 +94,6 @@ def load_tryon(
         image_width: of the image encoder's tokens.
         adapter: an IP-Adapter Plus file; a resampler's config, for a new adapter that changes
             nothing yet; None where the source has one.
-
-    Raises:
-        ValueError: the adapter is missing, there is one too many, or a file does not fit.
     """
     if _has_adapter(source):
         if adapter is not None:
@@ -135,13 +132,8 @@ def attach(unet: UNet2DConditionModel, tokens: int) -> None:
 def no_features(
     unet: UNet2DConditionModel, grid: tuple[int, int], like: Tensor
 ) -> dict[str, Tensor]:
-    """Zeros (1, L, C) in the place of every garment feature, as the published guidance has them.
-
-    Args:
-        unet: the try-on network.
-        grid: (h, w) of the garment's latent.
-        like: gives dtype and device.
-    """
+    """Zeros (1, L, C) in the place of every garment feature, as the published guidance has them;
+    of a garment latent of `grid` (h, w), with the dtype and device of `like`."""
     zeros = {}
     for name in map(_layer, filter(_is_self, unet.attn_processors)):
         height, width = halved(grid, layer_level(unet, name))
@@ -169,14 +161,8 @@ def pooled_width(unet: Any) -> int:
 
 
 def check_fit(unet: Any, garment_unet: Any, text_width: int | None) -> None:
-    """Refuse networks that cannot read each other.
-
-    Args:
-        text_width: of a token; None: no text is read.
-
-    Raises:
-        ValueError: they have other layers, or text of another width.
-    """
+    """Raise ValueError where networks cannot read each other, or the text, whose tokens have a
+    width of `text_width` (None: no text)."""
     layers, garment_layers = (
         {
             name: module.weight.shape[0]
