@@ -3,8 +3,7 @@
 The reference UNet records the normalised hidden states that enter each of its self-attentions. The
 same layer of the generative UNet appends them to its own tokens: keys and values are [generative;
 reference] through the generative UNet's projections, queries come from the generative tokens alone.
-So two stock diffusers UNets and the two processors below are the whole network (Leffa, section
-3.1).
+So two stock UNets and two processors are the whole network (Leffa, section 3.1).
 
 Everything travels in one `AttentionExchange` passed at the call (`cross_attention_kwargs`), keyed
 by the layer's dotted name: nothing depends on the order of calls and nothing stays on a module.
@@ -103,14 +102,14 @@ MaybeExchange: TypeAlias = AttentionExchange | None  # None: nothing is recorded
 def layer_grid(tokens: int, latent_grid: tuple[int, int]) -> tuple[int, int]:
     """(h_l, w_l) of a layer with this many tokens: the latent halved, rounding up, as the UNet's
     convolutions do."""
-    height, width = latent_grid
-    while height * width > tokens:
-        height, width = (height + 1) // 2, (width + 1) // 2
-    if height * width != tokens:
+    grid = latent_grid
+    while grid[0] * grid[1] > tokens:
+        grid = halved(grid, 1)
+    if grid[0] * grid[1] != tokens:
         raise ValueError(
             f"{tokens} tokens are no halving of a latent of {latent_grid[0]}x{latent_grid[1]} cells"
         )
-    return height, width
+    return grid
 
 
 def halved(grid: tuple[int, int], times: int) -> tuple[int, int]:
@@ -224,9 +223,8 @@ def attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor
 class PassthroughAttention(nn.Module):
     """Stands where the text cross-attention was, and returns what it is given.
 
-    The block adds this to its residual stream, h <- h + norm2(h). The official networks were
-    trained with that term (their "skipped" attention returns its input too), so official weights
-    need it.
+    The block then computes h <- h + norm2(h). The official networks were trained with that term:
+    their "skipped" attention returns its input too.
     """
 
     def forward(

@@ -27,7 +27,6 @@ UNUSED = (
     "add_embedding.",  # see NO_TEXT
     "vision_model.embeddings.position_ids",  # a range of numbers in older files
 )
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
 def shapes_alone() -> bool:
@@ -68,24 +67,29 @@ def locate(source: str | Path, part: str, config: str = "config.json") -> tuple[
 
 def hub_file(source: str | Path) -> Path:
     """A file: a path, or owner/name/path on the hub, which is fetched."""
-    path = Path(source)
-    if path.is_file():
-        return path
+    if Path(source).is_file():
+        return Path(source)
     owner, *rest = str(source).split("/")
     if len(rest) < 2 or owner in ("", ".", "..", "~"):
         raise FileNotFoundError(f"{source}: no such file")
-    return Path(_get_model_file(f"{owner}/{rest[0]}", weights_name="/".join(rest[1:])))
+    return _fetched(f"{owner}/{rest[0]}", "/".join(rest[1:]))
 
 
 def read_network(location: str, subfolder: str | None) -> dict[str, Tensor]:
     """The weights of a network's folder, local or on the hub, by the names in its file."""
-    for name in WEIGHTS:
-        try:
-            file = _get_model_file(location, weights_name=name, subfolder=subfolder)
-        except OSError:
-            continue
-        return load_weights(file)
-    raise FileNotFoundError(f"{location}: has neither {' nor '.join(WEIGHTS)}")
+    try:
+        file = _fetched(location, "diffusion_pytorch_model.safetensors", subfolder)
+    except FileNotFoundError:
+        file = _fetched(location, "diffusion_pytorch_model.bin", subfolder)
+    return load_weights(file)
+
+
+def _fetched(location: str, name: str, subfolder: str | None = None) -> Path:
+    """A file of a folder, or of the hub's cache; fetched where it is in neither."""
+    try:
+        return Path(_get_model_file(location, weights_name=name, subfolder=subfolder))
+    except OSError as error:
+        raise FileNotFoundError(f"{location}: {str(error).splitlines()[0]}") from error
 
 
 def load_unet(

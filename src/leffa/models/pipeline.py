@@ -148,18 +148,16 @@ class LeffaPipeline(DiffusionPipeline):
         """Generate a picture per source.
 
         PIL pictures are stretched to the size; tensors are taken as they are, (B, 3, H, W) in
-        [-1, 1], a mask (B, 1, H, W). The other arguments are those of `SamplerSettings` and of
-        diffusers' pipelines.
+        [-1, 1]. The other arguments are those of `SamplerSettings` and of diffusers.
 
         Args:
             mask: white = generate; None: everything, as pose transfer wants.
-            densepose: of the source. A picture is a coloured map (VITON-HD); give other encodings
-                as tensors (`leffa.data.densepose`). None: background everywhere.
+            densepose: of the source. A picture is a coloured map (VITON-HD), other encodings are
+                tensors (`leffa.data.densepose`). None: background everywhere.
             height, width: in pixels; None: of the training, else of the source.
             latents: (B, C, h, w) to start from instead of noise, kept in float32.
-            official_noise: the released pipeline's quirk: latents of the conditions are drawn, and
-                they and the first noise come from torch's global generator, whatever `generator`.
-            callback_on_step_end_tensor_inputs: there are only the latents.
+            official_noise: as the released pipeline: latents of the conditions and the first noise
+                are drawn from torch's global generator.
         """
         if unknown := set(callback_on_step_end_tensor_inputs) - {"latents"}:
             raise ValueError(

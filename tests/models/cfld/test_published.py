@@ -195,7 +195,7 @@ def test_a_hub_that_is_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch)
 def test_another_swin_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "swin.safetensors"
     save_file(swin(embed_dim=16).state_dict(), path)
-    message = f"model.encoder_weights={path}: is another Swin than model.encoder: "
+    message = f"model.encoder_weights={path}: does not fit: "
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         load_encoder(encoder(), path)
     assert "\n" not in str(caught.value)

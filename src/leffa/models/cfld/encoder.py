@@ -15,7 +15,7 @@ from leffa.io.weights import load_weights, read_pickle
 from leffa.losses.diffusion import Generators, draw
 from leffa.losses.precision import at_least_float32
 from leffa.models.latent import network_input
-from leffa.models.loading import is_hub_id
+from leffa.models.loading import check_state, is_hub_id
 
 SWIN = "timm.models.swin_transformer"
 
@@ -129,14 +129,7 @@ def load_encoder(encoder: SourceEncoder, weights: str | Path) -> None:
     wanted = encoder.swin.state_dict()
     state = _timm().checkpoint_filter_fn(_resized(_read(weights), wanted), encoder.swin)
     state = {key: value for key, value in state.items() if not key.startswith(("head.", "norm."))}
-    wrong = sorted(
-        key for key in wanted if key not in state or state[key].shape != wanted[key].shape
-    )
-    if wrong or (wrong := sorted(state.keys() - wanted.keys())):
-        raise ValueError(
-            f"model.encoder_weights={weights}: is another Swin than model.encoder: {len(wrong)} "
-            f"weights do not fit, first {wrong[0]}"
-        )
+    check_state(f"model.encoder_weights={weights}", state, wanted)
     encoder.swin.load_state_dict(state)
 
 

@@ -14,7 +14,7 @@ UNSHUFFLE = 4  # pixels of the pose per latent cell, along each side
 
 
 class PoseAdapter(nn.Module):
-    """Residuals of the down blocks from a synthetic pose.
+    """Residuals of the down blocks from a pose map.
 
     Args:
         pose_channels: of the pose tensor, see `data.pose`.
