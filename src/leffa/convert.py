@@ -3,9 +3,9 @@
 from                              to --out
 a released .pth (with --base)     DIR                       safetensors and json, of Leffa for
                                                             diffusers
-a .ckpt or run folder of ours     FILE.ckpt                 weights alone: for evaluate.py, `leffa
+a .ckpt or run folder of ours     FILE.ckpt                 only weights: for evaluate.py, `leffa
                                                             predict` and train.py's start_from=
-an exported folder                FILE.pth, .safetensors    Leffa alone: the layout of the
+an exported folder                FILE.pth, .safetensors    only Leffa: the layout of the
                                                             released files
 published weights of CatVTON,     FILE.ckpt                 the same as of ours
 CFLD or IDM-VTON (--experiment)

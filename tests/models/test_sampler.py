@@ -309,8 +309,8 @@ def test_images_lie_in_range_and_each_step_is_told(
         ({"steps": 0}, "sampler.steps must be at least 1, got 0"),
         ({"noise": "white"}, "sampler.noise must be 'per_name' or 'global', got 'white'"),
         ({"scheduler": "ddim", "eta": 1.5}, r"sampler.eta must lie in \[0, 1\], got 1.5"),
-        ({"eta": 1.0}, "sampler.eta=1.0 is for sampler.scheduler=ddim alone, not ddpm"),
-        ({"set_alpha_to_one": False}, "sampler.set_alpha_to_one=False is for .* set .*=null"),
+        ({"eta": 1.0}, "sampler.eta=1.0 is only for sampler.scheduler=ddim, not ddpm"),
+        ({"set_alpha_to_one": False}, "sampler.set_alpha_to_one=False is only for .* set .*=null"),
         ({"condition_latents": "mean"}, "sampler.condition_latents must be 'mode', 'sample'"),
     ],
 )

@@ -2,7 +2,7 @@
 
 The reference UNet records the normalised hidden states that enter each of its self-attentions. The
 same layer of the generative UNet appends them to its own tokens: keys and values are [generative;
-reference] through the generative UNet's projections, queries come from the generative tokens alone.
+reference] through the generative UNet's projections, queries come only from the generative tokens.
 So two stock UNets and two processors are the whole network (Leffa, section 3.1).
 
 Everything travels in one `AttentionExchange` passed at the call (`cross_attention_kwargs`), keyed

@@ -9,7 +9,7 @@ github.com/Zheng-Chong/CatVTON/issues/14). Person tokens meet garment tokens in 
 and only those are trained.
 
 The flow of the Leffa loss goes from the queries of the upper half to the keys of the lower half;
-its softmax is over the garment keys alone.
+its softmax is over the garment keys only.
 """
 
 from dataclasses import dataclass, replace
@@ -86,7 +86,7 @@ class CatVTON(LatentGenerator):
     Args:
         unet: a stock UNet with the channels of inpainting (noisy C, mask 1, masked source C); it
             loses its text attention here.
-        trainable: "attention", the self-attentions alone, as published; or "all" of the UNet.
+        trainable: "attention", only the self-attentions, as published; or "all" of the UNet.
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference", "masked_source")

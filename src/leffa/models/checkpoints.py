@@ -30,8 +30,8 @@ DROPPED = {
 
 
 def load_official(base: str | Path, weights: str | Path) -> LeffaModel:
-    """The official network: configs alone from a diffusers base folder or hub id, weights from the
-    released file.
+    """The official network: configs of a diffusers base folder or hub id, weights of the released
+    file.
 
     On an SDXL base the released code rescales the noise schedule to zero terminal SNR, and so do
     we.

@@ -116,7 +116,7 @@ def is_exported(path: Path) -> bool:
 
 
 def is_pipeline(folder: Path) -> bool:
-    """Whether an exported folder has the parts of a pipeline, or weights alone."""
+    """Whether an exported folder has the parts of a pipeline; else it has only weights."""
     return (folder / INDEX).is_file()
 
 

@@ -123,7 +123,7 @@ class PersonGenerator(nn.Module, ABC):
         return conditioning
 
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:
-        """Evaluate what depends on the reference alone once, at `timestep`, for all steps of a
+        """Evaluate what depends only on the reference once, at `timestep`, for all steps of a
         sampling run, if there is anything."""
         return conditioning
 

@@ -64,7 +64,7 @@ class Conditioning(interface.Conditioning):
     empty: bool = False  # the reference is zeros in every sample
     frozen_at: int | None = None  # the reference UNet's timestep; None: that of each prediction
     run: RunMemory | None = None  # of all pictures of a sampling run
-    picture: RunMemory | None = None  # of the steps of these pictures alone
+    picture: RunMemory | None = None  # of the steps of these pictures
 
     @property
     def shared(self) -> bool:
@@ -90,7 +90,7 @@ class LeffaModel(LatentGenerator):
         vae, reference_unet, generative_unet: already fitted together, see `build`.
         scheduler_config: see `LatentGenerator`.
         parts: what is concatenated to the noisy latent. All three: the official 12 channels; the
-            paper's: 9 without "densepose" for try-on, 7 with it alone for pose transfer.
+            paper's: 9 without "densepose" for try-on, 7 with only "densepose" for pose.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class LeffaModel(LatentGenerator):
         return frozenset("densepose" if part == "densepose" else "mask" for part in self.parts)
 
     def excluded_keys(self) -> frozenset[str]:
-        """The autoencoder's alone: UNets that low-rank adapters leave frozen are saved whole."""
+        """Only the autoencoder's: UNets that low-rank adapters leave frozen are saved whole."""
         return frozenset(key for key in self.state_dict() if key.startswith("vae."))
 
     def encode(

@@ -29,7 +29,7 @@ UNUSED = (
 )
 
 
-def shapes_alone() -> bool:
+def on_meta_device() -> bool:
     """Whether networks are made under `torch.device("meta")`: then only configs are read."""
     return torch.get_default_device().type == "meta"
 
@@ -105,7 +105,7 @@ def load_unet(
         inputs = {} if channels is None else {"in_channels": channels}
         return UNet2DConditionModel.from_config({**source, **changes, **inputs})
     location, subfolder = locate(SHIPPED_UNET if source == "shipped" else source, "unet")
-    if shapes_alone():
+    if on_meta_device():
         config = UNet2DConditionModel.load_config(location, subfolder=subfolder)
         return UNet2DConditionModel.from_config({**config, **changes})
     unet, found = UNet2DConditionModel.from_pretrained(
@@ -134,7 +134,7 @@ def load_vae(source: Source) -> Autoencoder:
     }
     if (name := config["_class_name"]) not in classes:
         raise ValueError(f"{source}: the autoencoder is a {name}; known are {', '.join(classes)}")
-    if shapes_alone():
+    if on_meta_device():
         vae = classes[name].from_config(config)
     else:
         vae = classes[name].from_pretrained(location, subfolder=subfolder, low_cpu_mem_usage=False)

@@ -40,7 +40,7 @@ class LeffaPipeline(DiffusionPipeline):
     """Virtual try-on and pose transfer behind the interface of diffusers.
 
     `enable_model_cpu_offload` pays off with `reference_cache=True`: without it the reference UNet
-    goes back and forth in every step. Offloading has been tested on a CPU alone.
+    goes back and forth in every step. Offloading has been tested only on a CPU.
 
     Args:
         reference_unet: stock, or already cut.

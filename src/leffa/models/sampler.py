@@ -1,6 +1,6 @@
 """The denoising loop over any diffusers scheduler.
 
-The noise of a sample comes from (seed, name) alone: the same picture whatever the batch size, the
+The noise of a sample depends only on (seed, name): the same picture whatever the batch size, the
 order or the number of devices. `SamplerSettings.official()` reproduces the released pipeline.
 """
 
@@ -86,7 +86,7 @@ class SamplerSettings:
         for name, unset in DDIM_ONLY.items():
             if self.scheduler != "ddim" and getattr(self, name) != unset:
                 raise ValueError(
-                    f"sampler.{name}={getattr(self, name)} is for sampler.scheduler=ddim alone, "
+                    f"sampler.{name}={getattr(self, name)} is only for sampler.scheduler=ddim, "
                     f"not {self.scheduler}; set sampler.{name}={'null' if unset is None else unset}"
                 )
 
@@ -236,7 +236,7 @@ def make_scheduler(
 
 
 def name_generator(seed: int, name: str) -> torch.Generator:
-    """A generator that depends on (seed, name) alone; on the CPU, as all devices must draw the
+    """A generator that depends only on (seed, name); on the CPU, so that all devices draw the
     same."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

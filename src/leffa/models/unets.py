@@ -51,7 +51,7 @@ def load_partly_trained(
     """A stock UNet with so many input channels, of which `trainable` is trained.
 
     Args:
-        trainable: "all", or what is trained alone: the rest must be pretrained, with its channels.
+        trainable: "all", or the only part that is trained: the rest must be pretrained.
         base: what such a UNet is of, and the `backbone` that is one.
     """
     whole = trainable == "all"

@@ -77,15 +77,15 @@ class CFLD(LatentGenerator):
     """Coarse-to-fine latent diffusion.
 
     Args:
-        unet: stock, for latents alone; it gets its attention here.
+        unet: stock, with the channels of a latent; it gets its attention here.
         encoder: sees the reference.
         decoder: queries, depth and heads of `PerceptionDecoder`; None for the published ones.
         appearance_depth: see `AppearanceBiases`.
         trainable: see `prepare_unet`; all the rest but the autoencoder is trained always.
         pose_guidance: scale of the pose in sampling; the sampler's own is that of the reference.
         reference_flip: probability that the encoder sees the mirrored reference, in training.
-        drop_biases: a sample that loses its reference in training loses the biases too, not the
-            prompt alone, as published.
+        drop_biases: a sample that loses its reference in training loses the biases too; published:
+            only the prompt.
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source",)

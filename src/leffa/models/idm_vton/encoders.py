@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leffa.models.loading import Source, check_found, locate, shapes_alone
+from leffa.models.loading import Source, check_found, locate, on_meta_device
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures that CLIP was trained on
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -156,7 +156,7 @@ class TextEncoders(nn.Module):
 def _load(kind: Any, source: str | Path, part: str) -> Any:
     location, subfolder = locate(source, part)
     where = {"subfolder": subfolder or ""}
-    if shapes_alone():
+    if on_meta_device():
         return kind(kind.config_class.from_pretrained(location, **where))
     model, found = kind.from_pretrained(
         location, dtype=torch.float32, output_loading_info=True, **where

@@ -42,7 +42,7 @@ NO_ADAPTER = {"encoder_hid_dim": None, "encoder_hid_dim_type": None}
 
 
 class TextAttention(ExchangeProcessor):
-    """A text cross-attention of the garment network; it leaves the exchange alone."""
+    """A text cross-attention of the garment network; it has no part in the exchange."""
 
     def process(
         self, attn: Attention, tokens: Tensor, text: Tensor | None, exchange: Any
