@@ -1,16 +1,10 @@
 """A trained model as a folder of json and safetensors, and back.
 
-<folder>/leffa.json                               how the model is fed, and where it comes from
-<folder>/README.md                                the model card
-
-Leffa's, which stock diffusers classes open:
-
-<folder>/model_index.json                         what `LeffaPipeline.from_pretrained` reads
-<folder>/vae  reference_unet  unet  scheduler     json and safetensors; `unet` is the generative one
-
-Any other model's, which the configuration in `leffa.json` builds:
-
-<folder>/model.safetensors                        what its checkpoints hold
+leffa.json           how the model is fed, and where it comes from
+README.md            the model card
+model_index.json     of Leffa: what `LeffaPipeline.from_pretrained` reads, beside the folders vae,
+                     unet (the generative one), reference_unet and scheduler
+model.safetensors    of any other model: what its checkpoints hold; leffa.json says how to build it
 """
 
 import dataclasses
