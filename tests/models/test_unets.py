@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from leffa.models.attention import self_attention_names
-from leffa.models.loading import load_scheduler, load_unet, load_vae
+from leffa.models.loading import hub_file, load_scheduler, load_unet, load_vae
 from leffa.models.unets import make_generative, make_reference, refit_conv_in
 
 SD15 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
@@ -135,6 +135,22 @@ def test_a_saved_unet_loads_from_its_folder(sd15_config: dict[str, Any], tmp_pat
     unet = load_unet(sd15_config)
     unet.save_pretrained(tmp_path / "unet")
     torch.testing.assert_close(load_unet(tmp_path).state_dict(), unet.state_dict())
+
+
+def test_a_single_file_comes_from_the_hub_where_there_is_none_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def download(repository: str, filename: str, **_: Any) -> str:
+        asked.append((repository, filename))
+        return str(tmp_path / "cached")
+
+    monkeypatch.setattr("diffusers.utils.hub_utils.hf_hub_download", download)
+    assert hub_file("owner/name/folder/adapter.bin") == tmp_path / "cached"
+    assert asked == [("owner/name", "folder/adapter.bin")]
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.bin: no such file"):
+        hub_file(tmp_path / "nowhere.bin")
 
 
 def test_refuses_a_base_whose_up_blocks_have_no_attention(sd15_config: dict[str, Any]) -> None:
