@@ -90,7 +90,7 @@ _ON_SURFACE: dict[str, tuple[str, float, float]] = {
 def find_keypoints(scene: Scene) -> Floats:
     """(25, 3) BODY_25 x, y in pixels, confidence; 0 where out of the picture or turned away."""
     figure, painter = scene.figure, scene.painter
-    height, width = painter.owner.shape
+    height, width = painter.image.shape[:2]
     points = np.zeros((len(BODY_25), 3), np.float32)
     for row, name in enumerate(BODY_25):
         if name in _ON_SURFACE:
