@@ -11,10 +11,11 @@ import torchvision
 from PIL import Image
 from torch import Tensor, nn
 
+from leffa.io.files import sha256_of
 from leffa.metrics.distribution import FID
 from leffa.metrics.features import KINDS, InceptionFeatures, clean_resize
 from leffa.metrics.inception import TENSORFLOW_INCEPTION, TORCHVISION_INCEPTION, Inception
-from leffa.metrics.weights import MissingWeights, WeightsFile, sha256_of
+from leffa.metrics.weights import MissingWeights, WeightsFile
 
 
 @pytest.mark.usefixtures("inception")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from leffa.io.files import sha256_of
 from leffa.metrics.paired import full_batches
 from leffa.metrics.perceptual import (
     LPIPS,
@@ -14,7 +15,7 @@ from leffa.metrics.perceptual import (
     load_lpips,
     untrained_lpips,
 )
-from leffa.metrics.weights import MissingWeights, WeightsFile, sha256_of
+from leffa.metrics.weights import MissingWeights, WeightsFile
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from leffa.metrics.weights import MissingWeights, WeightsFile, sha256_of
+from leffa.io.files import sha256_of
+from leffa.metrics.weights import MissingWeights, WeightsFile
 
 
 @pytest.fixture(autouse=True)

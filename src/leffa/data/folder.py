@@ -13,10 +13,10 @@ from leffa.io.folders import (
     Spelling,
     files_by_name,
     is_hidden,
+    log_unused,
     names_in,
     normal,
     pictures_in,
-    tell_unused,
 )
 from leffa.io.tables import header_cells, read_table
 
@@ -136,7 +136,7 @@ def _from_folders(root: Path, category: str) -> list[Record]:
             f"{root / 'garments'}: has no picture for {len(missing)} of the {len(people)} persons, "
             f"first {missing[0]}; a person and its garment must have one name, or use a table"
         )
-    tell_unused(root / "garments", garments, people, "person")
+    log_unused(root / "garments", garments, people, "person")
     find = {
         str(files.field): _present(root / files.spellings[0], files.pattern, people)
         for files in FOLDER.groups[0].files
@@ -159,5 +159,5 @@ def _present(folder: Path, pattern: str, people: Collection[str]) -> Locate:
     if all(is_hidden(name) for name in names_in(folder)):
         return lambda name: None
     found = files_by_name(folder, (".json",) if pattern.endswith(".json") else SUFFIXES)
-    tell_unused(folder, found, people, "person")
+    log_unused(folder, found, people, "person")
     return lambda name: found.get(name, folder / pattern.format(name))

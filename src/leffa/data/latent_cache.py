@@ -14,7 +14,6 @@ A cache made of another autoencoder, transform or files is refused.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache, cached_property, partial
 from inspect import isfunction
@@ -22,7 +21,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -32,6 +30,7 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.data.keypoints import Annotation
 from leffa.data.transforms import PersonTransform
 from leffa.io.atomic import replacing, write_json
+from leffa.io.files import exclusive_lock
 
 # Of a record: what the autoencoder never sees.
 _NOT_ENCODED = ("reference_densepose", "reference_keypoints")
@@ -84,7 +83,8 @@ class LatentCache(Mapping[str, Latents]):
         for patience in (0.0, -1.0):
             for first in range(0, len(records), SHARD):
                 last = min(first + SHARD, len(records))
-                with _only_writer(path := self._shard(first), patience) as mine:
+                path = self._shard(first)
+                with exclusive_lock(Path(f"{path}.lock"), patience) as mine:
                     if mine and not path.is_file():
                         _write(path, dataset, range(first, last), encoder, batch_size)
                 if progress is not None:
@@ -117,16 +117,6 @@ class LatentCache(Mapping[str, Latents]):
 
     def _shard(self, index: int) -> Path:
         return self.folder / f"latents_{index // SHARD:05d}.safetensors"
-
-
-@contextmanager
-def _only_writer(path: Path, patience: float) -> Iterator[bool]:
-    """Whether this process alone may write the file; with a patience below 0 it waits for that."""
-    try:
-        with FileLock(f"{path}.lock", timeout=patience):
-            yield True
-    except Timeout:
-        yield False
 
 
 def _write(

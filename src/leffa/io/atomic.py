@@ -1,9 +1,7 @@
-"""Atomic writes: a file, or a whole folder, appears under its name when it is complete.
+"""Atomic writes: a file or folder appears under its name when it is complete.
 
-Until then it has a name of its own in the target's folder, `.TARGET.HOST-PID-RANDOM.unfinished`:
-two processes never write to one file, and nobody takes half a file for a whole one. A temporary
-file is removed by its own process when that fails; what a killed process left is removed when the
-same target is next written on the same machine. Nobody else's is ever touched.
+Until then it is `.TARGET.HOST-PID-RANDOM.unfinished` in the target's folder. What a killed process
+left is removed when the same target is next written on the same machine.
 """
 
 import functools
@@ -28,15 +26,9 @@ _LONGEST = 120  # bytes of the target's name: file systems allow 255 for the who
 def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     """Write a file under a temporary name, which becomes `path` when the block succeeds.
 
-        with replacing(path) as temporary:
-            save_file(tensors, temporary)
-
     Args:
-        path: the target; its folders are made. Of a symbolic link, the file that it points to.
+        path: its folders are made; of a symbolic link, the file that it points to is replaced.
         durable: force the file to the disk first, so that it also survives a power failure.
-
-    Yields:
-        The temporary file: empty, in the target's folder, without the target's suffix.
 
     Raises:
         OSError: it could not be written, for instance to a full disk; what was there stays.
@@ -64,14 +56,8 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Fill a folder under a temporary name, which becomes `path` when the block succeeds.
 
-    Args:
-        path: the target: not there yet, or an empty folder; the folders above it are made.
-
-    Yields:
-        The temporary folder: empty, beside the target.
-
     Raises:
-        FileExistsError: the target holds something, before or after the block.
+        FileExistsError: `path` is a file or a folder that is not empty, before or after the block.
     """
     _refuse_filled(path)
     temporary = _temporary(path := _resolved(path))
@@ -90,18 +76,16 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes, durable: bool = False) -> None:
-    """Write a file that is complete or not there."""
     with replacing(path, durable) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str, durable: bool = False) -> None:
-    """Write UTF-8 text, its line ends as given, to a file that is complete or not there."""
+    """Write UTF-8 text, its line ends as given."""
     write_bytes(path, text.encode(), durable)
 
 
 def write_json(path: Path, content: Any, indent: int | None = 2, durable: bool = False) -> None:
-    """Write a JSON file that is complete or not there."""
     write_text(path, json.dumps(content, indent=indent) + "\n", durable)
 
 
@@ -141,17 +125,11 @@ def _shortened(name: str) -> str:
 
 @functools.cache
 def _host() -> str:
-    """Names whatever gives out process ids: a running system, or a container's view of it.
-
-    Machines may share a name and a disk, so the name alone is not enough to call a process dead.
-    """
+    """Whatever gives out process ids: machines and containers may share a name and a disk."""
     identity = ""
-    for read in (
-        lambda: Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8"),
-        lambda: str(Path("/proc/self/ns/pid").readlink()),
-    ):
-        with suppress(OSError):  # not Linux
-            identity += read()
+    with suppress(OSError):  # not Linux
+        identity += Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+        identity += str(Path("/proc/self/ns/pid").readlink())
     name = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:32]
     return f"{name}{zlib.crc32(identity.encode()):08x}"
 
@@ -163,10 +141,7 @@ _OWNER = re.compile(
 
 @functools.lru_cache(maxsize=256)
 def _leftovers(folder: Path) -> dict[str, list[Path]]:
-    """What dead processes left in a folder, by target.
-
-    A folder is read once: it may hold as many pictures as a data set, and each is a write.
-    """
+    """What dead processes left in a folder, by target; read once, since it may be large."""
     found: dict[str, list[Path]] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -185,19 +160,15 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True  # another user's
+        pass  # another user's
     return True
 
 
 def _sync(path: Path) -> None:
     """Force a file, or a rename in a folder, to the disk."""
-    if path.is_dir():
-        if _WINDOWS:
-            return  # cannot open a folder, and renames durably
-        flags = os.O_RDONLY
-    else:
-        flags = os.O_RDWR | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags)
+    if path.is_dir() and _WINDOWS:
+        return  # cannot open a folder, and renames durably
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,4 +1,4 @@
-"""Line charts of training curves as inline SVG, readable on light and dark pages."""
+"""Line charts as inline SVG, readable on light and dark pages."""
 
 import io
 from collections.abc import Sequence
@@ -19,8 +19,6 @@ MARKED = 12  # a line of at most this many points shows them
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart."""
-
     label: str
     points: Sequence[tuple[float, float]]
     colour: str
@@ -45,15 +43,7 @@ def line_chart(title: str, lines: Sequence[Line]) -> Markup:
         for line in shown:
             steps, values = zip(*line.points, strict=True)
             marker = "." if len(steps) <= MARKED and line.style == "-" else ""
-            axes.plot(
-                steps,
-                values,
-                line.style,
-                color=line.colour,
-                label=line.label,
-                marker=marker,
-                lw=1.4,
-            )
+            axes.plot(steps, values, line.style, c=line.colour, label=line.label, marker=marker)
         axes.set_ylim(0, 1.05 * max(value for line in shown for _, value in line.points) or 1)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(title)

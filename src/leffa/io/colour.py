@@ -14,11 +14,7 @@ _SAME_COLOUR = 2  # of 255: what rounding does
 
 
 def as_srgb(image: Image.Image) -> Image.Image:
-    """The picture in RGB and sRGB, without a profile and whatever else the file told.
-
-    A profile that cannot be used (damaged, or of another colour space than the picture) is
-    ignored, as viewers do.
-    """
+    """The picture in sRGB, mode RGB, without metadata; an unusable profile is ignored."""
     stored = image.info.get("icc_profile")
     conversion = _conversion(stored) if stored else None
     if conversion is not None and (mode := _mode_for(image, conversion)) is not None:

@@ -1,8 +1,6 @@
-"""Reads folders, for all commands alike: which files are pictures, and by which names they match.
+"""Reads folders: which files are pictures, and by which names they match.
 
-A suffix may be in any case. Names match whichever way their accents are encoded (macOS writes NFD,
-most others NFC); the names given here are NFC. Two files of one name are refused, since one of them
-would be taken without a word; files of other kinds are left out, and said to be.
+Names match whichever way their accents are encoded (macOS writes NFD, most others NFC).
 """
 
 import logging
@@ -22,19 +20,13 @@ _HIDDEN = ("thumbs.db", "desktop.ini", "__macosx")
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """The files of one kind that lie directly in a folder.
-
-    Attributes:
-        files: by their names without the suffix, in NFC, sorted.
-        repeated: pairs of files of one name, of which `files` has the first.
-        left_out: files of other kinds, neither hidden nor made by us.
-    """
+    """The files of one kind that lie directly in a folder."""
 
     folder: Path
     suffixes: Sequence[str]
-    files: dict[str, Path]
-    repeated: list[tuple[Path, Path]]
-    left_out: list[Path]
+    files: dict[str, Path]  # by their names without the suffix, in NFC, sorted
+    repeated: list[tuple[Path, Path]]  # of one name; `files` has the first
+    left_out: list[Path]  # of other kinds, neither hidden nor made by us
 
     @property
     def left_out_line(self) -> str:
@@ -65,11 +57,7 @@ def scan(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> FolderFiles:
 
 
 def files_by_name(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
-    """The files of these suffixes by name; what is left out goes to the log.
-
-    Raises:
-        ValueError: two have one name.
-    """
+    """The files of these suffixes by name; logs other kinds, refuses two of one name."""
     found = scan(folder, suffixes)
     for first, second in found.repeated:
         raise ValueError(f"{second} and {first.name} have one name; remove one")
@@ -79,12 +67,7 @@ def files_by_name(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str,
 
 
 def pictures_in(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by name.
-
-    Raises:
-        FileNotFoundError: there are none.
-        ValueError: two have one name.
-    """
+    """The pictures of a folder by name; raises FileNotFoundError where there are none."""
     if found := files_by_name(folder):
         return found
     raise FileNotFoundError(f"{folder}: no pictures ({', '.join(SUFFIXES)}); put them there")
@@ -99,7 +82,7 @@ def names_in(folder: Path) -> frozenset[str]:
 
 
 class Spelling:
-    """Finds files under whichever encoding of their accents the disk has; reads a folder once."""
+    """Finds files however the disk encodes their accents; reads a folder once."""
 
     def __init__(self) -> None:
         self._names: dict[Path, dict[str, str]] = {}
@@ -126,7 +109,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _HIDDEN
 
 
-def tell_unused(folder: Path, names: Collection[str], used: Collection[str], what: str) -> None:
+def log_unused(folder: Path, names: Collection[str], used: Collection[str], what: str) -> None:
     """Log how many files of a folder belong to nothing."""
     if unused := sorted(set(names) - set(used)):
         log.warning(

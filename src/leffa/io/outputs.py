@@ -1,8 +1,4 @@
-"""What may be written: nothing over a command's inputs, nothing over files that are not ours.
-
-Pages, tables, pictures and JSON that may be written again carry a mark. A file without it is
-somebody's own, or from before there was a mark: it is refused, never replaced.
-"""
+"""What may be written: nothing over a command's inputs, nothing over files without our mark."""
 
 import os
 import tempfile
@@ -19,16 +15,11 @@ _ENDS = 4096  # bytes at both ends of a file, where the mark is
 def check_writable(
     outputs: Iterable[Path], inputs: Iterable[Path] = (), option: str = "--out"
 ) -> None:
-    """Raise, before the work, where an output cannot or must not be written.
-
-    Args:
-        outputs: files; those that are there are replaced, if they are ours.
-        inputs: files that the command reads.
-        option: what says where outputs go, for the message.
+    """Refuse, before the work, outputs that cannot or must not be written.
 
     Raises:
         ValueError: an output is an input, a folder, or a file that we did not write.
-        OSError: its folder, or the nearest one above it that is there, cannot be written to.
+        OSError: its folder cannot be written to.
     """
     outputs = list(outputs)
     if len({path.absolute() for path in outputs}) < len(outputs):
@@ -50,7 +41,7 @@ def check_writable(
 
 
 def check_folder(folder: Path, option: str = "--out") -> None:
-    """Raise OSError where a folder, or the nearest one above it that is there, is read-only."""
+    """Raise OSError where a folder, or the nearest existing one above it, is read-only."""
     folder = folder.absolute()
     while not folder.exists():
         folder = folder.parent
@@ -64,12 +55,7 @@ def check_folder(folder: Path, option: str = "--out") -> None:
 
 
 def check_unclaimed(folder: Path, names: Iterable[str], note: str) -> None:
-    """Raise ValueError where a folder that lacks our note holds files that we would write there.
-
-    Args:
-        names: of what is written to the folder.
-        note: the file that says that the folder is ours.
-    """
+    """Refuse a folder that holds some of `names` and lacks `note`, which says that it is ours."""
     for name in names:
         if (path := folder / name).exists() and not (folder / note).is_file():
             raise ValueError(
@@ -102,6 +88,6 @@ def marked_text(text: str, suffix: str) -> str:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """The same for all names of a file, also on disks that do not tell capitals from others."""
+    """The same for all names of a file, also on disks that ignore case."""
     status = path.stat()
     return status.st_dev, status.st_ino

@@ -10,13 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 def render(template: str, **values: Any) -> str:
     """A template of this package, filled in; HTML escapes values unless they are `Markup`.
 
-    HTML templates extend `io/page.html`, which has the look that all pages share.
-
     Args:
-        template: its path below `leffa/`, such as "metrics/report.html".
-
-    Raises:
-        jinja2.UndefinedError: the template needs a value that was not given.
+        template: its path below `leffa/`; HTML extends `io/page.html`, the look of all pages.
     """
     return _templates().get_template(template).render(values)
 

@@ -1,14 +1,11 @@
-"""Reads pictures and masks, for data sets, users' photographs and scores alike. Imports no torch.
-
-What a file stores is not always what a viewer shows: a camera notes how it was held (EXIF), and a
-colour profile says which colours the numbers mean. There are three ways to read:
+"""Reads pictures and masks. Imports no torch.
 
 - `open_picture`, of a data set: the stored numbers, as published code reads them. A turned file is
   refused, since its mask and maps would not fit; a colour profile is ignored.
 - `open_photograph`, of a user: what a viewer shows, upright and in sRGB.
 - `open_labels`, `open_mask` and `marked_region`: files whose pixels mean something.
 
-A damaged file gets one line that names it and the remedy.
+All raise FileNotFoundError, or ValueError in one line that names the file and the remedy.
 """
 
 import struct
@@ -53,29 +50,17 @@ _SAYS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says before its pixels are decoded.
+    """What a file says before its pixels are decoded."""
 
-    Attributes:
-        size: (width, height), as stored.
-        mode: PIL's.
-        format: by the contents, such as "PNG".
-        turned: its EXIF orientation; 1 is upright.
-        profile: the name of its colour profile; "sRGB" where it has none.
-    """
-
-    size: tuple[int, int]
+    size: tuple[int, int]  # (width, height), as stored
     mode: str
-    format: str
-    turned: int
-    profile: str
+    format: str  # by the contents, such as "PNG"
+    turned: int  # EXIF orientation; 1 is upright
+    profile: str  # name of the colour profile; "sRGB" where there is none
 
 
 def read_header(path: Path) -> Header:
-    """The header of a picture.
-
-    Raises:
-        FileNotFoundError, ValueError: as in `decode`.
-    """
+    """The header of a picture."""
     try:
         with Image.open(path) as image:
             # Asked for its EXIF, an undecoded PNG decodes itself.
@@ -87,12 +72,7 @@ def read_header(path: Path) -> Header:
 
 
 def decode(path: Path) -> Image.Image:
-    """The picture as stored, in its own mode.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded.
-    """
+    """The picture as stored, in its own mode."""
     try:
         with Image.open(path) as image:
             image.load()
@@ -102,32 +82,17 @@ def decode(path: Path) -> Image.Image:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A photograph or colour picture of a data set, in RGB, its colour profile ignored.
-
-    Raises:
-        FileNotFoundError, ValueError: as in `decode`; or its pixels are not what it shows: it is
-            stored turned, transparent in places, or of more than 8 bits a channel.
-    """
+    """A picture of a data set in RGB; refuses a turned, transparent or more than 8-bit one."""
     return _in_mode(_check_plain(check_upright(decode(path), path), path), "RGB")
 
 
 def open_photograph(path: Path) -> Image.Image:
-    """A user's photograph as a viewer shows it: upright, in sRGB, mode RGB.
-
-    Raises:
-        FileNotFoundError, ValueError: as in `decode`; or it is transparent in places, or of more
-            than 8 bits a channel.
-    """
+    """A user's photograph, upright and in sRGB; refuses a transparent or more than 8-bit one."""
     return as_srgb(upright(_check_plain(decode(path), path)))
 
 
 def open_labels(path: Path) -> Image.Image:
-    """A label map: PIL mode L, or P whose indices (never its palette) are the labels.
-
-    Raises:
-        FileNotFoundError, ValueError: as in `decode`; or it is a colour picture, stored turned, or
-            of a format that turns labels into others.
-    """
+    """A label map: PIL mode L, or P whose indices (never its palette) are the labels."""
     image = check_upright(decode(path), path)
     if image.mode not in ("L", "P"):
         raise ValueError(
@@ -141,10 +106,7 @@ def open_labels(path: Path) -> Image.Image:
 def open_mask(path: Path) -> Image.Image:
     """A mask in grey, black and white but for soft edges; whoever reads it cuts it at 128.
 
-    Raises:
-        FileNotFoundError, ValueError: as in `open_picture`; or it is no mask. Some copies of
-            VITON-HD hold the grey agnostic picture in the mask's place, which trains without a
-            word and ruins the results.
+    Some copies of VITON-HD have the grey agnostic picture in the mask's place: it is refused.
     """
     mask = _in_mode(_check_plain(check_upright(decode(path), path), path), "L")
     _check_black_and_white(np.asarray(mask), path)
@@ -154,14 +116,8 @@ def open_mask(path: Path) -> Image.Image:
 def marked_region(path: Path) -> NDArray[np.bool_]:
     """(H, W), True where a mask or a parsing map marks a pixel, by what the file shows.
 
-    A palette is followed. Black and white is cut in the middle: what is 128 or brighter is marked,
-    so it does not matter what JPEG leaves beside an edge, nor how soft an edge is. In a label map,
-    whose labels are small numbers or colours, all that is not black is marked; where most of what
-    is not black in a grey picture is brighter than 128, it is taken for black and white.
-
-    Raises:
-        FileNotFoundError, ValueError: as in `open_picture`; or it is grey like
-            an agnostic picture, or a label map in a lossy format, where black is not 0.
+    Black and white is cut at 128; a grey picture is taken for that where most of what is not black
+    is brighter. In a label map all that is not black is marked.
     """
     image = check_upright(decode(path), path)
     shown = np.asarray(_in_mode(_check_plain(image, path), "RGB"))
@@ -171,11 +127,9 @@ def marked_region(path: Path) -> NDArray[np.bool_]:
     bright = brightest >= _WHITE
     if not coloured and 2 * np.count_nonzero(bright) >= np.count_nonzero(brightest):
         _check_black_and_white(brightest, path)
-        region = bright
-    else:
-        check_exact(image.format, path)
-        region = brightest > 0
-    return region
+        return bright
+    check_exact(image.format, path)
+    return brightest > 0
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -199,7 +153,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def check_upright(image: Image.Image, path: Path) -> Image.Image:
-    """The picture; raises ValueError, naming the file, where it is stored turned."""
+    """The picture; refuses one that is stored turned."""
     if (turned := orientation(image)) != 1:
         raise ValueError(
             f"{path}: is stored turned (EXIF orientation {turned}), so its mask and maps would not "
@@ -209,7 +163,7 @@ def check_upright(image: Image.Image, path: Path) -> Image.Image:
 
 
 def check_depth(image: Image.Image, what: object) -> Image.Image:
-    """The picture; raises ValueError, naming `what` it is, where it has more than 8 bits."""
+    """The picture; refuses one of more than 8 bits a channel, named `what`."""
     if image.mode.startswith(("I", "F")):
         raise ValueError(
             f"{what}: has more than 8 bits a pixel ({image.mode}), of which only white would be "
@@ -219,10 +173,9 @@ def check_depth(image: Image.Image, what: object) -> Image.Image:
 
 
 def is_transparent(image: Image.Image) -> bool:
-    """Whether a pixel is; only a picture whose header speaks of transparency is looked through."""
-    return image.has_transparency_data and bool(
-        (np.asarray(image.convert("RGBA"))[..., 3] < 255).any()
-    )
+    """Whether a pixel is."""
+    alpha = np.asarray(image.convert("RGBA"))[..., 3] if image.has_transparency_data else 255
+    return bool(np.any(alpha < 255))
 
 
 def _check_plain(image: Image.Image, path: Path) -> Image.Image:
@@ -250,7 +203,7 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def check_exact(format: str | None, path: Path) -> None:
-    """Raise ValueError where labels are stored in a format that turns them into others."""
+    """Refuse labels in a lossy format, which turns them into others."""
     if format in LOSSY:
         raise ValueError(
             f"{path}: is a label map stored as {format}, which turns labels into others; "

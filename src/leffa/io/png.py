@@ -15,12 +15,11 @@ from leffa.io.pictures import open_picture
 
 
 def save_png(image: Tensor | Image.Image, path: Path) -> None:
-    """Write a picture, or (3, H, W) in [-1, 1], to a PNG file, atomically."""
     write_bytes(path, encode_png(image))
 
 
 def encode_png(image: Tensor | Image.Image) -> bytes:
-    """A PNG file, without a colour profile, of a picture or of (3, H, W) in [-1, 1]."""
+    """The bytes of a PNG file without a colour profile."""
     picture = Image.fromarray(to_uint8(image.float().cpu())) if torch.is_tensor(image) else image
     buffer = io.BytesIO()
     text = PngImagePlugin.PngInfo()

@@ -13,10 +13,6 @@ class ProcessPool(ProcessPoolExecutor):
     """Processes for a `with` block; Ctrl-C ends it when the calls in progress are done.
 
     They are fresh ones: a copy of a process that runs threads (torch) can hang.
-
-    Args:
-        workers: how many.
-        initializer, initargs: called in each at its start.
     """
 
     def __init__(
@@ -50,11 +46,7 @@ def interrupts_left_to_parent() -> Iterator[None]:
 
 
 def ignore_interrupts(worker: int = 0) -> None:
-    """Hear no Ctrl-C in this process: a `worker_init_fn` of a `DataLoader`.
-
-    Args:
-        worker: its number.
-    """
+    """Hear no Ctrl-C in this process: a `worker_init_fn` of a `DataLoader`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

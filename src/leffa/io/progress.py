@@ -22,7 +22,7 @@ EVERY = 60.0  # seconds between two lines of a log file
 
 
 class Bar(Protocol):
-    """Is told how many are done, and how many there are where that was not known before."""
+    """Is told how much is done, and of how much where that was not known before."""
 
     def __call__(self, done: int, total: int | None = None) -> None: ...
 

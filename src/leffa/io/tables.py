@@ -1,7 +1,6 @@
 """Reads lists and tables that people write, in whatever way their program saved them.
 
-Text is UTF-8, or UTF-16 as Excel's "Unicode text"; columns are parted by commas, semicolons or
-tabs. What is something else, such as a workbook, is called by its name.
+Text is UTF-8, or UTF-16 as Excel's "Unicode text"; commas, semicolons or tabs separate columns.
 """
 
 import codecs
@@ -31,23 +30,17 @@ _SEPARATORS = ",;\t"
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a header.
+    """A table with a header."""
 
-    Attributes:
-        columns: the header's names, without unnamed columns such as pandas' index.
-        rows: (number of the line, cell by column), without rows that are blank.
-    """
-
-    columns: list[str]
-    rows: list[tuple[int, dict[str, str]]]
+    columns: list[str]  # without unnamed ones such as pandas' index
+    rows: list[tuple[int, dict[str, str]]]  # (line number, cell by column), without blank rows
 
 
 def read_text(path: Path) -> str:
     """A text file, whichever Unicode encoding it has; without a byte-order mark.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no text, or in an encoding that cannot be told.
+        ValueError: it is no text, or in an unknown encoding.
     """
     return decode_text(path.read_bytes(), path)[0]
 
@@ -58,7 +51,7 @@ def decode_text(data: bytes, path: Path) -> tuple[str, str]:
         if data[:5].lower().startswith(beginning.lower()):
             raise ValueError(f"{path}: is {kind}")
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
-    encoding = encoding or _unmarked(data)
+    encoding = encoding or _guess_encoding(data)
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -75,15 +68,13 @@ def decode_text(data: bytes, path: Path) -> tuple[str, str]:
 def read_table(path: Path, needed: Sequence[str], known: Sequence[str] = ()) -> Table:
     """A table whose first line names its columns.
 
-    The separator is the one that finds most of the columns in the header.
-
     Args:
         needed: columns that must be there.
-        known: all others that may be; where there are none, any may.
+        known: all others that may be; empty for any.
 
     Raises:
-        FileNotFoundError, ValueError: as in `read_text`; or a column is missing, unknown or there
-            twice, or a line has another number of cells than the header.
+        ValueError: as `read_text`; or a column is missing, unknown or there twice, or a line has
+            more or fewer cells than the header.
     """
     text = read_text(path)
     if text[:4].lower() == "sep=":  # a hint for Excel
@@ -116,7 +107,7 @@ def read_table(path: Path, needed: Sequence[str], known: Sequence[str] = ()) -> 
 
 
 def header_cells(path: Path) -> set[str]:
-    """All that the first line may name as columns, whatever parts them; of any file at all."""
+    """All that the first line of any file may name as columns, whatever the separator."""
     with path.open("rb") as file:
         beginning = file.read(4096)
     try:
@@ -143,12 +134,8 @@ def _cells(line: str, separator: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
 
 
-def _unmarked(data: bytes) -> str:
-    """UTF-16 without a mark shows by the zeros in every other byte of plain letters."""
-    sample = data[:256]
-    if len(sample) < 2 or len(data) % 2:
+def _guess_encoding(data: bytes) -> str:
+    """UTF-16 without a mark has a zero beside each plain letter."""
+    if len(data) < 2 or len(data) % 2 or 0 not in data[:2]:
         return "utf-8"
-    even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if 4 * max(even, odd) < len(sample) or min(even, odd) > 0:
-        return "utf-8"
-    return "utf-16-be" if even > odd else "utf-16-le"
+    return "utf-16-be" if data[0] == 0 else "utf-16-le"

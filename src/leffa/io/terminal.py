@@ -10,12 +10,8 @@ INTERRUPTED = 130  # the exit code that a shell gives for Ctrl-C
 
 @contextmanager
 def command_line(kept: str = "") -> Iterator[None]:
-    """Run a program: Ctrl-C ends it with one line and exit code 130.
-
-    Args:
-        kept: how to go on from what was finished, for the line.
-    """
-    print_what_can_be_shown()
+    """Run a program: Ctrl-C ends it with exit code 130 and one line, which says what was `kept`."""
+    replace_unprintable()
     try:
         yield
     except KeyboardInterrupt:
@@ -26,7 +22,7 @@ def command_line(kept: str = "") -> Iterator[None]:
         _end(kept)  # Lightning makes exit code 1 of it
 
 
-def print_what_can_be_shown() -> None:
+def replace_unprintable() -> None:
     """Let `print` show "?" for what the terminal's encoding lacks, such as an arrow in cp1252."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)  # a notebook's stdout has none
     if reconfigure is not None:

@@ -13,7 +13,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors or a torch file; never unpickles anything but tensors.
+    """A state dict from .safetensors or a torch file.
 
     Raises:
         FileNotFoundError: no such file.
@@ -22,7 +22,10 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file; give the path of your copy")
-    state = read_pickle(path) if path.suffix != ".safetensors" else _read_safetensors(path)
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else read_pickle(path)
+    except SafetensorError as error:
+        raise _not_plain(path, error) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(
         isinstance(value, Tensor) for value in state.values()
@@ -32,31 +35,20 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def read_pickle(path: Path) -> Any:
-    """What a torch file holds, read as plain data: tensors, numbers, texts and their containers.
-
-    Raises:
-        ValueError: the file is damaged, or wants to run code.
-    """
+    """What a torch file holds as plain data; refuses one that is damaged or wants to run code."""
     try:
         # Files from before PyTorch 1.6 (2020) are no zip archives, and only those can be mapped.
         mapped = zipfile.is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many types: pickle, zip, EOF, runtime errors
-        raise ValueError(_not_plain(path, error)) from error
+        raise _not_plain(path, error) from error
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(_not_plain(path, error)) from error
-
-
-def _not_plain(path: Path, error: Exception) -> str:
+def _not_plain(path: Path, error: Exception) -> ValueError:
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     if "legacy .tar" in reason:
         reason = (
             "a tar archive of a PyTorch before 2017; if you trust it, torch.load it with "
             "weights_only=False and torch.save it again"
         )
-    return f"{path}: not a file of plain tensors, so it is not loaded ({reason})"
+    return ValueError(f"{path}: not a file of plain tensors, so it is not loaded ({reason})")

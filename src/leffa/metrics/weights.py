@@ -3,7 +3,6 @@
 A metric whose network is not at hand is reported as missing; nothing ever stands in for it.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+
+from leffa.io.files import sha256_of
 
 WEIGHTS_VARIABLE = "LEFFA_WEIGHTS"
 
@@ -78,12 +79,6 @@ class WeightsFile:
             spec = find_spec(package)  # finds the folder without running the package's code
             if spec is not None and spec.submodule_search_locations:
                 yield Path(spec.submodule_search_locations[0]) / file
-
-
-def sha256_of(file: Path) -> str:
-    """The file's SHA256, as 64 hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _hub_folder() -> Path:

@@ -3,13 +3,13 @@
 A file's name ends with the first digits of its SHA256, by which it is checked.
 """
 
-import hashlib
 import re
 import shutil
 import sys
 from pathlib import Path
 
 from leffa.io.atomic import replacing
+from leffa.io.files import sha256_of
 from leffa.released.catalogue import Released
 from leffa.released.files import RemoteFile, not_here
 
@@ -68,8 +68,7 @@ def files_of(entry: Released) -> list[tuple[str, Path]]:
 
 def is_intact(path: Path) -> bool | None:
     """Whether a file is what the hash in its name says."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest().startswith(_digits(path))
+    return sha256_of(path).startswith(_digits(path))
 
 
 def remove(entry: Released) -> list[Path]:

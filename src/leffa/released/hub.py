@@ -20,6 +20,7 @@ from huggingface_hub.utils import WeakFileLock
 from huggingface_hub.utils import tqdm as _Bar
 
 from leffa.io.atomic import replacing, write_text
+from leffa.io.files import sha256_of
 from leffa.released.catalogue import Released, read_catalogue
 from leffa.released.files import RemoteFile, not_here
 
@@ -118,12 +119,11 @@ def is_intact(path: Path) -> bool | None:
     """Whether a file of the cache is what the hash that names its content says; None where it has
     none: without symbolic links (Windows) the cache keeps the file itself."""
     expected = path.resolve().name
-    with path.open("rb") as file:
-        if len(expected) == _SHA256:
-            return hashlib.file_digest(file, "sha256").hexdigest() == expected
-        if len(expected) != _SHA1:
-            return None
-        content = file.read()  # small: git's own files
+    if len(expected) == _SHA256:
+        return sha256_of(path) == expected
+    if len(expected) != _SHA1:
+        return None
+    content = path.read_bytes()  # small: git's own files
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == expected
 
 
@@ -164,9 +164,7 @@ def adopt(entry: Released, source: Path) -> None:
         if not reference.exists():  # no commit of the hub's; it names the right one when asked
             write_text(reference, hashlib.sha1(repository.encode()).hexdigest())
     for repository, name, path in found:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        blob = _folder(repository) / "blobs" / digest
+        blob = _folder(repository) / "blobs" / sha256_of(path)
         blob.parent.mkdir(parents=True, exist_ok=True)
         if not blob.exists():
             with replacing(blob) as unfinished:
