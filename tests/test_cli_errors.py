@@ -81,6 +81,17 @@ def test_an_unknown_option_is_answered_with_the_known_ones(
     [
         ("train", ["experiment=tryon_syntetic"], "did you mean tryon_synthetic?"),
         ("evaluate", ["protocol=leffa", "dataset=vitonhd_pared"], "did you mean vitonhd_paired?"),
+        ("evaluate", ["dataset=vitonhd"], "did you mean vitonhd_paired or vitonhd_unpaired?"),
+        ("train", ["trainer.max_epochs=3"], "did you mean trainer.max_steps?"),
+        *(
+            (
+                "train",
+                [f"{key}=1e-4"],
+                "entries of curriculum.stages have it: curriculum.stages.0.learning_rate=1e-4 sets "
+                "the first one's",
+            )
+            for key in ("lr", "optimizer.lr")
+        ),
         (
             "train",
             ["learning_rate=1e-4"],
@@ -197,7 +208,6 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
             "trainer.accelerator=mps",
             "trainer.accelerator=mps, trainer.devices=1: `MPSAccelerator` ",
         ),
-        ("callbacks.leffa_loss=null", "callbacks: stage leffa wants the Leffa loss, and no Leffa"),
     ],
 )
 def test_a_wrong_value_is_named(
@@ -226,12 +236,6 @@ def test_training_without_a_word_is_an_experiment_that_works() -> None:
     assert OmegaConf.to_container(bare) == OmegaConf.to_container(named)
     other = compose("train", ["experiment=pose_transfer_256"])
     assert (other.leffa_loss.weight, other.latent_cache) == (1e-3, None)
-
-
-def test_without_the_loss_nothing_need_turn_it_on(viton: Path, tmp_path: Path) -> None:
-    places = [f"data.root={viton}", f"paths.output_dir={tmp_path}"]
-    chosen = ["experiment=viton_256", "debug=tiny", "leffa_loss=off", "callbacks.leffa_loss=null"]
-    assert not assemble(compose("train", [*chosen, *places])).module.leffa_loss_on
 
 
 def test_a_broken_picture_is_named_before_the_training(viton: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from leffa.synthetic.write import (
     write_viton,
     write_viton_hd,
 )
+from leffa.training.finetune import find_start
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 # One of each network and task; what others change of them is composed in test_overrides.
@@ -142,7 +143,7 @@ def test_a_run_starts_from_weights_and_resumes_without_them(
     start, last = tmp_path / "start.safetensors", tmp_path / "run" / "checkpoints" / "last.ckpt"
     shutil.copy(official_file, start)
     chosen = [*overrides("viton_256"), f"start_from={start}", "resume=auto"]
-    first = first_model(resolved(compose("train", chosen))["model"], start)
+    first = first_model(resolved(compose("train", chosen))["model"], find_start(start))
     name = "generative_unet.conv_out.weight"
     assert torch.equal(first.state_dict()[name], load_file(start)["unet.conv_out.weight"])
     train(compose("train", [*chosen, "trainer.max_steps=1"]))

@@ -20,7 +20,7 @@ from typing import NoReturn
 import tyro
 
 from leffa.cli_errors import is_memory_full, memory_full, nearest
-from leffa.io.terminal import INTERRUPTED, print_what_can_be_shown
+from leffa.io.terminal import INTERRUPTED, replace_unprintable
 
 # Command -> the module that has it.
 COMMANDS = {
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A user's mistake is told in a line that begins with "error:"; HYDRA_FULL_ERROR=1 shows the
     trace, as with train.py.
     """
-    print_what_can_be_shown()
+    replace_unprintable()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["-h"], ["--help"]):
         print(_overview())

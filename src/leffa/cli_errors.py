@@ -15,6 +15,9 @@ PLUGINS = {
     "optuna": "hydra-optuna-sweeper",
 }
 
+# What other projects call a key -> the last part of its name here.
+MEANT = {"lr": "learning_rate", "epochs": "max_steps", "max_epochs": "max_steps"}
+
 Compose = Callable[[list[str]], dict[str, Any]]
 
 
@@ -128,10 +131,13 @@ def _suggestion(
             return ""
         if key in keys:
             continue
-        inner = key.rpartition(".")[2]
+        last = key.rpartition(".")[2]
+        inner = MEANT.get(last, last)
         for name, values in keys.items():
             if isinstance(values, list) and any(isinstance(v, dict) and inner in v for v in values):
                 return f"; entries of {name} have it: {name}.0.{inner}={value} sets the first one's"
+        if same := [name for name in keys if inner != last and name.endswith(f".{inner}")]:
+            return f"; did you mean {same[0]}?"
         if close := nearest(key, keys):
             return close
     return ""
@@ -148,7 +154,8 @@ def nearest(word: str, known: Iterable[str], otherwise: str | None = None) -> st
     Args:
         otherwise: what the list of all is called where none is close; None: no list.
     """
-    cutoff = 0.6 if otherwise is None else 0.8
-    if close := difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff):
-        return f"; did you mean {close[0]}?"
+    known, cutoff = list(known), 0.6 if otherwise is None else 0.8
+    begun = [name for name in known if len(word) > 3 and name.startswith(word)]
+    if close := begun[:3] or difflib.get_close_matches(word, known, n=1, cutoff=cutoff):
+        return f"; did you mean {' or '.join(close)}?"
     return "" if otherwise is None else f"; {otherwise}: {', '.join(known)}"

@@ -103,6 +103,7 @@ def convert_published(
     # Imported here: Hydra and Lightning are not for the released files.
     from leffa.run import first_model
     from leffa.run.config import CONF, CONFIG_ERRORS, choices, compose, composed, resolved
+    from leffa.training.finetune import find_start
 
     check_target(out)
     if out.suffix != ".ckpt":
@@ -119,7 +120,7 @@ def convert_published(
     if composed("train", chosen)["data"]["root"] == "???":
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))
-    start = None if config["start_from"] is None else place
+    start = None if config["start_from"] is None else find_start(place)
     config["name"] = config["run_name"] = f"{config['name']}_published"
     model = first_model(config["model"], start).eval()
     _save_checkpoint(LoadedModel(model, settings_of_run(config, 0, weights), weights), out)

@@ -15,12 +15,11 @@ from leffa.cli import main
 from leffa.commands.estimate import build_shapes
 from leffa.data.batch import Batch
 from leffa.estimate.bases import without_weights
-from leffa.estimate.count import count_step, count_weights
+from leffa.estimate.count import CPU_ATTENTION, count_step, count_weights
 from leffa.losses.flow import LeffaLoss
 from leffa.models.interface import PersonGenerator
 from leffa.run import settings
 from leffa.run.config import build
-from leffa.training.flops import CPU_ATTENTION
 
 SYNTHETIC = [
     "catvton_synthetic",

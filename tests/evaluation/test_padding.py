@@ -15,7 +15,7 @@ from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.masks import write_masks
-from leffa.inference.padding import cut_padding, put_padding
+from leffa.inference.padding import add_padding, crop_padding
 from leffa.metrics.protocols import get_protocol
 from leffa.run import compose, evaluate
 
@@ -25,12 +25,12 @@ SQUARE = PersonTransform(64, 64, fit="pad", densepose="iuv")  # synthetic person
 def test_padding_is_cut_off_and_put_back(synthetic: Path) -> None:
     record = VitonHD(synthetic, split="test", densepose="iuv")[0]
     picture = torch.rand(3, 64, 48)
-    padded = put_padding(picture, record, SQUARE)
+    padded = add_padding(picture, record, SQUARE)
     assert padded.shape == (3, 64, 64)
     assert (padded[:, :, :8] == 1).all() and (padded[:, :, 56:] == 1).all()
-    assert torch.equal(cut_padding(padded, record, SQUARE), picture)
+    assert torch.equal(crop_padding(padded, record, SQUARE), picture)
     stretched = replace(SQUARE, fit="stretch")
-    assert torch.equal(cut_padding(padded, record, stretched), padded)
+    assert torch.equal(crop_padding(padded, record, stretched), padded)
 
 
 def test_a_padded_data_set_is_stored_and_scored_without_padding(

@@ -1,11 +1,9 @@
 """What a training feeds its model: what its starting weights read, or one line says why not."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from leffa.data.batch import Record
 from leffa.models.export import InputSpec
@@ -17,12 +15,9 @@ WITH = [Record("a", "upper_body", Path("a.jpg"), Path("b.jpg"), densepose=Path("
 WITHOUT = [Record("a", "upper_body", Path("a.jpg"), Path("b.jpg"))]
 
 
-def start(folder: Path, densepose: str, part_range: int = 24) -> Path:
-    """What a run leaves that read its DensePose so."""
-    inputs = InputSpec("tryon", 64, 48, densepose=densepose, part_range=part_range)
-    content = {"state_dict": {}, "config": {"name": "before"}, "inputs": asdict(inputs)}
-    torch.save(content, folder / "start.ckpt")
-    return folder / "start.ckpt"
+def before(densepose: str, part_range: int = 24) -> InputSpec:
+    """What a run read that read its DensePose so."""
+    return InputSpec("tryon", 64, 48, densepose=densepose, part_range=part_range)
 
 
 def finetune(*overrides: str) -> dict[str, Any]:
@@ -30,28 +25,28 @@ def finetune(*overrides: str) -> dict[str, Any]:
     return resolved(compose("train", [*chosen, *overrides]))
 
 
-def test_fine_tuning_reads_the_column_as_the_run_did(tmp_path: Path) -> None:
+def test_fine_tuning_reads_the_column_as_the_run_did() -> None:
     config = finetune()
-    feed_training(config, WITH, start(tmp_path, "colour"))
+    feed_training(config, WITH, before("colour"))
     assert config["data"]["transform"]["densepose"] == "colour"
 
 
 def test_files_of_another_encoding_are_converted_to_that_of_the_run(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
     config = finetune("data.transform.densepose=labels")
-    feed_training(config, WITH, start(tmp_path, "colour", 255))
+    feed_training(config, WITH, before("colour", 255))
     transform = config["data"]["transform"]
     assert (transform["densepose"], transform["densepose_files"]) == ("colour", "labels")
     assert transform["part_range"] == 255
     assert "+data.transform.densepose_files=labels trains on them as they are" in caplog.text
 
 
-def test_the_encoding_of_the_data_is_kept_where_that_is_said(tmp_path: Path) -> None:
+def test_the_encoding_of_the_data_is_kept_where_that_is_said() -> None:
     labels = ["data.transform.densepose=labels", "+data.transform.densepose_files=labels"]
     config = finetune(*labels)
-    feed_training(config, WITH, start(tmp_path, "colour"))
+    feed_training(config, WITH, before("colour"))
     assert config["data"]["transform"]["densepose"] == "labels"
 
 
@@ -64,24 +59,24 @@ def test_the_encoding_of_the_data_is_kept_where_that_is_said(tmp_path: Path) -> 
     ],
 )
 def test_a_model_that_reads_densepose_is_not_fed_nothing(
-    records: list[Record], known: bool, message: str, tmp_path: Path
+    records: list[Record], known: bool, message: str
 ) -> None:
-    begun = start(tmp_path, "colour") if known else None
+    begun = before("colour") if known else None
     with pytest.raises(ValueError, match=message) as caught:
         feed_training(finetune(), records, begun)
     assert str(caught.value).endswith("without_densepose=true")
 
 
-def test_what_files_do_not_hold_is_refused(tmp_path: Path) -> None:
+def test_what_files_do_not_hold_is_refused() -> None:
     config = finetune("data.transform.densepose=colour")
     with pytest.raises(ValueError, match="DensePose as iuv, which colour files do not hold"):
-        feed_training(config, WITH, start(tmp_path, "iuv"))
+        feed_training(config, WITH, before("iuv"))
 
 
-def test_densepose_is_given_up_by_name(tmp_path: Path) -> None:
+def test_densepose_is_given_up_by_name() -> None:
     given = ["without_densepose=true", "data.transform.densepose=labels"]
     config = finetune(*given)
-    feed_training(config, WITHOUT, start(tmp_path, "colour"))
+    feed_training(config, WITHOUT, before("colour"))
     assert config["data"]["transform"]["densepose"] == "none"
 
 

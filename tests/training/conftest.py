@@ -18,7 +18,6 @@ from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings
 from leffa.synthetic.write import write_viton_hd
-from leffa.training.callbacks.leffa_loss import LeffaLossSwitch
 from leffa.training.module import PersonGenerationModule
 from leffa.training.objective import TrainingObjective
 from leffa.training.stages import Curriculum, MicroBatch, Stage
@@ -116,13 +115,14 @@ def make_module() -> Callable[..., PersonGenerationModule]:
         stages: Sequence[Stage],
         model: LeffaModel | None = None,
         leffa_loss: bool = True,
+        max_timestep: int = 1000,
         warmup_steps: int = 0,
     ) -> PersonGenerationModule:
         return PersonGenerationModule(
             model=model or tiny(),
             optimizer=plain_sgd,
             curriculum=Curriculum(stages, warmup_steps),
-            leffa_loss=LeffaLoss(0.1, temperature=1.0, max_timestep=1000, enabled=leffa_loss),
+            leffa_loss=LeffaLoss(0.1, 1.0, max_timestep=max_timestep, enabled=leffa_loss),
             objective=TrainingObjective(reference_dropout=0.1),
             sampler=SamplerSettings(scheduler="ddim", steps=1, guidance=1.0),
             config={"name": "test"},
@@ -153,7 +153,7 @@ def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
             enable_progress_bar=False,
             enable_model_summary=False,
             default_root_dir=tmp_path,
-            callbacks=[LeffaLossSwitch(), *callbacks],
+            callbacks=list(callbacks),
             **settings,
         )
 

@@ -13,8 +13,7 @@ from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import FlowRequest
 from leffa.models.export import InputSpec
 from leffa.run import Run, assemble, compose
-from leffa.training.checkpoints import start_point
-from leffa.training.saving import AtomicCheckpointIO, link
+from leffa.training.checkpoints import AtomicCheckpointIO, link, resume_point
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +63,7 @@ def test_weights_alone_are_no_run_to_go_on_with(content: dict[str, Any], tmp_pat
     kept = ("state_dict", "config", "global_step", "pytorch-lightning_version")
     torch.save({key: content[key] for key in kept}, path)
     with pytest.raises(ValueError, match=f"start_from={path} begins a run with these weights"):
-        start_point(str(path), tmp_path / "none")
+        resume_point(str(path), tmp_path / "none")
 
 
 def test_the_restored_model_predicts_the_same(run: Run, checkpoint: Path) -> None:
@@ -169,9 +168,13 @@ def saved(tmp_path: Path) -> Path:
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     saved: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert start_point("auto", saved) == (saved / "last.ckpt", 7)
+    found = resume_point("auto", saved)
+    assert found is not None
+    assert (found.path, found.step) == (saved / "last.ckpt", 7)
     (saved / "last.ckpt").write_bytes((saved / "last.ckpt").read_bytes()[:100])  # both names
-    assert start_point("auto", saved) == (saved / "step_000006.ckpt", 6)
+    found = resume_point("auto", saved)
+    assert found is not None
+    assert (found.path, found.step) == (saved / "step_000006.ckpt", 6)
     assert "last.ckpt: not a file of plain tensors" in caplog.text
     assert "since last.ckpt, step_000007.ckpt cannot be read" in caplog.text
 
@@ -180,12 +183,12 @@ def test_checkpoints_that_are_all_damaged_are_not_taken_for_none(saved: Path) ->
     for path in saved.glob("*.ckpt"):
         path.write_bytes(b"half of it")
     with pytest.raises(ValueError, match=r"none of its checkpoints can be read \(last\.ckpt, step"):
-        start_point("auto", saved)
+        resume_point("auto", saved)
 
 
 def test_a_new_run_does_not_overwrite_an_earlier_one(saved: Path) -> None:
     with pytest.raises(ValueError, match="add resume=auto to go on with it"):
-        start_point(None, saved)
+        resume_point(None, saved)
 
 
 @pytest.mark.posix

@@ -10,7 +10,6 @@ from leffa.data.batch import Batch
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
 from leffa.training.compile import compile_model
-from leffa.training.flops import StepFlops
 from leffa.training.objective import TrainingObjective
 
 
@@ -87,23 +86,3 @@ def test_fused_adamw_takes_the_same_steps() -> None:
             optimizer.step()
         weights.append(layer.weight.detach())
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("repeats", [False, True])
-def test_the_arithmetic_of_a_step_is_counted_without_what_checkpointing_repeats(
-    repeats: bool,
-) -> None:
-    """A linear layer of 7 x 5 on 3 vectors: 2 x 105 forward, twice that backward."""
-    # Checkpointing repeats no further than what backward needs: here the result of the tanh.
-    layer = torch.nn.Sequential(torch.nn.Linear(7, 5, bias=False), torch.nn.Tanh())
-    layer[0].gradient_checkpointing = repeats
-    picture = torch.randn(3, 7, requires_grad=True)
-    counted = StepFlops(layer)
-    counted.forward()
-    if repeats:
-        output = torch.utils.checkpoint.checkpoint(layer, picture, use_reentrant=False)
-    else:
-        output = layer(picture)
-    counted.backward()
-    output.sum().backward()
-    assert counted.count() == 3 * 2 * 105

@@ -67,17 +67,17 @@ def test_any_model_starts_from_a_run_its_checkpoint_or_what_it_was_exported_to(
     assert not same(first_model(config, None), trained)
     file = checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt", trained)
     for place in (file, tmp_path / "run"):
-        assert same(first_model(config, place), trained)
+        assert same(first_model(config, find_start(place)), trained)
     fed = InputSpec("tryon", 64, 48)
     kept = ModelSettings(fed, source="x.ckpt", config={"model": config})
     save_exported(trained, tmp_path / "exported", kept, card="")
-    assert same(first_model(config, tmp_path / "exported"), trained)
+    assert same(first_model(config, find_start(tmp_path / "exported")), trained)
 
 
 def test_starts_from_a_released_file(base: Config, tmp_path: Path) -> None:
     trained, model = LeffaModel.build(**base), LeffaModel.build(**base)
     save_official(trained, tmp_path / "official.safetensors")
-    load_start(model, tmp_path / "official.safetensors")
+    load_start(model, find_start(tmp_path / "official.safetensors"))
     assert same(model, trained)
 
 
@@ -85,21 +85,36 @@ def test_a_published_base_is_told_from_a_start(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     model = first_model(model_config("idm_vton"), None)
     with pytest.raises(ValueError, match=f"backbone=idm_vton_published backbone.source={tmp_path}"):
-        load_start(model, tmp_path)
+        load_start(model, find_start(tmp_path))
 
 
 def test_starts_from_the_running_average_where_there_is_one(base: Config, tmp_path: Path) -> None:
     model = LeffaModel.build(**base)
     name = "model.generative_unet.conv_out.bias"
     average = {"weights": {name: torch.full((4,), 7.0)}}
-    load_start(model, checkpoint(tmp_path / "a.ckpt", model, ema=average))
+    load_start(model, find_start(checkpoint(tmp_path / "a.ckpt", model, ema=average)))
     assert torch.equal(model.generative_unet.conv_out.bias, torch.full((4,), 7.0))
+
+
+def test_a_checkpoint_is_read_once(
+    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, read = LeffaModel.build(**base), []
+    path = checkpoint(tmp_path / "a.ckpt", model)
+    monkeypatch.setattr(
+        "leffa.inference.checkpoints.read_pickle",
+        lambda file: read.append(file) or torch.load(file, weights_only=True),
+    )
+    start = find_start(path)
+    assert start.inputs is None  # this one does not say
+    load_start(model, start)
+    assert read == [path]
 
 
 def test_another_architecture_is_refused(base: Config, tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "a.ckpt", LeffaModel.build(**base, parts=["densepose"]))
     with pytest.raises(ValueError, match=f"start_from={path}: is of another model"):
-        load_start(LeffaModel.build(**base), path)
+        load_start(LeffaModel.build(**base), find_start(path))
 
 
 def test_weights_that_no_checkpoint_would_keep_are_refused(tmp_path: Path) -> None:
@@ -107,7 +122,7 @@ def test_weights_that_no_checkpoint_would_keep_are_refused(tmp_path: Path) -> No
     chosen = settings("train", ["model=catvton", "backbone=tiny"], "model")["model"]
     path = checkpoint(tmp_path / "a.ckpt", first_model(chosen | {"trainable": "all"}, None))
     with pytest.raises(ValueError, match=r"of its weights are frozen here.*model\.trainable=all"):
-        first_model(chosen, path)
+        first_model(chosen, find_start(path))
 
 
 def test_a_missing_file_is_named() -> None:
@@ -118,7 +133,7 @@ def test_a_missing_file_is_named() -> None:
 def test_adapters_are_no_start(base: Config, tmp_path: Path) -> None:
     model, config = LeffaModel.build(**base), {"model": {"lora": {"rank": 4}}}
     with pytest.raises(ValueError, match="low-rank adapters"):
-        load_start(model, checkpoint(tmp_path / "a.ckpt", model, config=config))
+        load_start(model, find_start(checkpoint(tmp_path / "a.ckpt", model, config=config)))
 
 
 def test_another_noise_schedule_is_said(
@@ -128,7 +143,7 @@ def test_another_noise_schedule_is_said(
     scheduler = {**base["scheduler"], "prediction_type": "epsilon"}
     path = checkpoint(tmp_path / "a.ckpt", model, config={"model": {"scheduler": scheduler}})
     with caplog.at_level(logging.WARNING):
-        load_start(model, path)
+        load_start(model, find_start(path))
     assert "was trained with prediction_type=epsilon in its noise schedule" in caplog.text
     assert "and this run has v_prediction" in caplog.text
 
@@ -147,7 +162,7 @@ def test_adapters_begin_at_zero_and_are_all_that_is_trained(
     plain = LeffaModel.build(**base)
     adapted = LeffaModel.build(**base, lora={"rank": 4, "alpha": 4})
     for model in (plain, adapted):
-        load_start(model.eval(), path)
+        load_start(model.eval(), find_start(path))
     trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
     assert trained
     assert all("lora_" in name for name in trained)
@@ -179,7 +194,7 @@ def test_a_start_that_lacks_weights_is_refused_though_they_are_frozen(
     torch.save(content, path)
     add_lora((model.reference_unet, model.generative_unet), rank=2, alpha=2)
     with pytest.raises(ValueError, match=r"1 weights missing, first model\.generative_unet\.conv"):
-        load_start(model, path)
+        load_start(model, find_start(path))
 
 
 def test_peft_is_asked_for_where_it_is_missing(

@@ -15,7 +15,7 @@ from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.flow import FlowMetrics
 from leffa.models.attention import flow_layers
-from leffa.training.callbacks.leffa_loss import check_layers
+from leffa.training.layers import check_layers
 from leffa.training.module import PersonGenerationModule
 from leffa.training.stages import Stage
 

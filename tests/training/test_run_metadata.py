@@ -11,11 +11,11 @@ import yaml
 from PIL import Image
 
 from leffa.run import compose, train
+from leffa.training.checkpoints import link
 from leffa.training.curves import read_curves
-from leffa.training.loggers import RunCSVLogger, RunWandbLogger, describe, rewind
+from leffa.training.loggers import RunCSVLogger, RunWandbLogger, begin_logs
 from leffa.training.report import write_report
 from leffa.training.run_metadata import differences, write_run_metadata
-from leffa.training.saving import link
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -25,7 +25,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def logged(folder: Path, steps: range, goes_on_after: int, column: str = "train/loss") -> None:
     logger = RunCSVLogger(str(folder))
-    rewind([logger], goes_on_after)
+    begin_logs([logger], goes_on_after, {})
     for step in steps:
         logger.log_metrics({column: float(step)}, step)
     logger.save()
@@ -56,7 +56,7 @@ def test_a_log_survives_a_disk_that_is_full_when_a_column_is_new(
     logged(tmp_path, range(3), 0)
     before = rows(tmp_path)
     logger = RunCSVLogger(str(tmp_path))
-    rewind([logger], 3)
+    begin_logs([logger], 3, {})
     logger.log_metrics({"val/ssim": 1.0}, 3)
     with monkeypatch.context() as disk, pytest.raises(OSError, match="No space left"):
         disk.setattr("csv.DictWriter.writerows", fail)
@@ -79,8 +79,7 @@ def test_each_job_of_a_sweep_is_a_wandb_run_of_its_own_with_its_settings(
         folder = tmp_path / str(number)
         folder.mkdir()
         logger = RunWandbLogger("leffa", "a", str(folder))
-        describe([logger], {"leffa_loss": {"temperature": number}})
-        rewind([logger], 0)
+        begin_logs([logger], 0, {"leffa_loss": {"temperature": number}})
         run = logger.experiment
         assert run.id == (folder / "wandb_id.txt").read_text()
         assert run.config["leffa_loss"]["temperature"] == number
@@ -104,8 +103,8 @@ def test_a_resumed_run_keeps_its_wandb_id(tmp_path: Path, monkeypatch: pytest.Mo
     first = RunWandbLogger("leffa", "a", str(tmp_path))
     first.id_file.write_text(first.version or "")
     second, third = (RunWandbLogger("leffa", "a", str(tmp_path)) for _ in range(2))
-    rewind([second], 7)
-    rewind([third], 0)
+    begin_logs([second], 7, {})
+    begin_logs([third], 0, {})
     assert second.version == first.version
     assert third.version != first.version
 

@@ -104,7 +104,7 @@ def _training(settings: DemoSettings, name: str) -> Part:
         "+logger.csv.flush_logs_every_n_steps=1",  # our progress bar reads it
     ]
     if name == "control":
-        callback = "leffa.training.callbacks.untrained.SaveUntrained"
+        callback = "leffa.training.callbacks.checkpoints.SaveUntrained"
         overrides.append(f"+callbacks.untrained._target_={callback}")
     return Part(folder, overrides, fingerprint(overrides))
 

@@ -21,8 +21,25 @@ from leffa.data.batch import Batch
 from leffa.data.pose import CHANNELS
 from leffa.losses.flow import LeffaLoss
 from leffa.models.interface import PersonGenerator
-from leffa.training.flops import CPU_ATTENTION
 from leffa.training.sharding import gathered_at_once
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Of (B, N, L, D) queries and (B, N, S, D) keys: two products of L x S x D."""
+    batch, heads, tokens, width = query
+    return 4 * batch * heads * tokens * key[2] * width
+
+
+def _attention_backward_flops(gradient: Any, query: Any, key: Any, *_: Any, **__: Any) -> int:
+    """Five such products, of which one is the attention's own once more."""
+    return _attention_flops(query, key, key) * 5 // 2
+
+
+# torch's counter knows the GPU's kernels only.
+CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+}
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ from leffa.evaluation.masks import write_masks
 from leffa.evaluation.samples import GROUPS, SHOWN, rank, write_sheet
 from leffa.evaluation.scoring import dress_code_categories, named_metrics
 from leffa.evaluation.settings import EvaluationSettings
-from leffa.inference.generate import Generation, even_batches, open_batches
+from leffa.inference.generate import Generation, even_batch_size, open_batches
 from leffa.io.atomic import write_text
 from leffa.io.progress import progress_bar
 from leffa.metrics.protocols import Protocol, get_protocol
@@ -161,7 +161,7 @@ def _work(
     model: PersonGenerator,
 ) -> Work:
     # Evened here, so that all processes have the same.
-    batch_size = even_batches(len(kept), settings.batch_size)
+    batch_size = even_batch_size(len(kept), settings.batch_size)
     latents = None
     if settings.latent_cache is not None:
         latents = _kept_latents(

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from leffa.data.batch import Record
 from leffa.io.atomic import write_text
+from leffa.io.files import exclusive_lock
 from leffa.io.folders import normal
 from leffa.io.outputs import check_unclaimed
 
@@ -80,19 +79,13 @@ class EvaluationFolder:
         Raises:
             ValueError: another one does.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / "evaluation.lock", timeout=PATIENCE)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise ValueError(
-                f"{self.path}: another evaluation works in this folder; let it end, or give "
-                "another paths.output_dir"
-            ) from None
-        try:
+        with exclusive_lock(self.path / "evaluation.lock", PATIENCE) as mine:
+            if not mine:
+                raise ValueError(
+                    f"{self.path}: another evaluation works in this folder; let it end, or give "
+                    "another paths.output_dir"
+                )
             yield
-        finally:
-            lock.release()
 
     def claim(self, settings: dict[str, Any]) -> None:
         """Say in settings.json whose pictures these are.

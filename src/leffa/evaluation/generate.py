@@ -21,7 +21,7 @@ from leffa.data.batch import Record
 from leffa.evaluation.flows import write_flow_values
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.inference.generate import Generation, generate_batches
-from leffa.inference.padding import cut_padding
+from leffa.inference.padding import crop_padding
 from leffa.io.png import save_png
 from leffa.io.processes import ProcessPool
 from leffa.io.progress import progress_bar
@@ -123,7 +123,7 @@ def generate_part(work: Work, model: PersonGenerator, device: torch.device, tell
 def _save(work: Work, record: Record, generated: Tensor, true: Tensor) -> None:
     # The generated picture comes last: its presence says done.
     for folder, image in ((work.folder.true, true), (work.folder.images, generated)):
-        picture = cut_padding(image, record, work.how.transform)
+        picture = crop_padding(image, record, work.how.transform)
         save_png(picture, folder / f"{record.name}.png")
 
 

@@ -9,7 +9,7 @@ from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.folder import EvaluationFolder
 from leffa.inference.generate import open_batches
-from leffa.inference.padding import cut_padding
+from leffa.inference.padding import crop_padding
 from leffa.io.png import save_png
 from leffa.metrics.protocols import Protocol
 
@@ -38,6 +38,6 @@ def write_masks(
     lacking = folder.without_masks(records)
     batches = open_batches(lacking, of_parse, 1, workers)
     for record, batch in zip(lacking, batches, strict=True):
-        person = cut_padding(batch["loss_region"][0, 0], record, transform).mul(255).byte()
+        person = crop_padding(batch["loss_region"][0, 0], record, transform).mul(255).byte()
         save_png(Image.fromarray(person.numpy()), folder.masks / f"{record.name}.png")
     return True

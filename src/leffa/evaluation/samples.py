@@ -13,7 +13,7 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.evaluation.folder import EvaluationFolder, sample_folder
 from leffa.inference.devices import to_device
 from leffa.inference.forward import encode_batch, noised_forward
-from leffa.inference.padding import put_padding
+from leffa.inference.padding import add_padding
 from leffa.io.png import read_png, save_png
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.result import Scores
@@ -78,7 +78,7 @@ def write_sheet(
         flows = {layer: flow.float().cpu() for layer, flow in prediction.flows.items()}
         record = dataset.records[index[name]]
         generated = read_png(folder.images / f"{name}.png")
-        padded = put_padding(generated, record, dataset.transform)
+        padded = add_padding(generated, record, dataset.transform)
         (row,) = sample_rows(batch, padded[None], flows)
         for heading, cell in zip(HEADINGS, row, strict=False):  # not all have a true one
             save_png(cell, _made(sample_folder(folder.path, heading, sheet)) / f"{name}.png")

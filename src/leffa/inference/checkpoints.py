@@ -13,71 +13,63 @@ EMA_STATE = "ema"  # the key of the averaged weights in a checkpoint
 INPUTS = "inputs"  # the key of the `InputSpec`, as plain values
 FLOW_LAYERS = "flow_layers"  # the key of the layers that `leffa_loss.layers=auto` chose
 Weights = Literal["raw", "ema"]
-_PREFIX = "model."  # of the model's weights among those of the LightningModule
 
 
-def find_checkpoint(checkpoint: Path) -> Path:
+def find_checkpoint(place: Path) -> Path:
     """The file itself, or the last checkpoint below the folder of a run.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: the folder holds several runs.
     """
-    if checkpoint.is_dir():
-        of_run = checkpoint / "checkpoints" / LAST
-        found = [of_run] if of_run.is_file() else sorted(checkpoint.glob(f"**/{LAST}"))
+    if place.is_dir():
+        of_run = place / "checkpoints" / LAST
+        found = [of_run] if of_run.is_file() else sorted(place.glob(f"**/{LAST}"))
         if len(found) > 1:
-            raise ValueError(
-                f"ckpt={checkpoint}: holds {len(found)} runs, first {found[0]}: say which"
-            )
-        checkpoint = found[0] if found else of_run
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"ckpt={checkpoint}: no such checkpoint")
-    return checkpoint
+            raise ValueError(f"ckpt={place}: holds {len(found)} runs, first {found[0]}: say which")
+        place = found[0] if found else of_run
+    if not place.is_file():
+        raise FileNotFoundError(f"ckpt={place}: no such checkpoint")
+    return place
 
 
-def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
+def read_checkpoint(file: Path) -> dict[str, Any]:
     """What a .ckpt file of ours holds: "state_dict", "config", the trainer's counters.
 
     Raises:
         ValueError: the file cannot be read, or train.py did not write it.
     """
     try:
-        content = read_pickle(checkpoint)
+        content = read_pickle(file)
     except ValueError as error:
         raise ValueError(f"ckpt={error}") from error
     config = content.get("config") if isinstance(content, dict) else None
     if not config or not isinstance(config, dict) or "state_dict" not in content:
         raise ValueError(
-            f"ckpt={checkpoint}: has no configuration; it is not a checkpoint written by train.py"
+            f"ckpt={file}: has no configuration; it is not a checkpoint written by train.py"
         )
     return content
 
 
-def weights_of(
-    content: dict[str, Any], weights: Weights | None, checkpoint: Path
-) -> dict[str, Any]:
-    """The weights of a checkpoint: as trained ("raw") or their running average ("ema").
+def weights_of(content: dict[str, Any], weights: Weights | None, file: Path) -> dict[str, Any]:
+    """The weights of a checkpoint: as trained ("raw"), or their running average ("ema").
 
     Args:
         weights: None for the average where the checkpoint has one.
-
-    Raises:
-        ValueError: the average is asked for and there is none, or an unknown kind.
     """
     if weights not in (None, "raw", "ema"):
         raise ValueError(f"weights={weights}: is neither ema nor raw")
     average = content.get(EMA_STATE)
     if weights == "ema" and average is None:
         raise ValueError(
-            f"ckpt={checkpoint}: has no averaged weights: it was trained without callbacks=ema"
+            f"ckpt={file}: has no averaged weights: it was trained without callbacks=ema"
         )
     if weights == "raw" or average is None:
         return content["state_dict"]
     return content["state_dict"] | average["weights"]
 
 
-def fill_model(model: PersonGenerator, state: dict[str, Tensor], checkpoint: Path) -> None:
+def fill_model(model: PersonGenerator, state: dict[str, Tensor], file: Path) -> None:
     """Load every weight but those that checkpoints leave out (`PersonGenerator.excluded_keys`).
 
     Args:
@@ -86,22 +78,18 @@ def fill_model(model: PersonGenerator, state: dict[str, Tensor], checkpoint: Pat
     Raises:
         ValueError: the weights are of another model.
     """
-    known = {f"{_PREFIX}{key}" for key in model.state_dict()}
-    wanted = known - {f"{_PREFIX}{key}" for key in model.excluded_keys()}
-    if foreign := sorted(state.keys() - known):
-        raise ValueError(
-            f"ckpt={checkpoint}: is of another model: "
-            f"{len(foreign)} unknown weights, first {foreign[0]}"
-        )
-    if missing := sorted(wanted - state.keys()):
-        raise ValueError(
-            f"ckpt={checkpoint}: is of another model: "
-            f"{len(missing)} weights missing, first {missing[0]}"
-        )
-    own = {key.removeprefix(_PREFIX): value for key, value in state.items()}
-    try:
-        model.load_state_dict(own, strict=False)
-    except RuntimeError as error:
-        raise ValueError(
-            f"ckpt={checkpoint}: is of another model: {str(error).splitlines()[1].strip()}"
-        ) from error
+    known = {f"model.{key}" for key in model.state_dict()}
+    needed = known - {f"model.{key}" for key in model.excluded_keys()}
+    problem = ""
+    if unknown := sorted(state.keys() - known):
+        problem = f"{len(unknown)} unknown weights, first {unknown[0]}"
+    elif missing := sorted(needed - state.keys()):
+        problem = f"{len(missing)} weights missing, first {missing[0]}"
+    else:
+        own = {key.removeprefix("model."): value for key, value in state.items()}
+        try:
+            model.load_state_dict(own, strict=False)
+        except RuntimeError as error:  # of another shape
+            problem = str(error).splitlines()[1].strip()
+    if problem:
+        raise ValueError(f"ckpt={file}: is of another model: {problem}")

@@ -12,9 +12,8 @@ def choose_devices(device: str, count: int | str) -> list[str]:
     """The devices' names for torch.
 
     Args:
-        device: "auto" (CUDA's GPU if there is one), "cpu", "cuda", one GPU's name such as "cuda:1",
-            or "mps", Apple's GPU, which is taken only when asked for.
-        count: how many; "auto" is every GPU of the machine, and one process without a GPU.
+        device: "auto" (CUDA or the CPU), "cpu", "cuda", "cuda:N", or "mps", taken only when named.
+        count: how many; "auto" is every GPU, and one process without a GPU.
 
     Raises:
         ValueError: there are not so many; several on a machine without a GPU need device "cpu".

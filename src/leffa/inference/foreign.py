@@ -26,10 +26,6 @@ _SHOWN = 60  # characters of a stranger's text in a message
 def build_model(config: Mapping[str, Any], file: Path) -> PersonGenerator:
     """The model that a configuration describes, without trained weights.
 
-    Args:
-        config: what the file holds, from whomever.
-        file: for messages.
-
     Raises:
         FileNotFoundError: the base that it is built over is gone.
         ValueError: see `model_part`; or it cannot be built from these values.
@@ -39,13 +35,12 @@ def build_model(config: Mapping[str, Any], file: Path) -> PersonGenerator:
         part.pop(key, None)
     target = part.pop(TARGET)
     try:
-        model: PersonGenerator = pkgutil.resolve_name(target)(**part)
+        return pkgutil.resolve_name(target)(**part)
     except (TypeError, LookupError, AttributeError, RuntimeError, ImportError) as error:
         reason = next(iter(str(error).splitlines()), "")
         raise ValueError(
             f"{file}: its model cannot be built ({type(error).__name__}: {reason})"
         ) from error
-    return model
 
 
 def model_part(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
@@ -76,25 +71,19 @@ def model_part(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
 @cache
 def _targets(conf: Path) -> frozenset[str]:
     """What the files of the group `model`, and the experiments that change it, build it with."""
-    keys = {"model": TARGET, "experiment": f"model.{TARGET}"}
-    found = {
-        _at(yaml.safe_load(path.read_text(encoding="utf-8")), key)
-        for folder, key in keys.items()
-        for path in (conf / folder).rglob("*.yaml")
-    }
-    return frozenset(str(target) for target in found if target is not None)
+    parts = [_read(path) for path in (conf / "model").rglob("*.yaml")]
+    parts += [_read(path).get("model", {}) for path in (conf / "experiment").rglob("*.yaml")]
+    return frozenset(str(part[TARGET]) for part in parts if TARGET in part)
 
 
-def _at(node: Any, key: str) -> Any:
-    """The value at a dotted key; None where there is none."""
-    for name in key.split("."):
-        node = node.get(name) if isinstance(node, dict) else None
-    return node
+def _read(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
 
 
 def _instructions(node: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """What Hydra or OmegaConf would not take for a plain value: keys such as `_target_` and
-    `_args_`, and interpolations, which can make such keys or read the environment."""
+    """What is no plain value to Hydra or OmegaConf: keys such as `_target_`, and interpolations,
+    which can make such keys or read the environment."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             name = str(key)
@@ -109,6 +98,5 @@ def _instructions(node: Any, place: str) -> Iterator[tuple[str, Any]]:
 
 
 def _shown(text: Any) -> str:
-    """On one line, whatever it holds."""
-    line = repr(text)
+    line = repr(text)  # one line, whatever it holds
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."

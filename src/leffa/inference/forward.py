@@ -20,30 +20,19 @@ from leffa.models.sampler import name_noise
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """A batch as a network reads it, for any number of timesteps.
+    """A batch as a network reads it, for any number of timesteps."""
 
-    Args:
-        batch: with its `latents`, so that whoever reads it next need not encode it.
-        clean: (B, C, h, w), the latent that noise is added to.
-        conditioning: everything else.
-    """
-
-    batch: Batch
-    clean: Tensor
+    batch: Batch  # with its `latents`, so that whoever reads it next need not encode it
+    clean: Tensor  # (B, C, h, w), the latent that noise is added to
     conditioning: Conditioning
 
 
 @dataclass(frozen=True)
 class NoisedForward:
-    """What a network said of noisy latents, and what it should have said.
+    """What a network predicts of noisy latents, and what it should."""
 
-    Args:
-        prediction: with the flows that were asked for.
-        target: (B, C, h, w): epsilon or v, as the schedule says.
-    """
-
-    prediction: Prediction
-    target: Tensor
+    prediction: Prediction  # with the flows that were asked for
+    target: Tensor  # (B, C, h, w): epsilon or v, as the schedule says
 
     def loss(self) -> Tensor:
         """The diffusion loss of each sample, (B,)."""
@@ -57,18 +46,15 @@ def encode_batch(
     """Run the autoencoder and the model's other encoders once.
 
     Args:
-        painted: (B, 3, H, W) in [-1, 1], the picture to add noise to; None: the source, as in
-            training.
+        painted: (B, 3, H, W) in [-1, 1], to add noise to instead of the source.
     """
     if painted is None:
-        batch = {
-            **batch,
-            "latents": batch["latents"] if "latents" in batch else model.latents(batch),
-        }
+        latents = batch["latents"] if "latents" in batch else model.latents(batch)
+        batch = {**batch, "latents": latents}
         clean = model.encode_target(batch)
     else:
         result: Batch = {**batch, "source": painted}
-        result.pop("latents", None)  # of the picture that was there before
+        result.pop("latents", None)  # of the source
         clean = model.encode_target(result)
     return EncodedBatch(batch, clean, model.encode(batch))
 

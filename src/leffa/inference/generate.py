@@ -1,10 +1,9 @@
 """Pictures from records: the only place where a model paints the samples of a data set or a list.
 
-how = Generation(transform, sampler, even_batches(len(records), 8))
+how = Generation(transform, sampler, even_batch_size(len(records), 8))
 for records, batch, images in generate_batches(model, records, how): ...
 
-A picture follows from the weights, the settings and the sample's name; batches are all equally
-full, so it has the same bits in any order and after any interruption.
+A picture follows from the weights, the settings and the sample's name alone.
 """
 
 import math
@@ -38,8 +37,7 @@ class Generation:
 
     Args:
         transform: without random changes.
-        batch_size: of every batch, see `even_batches`. The released noise (`noise="global"`) is
-            drawn for a batch at once: with 1, no picture depends on those beside it.
+        batch_size: see `even_batch_size`. Noise of `noise="global"` is drawn for a batch at once.
         precision: a key of `PRECISIONS`, or `BF16` for a model whose weights are in bfloat16.
         workers: processes that open the next files meanwhile.
         latents: of the samples' pictures, where they are cached.
@@ -68,10 +66,7 @@ class Generation:
 
 
 class GeneratedBatch(NamedTuple):
-    """Pictures, and what they were made of.
-
-    A batch that had to be filled holds copies of its last sample beyond those of the records.
-    """
+    """Pictures, and what they were made of; a filled batch repeats its last sample."""
 
     records: Sequence[Record]
     batch: Batch  # on the model's device
@@ -88,8 +83,6 @@ def generate_batches(
     """Generate the pictures of these records, on the device where the model lies.
 
     Args:
-        records: those that are still to be made.
-        memory: of the run; None: a new one.
         on_step: told after each step how far all pictures are; what it raises ends the work.
     """
     device, memory = next(model.parameters()).device, memory or RunMemory()
@@ -98,14 +91,12 @@ def generate_batches(
     for number, batch in enumerate(how.open_batches(records, size, device)):
         chosen = records[number * size : (number + 1) * size]
 
-        def tell(
-            step: int, steps: int, first: int = number * size, count: int = len(chosen)
-        ) -> None:
+        def tell(step: int, steps: int, done: int = number * size, more: int = len(chosen)) -> None:
             if on_step is not None:
-                on_step(first * how.sampler.steps + step * count, total)
+                on_step(done * how.sampler.steps + step * more, total)
 
         if how.sampler.noise == "per_name":
-            batch = filled(batch, size)
+            batch = fill_batch(batch, size)
         with how.autocast(device):
             images = generate_batch(model, batch, how.sampler, tell, memory)
         yield GeneratedBatch(chosen, batch, images)
@@ -118,9 +109,9 @@ def generate_batch(
     on_step: OnStep | None = None,
     memory: RunMemory | None = None,
 ) -> Tensor:
-    """The pictures of one batch, see `models.sampler.generate`; (B, 3, H, W) in [-1, 1].
+    """The pictures of one batch, (B, 3, H, W) in [-1, 1].
 
-    The released code leaves its first noise to torch's global generator: here that begins with the
+    With `noise="global"`, as released, torch's global generator draws the noise: it begins with the
     seed, and goes on afterwards as if nothing had been drawn.
     """
     if sampler.noise != "global":
@@ -151,30 +142,26 @@ def open_batches(
     )
 
 
-def even_batches(samples: int, most: int) -> int:
-    """The size of batches that are all equally full, but for fewer copies than there are batches.
-
-    Args:
-        most: samples a batch.
-    """
+def even_batch_size(samples: int, most: int) -> int:
+    """The size of batches of at most `most` samples that are as equally full as possible."""
     return math.ceil(samples / max(1, math.ceil(samples / most)))
 
 
-def filled(batch: Batch, size: int) -> Batch:
-    """The batch with its last sample repeated up to `size`; the surplus is thrown away.
+def fill_batch(batch: Batch, size: int) -> Batch:
+    """The batch with its last sample repeated up to `size`.
 
-    Kernels round differently for batches of different size, so with the last batch of a process as
-    full as all others, a picture has the same bits whatever the number of processes or kills.
+    Kernels round differently for batches of different size: in equally full ones, a picture has the
+    same bits whatever the number of processes or kills.
     """
     lacking = size - len(batch["name"])
     if lacking <= 0:
         return batch
-    return {key: _extended(value, lacking) for key, value in batch.items()}  # type: ignore[return-value]  # the same keys
+    return {key: _repeat_last(value, lacking) for key, value in batch.items()}  # type: ignore[return-value]  # the same keys
 
 
-def _extended(value: Any, more: int) -> Any:
+def _repeat_last(value: Any, more: int) -> Any:
     if isinstance(value, dict):
-        return {key: _extended(part, more) for key, part in value.items()}
+        return {key: _repeat_last(part, more) for key, part in value.items()}
     if isinstance(value, Tensor):
         return torch.cat([value, value[-1:].expand(more, *value.shape[1:])])
     return value + value[-1:] * more

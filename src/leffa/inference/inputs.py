@@ -31,13 +31,12 @@ def feed(
 ) -> PersonTransform:
     """The transform of a data set, changed so that the model reads what it was trained to read.
 
-    Size, fit and masks stay those of the data set: it defines what is measured. Where they are not
-    those of the training, one line in the log says so.
+    Size, fit and masks stay those of the data set, which defines what is measured; the log says
+    where they are not those of the training.
 
     Args:
         inputs: of the training.
         names: of the weights and of the data set, for messages.
-        without_densepose: feed a model that reads DensePose none of it.
 
     Raises:
         ValueError: the task is another one, or the data set lacks what the model reads.
@@ -52,33 +51,31 @@ def feed(
     if "densepose" in model.inputs:
         wanted = "none" if without_densepose else inputs.densepose
         try:
-            changes = body_map(transform.densepose_files or transform.densepose, wanted, records)
+            changes = densepose_fields(
+                transform.densepose_files or transform.densepose, wanted, records
+            )
             changes["part_range"] = inputs.part_range
         except ValueError as error:
             raise ValueError(f"{weights}: {error} (dataset {dataset})") from error
         if "densepose" in changes:
-            log.info("%s: %s", dataset, told(changes))
+            log.info("%s: %s", dataset, describe_change(changes))
         transform = replace(transform, **changes)
-    _tell_differences(transform, inputs, dataset)
+    _warn_of_differences(transform, inputs, dataset)
     return transform
 
 
-def body_map(
+def densepose_fields(
     files: str, wanted: str, records: Sequence[Record], key: str = "dataset.transform.densepose"
 ) -> dict[str, Any]:
-    """The fields of a `PersonTransform` with which a model reads its body map.
+    """The fields of a `PersonTransform` that change so that a model reads its body map; maybe none.
 
     Args:
-        files: how the files are encoded, by the configuration; "none" or "skeleton" where it does
-            not say.
+        files: how the files are encoded; "none" or "skeleton" where the configuration does not say.
         wanted: what the model reads.
         key: of `files`, for messages.
 
-    Returns:
-        empty where nothing is to be changed.
-
     Raises:
-        ValueError: the files do not hold what the model reads; how to give it up is said.
+        ValueError: the files do not hold what the model reads.
     """
     kept = None if files in NO_FILES else files
     if wanted == "skeleton" and (lacking := _lacking(records, "keypoints")):
@@ -104,8 +101,8 @@ def body_map(
     return {"densepose": wanted, "densepose_files": kept}
 
 
-def told(changes: dict[str, Any]) -> str:
-    """What `body_map` changed, for a log."""
+def describe_change(changes: dict[str, Any]) -> str:
+    """What `densepose_fields` changed, for a log."""
     wanted, files = changes["densepose"], changes["densepose_files"]
     if wanted in NO_FILES:
         return f"the model reads no DensePose files (densepose={wanted})"
@@ -119,7 +116,7 @@ def _lacking(records: Sequence[Record], field: str) -> Path | None:
     return next((record.source for record in records if getattr(record, field) is None), None)
 
 
-def _tell_differences(transform: PersonTransform, inputs: InputSpec, dataset: str) -> None:
+def _warn_of_differences(transform: PersonTransform, inputs: InputSpec, dataset: str) -> None:
     """One line for all that is the data set's and was otherwise in training."""
     pairs = {
         "size": (f"{transform.height}x{transform.width}", f"{inputs.height}x{inputs.width}"),

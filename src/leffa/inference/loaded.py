@@ -12,7 +12,6 @@ from typing import Any
 from leffa.inference.checkpoints import (
     FLOW_LAYERS,
     INPUTS,
-    LAST,
     Weights,
     fill_model,
     find_checkpoint,
@@ -43,18 +42,12 @@ STEPS = {"ddpm": 50}  # of each scheduler, where it is not 20
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode, and what is known of its training.
-
-    Args:
-        settings: how it is fed and sampled.
-        file: which was read: its time tells one state of the weights from another.
-        official: which released file it is, if it is one.
-    """
+    """A model in evaluation mode, and what is known of its training."""
 
     model: PersonGenerator
-    settings: ModelSettings
-    file: Path
-    official: str | None = None
+    settings: ModelSettings  # how it is fed and sampled
+    file: Path  # which was read: its time tells one state of the weights from another
+    official: str | None = None  # which released file it is, if it is one
 
     @property
     def inputs(self) -> InputSpec:
@@ -68,8 +61,7 @@ class LoadedModel:
 
     @property
     def name(self) -> str:
-        """Of its experiment, which says so where the Leffa loss was off; else of the file that the
-        weights come from."""
+        """Of its run; else of the file that the weights come from."""
         config = self.settings.config or {}
         return str(config.get("run_name", config.get("name", Path(self.settings.source).stem)))
 
@@ -102,20 +94,18 @@ def load_model(
     preset: str | None = None,
     file: Path | None = None,
 ) -> LoadedModel:
-    """Load weights of any kind, and nothing else that they were trained with.
+    """Load weights of any kind.
 
     Args:
         place: a .ckpt, a run's folder (its last checkpoint), an exported folder or a released file.
-        weights: of a checkpoint: "raw", as trained, or "ema", their running average; None for the
-            average where there is one.
+        weights: of a checkpoint: "raw" or "ema"; None for the average where there is one.
         base: for a released file: a diffusers folder or hub id with the configs of its networks.
         preset: for a released file: a name of `OFFICIAL`; None: by the file's name.
         file: what `find_weights` found, where that is known.
 
     Raises:
         FileNotFoundError: there are no such weights.
-        ValueError: they are damaged, want to run code, need `base` or `preset`, or have no such
-            `weights`.
+        ValueError: they are damaged, want to run code, or lack `base`, `preset` or `weights`.
     """
     file = file or find_weights(place)
     if weights is not None and file.suffix != ".ckpt":
@@ -135,21 +125,17 @@ def load_model(
     return LoadedModel(model.eval(), settings, file)
 
 
-def read_inputs(place: Path) -> InputSpec | None:
-    """What the model of some weights reads, without loading it; None where nobody says.
-
-    Raises:
-        FileNotFoundError, ValueError: see `load_model`.
-    """
-    if is_exported(place):
-        return read_settings(place).inputs
-    if place.suffix != ".ckpt" and not any(place.glob(f"**/{LAST}")):
-        settings = OFFICIAL.get(place.stem)  # another layout, of the authors of a model
-        return None if settings is None else settings.inputs
-    file = find_checkpoint(place)
-    content = read_checkpoint(file)
+def read_inputs(content: dict[str, Any], file: Path) -> InputSpec | None:
+    """What the model of a checkpoint reads: an old one says it by its configuration, if at all."""
+    if INPUTS in content:
+        try:
+            return InputSpec(**content[INPUTS])
+        except TypeError as error:
+            raise ValueError(
+                f"{file}: its inputs are not as train.py writes them: {error}"
+            ) from error
     try:
-        return _saved_inputs(content, file) or inputs_of_config(content["config"])
+        return inputs_of_config(content["config"])
     except (LookupError, AttributeError, TypeError):
         return None
 
@@ -163,14 +149,11 @@ def settings_of_run(
 ) -> ModelSettings:
     """How a model of ours is fed and sampled, by the configuration of its training.
 
-    The sampler is that of the training, with at least the usual steps: validation keeps them few.
+    The sampler has at least its usual number of steps: validation keeps them few.
 
     Args:
         inputs: None: those that the configuration says.
         flow_layers: what `leffa_loss.layers=auto` chose.
-
-    Raises:
-        ValueError: the configuration is not as train.py writes it.
     """
     try:
         loss, sampler = config["leffa_loss"], dict(config["sampler"])
@@ -237,19 +220,9 @@ def _of_checkpoint(file: Path, weights: Weights | None) -> LoadedModel:
     state = weights_of(content, weights, file)
     model = build_model(content["config"], file)
     fill_model(model, state, file)
-    step, inputs = int(content.get("global_step", 0)), _saved_inputs(content, file)
+    step, inputs = int(content.get("global_step", 0)), read_inputs(content, file)
     settings = settings_of_run(content["config"], step, file, inputs, content.get(FLOW_LAYERS))
     return LoadedModel(model.eval(), settings, file)
-
-
-def _saved_inputs(content: dict[str, Any], file: Path) -> InputSpec | None:
-    """What the checkpoint says; None for one that was written before it said so."""
-    if INPUTS not in content:
-        return None
-    try:
-        return InputSpec(**content[INPUTS])
-    except TypeError as error:
-        raise ValueError(f"{file}: its inputs are not as train.py writes them ({error})") from error
 
 
 def _built(folder: Path, config: dict[str, Any] | None) -> PersonGenerator:

@@ -1,8 +1,4 @@
-"""Padding belongs to the network's canvas, not to the picture: it is neither kept nor scored.
-
-Padded to a square, a standing person leaves about half of the canvas white. That white is easy to
-generate, and would raise PSNR by some 3 dB.
-"""
+"""Padding of the network's canvas is neither kept nor scored: it would raise PSNR by some 3 dB."""
 
 import torch
 from torch import Tensor
@@ -13,13 +9,13 @@ from leffa.data.transforms import PersonTransform
 from leffa.io.pictures import open_picture
 
 
-def cut_padding(image: Tensor, record: Record, transform: PersonTransform) -> Tensor:
+def crop_padding(image: Tensor, record: Record, transform: PersonTransform) -> Tensor:
     """The part of a sample's picture (..., H, W) that shows the source: (..., h, w)."""
     left, top, right, bottom = _window(record, transform)
     return image[..., top:bottom, left:right]
 
 
-def put_padding(image: Tensor, record: Record, transform: PersonTransform) -> Tensor:
+def add_padding(image: Tensor, record: Record, transform: PersonTransform) -> Tensor:
     """The opposite, white around it: (3, h, w) in [-1, 1] -> (3, H, W)."""
     left, top, right, bottom = _window(record, transform)
     canvas = torch.ones(len(image), transform.height, transform.width)

@@ -280,6 +280,14 @@ class LeffaLoss(nn.Module):
         """Whether "auto" has not chosen its layers yet."""
         return self.choose_by_match and self.layers is None
 
+    def describe(self) -> str:
+        """Its settings in a line, for logs."""
+        layers = "" if self.layers is None else f", {' '.join(self.layers)}"
+        return (
+            f"on: weight {self.weight:g}, temperature {self.temperature:g}, layers from "
+            f"{self.min_resolution:g} of the height{layers}, timesteps below {self.max_timestep}"
+        )
+
     def select(self, timesteps: Tensor, usable: Tensor | None = None) -> Tensor:
         """Indices (S,) of the samples that take part: early, and `usable` (B,) where given."""
         early = timesteps < self.max_timestep

@@ -7,7 +7,7 @@ import torch
 
 from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
-from leffa.inference.inputs import body_map
+from leffa.inference.inputs import densepose_fields
 from leffa.inference.loaded import LoadedModel
 from leffa.models.export import InputSpec
 from leffa.preprocess.agnostic import AGNOSTIC
@@ -84,7 +84,7 @@ def _converted(files: str, wanted: str) -> dict[str, Any]:
     if files == "skeleton" and files != wanted:
         raise ValueError(f"--encoding skeleton: this model reads DensePose as {wanted}")
     try:
-        return body_map(files, wanted, [])
+        return densepose_fields(files, wanted, [])
     except ValueError as error:  # it names keys of evaluate.py
         message = str(error).replace("dataset.transform.densepose=ENCODING", "their --encoding")
         message = message.replace("without_densepose=true", "--encoding none")

@@ -1,6 +1,5 @@
 """Predict the pictures of a list of pairs; what is finished is kept."""
 
-import hashlib
 import json
 import logging
 import math
@@ -25,11 +24,12 @@ from leffa.inference.generate import (
     GeneratedBatch,
     Generation,
     OnStep,
-    even_batches,
+    even_batch_size,
     generate_batches,
 )
 from leffa.inference.loaded import LoadedModel, find_weights
 from leffa.io.atomic import write_json
+from leffa.io.files import sha256_of
 from leffa.io.outputs import check_writable, marked
 from leffa.io.png import save_png, to_uint8
 from leffa.io.progress import progress_bar
@@ -86,7 +86,7 @@ class Job:
             "name": record.name,
             "category": record.category,
             "files": {
-                field: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+                field: {"path": str(path), "sha256": sha256_of(path)}
                 for field, path in self.files(record).items()
             },
             "weights": self._weights,
@@ -128,7 +128,7 @@ class Job:
     def full_batch(self) -> int:
         """The size of every batch: by all pairs of the job, not by those that are left, so that an
         interruption changes no bit of a picture."""
-        return even_batches(len(self.records), self.batch_size)
+        return even_batch_size(len(self.records), self.batch_size)
 
     def memory(self) -> RunMemory:
         """What all batches of the job share; for one batch there is nothing to keep."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from leffa.data.batch import Record
 from leffa.data.folder import FolderPairs
 from leffa.data.layout import Layout
-from leffa.io.folders import SUFFIXES, files_by_name, normal, pictures_in, tell_unused
+from leffa.io.folders import SUFFIXES, files_by_name, log_unused, normal, pictures_in
 
 MAPS = ("mask", "densepose", "parse", "keypoints")  # of the person
 
@@ -83,4 +83,4 @@ def _check_names(
             f"{folder}: has no {what} for {len(missing)} of the {len(people)} persons, first "
             f"{missing[0]}; {advice}"
         )
-    tell_unused(folder, found, people, "person")
+    log_unused(folder, found, people, "person")

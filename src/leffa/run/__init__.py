@@ -1,10 +1,7 @@
-"""From a configuration to a run: with `config` and `program` the only place that knows
-Hydra.
+"""From a configuration to a run: the only room that knows Hydra; those below get plain values.
 
-    compose -> assemble -> fit            `train`
-    compose -> load -> generate, score      `evaluate`, in `evaluation`
-
-Everything below gets plain values, so every class works in a notebook.
+compose -> assemble -> fit              `train`
+compose -> load -> generate, score      `evaluate`, in `evaluation`
 """
 
 import logging
@@ -35,13 +32,13 @@ from leffa.run.config import (
 from leffa.run.evaluation import evaluate, prepare_data, test_set
 from leffa.run.inputs import feed_training
 from leffa.run.trainer import build_trainer, check_resumed
-from leffa.training.callbacks.leffa_loss import check_layers, check_participation, check_switch
 from leffa.training.callbacks.stages import StageSchedule
-from leffa.training.checkpoints import start_point
+from leffa.training.checkpoints import ResumePoint, resume_point
 from leffa.training.compile import compile_model
 from leffa.training.curves import CSV_LOG, read_curves
-from leffa.training.finetune import find_start, load_start
-from leffa.training.loggers import describe, rewind
+from leffa.training.finetune import Start, find_start, load_start
+from leffa.training.layers import check_layers
+from leffa.training.loggers import begin_logs
 from leffa.training.module import PersonGenerationModule
 from leffa.training.processes import process_group
 from leffa.training.run_metadata import ENVIRONMENT, WRITTEN, write_run_metadata
@@ -74,12 +71,7 @@ class Run:
 
 
 def train(cfg: DictConfig) -> float | None:
-    """Run an experiment; returns the metric that a sweep minimises, if it was measured.
-
-    Raises:
-        ValueError: a setting is wrong, or a loss was not finite.
-        OSError: a checkpoint could not be written, or another process of the run ended.
-    """
+    """Run an experiment; returns the metric that a sweep minimises, if it was measured."""
     config = resolved(cfg)
     folder, overrides = Path(config["paths"]["output_dir"]), job_overrides()
     if config["resume"] == "auto" and folder_has_time(cfg):
@@ -89,22 +81,24 @@ def train(cfg: DictConfig) -> float | None:
         )
     for line in kept_by_experiment(cfg):
         log.warning(line)
-    checkpoint, step = start_point(config["resume"], folder / "checkpoints")
-    if checkpoint is not None:
-        check_resumed(checkpoint, config)
+    resumed = resume_point(config["resume"], folder / "checkpoints")
+    checkpoint, step = None, 0
+    if resumed is not None:
+        checkpoint, step = resumed.path, resumed.step
+        check_resumed(resumed, config)
         if config["start_from"] is not None:
             log.warning("start_from is not read: the run goes on from %s", checkpoint)
     check_unclaimed(folder, WRITTEN, ENVIRONMENT)
-    run = assemble(cfg, checkpoint)
+    run = assemble(cfg, resumed)
     if run.trainer.is_global_zero:
         write_run_metadata(folder, run.config, changes(cfg), step)
-        describe(run.trainer.loggers, run.config)
-        rewind(run.trainer.loggers, step)
+        begin_logs(run.trainer.loggers, step, run.config)
     with process_group(run.trainer, overrides, folder, shared=not folder_has_time(cfg)):
         run.trainer.fit(run.module, run.datamodule, ckpt_path=checkpoint, weights_only=True)
     measured = run.trainer.callback_metrics
-    for key in sorted(key for key in measured if key.startswith("val/") and "layers" not in key):
-        log.info("%s: %.4f", key, measured[key])
+    for key in sorted(measured):
+        if key.startswith("val/") and "layers" not in key:
+            log.info("%s: %.4f", key, measured[key])
     log.info("written to %s", folder)
     if cfg.objective_metric in measured:
         return measured[cfg.objective_metric].item()
@@ -113,31 +107,20 @@ def train(cfg: DictConfig) -> float | None:
     return points[-1][1] if points else None
 
 
-def assemble(cfg: DictConfig, resumed: Path | None = None) -> Run:
+def assemble(cfg: DictConfig, resumed: ResumePoint | None = None) -> Run:
     """Seed, then build data, model and trainer; what can fail fails here, cheapest first.
 
     Args:
-        resumed: the checkpoint that the run goes on from, so the weights of `start_from` are not
-            loaded.
+        resumed: where the run goes on, so that the weights of `start_from` are not loaded.
     """
     seed_everything(cfg.seed, workers=True, verbose=False)
     config = resolved(cfg)
     start = None
     if config["start_from"] is not None and resumed is None:
         start = find_start(config["start_from"])
-    stages = [Stage.read(stage) for stage in config["curriculum"]["stages"]]
-    if config["rehearse"]:
-        stages = rehearsal(stages)
-    curriculum = Curriculum(
-        stages,
-        config["curriculum"]["warmup_steps"],
-        config["trainer"]["max_steps"],
-        config["curriculum"]["cooldown_steps"],
-        config["curriculum"].get("warmup_start", 0.0),
-    )
+    curriculum = _curriculum(config)
     trainer = build_trainer(config, epochs=len(curriculum.stages))
     leffa_loss = build(config["leffa_loss"])
-    check_switch(leffa_loss, curriculum.stages, trainer.callbacks)  # type: ignore[attr-defined]
     hardware = config["hardware"]
     splits = [
         MicroBatch.split(
@@ -166,7 +149,6 @@ def assemble(cfg: DictConfig, resumed: Path | None = None) -> Run:
         config=config,
         inputs=asdict(inputs_of_config(config)),
     )
-    check_participation(leffa_loss, curriculum.stages, module)
     check_layers(leffa_loss, module.model, datamodule.val_records)
     compile_model(module.model, hardware["compile"], hardware["channels_last"])
     if config["latent_cache"] is not None:
@@ -174,9 +156,20 @@ def assemble(cfg: DictConfig, resumed: Path | None = None) -> Run:
     return Run(config, datamodule, module, trainer)
 
 
-def first_model(part: dict[str, Any], start: Path | None) -> PersonGenerator:
-    """The model that a training begins with: built over its base, and filled with the weights that
-    `start_from` names."""
+def _curriculum(config: dict[str, Any]) -> Curriculum:
+    part = config["curriculum"]
+    stages = [Stage.read(stage) for stage in part["stages"]]
+    return Curriculum(
+        rehearsal(stages) if config["rehearse"] else stages,
+        part["warmup_steps"],
+        config["trainer"]["max_steps"],
+        part["cooldown_steps"],
+        part.get("warmup_start", 0.0),
+    )
+
+
+def first_model(part: dict[str, Any], start: Start | None) -> PersonGenerator:
+    """The model that a training begins with: built over its base, filled with `start_from`."""
     if start is None:
         return build(part)
     model: PersonGenerator = build({key: part[key] for key in part if key not in FILLING})
@@ -188,12 +181,12 @@ def _datamodule(
     config: dict[str, Any],
     curriculum: Curriculum,
     splits: list[MicroBatch],
-    begun: Path | None,
+    begun: ResumePoint | Start | None,
 ) -> PersonDataModule:
     data = config["data"]
     prepare_data(data)
     train, val = build(data["train"]), build(data["val"])
-    feed_training(config, [*train, *val], begun)
+    feed_training(config, [*train, *val], None if begun is None else begun.inputs)
     datamodule = PersonDataModule(
         train=train,
         val=val,

@@ -40,12 +40,11 @@ CONFIG_ERRORS = (HydraException, OmegaConfBaseException, MisconfigurationExcepti
 def job_folder(overrides: str, sweep: str) -> str:
     """A job's overrides as the name of its folder, such as `leffa_loss.temperature-0.5`.
 
-    Neither a shell nor Hydra wants it in quotes. What other characters or a long end would tell
-    apart, a hash does. A folder that an earlier version made, `leffa_loss.temperature=0.5`, stays.
+    It needs no quotes. One with other characters, or a long one, ends in a hash.
 
     Args:
         overrides: Hydra's `override_dirname`.
-        sweep: the folder of the sweep.
+        sweep: the folder of the sweep; an earlier version's folder in it, with "=", stays.
     """
     earlier = overrides.replace("/", "_")
     if len(earlier.encode()) <= NAME_BYTES and Path(sweep, earlier).is_dir():
@@ -54,7 +53,7 @@ def job_folder(overrides: str, sweep: str) -> str:
     name = plain_name(spelt)
     if name == spelt and len(name) <= NAME_BYTES:
         return name
-    return f"{name[: NAME_BYTES - 13]}_{_digest(overrides, 12)}"
+    return f"{name[: NAME_BYTES - 13]}_{_digest(overrides)[:12]}"
 
 
 def plain_name(text: str) -> str:
@@ -62,34 +61,32 @@ def plain_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", text)
 
 
-def _digest(text: str, length: int) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run_name(name: str, enabled: bool) -> str:
-    """What folders, loggers and tables call a run: without the Leffa loss it has another name."""
+    """What folders, loggers and tables call a run."""
     return name if enabled else f"{name}_leffa_loss_off"
 
 
 def evaluation_folder(*, _root_: DictConfig) -> str:
-    """One folder for all that decides the pictures and their scores: the checkpoint's name, and a
-    hash of it, of when it was written, and of the settings."""
+    """The checkpoint's name, and a hash of all that decides the pictures and their scores."""
     place = OmegaConf.select(_root_, "ckpt", throw_on_missing=False) or "none"
     settings = OmegaConf.to_container(OmegaConf.masked_copy(_root_, list(PICTURE_KEYS)))
     text = json.dumps([place, _written(Path(place)), settings], sort_keys=True, default=str)
     name = plain_name(Path(place).as_posix().strip("./")[-NAME_BYTES // 2 :])
-    return f"{name}_{_digest(text, 8)}"
+    return f"{name}_{_digest(text)[:8]}"
 
 
 def _written(ckpt: Path) -> float:
-    """When a checkpoint, a run's newest, or an exported folder was written; 0: there is none."""
+    """When a checkpoint, a run's newest, or an exported folder was written; 0 for none."""
     files = [ckpt] if ckpt.is_file() else [*ckpt.glob("**/last.ckpt"), *ckpt.glob(SETTINGS)]
     return max((file.stat().st_mtime for file in files), default=0.0)
 
 
-OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
-OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-OmegaConf.register_new_resolver("evaluation_folder", evaluation_folder, replace=True)
+for _resolver in (job_folder, run_name, evaluation_folder):
+    OmegaConf.register_new_resolver(_resolver.__name__, _resolver, replace=True)
 
 
 def compose(name: str, overrides: list[str]) -> DictConfig:
@@ -99,8 +96,8 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
 
 
 def settings(name: str, overrides: list[str], *groups: str) -> dict[str, Any]:
-    """Some groups of a configuration as plain values, for a command beside the programs; in the
-    others what must be given may lack. Ends the program where an override is wrong."""
+    """Some groups of a configuration as plain values, whatever the others lack; ends the program
+    where an override is wrong."""
     check_overrides(overrides, partial(composed, name), CONFIG_ERRORS, CONF)
     cfg = compose(name, overrides)
     return {group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups}
@@ -114,19 +111,17 @@ def choices(name: str, overrides: list[str]) -> dict[str, str]:
 
 
 def composed(name: str, overrides: list[str]) -> dict[str, Any]:
+    """The configuration as plain values, interpolations unresolved."""
     _check_quotes(overrides)
-    container = OmegaConf.to_container(compose(name, overrides))
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    return _container(compose(name, overrides))
+
+
+def _container(cfg: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    return OmegaConf.to_container(cfg, resolve=resolve)  # type: ignore[return-value]
 
 
 def _check_quotes(overrides: list[str]) -> None:
-    """Name the override that Hydra's grammar cannot read, or takes for something else than the
-    path that it is.
-
-    Raises:
-        HydraException: with the override, and how to quote it.
-    """
+    """Name the override, and how to quote it, that Hydra cannot read or takes for no path."""
     parser = OverridesParser.create()
     for override in overrides:
         key, _, value = override.partition("=")
@@ -161,9 +156,7 @@ def in_sweep() -> bool:
 
 def folder_has_time(cfg: DictConfig) -> bool:
     """Whether the output folder's name has the time in it, so that each start has another."""
-    written = OmegaConf.to_container(cfg.paths)
-    assert isinstance(written, dict)
-    return not in_sweep() and "${now:" in str(written["output_dir"])
+    return not in_sweep() and "${now:" in str(_container(cfg.paths)["output_dir"])
 
 
 def changes(cfg: DictConfig) -> dict[str, tuple[Any, Any]]:
@@ -174,12 +167,11 @@ def changes(cfg: DictConfig) -> dict[str, tuple[Any, Any]]:
     experiment = hydra_cfg.runtime.choices.get("experiment")
     chosen = [f"experiment={experiment}"] if experiment else []
     base = hydra.compose(hydra_cfg.job.config_name, chosen)
-    return differences(*(dotted(OmegaConf.to_container(each)) for each in (base, cfg)))
+    return differences(dotted(_container(base)), dotted(_container(cfg)))
 
 
 def kept_by_experiment(cfg: DictConfig) -> list[str]:
-    """What the experiment sets in a group that the command line chose, a line for each group:
-    Hydra lets the experiment win there."""
+    """What the experiment sets, and so wins, in the groups that the command line chose."""
     if not HydraConfig.initialized():
         return []
     hydra_cfg = HydraConfig.get()
@@ -194,40 +186,36 @@ def kept_by_experiment(cfg: DictConfig) -> list[str]:
     for group in chosen.keys() - {"leffa_loss"}:  # whose choices are a switch alone
         if group not in cfg:
             continue
-        parts = (dotted(OmegaConf.to_container(each[group]), group) for each in (bare, cfg))
-        kept = {
-            key: here
+        parts = (dotted(_container(each[group]), group) for each in (bare, cfg))
+        kept = [
+            f"{key}={here}"
             for key, (_, here) in differences(*parts).items()
             if not any(f"{key}.".startswith(f"{one}.") for one in given.keys() - chosen.keys())
-        }
+        ]
         if kept:
-            values = ", ".join(f"{key}={here}" for key, here in kept.items())
             lines.append(
-                f"{group}={given[group]}: experiment={experiment} keeps {values}; "
+                f"{group}={given[group]}: experiment={experiment} keeps {', '.join(kept)}; "
                 "name a key to change it"
             )
     return lines
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """Plain values; the output folder is the job's own where Hydra runs the job (a sweep has
-    many)."""
+    """Plain values; in a sweep, with the job's own output folder."""
     if in_sweep():
         cfg = cfg.copy()
         OmegaConf.update(cfg, "paths.output_dir", HydraConfig.get().runtime.output_dir)
-    written = dotted(OmegaConf.to_container(cfg))
+    written = dotted(_container(cfg))
     if missing := [key for key, value in written.items() if value == "???"]:
         raise ValueError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
     try:
-        container = OmegaConf.to_container(cfg, resolve=True)
+        return _container(cfg, resolve=True)
     except InterpolationKeyError as error:
         raise ValueError(_unmet(error)) from None
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
 
 
 def _unmet(error: InterpolationKeyError) -> str:
-    """One choice needs what another choice lacks: which key, and which choices have it."""
+    """Which key one choice needs and another lacks, and which choices have it."""
     wanted = str(error).split("'")[1]
     group, _, inner = wanted.partition(".")
     having = [
@@ -240,7 +228,7 @@ def _unmet(error: InterpolationKeyError) -> str:
 
 
 def build(part: dict[str, Any], **extra: Any) -> Any:
-    """Instantiate one part; an error inside it is told as itself, not as Hydra's wrapping of it."""
+    """Instantiate one part; raises the error inside it, not Hydra's around it."""
     try:
         return instantiate(part, _convert_="all", **extra)
     except HydraException as error:

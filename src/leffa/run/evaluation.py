@@ -16,10 +16,10 @@ from leffa.inference.checkpoints import Weights
 from leffa.inference.devices import choose_devices
 from leffa.inference.inputs import feed
 from leffa.inference.loaded import LoadedModel, find_weights, load_model
+from leffa.io.files import exclusive_lock
 from leffa.io.progress import progress_bar
 from leffa.models.interface import PersonGenerator
 from leffa.run.config import CONF, CONFIG_ERRORS, build, compose, composed, resolved
-from leffa.training.processes import exclusive_lock
 from leffa.training.stages import largest_at
 
 
@@ -73,14 +73,8 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
 
 
 def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, bool]:
-    """The records and the transform of a data set of conf/dataset, written on first use; and
-    whether its persons wear the reference.
-
-    Ends the program where an override is wrong.
-
-    Raises:
-        ValueError: an override lacks, such as the root of a real data set.
-    """
+    """Records and transform of a data set of conf/dataset, written on first use, and whether its
+    persons wear the reference. Ends the program where an override is wrong."""
     check_overrides(overrides, partial(composed, "evaluate"), CONFIG_ERRORS, CONF)
     dataset = resolved(compose("evaluate", [*overrides, "ckpt=none"]))["dataset"]
     prepare_data(dataset)
@@ -95,16 +89,8 @@ def _loaded_model(
 
 
 def _loaded(place: Path, weights: Weights | None, file: Path, written: int) -> LoadedModel:
-    """The model, if its file is as old as it is known to be: a run that still trains writes a new
-    one, and one evaluation must not mix two.
-
-    Args:
-        file: of `find_weights`.
-        written: when, in nanoseconds.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """The model; refuses a `file` that was written anew since `written` (nanoseconds), as a run
+    that still trains does: one evaluation must not mix two."""
     loaded = load_model(place, weights, file=file)
     if file.stat().st_mtime_ns != written:
         raise ValueError(
@@ -133,5 +119,5 @@ def prepare_data(data: dict[str, Any]) -> None:
     if data.get("prepare") is None:
         return
     root = Path(data["root"])
-    with exclusive_lock(root), progress_bar(f"drawing {root}") as bar:
+    with exclusive_lock(Path(f"{root}.lock")), progress_bar(f"generating {root}") as bar:
         build(data["prepare"], progress=bar)

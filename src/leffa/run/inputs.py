@@ -1,32 +1,30 @@
-"""What a training feeds its model: what the weights that it begins with read, or what the data has.
-
-A model that reads DensePose is never fed nothing without a word: `without_densepose=true` says it.
-"""
+"""What a training feeds its model: what the weights that it begins with read, or the data has."""
 
 import logging
 import pkgutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from leffa.data.batch import Record
-from leffa.inference.inputs import NO_FILES, body_map, told
-from leffa.inference.loaded import read_inputs
+from leffa.inference.inputs import NO_FILES, densepose_fields, describe_change
+from leffa.models.export import InputSpec
 
 log = logging.getLogger(__name__)
 
 KEY = "data.transform.densepose"
 
 
-def feed_training(config: dict[str, Any], records: Sequence[Record], begun: Path | None) -> None:
+def feed_training(
+    config: dict[str, Any], records: Sequence[Record], before: InputSpec | None
+) -> None:
     """Set in the configuration of the data how the model's body map is read.
 
-    Where the weights that a training starts from read DensePose in an encoding, the training goes
-    on in it, unless `data.transform.densepose_files` is given as well.
+    A training goes on in the encoding of the weights that it begins with, unless
+    `data.transform.densepose_files` is given.
 
     Args:
         records: of training and validation.
-        begun: the weights that the training begins with, or goes on from.
+        before: what these weights read, where somebody says.
 
     Raises:
         ValueError: the model reads DensePose, and the data has none that fits.
@@ -41,19 +39,18 @@ def feed_training(config: dict[str, Any], records: Sequence[Record], begun: Path
         return
     if transform.get("densepose_files") is not None:
         return
-    before = None if begun is None else read_inputs(begun)
     if before is None and files == "none":
         raise ValueError(
             f"the model reads DensePose, and {KEY}=none: give its files and say how they are "
             f"encoded, {KEY}=colour|iuv|labels|..., or give it up, at a cost in quality: "
             "without_densepose=true"
         )
-    changes = body_map(files, files if before is None else before.densepose, records, KEY)
+    changes = densepose_fields(files, files if before is None else before.densepose, records, KEY)
     if changes:
         remedy = f"{KEY}=ENCODING says otherwise"
         if files not in NO_FILES:
             remedy = f"+{KEY}_files={files} trains on them as they are"
-        log.info("%s; %s", told(changes), remedy)
+        log.info("%s; %s", describe_change(changes), remedy)
     if before is not None and before.part_range != transform.get("part_range", 24):
         changes["part_range"] = before.part_range
         log.info("part ids are divided by %s, as the model was trained", before.part_range)

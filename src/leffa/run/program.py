@@ -1,7 +1,6 @@
 """The two programs: a command line in, a run or one clear line out."""
 
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -28,11 +27,9 @@ _MEMORY_KEYS = {"train": "hardware.micro_batch", "evaluate": "batch_size"}
 
 
 def program(name: str, task: Callable[[DictConfig], Any]) -> None:
-    """Run a Hydra program: a user's mistake is one line and exit code 1, HYDRA_FULL_ERROR=1 shows
-    the trace."""
+    """Run a Hydra program; a user's mistake is one line and exit code 1."""
     check_plugins(sys.argv[1:])
     check_overrides(sys.argv[1:], partial(composed, name), CONFIG_ERRORS, CONF)
-    _check_output_folder(sys.argv[1:])
 
     @hydra.main(config_path=str(CONF), config_name=name, version_base=VERSION_BASE)
     def main(cfg: DictConfig) -> Any:
@@ -44,20 +41,6 @@ def program(name: str, task: Callable[[DictConfig], Any]) -> None:
             fail(error)
 
     main()
-
-
-def _check_output_folder(arguments: list[str]) -> None:
-    """Hydra makes the folder before our task begins, and shows a trace where it cannot."""
-    if any(word.startswith("-") for word in {*arguments} - {"-m", "--multirun"}):
-        return  # --help and --cfg write nothing
-    key = "paths.output_dir"
-    given = [
-        word.partition("=")[2].strip("'\"") for word in arguments if word.startswith(f"{key}=")
-    ]
-    try:
-        check_folder(Path(given[-1] if given else "outputs"), key)
-    except OSError as error:
-        fail(error)
 
 
 def train_job(cfg: DictConfig) -> float | None:
@@ -72,21 +55,24 @@ def train_job(cfg: DictConfig) -> float | None:
 
 
 class OutputFolder(HydraCallback):
-    """Makes the folder of a run before Hydra does, whose error would be a trace."""
+    """Checks the folder of a run before Hydra makes it, whose error would be a trace."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        folder = Path(config.hydra.run.dir)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(folder, os.W_OK):
-                raise PermissionError(None, "it is not writable")
-        except OSError as error:
-            fail(OSError(f"{folder}: {error.strerror}; give another paths.output_dir"))
+        _check_folder(config.hydra.run.dir)
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        _check_folder(config.hydra.sweep.dir)
+
+
+def _check_folder(folder: str) -> None:
+    try:
+        check_folder(Path(folder), "paths.output_dir")
+    except OSError as error:
+        fail(error)
 
 
 class SweepSummary(HydraCallback):
-    """Gives the jobs of a sweep one folder, with a folder in it for each; says at the end which
-    failed, and the program's exit code is 1 then."""
+    """Gives each job of a sweep a folder in the sweep's; ends with exit code 1 if one failed."""
 
     began = 0.0
 

@@ -1,8 +1,7 @@
-"""The Lightning trainer of a run, and what it cannot do is said before it starts."""
+"""The Lightning trainer of a run."""
 
 import logging
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,9 +9,8 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from leffa.inference.checkpoints import read_checkpoint
 from leffa.run.config import build
-from leffa.training.saving import AtomicCheckpointIO
+from leffa.training.checkpoints import AtomicCheckpointIO, ResumePoint
 
 # Keys of Lightning's that something of ours decides.
 DECIDED = {
@@ -28,9 +26,8 @@ def build_trainer(config: dict[str, Any], epochs: int) -> Trainer:
     """One stage is one epoch; the curriculum has counted `max_steps` already.
 
     Raises:
-        ValueError: a key of the trainer that the curriculum or `hardware` decides, a precision in
-            which nothing is learnt, a way to share the work that is not ours, or several devices
-            on a machine without a GPU.
+        ValueError: a key that something of ours decides, a precision that learns nothing, a
+            strategy that is not ours, or several devices on a machine without a GPU.
     """
     given = config["trainer"]
     for key, reason in DECIDED.items():
@@ -70,8 +67,7 @@ def _parts(group: dict[str, Any]) -> list[Any]:
 
 
 def _check_one_process(given: dict[str, Any]) -> None:
-    """Whoever asks for several devices means GPUs; so many processes on the CPU are hardly
-    faster."""
+    """Whoever asks for several devices means GPUs."""
     for key in ("devices", "num_nodes"):
         if str(given[key]) not in ("1", "auto"):
             raise ValueError(
@@ -81,8 +77,7 @@ def _check_one_process(given: dict[str, Any]) -> None:
 
 
 def _check_strategy(strategy: str | dict[str, Any]) -> None:
-    """Most ways to train in shards save folders of them, not the one file that evaluation,
-    `start_from` and the fall-back to an earlier checkpoint read."""
+    """Most ways to train in shards save folders of them, not the one file that others read."""
     given = strategy if isinstance(strategy, dict) else {"_target_": strategy}
     name, one_file = str(given["_target_"]), given.get("save_distributed_checkpoint") is False
     foreign = any(word in name.lower() for word in ("fsdp", "deepspeed", "xla"))
@@ -109,21 +104,20 @@ def _check_precision(config: dict[str, Any]) -> None:
         )
 
 
-def check_resumed(checkpoint: Path, config: dict[str, Any]) -> None:
-    """Refuse to go on with a rehearsal, or in shards without them before: Lightning looks for the
-    optimiser's state of a run in shards under other numbers, and would find that of other
-    weights."""
-    before = read_checkpoint(checkpoint)["config"]
+def check_resumed(point: ResumePoint, config: dict[str, Any]) -> None:
+    """Refuse to go on with a rehearsal, or in shards without them before: Lightning numbers the
+    optimiser's state of a run in shards otherwise, and would find that of other weights."""
+    before = point.config
     if before.get("rehearse") and not config["rehearse"]:
         raise ValueError(
-            f"{checkpoint}: is of debug=rehearse, whose steps are no training; give another "
+            f"{point.path}: is of debug=rehearse, whose steps are no training; give another "
             "paths.output_dir"
         )
     sharded = _in_shards(before["trainer"]["strategy"])
     if _in_shards(config["trainer"]["strategy"]) and not sharded:
         raise ValueError(
-            f"{checkpoint}: was trained without trainer=fsdp and goes on without it; "
-            f"start_from={checkpoint} with another paths.output_dir takes its weights alone"
+            f"{point.path}: was trained without trainer=fsdp and goes on without it; "
+            f"start_from={point.path} with another paths.output_dir takes its weights alone"
         )
 
 

@@ -13,10 +13,8 @@ def compile_model(
 
     Args:
         model: its children are the networks.
-        compile_networks: whether each network that is trained is compiled when it is first called
-            (`torch.compile`), which takes minutes; a new picture size compiles again.
-        channels_last: whether convolutions keep their weights, and so their results, with the
-            channels last (NHWC), as the matrix units of GPUs read them.
+        compile_networks: compile each trained network (`torch.compile`) when it is first called.
+        channels_last: keep the weights of convolutions in NHWC, as the matrix units of GPUs read.
         backend: of `torch.compile`; "aot_eager" captures the same graphs and generates no code.
     """
     if channels_last:

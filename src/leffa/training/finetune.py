@@ -7,6 +7,7 @@ what its authors published       `PersonGenerator.load_published` knows the layo
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,17 @@ from leffa.inference.checkpoints import (
     read_checkpoint,
     weights_of,
 )
+from leffa.inference.loaded import read_inputs
 from leffa.io.weights import load_weights
-from leffa.models.export import WEIGHTS, is_exported, is_pipeline, load_exported, read_settings
+from leffa.models.export import (
+    OFFICIAL,
+    WEIGHTS,
+    InputSpec,
+    is_exported,
+    is_pipeline,
+    load_exported,
+    read_settings,
+)
 from leffa.models.interface import PersonGenerator
 from leffa.models.lora import without_adapters
 
@@ -30,11 +40,21 @@ log = logging.getLogger(__name__)
 SCHEDULE = ("prediction_type", "beta_schedule", "beta_start", "beta_end", "rescale_betas_zero_snr")
 
 
-def find_start(given: str | Path) -> Path:
-    """Where the weights lie that `start_from` names; a name of released weights is resolved here.
+@dataclass(frozen=True)
+class Start:
+    """The weights that a training begins with."""
+
+    place: Path
+    inputs: InputSpec | None  # what they were trained to read, where somebody says
+    checkpoint: dict[str, Any] | None = None  # the content of a .ckpt, which is read once
+
+
+def find_start(given: str | Path) -> Start:
+    """What `start_from` names.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
+        ValueError: a checkpoint cannot be read.
     """
     place = Path(given)
     if not place.exists():
@@ -42,14 +62,18 @@ def find_start(given: str | Path) -> Path:
             f"start_from={given}: no such file or folder; give a run, a .ckpt, a folder of "
             "`leffa convert` or a released file"
         )
-    return place
+    if is_exported(place):
+        return Start(place, read_settings(place).inputs)
+    if place.suffix == ".ckpt" or any(place.glob(f"**/{LAST}")):
+        file = find_checkpoint(place)
+        content = read_checkpoint(file)
+        return Start(file, read_inputs(content, file), content)
+    official = OFFICIAL.get(place.stem)
+    return Start(place, None if official is None else official.inputs)
 
 
-def load_start(model: PersonGenerator, place: Path) -> None:
+def load_start(model: PersonGenerator, start: Start) -> None:
     """Fill a model with trained weights. Adapters that it has stay as they begin.
-
-    Args:
-        place: of `find_start`.
 
     Raises:
         FileNotFoundError: the folder does not have what it should.
@@ -57,20 +81,18 @@ def load_start(model: PersonGenerator, place: Path) -> None:
             model keeps frozen.
     """
     with without_adapters(model):
-        if is_exported(place):
-            state, schedule = _exported(place)
-        elif place.suffix == ".ckpt" or (place.is_dir() and any(place.glob(f"**/{LAST}"))):
-            place = find_checkpoint(place)
-            state, schedule = _checkpoint(place)
+        if start.checkpoint is not None:
+            state, schedule = _of_checkpoint(start.checkpoint, start.place)
+        elif is_exported(start.place):
+            state, schedule = _of_folder(start.place)
         else:
-            model.load_published(place)
+            model.load_published(start.place)
             return
-        _check_schedule(model, schedule, place)
-        _fill(model, state, place)
+        _check_schedule(model, schedule, start.place)
+        _fill(model, state, start.place)
 
 
-def _checkpoint(file: Path) -> tuple[dict[str, Tensor], Any]:
-    content = read_checkpoint(file)
+def _of_checkpoint(content: dict[str, Any], file: Path) -> tuple[dict[str, Tensor], Any]:
     part = content["config"]["model"]
     if part.get("lora"):
         raise ValueError(
@@ -83,7 +105,7 @@ def _checkpoint(file: Path) -> tuple[dict[str, Tensor], Any]:
     return weights_of(content, None, file), schedule
 
 
-def _exported(folder: Path) -> tuple[dict[str, Tensor], Any]:
+def _of_folder(folder: Path) -> tuple[dict[str, Tensor], Any]:
     if is_pipeline(folder):
         model, _ = load_exported(folder)
         state = {f"model.{key}": value for key, value in model.saved_state().items()}

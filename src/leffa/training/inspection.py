@@ -1,7 +1,6 @@
 """What the flows of a validation batch are worth, with and without the ground truth."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,16 +11,12 @@ from leffa.losses.flow import FlowRequest, warp
 from leffa.metrics.flow import FlowMetrics
 from leffa.models.interface import PersonGenerator
 
-if TYPE_CHECKING:
-    pass
-
 
 def warp_values(flow: Tensor, batch: Batch) -> dict[str, Tensor]:
     """What a flow (B, h, w, 2) is worth without the true one, each (B,).
 
-    `warp_error`: the squared error of the warped reference, mean over the loss's region and
-    channels as in the Leffa loss, 0 where the region is empty; `spread`: how far apart the places
-    looked at are.
+    `warp_error`: squared error of the warped reference, as in the Leffa loss; 0 where the region is
+    empty. `spread`: how far apart the places looked at are.
     """
     reference, source, region = (
         batch[key].float() for key in ("reference", "source", "loss_region")

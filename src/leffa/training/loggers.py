@@ -1,8 +1,4 @@
-"""Loggers that go on where a resumed run goes on: one log per run, without gaps or repetitions.
-
-Each has `rewind(step)`, called before the training starts. It drops what was logged after the
-checkpoint, since the resumed run logs it again.
-"""
+"""Loggers that go on where a resumed run goes on: one log per run, without gaps or repetitions."""
 
 import csv
 import io
@@ -10,7 +6,7 @@ import os
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
@@ -19,36 +15,18 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from leffa.io.atomic import write_text
 
 
-@runtime_checkable
-class Rewindable(Protocol):
-    """A logger that can go on in the log of an earlier start of the same run."""
-
-    def rewind(self, step: int) -> None: ...
-
-
-def rewind(loggers: Iterable[Logger], step: int) -> None:
-    """Make those loggers that can go on after this step; 0 for a new run."""
-    for logger in loggers:
-        if isinstance(logger, Rewindable):
-            logger.rewind(step)
-
-
-def describe(loggers: Iterable[Logger], config: dict[str, Any]) -> None:
-    """Show the run's configuration where runs are searched and compared."""
+def begin_logs(loggers: Iterable[Logger], step: int, config: dict[str, Any]) -> None:
+    """Drop what was logged after the checkpoint of this step (0 for a new run), which the run logs
+    again, and show its configuration where runs are searched and compared."""
     for logger in loggers:
         if isinstance(logger, RunWandbLogger):
             logger.describe(config)
+        if isinstance(logger, RunCSVLogger | RunTensorBoardLogger | RunWandbLogger):
+            logger.rewind(step)
 
 
 class RunCSVLogger(CSVLogger):
-    """`<save_dir>/<name>/metrics.csv`, kept when the run is resumed.
-
-    Lightning's own deletes the file of the earlier start.
-
-    Args:
-        flush_logs_every_n_steps: how many steps may be lost if the process is killed; a resumed
-            run logs them again.
-    """
+    """`<save_dir>/<name>/metrics.csv`, which Lightning's own deletes when the run is resumed."""
 
     def __init__(
         self, save_dir: str, name: str = "logs", flush_logs_every_n_steps: int = 50
@@ -77,8 +55,7 @@ class _Writer(ExperimentWriter):
         """Nothing to delete, nothing to warn of: `rewind` says what stays."""
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """A new column. Lightning's own empties the file first: a kill, or a full disk, in between
-        would lose the whole log."""
+        """A new column. Lightning empties the file first: a kill in between would lose the log."""
         path = Path(self.metrics_file_path)
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -104,9 +81,8 @@ class RunTensorBoardLogger(TensorBoardLogger):
 class RunWandbLogger(WandbLogger):
     """A Weights & Biases run whose id lies in `<save_dir>/wandb_id.txt`, so that it is continued.
 
-    Works offline too (`WANDB_MODE=offline`): `wandb sync` joins the parts, which have one id. Steps
-    that were logged after the checkpoint stay, since the service takes nothing back; their values
-    are logged a second time.
+    Works offline too: `wandb sync` joins the parts, which have one id. Steps that were logged after
+    the checkpoint are logged a second time, since the service takes nothing back.
 
     Raises:
         ValueError: this machine has no key of an account.
@@ -158,7 +134,7 @@ def _check_wandb_login() -> None:
 
 
 def write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    """Write a table that is whole as soon as it has its name."""
+    """Write a table atomically."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=columns)
     writer.writeheader()

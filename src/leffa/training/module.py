@@ -1,10 +1,9 @@
-"""The LightningModule: steps, optimiser, logging. The mathematics is in `objective` and
-`losses`."""
+"""The LightningModule: steps, optimiser, logging."""
 
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import LightningModule
@@ -17,8 +16,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from leffa.data.batch import Batch
 from leffa.data.datamodule import micro_batch_draws
-from leffa.inference.checkpoints import INPUTS
-from leffa.inference.forward import EncodedBatch, encode_batch, noised_forward
+from leffa.inference.checkpoints import FLOW_LAYERS, INPUTS
+from leffa.inference.devices import to_device
+from leffa.inference.forward import encode_batch, noised_forward
 from leffa.inference.generate import generate_batch
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.paired import masked_psnr, ssim
@@ -26,9 +26,10 @@ from leffa.metrics.result import left_out_remark
 from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.sampler import SamplerSettings
 from leffa.training.inspection import ground_truth_flow_values, warp_values
+from leffa.training.layers import choose_layers
 from leffa.training.objective import StepResult, TrainingObjective
 from leffa.training.sharding import shard
-from leffa.training.stages import Curriculum
+from leffa.training.stages import Curriculum, Stage
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +42,16 @@ class PersonGenerationModule(LightningModule):
         optimizer: from the trainable parameters to an optimiser; its learning rate is the
             curriculum's.
         curriculum: the stages of the run.
-        leffa_loss: used while `leffa_loss_on`, which the callback `LeffaLossSwitch` sets.
+        leffa_loss: added in the stages that ask for it.
         objective: how the diffusion loss is drawn and weighted.
         sampler: how validation images are generated.
         inspect_timestep: where validation looks into the attention.
         seed: of the training noise and the validation noise.
-        config: the resolved configuration, kept in every checkpoint so that it can be rebuilt
-            alone.
+        config: the resolved configuration, kept in every checkpoint.
         inputs: what the model reads of a person (`InputSpec`), as plain values; kept likewise.
+
+    Raises:
+        ValueError: a stage wants the Leffa loss, and no sample could take part in it.
     """
 
     def __init__(
@@ -65,6 +68,13 @@ class PersonGenerationModule(LightningModule):
         inputs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        wanted = leffa_loss.active and any(stage.leffa_loss for stage in curriculum.stages)
+        if wanted and not objective.participation(leffa_loss, model.schedule.steps):
+            raise ValueError(
+                f"leffa_loss.max_timestep={leffa_loss.max_timestep} with "
+                f"objective.reference_dropout={objective.reference_dropout:g}: no sample can take "
+                "part in the Leffa loss; change one of them, or give leffa_loss=off"
+            )
         self.model = model
         self.leffa_loss = leffa_loss
         self.leffa_loss_on = False
@@ -76,6 +86,7 @@ class PersonGenerationModule(LightningModule):
         self.config = config
         self.inputs = inputs
         self._optimizer = optimizer
+        self._stage: Stage | None = None  # the last one that the log told of
         self._micro_batches: list[StepResult] = []  # of the optimiser step under way
         self._left_out: dict[str, list[str]] = {}  # by metric, of the validation under way
         # Checkpoints leave out what is frozen, so loading one must not miss it.
@@ -87,6 +98,21 @@ class PersonGenerationModule(LightningModule):
 
     def on_fit_start(self) -> None:
         self.model.train()  # what is loaded comes in evaluation mode
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Turn the Leffa loss on or off, as the stage says; a resumed epoch has no other hook."""
+        stage = self.curriculum.stages[self.trainer.current_epoch]
+        self.leffa_loss_on = stage.leffa_loss and self.leffa_loss.active
+        if self.leffa_loss_on and self.leffa_loss.to_be_chosen:
+            data = cast(Any, self.trainer).datamodule.val_dataloader()
+            with torch.random.fork_rng([]):  # a data loader draws from the global generator
+                batches = (to_device(each, self.device) for each in data)
+                seed, timestep = self.seed, self.inspect_timestep
+                choose_layers(self.leffa_loss, self.model, batches, timestep, seed)
+        if stage is not self._stage:
+            self._stage = stage
+            loss = self.leffa_loss.describe() if self.leffa_loss_on else "off"
+            log.info("stage %s, Leffa loss %s", stage.describe(), loss)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """One micro-batch. The last one of an optimiser step logs the means of the whole step."""
@@ -130,8 +156,7 @@ class PersonGenerationModule(LightningModule):
         )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Fixed samples with fixed noise: the diffusion loss, the attention, and generated
-        images."""
+        """Fixed samples with fixed noise: diffusion loss, attention, and generated images."""
         request = self.leffa_loss.request(sharpness=True)
         encoded = encode_batch(self.model, batch)
         seen = noised_forward(self.model, encoded, self.inspect_timestep, request, self.seed)
@@ -145,7 +170,10 @@ class PersonGenerationModule(LightningModule):
         # It is on the CPU where a device has no float64.
         mean = _mean(psnr, judged.to(psnr.device))
         self._log_validation("masked_psnr", mean, int(judged.sum()))
-        self._log_denoising(encoded)
+        for share in (0.1, 0.3, 0.5, 0.8):
+            timestep = int(share * self.model.schedule.steps)
+            loss = noised_forward(self.model, encoded, timestep, seed=self.seed).loss()
+            self._log_validation(f"diffusion_t{timestep}", loss.mean(), len(loss))
         return {"images": images, "flows": prediction.flows, "batch": batch}
 
     def on_validation_epoch_end(self) -> None:
@@ -171,8 +199,7 @@ class PersonGenerationModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Lightning refuses fused optimisers in mixed precision, for the sake of a scaler that
-        bfloat16 does not have."""
+        """Lightning refuses fused optimisers for a scaler's sake, which bfloat16 does not have."""
         precision = self.trainer.precision_plugin
         if isinstance(precision, MixedPrecision) and precision.scaler is None:
             algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
@@ -190,13 +217,12 @@ class PersonGenerationModule(LightningModule):
         checkpoint["config"] = self.config
         if self.inputs is not None:
             checkpoint[INPUTS] = self.inputs
+        if self.leffa_loss.choose_by_match and self.leffa_loss.layers is not None:
+            checkpoint[FLOW_LAYERS] = list(self.leffa_loss.layers)
 
-    def _log_denoising(self, encoded: EncodedBatch) -> None:
-        """The diffusion loss at four timesteps, with the inspection's noise."""
-        for share in (0.1, 0.3, 0.5, 0.8):
-            timestep = int(share * self.model.schedule.steps)
-            loss = noised_forward(self.model, encoded, timestep, seed=self.seed).loss()
-            self._log_validation(f"diffusion_t{timestep}", loss.mean(), len(loss))
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.leffa_loss.choose_by_match and FLOW_LAYERS in checkpoint:
+            self.leffa_loss.layers = tuple(checkpoint[FLOW_LAYERS])
 
     def _log_flows(self, batch: Batch, prediction: Prediction) -> None:
         """What each layer's flow is worth, and the mean over layers."""
@@ -226,8 +252,7 @@ class PersonGenerationModule(LightningModule):
             self._log_validation(f"flow/{key}", mean, counts[key], prog_bar=key == "epe_px")
 
     def _judged(self, metric: str, batch: Batch, region: Tensor) -> Tensor:
-        """Which samples (B,) a metric can judge, which looks into a region (B, 1, H, W); the others
-        are remembered by name."""
+        """Which samples (B,) have a region (B, 1, H, W) to judge; others are remembered by name."""
         judged = region.flatten(1).any(dim=1)
         left_out = [n for n, found in zip(batch["name"], judged.tolist(), strict=True) if not found]
         self._left_out.setdefault(metric, []).extend(left_out)
@@ -235,13 +260,8 @@ class PersonGenerationModule(LightningModule):
 
     def _log_validation(self, name: str, value: Tensor, count: int, prog_bar: bool = False) -> None:
         """Log the mean over `count` samples; all processes log the same names."""
-        self.log(
-            f"val/{name}",
-            value.float().to(self.device),  # where processes can agree on it: NCCL has no CPU
-            prog_bar=prog_bar,
-            batch_size=count,
-            sync_dist=True,
-        )
+        value = value.float().to(self.device)  # where processes can agree on it: NCCL has no CPU
+        self.log(f"val/{name}", value, prog_bar=prog_bar, batch_size=count, sync_dist=True)
 
 
 def _mean(values: Tensor, judged: Tensor) -> Tensor:

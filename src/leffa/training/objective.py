@@ -25,7 +25,6 @@ class StepResult:
     selected: int = 0  # samples that took part in the Leffa loss
 
     def detach(self) -> "StepResult":
-        """The same without the graph of the loss."""
         return replace(self, loss=self.loss.detach())
 
     @classmethod

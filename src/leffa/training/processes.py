@@ -1,9 +1,8 @@
 """Several processes that train one model, started by Lightning from a Hydra program.
 
-Lightning starts rank 1, 2, ... by running the command line again. Four things go wrong with that,
-and are put right here: in a sweep each of them would run the whole sweep; a time in the name of the
-output folder would be another one; the second job of a sweep would wait for processes of
-the first; and a process whose rank 0 was killed could wait for it for ever.
+Lightning starts rank 1, 2, ... by running the command line again. Put right here: in a sweep each
+would run the whole sweep, in a folder of another time; the next job of a sweep would wait for
+processes of the one before; a process whose rank 0 was killed could wait for it for ever.
 """
 
 import logging
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from lightning import Trainer
 
 PARENT = "LEFFA_RANK_ZERO"  # in the environment of a started process: the id of the one it serves
@@ -35,7 +33,6 @@ def process_group(
 
     Args:
         overrides: of this job alone, without those of a sweep; None where Hydra does not run it.
-        folder: of the run.
         shared: whether every process that is started with the same command has this folder.
 
     Raises:
@@ -67,19 +64,11 @@ def process_group(
     finally:
         sys.argv = arguments
         if trainer.world_size > 1 and not parent:
-            _part(trainer, patience)
+            _leave_group(trainer, patience)
             for key, value in before.items():
                 os.environ.pop(key, None)
                 if value is not None:
                     os.environ[key] = value
-
-
-@contextmanager
-def exclusive_lock(folder: Path) -> Iterator[None]:
-    """One process at a time may fill a folder; the others find it filled."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        yield
 
 
 def _check_folder(trainer: Trainer, shared: bool) -> None:
@@ -94,7 +83,7 @@ def _check_folder(trainer: Trainer, shared: bool) -> None:
         )
 
 
-def _part(trainer: Trainer, patience: float) -> None:
+def _leave_group(trainer: Trainer, patience: float) -> None:
     """Leave the group and see the others end, so that the next job of a sweep starts afresh."""
     started = getattr(trainer.strategy.launcher, "procs", [])
     processes = list(started)

@@ -1,7 +1,4 @@
-"""One page that tells how a run goes, from nothing but the files in its folder.
-
-The page needs nothing but itself: pictures are data URIs, charts are inline SVG; no script.
-"""
+"""One page, without scripts, that tells how a run goes, from the files in its folder alone."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -34,20 +31,13 @@ CHARTS = {
     "Gradient norm": ("grad/",),
     "Images per second": ("speed/images_per_s",),
     "Share of the time spent waiting for data": ("speed/data_wait",),
-    "Model FLOPs utilisation": ("speed/utilisation",),
     "Memory (GB)": ("speed/memory_gb",),
 }
 
 
 def write_report(folder: Path, state: str) -> Path:
-    """Write `<folder>/report.html`.
-
-    Args:
-        folder: of a run; what is not there yet is left out.
-        state: one line on how far it is.
-    """
+    """Write `<folder>/report.html` of a run; `state` is a line on how far it is."""
     config = _read(folder / CONFIG) or {}
-    starts = _read(folder / ENVIRONMENT) or []
     page = render(
         "training/report.html",
         name=config.get("name", folder.name),
@@ -55,12 +45,11 @@ def write_report(folder: Path, state: str) -> Path:
         charts=list(_charts(read_curves(folder / CSV_LOG))),
         grids=list(_grids(folder / "images")),
         changes=_read(folder / CHANGES) or {},
-        starts=starts,
+        starts=_read(folder / ENVIRONMENT) or [],
         config=yaml.safe_dump(config, sort_keys=False),
     )
-    path = folder / REPORT
-    write_text(path, page)
-    return path
+    write_text(folder / REPORT, page)
+    return folder / REPORT
 
 
 def _charts(curves: Mapping[str, Points]) -> Iterator[str]:

@@ -31,10 +31,9 @@ def write_run_metadata(
     """Write the three files.
 
     Args:
-        folder: of the run.
         config: resolved.
         changes: dotted key -> (value in the experiment, value in this run).
-        step: 0 for a new run, otherwise the step from which it goes on.
+        step: from which the run goes on; 0 for a new one.
     """
     changed = {key: {"experiment": old, "run": new} for key, (old, new) in changes.items()}
     path = folder / ENVIRONMENT

@@ -1,8 +1,7 @@
 """Training whose weights, gradients and optimiser state lie in shards, one for each process.
 
-PyTorch's FSDP2 (arXiv 2304.11277) through Lightning's `ModelParallelStrategy`. A part of the model
-gathers its weights when it is called and gives them back, so a device holds little more than its
-share. A checkpoint holds full tensors: the same file as any other run's.
+PyTorch's FSDP2 (arXiv 2304.11277) through Lightning's `ModelParallelStrategy`: a part of the model
+gathers its weights when it is called and gives them back. Checkpoints hold full tensors.
 """
 
 import warnings
@@ -77,11 +76,7 @@ def full_tensor(value: Tensor) -> Tensor:
 
 
 def gather_rank0(values: Mapping[str, Tensor], is_rank0: bool) -> dict[str, Tensor]:
-    """Full tensors for a file, to be called by every process.
-
-    Args:
-        is_rank0: whether this is the process that writes; the others get nothing.
-    """
+    """Full tensors for the process that writes, nothing for others; to be called by all."""
     found = {}
     for name, value in values.items():
         gathered = full_tensor(value)

@@ -1,9 +1,4 @@
-"""Training stages as data: resolution, steps, batch size, learning rate, and whether the Leffa loss
-is on.
-
-One stage is one Lightning epoch, so everything that Lightning does per epoch (new data loaders,
-gradient accumulation, checkpoints) happens per stage.
-"""
+"""Training stages as data. One stage is one Lightning epoch."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,42 +10,29 @@ Largest = int | Mapping[str, int]  # micro-batch that fits, at any size or by si
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of a curriculum.
-
-    Args:
-        name: for logs.
-        steps: optimiser steps.
-        height, width: of the images, in pixels.
-        batch_size: images per optimiser step over all devices and accumulated micro-batches.
-        learning_rate: of every optimiser step of the stage, after the warm-up.
-        leffa_loss: whether the Leffa loss is added (Leffa, section 3.2: only in the last stage).
-    """
+    """One part of a curriculum."""
 
     name: str
-    steps: int
-    height: int
+    steps: int  # of the optimiser
+    height: int  # of the images, in pixels
     width: int
-    batch_size: int
-    learning_rate: float
-    leffa_loss: bool = False
+    batch_size: int  # images per step over all devices and accumulated micro-batches
+    learning_rate: float  # after the warm-up
+    leffa_loss: bool = False  # whether it is added (Leffa, section 3.2: only in the last stage)
 
     def __post_init__(self) -> None:
-        for key in ("steps", "height", "width", "batch_size", "learning_rate"):
-            wanted = (int, float) if key == "learning_rate" else int
-            check_number(f"curriculum: stage {self.name!r} has {key}", getattr(self, key), wanted)
+        name = f"curriculum: stage {self.name!r} has"
+        check_number(f"{name} learning_rate", self.learning_rate, (int, float))
         for key in ("steps", "height", "width", "batch_size"):
-            if getattr(self, key) < 1:
-                raise ValueError(
-                    f"curriculum: stage {self.name!r} has {key}={getattr(self, key)}; at least 1"
-                )
+            check_count(f"{name} {key}", getattr(self, key))
+
+    def describe(self) -> str:
+        """In a few words, for logs."""
+        return f"{self.name}: {self.steps} steps at {self.height}x{self.width}"
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> "Stage":
-        """From plain values.
-
-        Raises:
-            ValueError: a key is unknown or missing, or a value is wrong.
-        """
+        """From plain values; raises ValueError where a key or a value is wrong."""
         keys = {field.name: field.default is MISSING for field in fields(cls)}
         name = f"curriculum: stage {given.get('name', '?')!r}"
         if unknown := [key for key in given if key not in keys]:
@@ -65,11 +47,9 @@ class Curriculum:
 
     Args:
         stages: at least one.
-        warmup_steps: linear warm-up of the learning rate at the start of the run. The paper states
-            none.
+        warmup_steps: linear rise of the learning rate at the start of the run.
         max_steps: caps the whole run; None or -1 for no cap.
-        cooldown_steps: at the end of the run, linear fall of the learning rate to zero. The paper
-            states none.
+        cooldown_steps: linear fall of the learning rate to zero at the end of the run.
         warmup_start: share of the learning rate from which the warm-up rises.
     """
 
@@ -134,11 +114,7 @@ def rehearsal(stages: Sequence[Stage], steps: int = 3) -> list[Stage]:
 
 
 def check_number(key: str, value: object, wanted: type | tuple[type, ...]) -> None:
-    """What YAML reads as a text, e.g. 1e-3 without a point, is not taken for a number.
-
-    Raises:
-        ValueError: it is another kind of value.
-    """
+    """Refuse what YAML reads as a text, e.g. 1e-3 without a point."""
     if isinstance(value, bool) or not isinstance(value, wanted):
         kind = "a whole number" if wanted is int else "a number (1e-3 is written 1.0e-3 in YAML)"
         raise ValueError(f"{key}={value}: is not {kind}")
@@ -160,22 +136,17 @@ def largest_at(largest: Largest, height: int, width: int) -> int:
 
     A number holds for every size. Of several sizes the next larger one counts; beyond the largest
     of them a picture takes as much more as it has more pixels.
-
-    Raises:
-        ValueError: a size is not written as HEIGHTxWIDTH, or a number is not positive.
     """
-    by_pixels = {}
-    for size, number in {"": largest}.items() if isinstance(largest, int) else largest.items():
-        found = re.fullmatch(r"(\d+)x(\d+)", str(size)) if size else None
-        key = f"hardware.micro_batch.{size}" if size else "hardware.micro_batch"
-        if size and found is None:
-            raise ValueError(f"{key}: is not a size, such as 1024x768")
-        check_number(key, number, int)
-        if number < 1:
-            raise ValueError(f"{key}={number}: at least 1")
-        by_pixels[int(found[1]) * int(found[2]) if found else 0] = number
-    if isinstance(largest, int):
+    if not isinstance(largest, Mapping):
+        check_count("hardware.micro_batch", largest)
         return largest
+    by_pixels = {}
+    for size, number in largest.items():
+        found = re.fullmatch(r"(\d+)x(\d+)", str(size))
+        if found is None:
+            raise ValueError(f"hardware.micro_batch.{size}: is not a size, such as 1024x768")
+        check_count(f"hardware.micro_batch.{size}", number)
+        by_pixels[int(found[1]) * int(found[2])] = number
     if not by_pixels:
         raise ValueError("hardware.micro_batch: give a number, or one for each size")
     enough = [pixels for pixels in by_pixels if pixels >= height * width]
@@ -183,6 +154,13 @@ def largest_at(largest: Largest, height: int, width: int) -> int:
         return by_pixels[min(enough)]
     most = max(by_pixels)
     return max(1, by_pixels[most] * most // (height * width))
+
+
+def check_count(key: str, value: object) -> None:
+    """Refuse what is not a whole number from 1 on."""
+    check_number(key, value, int)
+    if isinstance(value, int) and value < 1:
+        raise ValueError(f"{key}={value}: at least 1")
 
 
 @dataclass(frozen=True)
@@ -194,11 +172,7 @@ class MicroBatch:
 
     @classmethod
     def split(cls, batch_size: int, devices: int, largest: int) -> "MicroBatch":
-        """The fewest accumulation steps whose micro-batches are at most `largest` images.
-
-        Raises:
-            ValueError: the global batch does not divide by the devices.
-        """
+        """The fewest accumulation steps whose micro-batches are at most `largest` images."""
         if batch_size % devices:
             raise ValueError(
                 f"curriculum: a batch of {batch_size} does not divide by {devices} devices"

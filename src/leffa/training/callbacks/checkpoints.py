@@ -4,9 +4,8 @@
              last.ckpt          a second name of the newest
              best.ckpt          a second name of the best one so far
 
-A checkpoint is due after a step, and is written when the next step begins: by then the validation
-that follows the step has run, and its numbers are in the logs. So a run that goes on from a
-checkpoint neither repeats nor misses one.
+A checkpoint that is due after a step is written when the next one begins: by then the validation
+that follows the step is in the logs, so that a resumed run neither repeats nor misses it.
 """
 
 import logging
@@ -15,16 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from leffa.data.batch import Batch
 from leffa.inference.checkpoints import LAST
+from leffa.io.atomic import replacing
 from leffa.training.callbacks.base import BatchCallback
-from leffa.training.checkpoints import BEST, saved_step
+from leffa.training.checkpoints import BEST, link, saved_step
 from leffa.training.module import PersonGenerationModule as Module
-from leffa.training.saving import link
 from leffa.training.sharding import full_tensor
 
 log = logging.getLogger(__name__)
@@ -36,10 +35,8 @@ class Checkpoints(BatchCallback, Checkpoint):
     Args:
         dirpath: the folder of the checkpoints.
         every_n_train_steps: optimiser steps between two of them.
-        keep: how many of the last ones stay; the best and the last always do. At least 1; from 2
-            on there is one to fall back to.
-        monitor: the validation metric that decides which is best; None, or one that is not
-            measured, for none.
+        keep: how many of the last ones stay; from 2 on there is one to fall back to.
+        monitor: the validation metric that decides which is best, if it is measured.
         mode: whether it is best when smallest or when largest.
 
     Raises:
@@ -134,3 +131,13 @@ def _check_finite(trainer: Trainer) -> None:
                 f"step {trainer.global_step}: the weights {name} are not finite, so they are not "
                 "saved; the last checkpoint is untouched"
             )
+
+
+class SaveUntrained(Callback):
+    """Writes `untrained.ckpt` when a run starts: weights alone, to compare with."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
+        checkpoint: dict[str, Any] = {"state_dict": pl_module.state_dict(), "global_step": 0}
+        pl_module.on_save_checkpoint(checkpoint)
+        with replacing(Path(trainer.default_root_dir) / "untrained.ckpt") as temporary:
+            torch.save(checkpoint, temporary)

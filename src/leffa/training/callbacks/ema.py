@@ -1,8 +1,7 @@
 """A running average of the trained weights, beside the weights themselves.
 
-Lightning has `EMAWeightAveraging`. It averages the frozen autoencoder too, saves the average in the
-place of the weights, and ends a run by overwriting them, so that a longer run cannot go on from
-its end as if it had never stopped. This one keeps both apart, under a key of its own.
+Lightning's `EMAWeightAveraging` ends a run by overwriting the weights with the average, so that a
+longer run cannot go on from its end; this one keeps both apart.
 """
 
 from typing import Any
@@ -21,12 +20,11 @@ from leffa.training.sharding import gather_rank0, shard_like
 class WeightAverage(BatchCallback):
     """Exponential moving average (EMA) of the trained weights, updated after each step.
 
-    The decay of update n is min(decay, (1 + n) / (10 + n)), so that the average of a young run
-    is not the average of its random beginning. It is kept in float32 or better.
+    The decay of update n is min(decay, (1 + n) / (10 + n)), so that the average forgets the random
+    beginning of a run. It is kept in float32 or better.
 
     Args:
-        decay: weight of the past. The paper states no EMA; 0.9999 is usual for diffusion
-            models (arXiv 2006.11239, appendix B).
+        decay: weight of the past.
         validate: whether validation looks at the average instead of the weights.
     """
 

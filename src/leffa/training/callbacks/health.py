@@ -1,23 +1,23 @@
 """Non-finite checks and health metrics: loss per timestep bucket, gradient norms, collapsed
 attention.
 
-A collapsed attention looks at one point from everywhere. The losses do not show it: on plain
-garments the warp error of that flow is lower than that of the identity. The spread of the flow
-does.
+A collapsed attention looks at one point from everywhere. Losses do not show it, since on plain
+garments such a flow has a low warp error; the spread of the flow does.
 """
 
 import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from lightning import Trainer
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
 from leffa.data.batch import Batch
 from leffa.training.callbacks.base import BatchCallback
 from leffa.training.module import PersonGenerationModule as Module
-from leffa.training.nonfinite import first_nonfinite_layer, nonfinite_gradients, nonfinite_term
 from leffa.training.objective import StepResult
 from leffa.training.sharding import full_tensor, is_sharded
 
@@ -35,16 +35,12 @@ class Health(BatchCallback):
     Args:
         buckets: equal parts of [0, T) over which the diffusion loss is averaged.
         collapse_spread: a mean flow spread below this, with the Leffa loss on, is a sign of
-            collapse. The flow of a garment that fills the picture has a spread of about 0.4.
-        collapse_patience: validations in a row with that sign before it is warned of. Attention
-            that is trained from scratch begins without any spread.
+            collapse. The flow of a garment that fills the picture has about 0.4.
+        collapse_patience: validations in a row with that sign before a warning.
     """
 
     def __init__(
-        self,
-        buckets: int = 4,
-        collapse_spread: float = 0.02,
-        collapse_patience: int = 3,
+        self, buckets: int = 4, collapse_spread: float = 0.02, collapse_patience: int = 3
     ) -> None:
         self.buckets = buckets
         self.collapse_spread = collapse_spread
@@ -74,7 +70,7 @@ class Health(BatchCallback):
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         if not scaled and norms and not torch.isfinite(torch.stack(norms)).all():
             # With fp16 a scaler skips such steps and goes on; without one they would stay.
-            self.nonfinite = nonfinite_gradients(gradients)
+            self.nonfinite = _nonfinite_gradients(gradients)
             optimizer.zero_grad(set_to_none=True)  # leaves the weights as they are
 
     def batch_end(self, module: Module, outputs: dict[str, Any], batch: Batch, index: int) -> None:
@@ -128,8 +124,45 @@ class Health(BatchCallback):
         where = ""
         # The Leffa loss names its layer itself; a model in shards cannot be run by one process.
         if not torch.isfinite(result.diffusion).all() and not is_sharded(module.model):
-            layer = first_nonfinite_layer(
+            layer = _first_nonfinite_layer(
                 module.model, lambda: module.evaluate_objective(batch, index)
             )
             where = f", first in the layer {layer}" if layer else ""
-        return f"{step}: {nonfinite_term(result)}{where}; the last checkpoint is untouched"
+        return f"{step}: {_nonfinite_term(result)}{where}; the last checkpoint is untouched"
+
+
+def _nonfinite_term(result: StepResult) -> str:
+    """The part of a loss that is not finite, in words."""
+    bad = ~torch.isfinite(result.diffusion)
+    if bad.any():
+        return f"the diffusion loss is not finite at timesteps {result.timesteps[bad].tolist()}"
+    layers = [name for name, loss in result.layers.items() if not torch.isfinite(loss)]
+    if layers:
+        return f"the Leffa loss is not finite in {', '.join(layers)}"
+    return "the loss is not finite, though its terms are: leffa_loss.weight is too large"
+
+
+def _nonfinite_gradients(gradients: Mapping[str, Tensor]) -> str:
+    """The weights whose gradients are not finite, in words; empty where all are."""
+    bad = [
+        name for name, value in gradients.items() if not torch.isfinite(full_tensor(value)).all()
+    ]
+    return f"the gradients of {len(bad)} weights are not finite, first {bad[0]}" if bad else ""
+
+
+def _first_nonfinite_layer(model: nn.Module, evaluate: Callable[[], object]) -> str | None:
+    """The first layer whose output is not finite when `evaluate` runs the model once more."""
+    names = {layer: name for name, layer in model.named_modules() if not any(layer.children())}
+    found: list[str] = []
+
+    def check(layer: nn.Module, inputs: object, output: object) -> None:
+        if layer in names and isinstance(output, Tensor) and not torch.isfinite(output).all():
+            found.append(names[layer])
+
+    handle = register_module_forward_hook(check)
+    try:
+        with torch.no_grad():
+            evaluate()
+    finally:
+        handle.remove()
+    return found[0] if found else None

@@ -15,15 +15,10 @@ from leffa.training.module import PersonGenerationModule
 
 
 class ImageGrid(Callback):
-    """Writes `<folder>/step_<N>.png` at each validation, and gives it to the loggers that take
-    images.
+    """Writes `<folder>/step_<N>.png` at each validation, also to the loggers that take images.
 
     Columns: reference, source, agnostic, generated, attention-warped reference, predicted flow, and
     the ground-truth flow where it is known.
-
-    Args:
-        folder: where the pictures go.
-        rows: samples shown.
     """
 
     def __init__(self, folder: str, rows: int = 6) -> None:

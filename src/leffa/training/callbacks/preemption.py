@@ -26,13 +26,11 @@ class StopOnSignal(BatchCallback):
     """On Ctrl-C, SIGTERM or SIGUSR1, to any process of the run: finish the step, save, and stop.
     Windows has Ctrl-Break for the last two. A second Ctrl-C stops at once.
 
-    The exit code is 128 plus the number of the signal. Under SLURM, SIGUSR1
-    (`#SBATCH --signal=USR1@300`) puts the job back into the queue as well. A validation that is
-    under way is finished first. It takes the place of Lightning's handlers, which save in the
-    middle of a step.
+    The exit code is 128 plus the number of the signal. Lightning's handlers, whose place it takes,
+    save in the middle of a step.
 
     Args:
-        requeue: whether SIGUSR1 puts a SLURM job back into the queue.
+        requeue: whether SIGUSR1 (`#SBATCH --signal=USR1@300`) also requeues a SLURM job.
     """
 
     def __init__(self, requeue: bool = True) -> None:
@@ -48,8 +46,7 @@ class StopOnSignal(BatchCallback):
     def batch_start(self, module: Module, batch: Batch, index: int) -> None:
         if index % module.trainer.accumulate_grad_batches:
             return  # in the middle of a step
-        told = module.trainer.strategy.reduce_boolean_decision(bool(self.received), all=False)
-        if told:
+        if module.trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             self._stop(module.trainer)
 
     def teardown(self, trainer: Trainer, pl_module: Module, stage: str) -> None:  # type: ignore[override]
@@ -62,13 +59,9 @@ class StopOnSignal(BatchCallback):
         if number == signal.SIGINT:
             signal.signal(number, self.before[signal.SIGINT])
 
-    def _number(self, trainer: Trainer) -> int:
-        """Of the signal, whichever process it reached."""
-        number = torch.tensor(self.received, device=trainer.strategy.root_device)
-        return int(trainer.strategy.reduce(number, reduce_op="max"))
-
     def _stop(self, trainer: Trainer) -> None:
-        number = self._number(trainer)
+        received = torch.tensor(self.received, device=trainer.strategy.root_device)
+        number = int(trainer.strategy.reduce(received, reduce_op="max"))  # of any process
         for saver in trainer.checkpoint_callbacks:
             if isinstance(saver, Checkpoints):
                 saver.save(trainer)

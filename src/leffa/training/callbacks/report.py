@@ -13,12 +13,7 @@ from leffa.training.report import write_report
 
 
 class RunReport(BatchCallback):
-    """Writes `<folder>/report.html` now and then, and at the end; it takes about a second.
-
-    Args:
-        folder: of the run.
-        every_minutes: between two pages.
-    """
+    """Writes `<folder>/report.html` every so many minutes, and at the end."""
 
     def __init__(self, folder: str, every_minutes: float = 2.0) -> None:
         self.folder = Path(folder)

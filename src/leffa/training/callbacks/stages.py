@@ -8,30 +8,24 @@ import torch
 from leffa.data.batch import Batch
 from leffa.training.callbacks.base import BatchCallback
 from leffa.training.module import PersonGenerationModule as Module
-from leffa.training.stages import check_number
+from leffa.training.stages import check_count
 
 
 class StageSchedule(BatchCallback):
     """Sets the gradient accumulation of each stage, and finds the place of a resumed run.
 
-    The place follows from the number of optimiser steps alone. Lightning's own record counts epochs
-    and micro-batches, which mean something else once the run is resumed with another number of
-    devices, another micro-batch or a larger `max_steps`.
+    Both count optimiser steps: Lightning counts epochs and micro-batches, which mean something else
+    with another number of devices, another micro-batch or a larger `max_steps`.
 
     Args:
         accumulate: micro-batches per optimiser step, stage by stage.
         validate_every: optimiser steps of a stage between two validations; each stage ends with one
-            as well. None for those alone. Lightning counts micro-batches, which are more or fewer
-            with another number of devices, and refuses a number that a stage does not reach.
+            as well, and None is for those alone.
     """
 
     def __init__(self, accumulate: Sequence[int], validate_every: int | None = None) -> None:
         if validate_every is not None:
-            check_number("trainer.val_check_interval", validate_every, int)
-            if validate_every < 1:
-                raise ValueError(
-                    f"trainer.val_check_interval={validate_every}: at least 1 step, or null"
-                )
+            check_count("trainer.val_check_interval", validate_every)
         self.accumulate = accumulate
         self.validate_every = validate_every
         self.resumed = False
@@ -40,8 +34,11 @@ class StageSchedule(BatchCallback):
         # Not at the start of the epoch: a run that resumes within a stage has none.
         accumulate = self.accumulate[module.trainer.current_epoch]
         module.trainer.accumulate_grad_batches = accumulate
-        module.trainer.val_check_batch = self._next_validation(
-            index, accumulate, int(module.trainer.num_training_batches)
+        # A number that divides the count of micro-batches when a validation is due.
+        batches = int(module.trainer.num_training_batches)
+        only_at_end = index + 1 == batches or self.validate_every is None
+        module.trainer.val_check_batch = (
+            batches if only_at_end else self.validate_every * accumulate  # type: ignore[operator]
         )
         # Dropout inside a network draws from the global generator, which no checkpoint holds.
         torch.manual_seed(module.sample_seeds(index, len(batch["name"]))[0])
@@ -49,11 +46,6 @@ class StageSchedule(BatchCallback):
             # The number under which Lightning logs; it counts one too many on some ways to resume.
             module.trainer.fit_loop.epoch_loop._batches_that_stepped = module.trainer.global_step
             self.resumed = False
-
-    def _next_validation(self, batch_idx: int, accumulate: int, batches: int) -> int:
-        """A number that divides the count of micro-batches when a validation is due."""
-        last = batch_idx + 1 == batches
-        return batches if last or self.validate_every is None else self.validate_every * accumulate
 
     def before_load(self, module: Module, checkpoint: dict[str, Any]) -> None:
         """Rewrite Lightning's record: `stage` epochs are done and, unless it is 0, `step` begun."""
@@ -64,12 +56,9 @@ class StageSchedule(BatchCallback):
         dealt = step * self.accumulate[stage] if step else 0
         # As Lightning leaves it when it saves at the end of a batch, just before "completed" rises.
         completed = max(dealt - 1, 0)
-        batches = {"ready": dealt, "started": dealt, "processed": dealt, "completed": completed}
+        counts = {"ready": dealt, "started": dealt, "processed": dealt, "completed": completed}
+        batches = {"total": counts, "current": counts, "is_last_batch": False}
         checkpoint["loops"]["fit_loop"] |= {
             "epoch_progress": {"total": epochs, "current": epochs},
-            "epoch_loop.batch_progress": {
-                "total": batches,
-                "current": batches,
-                "is_last_batch": False,
-            },
+            "epoch_loop.batch_progress": batches,
         }
