@@ -11,7 +11,7 @@ import torch
 
 from leffa.data.datamodule import PersonDataModule
 from leffa.run import assemble, compose
-from leffa.training.processes import process_group
+from leffa.run.processes import process_group
 from leffa.training.stages import Stage
 
 sys.path.append(str(Path(__file__).parent / "support"))

@@ -31,6 +31,7 @@ from leffa.run.config import (
 )
 from leffa.run.evaluation import evaluate, prepare_data, test_set
 from leffa.run.inputs import feed_training
+from leffa.run.processes import process_group
 from leffa.run.trainer import build_trainer, check_resumed
 from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.checkpoints import ResumePoint, resume_point
@@ -40,7 +41,6 @@ from leffa.training.finetune import Start, find_start, load_start
 from leffa.training.layers import check_layers
 from leffa.training.loggers import begin_logs
 from leffa.training.module import PersonGenerationModule
-from leffa.training.processes import process_group
 from leffa.training.run_metadata import ENVIRONMENT, WRITTEN, write_run_metadata
 from leffa.training.stages import Curriculum, MicroBatch, Stage, largest_at, rehearsal
 

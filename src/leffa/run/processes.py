@@ -17,6 +17,8 @@ from pathlib import Path
 import torch
 from lightning import Trainer
 
+from leffa.cli_errors import quoted
+
 PARENT = "LEFFA_RANK_ZERO"  # in the environment of a started process: the id of the one it serves
 LAUNCHED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", PARENT)
 PATIENT, IMPATIENT = 60.0, 3.0  # seconds the others have to end after rank 0 is done, has failed
@@ -49,7 +51,8 @@ def process_group(
     elif trainer.world_size > 1:
         os.environ[PARENT] = str(os.getpid())
         if overrides is not None:
-            sys.argv = [sys.argv[0], *overrides, f"paths.output_dir={_quoted(folder)}", *ONE_JOB]
+            output = f"paths.output_dir={quoted(folder.resolve())}"
+            sys.argv = [sys.argv[0], *overrides, output, *ONE_JOB]
     patience = IMPATIENT
     try:
         yield
@@ -119,9 +122,3 @@ def _lost_connection(error: RuntimeError) -> bool:
     text = str(error).lower()
     signs = ("connection closed by peer", "connection reset by peer", "broken pipe", "timed out")
     return isinstance(error, torch.distributed.DistError) or any(sign in text for sign in signs)
-
-
-def _quoted(path: Path) -> str:
-    """A path as a Hydra override's value, whatever characters it has."""
-    escaped = str(path.resolve()).replace("'", r"\'")
-    return f"'{escaped}'"
