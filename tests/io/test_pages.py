@@ -1,6 +1,7 @@
 """Pages escape what they are given, miss nothing silently, and draw what the numbers say."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from jinja2 import UndefinedError
@@ -8,23 +9,22 @@ from jinja2 import UndefinedError
 from leffa.io.charts import Line, line_chart
 from leffa.io.pages import render
 
-
-def sweep_page(metric: str) -> str:
-    return render(
-        "sweeps/report.html", metric=metric, head=["a"], rows=[["<1>"]], pictures=[], others=[]
-    )
+SHEET = "data/doctor/sheet.html"
+REPORT = SimpleNamespace(
+    title="<b>bold</b>", root=".", clean=True, files=1, counts=[], ready=None, problems=[]
+)
 
 
 def test_a_page_escapes_its_values_and_has_the_shared_style() -> None:
-    page = sweep_page("<b>bold</b>")
+    page = render(SHEET, report=REPORT, columns=["<1>"], rows=[])
     assert "&lt;b&gt;bold" in page
-    assert "<td>&lt;1&gt;</td>" in page
+    assert "<th>&lt;1&gt;</th>" in page
     assert "prefers-color-scheme" in page
 
 
 def test_a_page_without_one_of_its_values_is_an_error() -> None:
-    with pytest.raises(UndefinedError, match="metric"):
-        render("sweeps/report.html", head=[], rows=[], pictures=[], others=[])
+    with pytest.raises(UndefinedError, match="rows"):
+        render(SHEET, report=REPORT, columns=[])
 
 
 def test_a_chart_draws_each_line_from_its_first_point_to_its_last() -> None:

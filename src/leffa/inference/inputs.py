@@ -51,9 +51,8 @@ def feed(
     if "densepose" in model.inputs:
         wanted = "none" if without_densepose else inputs.densepose
         try:
-            changes = densepose_fields(
-                transform.densepose_files or transform.densepose, wanted, records
-            )
+            files = transform.densepose_files or transform.densepose
+            changes = densepose_fields(files, wanted, records)
             changes["part_range"] = inputs.part_range
         except ValueError as error:
             raise ValueError(f"{weights}: {error} (dataset {dataset})") from error
@@ -90,9 +89,8 @@ def densepose_fields(
         )
     if wanted == files:
         return {}
-    if kept is None or wanted in NO_FILES:  # files of no known encoding are taken to be as wanted
-        return {"densepose": wanted, "densepose_files": kept}
-    if not can_convert(kept, wanted):
+    # Files of no known encoding are taken to be as wanted.
+    if not (kept is None or wanted in NO_FILES or can_convert(kept, wanted)):
         raise ValueError(
             f"the model reads DensePose as {wanted}, which {kept} files do not hold; give files "
             f"that do and {key}=ENCODING, or give it up, at a cost in quality: "

@@ -39,6 +39,9 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     loaded = _loaded(place, config["weights"], file, written)
     names, without = (str(place), dataset["name"]), config["without_densepose"]
     fed = feed(transform, records, loaded.inputs, loaded.model, names, without)
+    batch_size = config["batch_size"]
+    if isinstance(batch_size, dict):  # the hardware's, by size
+        batch_size = largest_at(batch_size, transform.height, transform.width)
     settings = EvaluationSettings(
         name=dataset["name"],
         paired=dataset["paired"],
@@ -46,7 +49,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         flow_request=loaded.flow_request,
         inspect_timesteps=config["inspect_timesteps"],
         protocol=config["protocol"],
-        batch_size=_batch_size(config["batch_size"], dataset["transform"]),
+        batch_size=batch_size,
         limit=config["limit"],
         weights=Path(config["weights_dir"]) if config["weights_dir"] else None,
         real=Path(dataset["real"]) if dataset.get("real") else None,
@@ -105,13 +108,6 @@ def _as_fed(fed: PersonTransform, transform: PersonTransform) -> dict[str, Any]:
     keys = ("densepose", "densepose_files", "part_range")
     before, after = ({key: getattr(each, key) for key in keys} for each in (transform, fed))
     return {"read_as": after} if after != before else {}
-
-
-def _batch_size(given: Any, transform: dict[str, Any]) -> Any:
-    """The hardware's may differ between sizes; what else is given is checked where it is used."""
-    if not isinstance(given, dict):
-        return given
-    return largest_at(given, transform["height"], transform["width"])
 
 
 def prepare_data(data: dict[str, Any]) -> None:
