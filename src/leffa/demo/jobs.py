@@ -21,23 +21,15 @@ LAST_LINES = 8  # of the log of a job that failed
 
 @dataclass(frozen=True)
 class Job:
-    """A command to run in a process of its own.
+    """A command to run in a process of its own."""
 
-    Args:
-        title: of its progress bar.
-        total: how much there is to do.
-        arguments: of the Python interpreter.
-        log: file for all that the job prints.
-        done: says how much of it is done, such as `steps_done`.
-    """
+    title: str  # of its progress bar
+    total: int  # how much there is to do
+    arguments: Sequence[str]  # of the Python interpreter
+    log: Path  # for all that the job prints
+    done: Callable[[], int]  # says how much of it is done, such as `steps_done`
 
-    title: str
-    total: int
-    arguments: Sequence[str]
-    log: Path
-    done: Callable[[], int]
-
-    def start(self) -> "subprocess.Popen[bytes]":
+    def start(self) -> subprocess.Popen[bytes]:
         """Start the process, on one thread."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

@@ -62,7 +62,8 @@ def write_report(results: Results, out: Path) -> list[Path]:
     """Write report.html, samples.png and metrics.json below `out`; returns their paths."""
     report, samples, metrics = (out / name for name in REPORT)
     _write_samples(results.evaluations, samples)
-    write_json(metrics, marked(results.as_dict()))
+    facts = {key: getattr(results, key) for key in ("samples", "settings", "versions")}
+    write_json(metrics, marked({**results.rows, **facts}))
     flow = identity_flow(96, 72)[None]  # the colour of each place of the reference
     legend = encode_png(flow_picture(flow, torch.ones(1, 1, 96, 72))[0])
     settings = results.settings

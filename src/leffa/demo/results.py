@@ -16,29 +16,16 @@ BASELINES = {"identity": "flow_identity/", "constant": "flow_constant/", "true":
 
 @dataclass(frozen=True)
 class Results:
-    """All that the report tells.
+    """All that the report tells."""
 
-    Attributes:
-        rows: "untrained", "control", "leffa": every metric of the evaluation; "identity" and
-            "constant": `flow/...` of these flows; "true": `flow/spread` of the ground-truth flow.
-        curves: "control", "leffa" -> column of the training's log -> points.
-        evaluations: "untrained", "control", "leffa" -> folder of the evaluation.
-        samples: how many test samples were scored.
-        settings: of the demo.
-        versions: library -> version.
-    """
-
+    # "untrained", "control", "leffa": every metric of the evaluation; "identity" and "constant":
+    # `flow/...` of these flows; "true": `flow/spread` of the ground-truth flow.
     rows: dict[str, dict[str, float]]
-    curves: dict[str, dict[str, Points]]
-    evaluations: dict[str, Path]
-    samples: int
-    settings: dict[str, Any]
-    versions: dict[str, str]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The content of metrics.json."""
-        facts = {"samples": self.samples, "settings": self.settings, "versions": self.versions}
-        return {**self.rows, **facts}
+    curves: dict[str, dict[str, Points]]  # "control", "leffa" -> column of the training's log
+    evaluations: dict[str, Path]  # "untrained", "control", "leffa" -> folder of the evaluation
+    samples: int  # how many test samples were scored
+    settings: dict[str, Any]  # of the demo
+    versions: dict[str, str]  # by library
 
 
 def collect(

@@ -45,19 +45,12 @@ def numbering(spec: DatasetSpec) -> SyntheticSpec:
 
 @dataclass(frozen=True)
 class Sample:
-    """Files that are drawn together: one person and garment, or all pictures of one person.
-
-    Args:
-        recipe: of the data set.
-        root: of the data set.
-        group: its name in the spec: a split or a category.
-        number: that it is drawn from.
-    """
+    """Files that are drawn together: one person and garment, or all pictures of one person."""
 
     recipe: Recipe
-    root: Path
-    group: str
-    number: int
+    root: Path  # of the data set
+    group: str  # its name in the spec: a split or a category
+    number: int  # that it is drawn from
 
     @property
     def spec(self) -> GroupSpec:
