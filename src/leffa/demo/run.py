@@ -154,13 +154,8 @@ def _run(settings: DemoSettings, console: Console, parts: dict[str, Part], progr
 
 
 def _job(settings: DemoSettings, name: str, part: Part, program: str) -> Job:
-    arguments = [
-        "-P",
-        "-m",
-        "leffa.run",
-        program,
-        *part.overrides,
-    ]  # -P: not from the working folder
+    # -P: nothing of the working folder is imported.
+    arguments = ["-P", "-m", "leffa.run", program, *part.overrides]
     logs = settings.out / "logs"
     if program == "train":
         log, done = logs / f"training_{name}.log", partial(steps_done, part.folder)
@@ -175,7 +170,4 @@ def _run_here(parts: list[Part], program: str) -> None:
 
     for part in parts:
         config = compose(program, part.overrides)
-        if program == "train":
-            train(config)
-        else:
-            evaluate(config)
+        train(config) if program == "train" else evaluate(config)
