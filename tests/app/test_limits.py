@@ -139,17 +139,6 @@ def test_sixteen_bits_are_refused_since_only_white_would_be_left(tmp_path: Path)
         open_upload(tmp_path / "a.png", Limits(), "The garment")
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_a_transparent_garment_stands_on_white(tmp_path: Path, mode: str) -> None:
-    image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
-    image.paste((9, 9, 9, 255), (0, 0, 20, 40))
-    image.convert(mode).save(tmp_path / "a.png")
-    photograph = as_photograph(open_upload(tmp_path / "a.png", Limits(), "It"))
-    assert photograph.mode == "RGB"
-    assert photograph.getpixel((30, 20)) == (255, 255, 255)
-    assert max(photograph.getpixel((10, 20))) < 20
-
-
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
 def test_a_limit_that_limits_nothing_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="megapixels"):

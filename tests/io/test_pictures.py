@@ -143,6 +143,19 @@ def test_two_sizes_of_one_person_name_both_files() -> None:
         check_same_size(small, Path("mask.png"), large, Path("person.jpg"))
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_users_photograph_stands_on_white_where_it_is_transparent(
+    tmp_path: Path, mode: str
+) -> None:
+    image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    image.paste((9, 9, 9, 255), (0, 0, 20, 40))
+    image.convert(mode).save(tmp_path / "a.png")
+    photograph = open_photograph(tmp_path / "a.png")
+    assert photograph.mode == "RGB"
+    assert photograph.getpixel((30, 20)) == (255, 255, 255)
+    assert max(photograph.getpixel((10, 20))) < 20
+
+
 CORNER = np.array([[255, 0, 0], [0, 255, 0]], np.uint8)  # white top left, white in the middle below
 
 

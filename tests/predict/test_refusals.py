@@ -13,9 +13,6 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
     """A user's mistake: the files, further arguments, and what must be said."""
     files = dict(given)
     Image.new("L", (48, 64)).save(folder / "black.png")
-    cut_out = Image.open(pair["garment"]).convert("RGBA")
-    cut_out.paste((0, 0, 0, 0), (0, 0, 10, 10))
-    cut_out.save(folder / "cut_out.png")
     Image.new("RGB", (48, 64)).save(folder / "nobody.png")
     (folder / "empty").mkdir()
     person = pair["person"]
@@ -58,8 +55,6 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
             return files | {"person": pair["parse"]}, [], "colours only, so it is a mask or a label"
         case "mask as garment":
             return files | {"garment": pair["mask"]}, [], "give the photograph itself"
-        case "transparent":
-            return files | {"garment": folder / "cut_out.png"}, [], "is transparent in places"
         case "photograph as densepose":
             return files | {"densepose": person}, [], "not a part id (0-24); choose --encoding"
         case "nobody":
@@ -87,7 +82,7 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
     [
         *("no mask", "no densepose", "no parse", "photograph as mask", "black mask"),
         *("mask of 0 and 1", "inverted mask", "encoding"),
-        *("label map as person", "mask as garment", "transparent"),
+        *("label map as person", "mask as garment"),
         "photograph as densepose",
         *("nobody", "no file", "empty folder", "folder as mask", "no garment"),
         *("table and files", "recipe", "size"),

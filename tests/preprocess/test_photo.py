@@ -1,11 +1,14 @@
 """Photos prepared end to end: synthetic persons with their exact labels, and the command."""
 
+import errno
 import json
 import shutil
+import tempfile
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -325,6 +328,19 @@ def test_the_command_says_which_photo_lacks_what(
     out = " ".join(capsys.readouterr().out.split())
     assert "not prepared:" in out
     assert "needs a parsing; choose a parser" in out
+
+
+def test_a_read_only_folder_is_told_before_networks_are_loaded(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_only(**_: Any) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    assert main(["photo", str(root), "--atr", str(root / "missing.onnx")]) == 1
+    assert "cannot be written to (Read-only file system); give another ROOT" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("option", ["--atr", "--openpose", "--densepose", "--mediapipe"])

@@ -143,6 +143,23 @@ def test_what_cannot_be_prepared_is_one_line_and_the_others_go_on(
     assert [path.stem for path in (folder / "out").glob("*.png")] == ["picture3"]
 
 
+def test_a_garment_that_was_cut_out_is_taken_on_white_and_that_is_said_once(
+    hub: FakeHub, pairs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    garment = Image.open(pairs.parent / "coat.png")
+    garment.putalpha(255)
+    garment.paste((9, 9, 9, 0), (0, 0, 100, 300))
+    garment.save(pairs.parent / "cut_out.png")
+    garment.paste((255, 255, 255, 255), (0, 0, 100, 300))
+    garment.convert("RGB").save(pairs.parent / "on_white.png")
+    rows = [{"mask": "mask.png", "garment": f"{name}.png"} for name in ("cut_out", "on_white")]
+    with caplog.at_level("INFO"):
+        assert make("tryon", table(pairs.parent, rows)) == 0
+    assert caplog.text.count("cut_out.png: is transparent in places, and taken on white") == 1
+    first, second = (Image.open(pairs.parent / "out" / f"picture{n}.png") for n in (0, 1))
+    assert first.tobytes() == second.tobytes()
+
+
 def test_keeps_the_photo_outside_the_mask_where_asked(hub: FakeHub, pairs: Path) -> None:
     assert make("tryon", pairs, "--paste-back") == 0
     made, photo, mask = (

@@ -180,7 +180,9 @@ def test_works_without_a_network_after_the_first_time(tmp_path: Path) -> None:
         [*program, "fetch", "openpose"], env=offline, check=False, capture_output=True, text=True
     )
     assert refused.returncode == 1
-    assert refused.stderr.strip().splitlines()[-1].startswith("error: openpose: cannot fetch")
+    line = refused.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: openpose: cannot fetch")
+    assert line.endswith("type `leffa weights fetch openpose --from DIR`")
 
 
 def test_what_is_not_on_the_hub_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from leffa.app.settings import Limits
 from leffa.io.colour import as_srgb
-from leffa.io.pictures import UNREADABLE, check_depth, upright
+from leffa.io.pictures import UNREADABLE, check_depth, on_white, upright
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -59,8 +59,4 @@ def as_photograph(image: Image.Image) -> Image.Image:
 
     What else the file told (the camera, the place) is left out.
     """
-    if image.has_transparency_data:
-        profile, image = image.info.get("icc_profile"), image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image.info["icc_profile"] = profile
-    return as_srgb(image)
+    return as_srgb(on_white(image))

@@ -72,9 +72,11 @@ def photo(
         category: to exchange
         device: where networks compute
     """
+    from leffa.io.outputs import check_folder
     from leffa.io.progress import progress_bar
     from leffa.preprocess.photo import Tools, prepare_photos
 
+    check_folder(root, "ROOT")  # before networks are loaded, which takes longer
     wanted = Tools(  # a misspelt name is told before weights are read
         label_set=label_set, encoding=encoding, recipe=recipe, category=category
     )

@@ -2,7 +2,7 @@
 
 - `open_picture`, of a data set: the stored numbers, as published code reads them. A turned file is
   refused, since its mask and maps would not fit; a colour profile is ignored.
-- `open_photograph`, of a user: what a viewer shows, upright and in sRGB.
+- `open_photograph`, of a user: what a viewer shows, upright, in sRGB and on white.
 - `open_labels`, `open_mask` and `marked_region`: files whose pixels mean something.
 
 All raise FileNotFoundError, or ValueError in one line that names the file and the remedy.
@@ -87,8 +87,8 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def open_photograph(path: Path) -> Image.Image:
-    """A user's photograph, upright and in sRGB; refuses a transparent or more than 8-bit one."""
-    return as_srgb(upright(_check_plain(decode(path), path)))
+    """A user's photograph, upright, in sRGB and on white; refuses more than 8 bits."""
+    return as_srgb(on_white(upright(check_depth(decode(path), path))))
 
 
 def open_labels(path: Path) -> Image.Image:
@@ -169,6 +169,16 @@ def check_depth(image: Image.Image, what: object) -> Image.Image:
             f"{what}: has more than 8 bits a pixel ({image.mode}), of which only white would be "
             "left; save it with 8 bits a channel"
         )
+    return image
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """The picture on white, if it is transparent anywhere; with its colour profile."""
+    if not image.has_transparency_data:
+        return image
+    profile, layer = image.info.get("icc_profile"), image.convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    image.info["icc_profile"] = profile
     return image
 
 

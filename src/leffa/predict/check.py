@@ -2,6 +2,7 @@
 
 import logging
 import random
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from leffa.data.batch import Record
 from leffa.data.doctor.quick import check_mask
 from leffa.data.transforms import PersonTransform
-from leffa.io.pictures import FEWEST_COLOURS, read_header
+from leffa.io.pictures import FEWEST_COLOURS, decode, is_transparent, read_header
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +68,21 @@ def check_present(record: Record, transform: PersonTransform) -> None:
 
 def _check_photograph(path: Path, transform: PersonTransform) -> None:
     if (turned := read_header(path).turned) != 1:
-        log.info("%s: turned upright (EXIF orientation %d); its maps must fit it so", path, turned)
+        _tell(f"{path}: turned upright (EXIF orientation {turned}); its maps must fit it so")
+    if transform.as_shown and is_transparent(decode(path)):
+        _tell(f"{path}: is transparent in places, and taken on white")
     colours = transform.open_photograph(path).getcolors(FEWEST_COLOURS - 1)
     if colours is not None:
         raise ValueError(
             f"{path}: has {len(colours)} colours only, so it is a mask or a label map; give the "
             "photograph itself"
         )
+
+
+@cache
+def _tell(line: str) -> None:
+    """Once in a process: files are checked when they are prepared, and before pictures are made."""
+    log.info(line)
 
 
 def _check_body(path: Path, transform: PersonTransform) -> None:
