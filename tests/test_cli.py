@@ -18,8 +18,9 @@ from leffa.commands import options
 from leffa.data.densepose import ENCODINGS
 from leffa.inference.generate import PRECISIONS
 from leffa.models.export import OFFICIAL
+from leffa.models.placement import DTYPES
 from leffa.models.sampler import SCHEDULERS
-from leffa.predict.job import BF16
+from leffa.performance import Precision
 from leffa.synthetic.labels import CATEGORIES
 
 SCORE = ["score", ".", ".", "--protocol", "leffa"]
@@ -205,7 +206,7 @@ def test_choices_in_help_are_those_that_are_read() -> None:
     for choices, known in (
         (options.Category, CATEGORIES),
         (options.Encoding, (*ENCODINGS, "skeleton", "none")),
-        (options.Precision, (*PRECISIONS, BF16)),
+        (Precision, (*PRECISIONS, *DTYPES)),
         (options.Preset, OFFICIAL),
         (options.Scheduler, SCHEDULERS),
     ):

@@ -16,7 +16,8 @@ OURS: dict[str, tuple[str, ...]] = {
     "data": ("io",),
     "synthetic": ("io", "data.batch", "data.catalog", "data.inshop", "data.part_colours"),
     "metrics": ("io", "data.batch", "conf_folder"),
-    "models": ("io", "losses", "data.batch"),
+    "performance": (),
+    "models": ("io", "losses", "data.batch", "performance"),
     "conf_folder": (),
     "inference": ("io", "models", "losses", "data", "conf_folder"),
     "preprocess": ("io", "data"),
@@ -59,7 +60,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "omegaconf": ("run",),
     "gradio": ("app",),
     "jinja2": ("io",),
-    "tyro": ("cli", "commands", "demo.settings", "app.settings"),
+    "tyro": ("cli", "commands", "demo.settings", "app.settings", "performance"),
     "huggingface_hub": ("released",),
 }
 LOSSES_MAY_IMPORT = {"torch", "math", "collections", "dataclasses", "fnmatch", "typing"}

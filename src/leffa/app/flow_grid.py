@@ -21,6 +21,7 @@ from leffa.data.transforms import PersonTransform
 from leffa.inference import LoadedModel
 from leffa.inference.devices import to_device
 from leffa.io.pictures import open_picture
+from leffa.models.placement import compute_device
 from leffa.predict.flow import look_up_flow
 
 MOST_CELLS = 160  # along a side: finer than a pointer can be held
@@ -61,7 +62,7 @@ def flow_grid(
     Returns:
         None where the model has no attention layer as fine as its settings want.
     """
-    device = next(loaded.model.parameters()).device
+    device = compute_device(loaded.model)
     batch, painted = (
         to_device(collate([transform(each, random.Random(0))]), device)
         for each in (record, replace(record, source=result))

@@ -21,6 +21,7 @@ from leffa.cli_errors import memory_full
 from leffa.data.batch import Record
 from leffa.io.atomic import write_json
 from leffa.models.sampler import SCHEDULERS
+from leffa.performance import Performance
 from leffa.photo_to_picture import Weights
 from leffa.predict import Job as PredictJob
 from leffa.predict import predict
@@ -91,10 +92,14 @@ class InferenceSession:
     Args:
         weights: of the model, which is loaded for the first job if it is not yet.
         device: "auto", "cpu", "cuda".
+        performance: None: the usual.
     """
 
-    def __init__(self, weights: Weights, limits: Limits, device: str) -> None:
+    def __init__(
+        self, weights: Weights, limits: Limits, device: str, performance: Performance | None = None
+    ) -> None:
         self.weights = weights
+        self.performance = weights.performance(performance or Performance(), device)
         self.inputs = weights.inputs
         self.limits = replace(limits, steps=min(limits.steps, weights.timesteps))
         self.device = device
@@ -179,7 +184,10 @@ class InferenceSession:
             paste_back=sampling.paste_back and self.task == "tryon",
             paste_feather=max(1, self.inputs.height // 64) if sampling.paste_back else 0,
         )
-        return PredictJob(self.weights.file, [job.record], transform, sampler, folder)
+        return PredictJob(
+            *(self.weights.file, [job.record], transform, sampler, folder),
+            performance=self.performance,
+        )
 
     def _in_words_of_the_page(self, message: str, record: Record) -> str:
         """A message of `leffa predict` names files and options, which the page's user has not."""

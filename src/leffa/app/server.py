@@ -27,6 +27,7 @@ from leffa.app.middleware import UploadLimitMiddleware
 from leffa.app.page import IDLE, SWEEP, build_page, theme
 from leffa.app.sessions import Sessions
 from leffa.app.widgets import part
+from leffa.performance import Performance
 from leffa.photo_to_picture import Weights
 from leffa.photo_to_picture.networks import PublishedTools
 from leffa.preprocess.photo import Tools
@@ -49,6 +50,8 @@ class Serving:
         share: ask gradio's server for a public address.
         device: "auto", "cpu", "cuda".
         recipe: of masks that are made here; None: that of the weights.
+        performance: of all models.
+        mcp: also offer the endpoints as tools for language models (gradio[mcp]).
     """
 
     host: str = "127.0.0.1"
@@ -56,6 +59,8 @@ class Serving:
     share: bool = False
     device: str = "auto"
     recipe: str | None = None
+    performance: Performance = field(default_factory=Performance)
+    mcp: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -88,7 +93,8 @@ def served(
                 examples = draw_examples(task, folder / "examples" / task, *size)
                 found = []
                 for weights in of_task:
-                    model = InferenceSession(weights, serving.limits, serving.device)
+                    how = serving.limits, serving.device, serving.performance
+                    model = InferenceSession(weights, *how)
                     maps = MapMaker(model, examples, tools, serving.recipe)
                     found.append(RequestHandler(model, maps))
                 handlers[task] = HandlerByCategory(*found) if len(found) > 1 else found[0]
@@ -132,7 +138,7 @@ def _launch(page: gr.Blocks, serving: Serving) -> str:
             enable_monitoring=False,
             run_history=False,
             ssr_mode=False,
-            mcp_server=False,
+            mcp_server=serving.mcp,
             footer_links=[],
             app_kwargs={"middleware": [limits], "docs_url": None, "redoc_url": None},
             theme=theme(),

@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from leffa.app.settings import Limits
 from leffa.commands.options import Device, Flag, OptionalName, OptionalPlace, Preset, Unset
 from leffa.commands.photo import BackEnds, back_ends
+from leffa.performance import Performance
 
 if TYPE_CHECKING:
     from leffa.photo_to_picture import Weights
@@ -51,10 +52,12 @@ def app(
     models: OmitArgPrefixes[Models],
     maps: OmitArgPrefixes[BackEnds],
     limits: OmitArgPrefixes[Limits],
+    performance: OmitArgPrefixes[Performance],
     recipe: OptionalName = None,
     host: str = "127.0.0.1",
     port: Unset[int] = None,
     share: Flag = False,
+    mcp: Flag = False,
     device: Device = "auto",
 ) -> None:
     """Serve the web page: try-on and pose transfer in a browser, on this machine alone.
@@ -65,6 +68,7 @@ def app(
         host: 0.0.0.0: all networks of this machine; 127.0.0.1: this machine alone
         port: default: the first free one from 7860
         share: also a public address, by a server of gradio's makers
+        mcp: also as tools for language models; needs gradio[mcp]
         device: where networks compute
     """
     if importlib.util.find_spec("gradio") is None:
@@ -79,7 +83,9 @@ def app(
     from leffa.photo_to_picture.run import bring_released
 
     (chosen,) = choose_devices(device, 1)
-    serving = Serving(host, port, share, chosen, recipe, limits)
+    if mcp and importlib.util.find_spec("mcp") is None:
+        raise ValueError("--mcp needs the package mcp: pip install 'gradio[mcp]'")
+    serving = Serving(host, port, share, chosen, recipe, performance, mcp, limits)
     paths = {task: path for task in TITLES if (path := _weights(task, models)) is not None}
     if not paths and not models.released:
         raise ValueError(

@@ -25,7 +25,6 @@ Device = Annotated[str, arg(metavar="auto|cpu|cuda|mps")]
 
 Category = Literal["upper_body", "lower_body", "dresses"]
 Encoding = Literal["colour", "iuv", "vui", "ivu", "labels", "labels_uv", "skeleton", "none"]
-Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 Preset = Literal["virtual_tryon", "virtual_tryon_dc", "pose_transfer"]
 Scheduler = Literal["ddpm", "ddim", "dpm_solver", "unipc", "euler"]
 

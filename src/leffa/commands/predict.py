@@ -16,12 +16,12 @@ from leffa.commands.options import (
     OptionalName,
     OptionalPlace,
     Place,
-    Precision,
     Preset,
     Scheduler,
     Unset,
 )
 from leffa.data.labels import LabelSet
+from leffa.performance import Performance
 
 if TYPE_CHECKING:
     from leffa.inference import LoadedModel
@@ -168,20 +168,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast; changes pictures by rounding.
+    """Many pictures; changes them by rounding.
 
     Args:
         batch_size: pictures at a time
-        precision: bf16-true halves the memory of the weights too
-        compile_networks: compile the networks first, which takes minutes
-        channels_last: the layout that the matrix units of GPUs read
         reference_memory: for what all pictures share, such as the one garment of many
     """
 
     batch_size: int = 1
-    precision: Precision = "32-true"
-    compile_networks: Annotated[Flag, arg(name="compile")] = False
-    channels_last: Flag = False
     reference_memory: Annotated[float, arg(metavar="GB")] = 4.0
 
 
@@ -192,6 +186,7 @@ def predict(
     inputs: OmitArgPrefixes[Inputs],
     sampling: OmitArgPrefixes[Sampling],
     speed: OmitArgPrefixes[Speed],
+    performance: OmitArgPrefixes[Performance],
     device: Device = "auto",
     save_flow: Flag = False,
 ) -> None:
@@ -213,6 +208,6 @@ def predict(
     transform, recipe = chosen_transform(loaded, records, **asdict(inputs))
     sampler = sampling.settings(loaded, speed.batch_size)
     made_of = weights.ckpt, records, transform, sampler
-    job = Job(*made_of, out, recipe, save_flow, **asdict(speed))
+    job = Job(*made_of, out, recipe, save_flow, **asdict(speed), performance=performance)
     made = predict_job(job, loaded, device)
     print(f"{made[0]}" if len(made) == 1 else f"{len(made)} pictures in {out}")

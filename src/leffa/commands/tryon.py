@@ -12,9 +12,9 @@ from leffa.commands.options import (
     Flag,
     Folder,
     OptionalPlace,
-    Precision,
     Unset,
 )
+from leffa.performance import Performance
 
 Person = Annotated[Path | None, Positional, arg(metavar="[PERSON]", help_behavior_hint="")]
 Garment = Annotated[Path | None, Positional, arg(metavar="[GARMENT]", help_behavior_hint="")]
@@ -35,7 +35,6 @@ class Making:
         seed: of the noise
         keep_maps: keep parsing, keypoints and DensePose
         device: where networks compute
-        precision: default: 16-mixed on cuda, else 32-true
     """
 
     out: Folder
@@ -45,11 +44,11 @@ class Making:
     seed: int = 42
     keep_maps: bool = True
     device: Device = "auto"
-    precision: Unset[Precision] = None
 
 
 def tryon(
     making: OmitArgPrefixes[Making],
+    performance: OmitArgPrefixes[Performance],
     person: Person = None,
     garment: Garment = None,
     category: Category = "upper_body",
@@ -68,11 +67,14 @@ def tryon(
         paste_back: keep the photo's own pixels outside the mask
     """
     given = {"category": category, "worn": worn, "mask": mask, "paste_back": paste_back}
-    return _make("tryon", making, person=person, reference=garment, **given)
+    return _make("tryon", making, performance, person=person, reference=garment, **given)
 
 
 def pose(
-    making: OmitArgPrefixes[Making], person: Person = None, reference: Reference = None
+    making: OmitArgPrefixes[Making],
+    performance: OmitArgPrefixes[Performance],
+    person: Person = None,
+    reference: Reference = None,
 ) -> int:
     """Show REFERENCE's person as PERSON stands, with the released Leffa; fetches what it needs.
 
@@ -80,13 +82,15 @@ def pose(
         person: gives the pose; or a folder
         reference: gives the looks; or a folder
     """
-    return _make("pose", making, person=person, reference=reference)
+    return _make("pose", making, performance, person=person, reference=reference)
 
 
-def _make(task: Literal["tryon", "pose"], making: Making, **given: Any) -> int:
+def _make(
+    task: Literal["tryon", "pose"], making: Making, performance: Performance, **given: Any
+) -> int:
     from leffa.photo_to_picture import PhotoRequest, make_pictures
 
-    request = PhotoRequest(task=task, **asdict(making), **given)
+    request = PhotoRequest(task=task, performance=performance, **asdict(making), **given)
     result = make_pictures(request, lambda line: print(line, flush=True))
     for path in result.made:
         print(path)

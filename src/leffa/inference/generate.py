@@ -23,9 +23,9 @@ from leffa.inference.devices import to_device
 from leffa.io.processes import ignore_interrupts
 from leffa.models.interface import PersonGenerator
 from leffa.models.memory import RunMemory
+from leffa.models.placement import compute_device
 from leffa.models.sampler import SamplerSettings, generate
 
-BF16 = "bf16-true"  # the weights themselves are in bfloat16
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 OnStep = Callable[[int, int], None]  # (denoising steps done, steps in all)
@@ -38,7 +38,7 @@ class Generation:
     Args:
         transform: without random changes.
         batch_size: see `even_batch_size`. Noise of `noise="global"` is drawn for a batch at once.
-        precision: a key of `PRECISIONS`, or `BF16` for a model whose weights are in bfloat16.
+        precision: a key of `PRECISIONS`, or of `models.placement.DTYPES` where the weights have it.
         workers: processes that open the next files meanwhile.
         latents: of the samples' pictures, where they are cached.
     """
@@ -80,12 +80,12 @@ def generate_batches(
     memory: RunMemory | None = None,
     on_step: OnStep | None = None,
 ) -> Iterator[GeneratedBatch]:
-    """Generate the pictures of these records, on the device where the model lies.
+    """Generate the pictures of these records, on the device where the model computes.
 
     Args:
         on_step: told after each step how far all pictures are; what it raises ends the work.
     """
-    device, memory = next(model.parameters()).device, memory or RunMemory()
+    device, memory = compute_device(model), memory or RunMemory()
     size = how.batch_size
     total = len(records) * how.sampler.steps
     for number, batch in enumerate(how.open_batches(records, size, device)):

@@ -9,13 +9,14 @@ Everything travels in one `AttentionExchange` passed at the call (`cross_attenti
 by the layer's dotted name: nothing depends on the order of calls and nothing stays on a module.
 """
 
+import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import Any, Self, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.attention_processor import Attention
 from einops import rearrange
 from torch import Tensor, nn
@@ -50,6 +51,26 @@ class Exchange(ABC):
         self.flows[name] = rearrange(flow, "b (h w) xy -> b h w xy", h=grid[0])
         if request.sharpness:
             self.sharpness[name] = attention_sharpness(query, key, request.temperature)
+
+    def part(self, prefix: str) -> Self:
+        """What layers whose names begin so read and write, by the rest of their names."""
+        own = copy.copy(self)
+        for name in self._by_layer():
+            entries = getattr(self, name).items()
+            found = {key.removeprefix(prefix): v for key, v in entries if key.startswith(prefix)}
+            setattr(own, name, found)
+        return own
+
+    def take_back(self, own: Self, prefix: str) -> None:
+        """Replace what those layers had by what they have in a part that they worked on."""
+        for name in self._by_layer():
+            entries = getattr(self, name)
+            for key in [key for key in entries if key.startswith(prefix)]:
+                del entries[key]
+            entries.update({prefix + key: value for key, value in getattr(own, name).items()})
+
+    def _by_layer(self) -> list[str]:
+        return [each.name for each in fields(self) if isinstance(getattr(self, each.name), dict)]
 
     @abstractmethod
     def flow(
@@ -141,6 +162,7 @@ class ExchangeProcessor(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._attention_backend = None  # what `set_attention_backend` of diffusers sets
 
     def __call__(
         self,
@@ -215,9 +237,11 @@ def project(
 
 def attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention and the layer's output projection, (B, L, C)."""
-    heads = F.scaled_dot_product_attention(query, key, value, scale=attn.scale)
+    tokens_first = (each.transpose(1, 2) for each in (query, key, value))
+    backend = getattr(attn.processor, "_attention_backend", None)
+    heads = dispatch_attention_fn(*tokens_first, scale=attn.scale, backend=backend)
     projection, dropout = attn.to_out
-    return dropout(projection(rearrange(heads, "b n l d -> b l (n d)")))
+    return dropout(projection(heads.flatten(2)))
 
 
 class PassthroughAttention(nn.Module):

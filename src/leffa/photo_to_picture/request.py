@@ -10,6 +10,7 @@ from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model
 from leffa.models.export import OFFICIAL, InputSpec, ModelSettings
 from leffa.models.interface import Input
 from leffa.models.sampler import SamplerSettings
+from leffa.performance import Performance
 from leffa.predict.pairs import pairs_of_files, pairs_of_table
 from leffa.released.bring import store
 from leffa.released.catalogue import Released, read_catalogue
@@ -40,7 +41,6 @@ class PhotoRequest:
         paste_back: keep the photo's own pixels outside the mask.
         keep_maps: keep parsing, keypoints and DensePose beside the mask.
         device: "auto", "cpu", "cuda", "mps".
-        precision: of `predict.Job`; None: 16 bits on a GPU of NVIDIA's, as the released demo.
     """
 
     task: Literal["tryon", "pose"]
@@ -57,7 +57,7 @@ class PhotoRequest:
     paste_back: bool = False
     keep_maps: bool = True
     device: str = "auto"
-    precision: str | None = None
+    performance: Performance = field(default_factory=Performance)
 
     def pairs(self) -> Sequence[Record]:
         """The pairs; raises ValueError or FileNotFoundError where they are not to be found."""
@@ -135,6 +135,11 @@ class Weights:
     def file(self) -> Path:
         """Raises ValueError where the entry has not been fetched."""
         return self.path or _parts(self.entry)[0]
+
+    def performance(self, wanted: Performance, device: str) -> Performance:
+        """As wanted; by itself a released model has weights of float16 on CUDA, as its demo."""
+        half = self.preset is not None and device.startswith("cuda")
+        return replace(wanted, precision=wanted.precision or ("16-true" if half else "32-true"))
 
     def load(self) -> LoadedModel:
         """The model; read once."""

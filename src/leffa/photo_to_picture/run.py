@@ -132,15 +132,16 @@ def _tell_time(
     tell: Callable[[str], None],
 ) -> None:
     """Say how long the released models will take, by how fast this machine multiplies."""
-    work = 0.0
+    work, precision = 0.0, "32-true"
     for name, records in pairs.items():
         steps = request.sampler(chosen[name]).steps
         if (preset := chosen[name].preset) is not None:
+            precision = str(chosen[name].performance(request.performance, device).precision)
             todo = [one for one in records if not (request.out / f"{one.name}.json").is_file()]
             work += len(todo) * (_STEP[preset] * steps + _AUTOENCODER)
     kind = device.partition(":")[0]
     if work and kind in _SHARE:
-        seconds = work / (_speed(device, _precision(request, device)) * _SHARE[kind])
+        seconds = work / (_speed(device, precision) * _SHARE[kind])
         text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
         if seconds > 6000:
             text = f"{seconds / 3600:.0f} h"
@@ -172,17 +173,13 @@ def _predict(
         transform=_transform(weights),
         sampler=request.sampler(weights),
         out=request.out,
-        precision=_precision(request, device),
+        performance=weights.performance(request.performance, device),
     )
     if not job.unfinished():
         return [job.outputs(record)[0] for record in records]
     made = predict(job, weights.load(), device, progress)
     weights.loaded = None
     return made
-
-
-def _precision(request: PhotoRequest, device: str) -> str:
-    return request.precision or ("16-mixed" if device.startswith("cuda") else "32-true")
 
 
 def _transform(weights: Weights) -> PersonTransform:

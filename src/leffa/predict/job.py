@@ -4,10 +4,10 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from PIL import Image
@@ -19,8 +19,6 @@ from leffa.data.keypoints import Annotation
 from leffa.data.transforms import PersonTransform
 from leffa.inference.devices import choose_devices
 from leffa.inference.generate import (
-    BF16,
-    PRECISIONS,
     GeneratedBatch,
     Generation,
     OnStep,
@@ -37,11 +35,12 @@ from leffa.losses.flow import warp
 from leffa.metrics.result import library_versions
 from leffa.models.export import SETTINGS
 from leffa.models.memory import GIGABYTE, RunMemory
+from leffa.models.placement import place_model
 from leffa.models.sampler import SamplerSettings, paste
+from leffa.performance import Performance, Precision
 from leffa.pictures import flow_picture
 from leffa.predict.check import check_present, check_record
 from leffa.predict.flow import look_up_flow
-from leffa.training.compile import compile_model
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +58,8 @@ class Job:
         recipe: the name of `transform.agnostic`.
         save_flow: also write the warped reference and the flow.
         batch_size: at most; it and what follows change pictures by no more than rounding.
-        compile_networks, channels_last: see `training.compile`.
         reference_memory: in gigabytes, for what the pictures share, see `RunMemory`.
-        precision: "bf16-true" also keeps the weights in bfloat16; else a key of `PRECISIONS`.
+        performance: see `models.placement`; of it tiles change more than rounding.
     """
 
     weights: Path
@@ -72,10 +70,13 @@ class Job:
     recipe: str | None = None
     save_flow: bool = False
     batch_size: int = 1
-    compile_networks: bool = False
-    channels_last: bool = False
     reference_memory: float = 4.0
-    precision: str = "32-true"
+    performance: Performance = field(default_factory=Performance)
+
+    @property
+    def precision(self) -> str:
+        """That of `performance`."""
+        return self.performance.precision or "32-true"
 
     def settings(self, record: Record) -> dict[str, Any]:
         """All that a picture depends on, plain values."""
@@ -94,6 +95,7 @@ class Job:
             "sampler": asdict(self.sampler),
             "precision": self.precision,
             "save_flow": self.save_flow,
+            **({"tile_vae": True} if self.performance.tile_vae else {}),
         }
 
     def files(self, record: Record) -> dict[str, Path]:
@@ -185,15 +187,14 @@ def predict(
         FileNotFoundError, ValueError: a file is missing or of the wrong kind, found before the
             first picture is made; or a picture of other settings is there.
     """
-    if job.precision not in (known := (*PRECISIONS, BF16)):
+    if job.precision not in (known := get_args(Precision)):
         raise ValueError(f"precision={job.precision}: choose one of {', '.join(known)}")
     if job.batch_size < 1:
         raise ValueError(f"batch_size={job.batch_size}: give a number from 1")
     (place,) = choose_devices(device, 1)
     todo = _checked(job, progress)
     job.out.mkdir(parents=True, exist_ok=True)
-    model = loaded.model.to(torch.device(place), torch.bfloat16 if job.precision == BF16 else None)
-    compile_model(model, job.compile_networks, job.channels_last)
+    place_model(loaded.model, torch.device(place), job.performance)
     # Pasted at the photograph's own resolution instead, see `_write`.
     sampler = replace(job.sampler, paste_back=False)
     how = Generation(job.transform, sampler, job.full_batch, job.precision)
@@ -205,8 +206,8 @@ def predict(
             if on_step is not None:
                 on_step(done, steps)
 
-        for made in generate_batches(model, todo, how, job.memory(), tell):
-            _write(job, how, replace(loaded, model=model), made)
+        for made in generate_batches(loaded.model, todo, how, job.memory(), tell):
+            _write(job, how, loaded, made)
     return [job.out / f"{record.name}.png" for record in job.records]
 
 

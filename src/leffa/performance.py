@@ -1,0 +1,33 @@
+"""How networks compute when they make pictures, as options of commands; imported at once."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import FlagCreatePairsOff, arg
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"]
+Offload = Literal["model", "sequential", "group"]
+_Flag = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class Performance:
+    """Speed and memory; changes pictures by rounding.
+
+    Args:
+        precision: those with -true keep the weights so too; default: 32-true, and 16-true on cuda
+            where the released pipeline is followed
+        offload: keep weights in the computer's memory and bring to the GPU one network at a time
+            (model), one layer at a time (sequential), or the next layer while one computes (group)
+        attention: a backend of diffusers, such as flash_hub, sage_hub or xformers; default: native
+        compile_networks: compile the repeated blocks first, which takes minutes
+        channels_last: the layout that the matrix units of GPUs read
+        tile_vae: encode and decode in tiles; saves memory above 512 pixels
+    """
+
+    precision: Annotated[Precision | None, arg(help_behavior_hint="")] = None
+    offload: Annotated[Offload | None, arg(help_behavior_hint="")] = None
+    attention: Annotated[str | None, arg(metavar="BACKEND", help_behavior_hint="")] = None
+    compile_networks: Annotated[_Flag, arg(name="compile")] = False
+    channels_last: _Flag = False
+    tile_vae: _Flag = False
