@@ -95,6 +95,19 @@ def test_without_gradio_one_line_says_what_to_install(
     )
 
 
+def test_without_mcp_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "mcp" else find(name)
+    )
+    assert main(["app", "--mcp", "--device", "cpu"]) == 1
+    assert capsys.readouterr().err == (
+        "error: --mcp needs the package mcp: pip install 'gradio[mcp]'\n"
+    )
+
+
 def test_weights_for_the_other_task_are_told(exported: Path, capsys: Any) -> None:
     assert main(["app", "--pose", str(exported), "--device", "cpu"]) == 1
     assert "is for try-on; give it as --tryon" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from leffa.app.middleware import UploadLimitMiddleware, check_no_remote_file
+from leffa.app.middleware import UploadLimitMiddleware, _RemoteFile, check_no_remote_file
 
 from .visitor import OF_GRADIO
 
@@ -95,6 +95,14 @@ def test_a_client_that_sends_no_more_is_given_up(servers: Servers, route: str) -
     start, body = asyncio.run(trickle(servers.limited.app))
     assert start["status"] in (400, 408)
     assert b"too slowly" in body["body"]
+
+
+def test_a_tool_is_given_no_address_under_any_name() -> None:
+    call = b'{"params": {"arguments": {"person": " HTTP://127.0.0.1/a.png"}}}'
+    check_no_remote_file(call)
+    with pytest.raises(_RemoteFile):
+        check_no_remote_file(call, anywhere=True)
+    check_no_remote_file(b'{"params": {"arguments": {"person": "data:image/png;base64,"}}}', True)
 
 
 def test_a_file_named_by_an_address_is_not_downloaded(

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -131,6 +133,19 @@ def test_the_documented_client_example_runs_as_it_stands(
     assert settings["sampler"]["steps"] == 20
     assert settings["files"]["source"]["path"] == "person.png"
     names["client"].close()
+
+
+def test_the_documented_curl_commands_run_as_they_stand(
+    house: House, files: dict[str, Path]
+) -> None:
+    if shutil.which("curl") is None or shutil.which("bash") is None:
+        pytest.skip("needs curl and bash")
+    commands = DOCS.read_text(encoding="utf-8").split("```bash\n")[1].split("```")[0]
+    commands = commands.replace("http://127.0.0.1:7860", house.address.rstrip("/"))
+    folder = files["person"].parent
+    subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=folder, check=True)
+    with Image.open(folder / "result.png") as picture, Image.open(files["person"]) as person:
+        assert (picture.format, picture.size) == ("PNG", person.size)
 
 
 def test_pose_transfer_is_an_endpoint_too(house: House, pose_handler: RequestHandler) -> None:
@@ -308,3 +323,27 @@ def test_all_networks_are_listened_to_where_that_is_asked_for(
         port = urlsplit(address).port
         with socket.create_connection(("127.0.0.2", port), timeout=SOON):
             pass
+
+
+def test_the_endpoints_are_tools_where_that_is_asked_for(
+    trained: LoadedModel, weights: Path
+) -> None:
+    pytest.importorskip("mcp", reason="needs gradio[mcp]")
+    models = {"tryon": [Weights.of(trained, weights)]}
+    with served(models, Tools(), Serving(device="cpu", mcp=True)) as address:
+
+        def call(method: str, **parameters: Any) -> httpx.Response:
+            asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
+            accepted = {"Accept": "application/json, text/event-stream"}
+            place = f"{address.rstrip('/')}/gradio_api/mcp/"
+            return httpx.post(place, json=asked, headers=accepted, timeout=SOON)
+
+        listed = json.loads(call("tools/list").text.partition("data: ")[2])["result"]["tools"]
+        (tool,) = listed
+        assert tool["name"] == "tryon"
+        assert tool["inputSchema"]["required"] == ["person", "reference"]
+        assert ui_text.CONSENT in tool["description"]
+        remote = {"person": "https://example.org/a.png", "reference": "data:image/png;base64,"}
+        refused = call("tools/call", name="tryon", arguments=remote)
+        assert refused.status_code == 400
+        assert "it is not fetched from an address" in refused.text

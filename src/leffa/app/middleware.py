@@ -59,7 +59,7 @@ class UploadLimitMiddleware:
     async def _post(self, scope: Message, receive: Receive, send: Send) -> None:
         try:
             body = await Request(scope, receive).body()
-            check_no_remote_file(body)
+            check_no_remote_file(body, anywhere="/mcp" in scope["path"])
         except MultiPartException as error:
             status = 413 if "size" in error.message else 408
             await _refusal(status, error.message)(scope, receive, send)
@@ -95,12 +95,17 @@ class UploadLimitMiddleware:
         return limited
 
 
-def check_no_remote_file(body: bytes) -> None:
-    """Raise `_RemoteFile` where JSON names a file by an address instead of its upload's path."""
+def check_no_remote_file(body: bytes, anywhere: bool = False) -> None:
+    """Raise `_RemoteFile` where JSON names a file by an address instead of its upload's path.
+
+    Args:
+        anywhere: under whatever name, as tools are called.
+    """
 
     def check(value: dict[str, Any]) -> None:
-        if str(value.get("path")).lower().lstrip().startswith(_REMOTE):
-            raise _RemoteFile
+        for text in value.values() if anywhere else [value.get("path")]:
+            if str(text).lower().lstrip().startswith(_REMOTE):
+                raise _RemoteFile
 
     try:
         json.loads(body, object_hook=check)

@@ -71,22 +71,23 @@ def _endpoint(actions: Actions, task: str) -> None:
     """The tab for programs: its inputs are components that the page does not show."""
 
     def endpoint(
+        request: gr.Request,
         person: Any,
         reference: Any,
-        mask: Any,
-        densepose: Any,
-        category: Any,
-        steps: Any,
-        guidance: Any,
-        seed: Any,
-        sampler: Any,
-        paste_back: Any,
-        without_densepose: Any,
-        request: gr.Request,
+        mask: Any = None,
+        densepose: Any = None,
+        category: Any = None,  # as all below, the value of its component
+        steps: Any = None,
+        guidance: Any = None,
+        seed: Any = None,
+        sampler: Any = None,
+        paste_back: Any = None,
+        without_densepose: Any = None,
     ) -> tuple[str, str]:  # the parameters are the names that a client uses
         values = (category, steps, guidance, seed, sampler, paste_back, without_densepose)
         return actions.answer(request, person, reference, mask, densepose, *values)
 
+    endpoint.__name__ = task  # the name of the tool, for language models
     sampler, tryon = actions.handler.model.sampler, task == "tryon"
     names = "person", "reference", "mask", "densepose"
     files = [gr.File(visible=False, label=name) for name in names]
@@ -107,6 +108,6 @@ def _endpoint(actions: Actions, task: str) -> None:
         outputs,
         preprocess=False,
         api_name=task,
-        api_description=f"{actions.text.tab}: see the tab “From a program”.",
+        api_description=f"{actions.text.tab}: see the tab “From a program”. {ui_text.CONSENT}",
         concurrency_id="model",
     )

@@ -9,7 +9,8 @@ from leffa.models.sampler import SCHEDULERS
 
 PARTS = Path(__file__).parent / "parts"
 _TEXT = tomllib.loads((PARTS / "ui_text.toml").read_text(encoding="utf-8"))
-HEAD: str = _TEXT["head"]
+CONSENT: str = _TEXT["consent"]
+HEAD: str = _TEXT["head"].replace("CONSENT", CONSENT)
 SAMPLERS: dict[str, str] = _TEXT["samplers"]
 OPTIONS: dict[str, str] = _TEXT["options"]
 assert set(SAMPLERS) == set(SCHEDULERS)
@@ -41,7 +42,7 @@ TABS = {task: TabText(**_TEXT[task]) for task in ("tryon", "pose")}
 
 def api(address: str = ADDRESS) -> str:
     """The tab for programs, in Markdown."""
-    return str(_TEXT["api"]).replace("ADDRESS", address)
+    return str(_TEXT["api"]).replace("ADDRESS", address).replace("CONSENT", CONSENT)
 
 
 def title(text: str, hint: str = "") -> str:
