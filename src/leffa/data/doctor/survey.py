@@ -162,11 +162,17 @@ class Surveyor:
                 keys[files.role] = dict.fromkeys(key for name in names if (key := files.key(name)))
         kept = {role: list(found) for role, found in keys.items()}
         for files in mains if lists else []:
-            own = [one for one in group.files if one.role == files.role and self.folder(group, one)]
+            own = {
+                one: folder
+                for one in group.files
+                if one.role == files.role and (folder := self.folder(group, one)) is not None
+            }
             if files not in own:
                 continue
-            wanted = keys[files.role]
-            there = {key for key in wanted if any(self._find(group, one, key) for one in own)}
+            wanted, places = keys[files.role], list(own.items())
+            there = {
+                key for key in wanted if any(self._find(group, *place, key) for place in places)
+            }
             for listed in lists:
                 for key in listed.keys.get(files.role, {}).keys() - there:
                     self.survey.add("list-absent", listed.where, files.pattern.format(key))
@@ -191,7 +197,7 @@ class Surveyor:
         for key in keys:
             name = files.pattern.format(key)
             expected.add(name)
-            if (found := self._find(group, files, key)) is None:
+            if (found := self._find(group, files, folder, key)) is None:
                 missing.append(name)
             elif found[0] == "":
                 base = folder.parent if folder.name == TREE else folder
@@ -215,12 +221,11 @@ class Surveyor:
             for name in missing:
                 self.survey.add("file-missing", where, name)
 
-    def _find(self, group: GroupSpec, files: FileSpec, key: str) -> tuple[str, str] | None:
+    def _find(
+        self, group: GroupSpec, files: FileSpec, folder: Path, key: str
+    ) -> tuple[str, str] | None:
         """Where the file of a key is: ("", its name), or the kind of finding under which it goes
         and where it is instead; None where it is missing."""
-        folder = self.folder(group, files)
-        if folder is None:
-            return None
         name = files.pattern.format(key)
         if name in self.names(folder):
             return "", name
