@@ -202,9 +202,9 @@ def _check_persons(spec: DatasetSpec, rows: Rows, path: Path) -> None:
     """The two pictures of a pair must show one person, where their names tell."""
     if not spec.person:
         return
+    person_of = cache(lambda name: re.findall(spec.person, name)[:1])
     for first, second in rows:
-        people = [re.findall(spec.person, name)[:1] for name in (first, second)]
-        if people[0] != people[1]:
+        if person_of(first) != person_of(second):
             raise ValueError(
                 f"{path}: {first} and {second} are two persons; use the published list"
             )
