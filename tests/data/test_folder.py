@@ -12,26 +12,26 @@ from leffa.synthetic.write import write_folder
 
 
 @pytest.fixture(scope="session")
-def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthetic_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("folder") / "mine"
     write_folder(root, 4, 3, height=64, width=48)
     return root
 
 
 @pytest.fixture
-def mine(drawn_folder: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(drawn_folder, tmp_path / "mine")
+def mine(synthetic_folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(synthetic_folder, tmp_path / "mine")
 
 
-def test_a_table_names_every_file_of_a_sample(drawn_folder: Path) -> None:
-    records = FolderPairs(drawn_folder, "train.csv")
+def test_a_table_names_every_file_of_a_sample(synthetic_folder: Path) -> None:
+    records = FolderPairs(synthetic_folder, "train.csv")
     assert [record.category for record in records] == [
         *("upper_body", "lower_body", "dresses", "upper_body"),
     ]
     record = records[1]
     assert record.name == "000001"
-    assert record.source == drawn_folder / "persons/000001.jpg"
-    assert record.keypoints == drawn_folder / "keypoints/000001.json"
+    assert record.source == synthetic_folder / "persons/000001.jpg"
+    assert record.keypoints == synthetic_folder / "keypoints/000001.json"
     for densepose in ("colour", "skeleton"):
         make = PersonTransform(64, 48, densepose=densepose, loss_region="garment")
         assert make(record, random.Random(0))["loss_region"].sum() > 0

@@ -245,7 +245,7 @@ def test_a_subset_is_refused_unless_asked_for_and_then_logged(
     assert any(message.endswith(shown) for message in caplog.messages)
 
 
-def test_a_drawn_copy_has_a_size_of_its_own(
+def test_a_synthetic_copy_has_a_size_of_its_own(
     viton_hd: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
@@ -290,7 +290,7 @@ def test_dress_code_wants_a_list_of_categories(dress_code: Path) -> None:
         DressCode(dress_code, categories=["shoes"])
 
 
-def test_viton_has_the_ground_truth_flow_of_drawn_persons(tmp_path: Path) -> None:
+def test_viton_has_the_ground_truth_flow_of_synthetic_persons(tmp_path: Path) -> None:
     write_viton(tmp_path, 1, 2, height=32, width=24)
     assert all(record.flow is not None for record in Viton(tmp_path, split="test"))
     unpaired = Viton(tmp_path, split="test", pairs="unpaired")

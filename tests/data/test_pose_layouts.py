@@ -188,7 +188,7 @@ def test_a_person_without_densepose_is_an_error_or_left_out(
 # Keypoints
 
 
-def test_the_joints_of_a_picture_are_those_that_were_drawn(synthetic: Path) -> None:
+def test_the_joints_of_a_picture_are_those_that_were_rendered(synthetic: Path) -> None:
     record = DeepFashion(synthetic / "deepfashion", "train")[0]  # from first to second picture
     assert record.keypoints is not None
     found = read_pose(record.keypoints, (WIDTH, HEIGHT))

@@ -31,7 +31,7 @@ class Batch(TypedDict):
     category: list[str]
     pose: NotRequired[Tensor]  # (B, 21, H, W) in [0, 1]: skeleton and heat maps of `source`
     latents: NotRequired[dict[str, Tensor]]  # of the pictures, see `data.latent_cache`
-    flow: NotRequired[Tensor]  # (B, H, W, 2) true correspondence, (x, y) in [-1, 1], corner-aligned
+    flow: NotRequired[Tensor]  # (B, H, W, 2) ground truth, (x, y) in [-1, 1], corner-aligned
     flow_valid: NotRequired[Tensor]  # (B, 1, H, W) 0 or 1: where `flow` is known and unoccluded
 
 
