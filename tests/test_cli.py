@@ -193,6 +193,10 @@ def test_a_misspelt_option_is_answered_with_the_usage_of_its_command(
         main(["score", ".", ".", "--protocl", "leffa"])  # a required one
     assert stopped.value.code == 2
     assert capsys.readouterr().err.endswith("--protocl; did you mean --protocol?\n")
+    with pytest.raises(SystemExit) as stopped:
+        main(["weights", "lst"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith("\nlst; did you mean list?\n")
     for words in (["prdict"], []):
         with pytest.raises(SystemExit) as stopped:
             main(words)

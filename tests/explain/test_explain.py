@@ -107,6 +107,7 @@ def test_a_layer_and_a_head_are_shown_first(run: Run, weights: list[Path], tmp_p
         (["--temperature", "0"], "temperature must be positive"),
         (["--sample", "nobody"], "--sample nobody: the data set synthetic_tryon has 2 samples"),
         (["--person", "x.jpg"], "--dataset and --person exclude each other"),
+        (["--compare", "before"], "--compare before: are the same weights as those of --ckpt"),
         (["--encoding", "iuv"], "--encoding iuv: is for pictures; a data set says itself how"),
     ],
 )
@@ -114,11 +115,13 @@ def test_a_mistake_is_one_line(
     run: Run,
     weights: list[Path],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     line: str,
 ) -> None:
-    assert run(tmp_path / "out", "--ckpt", str(weights[0]), *arguments) == 1
+    monkeypatch.chdir(weights[0].parent)
+    assert run(tmp_path / "out", "--ckpt", weights[0].name, *arguments) == 1
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1
     assert line in told[0]
