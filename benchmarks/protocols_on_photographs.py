@@ -28,7 +28,7 @@ from leffa.io.atomic import replacing, write_json, write_text
 from leffa.metrics.distribution import FID, KID
 from leffa.metrics.features import KINDS, FeatureName, InceptionFeatures
 from leffa.metrics.folders import ImageFile, read_folder
-from leffa.metrics.loading import ImageReader
+from leffa.metrics.loading import read_batches
 from leffa.metrics.plan import Picture
 from leffa.metrics.protocols import PROTOCOLS, KIDSettings, PairedSettings, Protocol
 from leffa.metrics.result import finite, library_versions
@@ -138,7 +138,7 @@ def features(
         if not file.is_file():
             network = network or InceptionFeatures(kind=kind)
             groups = [(Picture(image),) for image in chunk]
-            found = [network(views[0]) for _, (views,) in ImageReader(16, workers)(groups, "")]
+            found = [network(views[0]) for _, (views,) in read_batches(groups, workers=workers)]
             with replacing(file) as temporary:
                 save_file({"features": torch.cat(found)}, temporary)
         parts.append(load_file(file)["features"])

@@ -15,7 +15,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "io": (),
     "data": ("io",),
     "synthetic": ("io", "data.batch", "data.catalog", "data.inshop", "data.part_colours"),
-    "metrics": ("io", "data.batch", "conf_folder"),
+    "metrics": ("io", "losses", "data.batch", "conf_folder"),
     "performance": (),
     "models": ("io", "losses", "data.batch", "performance"),
     "conf_folder": (),

@@ -104,7 +104,7 @@ def pictures(*shape: int) -> Tensor:
 
 def distribution(kid: bool) -> DistributionMetrics:
     extractor = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
-    return DistributionMetrics(extractor, None if kid else FID(12), KID(12, 3, 4) if kid else None)
+    return DistributionMetrics(extractor, {"kid": KID(12, 3, 4)} if kid else {"fid": FID(12)})
 
 
 def set_distance(place: Callable[[Any], Any], kid: bool) -> list[float]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from leffa.evaluation import Evaluation
+from leffa.evaluation import Evaluation, EvaluationSettings
+from leffa.losses.flow import FlowRequest
 from leffa.metrics.protocols import PROTOCOLS
+from leffa.models.sampler import SamplerSettings
 from leffa.run import compose, evaluate, train
 from leffa.synthetic.write import write_viton_hd
 
@@ -70,3 +72,18 @@ def quick_protocol() -> Iterator[str]:
     PROTOCOLS[protocol.name] = protocol
     yield protocol.name
     del PROTOCOLS[protocol.name]
+
+
+@pytest.fixture
+def settings() -> EvaluationSettings:
+    """The quickest ones."""
+    return EvaluationSettings(
+        name="quick",
+        paired=True,
+        sampler=SamplerSettings(steps=1),
+        flow_request=FlowRequest(),
+        inspect_timesteps=[200],
+        protocol="leffa",
+        batch_size=2,
+        progress=False,
+    )

@@ -63,11 +63,11 @@ def test_two_evaluations_do_not_work_in_one_folder(
     run_evaluation: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("leffa.evaluation.folder.PATIENCE", 0.05)
-    with EvaluationFolder(tmp_path).alone():
+    with EvaluationFolder(tmp_path).exclusive_lock():
         with pytest.raises(ValueError, match="another evaluation works in this folder"):
             run_evaluation(tmp_path)
         assert not (tmp_path / "settings.json").exists()
-    with EvaluationFolder(tmp_path).alone():
+    with EvaluationFolder(tmp_path).exclusive_lock():
         pass  # the first one has ended
 
 

@@ -21,13 +21,12 @@ from leffa.data.dress_code import DressCode
 from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
 from leffa.evaluation import Evaluation, EvaluationSettings, evaluate_model, sample_folder
-from leffa.evaluation.folder import EvaluationFolder
 from leffa.evaluation.masks import write_masks
+from leffa.evaluation.settings import plan_work
 from leffa.inference import load_model
 from leffa.inference.devices import choose_devices
 from leffa.metrics.protocols import get_protocol
 from leffa.metrics.score import score_folders
-from leffa.models.sampler import SamplerSettings
 from leffa.pictures import HEADINGS
 from leffa.run import CONF, compose, evaluate, train
 from leffa.run.program import program
@@ -253,40 +252,33 @@ def test_a_misspelt_or_missing_data_set_gives_the_names(
     assert expected in line
 
 
-def test_masks_show_the_person_of_the_parsing_map(synthetic: Path, tmp_path: Path) -> None:
+def test_masks_show_the_person_of_the_parsing_map(
+    synthetic: Path, tmp_path: Path, settings: EvaluationSettings
+) -> None:
     records = VitonHD(synthetic, split="test", densepose="iuv")[:2]
     transform = PersonTransform(HEIGHT, WIDTH, densepose="iuv")
-    place = EvaluationFolder(tmp_path)
-    assert not write_masks(get_protocol("leffa"), records, transform, place, workers=0)
-    assert write_masks(get_protocol("wpose"), records, transform, place, workers=0)
+    work = plan_work(records, transform, tmp_path, settings)
+    assert not write_masks(get_protocol("leffa"), work)
+    assert write_masks(get_protocol("wpose"), work)
     for record in records:
         assert record.parse is not None
         labels, mask = (
             np.asarray(Image.open(io.BytesIO(path.read_bytes())))
-            for path in (record.parse, place.masks / f"{record.name}.png")
+            for path in (record.parse, work.folder.masks / f"{record.name}.png")
         )
         assert ((mask > 0) == (labels > 0)).all()
     without = [replace(records[0], parse=None)]
-    assert not write_masks(get_protocol("wpose"), without, transform, place, workers=0)
+    assert not write_masks(get_protocol("wpose"), replace(work, records=without))
 
 
 def test_dress_code_is_scored_category_by_category(
-    trained: Path, quick_protocol: str, tmp_path: Path
+    trained: Path, quick_protocol: str, tmp_path: Path, settings: EvaluationSettings
 ) -> None:
     root, size = tmp_path / "dress_code", [HEIGHT, WIDTH]
     write_dress_code(root, train=0, test=2, height=HEIGHT, width=WIDTH)
     records = DressCode(root, split="test", densepose="labels")
     loaded = load_model(trained)
-    settings = EvaluationSettings(
-        paired=True,
-        name="dresscode_all_paired",
-        sampler=SamplerSettings(steps=1),
-        flow_request=loaded.flow_request,
-        inspect_timesteps=[200],
-        protocol=quick_protocol,
-        batch_size=3,
-        progress=False,
-    )
+    settings = replace(settings, name="dresscode_all_paired", protocol=quick_protocol, batch_size=3)
     transform = PersonTransform(*size, densepose="labels")
     evaluation = evaluate_model(loaded.model, records, transform, tmp_path / "out", settings)
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["categories"]

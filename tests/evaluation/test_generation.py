@@ -15,9 +15,6 @@ import torch
 
 from leffa.evaluation import Evaluation
 from leffa.io.png import read_png
-from leffa.run import compose, evaluate
-
-from .conftest import QUICK
 
 Evaluate = Callable[..., Evaluation]
 
@@ -74,28 +71,6 @@ def test_the_batch_size_moves_a_pixel_by_no_more_than_its_rounding(
     assert other.metrics == pytest.approx(evaluation.metrics, abs=1e-3)
     flows = {key: value for key, value in evaluation.metrics.items() if key.startswith("flow")}
     assert {key: other.metrics[key] for key in flows} == flows
-
-
-def test_kept_latents_change_no_picture(
-    run_evaluation: Evaluate, evaluation: Evaluation, tmp_path: Path
-) -> None:
-    for name in ("first", "second"):  # the second one finds the latents
-        run_evaluation(tmp_path / name, f"latent_cache={tmp_path / 'latents'}")
-        assert levels_apart(tmp_path / name, evaluation.folder) <= 1
-    assert len(list((tmp_path / "latents").glob("*/*.safetensors"))) == 1
-
-
-def test_the_encoding_of_a_data_set_says_how_far_it_is(
-    usual: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr("leffa.io.progress.EVERY", -1.0)
-    caplog.set_level("INFO", "leffa.io.progress")
-    places = [f"paths.output_dir={tmp_path / 'out'}", f"latent_cache={tmp_path / 'latents'}"]
-    evaluate(compose("evaluate", [*usual, *QUICK, *places, "limit=1"]))
-    assert "encoding pictures: 1 of 1, 0 min left" in caplog.text
 
 
 def test_a_part_that_fills_no_batch_changes_no_bit(

@@ -13,8 +13,9 @@ from PIL import Image
 from leffa.cli import main
 from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
-from leffa.evaluation.folder import EvaluationFolder
+from leffa.evaluation import EvaluationSettings
 from leffa.evaluation.masks import write_masks
+from leffa.evaluation.settings import plan_work
 from leffa.inference.padding import add_padding, crop_padding
 from leffa.metrics.protocols import get_protocol
 from leffa.run import compose, evaluate
@@ -55,14 +56,16 @@ def test_a_padded_data_set_is_stored_and_scored_without_padding(
     assert values.keys() == {"psnr", "masked_psnr"}
 
 
-def test_a_parsing_map_without_a_person_gives_a_black_mask(synthetic: Path, tmp_path: Path) -> None:
-    """Which masked PSNR leaves out by name."""
+def test_a_parsing_map_without_a_person_gives_a_black_mask(
+    synthetic: Path, tmp_path: Path, settings: EvaluationSettings
+) -> None:
+    """Which masked PSNR excludes by name."""
     record = VitonHD(synthetic, split="test", densepose="iuv")[0]
-    empty, place = tmp_path / "empty.png", EvaluationFolder(tmp_path / "out")
+    empty = tmp_path / "empty.png"
     Image.fromarray(np.zeros((64, 48), np.uint8)).save(empty)
-    records = [replace(record, parse=empty)]
-    assert write_masks(get_protocol("wpose"), records, SQUARE, place, workers=0)
-    assert not np.asarray(_open(place.masks / f"{record.name}.png")).any()
+    work = plan_work([replace(record, parse=empty)], SQUARE, tmp_path / "out", settings)
+    assert write_masks(get_protocol("wpose"), work)
+    assert not np.asarray(_open(work.folder.masks / f"{record.name}.png")).any()
 
 
 def _open(file: Path) -> Image.Image:

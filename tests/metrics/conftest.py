@@ -1,4 +1,4 @@
-"""Images that metrics are compared on: drawn ones always, photographs where they are."""
+"""Images that metrics are compared on: painted ones always, photographs where they are."""
 
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,17 @@ from leffa.metrics.features import KINDS
 from leffa.metrics.inception import Inception, load_tensorflow
 from leffa.metrics.weights import MissingWeights
 
+from .noise import draw
+
 Pair = tuple[Tensor, Tensor]
 
 
-@pytest.fixture(scope="session", params=["drawn", "photographs"])
+@pytest.fixture(scope="session", params=["painted", "photographs"])
 def images(request: pytest.FixtureRequest) -> Pair:
     """Predictions and true images (4, 3, 96, 72) in [0, 1], steps of 1/255; worse and worse."""
-    true = drawn() if request.param == "drawn" else photographs(request.getfixturevalue("shared"))
+    true = (
+        painted() if request.param == "painted" else photographs(request.getfixturevalue("shared"))
+    )
     pred = [
         image.filter(ImageFilter.GaussianBlur(0.3 + 0.7 * number))
         for number, image in enumerate(true)
@@ -28,7 +32,7 @@ def images(request: pytest.FixtureRequest) -> Pair:
     return stack(pred), stack(true)
 
 
-def drawn() -> list[Image.Image]:
+def painted() -> list[Image.Image]:
     """Texture, a flat white half, and hard edges; 72x96."""
     random = np.random.default_rng(0)
     found = []
@@ -64,9 +68,9 @@ def without_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def drawn_images() -> Pair:
-    """The first two of the drawn images, for what costs a network."""
-    true = drawn()[:2]
+def painted_images() -> Pair:
+    """The first two of the painted images, for what costs a network."""
+    true = painted()[:2]
     return stack([each.filter(ImageFilter.GaussianBlur(1)) for each in true]), stack(true)
 
 
@@ -100,3 +104,12 @@ def thumbnails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leffa.metrics.scorer.InceptionFeatures", lambda *_: Thumbnail())
     for metric in (FID, KID):
         monkeypatch.setattr(f"leffa.metrics.scorer.{metric.__name__}", partial(metric, features=48))
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Predictions as PNG, true images as JPEG: 00, 01, 02; 24x32."""
+    pred, true = tmp_path / "pred", tmp_path / "true"
+    draw(pred, "00.png", "01.png", "02.png", seed=0)
+    draw(true, "00.jpg", "01.jpg", "02.jpg", seed=1)
+    return pred, true

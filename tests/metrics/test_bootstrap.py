@@ -14,7 +14,7 @@ from leffa.metrics.paired import PSNR
 
 def psnr_of(values: Tensor) -> PSNR:
     metric = PSNR()
-    metric.append(values)
+    metric.values.append(values)
     return metric
 
 

@@ -21,9 +21,9 @@ from leffa.metrics.weights import MissingWeights, WeightsFile
 @pytest.mark.usefixtures("inception")
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
-def test_features_are_those_of_the_published_network(drawn_images: tuple[Tensor, Tensor]) -> None:
+def test_features_are_those_of_the_published_network(painted_images: tuple[Tensor, Tensor]) -> None:
     published = torch.jit.load(TENSORFLOW_INCEPTION.locate(), map_location="cpu").eval()
-    pictures = (drawn_images[0] * 255).round().to(torch.uint8)
+    pictures = (painted_images[0] * 255).round().to(torch.uint8)
     resized = F.interpolate(pictures / 255, (299, 299), mode="bilinear", align_corners=False)
     inputs = torch.cat([(clean_resize(pictures) - 128) / 128, 2 * resized - 1])
     with torch.no_grad(), torch.jit.optimized_execution(False):
@@ -37,9 +37,9 @@ def test_features_are_those_of_the_published_network(drawn_images: tuple[Tensor,
 
 @pytest.mark.usefixtures("inception")
 def test_fid_of_real_features_of_a_set_with_itself_is_zero(
-    drawn_images: tuple[Tensor, Tensor],
+    painted_images: tuple[Tensor, Tensor],
 ) -> None:
-    features = InceptionFeatures()(drawn_images[1])
+    features = InceptionFeatures()(painted_images[1])
     fid = FID()
     fid.update(features, real=False)
     fid.update(features.flip(0), real=True)
@@ -61,17 +61,17 @@ def random_torchvision() -> nn.Module:
 
 
 def test_the_network_of_pose_transfer_is_torchvisions(
-    random_torchvision: nn.Module, drawn_images: tuple[Tensor, Tensor]
+    random_torchvision: nn.Module, painted_images: tuple[Tensor, Tensor]
 ) -> None:
     theirs = random_torchvision
     theirs.fc = nn.Identity()
     # torchvision applies the same affine to its input, if asked to.
     theirs.transform_input = True
-    inputs = F.interpolate(drawn_images[0], (299, 299), mode="bilinear", align_corners=False)
+    inputs = F.interpolate(painted_images[0], (299, 299), mode="bilinear", align_corners=False)
     with torch.no_grad():
         expected = theirs(inputs)
         ours = Inception(theirs.state_dict(), tensorflow=False)(
-            KINDS["torchvision"].prepare(drawn_images[0])
+            KINDS["torchvision"].prepare(painted_images[0])
         )
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from leffa.metrics.flow import ConstantFlow, FlowMetrics, identity_flow, upsample_flow
+from leffa.losses.flow import upsample
+from leffa.metrics.flow import ConstantFlow, FlowMetrics, identity_flow
 
 
 def everywhere(images: int, height: int, width: int) -> torch.Tensor:
@@ -78,7 +79,7 @@ def test_spread_is_zero_for_a_collapsed_flow_and_that_of_a_uniform_law_for_ident
 
 def test_upsampling_keeps_the_corners_and_the_identity() -> None:
     coarse = identity_flow(3, 4)[None]
-    torch.testing.assert_close(upsample_flow(coarse, 24, 32)[0], identity_flow(24, 32))
+    torch.testing.assert_close(upsample(coarse, (24, 32))[0], identity_flow(24, 32))
 
 
 def test_identity_flow_has_x_before_y() -> None:

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from leffa.cli import main
-from leffa.metrics.benchmarks import Comparison, Line, compare
+from leffa.metrics.benchmarks import Comparison, compare
 from leffa.metrics.finished import read_results
 from leffa.metrics.pages import latex, markdown, provenance, tidy_csv, write_report
 from leffa.metrics.protocols import PROTOCOLS
-from leffa.metrics.published import Table, read_published
+from leffa.metrics.published import Line, Table, read_published
 from leffa.metrics.report import COLUMNS
 
 from .finished import PAIRED, UNPAIRED, evaluation
@@ -26,7 +26,7 @@ def published() -> list[Table]:
 
 
 def comparison_of(*folders: Path) -> Comparison:
-    results = [result for folder in folders for result in read_results(folder)]
+    results = [result for folder in folders for result in read_results([folder])]
     (comparison,) = compare(results, published())
     return comparison
 
@@ -80,7 +80,6 @@ def test_numbers_of_our_protocol_and_size_compare_and_others_are_marked(tmp_path
     assert line(comparison, "Leffa").marks == {}
     assert set(line(comparison, "GP-VTON").marks.values()) == {"†"}
     assert set(line(comparison, "FitDiT").marks.values()) == {"†‡"}
-    assert comparison.apart == ()
 
 
 def test_protocol_and_size_must_agree_in_one_and_the_same_result(tmp_path: Path) -> None:
@@ -98,7 +97,7 @@ def test_where_masks_come_from_and_what_is_pasted_back_is_told(tmp_path: Path) -
         "sampler": {"steps": 20, "paste_back": True},
     }
     folder = evaluation(tmp_path / "p", "vitonhd_paired", PAIRED, **changes)
-    facts = provenance(read_results(folder)[0])
+    facts = provenance(read_results([folder])[0])
     assert facts["masks"] == "made by leffa.preprocess.agnostic.hr_viton"
     assert facts["outside the mask"] == "the photograph"
 
@@ -108,16 +107,21 @@ def test_intervals_are_told(tmp_path: Path) -> None:
     content = json.loads((folder / "metrics.json").read_text())
     content["scores"]["intervals"] = {"ssim": [0.85, 0.95]}
     (folder / "metrics.json").write_text(json.dumps(content))
-    assert provenance(read_results(folder)[0])["95 % intervals"] == "ssim 0.85 to 0.95"
+    assert provenance(read_results([folder])[0])["95 % intervals"] == "ssim 0.85 to 0.95"
 
 
-def test_under_another_protocol_whole_columns_are_marked(tmp_path: Path) -> None:
-    folder = evaluation(tmp_path / "p", "vitonhd_paired", PAIRED, protocol="leffa")
-    comparison = comparison_of(folder)
-    assert set(comparison.apart) == {"fid_paired", "kid_paired", "ssim", "psnr", "lpips"}
-    head = markdown([comparison], []).splitlines()[4]
-    assert "SSIM ↑ ≠" in head
-    assert "FID unpaired ↓ |" in head
+def test_samples_that_a_metric_excludes_are_counted_and_named(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "p", "vitonhd_paired", PAIRED)
+    content = json.loads((folder / "metrics.json").read_text())
+    for key in ("excluded", "left_out"):  # as it is, and as it was called before
+        content["scores"] = {**content["scores"], key: {"masked_psnr": ["a", "b"]}}
+        (folder / "metrics.json").write_text(json.dumps(content))
+        (result,) = read_results([folder])
+        facts = provenance(result)
+        assert facts["excluded"].startswith("masked_psnr: 2 samples excluded")
+        assert facts["excluded"].endswith(": a, b")
+        assert facts["excluded"] in markdown(compare([result], published()), [result])
+        del content["scores"][key]
 
 
 def test_a_subset_marks_what_depends_on_the_number_of_images(tmp_path: Path) -> None:
@@ -140,7 +144,7 @@ def test_dress_code_has_a_table_per_category(tmp_path: Path) -> None:
     folder = evaluation(
         tmp_path / "d", "dresscode_all_paired", PAIRED, images=5400, categories=parts
     )
-    comparisons = compare(read_results(folder), published())
+    comparisons = compare(read_results([folder]), published())
     assert [each.benchmark for each in comparisons] == [
         "dresscode_all",
         "dresscode_upper",
@@ -167,7 +171,6 @@ def test_a_data_set_without_published_numbers_has_ours_alone(tmp_path: Path) -> 
     comparison = comparison_of(folder)
     (ours,) = comparison.lines
     assert ours.values == {"ssim": 0.5, "epe_px": 3.25}
-    assert comparison.apart == ()
 
 
 def test_every_heading_says_which_way_is_better() -> None:
@@ -258,7 +261,7 @@ def test_a_folder_of_several_evaluations_is_read_whole(tmp_path: Path) -> None:
     evaluation(tmp_path / "runs" / "a", "vitonhd_paired", PAIRED)
     evaluation(tmp_path / "runs" / "b" / "c", "vitonhd_unpaired", UNPAIRED)
     (tmp_path / "runs" / "metrics.json").write_text("{}")  # of something else, such as the demo
-    assert len(read_results(tmp_path / "runs")) == 2
+    assert len(read_results([tmp_path / "runs"])) == 2
 
 
 def test_of_several_folders_those_without_a_finished_evaluation_are_left_out(

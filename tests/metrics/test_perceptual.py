@@ -34,9 +34,9 @@ def test_lpips_is_that_of_its_package(random_lpips: lpips.LPIPS) -> None:
 
 
 def test_every_network_sees_pictures_as_its_package_does(
-    drawn_images: tuple[Tensor, Tensor],
+    painted_images: tuple[Tensor, Tensor],
 ) -> None:
-    pred, true = (each[:1] for each in drawn_images)
+    pred, true = (each[:1] for each in painted_images)
     for net in LPIPS_BACKBONES:
         network = untrained_lpips(net)
         metric = LPIPS(network)

@@ -1,7 +1,6 @@
 """Scoring folders: what is refused, what comes out."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,41 +17,17 @@ from leffa.metrics.protocols import (
     PROTOCOLS,
     KIDSettings,
     LPIPSSettings,
-    MaskedPSNRSettings,
     SSIMSettings,
     get_protocol,
 )
 from leffa.metrics.score import score_folders
 
+from .noise import draw
+
 LEFFA = PROTOCOLS["leffa"]
 PAIRED = {name: LEFFA.paired[name] for name in ("ssim", "psnr")}
 FAST = replace(LEFFA, paired=PAIRED, sets={})
 KID_ONLY = replace(LEFFA, paired=PAIRED, sets={"kid": KIDSettings()})
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Predictions as PNG, true images as JPEG: 00, 01, 02; 24x32."""
-    pred, true = tmp_path / "pred", tmp_path / "true"
-    draw(pred, ["00.png", "01.png", "02.png"], seed=0)
-    draw(true, ["00.jpg", "01.jpg", "02.jpg"], seed=1)
-    return pred, true
-
-
-def draw(
-    folder: Path,
-    names: Iterable[str],
-    *,
-    size: tuple[int, int] = (24, 32),
-    mode: str = "RGB",
-    seed: int = 0,
-) -> None:
-    """Save noise images of (width, height)."""
-    folder.mkdir(exist_ok=True)
-    random = np.random.default_rng(seed)
-    for name in names:
-        pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-        Image.fromarray(pixels).convert(mode).save(folder / name)
 
 
 def tensor(file: Path) -> torch.Tensor:
@@ -85,7 +60,7 @@ def test_neither_batch_size_nor_mixed_sizes_change_a_value(
     folders: tuple[Path, Path], batch_size: int
 ) -> None:
     for folder in folders:
-        draw(folder, ["03.png", "04.png"], size=(16, 20), seed=len(folder.name))
+        draw(folder, "03.png", "04.png", size=(16, 20), seed=len(folder.name))
     expected = score_folders(*folders, FAST, batch_size=2)
     scores = score_folders(*folders, FAST, batch_size=batch_size)
     assert scores.values == pytest.approx(expected.values, abs=1e-6)
@@ -95,7 +70,7 @@ def test_neither_batch_size_nor_mixed_sizes_change_a_value(
 
 def test_names_pair_predictions_with_other_true_images(folders: tuple[Path, Path]) -> None:
     pred, true = folders
-    draw(pred, ["00.png"], seed=1)  # what is in true/00.jpg, before JPEG
+    draw(pred, "00.png", seed=1)  # what is in true/00.jpg, before JPEG
     names = {"00": "00", "01": "00", "02": "01"}
     psnr = score_folders(pred, true, FAST, names=names).per_image["psnr"]
     assert psnr["00"] > psnr["01"]
@@ -117,7 +92,7 @@ def test_refuses_names_that_are_not_in_the_folders(folders: tuple[Path, Path]) -
 
 def test_refuses_pairs_of_different_size(folders: tuple[Path, Path]) -> None:
     pred, true = folders
-    draw(pred, ["01.png"], size=(12, 16))
+    draw(pred, "01.png", size=(12, 16))
     assert problems(pred, true) == [
         "sizes differ, resize one side (1): 01.png 16x12 but 01.jpg 32x24"
     ]
@@ -126,13 +101,13 @@ def test_refuses_pairs_of_different_size(folders: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize("mode", ["L", "RGBA"])
 def test_refuses_images_that_are_not_rgb(folders: tuple[Path, Path], mode: str) -> None:
     pred, true = folders
-    draw(pred, ["02.png"], mode=mode)
+    draw(pred, "02.png", mode=mode)
     assert problems(pred, true) == [f"{pred}: not 8-bit RGB, convert (1): 02.png ({mode})"]
 
 
 def test_refuses_two_files_of_one_name(folders: tuple[Path, Path]) -> None:
     pred, true = folders
-    draw(true, ["02.png"])
+    draw(true, "02.png")
     assert problems(pred, true) == [
         f"{true}: two files of one name, remove one (1): 02.jpg and 02.png"
     ]
@@ -149,7 +124,7 @@ def test_refuses_unreadable_files(folders: tuple[Path, Path]) -> None:
 
 def test_refuses_images_in_sub_folders(folders: tuple[Path, Path]) -> None:
     pred, true = folders
-    draw(pred / "grids", ["all.png"])
+    draw(pred / "grids", "all.png")
     assert "images in sub-folders" in problems(pred, true)[0]
 
 
@@ -165,8 +140,8 @@ def test_refuses_a_folder_that_does_not_exist(folders: tuple[Path, Path]) -> Non
 
 
 def test_a_refusal_counts_and_names_the_first_few(tmp_path: Path) -> None:
-    draw(tmp_path / "pred", ["x.png"])
-    draw(tmp_path / "true", ["x.png", *(f"{i}.png" for i in range(8))])
+    draw(tmp_path / "pred", "x.png")
+    draw(tmp_path / "true", "x.png", *(f"{i}.png" for i in range(8)))
     (line,) = problems(tmp_path / "pred", tmp_path / "true")
     assert line == "predictions missing (8): 0, 1, 2, 3, 4 and 3 more"
 
@@ -226,7 +201,7 @@ def test_unpaired_folders_get_set_metrics_only(folders: tuple[Path, Path]) -> No
 @pytest.mark.usefixtures("thumbnails")
 def test_the_real_set_can_be_another_folder(folders: tuple[Path, Path], tmp_path: Path) -> None:
     pred, true = folders
-    draw(tmp_path / "train", [f"{i}.png" for i in range(5)], size=(18, 24))
+    draw(tmp_path / "train", *(f"{i}.png" for i in range(5)), size=(18, 24))
     scores = score_folders(pred, true, KID_ONLY, real=tmp_path / "train")
     assert scores.values.keys() == {"ssim", "psnr", "kid", "kid_std"}
     assert scores.images == {"pred": 3, "real": 5}
@@ -236,7 +211,7 @@ def test_unpaired_folders_of_different_size_need_a_named_real_set(
     folders: tuple[Path, Path],
 ) -> None:
     pred, true = folders
-    draw(true, ["more.png"])
+    draw(true, "more.png")
     with pytest.raises(FolderMismatch, match=r"3 predictions but 4 true images: .*--real"):
         score_folders(pred, true, LEFFA, paired=False)
 
@@ -271,27 +246,6 @@ def test_a_misspelt_protocol_gets_the_list_of_names() -> None:
         get_protocol("lefa")
 
 
-@pytest.mark.parametrize("how", ["png", "jpeg", "palette, 0 is white"])
-def test_a_mask_counts_as_what_it_shows(tmp_path: Path, how: str) -> None:
-    person = np.zeros((48, 64), np.bool_)
-    person[9:35, 13:50] = True
-    for name, level in (("true", 0), ("pred", 147)):  # the same outside the mask
-        (tmp_path / name).mkdir()
-        pixels = np.repeat(person[..., None] * np.uint8(level), 3, axis=-1)
-        Image.fromarray(pixels).save(tmp_path / name / "1.png")
-    (tmp_path / "masks").mkdir()
-    if how == "palette, 0 is white":
-        mask = Image.fromarray((~person).astype(np.uint8), "P")
-        mask.putpalette([255, 255, 255, 0, 0, 0])
-    else:
-        mask = Image.fromarray(person.astype(np.uint8) * 255)
-    suffix, options = (".jpg", {"quality": 30}) if how == "jpeg" else (".png", {})
-    mask.save(tmp_path / "masks" / f"1{suffix}", **options)
-    protocol = replace(LEFFA, sets={}, paired={"masked_psnr": MaskedPSNRSettings()})
-    scores = score_folders(tmp_path / "pred", tmp_path / "true", protocol, masks=tmp_path / "masks")
-    assert scores.values["masked_psnr"] == pytest.approx(20 * np.log10(255 / 147), abs=1e-6)
-
-
 def test_a_turned_image_is_refused_by_name(folders: tuple[Path, Path]) -> None:
     pred, true = folders
     exif = Image.Exif()
@@ -319,27 +273,3 @@ def test_files_that_are_no_pictures_are_told(folders: tuple[Path, Path]) -> None
         (pred / name).write_bytes(b"?")
     (note,) = (note for note in score_folders(pred, true, FAST).notes if "left out" in note)
     assert note.startswith(f"{pred}: left out: 2 .heic; what is read: .jpg")
-
-
-def test_pairs_whose_mask_is_black_are_left_out_of_masked_psnr_and_named(
-    folders: tuple[Path, Path], tmp_path: Path
-) -> None:
-    protocol = replace(FAST, paired=PAIRED | {"masked_psnr": MaskedPSNRSettings()})
-    masks = tmp_path / "masks"
-    masks.mkdir()
-    values = []
-    for black in ((), ("01",), ("00", "01", "02")):
-        for name in ("00", "01", "02"):
-            grey = 0 if name in black else 255
-            Image.new("L", (24, 32), grey).save(masks / f"{name}.png")
-        values.append(score_folders(*folders, protocol, masks=masks))
-    whole, two, none = values
-    each = whole.per_image["masked_psnr"]
-    assert two.left_out == {"masked_psnr": ["01"]}
-    assert two.values["masked_psnr"] == pytest.approx((each["00"] + each["02"]) / 2)
-    assert two.per_image["masked_psnr"].keys() == {"00", "02"}
-    assert "masked_psnr: 1 sample left out" in two.to_markdown()
-    assert "masked_psnr" not in none.values
-    assert "no image that it can judge" in none.missing["masked_psnr"]
-    assert all(found.values["ssim"] == whole.values["ssim"] for found in values)
-    assert json.dumps(none.as_dict(), allow_nan=False)

@@ -4,10 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from leffa.cli import main
 from leffa.metrics.distribution import FID
@@ -16,19 +14,11 @@ from leffa.metrics.protocols import PROTOCOLS, KIDSettings
 from leffa.metrics.score import score_folders
 from leffa.metrics.scorer import NO_REAL_SET, Scorer
 
+from .noise import draw
+
 VTONEVAL = replace(
     PROTOCOLS["vtoneval"], sets={}, paired={"psnr": PROTOCOLS["vtoneval"].paired["psnr"]}
 )
-
-
-def draw(folder: Path, *names: str, size: tuple[int, int] = (24, 32), seed: int = 0) -> Path:
-    """Noise under these file names, (width, height)."""
-    folder.mkdir(exist_ok=True)
-    random = np.random.default_rng(seed)
-    for name in names:
-        pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / name)
-    return folder
 
 
 @pytest.mark.usefixtures("without_networks")

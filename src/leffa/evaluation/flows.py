@@ -1,25 +1,28 @@
-"""Predicted against true correspondence, where the data has one.
+"""Predicted against ground-truth flow, where the data has one.
 
-Each sample's values go to a file of their own, so they are computed where its picture is generated
-and an interrupted evaluation keeps them. What needs no network, the baselines, is computed at the
-end in two passes over the data.
+Each sample's values go to a file of their own, which an interrupted evaluation keeps.
 """
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 
 import torch
 
-from leffa.data.batch import Batch, Record
-from leffa.evaluation.folder import EvaluationFolder
+from leffa.data.batch import Batch
+from leffa.evaluation.settings import Work
 from leffa.inference.forward import encode_batch, noised_forward
+from leffa.inference.generate import open_batches
 from leffa.io.atomic import write_json
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.flow import ConstantFlow, FlowMetrics, identity_flow
 from leffa.models.interface import PersonGenerator
+
+log = logging.getLogger(__name__)
 
 Values = dict[str, dict[str, float]]  # layer -> metric -> mean over timesteps
 
@@ -29,9 +32,8 @@ def flow_values(
 ) -> Values:
     """Layer -> metric -> value of one sample (a batch of one), means over the timesteps.
 
-    The metrics are those of `FlowMetrics`, then `peak_mass` and `entropy` of the attention. No
-    layer gives a flow where `request.min_resolution` leaves none: then this is empty. A sample
-    without a visible ground-truth flow has no error, only `peak_mass` and `entropy`.
+    The metrics are those of `FlowMetrics`, where some ground-truth flow is visible, then
+    `peak_mass` and `entropy` of the attention.
     """
     request = replace(request, sharpness=True)
     truth, valid = batch["flow"].cpu(), batch["flow_valid"].cpu()
@@ -55,35 +57,43 @@ def flow_values(
 
 
 @torch.no_grad()
-def write_flow_values(
-    model: PersonGenerator,
-    batch: Batch,
-    request: FlowRequest,
-    timesteps: Sequence[int],
-    folder: EvaluationFolder,
-) -> None:
-    """Keep `flow_values` of a batch of one in its file."""
+def write_flow_values(model: PersonGenerator, batch: Batch, work: Work) -> None:
+    """Write `flow_values` of a batch of one to its file."""
     (name,) = batch["name"]
-    values = flow_values(model, batch, request, timesteps)
-    write_json(folder.flows / f"{name}.json", values, indent=None)
+    values = flow_values(model, batch, work.settings.flow_request, work.flow_timesteps)
+    write_json(work.folder.flows / f"{name}.json", values, indent=None)
 
 
-def read_flow_values(folder: EvaluationFolder, records: Sequence[Record]) -> dict[str, Values]:
-    """Name -> what `write_flow_values` kept, of the samples with a ground-truth flow."""
-    return {
-        record.name: json.loads((folder.flows / f"{record.name}.json").read_text(encoding="utf-8"))
-        for record in records
-        if record.flow is not None
-    }
+def flow_metrics(work: Work) -> tuple[dict[str, float], list[str]]:
+    """Means over the samples, baselines, and the names of samples without a visible flow."""
+    records = [record for record in work.records if record.flow is not None]
+    if not records or not work.flow_timesteps:
+        return {}, []
+    files = {record.name: work.folder.flows / f"{record.name}.json" for record in records}
+    values: dict[str, Values] = {n: json.loads(file.read_bytes()) for n, file in files.items()}
+    means = mean_flow_values(values.values())
+    if not means:
+        log.warning(
+            "leffa_loss.min_resolution=%s leaves no attention layer: no flow is scored",
+            work.settings.flow_request.min_resolution,
+        )
+    unseen = [
+        name
+        for name, layers in values.items()
+        if layers and not any("epe_px" in metrics for metrics in layers.values())
+    ]
+    how = work.how
+    batches = partial(open_batches, records, how.transform, how.batch_size, how.workers)
+    return means | flow_baselines(batches), unseen
 
 
 def mean_flow_values(values: Iterable[Values]) -> dict[str, float]:
     """`flow/<metric>`, mean over layers and samples, and `flow_layers/<layer>/<metric>`."""
-    collected: dict[str, dict[str, list[float]]] = {}
+    collected: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for sample in values:
         for layer, metrics in sample.items():
             for key, value in metrics.items():
-                collected.setdefault(layer, {}).setdefault(key, []).append(value)
+                collected[layer][key].append(value)
     layers = {
         layer: {key: fmean(each) for key, each in metrics.items()}
         for layer, metrics in collected.items()
@@ -101,11 +111,8 @@ def mean_flow_values(values: Iterable[Values]) -> dict[str, float]:
 def flow_baselines(batches: Callable[[], Iterable[Batch]]) -> dict[str, float]:
     """The flows that need no network, and the ground-truth flow's spread; empty without one.
 
-    `flow_identity/...`: every position looks at its own place; `flow_constant/...`: all at the
-    best single point; `flow_true/spread`.
-
-    Args:
-        batches: gives the data once more each time; two passes, so that memory stays flat.
+    `flow_identity/...`: every position maps to itself; `flow_constant/...`: all to the best single
+    point; `flow_true/spread`. `batches` is called twice, so that memory stays flat.
     """
     identity, itself, constant, best = FlowMetrics(), FlowMetrics(), ConstantFlow(), FlowMetrics()
     for batch in batches():
@@ -121,9 +128,6 @@ def flow_baselines(batches: Callable[[], Iterable[Batch]]) -> dict[str, float]:
     for batch in batches():
         truth, valid = batch["flow"], batch["flow_valid"]
         best.update(point.expand(len(truth), 1, 1, 2), truth, valid)
-    result = {
-        f"{name}/{key}": value.item()
-        for name, metric in (("flow_identity", identity), ("flow_constant", best))
-        for key, value in metric.compute().items()
-    }
+    result = {f"flow_identity/{key}": value.item() for key, value in identity.compute().items()}
+    result |= {f"flow_constant/{key}": value.item() for key, value in best.compute().items()}
     return result | {"flow_true/spread": itself.compute()["spread"].item()}

@@ -1,20 +1,18 @@
-"""Where an evaluation keeps its files; every one of them is whole or not there."""
+"""Where an evaluation keeps its files."""
 
 import csv
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from leffa.data.batch import Record
-from leffa.io.atomic import write_text
+from leffa.io.atomic import write_json, write_text
 from leffa.io.files import exclusive_lock
-from leffa.io.folders import normal
+from leffa.io.folders import names_in, normal
 from leffa.io.outputs import check_unclaimed
 
 SETTINGS = "settings.json"  # says that the folder is an evaluation's
@@ -26,59 +24,21 @@ WRITTEN = (
 PATIENCE = 10.0
 
 
-@dataclass(frozen=True)
 class EvaluationFolder:
-    """The places below the folder of one evaluation.
+    """The places below the folder of one evaluation; `claim` makes it."""
 
-    Args:
-        path: the folder; `claim` makes it.
-    """
-
-    path: Path
-
-    @property
-    def images(self) -> Path:
-        """Generated pictures, `<name>.png`."""
-        return self.path / "images"
-
-    @property
-    def true(self) -> Path:
-        """The true pictures at the generated size, `<name>.png`."""
-        return self.path / "true"
-
-    @property
-    def originals(self) -> Path:
-        """The true pictures as the data set stores them, `<name>` with their own suffix; for
-        protocols that bring them to size in a way of their own."""
-        return self.path / "originals"
-
-    @property
-    def flows(self) -> Path:
-        """What was found about each sample's flow, `<name>.json`."""
-        return self.path / "flow"
-
-    @property
-    def masks(self) -> Path:
-        """White where the person is, `<name>.png`; for masked metrics only."""
-        return self.path / "masks"
-
-    @property
-    def result(self) -> Path:
-        """The numbers."""
-        return self.path / "metrics.json"
-
-    @property
-    def manifest(self) -> Path:
-        """A line per sample: name, category, source, reference."""
-        return self.path / "manifest.csv"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.images = path / "images"  # generated, <name>.png
+        self.true = path / "true"  # the true pictures at the generated size, <name>.png
+        self.originals = path / "originals"  # the same as stored, for protocols that resize them
+        self.flows = path / "flow"  # the flow metrics of each sample, <name>.json
+        self.masks = path / "masks"  # white where the person is, <name>.png; for masked metrics
+        self.result = path / "metrics.json"
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While it lasts, no other evaluation works here; a killed one leaves no lock behind.
-
-        Raises:
-            ValueError: another one does.
-        """
+    def exclusive_lock(self) -> Iterator[None]:
+        """While it is held, another evaluation in this folder gets a ValueError."""
         with exclusive_lock(self.path / "evaluation.lock", PATIENCE) as mine:
             if not mine:
                 raise ValueError(
@@ -88,34 +48,28 @@ class EvaluationFolder:
             yield
 
     def claim(self, settings: dict[str, Any]) -> None:
-        """Say in settings.json whose pictures these are.
-
-        Raises:
-            ValueError: the folder holds pictures of other settings, or of somebody else.
-        """
+        """Write settings.json; ValueError where the folder is another evaluation's or not ours."""
         path = self.path / SETTINGS
-        if not path.is_file():
-            check_unclaimed(self.path, WRITTEN, SETTINGS)
-        text = json.dumps(settings, indent=2) + "\n"
-        if path.is_file() and _read_json(path) != json.loads(text):
+        check_unclaimed(self.path, WRITTEN, SETTINGS)
+        if path.is_file() and json.loads(path.read_bytes()) != json.loads(json.dumps(settings)):
             raise ValueError(
                 f"{self.path}: holds pictures of another checkpoint or other settings; "
                 "give another paths.output_dir, or delete the folder"
             )
         for place in (self.images, self.true):
             place.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
+        write_json(path, settings)
 
     def write_manifest(self, records: Iterable[Record]) -> None:
-        """Keep each sample's category and files, for tables per category and for the curious."""
+        """Write each sample's category and files."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["name", "category", "source", "reference"])
         writer.writerows([r.name, r.category, r.source, r.reference] for r in records)
-        write_text(self.manifest, text.getvalue())
+        write_text(self.path / "manifest.csv", text.getvalue())
 
     def link_originals(self, records: Iterable[Record]) -> None:
-        """Show the data set's own files under the samples' names; copies where links cannot be."""
+        """Link the data set's own files under the samples' names, or copy them."""
         self.originals.mkdir(parents=True, exist_ok=True)
         for record in records:
             place = self.originals / f"{record.name}{record.source.suffix}"
@@ -125,45 +79,18 @@ class EvaluationFolder:
             except OSError:
                 shutil.copyfile(record.source, place)
 
-    def without_images(self, records: Sequence[Record]) -> list[Record]:
-        """The samples that are still to be generated."""
-        done = _stems(self.images) & _stems(self.true)
-        return [record for record in records if record.name not in done]
 
-    def without_flows(self, records: Sequence[Record]) -> list[Record]:
-        """The samples with a ground-truth flow that was not yet compared with the predicted one."""
-        done = _stems(self.flows)
-        return [record for record in records if record.flow is not None and record.name not in done]
-
-    def without_masks(self, records: Sequence[Record]) -> list[Record]:
-        """The samples whose mask is still to be written."""
-        done = _stems(self.masks)
-        return [record for record in records if record.name not in done]
+def unfinished(records: Sequence[Record], *folders: Path) -> list[Record]:
+    """The samples without a file in each of the folders."""
+    done = [
+        {normal(Path(name).stem) for name in names_in(folder) if name.endswith((".png", ".json"))}
+        for folder in folders
+    ]
+    return [record for record in records if not all(record.name in names for names in done)]
 
 
 def sample_folder(folder: Path, heading: str, sheet: str = "samples") -> Path:
-    """Where the evaluation in `folder` leaves the pictures of one column of a sheet.
-
-    Args:
-        heading: one of `leffa.pictures.HEADINGS`.
-        sheet: "samples" (the first ones), "best", "median" or "worst".
-    """
+    """The pictures of one column (of `leffa.pictures.HEADINGS`) of a sheet, such as "best"."""
     place = folder / sheet / heading.replace(" ", "_").replace("-", "_")
     earlier = place.with_name("true_flow")  # how it was named before
     return earlier if place.name == "ground_truth_flow" and earlier.is_dir() else place
-
-
-def _stems(folder: Path) -> set[str]:
-    """The finished files of a folder without their suffixes; one scan, not a look per file."""
-    if not folder.is_dir():
-        return set()
-    with os.scandir(folder) as entries:
-        return {normal(Path(e.name).stem) for e in entries if e.name.endswith((".png", ".json"))}
-
-
-def _read_json(path: Path) -> Any:
-    """What the file holds; None if that is no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None

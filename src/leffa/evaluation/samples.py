@@ -1,8 +1,6 @@
 """Sheets of an evaluation: the first samples, and the best, median and worst of them."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leffa.data.dataset import PersonDataset, collate
-from leffa.evaluation.folder import EvaluationFolder, sample_folder
+from leffa.evaluation.folder import sample_folder
+from leffa.evaluation.settings import Work
 from leffa.inference.devices import to_device
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.inference.padding import add_padding
 from leffa.io.png import read_png, save_png
-from leffa.losses.flow import FlowRequest
 from leffa.metrics.result import Scores
 from leffa.models.interface import PersonGenerator
 from leffa.pictures import HEADINGS, contact_sheet, sample_rows
@@ -33,7 +31,7 @@ def rank(scores: Scores) -> dict[str, Any] | None:
 
     Returns:
         {"metric": its name, "best" | "median" | "worst": {sample's name: value}}, best first; None
-        without per-image values, as for unpaired samples. Few samples appear once, not in all.
+        without per-image values. Few samples appear once, not in all groups.
     """
     metric = next((key for key in RANK_BY if scores.per_image.get(key)), None)
     if metric is None:
@@ -52,44 +50,40 @@ def rank(scores: Scores) -> dict[str, Any] | None:
     }
 
 
-@torch.no_grad()
-def write_sheet(
-    model: PersonGenerator,
-    dataset: PersonDataset,
-    names: Sequence[str],
-    request: FlowRequest,
-    timestep: int,
-    folder: EvaluationFolder,
-    sheet: str,
-) -> None:
-    """Write `<folder>/<sheet>.png` and its pictures, one by one, below `<folder>/<sheet>/`.
+def write_sheets(model: PersonGenerator, work: Work, ranking: dict[str, Any] | None) -> None:
+    """Write the sheet of the first samples and, with a ranking, of its groups.
 
-    Args:
-        names: samples, top to bottom; their pictures have been generated.
-        timestep: where the attention is looked at that warps the reference.
+    The pictures are also written one by one, to `sample_folder`.
     """
-    index = {record.name: number for number, record in enumerate(dataset.records)}
-    device = next(model.parameters()).device
-    rows: list[list[Tensor]] = []
-    for name in names:  # one at a time: little memory, and nothing depends on the neighbours
-        batch = collate([dataset[index[name]]])
-        encoded = encode_batch(model, to_device(batch, device))
-        prediction = noised_forward(model, encoded, timestep, request).prediction
-        flows = {layer: flow.float().cpu() for layer, flow in prediction.flows.items()}
-        record = dataset.records[index[name]]
-        generated = read_png(folder.images / f"{name}.png")
-        padded = add_padding(generated, record, dataset.transform)
-        (row,) = sample_rows(batch, padded[None], flows)
-        for heading, cell in zip(HEADINGS, row, strict=False):  # not all have a true one
-            save_png(cell, _made(sample_folder(folder.path, heading, sheet)) / f"{name}.png")
-        rows.append([_at_most(cell, CELL) for cell in row])
-    scale = max(1, CELL // rows[0][0].shape[-2])
-    save_png(contact_sheet(rows, HEADINGS, scale), folder.path / f"{sheet}.png")
+    sheets = {"samples": [record.name for record in work.records[:SHOWN]]}
+    if ranking is not None:
+        sheets |= {group: list(ranking[group]) for group in GROUPS if ranking[group]}
+    dataset = PersonDataset(work.records, work.how.transform)
+    index = {record.name: number for number, record in enumerate(work.records)}
+    for sheet, names in sheets.items():
+        rows = []
+        for name in names:
+            row = _pictures(model, dataset, index[name], work)
+            for heading, cell in zip(HEADINGS, row, strict=False):  # not all have a true one
+                save_png(cell, sample_folder(work.folder.path, heading, sheet) / f"{name}.png")
+            rows.append([_at_most(cell, CELL) for cell in row])
+        scale = max(1, CELL // rows[0][0].shape[-2])
+        save_png(contact_sheet(rows, HEADINGS, scale), work.folder.path / f"{sheet}.png")
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+@torch.no_grad()
+def _pictures(
+    model: PersonGenerator, dataset: PersonDataset, index: int, work: Work
+) -> list[Tensor]:
+    """Those of `HEADINGS`; a batch of one, so that nothing depends on the neighbours."""
+    batch, record = collate([dataset[index]]), work.records[index]
+    encoded = encode_batch(model, to_device(batch, next(model.parameters()).device))
+    timestep, request = work.settings.inspect_timesteps[0], work.settings.flow_request
+    prediction = noised_forward(model, encoded, timestep, request).prediction
+    flows = {layer: flow.float().cpu() for layer, flow in prediction.flows.items()}
+    generated = read_png(work.folder.images / f"{record.name}.png")
+    (row,) = sample_rows(batch, add_padding(generated, record, dataset.transform)[None], flows)
+    return row
 
 
 def _at_most(image: Tensor, height: int) -> Tensor:

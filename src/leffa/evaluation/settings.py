@@ -1,10 +1,14 @@
-"""The settings of an evaluation."""
+"""The settings of an evaluation, and the work that follows from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from leffa.data.batch import Record
+from leffa.data.transforms import PersonTransform
+from leffa.evaluation.folder import EvaluationFolder, unfinished
+from leffa.inference.generate import Generation, even_batch_size
 from leffa.losses.flow import FlowRequest
 from leffa.metrics.protocols import Protocol
 from leffa.models.sampler import SamplerSettings
@@ -12,45 +16,55 @@ from leffa.models.sampler import SamplerSettings
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is measured, and how.
+    """What is measured, and how."""
 
-    Args:
-        name: of the data set.
-        paired: whether the source wears the reference, so that image metrics have a truth.
-        flow_request: how flows are read (temperature, resolutions).
-        inspect_timesteps: where attention is compared with the ground-truth flow, if there is one.
-        protocol: how pictures are scored, its name, or its settings.
-        batch_size: at most, per device.
-        limit: only the first samples; the result says so.
-        weights: folder of the metrics' networks.
-        real: folder of the real set behind FID and KID, where it is not the true images
-            (DeepFashion: all training images).
-        fid_resamples: for a confidence interval of FID, at least 2; 0: none.
-        depends_on: what else the pictures depend on, plain values; kept in the result file.
-        devices: a process each.
-        workers: processes per device that open files.
-        precision: "32-true", "bf16-mixed" or "16-mixed", of the generation. On a GPU torch's own
-            settings say how exact float32 is: by default convolutions round to TF32, matrix
-            products do not. Scoring uses full float32 always.
-        latent_cache: folder where the autoencoder's work on the data set is kept, for the next
-            evaluation of the same pictures.
-        progress: show bars; in a log file, a line a minute.
-    """
-
-    name: str
-    paired: bool
+    name: str  # of the data set
+    paired: bool  # whether the source wears the reference, so that image metrics have a truth
     sampler: SamplerSettings
     flow_request: FlowRequest
-    inspect_timesteps: Sequence[int]
+    inspect_timesteps: Sequence[int]  # where flows are compared with the ground truth, if known
     protocol: Protocol | Mapping[str, Any] | str
-    batch_size: int
-    limit: int | None = None
-    weights: Path | None = None
-    real: Path | None = None
-    fid_resamples: int = 0
-    depends_on: dict[str, Any] = field(default_factory=dict)
-    devices: Sequence[str] = ("cpu",)
-    workers: int = 0
-    precision: str = "32-true"
-    latent_cache: Path | None = None
+    batch_size: int  # at most, per device
+    limit: int | None = None  # only the first samples; the result says so
+    weights: Path | None = None  # folder of the metrics' networks
+    real: Path | None = None  # the real set behind FID and KID; None: the true images
+    fid_resamples: int = 0  # for a confidence interval of FID, at least 2
+    depends_on: dict[str, Any] = field(default_factory=dict)  # what else the pictures depend on
+    devices: Sequence[str] = ("cpu",)  # a process each
+    workers: int = 0  # processes per device that open files
+    precision: str = "32-true"  # of the generation, a key of `PRECISIONS`; scoring uses float32
     progress: bool = True
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is generated and how; plain values, so that it can be sent to another process."""
+
+    records: Sequence[Record]
+    folder: EvaluationFolder
+    how: Generation
+    settings: EvaluationSettings
+
+    @property
+    def flow_timesteps(self) -> Sequence[int]:
+        """None for unpaired samples."""
+        return self.settings.inspect_timesteps if self.settings.paired else ()
+
+    def unfinished(self) -> tuple[list[Record], list[Record]]:
+        """The samples that lack a picture, and those that lack their flow metrics."""
+        with_flow = [r for r in self.records if self.flow_timesteps and r.flow is not None]
+        images = unfinished(self.records, self.folder.images, self.folder.true)
+        return images, unfinished(with_flow, self.folder.flows)
+
+
+def plan_work(
+    records: Sequence[Record],
+    transform: PersonTransform,
+    folder: Path,
+    settings: EvaluationSettings,
+) -> Work:
+    """The work on the first `settings.limit` samples; all processes have the same batch size."""
+    chosen = list(records[: settings.limit])
+    size = even_batch_size(len(chosen), settings.batch_size)
+    how = Generation(transform, settings.sampler, size, settings.precision, settings.workers)
+    return Work(chosen, EvaluationFolder(folder), how, settings)

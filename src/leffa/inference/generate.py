@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader
 
 from leffa.data.batch import Batch, Record
 from leffa.data.dataset import PersonDataset, collate
-from leffa.data.latent_cache import LatentCache
 from leffa.data.transforms import PersonTransform
 from leffa.inference.devices import to_device
 from leffa.io.processes import ignore_interrupts
@@ -40,7 +39,6 @@ class Generation:
         batch_size: see `even_batch_size`. Noise of `noise="global"` is drawn for a batch at once.
         precision: a key of `PRECISIONS`, or of `models.placement.DTYPES` where the weights have it.
         workers: processes that open the next files meanwhile.
-        latents: of the samples' pictures, where they are cached.
     """
 
     transform: PersonTransform
@@ -48,7 +46,6 @@ class Generation:
     batch_size: int
     precision: str = "32-true"
     workers: int = 0
-    latents: LatentCache | None = None
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """The context in which the networks are evaluated."""
@@ -60,7 +57,7 @@ class Generation:
     ) -> Iterator[Batch]:
         """Batches of these records on the device."""
         loader = open_batches(
-            records, self.transform, batch_size, self.workers, self.latents, device.type == "cuda"
+            records, self.transform, batch_size, self.workers, device.type == "cuda"
         )
         return (to_device(batch, device) for batch in loader)
 
@@ -128,12 +125,11 @@ def open_batches(
     transform: PersonTransform,
     batch_size: int,
     workers: int = 0,
-    latents: LatentCache | None = None,
     pin_memory: bool = False,
 ) -> Iterable[Batch]:
     """Batches in the order of the records, on the CPU; workers open the next ones meanwhile."""
     return DataLoader(
-        PersonDataset(records, transform, latents=latents),
+        PersonDataset(records, transform),
         batch_size=batch_size,
         collate_fn=collate,
         num_workers=workers if len(records) > batch_size else 0,

@@ -26,14 +26,14 @@ class FolderFiles:
     suffixes: Sequence[str]
     files: dict[str, Path]  # by their names without the suffix, in NFC, sorted
     repeated: list[tuple[Path, Path]]  # of one name; `files` has the first
-    left_out: list[Path]  # of other kinds, neither hidden nor made by us
+    excluded: list[Path]  # of other kinds, neither hidden nor made by us
 
     @property
-    def left_out_line(self) -> str:
+    def excluded_line(self) -> str:
         """What was left out, in a line; empty where nothing was."""
-        if not self.left_out:
+        if not self.excluded:
             return ""
-        kinds = Counter(path.suffix.lower() or path.name for path in self.left_out)
+        kinds = Counter(path.suffix.lower() or path.name for path in self.excluded)
         counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         return f"{self.folder}: left out: {counted}; what is read: {', '.join(self.suffixes)}"
 
@@ -48,7 +48,7 @@ def scan(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> FolderFiles:
     for path in (folder / name for name in names):
         suffix, name = path.suffix.lower(), normal(path.stem)
         if suffix not in suffixes:
-            found.left_out.extend([] if suffix in _BESIDE else [path])
+            found.excluded.extend([] if suffix in _BESIDE else [path])
         elif name in found.files:
             found.repeated.append((found.files[name], path))
         else:
@@ -61,7 +61,7 @@ def files_by_name(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str,
     found = scan(folder, suffixes)
     for first, second in found.repeated:
         raise ValueError(f"{second} and {first.name} have one name; remove one")
-    if line := found.left_out_line:
+    if line := found.excluded_line:
         log.warning(line)
     return found.files
 

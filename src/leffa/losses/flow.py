@@ -66,8 +66,8 @@ def flow_field(query: Tensor, key: Tensor, key_grid: tuple[int, int], temperatur
     # Padded to the head width: the fused kernels want values as wide as the keys.
     padded = F.pad(value, (0, max(width - 2, 0))).expand(batch, heads, -1, -1)
     scale = 1.0 / (temperature * math.sqrt(width))
-    looked_at = F.scaled_dot_product_attention(query, key, padded, scale=scale)
-    return at_least_float32(looked_at[..., :2]).mean(dim=1)
+    positions = F.scaled_dot_product_attention(query, key, padded, scale=scale)
+    return at_least_float32(positions[..., :2]).mean(dim=1)
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def attention_sharpness(
 
     Args:
         query, key: (B, N, L, D) as in `flow_field`.
-        chunk: queries looked at together; memory is B*N*chunk*L.
+        chunk: queries computed together; memory is B*N*chunk*L.
     """
     scale = 1.0 / (temperature * math.sqrt(key.shape[-1]))
     peaks, entropies = [], []

@@ -1,8 +1,4 @@
-"""How sure a result is, given this many test images: bootstrap confidence intervals.
-
-Resampling the test images shows how a value would vary over other test sets of the same size. It
-says nothing about other seeds of a training, nor about the bias of FID in small sets.
-"""
+"""Bootstrap confidence intervals: how a value would vary over other test sets of the same size."""
 
 import numpy as np
 import torch
@@ -24,39 +20,35 @@ def per_image_interval(
     if len(values) < 2 or not values.isfinite().all():
         return None
     random = np.random.default_rng(seed)
-    drawn = [
+    found = [
         metric.aggregate(values[torch.from_numpy(random.integers(0, len(values), len(values)))])
         for _ in range(resamples)
     ]
-    low, high = torch.stack(drawn).double().quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+    ends = torch.tensor([0.025, 0.975]).double()
+    low, high = torch.stack(found).double().quantile(ends).tolist()
     return low, high
 
 
 def fid_interval(
     pred: Tensor, real: Tensor, resamples: int, seed: int = 0
 ) -> tuple[Interval, float]:
-    """A 95 % interval of the FID of features (N, D) and (M, D), and the bootstrap's bias.
+    """The value +- 1.96 standard deviations of resamples, and by how much these lie above it.
 
-    A resample has fewer different images than the set and thus a larger FID, so its percentiles
-    would miss the value: the interval is the value +- 1.96 standard deviations of the resamples.
-    That their mean lies above the value by `bias` tells how far small sets alone push FID up.
+    A resample of features (N, D) and (M, D) has fewer different images than the set and thus a
+    larger FID, so its percentiles would miss the value.
     """
     random = np.random.default_rng(seed)
     whole = fid_of_features(pred, real)
-    drawn = [
+    found = [
         fid_of_features(pred, real, _repeats(len(pred), random), _repeats(len(real), random))
         for _ in range(resamples)
     ]
-    spread = NORMAL_95 * float(np.std(drawn, ddof=1))
-    return (whole - spread, whole + spread), float(np.mean(drawn)) - whole
+    spread = NORMAL_95 * float(np.std(found, ddof=1))
+    return (whole - spread, whole + spread), float(np.mean(found)) - whole
 
 
 def check_resamples(resamples: int) -> None:
-    """Refuse a number of resamples that has no spread.
-
-    Raises:
-        ValueError: it is neither 0, for no interval, nor at least 2.
-    """
+    """Raise ValueError unless the number is 0, for no interval, or at least 2."""
     if not isinstance(resamples, int) or resamples < 0 or resamples == 1:
         raise ValueError(
             f"fid_resamples={resamples}: give 0 for no interval, or a number from 2, such as 30"
@@ -78,15 +70,15 @@ def fid_of_features(
 
 
 def _repeats(images: int, random: np.random.Generator) -> Tensor:
-    """How often each image is drawn when as many are drawn as there are, (N,)."""
+    """How often each of N images occurs in a resample of N, (N,)."""
     return torch.from_numpy(np.bincount(random.integers(0, images, images), minlength=images))
 
 
 def _factor(features: Tensor, repeats: Tensor | None) -> tuple[Tensor, Tensor]:
     """Mean (D,), and R (k, D) with R^T R the covariance and k no more than N or D."""
     weight = torch.ones(len(features)) if repeats is None else repeats
-    drawn = weight > 0
-    features, weight = features[drawn].double(), weight[drawn].double()[:, None]
+    chosen = weight > 0
+    features, weight = features[chosen].double(), weight[chosen].double()[:, None]
     count = weight.sum()
     mean = (features * weight).sum(dim=0) / count
     root = (features - mean) * (weight / (count - 1)).sqrt()

@@ -1,13 +1,12 @@
 """How far a set of generated images is from a set of real ones: FID and KID.
 
-Both compare features of an Inception network (`leffa.metrics.features`): FID and KID take features,
-`DistributionMetrics` takes images and runs the network once for both. Small sets bias FID upward:
-values of sets of different size do not compare, and below 2,048 images the covariance has not even
-full rank (`small_set_note`).
+FID and KID take features of an Inception network (`leffa.metrics.features`); `DistributionMetrics`
+takes images and runs the network once for both. Small sets bias FID upward (`small_set_note`).
 """
 
 from collections.abc import Mapping
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,16 +23,11 @@ KID_SUBSET_SIZE = 1000
 
 
 class FID(Float64Metric):
-    """Frechet inception distance (Heusel et al., 2017) of two streams of features.
+    """Frechet inception distance (Heusel et al., 2017) of two streams of D features.
 
-    Only the sums and the sums of products are kept, in float64: memory does not grow with the sets.
-
-    Args:
-        features: their number, D.
+    Only sums are kept, in float64: memory does not grow with the sets.
     """
 
-    higher_is_better = False
-    is_differentiable = False
     full_state_update = False
     count: Tensor  # (2,); index 0 = generated, 1 = real
     total: Tensor  # (2, D)
@@ -66,22 +60,17 @@ class FID(Float64Metric):
 
 
 def frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Tensor:
-    """|mean_a - mean_b|^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)) of two Gaussians.
+    """|mean_a - mean_b|^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)) of two Gaussians, float64.
 
-    The last trace is the sum of the singular values of cov_a^(1/2) cov_b^(1/2). These are exact to
-    rounding, while the eigenvalues of the product lose half of the digits: FID(A, A) is 0.
-
-    Args:
-        mean_a, mean_b: (D,) float64.
-        cov_a, cov_b: (D, D) float64, symmetric, positive semi-definite.
+    The last trace is the sum of the singular values of cov_a^(1/2) cov_b^(1/2): exact to rounding,
+    while the eigenvalues of the product lose half of the digits.
     """
     overlap = torch.linalg.svdvals(_root(cov_a).T @ _root(cov_b)).sum()
     return (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * overlap
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """R (D, rank) with R R^T = covariance, by Cholesky with pivots, a tenth of an eigenvector
-    decomposition's work; what is zero up to rounding is left out."""
+    """R (D, rank) with R R^T = covariance, by Cholesky with pivots."""
     factor, pivots, rank, _ = lapack.dpstrf(covariance.numpy(force=True), lower=1)
     root = np.empty_like(factor)
     root[pivots - 1] = np.tril(factor)
@@ -91,23 +80,17 @@ def _root(covariance: Tensor) -> Tensor:
 class KID(Metric):
     """Kernel inception distance (Binkowski et al., 2018), raw (papers often print it times 1000).
 
-    The unbiased squared MMD with the kernel (x.y / D + 1)^3, mean over random subsets; it may be
-    slightly negative. The subsets follow from the seed alone: neither the order in which features
-    came nor the number of processes matters. Keeps all features, 8 KB per image.
+    The unbiased squared MMD with the kernel (x.y / D + 1)^3, mean over random subsets, which follow
+    from the seed alone. Keeps all features, 8 KB per image.
 
     Args:
         features: their number, D.
-        subsets: how many.
-        subset_size: images of each set per subset; the smaller set's size where that is less.
-        seed: of the choice of subsets.
+        subset_size: images of each set per subset; at most the smaller set's size.
     """
 
-    higher_is_better = False
-    is_differentiable = False
     full_state_update = False
-    pred: list[
-        Tensor
-    ]  # each (B * D,): flat, or a process without images would hang the others' merge
+    # Each (B * D,): flat, or a process without images would hang the merge of the others.
+    pred: list[Tensor]
     real: list[Tensor]
 
     def __init__(
@@ -130,17 +113,18 @@ class KID(Metric):
     def compute(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation over the subsets."""
         pred, real = (
-            _in_fixed_order(exact(dim_zero_cat(x)).view(-1, self.features))
-            for x in (self.pred, self.real)
+            exact(dim_zero_cat(x)).view(-1, self.features) for x in (self.pred, self.real)
         )
+        # In a fixed order, so that the subsets follow from the seed alone.
+        pred, real = (x[x.mean(dim=1).argsort()] for x in (pred, real))
         size = min(len(pred), len(real), self.subset_size)
         if size < 2:
             raise ValueError(
                 f"KID needs two images of each set, got {len(pred)} generated and {len(real)} real"
             )
         generator = torch.Generator().manual_seed(self.seed)
-        in_pred = _draw_subsets(len(pred), size, self.subsets, generator).to(pred.device)
-        in_real = _draw_subsets(len(real), size, self.subsets, generator).to(real.device)
+        in_pred = _random_subsets(len(pred), size, self.subsets, generator).to(pred.device)
+        in_real = _random_subsets(len(real), size, self.subsets, generator).to(real.device)
         within = _pair_sums(pred, pred, in_pred, in_pred) + _pair_sums(real, real, in_real, in_real)
         selves = _self_sums(pred, in_pred) + _self_sums(real, in_real)
         across = _pair_sums(pred, real, in_pred, in_real)
@@ -148,11 +132,7 @@ class KID(Metric):
         return distances.mean(), distances.std(correction=0)
 
 
-def _in_fixed_order(features: Tensor) -> Tensor:
-    return features[features.mean(dim=1).argsort()]
-
-
-def _draw_subsets(total: int, size: int, subsets: int, generator: torch.Generator) -> Tensor:
+def _random_subsets(total: int, size: int, subsets: int, generator: torch.Generator) -> Tensor:
     """(total, subsets) float64: column s is 1 for the members of subset s."""
     members = torch.zeros(total, subsets, dtype=torch.float64)
     for column in members.T:
@@ -161,7 +141,7 @@ def _draw_subsets(total: int, size: int, subsets: int, generator: torch.Generato
 
 
 def _pair_sums(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor, rows: int = 1024) -> Tensor:
-    """Kernel summed over all pairs of each subset, (S,); only `rows` rows of it exist at a time."""
+    """Kernel summed over all pairs of each subset, (S,), some rows at a time."""
     sums = torch.zeros(in_x.shape[1], dtype=torch.float64, device=x.device)
     for x_block, in_block in zip(x.split(rows), in_x.split(rows), strict=True):
         kernel = (x_block @ y.T / x.shape[1] + 1) ** 3
@@ -175,21 +155,20 @@ def _self_sums(x: Tensor, in_x: Tensor) -> Tensor:
 
 
 class DistributionMetrics(nn.Module):
-    """FID and KID of images, with one pass through the feature network.
+    """FIDs and KIDs of images, with one pass through the feature network.
 
     Args:
-        extractor: maps images to (B, D) features; `InceptionFeatures()`, or the numbers are not FID
-            and KID.
-        fid, kid: the metrics of these features; None leaves one out.
-        keep: keep the features too, for a bootstrap of the FID or `part`; 8 KB per image.
+        extractor: maps images to features (B, D), such as `InceptionFeatures()`.
+        metrics: by the names of their results.
+        keep: keep the features too, 8 KB per image, for `features` and `part`.
     """
 
     def __init__(
-        self, extractor: nn.Module, fid: FID | None, kid: KID | None, keep: bool = False
+        self, extractor: nn.Module, metrics: Mapping[str, FID | KID], keep: bool = False
     ) -> None:
         super().__init__()
         self.extractor = extractor.eval().requires_grad_(False)
-        self.fid, self.kid = fid, kid
+        self.metrics: Any = nn.ModuleDict(metrics)  # of FID and KID, which are modules
         self.keep = keep
         self.kept: dict[bool, list[Tensor]] = {False: [], True: []}
 
@@ -202,41 +181,31 @@ class DistributionMetrics(nn.Module):
             self.kept[real].append(features.cpu())
 
     def _add(self, features: Tensor, real: bool) -> None:
-        for metric in (self.fid, self.kid):
-            if metric is not None:
-                metric.update(features.to(metric.device), real=real)
+        for metric in self.metrics.values():
+            metric.update(features.to(metric.device), real=real)
 
     def features(self, *, real: bool) -> Tensor:
-        """The features so far, (N, D), in the order in which they came; needs `keep`."""
+        """The features so far, (N, D), in the order in which they came."""
         return torch.cat(self.kept[real])
 
-    def part(self, places: Mapping[bool, Tensor]) -> "DistributionMetrics":
-        """The metrics of some of the images only; needs `keep`.
-
-        Args:
-            places: real or not -> which images, in the order in which they came.
-        """
-        part = DistributionMetrics(self.extractor, deepcopy(self.fid), deepcopy(self.kid))
-        part.reset()
-        for real, chosen in places.items():
+    def part(self, indices: Mapping[bool, Tensor]) -> "DistributionMetrics":
+        """The metrics of some of the images, given by the indices of each set (real or not)."""
+        part = DistributionMetrics(self.extractor, deepcopy(self.metrics))
+        for metric in part.metrics.values():
+            metric.reset()
+        for real, chosen in indices.items():
             part._add(self.features(real=real)[chosen], real)
         return part
 
     def compute(self) -> dict[str, Tensor]:
-        """`fid`, `kid` and `kid_std` (over the subsets), scalars."""
+        """Name -> scalar; of a KID also `<name>_std`, over its subsets."""
         values = {}
-        if self.fid is not None:
-            values["fid"] = self.fid.compute()
-        if self.kid is not None:
-            values["kid"], values["kid_std"] = self.kid.compute()
+        for name, metric in self.metrics.items():
+            if isinstance(metric, KID):
+                values[name], values[f"{name}_std"] = metric.compute()
+            else:
+                values[name] = metric.compute()
         return values
-
-    def reset(self) -> None:
-        """Forget all images."""
-        self.kept = {False: [], True: []}
-        for metric in (self.fid, self.kid):
-            if metric is not None:
-                metric.reset()
 
 
 def small_set_note(pred: int, real: int) -> str | None:

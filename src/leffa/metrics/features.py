@@ -31,13 +31,7 @@ FeatureName = Literal["clean_fid", "pytorch_fid", "torchvision"]
 
 
 class InceptionFeatures(nn.Module):
-    """Pooled Inception features of images (B, 3, H, W) -> (B, 2048).
-
-    Images are uint8, or floats in [0, 1].
-
-    Args:
-        weights: the network's file or its folder; see `WeightsFile.locate`.
-        kind: how images are resized and which network sees them; see the module.
+    """Images (B, 3, H, W), uint8 or floats in [0, 1] -> pooled Inception features (B, 2048).
 
     Raises:
         MissingWeights: the network is not on this machine.
@@ -55,14 +49,9 @@ class InceptionFeatures(nn.Module):
 
 
 def clean_resize(images: Tensor, size: int = SIDE) -> Tensor:
-    """Resize as clean-fid does: (B, 3, H, W) -> (B, 3, size, size) floats in [0, 255].
-
-    Floats are first rounded to 8 bits, as saving them would.
-    """
+    """Resize as clean-fid does: (B, 3, H, W) -> (B, 3, size, size) floats in [0, 255]."""
     if images.is_floating_point():
-        images = (images * 255).round()
-    elif images.dtype != torch.uint8:
-        raise ValueError(f"expected uint8, or floats in [0, 1], got {images.dtype}")
+        images = (images * 255).round()  # as saving them would
     # float64: the filter's weights in float32 would move a pixel by 0.004 from what PIL computes.
     resized = F.interpolate(exact(images), (size, size), mode="bicubic", antialias=True)
     return resized.clamp(0, 255).float().to(images.device)
@@ -77,11 +66,7 @@ def _pytorch_fid(images: Tensor) -> Tensor:
 
 
 def _torchvision(images: Tensor) -> Tensor:
-    """GFLA's preparation, inherited by PIDM and CFLD.
-
-    It undoes an ImageNet normalisation that was never applied, so the network sees values between
-    -0.04 and 0.43. Published pose transfer numbers rest on it.
-    """
+    """GFLA's preparation, inherited by PIDM and CFLD: it undoes a normalisation never applied."""
     scale = images.new_tensor([0.229, 0.224, 0.225], dtype=torch.float32)[:, None, None]
     shift = images.new_tensor([0.485, 0.456, 0.406], dtype=torch.float32)[:, None, None]
     return _plain_resize(images) * (scale / 0.5) + (shift - 0.5) / 0.5

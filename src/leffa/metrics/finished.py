@@ -1,12 +1,15 @@
 """Finished evaluations, read from their folders: numbers under the names of published columns."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from leffa.metrics.report import TITLES
+
+log = logging.getLogger(__name__)
 
 CATEGORIES = {
     "upper_body": "dresscode_upper",
@@ -18,7 +21,7 @@ FLOW_COLUMNS = {"flow/epe_px": "epe_px", "flow/pck_3": "pck_3"}
 
 
 class Benchmark(NamedTuple):
-    """A test set that papers report; `images` is its official length, None where it has several."""
+    """A test set of papers, and its official length, None where it has several."""
 
     title: str
     images: int | None = None
@@ -49,49 +52,37 @@ class Result:
     def complete(self) -> bool:
         """Whether the official test set was scored, as far as its length tells."""
         expected = benchmark_of(self.benchmark).images
-        whole = self.content.get("subset_of") is None
-        return whole and (expected is None or expected == self.images)
+        return self.content.get("subset_of") is None and expected in (None, self.images)
 
 
-def read_results(run: Path) -> list[Result]:
-    """The evaluation in a folder, or all of them below it, with DressCode's categories apart.
+def read_results(runs: Sequence[Path]) -> list[Result]:
+    """The evaluations in these folders, or below them, with DressCode's categories apart.
 
-    Raises:
-        FileNotFoundError: there is no finished evaluation.
-        ValueError: a result file is not JSON.
-    """
-    if not run.is_dir():
-        raise FileNotFoundError(f"{run}: no such folder; give the folder of an evaluation")
-    own = _evaluation(run / "metrics.json")
-    found = [run / "metrics.json"] if own else sorted(run.rglob("metrics.json"))
-    contents = [(path.parent, content) for path in found if (content := _evaluation(path))]
-    if not contents:
-        raise FileNotFoundError(
-            f"{run}: no finished evaluation (metrics.json); run evaluate.py with "
-            f"paths.output_dir={run} first, or again if it was interrupted"
-        )
-    return [result for folder, content in contents for result in _results(folder, content)]
-
-
-def finished_runs(runs: Sequence[Path]) -> tuple[list[Result], list[Path]]:
-    """The results of several folders, and the folders among them without a finished evaluation:
-    `outputs/evaluate_*` names those as well that were interrupted.
+    A folder without one is told and skipped: `outputs/evaluate_*` names interrupted ones as well.
 
     Raises:
-        FileNotFoundError: no evaluation is finished, or there is no such folder.
+        FileNotFoundError: there is no such folder, or none holds a finished evaluation.
         ValueError: a result file is not JSON.
     """
-    results, unfinished = [], []
+    results: list[Result] = []
+    unfinished = []
     for run in runs:
-        try:
-            results += read_results(run)
-        except FileNotFoundError:
-            if not run.is_dir() or len(runs) == 1:
-                raise
+        if not run.is_dir():
+            raise FileNotFoundError(f"{run}: no such folder; give the folder of an evaluation")
+        own = _evaluation(run / "metrics.json")
+        paths = [run / "metrics.json"] if own else sorted(run.rglob("metrics.json"))
+        found = [(path.parent, content) for path in paths if (content := _evaluation(path))]
+        results += [result for folder, content in found for result in _results(folder, content)]
+        if not found:
             unfinished.append(run)
     if not results:
-        raise FileNotFoundError(f"no finished evaluation in {', '.join(map(str, runs))}")
-    return results, unfinished
+        raise FileNotFoundError(
+            f"no finished evaluation in {', '.join(map(str, runs))}; run "
+            f"evaluate.py with paths.output_dir={runs[0]} first, or again if it was interrupted"
+        )
+    for run in unfinished:
+        log.warning("%s: left out, since its evaluation is not finished", run)
+    return results
 
 
 def _evaluation(path: Path) -> dict[str, Any] | None:
@@ -106,26 +97,20 @@ def _evaluation(path: Path) -> dict[str, Any] | None:
     return content if is_ours else None
 
 
-def _results(folder: Path, content: dict[str, Any]) -> list[Result]:
+def _results(folder: Path, content: dict[str, Any]) -> Iterator[Result]:
     benchmark, _, setting = content["dataset"].rpartition("_")
     if setting not in SETTINGS:
-        benchmark, setting = content["dataset"], None
+        benchmark, setting = content["dataset"], ""
     values = _columns(content["scores"]["values"], setting, content)
-    values |= {
-        column: float(content["metrics"][key])
-        for key, column in FLOW_COLUMNS.items()
-        if key in content["metrics"]
-    }
-    results = [Result(folder, benchmark, values, content["samples"], content)]
+    found = content["metrics"]
+    values |= {name: float(found[key]) for key, name in FLOW_COLUMNS.items() if key in found}
+    yield Result(folder, benchmark, values, content["samples"], content)
     for category, part in content.get("categories", {}).items():
         values = _columns(part["values"], setting, content)
-        results.append(Result(folder, CATEGORIES[category], values, part["images"], content))
-    return results
+        yield Result(folder, CATEGORIES[category], values, part["images"], content)
 
 
-def _columns(
-    values: dict[str, Any], setting: str | None, content: dict[str, Any]
-) -> dict[str, float]:
+def _columns(values: dict[str, Any], setting: str, content: dict[str, Any]) -> dict[str, float]:
     """Metrics under the names of published columns; KID in thousandths, as papers print it."""
     sets = content["scores"]["protocol"].get("sets", {})
     columns = {}

@@ -1,44 +1,39 @@
-"""Does attention look at the right place? Flow fields against the true correspondence.
+"""Flow fields against the true correspondence: end-point error, PCK and spread.
 
-Flows are (B, H, W, 2) as (x, y) in [-1, 1], corner-aligned; a coarser predicted flow is first
-upsampled to the true one's size. EPE alone can flatter a collapsed flow, which looks at one point
-from everywhere: read it beside the spread, and beside the flows that need no network,
-`identity_flow` and `ConstantFlow`.
+Flows are (B, H, W, 2) as (x, y) in [-1, 1], corner-aligned. EPE alone can flatter a collapsed flow:
+read it beside the spread, and beside `identity_flow` and `ConstantFlow`, which need no network.
 """
 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from leffa.losses.flow import upsample
 from leffa.metrics.precision import Float64Metric, exact
+
+PCK_PERCENT = 3
 
 
 class FlowMetrics(Metric):
     """End-point error, PCK and spread: means over each image's valid pixels, then over images.
 
     - `epe_px`: distance between predicted and true position, in pixels of the ground truth;
-    - `pck_N`: share of pixels whose error is at most N % of the image diagonal, 0 to 1;
+    - `pck_3`: share of pixels whose error is at most 3 % of the image diagonal, 0 to 1;
     - `spread`: standard deviation of the predicted flow, mean of x and y; 0 where it collapsed.
 
-    Images without a valid pixel do not count.
-
-    Args:
-        pck_percent: N.
+    A coarser prediction is first upsampled. Images without a valid pixel do not count.
     """
 
-    is_differentiable = False
     full_state_update = False
     epe_px: list[Tensor]  # this and the next two: each (B,)
     pck: list[Tensor]
     spread: list[Tensor]
 
-    def __init__(self, pck_percent: int = 3) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.pck_percent = pck_percent
         for name in ("epe_px", "pck", "spread"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
@@ -49,9 +44,11 @@ class FlowMetrics(Metric):
             return
         pred, true, weight = pred[seen], true[seen].float(), valid[seen, 0].float()
         height, width = true.shape[1:3]
-        pred = upsample_flow(pred.float(), height, width)
-        error = torch.linalg.vector_norm((pred - true) * _pixels_per_unit(true), dim=-1)
-        close = error <= self.pck_percent / 100 * math.hypot(height, width)
+        pred = upsample(pred.float(), (height, width))
+        # The corners' centres are 2 units apart.
+        pixels_per_unit = true.new_tensor([(width - 1) / 2, (height - 1) / 2])
+        error = torch.linalg.vector_norm((pred - true) * pixels_per_unit, dim=-1)
+        close = error <= PCK_PERCENT / 100 * math.hypot(height, width)
         self.epe_px.append(masked_mean(error, weight))
         self.pck.append(masked_mean(close.float(), weight))
         deviation = pred - masked_mean(pred, weight)[:, None, None]
@@ -59,7 +56,7 @@ class FlowMetrics(Metric):
 
     def per_image(self) -> dict[str, Tensor]:
         """The values so far, each (number of images,)."""
-        values = {"epe_px": self.epe_px, f"pck_{self.pck_percent}": self.pck, "spread": self.spread}
+        values = {"epe_px": self.epe_px, f"pck_{PCK_PERCENT}": self.pck, "spread": self.spread}
         return {name: dim_zero_cat(each) for name, each in values.items()}
 
     def compute(self) -> dict[str, Tensor]:
@@ -70,11 +67,9 @@ class FlowMetrics(Metric):
 class ConstantFlow(Float64Metric):
     """The mean ground-truth flow of a data set: the best one that points to a single position.
 
-    Best in squared distance, with the weights of `FlowMetrics`: each image counts once. Score it as
-    `constant.expand(B, 1, 1, 2)`.
+    Each image counts once, as in `FlowMetrics`. Score it as `constant.expand(B, 1, 1, 2)`.
     """
 
-    is_differentiable = False
     full_state_update = False
     total: Tensor
     images: Tensor
@@ -96,17 +91,9 @@ class ConstantFlow(Float64Metric):
 
 
 def identity_flow(height: int, width: int) -> Tensor:
-    """The flow by which every position looks at its own place, (H, W, 2)."""
+    """The flow that maps every position to itself, (H, W, 2)."""
     y, x = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-
-
-def upsample_flow(flow: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear, corner-aligned: (B, h, w, 2) -> (B, H, W, 2)."""
-    planes = F.interpolate(
-        flow.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True
-    )
-    return planes.permute(0, 2, 3, 1)
 
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -114,9 +101,3 @@ def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
     if values.ndim == 4:
         weight = weight[..., None]
     return (values * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2))
-
-
-def _pixels_per_unit(flow: Tensor) -> Tensor:
-    """How many pixels one unit of x and of y is, (2,): the corners' centres are 2 units apart."""
-    height, width = flow.shape[1:3]
-    return flow.new_tensor([(width - 1) / 2, (height - 1) / 2])

@@ -1,9 +1,4 @@
-"""Two folders of images, checked before anything is computed on them.
-
-Most wrong numbers in circulation come from wrong folders: a garment among the persons, a missing
-prediction, a montage in a sub-folder, one side at another size. Only file headers are read here, so
-this costs little.
-"""
+"""Folders of images, checked before anything is computed on them; only file headers are read."""
 
 import re
 from collections import Counter
@@ -16,6 +11,7 @@ from leffa.io.pictures import Header, read_header
 from leffa.io.tables import read_table
 
 SHOWN = 5  # names per problem in a message
+PAIR_COLUMNS = ("prediction", "true")
 
 
 class FolderMismatch(ValueError):
@@ -28,7 +24,7 @@ class FolderMismatch(ValueError):
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image of a folder, what its header says, and the name it shares with its true image."""
+    """One image of a folder; `name` has no suffix."""
 
     name: str
     path: Path
@@ -42,49 +38,38 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The images of one folder by name, what is wrong with them, and what was left out."""
+    """The images of one folder by name, what is wrong with them, and a line on other files."""
 
     path: Path
     images: dict[str, ImageFile]
     problems: list[str]
-    left_out: str = ""
+    excluded: str = ""
 
-    def formats(self) -> dict[str, int]:
-        """How many images of each format, by contents: JPEG data may hide in a .png."""
-        return dict(Counter(image.header.format for image in self.images.values()))
-
-    def profiles(self) -> dict[str, int]:
-        """How many images of each colour profile."""
-        return dict(Counter(image.header.profile for image in self.images.values()))
+    def count(self, fact: str) -> dict[str, int]:
+        """How many images have each value of a header's field, such as "format"."""
+        return dict(Counter(getattr(image.header, fact) for image in self.images.values()))
 
 
 def read_folder(path: Path, modes: Sequence[str] = ("RGB",)) -> ImageFolder:
-    """List and check the images directly in a folder.
-
-    Args:
-        modes: that its images may have, as PIL names them.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
+    """List and check the images directly in a folder; `modes` are those of PIL that are allowed."""
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such folder; give a folder of images")
     found = scan(path)
     images: dict[str, ImageFile] = {}
-    unreadable = []
+    unreadable, turned, other_modes = [], [], []
     for name, file in found.files.items():
         try:
-            images[name] = ImageFile(name, file, read_header(file))
+            header = read_header(file)
         except (ValueError, FileNotFoundError):
             unreadable.append(file.name)
-    turned = [image.path.name for image in images.values() if image.header.turned != 1]
-    other_modes = [
-        f"{image.path.name} ({image.header.mode})"
-        for image in images.values()
-        if image.header.mode not in modes
-    ]
+            continue
+        images[name] = ImageFile(name, file, header)
+        if header.turned != 1:
+            turned.append(file.name)
+        if header.mode not in modes:
+            other_modes.append(f"{file.name} ({header.mode})")
     twice = [f"{first.name} and {second.name}" for first, second in found.repeated]
-    folders = [e for e in sorted(path.iterdir()) if e.is_dir() and not is_hidden(e.name)]
+    folders = [each for each in path.iterdir() if each.is_dir() and not is_hidden(each.name)]
     nested = [each.name for each in folders if scan(each).files]
     problems = [
         *problem(f"{path}: unreadable, save again", unreadable),
@@ -95,7 +80,7 @@ def read_folder(path: Path, modes: Sequence[str] = ("RGB",)) -> ImageFolder:
     ]
     if not images and not problems:
         problems = [f"{path}: no images ({', '.join(SUFFIXES)})"]
-    return ImageFolder(path, images, problems, found.left_out_line)
+    return ImageFolder(path, images, problems, found.excluded_line)
 
 
 def match(
@@ -108,11 +93,13 @@ def match(
 
     Args:
         names: the true image's name for each prediction, without suffixes; `true` may then hold
-            more images. By default each true image has its prediction of the same name.
+            more images. By default each true image has its prediction.
         ids: the rule of `ID_RULES` by which names belong together where they are not the same.
     """
     if names is not None:
         names = {normal(p): normal(t) for p, t in names.items()}
+    elif ids == "stem" or pred.images.keys() == true.images.keys():
+        names = {name: name for name in true.images}
     else:
         names, problems = _names_by_rule(pred, true, ids)
         if problems:
@@ -134,31 +121,28 @@ def _names_by_rule(
     pred: ImageFolder, true: ImageFolder, ids: str
 ) -> tuple[Mapping[str, str], list[str]]:
     """Prediction's name -> true image's name; a true image without prediction keeps its own."""
-    same = {name: name for name in true.images}
-    if ids == "stem" or pred.images.keys() == true.images.keys():
-        return same, []
-    rules = ID_RULES[ids]
-    by_id = [_by_id(side, rule) for side, rule in zip((pred, true), rules, strict=True)]
+    preds, trues = (
+        _by_id(folder, rule) for folder, rule in zip((pred, true), ID_RULES[ids], strict=True)
+    )
     # In pose transfer many predictions show one person in one pose.
-    unique = [(true, by_id[1])] if ids in MANY_TO_ONE else [(pred, by_id[0]), (true, by_id[1])]
+    unique = [(true, trues)] if ids in MANY_TO_ONE else [(pred, preds), (true, trues)]
     clashes = [
-        f"{side.path}: {' and '.join(sorted(names)[:2])} (both {key})"
-        for side, known in unique
-        for key, names in known.items()
+        f"{folder.path}: {' and '.join(sorted(names)[:2])} (both {key})"
+        for folder, by_id in unique
+        for key, names in by_id.items()
         if len(names) > 1
     ]
     if clashes:
         rule = f"names that the protocol's rule ({ids}) cannot tell apart, give both sides the same"
         return {}, problem(rule, clashes)
-    preds, trues = by_id
     return {p: names[0] for key, names in trues.items() for p in preds.get(key, names)}, []
 
 
 def _by_id(folder: ImageFolder, rule: Callable[[str], str]) -> dict[str, list[str]]:
-    known: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for name in folder.images:
-        known.setdefault(rule(name), []).append(name)
-    return known
+        names.setdefault(rule(name), []).append(name)
+    return names
 
 
 def _eight_characters(name: str) -> str:
@@ -178,7 +162,6 @@ def _pidm_target(name: str) -> str:
 
 # What a prediction and its true image have in common, each computed from its name.
 ID_RULES: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
-    "stem": (str, str),
     "eight_characters": (_eight_characters, _eight_characters),
     "first_part": (_first_part, _first_part),
     "pidm": (_pidm_target, str),
@@ -187,18 +170,12 @@ MANY_TO_ONE = frozenset({"pidm"})  # rules by which several predictions have one
 
 
 def read_pairs(path: Path) -> dict[str, str]:
-    """Prediction's name -> true image's name, of a CSV file with the columns `prediction` and
-    `true`; suffixes do not count.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a column lacks, a line has none of a name, or a prediction is there twice.
-    """
+    """Prediction's name -> true image's name, of a CSV file with these two columns."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list of pairs")
     pairs: dict[str, str] = {}
     for number, row in read_table(path, PAIR_COLUMNS).rows:
-        pred, true = (_bare(row[column]) for column in PAIR_COLUMNS)
+        pred, true = (_without_suffix(row[column]) for column in PAIR_COLUMNS)
         if not pred or not true:
             raise ValueError(f"{path}: line {number}: give a prediction and its true image")
         if pred in pairs:
@@ -207,10 +184,7 @@ def read_pairs(path: Path) -> dict[str, str]:
     return pairs
 
 
-PAIR_COLUMNS = ("prediction", "true")
-
-
-def _bare(file: str) -> str:
+def _without_suffix(file: str) -> str:
     path = Path(file)
     return normal(path.stem if path.suffix.lower() in SUFFIXES else path.name)
 

@@ -1,12 +1,8 @@
 """The Inception-v3 network up to its pooled features, for two published sets of weights.
 
-TensorFlow's network of 2015-12-05 stands behind FID and KID everywhere but in pose transfer, where
-the code of GFLA, PIDM and CFLD takes torchvision's ImageNet network. The two differ in weights and
-in how they pool at the image's border; their features have nothing to do with each other.
-
-Both are torchvision's graph, with batch normalisation folded into the convolutions and the memory
-layout channels-last: on a CPU nearly twice as fast as the published TorchScript file, with the same
-features up to rounding, and without TorchScript's deprecated runtime.
+TensorFlow's network of 2015-12-05 is the usual one; the pose transfer code of GFLA, PIDM and CFLD
+takes torchvision's ImageNet network. Both are torchvision's graph here, with batch normalisation
+folded into the convolutions: nearly twice as fast as the published TorchScript file on a CPU.
 """
 
 import warnings
@@ -43,9 +39,9 @@ class Inception(nn.Module):
     """Images (B, 3, 299, 299), normalised as the weights want it -> features (B, 2048).
 
     Args:
-        weights: in torchvision's layout; classifiers are left out.
-        tensorflow: pool as TensorFlow's network does: averages leave the padding out, and the last
-            block takes a maximum. Otherwise as torchvision's: averages count the padding as zeros.
+        weights: in torchvision's layout; classifiers are ignored.
+        tensorflow: pool as TensorFlow's network does: averages without the padding, and a maximum
+            in the last block.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], tensorflow: bool) -> None:
@@ -66,7 +62,7 @@ class Inception(nn.Module):
 
 
 def _empty_network() -> nn.Module:
-    """torchvision's network without its classifiers; its weights have no values yet."""
+    """torchvision's network without its classifiers and without values."""
     with torch.device("meta"):
         network = inception_v3(weights=None, aux_logits=False, init_weights=False)
     network.fc = nn.Identity()
@@ -83,11 +79,7 @@ def _pool_as_tensorflow(layers: fx.GraphModule) -> None:
 
 
 def load_tensorflow(path: Path | None = None) -> Inception:
-    """TensorFlow's network of 2015-12-05; it wants (value - 128) / 128.
-
-    Raises:
-        MissingWeights: its file is not on this machine.
-    """
+    """TensorFlow's network of 2015-12-05; it wants (value - 128) / 128."""
     file = TENSORFLOW_INCEPTION.locate(path)
     with warnings.catch_warnings():
         # The published network is TorchScript; only its loader is deprecated.
@@ -107,10 +99,6 @@ def load_tensorflow(path: Path | None = None) -> Inception:
 
 
 def load_torchvision(path: Path | None = None) -> Inception:
-    """torchvision's network, trained on ImageNet (its IMAGENET1K_V1).
-
-    Raises:
-        MissingWeights: its file is not on this machine.
-    """
+    """torchvision's network, trained on ImageNet (its IMAGENET1K_V1)."""
     file = TORCHVISION_INCEPTION.locate(path)
     return Inception(torch.load(file, map_location="cpu", weights_only=True), tensorflow=False)

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ from leffa.io.outputs import check_writable, marked_text
 from leffa.io.pages import data_address, render
 from leffa.io.pictures import open_picture
 from leffa.metrics.benchmarks import Comparison, compare
-from leffa.metrics.finished import Result, finished_runs
+from leffa.metrics.finished import Result, read_results
 from leffa.metrics.published import read_published
 from leffa.metrics.report import column
+from leffa.metrics.result import excluded_remark
 from leffa.metrics.views import as_text
-
-log = logging.getLogger(__name__)
 
 GROUPS = ("best", "median", "worst")
 FORMATS = ("html", "md", "tex", "csv")
@@ -27,61 +25,6 @@ CSV_COLUMNS = (
     *("benchmark", "method", "ours", "metric", "value", "marks"),
     *("height", "width", "protocol", "source", "remark"),
 )
-
-
-def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
-    """Read finished evaluations and write report.html, .md, .tex and .csv below `out`.
-
-    Args:
-        runs: folders of evaluations, or folders that hold several.
-
-    Raises:
-        FileNotFoundError: none of the runs holds a finished evaluation.
-        ValueError: a result file is damaged, or a file of somebody else is in the way.
-    """
-    paths = [out / f"report.{suffix}" for suffix in FORMATS]
-    check_writable(paths)
-    results, begun = finished_runs(runs)
-    for run in begun:
-        log.warning("%s: left out, since its evaluation is not finished", run)
-    comparisons = compare(results, read_published())
-    evaluations = list({result.folder: result for result in results}.values())
-    texts = {
-        "html": html(comparisons, evaluations),
-        "md": marked_text(markdown(comparisons, evaluations), ".md"),
-        "tex": marked_text(latex(comparisons), ".tex"),
-        "csv": tidy_csv(comparisons),
-    }
-    for path, suffix in zip(paths, FORMATS, strict=True):
-        write_text(path, texts[suffix])
-    return paths
-
-
-def html(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
-    """The page: tables that sort at a click, sheets of samples, provenance."""
-    samples = [(_title(result), sheets) for result in results if (sheets := _samples(result))]
-    return render(
-        "metrics/report.html",
-        comparisons=comparisons,
-        samples=samples,
-        provenance=_all_provenance(results),
-        column=column,
-    )
-
-
-def markdown(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
-    """Tables, their notes, and how each of our results came about."""
-    facts = _all_provenance(results)
-    return render("metrics/report.md", comparisons=comparisons, provenance=facts)
-
-
-def latex(comparisons: Sequence[Comparison]) -> str:
-    """Tables for a paper; they need the package booktabs."""
-    return render(
-        "metrics/report.tex", comparisons=comparisons, tex=lambda text: text.translate(TEX)
-    )
-
-
 TEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -91,11 +34,51 @@ TEX = str.maketrans(
         "†": r"$^\dagger$",
         "‡": r"$^\ddagger$",
         "§": r"$^\S$",
-        "≠": r"$\neq$",
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
     }
 )
+
+
+def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
+    """Read finished evaluations in or below `runs`; write report.html, .md, .tex, .csv to `out`."""
+    paths = [out / f"report.{suffix}" for suffix in FORMATS]
+    check_writable(paths)
+    results = read_results(runs)
+    comparisons = compare(results, read_published())
+    evaluations = list({result.folder: result for result in results}.values())
+    texts = (
+        html(comparisons, evaluations),
+        marked_text(markdown(comparisons, evaluations), ".md"),
+        marked_text(latex(comparisons), ".tex"),
+        tidy_csv(comparisons),
+    )
+    for path, text in zip(paths, texts, strict=True):
+        write_text(path, text)
+    return paths
+
+
+def html(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
+    """The page: tables that sort at a click, sheets of samples, provenance."""
+    return render(
+        "metrics/report.html",
+        comparisons=comparisons,
+        samples=[(_title(result), sheets) for result in results if (sheets := _samples(result))],
+        provenance=[(_title(result), provenance(result)) for result in results],
+        column=column,
+    )
+
+
+def markdown(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
+    """Tables, their notes, and how each of our results came about."""
+    facts = [(_title(result), provenance(result)) for result in results]
+    return render("metrics/report.md", comparisons=comparisons, provenance=facts, column=column)
+
+
+def latex(comparisons: Sequence[Comparison]) -> str:
+    """Tables for a paper; they need the package booktabs."""
+    tables = {"comparisons": comparisons, "column": column}
+    return render("metrics/report.tex", **tables, tex=lambda text: text.translate(TEX))
 
 
 def tidy_csv(comparisons: Sequence[Comparison]) -> str:
@@ -105,19 +88,17 @@ def tidy_csv(comparisons: Sequence[Comparison]) -> str:
     writer.writerow(CSV_COLUMNS)
     for comparison in comparisons:
         for line in comparison.lines:
-            height, width = line.size or ("", "")
+            what = [comparison.benchmark, line.method, int(line.ours)]
+            facts = [*(line.size or ("", "")), line.protocol, line.source, line.remark]
             for name in comparison.columns:
                 if name in line.values:
                     number = [name, line.values[name], line.marks.get(name, "")]
-                    facts = [height, width, line.protocol, line.source, line.remark]
-                    writer.writerow(
-                        [comparison.benchmark, line.method, int(line.ours), *number, *facts]
-                    )
+                    writer.writerow([*what, *number, *facts])
     return text.getvalue()
 
 
 def provenance(result: Result) -> dict[str, str]:
-    """What a result's numbers depend on, as words."""
+    """What a result's numbers depend on, in words."""
     content, scores = result.content, result.content["scores"]
     protocol = scores["protocol"]
     subset = content.get("subset_of")
@@ -144,6 +125,9 @@ def provenance(result: Result) -> dict[str, str]:
         facts["95 % intervals"] = ", ".join(
             f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in scores["intervals"].items()
         )
+    excluded = scores.get("excluded", scores.get("left_out", {}))  # its earlier name
+    if excluded:
+        facts["excluded"] = "; ".join(excluded_remark(*each) for each in excluded.items())
     facts |= {f"missing: {metric}": why for metric, why in scores.get("missing", {}).items()}
     if scores.get("notes"):
         facts["to know"] = "; ".join(scores["notes"])
@@ -162,17 +146,11 @@ def _title(result: Result) -> str:
     return f"{result.content['dataset']}, {result.folder}"
 
 
-def _all_provenance(results: Sequence[Result]) -> list[tuple[str, dict[str, str]]]:
-    return [(_title(result), provenance(result)) for result in results]
-
-
 def _samples(result: Result) -> list[tuple[str, str]]:
-    """Captions and addresses of the sheets: best, median and worst where there is a ranking, else
-    the first samples."""
+    """Captions and addresses of the sheets: those of the ranking, else the first samples."""
     ranking = result.content.get("ranking")
-    if ranking is None:
-        captions = {"samples": "The first samples, not chosen"}
-    else:
+    captions = {"samples": "The first samples, not chosen"}
+    if ranking is not None:
         title, digits, _ = column(ranking["metric"])
         captions = {
             group: f"{group.capitalize()} by {title}: "

@@ -1,8 +1,7 @@
 """How close a generated image is to the true one: SSIM, PSNR, masked PSNR, squared error.
 
-Every metric scores each image by itself and reports the mean over images, so a value depends
-neither on the batch size nor on the number of processes. The single values stay: they order the
-sheets of best and worst samples. Images are (B, 3, H, W) floats in [0, 1].
+Each metric keeps one value per image and reports their mean, so a value depends neither on the
+batch size nor on the number of processes. Images are (B, 3, H, W) floats in [0, 1].
 """
 
 import math
@@ -24,13 +23,8 @@ Pooling = Literal["image", "all"] | int
 
 
 class PerImageMetric(Metric):
-    """One value per image, the mean over images as the result.
+    """One value per image; `aggregate` makes the result of them, by default their mean."""
 
-    Subclasses call `self.append` in their `update`, and override `aggregate` where the result is
-    not the mean.
-    """
-
-    is_differentiable = False
     full_state_update = False
     values: list[Tensor]  # each (B,)
 
@@ -38,9 +32,13 @@ class PerImageMetric(Metric):
         super().__init__()
         self.add_state("values", default=[], dist_reduce_fx="cat")
 
-    def append(self, values: Tensor) -> None:
-        """Keep the values (B,) of one batch."""
-        self.values.append(values.detach().float())
+    def update(self, pred: Tensor, true: Tensor) -> None:
+        check_images(pred, true)
+        self.values.append(self.score(pred, true).detach().float())
+
+    def score(self, pred: Tensor, true: Tensor) -> Tensor:
+        """The values (B,) of one batch."""
+        raise NotImplementedError
 
     def per_image(self) -> Tensor:
         """The values so far, (number of images,), in the order in which they came."""
@@ -58,21 +56,15 @@ class PerImageMetric(Metric):
 class SSIM(PerImageMetric):
     """Structural similarity (Wang et al., 2004), mean over the map and over channels.
 
-    The usual window is Gaussian. Two averages of its map are in use and differ by up to 0.014:
-    scikit-image and torchmetrics up to 1.4.1 leave out the border that the window does not cover
-    ("crop"); torchmetrics since 1.4.2 reflects the image there and averages everything ("full").
-
     Args:
-        border: which of the two.
-        sigma: of the Gaussian in pixels; it is cut at 3.5 sigma, 11 x 11 for the usual 1.5.
-        window: side of a uniform window, in pixels, instead of the Gaussian. Variances are then
-            those of a sample, divided by N - 1, as is scikit-image's habit.
-        data_range: 1, or what each prediction spans from its darkest to its brightest value, as
-            GFLA, PIDM and CFLD have it.
+        border: "crop" leaves out the border that the window does not cover (scikit-image,
+            torchmetrics up to 1.4.1); "full" reflects the image there (torchmetrics since 1.4.2).
+            They differ by up to 0.014.
+        sigma: of the Gaussian window in pixels; it is cut at 3.5 sigma, 11 x 11 for 1.5.
+        window: side in pixels of a uniform window instead; variances are then divided by N - 1.
+        data_range: 1, or the range of each prediction's values, as in GFLA, PIDM and CFLD.
         gray: compare luminance, rounded to 8 bits as PIL does.
     """
-
-    higher_is_better = True
 
     def __init__(
         self,
@@ -86,13 +78,12 @@ class SSIM(PerImageMetric):
         self.border, self.sigma, self.window = border, sigma, window
         self.data_range, self.gray = data_range, gray
 
-    def update(self, pred: Tensor, true: Tensor) -> None:
-        check_images(pred, true)
+    def score(self, pred: Tensor, true: Tensor) -> Tensor:
         if self.gray:
             pred, true = to_gray(pred), to_gray(true)
         span = pred.flatten(1).amax(dim=1) - pred.flatten(1).amin(dim=1)
         data_range = span if self.data_range == "prediction" else torch.ones_like(span)
-        self.append(ssim(pred, true, self.border, self.sigma, self.window, data_range))
+        return ssim(pred, true, self.border, self.sigma, self.window, data_range)
 
 
 class PSNR(PerImageMetric):
@@ -100,20 +91,15 @@ class PSNR(PerImageMetric):
 
     Args:
         pool: over what the squared error is averaged before the logarithm: each "image", as in
-            papers; "all" images, as torchmetrics does when it accumulates; or batches of this many
-            images in the order in which they came, as in VtonEval. Then images should all have
-            the same size.
+            papers; "all" images, as torchmetrics does; or batches of this many, as VtonEval does.
     """
-
-    higher_is_better = True
 
     def __init__(self, pool: Pooling = "image") -> None:
         super().__init__()
         self.pool = pool
 
-    def update(self, pred: Tensor, true: Tensor) -> None:
-        check_images(pred, true)
-        self.append(to_decibel(mean_squared_error(pred, true)))
+    def score(self, pred: Tensor, true: Tensor) -> Tensor:
+        return to_decibel(mean_squared_error(pred, true))
 
     def aggregate(self, values: Tensor) -> Tensor:
         """The mean of the PSNR, the PSNR of the mean error, or the batches' mean of that."""
@@ -128,22 +114,17 @@ class PSNR(PerImageMetric):
 class MSE(PerImageMetric):
     """Squared error of values in [0, 1], mean over pixels and channels."""
 
-    higher_is_better = False
-
-    def update(self, pred: Tensor, true: Tensor) -> None:
-        check_images(pred, true)
-        self.append(mean_squared_error(pred, true))
+    def score(self, pred: Tensor, true: Tensor) -> Tensor:
+        return mean_squared_error(pred, true)
 
 
 class MaskedPSNR(PerImageMetric):
     """PSNR in dB over the pixels of a mask only; images whose mask is empty do not count."""
 
-    higher_is_better = True
-
-    def update(self, pred: Tensor, true: Tensor, mask: Tensor) -> None:
+    def update(self, pred: Tensor, true: Tensor, mask: Tensor) -> None:  # type: ignore[override]
         """Score one batch; mask (B, 1, H, W) is 1 where pixels count."""
         check_images(pred, true)
-        self.append(masked_psnr(pred, true, mask))
+        self.values.append(masked_psnr(pred, true, mask).detach().float())
 
     def aggregate(self, values: Tensor) -> Tensor:
         """The mean over the images that it can judge, (...)."""
@@ -158,14 +139,7 @@ def ssim(
     window: int | None = None,
     data_range: Tensor | None = None,
 ) -> Tensor:
-    """SSIM of each image pair (B, C, H, W), (B,) float64; see `SSIM`.
-
-    Args:
-        data_range: of each pair, (B,); 1 by default.
-
-    Raises:
-        ValueError: the images are smaller than the window.
-    """
+    """SSIM of each image pair (B, C, H, W), (B,) float64; see `SSIM`. `data_range` is (B,) or 1."""
     radius = int(3.5 * sigma + 0.5) if window is None else window // 2
     height, width = pred.shape[-2:]
     if min(height, width) <= 2 * radius:
@@ -173,7 +147,7 @@ def ssim(
             f"SSIM: images of {height}x{width} are smaller than the window of {2 * radius + 1}"
         )
     means = _gaussian_means if window is None else _uniform_means
-    # Of N pixels: the step from the population's variance to the sample's.
+    # From the population's variance of the window's pixels to the sample's.
     sample = 1.0 if window is None else (2 * radius + 1) ** 2 / ((2 * radius + 1) ** 2 - 1)
     ranges = torch.ones(len(pred)) if data_range is None else data_range
     # float64: variance as a difference of means loses half of float32's digits in flat regions.

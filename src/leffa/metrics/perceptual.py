@@ -11,40 +11,35 @@ import lpips
 import torch
 from torch import Tensor, nn
 
-from leffa.metrics.paired import PerImageMetric, check_images, full_batches
+from leffa.metrics.paired import PerImageMetric, full_batches
 from leffa.metrics.weights import WeightsFile
 
 LpipsNet = Literal["alex", "squeeze", "vgg"]
 
 
-def _torchvision(name: str, sha256: str) -> WeightsFile:
-    origin = f"https://download.pytorch.org/models/{name}"
-    return WeightsFile(name, sha256, origin, "leffa weights fetch metrics")
-
-
-LPIPS_BACKBONES: dict[LpipsNet, WeightsFile] = {
-    "alex": _torchvision("alexnet-owt-7be5be79.pth", "7be5be79"),
-    "squeeze": _torchvision("squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
-    "vgg": _torchvision("vgg16-397923af.pth", "397923af"),
+_FILES: dict[LpipsNet, tuple[str, str]] = {
+    "alex": ("alexnet-owt-7be5be79.pth", "7be5be79"),
+    "squeeze": ("squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
+    "vgg": ("vgg16-397923af.pth", "397923af"),
+}
+LPIPS_BACKBONES = {
+    net: WeightsFile(
+        name, sha256, f"https://download.pytorch.org/models/{name}", "leffa weights fetch metrics"
+    )
+    for net, (name, sha256) in _FILES.items()
 }
 
 
 class LPIPS(PerImageMetric):
     """Learned perceptual image patch similarity (Zhang et al., 2018), version 0.1.
 
-    Values of different networks are not comparable: say which one was used.
-
     Args:
-        net: a backbone's name, or a ready network that maps two images in [-1, 1] to (B, 1, 1, 1).
-        weights: the backbone's file or its folder; see `WeightsFile.locate`.
-        drop_last: leave out the last images, in the order in which they came, that do not fill a
-            batch of this many, as PIDM does.
+        net: a backbone's name, or a network that maps two images in [-1, 1] to (B, 1, 1, 1).
+        drop_last: leave out the last images that do not fill a batch of this many, as PIDM does.
 
     Raises:
         MissingWeights: the backbone's ImageNet weights are not on this machine.
     """
-
-    higher_is_better = False
 
     def __init__(
         self,
@@ -57,9 +52,9 @@ class LPIPS(PerImageMetric):
         network = net if isinstance(net, nn.Module) else load_lpips(net, weights)
         self.network = network.eval().requires_grad_(False)
 
-    def update(self, pred: Tensor, true: Tensor) -> None:
-        check_images(pred, true)
-        self.append(self.network(2 * pred.float() - 1, 2 * true.float() - 1).flatten())
+    def score(self, pred: Tensor, true: Tensor) -> Tensor:
+        distances: Tensor = self.network(2 * pred.float() - 1, 2 * true.float() - 1)
+        return distances.flatten()
 
     def aggregate(self, values: Tensor) -> Tensor:
         """The mean over the images that are kept."""
@@ -67,11 +62,7 @@ class LPIPS(PerImageMetric):
 
 
 def load_lpips(net: LpipsNet, weights: Path | None = None) -> nn.Module:
-    """LPIPS: linear layers from the `lpips` package, backbone from its torchvision file.
-
-    Raises:
-        MissingWeights: the backbone's file is not on this machine.
-    """
+    """LPIPS: linear layers from the `lpips` package, backbone from its torchvision file."""
     file = LPIPS_BACKBONES[net].locate(weights)
     network = untrained_lpips(net)
     backbone: nn.Module = network.get_submodule("net")
@@ -83,7 +74,7 @@ def load_lpips(net: LpipsNet, weights: Path | None = None) -> nn.Module:
 
 
 def untrained_lpips(net: LpipsNet) -> nn.Module:
-    """The LPIPS network with its trained linear layers on a random backbone; downloads nothing."""
+    """LPIPS with its trained linear layers on a random backbone; downloads nothing."""
     with warnings.catch_warnings():
         # The package still calls torchvision with `pretrained=False`, which torchvision deprecates.
         warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")

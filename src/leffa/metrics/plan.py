@@ -9,22 +9,17 @@ from leffa.metrics.folders import FolderMismatch, ImageFile, ImageFolder, match,
 from leffa.metrics.protocols import Protocol
 from leffa.metrics.views import Size, View, as_text
 
+Pair = tuple["Picture", ...]  # a prediction, its true image and, where there are masks, its mask
+
 
 @dataclass(frozen=True)
 class Picture:
-    """One image and what happens to it before the metrics; sizes are in pixels.
-
-    Attributes:
-        file: where it is stored.
-        prepare: how it is brought to the size that all metrics start from; None: it stays.
-        views: what metrics see of it: None, the prepared picture, or a further view.
-        is_mask: it says which pixels count.
-    """
+    """One image and what happens to it before the metrics."""
 
     file: ImageFile
-    prepare: View | None = None
-    views: tuple[View | None, ...] = (None,)
-    is_mask: bool = False
+    prepare: View | None = None  # to the size that all metrics start from; None: it stays
+    views: tuple[View | None, ...] = (None,)  # what metrics see: as prepared, or a further view
+    is_mask: bool = False  # it says which pixels count
 
     @property
     def size(self) -> Size:
@@ -40,18 +35,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is scored.
-
-    Attributes:
-        pred: all predictions.
-        pairs: each prediction, its true image and, where there are masks, its mask; none if
-            unpaired.
-        real: the real set of FID and KID; None where the protocol's set was not given.
-    """
+    """What is scored."""
 
     pred: list[Picture]
-    pairs: list[tuple[Picture, ...]]
-    real: list[Picture] | None
+    pairs: list[Pair]  # empty if unpaired
+    real: list[Picture] | None  # of FID and KID; None where the protocol's set was not given
 
     @property
     def real_is_in_pairs(self) -> bool:
@@ -104,26 +92,14 @@ def make_plan(
     one_size = sizes.pop() if len(sizes) == 1 else None
     as_pred = partial(_picture, protocol.prepare_pred, protocol.views, one_size)
     as_true = partial(_picture, protocol.prepare_true, protocol.views, one_size)
-    pairs = [(as_pred(p), as_true(t)) for p, t in matched]
-    problems = []
-    if any(metric.view is None for metric in protocol.paired.values()):
-        problems = problem("sizes differ, resize one side", _unequal(pairs))
-    if masks is not None:
-        in_both = [(t, mask) for p, t in pairs for mask in _mask_of(p, t, masks)]
-        unmasked = [t.file.name for p, t in pairs if not _mask_of(p, t, masks)]
-        problems += problem("masks missing", unmasked)
-        problems += problem("masks of another size than their image", _unequal(in_both))
-    if problems:
+    pairs = [(as_pred(p), as_true(t), *_mask_of(p, t, masks)) for p, t in matched]
+    if problems := _pair_problems(protocol, pairs, masks is not None):
         raise FolderMismatch(problems)
-    chosen: Iterable[ImageFile] | None = None
-    if real is not None or protocol.real == "test":
-        # The pair list decides, not the folder: a folder may hold garments and other persons.
-        in_pairs = {t.path: t for _, t in matched} if real is None and paired else {}
-        chosen = in_pairs.values() or (real or true).images.values()
+    real_files = _real_set(protocol, matched, true, real)
     return Plan(
         pred=[as_pred(file) for file in _by_path(pred.images.values())],
-        pairs=[(p, t, *_mask_of(p, t, masks)) for p, t in pairs],
-        real=None if chosen is None else [as_true(file) for file in _by_path(chosen)],
+        pairs=pairs,
+        real=None if real_files is None else [as_true(file) for file in _by_path(real_files)],
     )
 
 
@@ -132,6 +108,26 @@ def _picture(
 ) -> Picture:
     """A file with its sizes in pixels; `one_size` is that of the predictions, if they agree."""
     return Picture(file, prepare and prepare.resolved(file.size, one_size), views)
+
+
+def _mask_of(pred: ImageFile, true: ImageFile, masks: ImageFolder | None) -> tuple[Picture, ...]:
+    """The mask of a pair, by the name of its true image or of its prediction; nothing if none."""
+    found = masks and (masks.images.get(true.name) or masks.images.get(pred.name))
+    return (Picture(found, is_mask=True),) if found else ()
+
+
+def _real_set(
+    protocol: Protocol,
+    matched: Sequence[tuple[ImageFile, ImageFile]],
+    true: ImageFolder,
+    real: ImageFolder | None,
+) -> Iterable[ImageFile] | None:
+    if real is not None:
+        return real.images.values()
+    if protocol.real != "test":
+        return None
+    # The pair list decides, not the folder: a folder may hold garments and other persons.
+    return {t.path: t for _, t in matched}.values() or true.images.values()
 
 
 def _size_problems(protocol: Protocol, pred: ImageFolder) -> list[str]:
@@ -144,21 +140,25 @@ def _size_problems(protocol: Protocol, pred: ImageFolder) -> list[str]:
     relative = protocol.prepare_true is not None and isinstance(protocol.prepare_true.size, str)
     different = {file.size: str(Picture(file)) for file in files}
     if relative and len(different) > 1:
-        return problem(
-            f"{protocol.name} brings truth to the predictions' size, but they have several",
-            different.values(),
-        )
+        what = f"{protocol.name} brings truth to the predictions' size, but they have several"
+        return problem(what, different.values())
     return []
 
 
-def _unequal(pairs: Iterable[tuple[Picture, Picture]]) -> list[str]:
+def _pair_problems(protocol: Protocol, pairs: Sequence[Pair], masks: bool) -> list[str]:
+    problems = []
+    if any(metric.view is None for metric in protocol.paired.values()):
+        problems = problem("sizes differ, resize one side", _unequal(p[:2] for p in pairs))
+    if masks:
+        unmasked = [pair[1].file.name for pair in pairs if len(pair) < 3]
+        problems += problem("masks missing", unmasked)
+        in_both = (pair[1:] for pair in pairs if len(pair) == 3)
+        problems += problem("masks of another size than their image", _unequal(in_both))
+    return problems
+
+
+def _unequal(pairs: Iterable[Pair]) -> list[str]:
     return [f"{a} but {b}" for a, b in pairs if a.size != b.size]
-
-
-def _mask_of(pred: Picture, true: Picture, masks: ImageFolder | None) -> tuple[Picture, ...]:
-    """The mask of a pair, by the name of its true image or of its prediction; nothing if none."""
-    found = masks and (masks.images.get(true.file.name) or masks.images.get(pred.file.name))
-    return (Picture(found, is_mask=True),) if found else ()
 
 
 def _by_path(files: Iterable[ImageFile]) -> list[ImageFile]:

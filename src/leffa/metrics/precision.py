@@ -1,5 +1,4 @@
-"""Numbers that do not depend on the device: float32 is float32 while pictures are scored, and
-float64 is computed on the CPU where the device has none."""
+"""Numbers that do not depend on the device: full float32, and float64 on the CPU where needed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,12 +26,7 @@ class Float64Metric(Metric):
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """While it lasts, convolutions on a GPU keep all digits of float32.
-
-    By default cuDNN rounds their inputs to the 10 bits of TF32 on Ampere and newer cards, and
-    Inception and LPIPS would see less of a picture than on a CPU. Matrix products are not rounded
-    by default.
-    """
+    """Convolutions on a GPU keep all digits of float32; by default cuDNN rounds to TF32."""
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # it replaces its module
     before = convolutions.fp32_precision
     convolutions.fp32_precision = "ieee"

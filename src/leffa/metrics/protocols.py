@@ -1,8 +1,7 @@
 """Named, versioned evaluation protocols: everything that decides a number, apart from the pictures.
 
-The same pictures score differently under the code of different papers (the choice of SSIM alone
-moves it by more than 0.1), so a result always carries its protocol. Each is a file of
-`conf/protocol`, read here without Hydra; a protocol's version rises when a number may change.
+Each is a file of `conf/protocol`, read here without Hydra. A new metric is a class in this package,
+its settings below, and its entry in `scorer.PAIRED`.
 """
 
 from collections.abc import Mapping
@@ -21,13 +20,12 @@ from leffa.metrics.perceptual import LpipsNet
 from leffa.metrics.views import CLOSED, Size, View
 
 IdRule = Literal["stem", "eight_characters", "first_part", "pidm"]
-RealSet = Literal["test", "train"]
+
+# The settings of a metric are the arguments of its class; `view` is how its images are resized.
 
 
 @dataclass(frozen=True, config=CLOSED)
 class SSIMSettings:
-    """See `leffa.metrics.paired.SSIM`; `view` is how both images are brought to the metric."""
-
     metric: Literal["ssim"] = "ssim"
     border: Border = "full"
     sigma: float = 1.5
@@ -39,8 +37,6 @@ class SSIMSettings:
 
 @dataclass(frozen=True, config=CLOSED)
 class PSNRSettings:
-    """See `leffa.metrics.paired.PSNR`."""
-
     metric: Literal["psnr"] = "psnr"
     pool: Pooling = "image"
     view: View | None = None
@@ -48,24 +44,18 @@ class PSNRSettings:
 
 @dataclass(frozen=True, config=CLOSED)
 class MaskedPSNRSettings:
-    """See `leffa.metrics.paired.MaskedPSNR`; it needs a folder of masks."""
-
     metric: Literal["masked_psnr"] = "masked_psnr"
     view: None = None
 
 
 @dataclass(frozen=True, config=CLOSED)
 class MSESettings:
-    """See `leffa.metrics.paired.MSE`."""
-
     metric: Literal["mse"] = "mse"
     view: View | None = None
 
 
 @dataclass(frozen=True, config=CLOSED)
 class LPIPSSettings:
-    """See `leffa.metrics.perceptual.LPIPS`; images go in as [-1, 1]."""
-
     metric: Literal["lpips"] = "lpips"
     net: LpipsNet = "alex"
     view: View | None = None
@@ -73,8 +63,6 @@ class LPIPSSettings:
 
 @dataclass(frozen=True, config=CLOSED)
 class FIDSettings:
-    """See `leffa.metrics.distribution.FID`; `features` are those of `leffa.metrics.features`."""
-
     metric: Literal["fid"] = "fid"
     features: FeatureName = "clean_fid"
     view: View | None = None
@@ -82,14 +70,12 @@ class FIDSettings:
 
 @dataclass(frozen=True, config=CLOSED)
 class KIDSettings:
-    """See `leffa.metrics.distribution.KID`; the value is multiplied by `factor`."""
-
     metric: Literal["kid"] = "kid"
     features: FeatureName = "clean_fid"
     subsets: int = KID_SUBSETS
     subset_size: int = KID_SUBSET_SIZE
     seed: int = 0
-    factor: float = 1.0
+    factor: float = 1.0  # by which the value is multiplied
     view: View | None = None
 
 
@@ -102,43 +88,25 @@ SetSettings = Annotated[FIDSettings | KIDSettings, Field(discriminator="metric")
 
 @dataclass(frozen=True, config=CLOSED)
 class Protocol:
-    """How two folders of images are compared.
-
-    Attributes:
-        name, version: what a table prints.
-        description: one sentence for the reader of a table.
-        source: whose code is reproduced.
-        paired: a result's name -> a metric against the true image.
-        sets: a result's name -> a metric of the sets.
-        prepare_pred: what happens to predictions before any metric sees them; None: nothing.
-        prepare_true: the same for true images and for the real set.
-        sizes: (height, width) that predictions may have; empty: any.
-        ids: how a prediction finds its true image where their names differ; see
-            `leffa.metrics.folders.ID_RULES`.
-        real: the real set of FID and KID: the true images of the test, or all training images.
-        drop_last: FID and LPIPS leave out the last images, by name, that do not fill a batch of
-            this many.
-        counts: a published test set -> how many predictions it has.
-    """
+    """How two folders of images are compared."""
 
     name: str
-    version: int
+    version: int  # rises when a number may change
     description: str
-    source: str = ""
-    paired: dict[str, PairedSettings] = field(default_factory=dict)
-    sets: dict[str, SetSettings] = field(default_factory=dict)
-    prepare_pred: View | None = None
-    prepare_true: View | None = None
-    sizes: tuple[Size, ...] = ()
-    ids: IdRule = "stem"
-    real: RealSet = "test"
-    drop_last: int | None = None
-    counts: dict[str, int] = field(default_factory=dict)
+    source: str = ""  # whose code is reproduced
+    paired: dict[str, PairedSettings] = field(default_factory=dict)  # by the result's name
+    sets: dict[str, SetSettings] = field(default_factory=dict)  # likewise
+    prepare_pred: View | None = None  # of predictions, before any metric sees them
+    prepare_true: View | None = None  # of true images and of the real set
+    sizes: tuple[Size, ...] = ()  # that predictions may have; empty: any
+    ids: IdRule = "stem"  # how names that differ belong together
+    real: Literal["test", "train"] = "test"  # the real set: true images, or all training images
+    drop_last: int | None = None  # FID and LPIPS leave out what does not fill such a batch
+    counts: dict[str, int] = field(default_factory=dict)  # predictions of published test sets
 
     @property
     def sizes_truth(self) -> bool:
-        """Whether true images go in as they are stored, because the protocol brings them to the
-        predictions' size, or compares both at a size of its own."""
+        """Whether the protocol resizes true images itself, so that they go in as stored."""
         views = [each.view for each in self.paired.values()]
         return self.prepare_true is not None or (bool(views) and None not in views)
 
@@ -150,9 +118,7 @@ class Protocol:
 
 
 def parse_protocol(content: Any, where: str) -> Protocol:
-    """A protocol from the plain values of its file.
-
-    A result's name is its metric's too, unless it says otherwise with `metric`.
+    """A protocol from the plain values of its file; `metric` is the result's name by default.
 
     Raises:
         ValueError: a key or a value is wrong; names it, and `where` it stands.
@@ -183,8 +149,7 @@ def get_protocol(chosen: str | Mapping[str, Any] | Protocol) -> Protocol:
     """The protocol of that name, or the one that a mapping describes.
 
     Raises:
-        ValueError: there is none of that name (the message lists the names); or a mapping has the
-            name of a protocol but other settings.
+        ValueError: there is none of that name, or a mapping has its name but other settings.
     """
     if isinstance(chosen, Protocol):
         return chosen

@@ -1,47 +1,65 @@
-"""The published numbers, read from published.yaml and checked: a wrong line is an error with its
-place."""
+"""The published numbers, read from published.yaml; the head of that file describes its form."""
 
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import StrictFloat
+from pydantic import Field, StrictFloat
 from pydantic.dataclasses import dataclass
 
-from leffa.metrics.report import COLUMNS
-from leffa.metrics.views import CLOSED, Size
+from leffa.metrics.report import column
+from leffa.metrics.views import CLOSED, Size, as_text
 
-Evidence = Literal["read", "secondary", "memory"]
-
-
-@dataclass(frozen=True, config=CLOSED)
-class Source:
-    """A paper, a repository or a page, and where it is found."""
-
-    title: str
-    where: str
+# Why a cell does not compare with the others.
+MARKS = {
+    "†": "published under another protocol than ours, or an unknown one",
+    "‡": "pictures of another size, or a size that is not stated",
+    "§": "not over the official test set: FID and KID depend on the number of images",
+}
+EVIDENCE = {"read": "", "secondary": "quoted elsewhere", "memory": "unchecked"}
 
 
 @dataclass(frozen=True, config=CLOSED)
-class Row:
-    """One method's numbers.
-
-    Attributes:
-        values: column -> value; what the source does not give is absent. KID is times 1000.
-        size: (height, width) of the scored pictures, None where not stated.
-        evidence: "read" in the source, "secondary" where another one quotes it, "memory" unchecked.
-        protocols: those of ours that compute the numbers as the source did; empty: unknown or none.
-    """
+class Line:
+    """A method's numbers, published or ours; pydantic refuses a wrong one."""
 
     method: str
-    values: dict[str, StrictFloat]
-    source: Source
-    size: Size | None
-    evidence: Evidence
-    protocols: tuple[str, ...]
+    values: dict[str, StrictFloat]  # by column, those that the source gives; KID times 1000
+    source: str  # and after a comma where it is found; of ours the folder
+    size: Size | None  # of the scored pictures, None where not stated
+    protocols: tuple[str, ...]  # that compute the numbers as the source did; of ours its own
     remark: str = ""
+    ours: bool = False
+    marks: dict[str, str] = Field(default_factory=dict)  # column -> keys of `MARKS`
+
+    def rounded(self, name: str) -> str:
+        """The value of a column as tables print it, without its marks."""
+        return f"{self.values[name]:.{column(name).digits}f}"
+
+    def cell(self, name: str) -> str:
+        """The same with its marks; a dash where there is no value."""
+        return self.rounded(name) + self.marks.get(name, "") if name in self.values else "-"
+
+    def why(self, name: str) -> str:
+        """What the marks of a column say."""
+        return "; ".join(MARKS[each] for each in self.marks.get(name, ""))
+
+    @property
+    def size_text(self) -> str:
+        """Height x width; a question mark where a source does not state it."""
+        return "?" if self.size is None else as_text(self.size)
+
+    @property
+    def protocol(self) -> str:
+        """The protocols in words."""
+        return ", ".join(self.protocols) or "unknown"
+
+    @property
+    def source_text(self) -> str:
+        """The source without its address; ours is the folder's name."""
+        return Path(self.source).name if self.ours else self.source.partition(",")[0]
 
 
 @dataclass(frozen=True, config=CLOSED)
@@ -54,44 +72,26 @@ class Table:
     benchmark: str | None
     columns: tuple[str, ...]
     remarks: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[Line, ...]
 
 
-USUAL = ("source", "size", "evidence", "protocols")  # a table's, where a row has no other
+def read_published() -> list[Table]:
+    """Every table of the file."""
+    text = files("leffa.metrics").joinpath("published.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    return [_table(table, content["sources"]) for table in content["tables"]]
 
 
-def read_published(path: Path | None = None) -> list[Table]:
-    """Every table of the file; by default of the package's own.
-
-    Raises:
-        ValueError: the file does not keep to the form that its head describes; names the place.
-    """
-    place = path or files("leffa.metrics").joinpath("published.yaml")
-    try:
-        content = yaml.safe_load(place.read_text(encoding="utf-8"))
-        sources = {key: Source(**each) for key, each in content["sources"].items()}
-        tables = [_table(dict(each), sources) for each in content["tables"]]
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{place}: {type(error).__name__}: {error}") from error
-    ids = [table.id for table in tables]
-    if repeated := {each for each in ids if ids.count(each) > 1}:
-        raise ValueError(f"{place}: two tables have the id {min(repeated)}")
-    return tables
-
-
-def _table(table: dict[str, Any], sources: Mapping[str, Source]) -> Table:
-    """A row of the file is [method, value, ..., {what differs from its table}]."""
-    usual = {key: table.pop(key) for key in USUAL}
-    if unknown := set(table["columns"]) - COLUMNS.keys():
-        raise ValueError(f"table {table['id']}: no column {min(unknown)}; see columns.yaml")
+def _table(table: dict[str, Any], sources: Mapping[str, Any]) -> Table:
+    # What holds for each row that does not say otherwise.
+    usual = {key: table.pop(key) for key in ("source", "size", "evidence", "protocols")}
     rows = []
-    for number, (method, *values) in enumerate(table.pop("rows"), start=1):
-        facts = usual | (values.pop() if isinstance(values[-1], dict) else {})
-        try:
-            facts["source"] = sources[facts["source"]]
-            found = dict(zip(table["columns"], values, strict=True))
-            present = {column: value for column, value in found.items() if value is not None}
-            rows.append(Row(method=method, values=present, **facts))
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"table {table['id']}, row {number}: {error}") from error
+    for method, *cells in table.pop("rows"):
+        facts = usual | (cells.pop() if isinstance(cells[-1], dict) else {})
+        facts["source"] = "{title}, {where}".format(**sources[facts["source"]])
+        quality = (EVIDENCE[facts.pop("evidence")], facts.pop("remark", ""))
+        facts["remark"] = "; ".join(filter(None, quality))
+        found = zip(table["columns"], cells, strict=True)
+        values = {name: value for name, value in found if value is not None}
+        rows.append(Line(method=method, values=values, **facts))
     return Table(rows=tuple(rows), **table)

@@ -12,13 +12,7 @@ TITLES: dict[str, Any] = yaml.safe_load(
 
 
 class Column(NamedTuple):
-    """How a metric is printed.
-
-    Attributes:
-        title: what stands above the numbers.
-        digits: after the point.
-        higher: whether higher is better; None where neither is.
-    """
+    """How a metric is printed; `higher` is whether higher is better, None where neither is."""
 
     title: str
     digits: int = 4
@@ -41,13 +35,7 @@ def column(name: str) -> Column:
 def results_table(
     rows: Mapping[str, Mapping[str, float]], columns: Sequence[str], decimals: int = 4
 ) -> str:
-    """Markdown: one row per result, one column per metric; what a row lacks stays a dash.
-
-    Args:
-        rows: the name of a result -> metric -> value.
-        columns: metrics in order.
-        decimals: digits after the point.
-    """
+    """Markdown: a row per result (name -> metric -> value), a column per metric."""
     heads = (column(name).heading for name in columns)
     lines = [["", *heads], ["---", *("---:" for _ in columns)]]
     for name, row in rows.items():

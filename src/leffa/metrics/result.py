@@ -1,9 +1,9 @@
-"""The result of an evaluation, with all that its numbers depend on."""
+"""The result of scoring, with all that its numbers depend on."""
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,43 +19,25 @@ _LIBRARIES = ("torch", "torchvision", "torchmetrics", "lpips", "numpy", "pillow"
 
 @dataclass(frozen=True)
 class Scores:
-    """Values and their circumstances.
-
-    Attributes:
-        protocol: how they were computed.
-        paired: whether predictions were compared with their true images.
-        values: metric -> value.
-        images: how many images of "pred" and of "real", the set behind FID and KID.
-        formats: of both, file format -> number of files.
-        missing: metric -> why it is not among the values.
-        notes: what a reader of the numbers should know.
-        weights: network -> its file and SHA256.
-        versions: library -> version.
-        per_image: metric -> prediction's name -> value.
-        intervals: metric -> 95 % bootstrap interval over the test images.
-        left_out: metric -> names of the samples that it cannot judge, which its value leaves out.
-        groups: part of the predictions -> metric -> value, where parts were asked for.
-        names_sha256: of the list of pairs (or of predictions, if unpaired): two results with the
-            same one are about the same images.
-    """
+    """Values, and what they depend on."""
 
     protocol: Protocol
     paired: bool
-    values: dict[str, float]
-    images: dict[str, int]
-    formats: dict[str, dict[str, int]]
-    missing: dict[str, str]
-    notes: list[str]
-    weights: dict[str, str]
-    versions: dict[str, str]
-    per_image: dict[str, dict[str, float]]
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
-    groups: dict[str, dict[str, float]] = field(default_factory=dict)
-    names_sha256: str = ""
+    values: dict[str, float]  # by metric
+    images: dict[str, int]  # how many of "pred" and of "real", the set behind FID and KID
+    formats: dict[str, dict[str, int]]  # folder -> file format -> number of files
+    missing: dict[str, str]  # metric -> why it is not among the values
+    notes: list[str]  # what a reader of the numbers should know
+    weights: dict[str, str]  # metric -> its network's file and SHA256
+    versions: dict[str, str]  # of libraries
+    per_image: dict[str, dict[str, float]]  # metric -> prediction's name -> value
+    intervals: dict[str, tuple[float, float]]  # metric -> 95 % bootstrap interval
+    excluded: dict[str, list[str]]  # metric -> names of the samples that it cannot judge
+    groups: dict[str, dict[str, float]]  # part of the predictions -> metric -> value
+    names_sha256: str  # of the list of pairs: the same for the same images
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON: an infinite PSNR becomes "inf"."""
+        """Everything, ready for JSON."""
         result = asdict(self)
         result["values"] = finite(self.values)
         result["per_image"] = {metric: finite(each) for metric, each in self.per_image.items()}
@@ -63,33 +45,29 @@ class Scores:
         return result
 
     def save(self, path: Path) -> None:
-        """Write the JSON file; an interrupted run leaves no half of it."""
+        """Write the JSON file."""
         write_text(path, json.dumps(marked(self.as_dict()), indent=2, allow_nan=False) + "\n")
 
     def to_markdown(self) -> str:
-        """A table of one row; below it what is missing and what to know."""
+        """A table of one row, its intervals, and what to know."""
         kind = "paired" if self.paired else "unpaired"
-        row = (
-            f"{self.protocol.name} v{self.protocol.version}, {kind}, {self.images['pred']:,} images"
-        )
-        rows = {row: self.values}
+        name = f"{self.protocol.name} v{self.protocol.version}"
+        rows = {f"{name}, {kind}, {self.images['pred']:,} images": self.values}
         if self.intervals:
-            low, high = zip(*self.intervals.values(), strict=True)
-            rows["95 % from"] = dict(zip(self.intervals, low, strict=True))
-            rows["95 % to"] = dict(zip(self.intervals, high, strict=True))
+            rows["95 % from"] = {metric: low for metric, (low, _) in self.intervals.items()}
+            rows["95 % to"] = {metric: high for metric, (_, high) in self.intervals.items()}
         table = results_table(rows, [*self.values, *self.missing])
         remarks = [f"{metric} is missing: {reason}" for metric, reason in self.missing.items()]
-        remarks += [left_out_remark(metric, names) for metric, names in self.left_out.items()]
-        remarks += self.notes
-        return "\n".join([table, *(f"- {remark}" for remark in remarks)])
+        remarks += [excluded_remark(metric, names) for metric, names in self.excluded.items()]
+        return "\n".join([table, *(f"- {remark}" for remark in [*remarks, *self.notes])])
 
 
-def left_out_remark(metric: str, names: Sequence[str], shown: int = 5) -> str:
-    """That a metric cannot judge some samples, in words: how many, and the first names."""
+def excluded_remark(metric: str, names: Sequence[str], shown: int = 5) -> str:
+    """How many samples a metric cannot judge, and the first names."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return (
-        f"{metric}: {len(names)} {'sample' if len(names) == 1 else 'samples'} left out, with "
-        f"nothing in the region it looks at: {', '.join(names[:shown])}{more}"
+        f"{metric}: {len(names)} {'sample' if len(names) == 1 else 'samples'} excluded, whose "
+        f"region for it is empty: {', '.join(names[:shown])}{more}"
     )
 
 

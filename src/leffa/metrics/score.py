@@ -4,7 +4,8 @@ scores = score_folders(Path("outputs/test"), Path("data/test/image"), "leffa")
 print(scores.to_markdown())
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from leffa.io.colour import SRGB
 from leffa.metrics.bootstrap import check_resamples
 from leffa.metrics.distribution import small_set_note
 from leffa.metrics.folders import ImageFolder, read_folder
-from leffa.metrics.loading import ImageReader
+from leffa.metrics.loading import read_batches
 from leffa.metrics.plan import Plan, make_plan
 from leffa.metrics.precision import full_float32
 from leffa.metrics.protocols import Protocol, get_protocol
@@ -45,20 +46,17 @@ def score_folders(
     """Score a folder of predictions against a folder of true images.
 
     Args:
-        pred, true: folders of images; a prediction has its true image's name, suffixes aside, or
-            one that the protocol's rule understands.
+        pred, true: folders of images of the same names, or names that the protocol's rule joins.
         protocol: one of `leffa.metrics.protocols`, its name, or its settings.
         paired: compare image by image; without, only FID and KID of the two sets are computed.
         names: prediction's name -> true image's name, without suffixes, where they differ.
-        real: the real set of FID and KID where it is not `true` (DeepFashion: all training images).
+        real: the real set of FID and KID where it is not `true`.
         masks: folder of masks or parsing maps, named as the true images, for masked metrics.
         weights: folder of the metrics' networks; see `WeightsFile.locate`.
-        remarks: for the result: what numbers depend on and files do not show, such as guidance.
+        remarks: notes for the result.
         fid_resamples: for a confidence interval of FID; each takes up to a second.
-        groups: parts of the predictions, by name, each scored as a set of its own; unpaired, true
-            images have the predictions' names. No FID and KID where `real` is another set.
-        device, batch_size, workers: change the speed only, and values by no more than rounding.
-        progress: show a bar on stderr.
+        groups: parts of the predictions, by name, each scored as a set of its own; no FID and KID
+            where `real` is another set.
 
     Raises:
         FileNotFoundError: a folder does not exist.
@@ -66,10 +64,15 @@ def score_folders(
         ValueError: a setting is wrong.
     """
     check_resamples(fid_resamples)
-    read = ImageReader(batch_size, workers, progress)
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: give a number from 1")
     protocol = get_protocol(protocol)
-    sides = _read_sides(pred, true, real, masks)
-    plan = make_plan(protocol, **sides, paired=paired, names=names)
+    folders = {"pred": read_folder(pred), "true": read_folder(true)}
+    if real is not None:
+        folders["real"] = read_folder(real)
+    if masks is not None:
+        folders["masks"] = read_folder(masks, MASK_MODES)
+    plan = make_plan(protocol, **folders, paired=paired, names=names)
     scorer = Scorer(
         protocol,
         paired=paired,
@@ -80,52 +83,13 @@ def score_folders(
         fid_resamples=fid_resamples,
         groups=bool(groups),
     )
+    read = partial(read_batches, batch_size=batch_size, workers=workers, progress=progress)
     _feed(scorer, plan, read)
-    return _result(scorer, plan, sides, paired, groups or {}, remarks)
+    notes = [*remarks, *_notes(protocol, plan, folders, with_sets=bool(scorer.sets))]
+    return _result(scorer, plan, folders, paired, groups or {}, notes)
 
 
-def _read_sides(
-    pred: Path, true: Path, real: Path | None, masks: Path | None
-) -> dict[str, ImageFolder]:
-    sides = {"pred": read_folder(pred), "true": read_folder(true)}
-    if real is not None:
-        sides["real"] = read_folder(real)
-    if masks is not None:
-        sides["masks"] = read_folder(masks, MASK_MODES)
-    return sides
-
-
-def _result(
-    scorer: Scorer,
-    plan: Plan,
-    sides: Mapping[str, ImageFolder],
-    paired: bool,
-    groups: Mapping[str, Collection[str]],
-    remarks: Sequence[str],
-) -> Scores:
-    values, per_image = scorer.values(), scorer.values_per_image()
-    intervals, on_intervals = scorer.intervals()
-    notes = _notes(scorer.protocol, plan, sides, with_sets=bool(scorer.sets))
-    unjudged = {key: [n for n, v in each.items() if v != v] for key, each in per_image.items()}
-    return Scores(
-        protocol=scorer.protocol,
-        paired=paired,
-        values=values,
-        images={"pred": len(plan.pred), "real": len(plan.real or ())},
-        formats={side: folder.formats() for side, folder in sides.items()},
-        missing=scorer.missing,
-        notes=[*remarks, *notes, *on_intervals],
-        weights=scorer.weights,
-        versions=library_versions(),
-        per_image={key: {n: v for n, v in x.items() if v == v} for key, x in per_image.items()},
-        intervals=intervals,
-        groups={name: scorer.group_values(set(part)) for name, part in groups.items()},
-        left_out={key: names for key, names in unjudged.items() if names},
-        names_sha256=plan.fingerprint,
-    )
-
-
-def _feed(scorer: Scorer, plan: Plan, read: ImageReader) -> None:
+def _feed(scorer: Scorer, plan: Plan, read: Any) -> None:
     """Show each file to the scorer, once where the real images are those of the pairs."""
     one_pass = plan.real_is_in_pairs
     if scorer.per_image or (plan.pairs and scorer.sets):
@@ -144,52 +108,66 @@ def _feed(scorer: Scorer, plan: Plan, read: ImageReader) -> None:
             scorer.add_set(names, true, real=True)
 
 
-def _sizes_note(plan: Plan) -> list[str]:
-    """Inception sees 299x299 pixels of every image: enlarged from few, or reduced from many."""
-    sizes = [{picture.size for picture in side} for side in (plan.pred, plan.real or [])]
-    if sizes[0] == sizes[1]:
-        return []
-    shown = [as_text(min(side)) + (" and others" if len(side) > 1 else "") for side in sizes]
-    return [
-        f"predictions are {shown[0]}, the real set is {shown[1]}: FID and KID measure the "
-        "difference in resolution too"
-    ]
-
-
-def _profiles_note(sides: Mapping[str, ImageFolder]) -> list[str]:
-    """Colour profiles are read by no protocol's code, so they are not applied here either."""
-    found = {side: sides[side].profiles() for side in sides if side != "masks"}
-    if all(profiles.keys() <= {SRGB} for profiles in found.values()):
-        return []
-    counted = "; ".join(
-        f"{side}: {', '.join(f'{name} {count:,}' for name, count in profiles.items())}"
-        for side, profiles in found.items()
+def _result(
+    scorer: Scorer,
+    plan: Plan,
+    folders: Mapping[str, ImageFolder],
+    paired: bool,
+    groups: Mapping[str, Collection[str]],
+    notes: Sequence[str],
+) -> Scores:
+    values, per_image = scorer.values(), scorer.values_per_image()
+    intervals, on_intervals = scorer.intervals()
+    excluded = {key: [n for n, v in each.items() if v != v] for key, each in per_image.items()}
+    return Scores(
+        protocol=scorer.protocol,
+        paired=paired,
+        values=values,
+        images={"pred": len(plan.pred), "real": len(plan.real or ())},
+        formats={name: folder.count("format") for name, folder in folders.items()},
+        missing=scorer.missing,
+        notes=[*notes, *on_intervals],
+        weights=scorer.weights,
+        versions=library_versions(),
+        per_image={key: {n: v for n, v in x.items() if v == v} for key, x in per_image.items()},
+        intervals=intervals,
+        groups={name: scorer.group_values(set(part)) for name, part in groups.items()},
+        excluded={key: names for key, names in excluded.items() if names},
+        names_sha256=plan.fingerprint,
     )
-    return [f"pixels are compared as stored, and colour profiles are not all sRGB ({counted})"]
 
 
 def _notes(
-    protocol: Protocol, plan: Plan, sides: Mapping[str, ImageFolder], *, with_sets: bool
-) -> list[str]:
-    notes = []
-    formats = sides["pred"].formats()
-    notes += [folder.left_out for folder in sides.values() if folder.left_out]
-    if "JPEG" in formats:
-        notes.append("predictions are stored as JPEG: its losses are part of these numbers")
-    notes += _profiles_note(sides)
-    resized = sum(
-        picture.prepare is not None and picture.file.size != picture.size for picture in plan.pred
-    )
+    protocol: Protocol, plan: Plan, folders: Mapping[str, ImageFolder], *, with_sets: bool
+) -> Iterator[str]:
+    """What a reader of the numbers should know."""
+    yield from (folder.excluded for folder in folders.values() if folder.excluded)
+    if "JPEG" in folders["pred"].count("format"):
+        yield "predictions are stored as JPEG: its losses are part of these numbers"
+    # No protocol's code reads colour profiles, so they are not applied here either.
+    profiles = {side: each.count("profile") for side, each in folders.items() if side != "masks"}
+    if any(found.keys() - {SRGB} for found in profiles.values()):
+        counted = "; ".join(
+            f"{side}: {', '.join(f'{name} {count:,}' for name, count in found.items())}"
+            for side, found in profiles.items()
+        )
+        yield f"pixels are compared as stored, and colour profiles are not all sRGB ({counted})"
+    resized = sum(each.prepare is not None and each.file.size != each.size for each in plan.pred)
     if resized:
-        notes.append(f"{resized:,} predictions were resized, as {protocol.name} does")
+        yield f"{resized:,} predictions were resized, as {protocol.name} does"
     if protocol.counts and len(plan.pred) not in protocol.counts.values():
         known = ", ".join(f"{name} {count:,}" for name, count in protocol.counts.items())
-        notes.append(
+        yield (
             f"{len(plan.pred):,} predictions are not a published test set of this protocol "
             f"({known}): do not compare with published numbers"
         )
     if with_sets and plan.real is not None:
-        notes += _sizes_note(plan)
-        note = small_set_note(len(plan.pred), len(plan.real))
-        notes += [note] if note else []
-    return notes
+        sizes = [{picture.size for picture in side} for side in (plan.pred, plan.real)]
+        if sizes[0] != sizes[1]:  # Inception sees 299x299 pixels, enlarged or reduced
+            pred, real = (as_text(min(s)) + (" and others" if len(s) > 1 else "") for s in sizes)
+            yield (
+                f"predictions are {pred}, the real set is {real}: FID and KID measure the "
+                "difference in resolution too"
+            )
+        if note := small_set_note(len(plan.pred), len(plan.real)):
+            yield note

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +18,9 @@ from leffa.metrics.perceptual import LPIPS, LPIPS_BACKBONES
 from leffa.metrics.protocols import (
     FIDSettings,
     KIDSettings,
-    LPIPSSettings,
     PairedSettings,
     Protocol,
+    SetSettings,
 )
 from leffa.metrics.views import View
 from leffa.metrics.weights import MissingWeights
@@ -28,6 +29,13 @@ NO_MASKS = "it needs a folder of masks: give --masks"
 NO_REAL_SET = "the real set of this protocol is all training images: give their folder with --real"
 TOO_FEW = "it needs two images of each set"
 NOTHING_JUDGED = "there is no image that it can judge"
+PAIRED: dict[str, type[PerImageMetric]] = {
+    "ssim": SSIM,
+    "psnr": PSNR,
+    "masked_psnr": MaskedPSNR,
+    "mse": MSE,
+    "lpips": LPIPS,
+}
 SetKey = tuple[FeatureName, View | None]
 
 
@@ -35,13 +43,8 @@ class Scorer:
     """The metrics of a protocol, as far as their networks are on this machine.
 
     Args:
-        protocol: which metrics, and how.
-        paired: whether predictions have true images; if not, only the set metrics remain.
-        masks: whether pairs come with masks.
+        paired, masks: whether predictions have true images, and pairs masks.
         sets: how many images of each side, generated and real; None: there is no real set.
-        weights: the networks' folder; see `WeightsFile.locate`.
-        device: where they run.
-        fid_resamples: of the FID's confidence interval; 0: none.
         groups: whether `group_values` will be asked for: features are kept, 8 KB per image.
     """
 
@@ -61,8 +64,8 @@ class Scorer:
         self.keep = fid_resamples > 0 or groups
         self.names: list[str] = []
         self.set_names: dict[bool, list[str]] = {False: [], True: []}
-        self.missing: dict[str, str] = {}
-        self.weights: dict[str, str] = {}
+        self.missing: dict[str, str] = {}  # metric -> why
+        self.weights: dict[str, str] = {}  # metric -> its network's file
         self.per_image: dict[str, PerImageMetric] = {}
         self.sets: dict[SetKey, DistributionMetrics] = {}
         self.to_come = {False: 0, True: 0}
@@ -73,11 +76,39 @@ class Scorer:
         elif min(sets) < 2:
             self.missing |= dict.fromkeys(protocol.sets, TOO_FEW)
         else:
-            self.to_come = {
-                real: full_batches(images, protocol.drop_last)
-                for real, images in zip((False, True), sets, strict=True)
-            }
+            pred, real = (full_batches(images, protocol.drop_last) for images in sets)
+            self.to_come = {False: pred, True: real}
             self._build_sets(weights)
+
+    def _build_paired(self, masks: bool, weights: Path | None) -> None:
+        for name, settings in self.protocol.paired.items():
+            if settings.metric == "masked_psnr" and not masks:
+                self.missing[name] = NO_MASKS
+                continue
+            options = _options(settings)
+            if settings.metric == "lpips":
+                options |= {"weights": weights, "drop_last": self.protocol.drop_last}
+            try:
+                self.per_image[name] = PAIRED[settings.metric](**options).to(self.device)
+            except MissingWeights as error:
+                self.missing[name] = str(error)
+                continue
+            if settings.metric == "lpips":
+                self.weights[name] = LPIPS_BACKBONES[settings.net].label
+
+    def _build_sets(self, weights: Path | None) -> None:
+        for name, settings in self.protocol.sets.items():
+            key = settings.features, settings.view
+            try:
+                if key not in self.sets:
+                    extractor = InceptionFeatures(weights, settings.features)
+                    self.sets[key] = DistributionMetrics(extractor, {}, self.keep).to(self.device)
+            except MissingWeights as error:
+                self.missing[name] = str(error)
+                continue
+            self.weights[name] = KINDS[settings.features].weights.label
+            metric = KID if isinstance(settings, KIDSettings) else FID
+            self.sets[key].metrics[name] = metric(**_options(settings)).to(self.device)
 
     @torch.no_grad()
     def add_pairs(
@@ -86,23 +117,17 @@ class Scorer:
         """Score the views of some predictions against those of their true images."""
         self.names.extend(names)
         pairs = {
-            view: (self._unit(p), self._unit(t))
+            view: (p.to(self.device) / 255, t.to(self.device) / 255)
             for view, p, t in zip(self.protocol.views, pred, true, strict=True)
         }
         for name, metric in self.per_image.items():
-            images = pairs[self.protocol.paired[name].view]
-            if isinstance(metric, MaskedPSNR):
-                assert masks is not None
-                metric.update(*images, masks[0].to(self.device))
-            else:
-                metric.update(*images)
+            images: tuple[Tensor, ...] = pairs[self.protocol.paired[name].view]
+            if isinstance(metric, MaskedPSNR) and masks is not None:
+                images = (*images, masks[0].to(self.device))
+            metric.update(*images)
 
     def add_set(self, names: Sequence[str], views: Views, *, real: bool) -> None:
-        """Add the views of some images to one of the two sets.
-
-        Args:
-            names: by which `group_values` finds them.
-        """
+        """Add the views of some images to one of the two sets."""
         kept = min(len(views[0]), self.to_come[real])
         self.to_come[real] -= kept
         if not kept:
@@ -121,40 +146,32 @@ class Scorer:
         return judged | self._set_values(self.sets)
 
     def values_per_image(self) -> dict[str, dict[str, float]]:
-        """Result's name -> prediction's name -> value; nan where it cannot be judged, such as an
-        image whose mask is empty."""
+        """Result's name -> prediction's name -> value; nan where its mask is empty."""
         return {
             key: dict(zip(self.names, metric.per_image().tolist(), strict=True))
             for key, metric in self.per_image.items()
         }
 
     def group_values(self, members: Collection[str]) -> dict[str, float]:
-        """The same over some of the images, as if they had been scored by themselves.
-
-        Args:
-            members: their names.
-        """
-        inside = _places(self.names, members)
+        """The values over the images of these names, as if they had been scored by themselves."""
+        inside = _indices(self.names, members)
         values = {
             name: metric.aggregate(metric.per_image()[inside]).item()
             for name, metric in self.per_image.items()
             if len(inside) and not metric.per_image()[inside].isnan().all()
         }
-        places = {real: _places(self.set_names[real], members) for real in (False, True)}
-        if min(map(len, places.values())) < 2:
+        indices = {real: _indices(self.set_names[real], members) for real in (False, True)}
+        if min(map(len, indices.values())) < 2:
             return values
-        parts = {key: metrics.part(places) for key, metrics in self.sets.items()}
-        return values | self._set_values(parts)
+        return values | self._set_values({k: each.part(indices) for k, each in self.sets.items()})
 
     def _set_values(self, sets: Mapping[SetKey, DistributionMetrics]) -> dict[str, float]:
-        values, computed = {}, {key: metrics.compute() for key, metrics in sets.items()}
-        for name, settings in self._set_settings().items():
-            found = computed[settings.features, settings.view]
-            if isinstance(settings, FIDSettings):
-                values[name] = found["fid"].item()
-            else:
-                values[name] = found["kid"].item() * settings.factor
-                values[f"{name}_std"] = found["kid_std"].item() * settings.factor
+        values: dict[str, float] = {}
+        computed = {k: v for each in sets.values() for k, v in each.compute().items()}
+        for name, settings in self.protocol.sets.items():
+            factor = settings.factor if isinstance(settings, KIDSettings) else 1
+            found = [key for key in (name, f"{name}_std") if key in computed]
+            values |= {key: computed[key].item() * factor for key in found}
         return values
 
     def intervals(self) -> tuple[dict[str, Interval], list[str]]:
@@ -162,9 +179,9 @@ class Scorer:
         found = {name: per_image_interval(metric) for name, metric in self.per_image.items()}
         intervals = {name: interval for name, interval in found.items() if interval is not None}
         notes = []
-        for name, settings in self._set_settings().items() if self.fid_resamples else ():
-            if isinstance(settings, FIDSettings):
-                metrics = self.sets[settings.features, settings.view]
+        for name, settings in self.protocol.sets.items() if self.fid_resamples else ():
+            metrics = self.sets.get((settings.features, settings.view))
+            if metrics is not None and isinstance(settings, FIDSettings):
                 features = metrics.features(real=False), metrics.features(real=True)
                 intervals[name], bias = fid_interval(*features, self.fid_resamples)
                 notes.append(
@@ -173,73 +190,12 @@ class Scorer:
                 )
         return intervals, notes
 
-    def _unit(self, images: Tensor) -> Tensor:
-        """Floats in [0, 1] on the device."""
-        return images.to(self.device) / 255
 
-    def _set_settings(self) -> dict[str, FIDSettings | KIDSettings]:
-        settings = self.protocol.sets.items()
-        return {name: each for name, each in settings if (each.features, each.view) in self.sets}
-
-    def _build_paired(self, masks: bool, weights: Path | None) -> None:
-        for name, settings in self.protocol.paired.items():
-            if settings.metric == "masked_psnr" and not masks:
-                self.missing[name] = NO_MASKS
-                continue
-            try:
-                metric = build_paired(settings, weights, self.protocol.drop_last)
-            except MissingWeights as error:
-                self.missing[name] = str(error)
-                continue
-            self.per_image[name] = metric.to(self.device)
-            if isinstance(settings, LPIPSSettings):
-                self.weights[name] = LPIPS_BACKBONES[settings.net].label
-
-    def _build_sets(self, weights: Path | None) -> None:
-        for name, settings in self.protocol.sets.items():
-            key = settings.features, settings.view
-            try:
-                if key not in self.sets:
-                    extractor = InceptionFeatures(weights, settings.features)
-                    metrics = DistributionMetrics(extractor, None, None, self.keep)
-                    self.sets[key] = metrics.to(self.device)
-            except MissingWeights as error:
-                self.missing[name] = str(error)
-                continue
-            self.weights[name] = KINDS[settings.features].weights.label
-            if isinstance(settings, FIDSettings):
-                self.sets[key].fid = FID().to(self.device)
-            else:
-                options = {
-                    key: getattr(settings, key) for key in ("subsets", "subset_size", "seed")
-                }
-                self.sets[key].kid = KID(**options).to(self.device)
+def _options(settings: PairedSettings | SetSettings) -> dict[str, Any]:
+    """The arguments of the metric that a protocol describes."""
+    names = {each.name for each in fields(settings)} - {"metric", "view", "features", "factor"}
+    return {name: getattr(settings, name) for name in names}
 
 
-def _places(names: Sequence[str], members: Collection[str]) -> Tensor:
-    """Where members stand in a list of names."""
+def _indices(names: Sequence[str], members: Collection[str]) -> Tensor:
     return torch.tensor([i for i, name in enumerate(names) if name in members], dtype=torch.long)
-
-
-PAIRED: dict[str, type[PerImageMetric]] = {
-    "ssim": SSIM,
-    "psnr": PSNR,
-    "masked_psnr": MaskedPSNR,
-    "mse": MSE,
-    "lpips": LPIPS,
-}
-
-
-def build_paired(
-    settings: PairedSettings, weights: Path | None = None, drop_last: int | None = None
-) -> PerImageMetric:
-    """The metric that a protocol describes.
-
-    Raises:
-        MissingWeights: its network is not on this machine.
-    """
-    names = (each.name for each in fields(settings) if each.name not in ("metric", "view"))
-    options = {name: getattr(settings, name) for name in names}
-    if settings.metric == "lpips":
-        options |= {"weights": weights, "drop_last": drop_last}
-    return PAIRED[settings.metric](**options)

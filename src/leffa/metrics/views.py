@@ -1,12 +1,9 @@
-"""How a protocol brings stored pictures to its metrics: sizes, filters, a second compression.
-
-Every filter is the one of the library that a protocol's code uses: at 299 pixels or at 256x176 they
-give visibly different pictures, and different scores.
-"""
+"""How a protocol brings stored pictures to its metrics: sizes, filters, a second compression."""
 
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,19 +23,11 @@ RelativeSize = Literal["prediction", "prediction_height"]
 
 @dataclass(frozen=True, config=CLOSED)
 class View:
-    """A size that pictures are brought to; a picture that has it already is left alone.
+    """A size that pictures are brought to; a picture that has it already is left alone."""
 
-    Attributes:
-        size: (height, width); or that of the predictions; or their height, with the picture's own
-            aspect, the width rounded down.
-        filter: `bilinear`, `bicubic`, `lanczos` are PIL's (antialiased, rounded to 8 bits);
-            `opencv_bilinear` is cv2.resize on floats: no antialiasing, no rounding;
-            `torch_bicubic_truncated` is torch's, antialiased, and cut off to 8 bits.
-        jpeg: quality at which a resized picture is stored again, where its file is a JPEG.
-    """
-
-    size: Size | RelativeSize
+    size: Size | RelativeSize  # "prediction_height" keeps the picture's own aspect
     filter: Filter
+    # Quality at which a resized picture is stored again, where its file is a JPEG.
     jpeg: int | None = Field(default=None, ge=1, le=95)
 
     def resolved(self, stored: Size, prediction: Size | None) -> "View":
@@ -53,11 +42,7 @@ class View:
         return replace(self, size=(height, int(stored[1] * height / stored[0])))
 
     def apply(self, image: Image.Image, path: Path) -> np.ndarray:
-        """Bring an RGB image to a size in pixels: (height, width, 3), uint8 or float32 in [0, 255].
-
-        Args:
-            path: the image's file; its suffix says whether it would be stored as JPEG.
-        """
+        """Bring an RGB image to the size: (height, width, 3), uint8 or float32 in [0, 255]."""
         assert isinstance(self.size, tuple)
         if image.size == (self.size[1], self.size[0]):
             return np.asarray(image)
@@ -69,11 +54,8 @@ class View:
         return pixels
 
 
-def _pil(resampling: Image.Resampling) -> Callable[[Image.Image, int, int], np.ndarray]:
-    def resize(image: Image.Image, height: int, width: int) -> np.ndarray:
-        return np.asarray(image.resize((width, height), resampling))
-
-    return resize
+def _pil(resampling: Image.Resampling, image: Image.Image, height: int, width: int) -> np.ndarray:
+    return np.asarray(image.resize((width, height), resampling))
 
 
 def _opencv_bilinear(image: Image.Image, height: int, width: int) -> np.ndarray:
@@ -97,10 +79,11 @@ def _tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1)[None]
 
 
+# The first three are PIL's, the fourth is cv2.resize on floats, the last is torch's, antialiased.
 FILTERS: dict[Filter, Callable[[Image.Image, int, int], np.ndarray]] = {
-    "bilinear": _pil(Image.Resampling.BILINEAR),
-    "bicubic": _pil(Image.Resampling.BICUBIC),
-    "lanczos": _pil(Image.Resampling.LANCZOS),
+    "bilinear": partial(_pil, Image.Resampling.BILINEAR),
+    "bicubic": partial(_pil, Image.Resampling.BICUBIC),
+    "lanczos": partial(_pil, Image.Resampling.LANCZOS),
     "opencv_bilinear": _opencv_bilinear,
     "torch_bicubic_truncated": _torch_bicubic_truncated,
 }

@@ -1,7 +1,4 @@
-"""The networks behind LPIPS, FID and KID: local files, checked by hash, never downloaded.
-
-A metric whose network is not at hand is reported as missing; nothing ever stands in for it.
-"""
+"""The networks behind LPIPS, FID and KID: local files, checked by hash, never downloaded."""
 
 import os
 from collections.abc import Iterator
@@ -17,26 +14,18 @@ WEIGHTS_VARIABLE = "LEFFA_WEIGHTS"
 
 
 class MissingWeights(FileNotFoundError):
-    """A network's file is nowhere on this machine; the message names it and says where it goes."""
+    """A network's file is not on this machine; the metric is then reported as missing."""
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A published file of weights, recognised by its hash.
-
-    Attributes:
-        name: the file name under which it is looked for.
-        sha256: its digest, or the leading digits where its publisher gives no more.
-        origin: where a person gets it.
-        command: that brings it.
-        packaged: `package/file` of an optional Python package that ships it.
-    """
+    """A published file of weights, recognised by its hash."""
 
     name: str
-    sha256: str
-    origin: str
-    command: str | None = None
-    packaged: str | None = None
+    sha256: str  # or its leading digits, where its publisher gives no more
+    origin: str  # where a person gets it
+    command: str | None = None  # that brings it
+    packaged: str | None = None  # `package/file` of an optional Python package that ships it
 
     @property
     def label(self) -> str:
@@ -44,9 +33,7 @@ class WeightsFile:
         return f"{self.name}, SHA256 {self.sha256}"
 
     def locate(self, path: Path | None = None) -> Path:
-        """Find the file on this machine.
-
-        Looks at `path` (a file or a folder), $LEFFA_WEIGHTS, the torch hub cache, the package.
+        """Find the file: at `path` (or in it), in $LEFFA_WEIGHTS, torch hub's cache, the package.
 
         Raises:
             MissingWeights: it is in none of these places.

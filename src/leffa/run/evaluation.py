@@ -67,7 +67,6 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         devices=devices,
         workers=config["hardware"]["num_workers"],
         precision=config["precision"],
-        latent_cache=Path(config["latent_cache"]) if config["latent_cache"] else None,
         progress=progress,
     )
     load = partial(_loaded_model, place, config["weights"], file, written)

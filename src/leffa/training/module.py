@@ -22,7 +22,7 @@ from leffa.inference.forward import encode_batch, noised_forward
 from leffa.inference.generate import generate_batch
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.paired import masked_psnr, ssim
-from leffa.metrics.result import left_out_remark
+from leffa.metrics.result import excluded_remark
 from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.sampler import SamplerSettings
 from leffa.training.inspection import ground_truth_flow_values, warp_values
@@ -181,7 +181,7 @@ class PersonGenerationModule(LightningModule):
         for name, samples in self._left_out.items():
             if samples:
                 log.warning(
-                    "step %d: %s", self.global_step, left_out_remark(f"val/{name}", samples)
+                    "step %d: %s", self.global_step, excluded_remark(f"val/{name}", samples)
                 )
             self.log(f"val/{name}_left_out", float(len(samples)), reduce_fx="sum", sync_dist=True)
         self._left_out = {}

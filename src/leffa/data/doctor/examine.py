@@ -148,7 +148,7 @@ def _survey_custom_folder(root: Path) -> Survey:
         for path in found.files.values():
             if path not in seen:
                 survey.add("extra-file", where, path.name)
-        for path in found.left_out:
+        for path in found.excluded:
             survey.add("left-out", where, path.name)
     return survey
 

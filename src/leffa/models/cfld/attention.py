@@ -93,8 +93,8 @@ def prompt_flow(query: Tensor, key: Tensor, places: Tensor, temperature: float) 
     _, heads, _, width = key.shape
     value = F.pad(places.to(key.dtype), (0, max(width - 2, 0)))[:, None].expand(-1, heads, -1, -1)
     scale = 1.0 / (temperature * math.sqrt(width))
-    looked_at = F.scaled_dot_product_attention(query, key, value, scale=scale)
-    return at_least_float32(looked_at[..., :2]).mean(dim=1)
+    positions = F.scaled_dot_product_attention(query, key, value, scale=scale)
+    return at_least_float32(positions[..., :2]).mean(dim=1)
 
 
 def prepare_unet(unet: UNet2DConditionModel, trainable: Trainable) -> list[UpLayer]:
