@@ -32,12 +32,8 @@ def synthetic_poses(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run_folder(
-    experiment: str, data: Path, folder: Path, *changes: str, validation: bool = False
-) -> Path:
-    chosen = [f"experiment={experiment}", "debug=tiny"]
-    if not validation:
-        chosen.append("+trainer.limit_val_batches=0")
+def run_folder(experiment: str, data: Path, folder: Path, *changes: str) -> Path:
+    chosen = [f"experiment={experiment}", "debug=tiny", "+trainer.limit_val_batches=0"]
     quiet = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"]
     places = [f"data.root={data}", "data.prepare=null", f"paths.output_dir={folder}"]
     train(compose("train", [*chosen, *quiet, "~callbacks.progress", *places, *changes]))
@@ -62,7 +58,7 @@ def adapted_run(run: Path, synthetic: Path, tmp_path_factory: pytest.TempPathFac
     pytest.importorskip("peft")
     folder, changes = tmp_path_factory.mktemp("adapted"), ["data=synthetic_tryon", "seed=3"]
     changes += [f"start_from={run}", "model.lora.rank=2", "model.lora.alpha=3", "sampler.steps=1"]
-    run_folder("finetune_lora", synthetic, folder, *changes, validation=True)
+    run_folder("finetune_lora", synthetic, folder, *changes)
     last = folder / "checkpoints" / "last.ckpt"
     content = torch.load(last, weights_only=True)
     generator = torch.Generator().manual_seed(0)
