@@ -210,7 +210,7 @@ class BlackMasks(Callback):
 
 
 @pytest.mark.parametrize("black", [0, 1, 2])
-def test_samples_that_a_metric_cannot_judge_are_left_out_counted_and_named(
+def test_samples_that_a_metric_cannot_judge_are_excluded_counted_and_named(
     make_module: Make,
     make_datamodule: MakeData,
     make_trainer: MakeTrainer,
@@ -222,7 +222,7 @@ def test_samples_that_a_metric_cannot_judge_are_left_out_counted_and_named(
     trainer = make_trainer(stages, blacken, validate=True)
     (measured,) = trainer.validate(module, data, verbose=False)
     for metric in ("masked_psnr", "flow/warp_error"):
-        assert measured[f"val/{metric}_left_out"] == black
+        assert measured[f"val/{metric}_excluded"] == black
         assert math.isfinite(measured[f"val/{metric}"]) == (black < 2)
         said = [each for each in caplog.messages if f"val/{metric}: {black} sample" in each]
         assert len(said) == bool(black)

@@ -88,7 +88,7 @@ class PersonGenerationModule(LightningModule):
         self._optimizer = optimizer
         self._stage: Stage | None = None  # the last one that the log told of
         self._micro_batches: list[StepResult] = []  # of the optimiser step under way
-        self._left_out: dict[str, list[str]] = {}  # by metric, of the validation under way
+        self._excluded: dict[str, list[str]] = {}  # by metric, of the validation under way
         # Checkpoints leave out what is frozen, so loading one must not miss it.
         self.strict_loading = False
 
@@ -178,13 +178,13 @@ class PersonGenerationModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Say which samples a metric could not judge, and log how many."""
-        for name, samples in self._left_out.items():
+        for name, samples in self._excluded.items():
             if samples:
                 log.warning(
                     "step %d: %s", self.global_step, excluded_remark(f"val/{name}", samples)
                 )
-            self.log(f"val/{name}_left_out", float(len(samples)), reduce_fx="sum", sync_dist=True)
-        self._left_out = {}
+            self.log(f"val/{name}_excluded", float(len(samples)), reduce_fx="sum", sync_dist=True)
+        self._excluded = {}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self._optimizer([p for p in self.model.parameters() if p.requires_grad])
@@ -254,8 +254,8 @@ class PersonGenerationModule(LightningModule):
     def _judged(self, metric: str, batch: Batch, region: Tensor) -> Tensor:
         """Which samples (B,) have a region (B, 1, H, W) to judge; others are remembered by name."""
         judged = region.flatten(1).any(dim=1)
-        left_out = [n for n, found in zip(batch["name"], judged.tolist(), strict=True) if not found]
-        self._left_out.setdefault(metric, []).extend(left_out)
+        excluded = [n for n, found in zip(batch["name"], judged.tolist(), strict=True) if not found]
+        self._excluded.setdefault(metric, []).extend(excluded)
         return judged
 
     def _log_validation(self, name: str, value: Tensor, count: int, prog_bar: bool = False) -> None:
