@@ -12,6 +12,7 @@ from lightning import Trainer
 from leffa.data.datamodule import PersonDataModule
 from leffa.training.callbacks.checkpoints import Checkpoints
 from leffa.training.callbacks.preemption import StopOnSignal
+from leffa.training.callbacks.report import RunReport
 from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.module import PersonGenerationModule
 from leffa.training.stages import Stage
@@ -45,6 +46,7 @@ def test_a_run_that_is_told_to_stop_saves_the_step_it_is_in(
         StageSchedule([1]),
         Checkpoints(str(tmp_path)),
         StopOnSignal(),
+        RunReport(str(tmp_path)),
         runs.KillAt(1, number=number),
     ]
     trainer = make_trainer(stages, *callbacks, checkpoints=True)
@@ -53,6 +55,7 @@ def test_a_run_that_is_told_to_stop_saves_the_step_it_is_in(
     assert stop.value.code == 128 + number
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2
     assert f"stopped by {name} and saved after step 2; resume=auto goes on" in caplog.text
+    assert "told to stop, 2 of 3 steps" in (tmp_path / "report.html").read_text()
     assert signal.getsignal(number) is handler
     asked = tmp_path / "asked"
     assert asked.exists() is (name == "SIGUSR1")

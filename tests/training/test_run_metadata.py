@@ -1,17 +1,20 @@
-"""What a run leaves to read: its log, which goes on, and its settings."""
+"""What a run leaves to read: its log, which goes on, and its page."""
 
 import csv
 import errno
+import re
 from pathlib import Path
 
 import pytest
 import wandb
 import yaml
+from PIL import Image
 
 from leffa.run import compose, train
 from leffa.training.checkpoints import link
 from leffa.training.curves import read_curves
 from leffa.training.loggers import RunCSVLogger, RunWandbLogger, begin_logs
+from leffa.training.report import write_report
 from leffa.training.run_metadata import differences, write_run_metadata
 
 
@@ -124,16 +127,26 @@ def test_differences_leave_out_groups_and_what_is_equal() -> None:
     assert differences(before, after) == {"a.b": (1, 4), "gone": (3, None), "new": (None, 5)}
 
 
-def test_a_run_writes_what_it_is_at_each_start(tmp_path: Path) -> None:
-    write_run_metadata(tmp_path, {"name": "tryon"}, {"seed": (0, 1)}, 0)
-    write_run_metadata(tmp_path, {"name": "tryon"}, {"seed": (0, 1)}, 3)
-    starts, config, changes = (
-        yaml.safe_load((tmp_path / f"{name}.yaml").read_text())
-        for name in ("environment", "config", "changes")
-    )
+def test_the_page_holds_curves_pictures_changes_and_environment(tmp_path: Path) -> None:
+    logged(tmp_path, range(5), 0)
+    (tmp_path / "images").mkdir()
+    for step in range(5):
+        Image.new("RGB", (4, 4)).save(tmp_path / "images" / f"step_{step:06d}.png")
+    write_run_metadata(tmp_path, {"name": "<tryon>"}, {"seed": (0, 1)}, 0)
+    write_run_metadata(tmp_path, {"name": "<tryon>"}, {"seed": (0, 1)}, 3)
+    page = write_report(tmp_path, "training, 5 of 9 steps").read_text()
+    assert "<title>&lt;tryon&gt;</title>" in page
+    assert "training, 5 of 9 steps" in page
+    assert page.count("data:image/png;base64,") == 3
+    assert "<th>seed</th><td>0</td><td>1</td>" in page
+    assert ">Loss</text>" in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page), "the page needs nothing but itself"
+    starts = yaml.safe_load((tmp_path / "environment.yaml").read_text())
     assert [start["from_step"] for start in starts] == [0, 3]
-    assert config == {"name": "tryon"}
-    assert changes == {"seed": {"experiment": 0, "run": 1}}
+
+
+def test_the_page_of_a_run_that_has_nothing_yet(tmp_path: Path) -> None:
+    assert "the experiment as it stands" in write_report(tmp_path, "training").read_text()
 
 
 def test_a_curve_leaves_out_what_is_no_number(tmp_path: Path) -> None:

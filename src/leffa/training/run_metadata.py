@@ -21,7 +21,7 @@ from leffa.io.atomic import write_text
 
 CONFIG, CHANGES, ENVIRONMENT = "config.yaml", "changes.yaml", "environment.yaml"
 # What a run writes to its folder; `ENVIRONMENT` says that the folder is a run's.
-WRITTEN = (CONFIG, CHANGES, "checkpoints", "logs", "tensorboard", "images")
+WRITTEN = (CONFIG, CHANGES, "checkpoints", "logs", "tensorboard", "images", "report.html")
 LIBRARIES = ("leffa", "torch", "lightning", "diffusers")
 
 

@@ -58,6 +58,7 @@ def overrides(data: Path, folder: Path, *changes: str) -> list[str]:
         "+trainer.enable_progress_bar=false",
         "+trainer.enable_model_summary=false",
         "~callbacks.progress",
+        "callbacks.report=null",
         "callbacks.images=null",
         *changes,
     ]
