@@ -27,7 +27,8 @@ from leffa.inference.devices import choose_devices, to_device
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.io.atomic import write_json, write_text
 from leffa.io.progress import progress_bar
-from leffa.losses.flow import FlowRequest, flow_field
+from leffa.losses.flow import flow_field
+from leffa.losses.request import FlowRequest
 from leffa.metrics.flow import FlowMetrics
 from leffa.models.interface import PersonGenerator
 from leffa.pictures import mean_flow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leffa.evaluation import Evaluation, EvaluationSettings
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.metrics.protocols import PROTOCOLS
 from leffa.models.sampler import SamplerSettings
 from leffa.run import compose, evaluate, train

@@ -17,7 +17,8 @@ from leffa.evaluation import Evaluation
 from leffa.evaluation.flows import flow_baselines, flow_values, mean_flow_values
 from leffa.inference import LoadedModel, load_model
 from leffa.losses.diffusion import NoiseSchedule
-from leffa.losses.flow import FlowRequest, Sharpness
+from leffa.losses.flow import Sharpness
+from leffa.losses.request import FlowRequest
 from leffa.models.interface import PersonGenerator, Prediction
 
 HEIGHT, WIDTH = 64, 48

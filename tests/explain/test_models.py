@@ -12,7 +12,7 @@ from leffa.cli import main
 from leffa.data.dataset import PersonDataset, collate
 from leffa.evaluation.flows import flow_values
 from leffa.inference.loaded import load_model, settings_of_run
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models.export import save_exported
 from leffa.run import compose
 from leffa.run import test_set as samples_of  # pytest would take it for a test

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from leffa.losses.flow import FlowRequest, LeffaLoss, coordinates, flow_field
+from leffa.losses.flow import LeffaLoss, coordinates, flow_field
+from leffa.losses.request import FlowRequest
 
 
 def identity_flow(samples: int, grid: tuple[int, int]) -> Tensor:

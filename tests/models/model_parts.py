@@ -9,7 +9,8 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import FlowRequest, LeffaLoss
+from leffa.losses.flow import LeffaLoss
+from leffa.losses.request import FlowRequest
 from leffa.models.interface import PersonGenerator, Prediction
 
 MakeBatch = Callable[..., Batch]

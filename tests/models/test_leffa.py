@@ -11,7 +11,8 @@ from model_parts import ALL_LAYERS, MakeBatch, gradients, leffa_loss, noise_for
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import FlowRequest, LeffaLoss
+from leffa.losses.flow import LeffaLoss
+from leffa.losses.request import FlowRequest
 from leffa.models.interface import Prediction
 from leffa.models.leffa import LeffaModel, Part
 

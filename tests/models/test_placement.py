@@ -13,7 +13,7 @@ from diffusers.models.attention_dispatch import AttentionBackendName, _Attention
 from torch import Tensor, nn
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models import placement
 from leffa.models.catvton import CatVTON
 from leffa.models.cfld import CFLD

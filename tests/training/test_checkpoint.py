@@ -10,7 +10,7 @@ import torch
 from leffa.data.batch import Batch
 from leffa.inference import load_model
 from leffa.inference.forward import encode_batch, noised_forward
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models.export import InputSpec
 from leffa.run import Run, assemble, compose
 from leffa.training.checkpoints import AtomicCheckpointIO, link, resume_point

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import TimestepSampling
-from leffa.losses.flow import FlowRequest, LeffaLoss
+from leffa.losses.flow import LeffaLoss
+from leffa.losses.request import FlowRequest
 from leffa.models.interface import Prediction
 from leffa.models.leffa import Conditioning, LeffaModel
 from leffa.training.objective import StepResult, TrainingObjective

@@ -15,7 +15,8 @@ from leffa.data.datamodule import PersonDataModule
 from leffa.data.dataset import collate
 from leffa.explain import read_attention
 from leffa.inference.forward import encode_batch, noised_forward
-from leffa.losses.flow import FlowRequest, LeffaLoss
+from leffa.losses.flow import LeffaLoss
+from leffa.losses.request import FlowRequest
 from leffa.models.interface import Prediction
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings, generate, sample_latents

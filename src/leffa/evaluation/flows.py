@@ -18,7 +18,7 @@ from leffa.evaluation.settings import Work
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.inference.generate import open_batches
 from leffa.io.atomic import write_json
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.metrics.flow import ConstantFlow, FlowMetrics, identity_flow
 from leffa.models.interface import PersonGenerator
 

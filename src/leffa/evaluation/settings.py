@@ -9,7 +9,7 @@ from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.folder import EvaluationFolder, unfinished
 from leffa.inference.generate import Generation, even_batch_size
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.metrics.protocols import Protocol
 from leffa.models.sampler import SamplerSettings
 

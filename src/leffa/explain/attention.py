@@ -16,8 +16,9 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.inference.forward import encode_batch, noised_forward
-from leffa.losses.flow import FlowRequest, coordinates, flow_field
+from leffa.losses.flow import coordinates, flow_field
 from leffa.losses.precision import at_least_float32
+from leffa.losses.request import FlowRequest
 from leffa.models.interface import PersonGenerator
 
 CHUNK = 128  # rows computed together

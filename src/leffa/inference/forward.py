@@ -13,7 +13,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import diffusion_loss
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models.interface import Conditioning, PersonGenerator, Prediction
 from leffa.models.sampler import name_noise
 

@@ -20,7 +20,7 @@ from leffa.inference.checkpoints import (
 )
 from leffa.inference.foreign import build_model
 from leffa.io.weights import load_weights
-from leffa.losses.flow import FlowRequest, as_patterns
+from leffa.losses.request import FlowRequest, as_patterns
 from leffa.models.checkpoints import load_official
 from leffa.models.export import (
     OFFICIAL,

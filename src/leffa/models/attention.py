@@ -21,7 +21,8 @@ from diffusers.models.attention_processor import Attention
 from einops import rearrange
 from torch import Tensor, nn
 
-from leffa.losses.flow import FlowRequest, Sharpness, attention_sharpness, flow_field
+from leffa.losses.flow import Sharpness, attention_sharpness, flow_field
+from leffa.losses.request import FlowRequest
 
 
 @dataclass(kw_only=True)

@@ -26,7 +26,7 @@ from leffa.data.batch import Batch
 from leffa.io.atomic import replacing
 from leffa.io.weights import load_weights
 from leffa.losses.diffusion import Generators
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models import interface
 from leffa.models.attention import (
     AttentionExchange,

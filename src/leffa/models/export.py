@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from leffa.io.atomic import new_folder, write_json, write_text
 from leffa.io.outputs import check_folder
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models.interface import PersonGenerator
 from leffa.models.leffa import LeffaModel, input_channels
 from leffa.models.loading import load_scheduler, load_unet, load_vae

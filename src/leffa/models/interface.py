@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators, NoiseSchedule
-from leffa.losses.flow import FlowRequest, Sharpness
+from leffa.losses.flow import Sharpness
+from leffa.losses.request import FlowRequest
 from leffa.models.memory import RunMemory
 
 # What a batch may hold beside the two pictures, and a model may need.

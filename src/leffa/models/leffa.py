@@ -18,7 +18,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.io.weights import load_weights
 from leffa.losses.diffusion import Generators
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models import interface
 from leffa.models.attention import AttentionExchange
 from leffa.models.interface import Input, Prediction

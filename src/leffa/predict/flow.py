@@ -4,7 +4,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.inference.forward import encode_batch, noised_forward
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models.interface import PersonGenerator
 from leffa.pictures import mean_flow
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.inference.forward import encode_batch, noised_forward
-from leffa.losses.flow import FlowRequest, warp
+from leffa.losses.flow import warp
+from leffa.losses.request import FlowRequest
 from leffa.metrics.flow import FlowMetrics
 from leffa.models.interface import PersonGenerator
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from leffa.data.batch import Batch, Record
-from leffa.losses.flow import LeffaLoss, matches
+from leffa.losses.flow import LeffaLoss
+from leffa.losses.request import matches
 from leffa.models.attention import flow_layers
 from leffa.models.interface import PersonGenerator
 from leffa.training.inspection import error_by_layer

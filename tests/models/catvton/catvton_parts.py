@@ -8,7 +8,7 @@ import torch
 from model_parts import ALL_LAYERS, MakeBatch, gradients, leffa_loss, noise_for
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models.catvton import CatVTON
 from leffa.models.interface import Prediction
 

@@ -18,7 +18,8 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor
 
-from leffa.losses.flow import FlowRequest, coordinates
+from leffa.losses.flow import coordinates
+from leffa.losses.request import FlowRequest
 from leffa.models.attention import AttentionExchange
 from leffa.models.catvton import CatVTON, StackedAttention, stack
 from leffa.models.sampler import SamplerSettings, generate

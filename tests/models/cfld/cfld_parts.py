@@ -8,7 +8,7 @@ from model_parts import ALL_LAYERS, SD15, VAE, MakeBatch, gradients, leffa_loss,
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models.cfld import CFLD, Conditioning
 from leffa.models.interface import Prediction
 

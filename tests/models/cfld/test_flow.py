@@ -15,7 +15,8 @@ from cfld_parts import (
 )
 from torch import Tensor
 
-from leffa.losses.flow import FlowRequest, coordinates
+from leffa.losses.flow import coordinates
+from leffa.losses.request import FlowRequest
 from leffa.models.cfld import CFLD
 from leffa.models.cfld.attention import prompt_flow
 from leffa.models.cfld.decoder import PerceptionDecoder

@@ -11,7 +11,8 @@ from idm_vton_parts import TIMESTEPS, predict
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import FlowRequest, LeffaLoss
+from leffa.losses.flow import LeffaLoss
+from leffa.losses.request import FlowRequest
 from leffa.models.attention import AttentionExchange
 from leffa.models.idm_vton import IDMVTON, Conditioning
 

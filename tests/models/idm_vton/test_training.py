@@ -10,7 +10,8 @@ from idm_vton_parts import ADAPTER, ALL, CLIP, SCHEDULER, SDXL, TIMESTEPS, VAE, 
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import FlowRequest, LeffaLoss
+from leffa.losses.flow import LeffaLoss
+from leffa.losses.request import FlowRequest
 from leffa.models.idm_vton import IDMVTON
 from leffa.models.latent import parameter_counts
 from leffa.training.objective import TrainingObjective

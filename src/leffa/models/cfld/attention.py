@@ -20,8 +20,8 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from leffa.losses.flow import FlowRequest
 from leffa.losses.precision import at_least_float32
+from leffa.losses.request import FlowRequest
 from leffa.models.attention import (
     Exchange,
     ExchangeProcessor,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators, draw
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models import interface
 from leffa.models.cfld.appearance import AppearanceBiases
 from leffa.models.cfld.attention import (

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators
-from leffa.losses.flow import FlowRequest
+from leffa.losses.request import FlowRequest
 from leffa.models import interface
 from leffa.models.attention import AttentionExchange
 from leffa.models.idm_vton.encoders import ImageEncoder, Prompt, TextEncoders

@@ -1,0 +1,58 @@
+"""What a model is asked to read out of its attention: which layers, which samples, how smooth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import Tensor
+
+# Called with a layer's name, its query and reference key (S, N, L, D), and the grids of both.
+AttentionTap = Callable[[str, Tensor, Tensor, tuple[int, int], tuple[int, int]], None]
+
+
+@dataclass(frozen=True)
+class FlowRequest:
+    """What a model is asked to read out of its attention during one prediction.
+
+    Args:
+        temperature: tau of Eq. 2.
+        min_resolution: theta_resolution; layers with h_l / H at least this give a flow.
+        strict: compare with > instead of >=. The paper writes "greater than", yet reports a result
+            for 1/8 that only >= makes possible, so >= is the default.
+        layers: names, dotted beginnings of names ("down_blocks.0") or patterns ("up_blocks.*") of
+            the layers wanted; None for all.
+        samples: indices (S,) of the samples wanted; None for all. The others cost nothing.
+        sharpness: also measure peak mass and entropy of every such layer (for monitoring; slower).
+        tap: is handed what every such layer's flow is made of, to compute more from it.
+    """
+
+    temperature: float = 2.0
+    min_resolution: float = 1 / 32
+    strict: bool = False
+    samples: Tensor | None = None
+    sharpness: bool = False
+    tap: AttentionTap | None = None
+    layers: tuple[str, ...] | None = None
+
+    def wants(self, name: str, layer_height: int, image_height: int) -> bool:
+        """Whether the layer of this name and height takes part, for an image of this height."""
+        ratio = layer_height / image_height
+        fine = ratio > self.min_resolution if self.strict else ratio >= self.min_resolution
+        return fine and (self.layers is None or any(matches(name, each) for each in self.layers))
+
+
+def matches(layer: str, pattern: str) -> bool:
+    """Whether a layer's dotted name is the pattern, begins with it, or fits its wildcards."""
+    return layer.startswith(f"{pattern}.") or fnmatchcase(layer, pattern)
+
+
+def as_patterns(layers: str | Sequence[str]) -> tuple[str, ...]:
+    """One pattern or several, as `FlowRequest.layers` has them.
+
+    Raises:
+        ValueError: there is none.
+    """
+    patterns = (layers,) if isinstance(layers, str) else tuple(layers)
+    if not patterns or not all(isinstance(each, str) and each for each in patterns):
+        raise ValueError(f"leffa_loss.layers must be all, auto, or names of layers, got {layers!r}")
+    return patterns
