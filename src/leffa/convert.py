@@ -14,13 +14,12 @@ CFLD or IDM-VTON (--experiment)
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from leffa.cli_errors import check_overrides, quoted
+from leffa.cli_errors import quoted
 from leffa.inference.checkpoints import INPUTS
 from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model, settings_of_run
 from leffa.io.atomic import replacing
@@ -102,14 +101,14 @@ def convert_published(
     """
     # Imported here: Hydra and Lightning are not for the released files.
     from leffa.run import first_model
-    from leffa.run.config import CONF, CONFIG_ERRORS, choices, compose, composed, resolved
+    from leffa.run.config import check, choices, compose, composed, resolved
     from leffa.training.finetune import find_start
 
     check_target(out)
     if out.suffix != ".ckpt":
         raise ValueError(f"{out}: --experiment makes a checkpoint; give --out FILE.ckpt")
     chosen = [f"experiment={experiment}", *changes]
-    check_overrides(chosen, partial(composed, "train"), CONFIG_ERRORS, CONF)
+    check("train", chosen)
     if (kind := choices("train", chosen)["model"]) not in PUBLISHED:
         raise ValueError(
             f"--experiment {experiment}: is of model={kind}; with --experiment go "

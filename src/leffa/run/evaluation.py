@@ -7,7 +7,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from leffa.cli_errors import check_overrides
 from leffa.data.batch import Record
 from leffa.data.doctor.quick import check_records
 from leffa.data.transforms import PersonTransform
@@ -19,7 +18,7 @@ from leffa.inference.loaded import LoadedModel, find_weights, load_model
 from leffa.io.files import exclusive_lock
 from leffa.io.progress import progress_bar
 from leffa.models.interface import PersonGenerator
-from leffa.run.config import CONF, CONFIG_ERRORS, build, compose, composed, resolved
+from leffa.run.config import build, check, compose, resolved
 from leffa.training.stages import largest_at
 
 
@@ -77,7 +76,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
 def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, bool]:
     """Records and transform of a data set of conf/dataset, written on first use, and whether its
     persons wear the reference. Ends the program where an override is wrong."""
-    check_overrides(overrides, partial(composed, "evaluate"), CONFIG_ERRORS, CONF)
+    check("evaluate", overrides)
     dataset = resolved(compose("evaluate", [*overrides, "ckpt=none"]))["dataset"]
     prepare_data(dataset)
     return build(dataset["records"]), build(dataset["transform"]), bool(dataset["paired"])

@@ -16,10 +16,10 @@ from hydra.experimental.callback import Callback as HydraCallback
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from leffa.cli_errors import check_overrides, check_plugins, fail, memory_full, quoted
+from leffa.cli_errors import check_plugins, fail, memory_full, quoted
 from leffa.io.outputs import check_folder
 from leffa.run import train
-from leffa.run.config import CONF, CONFIG_ERRORS, VERSION_BASE, composed, in_sweep, resolved
+from leffa.run.config import CONF, CONFIG_ERRORS, VERSION_BASE, check, in_sweep, resolved
 from leffa.sweeps.jobs import FAILURES, run_job, summary
 
 # Of each program: what decides how much memory it needs and changes no result.
@@ -29,7 +29,7 @@ _MEMORY_KEYS = {"train": "hardware.micro_batch", "evaluate": "batch_size"}
 def program(name: str, task: Callable[[DictConfig], Any]) -> None:
     """Run a Hydra program; a user's mistake is one line and exit code 1."""
     check_plugins(sys.argv[1:])
-    check_overrides(sys.argv[1:], partial(composed, name), CONFIG_ERRORS, CONF)
+    check(name, sys.argv[1:])
 
     @hydra.main(config_path=str(CONF), config_name=name, version_base=VERSION_BASE)
     def main(cfg: DictConfig) -> Any:
