@@ -5,14 +5,14 @@ import torch
 
 from leffa.data.batch import Batch
 from leffa.evaluation.flows import flow_values
-from leffa.explain.attention import ModelLook, layer_shapes, nearest_tokens, read_attention
+from leffa.explain.attention import ModelReading, layer_shapes, nearest_tokens, read_attention
 from leffa.explain.view import (
     View,
+    attended_position,
     attention,
     best_layer,
     flow,
     flow_error,
-    looks_at,
     peak_mass,
     short_names,
 )
@@ -27,12 +27,12 @@ POINTS = torch.tensor([[0.0, 0.0], [-0.4, 0.3], [0.02, 0.01], [1.0, -1.0]])
 
 
 @pytest.fixture(scope="module")
-def seen(model: LeffaModel, batch: Batch) -> ModelLook:
+def seen(model: LeffaModel, batch: Batch) -> ModelReading:
     return read_attention(model, batch, POINTS, [400, 200], TAU, title="tiny")
 
 
 def test_the_heads_average_to_the_flow_that_evaluation_reads(
-    model: LeffaModel, batch: Batch, seen: ModelLook
+    model: LeffaModel, batch: Batch, seen: ModelReading
 ) -> None:
     request = FlowRequest(TAU, min_resolution=0.0)
     expected = noised_forward(model, encode_batch(model, batch), 200, request).prediction.flows
@@ -45,7 +45,7 @@ def test_the_heads_average_to_the_flow_that_evaluation_reads(
         torch.testing.assert_close(mean, field, rtol=0, atol=1e-5)
 
 
-def test_each_head_s_row_points_where_its_flow_does(seen: ModelLook) -> None:
+def test_each_head_s_row_points_where_its_flow_does(seen: ModelReading) -> None:
     for layers in seen.layers.values():
         for layer in layers.values():
             tokens = nearest_tokens(POINTS, layer.shape.grid)
@@ -55,7 +55,7 @@ def test_each_head_s_row_points_where_its_flow_does(seen: ModelLook) -> None:
             torch.testing.assert_close(at, field, rtol=0, atol=5e-5)
 
 
-def test_points_on_one_token_share_a_row(seen: ModelLook) -> None:
+def test_points_on_one_token_share_a_row(seen: ModelReading) -> None:
     for layer in seen.layers[200].values():
         tokens = nearest_tokens(POINTS, layer.shape.grid)
         assert len(layer.rows.peak) == len(tokens.unique())
@@ -63,7 +63,7 @@ def test_points_on_one_token_share_a_row(seen: ModelLook) -> None:
 
 
 def test_the_errors_are_those_of_an_evaluation(
-    model: LeffaModel, batch: Batch, seen: ModelLook
+    model: LeffaModel, batch: Batch, seen: ModelReading
 ) -> None:
     expected = flow_values(model, batch, FlowRequest(TAU, min_resolution=0.0), [200])
     for name, values in expected.items():
@@ -73,18 +73,18 @@ def test_the_errors_are_those_of_an_evaluation(
     assert expected[best]["epe_px"] == min(values["epe_px"] for values in expected.values())
 
 
-def test_the_view_of_all_layers_is_their_mean(seen: ModelLook) -> None:
+def test_the_view_of_all_layers_is_their_mean(seen: ModelReading) -> None:
     layers = seen.layers[400]
     size = (64, 48)
     each = [flow(layers, View(400, name), size) for name in layers]
     torch.testing.assert_close(flow(layers, View(400), size), torch.stack(each).mean(dim=0))
-    places = torch.stack([looks_at(layers, View(400, name), 1) for name in layers])
-    torch.testing.assert_close(looks_at(layers, View(400), 1), places.mean(dim=0))
+    places = torch.stack([attended_position(layers, View(400, name), 1) for name in layers])
+    torch.testing.assert_close(attended_position(layers, View(400), 1), places.mean(dim=0))
     peaks = [peak_mass(layers, View(400, name), 1) for name in layers]
     assert peak_mass(layers, View(400), 1) == pytest.approx(sum(peaks) / len(peaks))
 
 
-def test_a_head_is_one_part_of_the_mean(seen: ModelLook) -> None:
+def test_a_head_is_one_part_of_the_mean(seen: ModelReading) -> None:
     layers = seen.layers[200]
     name = next(name for name, layer in layers.items() if layer.shape.heads == 3)
     heads = [attention(layers, View(200, name, head), 0) for head in range(3)]
@@ -95,7 +95,7 @@ def test_a_head_is_one_part_of_the_mean(seen: ModelLook) -> None:
 
 
 def test_another_timestep_and_another_picture_are_seen_otherwise(
-    model: LeffaModel, batch: Batch, seen: ModelLook
+    model: LeffaModel, batch: Batch, seen: ModelReading
 ) -> None:
     name = list(seen.layers[200])[-1]
     assert not torch.allclose(seen.layers[200][name].flows, seen.layers[400][name].flows)

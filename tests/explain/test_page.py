@@ -19,7 +19,7 @@ from leffa.explain.attention import LayerShape, read_attention
 from leffa.explain.job import BUDGET, chosen_layers
 from leffa.explain.page import Explanation, render
 from leffa.explain.points import FEW, plan_points, start_point
-from leffa.explain.view import View, flow_error, looks_at, peak_mass, true_matches
+from leffa.explain.view import View, attended_position, flow_error, peak_mass, true_matches
 from leffa.models.leffa import LeffaModel
 
 MOST = 10_000_000  # bytes
@@ -56,7 +56,7 @@ def page(explanation: Explanation) -> str:
 def test_the_page_holds_the_numbers_that_were_read(explanation: Explanation, page: str) -> None:
     data = json.loads(part(page, "data"))
     block = zlib.decompress(base64.b64decode(part(page, "block")))
-    for t, layers in enumerate(explanation.looks[0].layers.values()):
+    for t, layers in enumerate(explanation.readings[0].layers.values()):
         for index, layer in enumerate(layers.values()):
             found = data["models"][0]["looks"][t][index]
             read = layer.rows
@@ -80,7 +80,7 @@ def test_the_page_tells_the_errors_of_each_timestep_layer_and_head(
     explanation: Explanation, page: str
 ) -> None:
     errors = json.loads(part(page, "data"))["models"][0]["errors"]
-    layers = explanation.looks[0].layers[200]
+    layers = explanation.readings[0].layers[200]
     for index, name in enumerate(explanation.layers):
         heads = layers[name].shape.heads
         views: list[int | None] = [*range(heads), None] if heads > 1 else [None]
@@ -98,7 +98,7 @@ def test_a_name_cannot_break_out_of_the_page(explanation: Explanation) -> None:
     bad = "</script><script>alert(1)</script>"
     batch: Batch = {**explanation.batch, "name": [bad]}
     page = render(
-        replace(explanation, batch=batch, looks=[replace(explanation.looks[0], title=bad)])
+        replace(explanation, batch=batch, readings=[replace(explanation.readings[0], title=bad)])
     )
     assert "<script>alert" not in page
     assert json.loads(part(page, "data"))["models"][0]["title"] == bad
@@ -135,7 +135,7 @@ SDXL = {
 def test_a_page_of_a_large_model_stays_small_and_keeps_enough_points(
     batch: Batch, shapes: dict[str, LayerShape]
 ) -> None:
-    plan = plan_points(batch, chosen_layers(shapes, ()), looks=10, budget=BUDGET)
+    plan = plan_points(batch, chosen_layers(shapes, ()), passes=10, budget=BUDGET)
     assert plan.size <= BUDGET
     assert len(plan.points) >= FEW
     assert BUDGET * 4 / 3 + 1_200_000 < MOST  # base64; numbers that do not pack; pictures
@@ -161,7 +161,7 @@ def test_a_browser_shows_the_same_numbers(
 ) -> None:
     path = tmp_path / "page.html"
     path.write_text(page)
-    layers = explanation.looks[0].layers[600]
+    layers = explanation.readings[0].layers[600]
     index, name = next(
         (index, name) for index, name in enumerate(layers) if layers[name].shape.heads == 2
     )
@@ -174,7 +174,7 @@ def test_a_browser_shows_the_same_numbers(
         with opened(browser, f"{path.as_uri()}#{hash_}") as window:
             told = window.inner_text("#m0-text")
             window.screenshot(path=screenshots / "explain.png", full_page=True)
-        at = looks_at(layers, view, point).tolist()
+        at = attended_position(layers, view, point).tolist()
         match = true_matches(explanation.batch, explanation.points[point : point + 1])[0]
         assert f"EPE {flow_error(layers, view, explanation.batch):.1f} px" in told
         assert f"peak {peak_mass(layers, view, point):.3f}" in told

@@ -106,7 +106,7 @@ class LayerShape(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LayerLook:
+class LayerReading:
     """What one layer sees at one timestep.
 
     Args:
@@ -122,11 +122,11 @@ class LayerLook:
     rows: Rows
 
 
-Layers = dict[str, LayerLook]  # by dotted name, in the order of the network
+Layers = dict[str, LayerReading]  # by dotted name, in the order of the network
 
 
 @dataclass(frozen=True)
-class ModelLook:
+class ModelReading:
     """What one model sees, by timestep, in `painted`: the picture (1, 3, H, W) that was noised."""
 
     title: str
@@ -157,7 +157,7 @@ def read_attention(
     cells: int = 32,
     seed: int = 0,
     on_step: Callable[[int], object] = lambda done: None,
-) -> ModelLook:
+) -> ModelReading:
     """Read the attention of a batch of one.
 
     Args:
@@ -180,7 +180,7 @@ def read_attention(
             raise ValueError(f"timestep {timestep}: give 0 to {model.schedule.steps - 1}")
     painted = batch["source"] if painted is None else painted
     encoded = encode_batch(model, batch, painted)
-    seen = ModelLook(title, painted.float().cpu())
+    seen = ModelReading(title, painted.float().cpu())
     for done, timestep in enumerate(timesteps, start=1):
         found: Layers = {}
 
@@ -204,9 +204,9 @@ def read_attention(
 
 def _read(
     query: Tensor, key: Tensor, shape: LayerShape, points: Tensor, temperature: float, cells: int
-) -> LayerLook:
+) -> LayerReading:
     tokens, token = nearest_tokens(points, shape.grid).unique(return_inverse=True)
     rows = read_rows(query, key, tokens.to(query.device), shape.key_grid, temperature, cells)
     # Heads in the place of the batch: the mean over heads is then of one.
     flows = flow_field(query[:, None], key[:, None], shape.key_grid, temperature)
-    return LayerLook(shape, flows.unflatten(1, shape.grid).cpu(), token, rows)
+    return LayerReading(shape, flows.unflatten(1, shape.grid).cpu(), token, rows)

@@ -16,11 +16,18 @@ from typing import Any, Literal
 import torch
 
 from leffa.data.batch import Batch
-from leffa.explain.attention import LayerShape, ModelLook, layer_shapes, read_attention
+from leffa.explain.attention import LayerShape, ModelReading, layer_shapes, read_attention
 from leffa.explain.page import Explanation, render
 from leffa.explain.points import plan_points, start_point
 from leffa.explain.sheets import ENDINGS, write_sheets
-from leffa.explain.view import View, flow_error, looks_at, peak_mass, short_names, true_matches
+from leffa.explain.view import (
+    View,
+    attended_position,
+    flow_error,
+    peak_mass,
+    short_names,
+    true_matches,
+)
 from leffa.inference.devices import to_device
 from leffa.inference.generate import generate_batch
 from leffa.inference.loaded import LoadedModel
@@ -98,13 +105,13 @@ def explain(
     """
     place = torch.device(device)
     here = to_device(batch, place)
-    looks: list[ModelLook] = []
+    readings: list[ModelReading] = []
     done = itertools.count(1)
     for model in models:
         loaded = model.load()
         network = loaded.model.to(place).eval()
         found = _readable_layers(network, here, model.weights)
-        if not looks:
+        if not readings:
             first, shapes = loaded, chosen_layers(found, settings.layers)
             plan = _plan(models, batch, settings, first, shapes)
         else:
@@ -113,7 +120,7 @@ def explain(
         if settings.paint == "generated":
             sampler = replace(loaded.settings.sampler, paste_back=False)
             painted = generate_batch(network, here, sampler)
-        looks.append(
+        readings.append(
             read_attention(
                 *(network, here, plan.points, settings.timesteps, plan.temperature),
                 title=model.title,
@@ -125,7 +132,7 @@ def explain(
             )
         )
         network.to("cpu")
-    return replace(plan, looks=looks)
+    return replace(plan, readings=readings)
 
 
 def _readable_layers(
@@ -149,8 +156,8 @@ def _plan(
 ) -> Explanation:
     """What is looked at, before anybody has looked."""
     asked = [(2 * x - 1, 2 * y - 1) for x, y in settings.points]
-    looks = len(settings.timesteps) * len(models)
-    points, cells, _ = plan_points(batch, shapes, looks, BUDGET, asked)
+    passes = len(settings.timesteps) * len(models)
+    points, cells, _ = plan_points(batch, shapes, passes, BUDGET, asked)
     temperature = settings.temperature or first.settings.temperature
     height, width = batch["source"].shape[-2:]
     noised = "the person's own picture" if settings.paint == "source" else "the generated picture"
@@ -245,7 +252,7 @@ def write_explanation(
         "temperature": explanation.temperature,
         "noised": settings.paint,
         "seed": settings.seed,
-        "models": {look.title: _numbers(explanation, look, asked) for look in explanation.looks},
+        "models": {seen.title: _numbers(explanation, seen, asked) for seen in explanation.readings},
         "versions": library_versions(),
     }
     write_json(numbers, marked(content))
@@ -263,12 +270,12 @@ def _stems(name: str, settings: ExplainSettings) -> list[str]:
     return [name, *(f"{name}_p{number}" for number in range(2, len(settings.points) + 1))]
 
 
-def _numbers(explanation: Explanation, look: ModelLook, points: Sequence[int]) -> dict[str, Any]:
+def _numbers(explanation: Explanation, seen: ModelReading, points: Sequence[int]) -> dict[str, Any]:
     """What the page tells in words, by timestep and layer; the mean over heads."""
     places = explanation.points[list(points)]
     known = list(zip(points, places.tolist(), true_matches(explanation.batch, places), strict=True))
     found: dict[str, Any] = {}
-    for timestep, layers in look.layers.items():
+    for timestep, layers in seen.layers.items():
         for name in [None, *layers]:
             view = View(timestep, name)
             found.setdefault(str(timestep), {})[name or "all"] = {
@@ -276,7 +283,7 @@ def _numbers(explanation: Explanation, look: ModelLook, points: Sequence[int]) -
                 "points": [
                     {
                         "point": place,
-                        "looks_at": looks_at(layers, view, point).tolist(),
+                        "looks_at": attended_position(layers, view, point).tolist(),
                         "true_match": match,
                         "peak_mass": peak_mass(layers, view, point),
                     }

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.explain.attention import LayerLook, ModelLook, coarser
+from leffa.explain.attention import LayerReading, ModelReading, coarser
 from leffa.explain.view import (
     FADED,
     View,
@@ -50,7 +50,7 @@ class Explanation:
         start: the point that is shown first.
         view: what is shown first.
         temperature: at which attention was read.
-        looks: of one model, or of two to compare.
+        readings: of one model, or of two to compare.
         cells: maps and flows on the page have at most so many along a side.
         facts: what else the reader is told, by heading.
     """
@@ -60,17 +60,17 @@ class Explanation:
     start: int
     view: View
     temperature: float
-    looks: Sequence[ModelLook]
+    readings: Sequence[ModelReading]
     cells: int = 32
     facts: dict[str, str] = field(default_factory=dict)
 
     @property
     def timesteps(self) -> list[int]:
-        return list(self.looks[0].layers)
+        return list(self.readings[0].layers)
 
     @property
     def layers(self) -> list[str]:
-        return list(self.looks[0].layers[self.timesteps[0]])
+        return list(self.readings[0].layers[self.timesteps[0]])
 
     @property
     def name(self) -> str:
@@ -113,7 +113,7 @@ class _Block:
 def _data(explanation: Explanation, block: _Block) -> dict[str, Any]:
     """What the page's script reads."""
     batch, view, names = explanation.batch, explanation.view, explanation.layers
-    first, short = explanation.looks[0].layers[explanation.timesteps[0]], short_names(names)
+    first, short = explanation.readings[0].layers[explanation.timesteps[0]], short_names(names)
     height, width = batch["reference"].shape[-2:]
     legend = flow_picture(identity_flow(height, width)[None], torch.ones(1, 1, height, width))
     return {
@@ -146,22 +146,22 @@ def _data(explanation: Explanation, block: _Block) -> dict[str, Any]:
         "colours": matplotlib.colormaps[COLOURS](range(256), bytes=True)[:, :3].tolist(),
         "models": [
             {
-                "title": look.title,
-                "painted": _address(look.painted),
-                "errors": _errors(look, batch),
+                "title": seen.title,
+                "painted": _address(seen.painted),
+                "errors": _errors(seen, batch),
                 "looks": [
                     [_layer(layer, explanation.cells, block) for layer in layers.values()]
-                    for layers in look.layers.values()
+                    for layers in seen.layers.values()
                 ],
             }
-            for look in explanation.looks
+            for seen in explanation.readings
         ],
     }
 
 
-def _layer(look: LayerLook, cells: int, block: _Block) -> dict[str, Any]:
+def _layer(seen: LayerReading, cells: int, block: _Block) -> dict[str, Any]:
     """Where the numbers of a layer lie in the block, and their shapes."""
-    flows, rows = coarser(look.flows.movedim(-1, 1), cells).movedim(1, -1), look.rows
+    flows, rows = coarser(seen.flows.movedim(-1, 1), cells).movedim(1, -1), seen.rows
     scale = rows.maps.amax(dim=(-1, -2))
     quantised = rows.maps / scale[..., None, None] * 255
     return {
@@ -175,12 +175,12 @@ def _layer(look: LayerLook, cells: int, block: _Block) -> dict[str, Any]:
     }
 
 
-def _errors(look: ModelLook, batch: Batch) -> list[Any] | None:
+def _errors(seen: ModelReading, batch: Batch) -> list[Any] | None:
     """EPE by timestep, by layer (the mean of all last), by head (the mean of all last)."""
     if not has_truth(batch):
         return None
     table = []
-    for timestep, layers in look.layers.items():
+    for timestep, layers in seen.layers.items():
         heads: dict[str | None, list[int | None]] = {
             name: [*(range(layer.shape.heads) if layer.shape.heads > 1 else ()), None]
             for name, layer in layers.items()

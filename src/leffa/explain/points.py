@@ -30,14 +30,14 @@ class Plan(NamedTuple):
 def plan_points(
     batch: Batch,
     shapes: Mapping[str, LayerShape],
-    looks: int,
+    passes: int,
     budget: int,
     asked: Iterable[tuple[float, float]] = (),
 ) -> Plan:
     """The finest lattice on the painted part of the person that keeps within the budget.
 
     Args:
-        looks: timesteps times models.
+        passes: timesteps times models.
         budget: bytes; exceeded only by what is asked for.
         asked: points (x, y) in [-1, 1] to have in any case.
     """
@@ -46,13 +46,13 @@ def plan_points(
     for cells in CELLS:
         for stride in STRIDES:
             points = torch.cat([wanted, _lattice(batch, finest, stride)])
-            plan = Plan(points, cells, looks * _look_bytes(points, shapes, cells))
+            plan = Plan(points, cells, passes * _pass_bytes(points, shapes, cells))
             if plan.size <= budget and (len(points) >= FEW or stride == 1):
                 return plan
     return plan
 
 
-def _look_bytes(points: Tensor, shapes: Mapping[str, LayerShape], cells: int) -> int:
+def _pass_bytes(points: Tensor, shapes: Mapping[str, LayerShape], cells: int) -> int:
     """How many bytes the numbers of one model at one timestep take on the page."""
     total = 0
     for shape in shapes.values():

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leffa.explain.attention import ModelLook
+from leffa.explain.attention import ModelReading
 from leffa.explain.page import COLOURS, Explanation, true_pictures
 from leffa.explain.view import (
     View,
+    attended_position,
     attention,
     best_layer,
     faded,
@@ -26,7 +27,6 @@ from leffa.explain.view import (
     flow_error,
     flow_region,
     has_truth,
-    looks_at,
     short_names,
     true_matches,
 )
@@ -67,18 +67,18 @@ def overview(explanation: Explanation, point: int) -> Figure:
     reference = batch["reference"].float()
     here: Marks = [("point", explanation.points[point].tolist())]
     rows: list[tuple[str, list[Cell]]] = []
-    for look in explanation.looks:
-        layers = look.layers[view.timestep]
+    for seen in explanation.readings:
+        layers = seen.layers[view.timestep]
         field = flow(layers, view, (reference.shape[-2], reference.shape[-1]))
         colours = flow_picture(field, torch.ones_like(region))
         error = flow_error(layers, view, batch)
         cells = [
-            (_pixels(look.painted), here),
-            _attention_cell(explanation, look, view, point),
+            (_pixels(seen.painted), here),
+            _attention_cell(explanation, seen, view, point),
             (_pixels(faded(colours, region)), here),
             (_pixels(faded(warp(reference, field), region)), here),
         ]
-        rows.append((look.title if error is None else f"{look.title}\n{_epe(error)}", cells))
+        rows.append((seen.title if error is None else f"{seen.title}\n{_epe(error)}", cells))
     if has_truth(batch):
         colours, warped = true_pictures(batch)
         known = _true_mark(explanation, point)
@@ -93,7 +93,7 @@ def overview(explanation: Explanation, point: int) -> Figure:
 def by_layer(explanation: Explanation, point: int) -> Figure:
     """The attention of the point in every layer, mean over heads."""
     view = replace(explanation.view, head=None)
-    layers = explanation.looks[0].layers[view.timestep]
+    layers = explanation.readings[0].layers[view.timestep]
     titles = [
         f"{short}\n{layers[name].shape.grid[0]}x{layers[name].shape.grid[1]}"
         for name, short in short_names(layers).items()
@@ -106,8 +106,8 @@ def by_head(explanation: Explanation, point: int) -> Figure | None:
     """The attention of the point with every head of the layer in view; where all are, of the layer
     with several heads that has the best flow."""
     view = explanation.view
-    layers = explanation.looks[-1].layers[view.timestep]
-    several = {name: look for name, look in layers.items() if look.shape.heads > 1}
+    layers = explanation.readings[-1].layers[view.timestep]
+    several = {name: seen for name, seen in layers.items() if seen.shape.heads > 1}
     if not several:
         return None
     layer = view.layer if view.layer in several else None
@@ -131,24 +131,24 @@ def _strip(
 ) -> Figure:
     """A row per model, a column per view: the attention of the point, and the error of the flow."""
     rows, captions = [], []
-    for look in explanation.looks:
-        rows.append((look.title, [_attention_cell(explanation, look, v, point) for v in views]))
-        errors = [flow_error(look.layers[v.timestep], v, explanation.batch) for v in views]
+    for seen in explanation.readings:
+        rows.append((seen.title, [_attention_cell(explanation, seen, v, point) for v in views]))
+        errors = [flow_error(seen.layers[v.timestep], v, explanation.batch) for v in views]
         captions.append(["" if error is None else _epe(error) for error in errors])
     return _grid(rows, titles, f"{subtitle}, tau = {explanation.temperature:g}", captions)
 
 
-def _attention_cell(explanation: Explanation, look: ModelLook, view: View, point: int) -> Cell:
+def _attention_cell(explanation: Explanation, seen: ModelReading, view: View, point: int) -> Cell:
     """The reference in dim grey under the glow of a point's attention."""
-    layers, reference = look.layers[view.timestep], explanation.batch["reference"]
-    seen, size = attention(layers, view, point)[None, None], reference.shape[-2:]
-    glow = F.interpolate(seen, size=size, mode="bilinear", align_corners=True)[0, 0]
+    layers, reference = seen.layers[view.timestep], explanation.batch["reference"]
+    weights, size = attention(layers, view, point)[None, None], reference.shape[-2:]
+    glow = F.interpolate(weights, size=size, mode="bilinear", align_corners=True)[0, 0]
     level = (glow / glow.max().clamp_min(1e-12)).numpy()
     colour = matplotlib.colormaps[COLOURS](level)[..., :3]
     grey = _pixels(reference).astype(float) @ np.array([0.3, 0.59, 0.11]) / 255
     cover = (0.15 + 0.8 * np.sqrt(level))[..., None]
     heat = np.asarray(0.55 * grey[..., None] * (1 - cover) + colour * cover)
-    at = looks_at(layers, view, point).tolist()
+    at = attended_position(layers, view, point).tolist()
     return heat, [*_true_mark(explanation, point), ("looks", at)]
 
 

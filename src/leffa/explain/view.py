@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.explain.attention import LayerLook, Layers, nearest_tokens
+from leffa.explain.attention import LayerReading, Layers, nearest_tokens
 from leffa.losses.flow import upsample
 from leffa.metrics.flow import FlowMetrics
 
@@ -32,7 +32,7 @@ class View:
     layer: str | None = None
     head: int | None = None
 
-    def of(self, layers: Layers) -> list[LayerLook]:
+    def of(self, layers: Layers) -> list[LayerReading]:
         return list(layers.values()) if self.layer is None else [layers[self.layer]]
 
     def heads(self, values: Tensor) -> Tensor:
@@ -43,34 +43,34 @@ class View:
 def attention(layers: Layers, view: View, point: int) -> Tensor:
     """The attention (h', w') of a point, as many times what flat attention would give."""
     chosen = view.of(layers)
-    size = max((look.rows.maps.shape[-2:] for look in chosen), key=lambda shape: shape[0])
+    size = max((seen.rows.maps.shape[-2:] for seen in chosen), key=lambda shape: shape[0])
     maps = [
         F.interpolate(
-            view.heads(look.rows.maps[look.token[point]])[None, None],
+            view.heads(seen.rows.maps[seen.token[point]])[None, None],
             size=tuple(size),
             mode="bilinear",
             align_corners=True,
         )[0, 0]
-        for look in chosen
+        for seen in chosen
     ]
     return torch.stack(maps).mean(dim=0)
 
 
-def looks_at(layers: Layers, view: View, point: int) -> Tensor:
+def attended_position(layers: Layers, view: View, point: int) -> Tensor:
     """The place (2,) that a point looks at, (x, y) in [-1, 1]."""
-    places = [view.heads(look.rows.at[look.token[point]]) for look in view.of(layers)]
+    places = [view.heads(seen.rows.at[seen.token[point]]) for seen in view.of(layers)]
     return torch.stack(places).mean(dim=0)
 
 
 def peak_mass(layers: Layers, view: View, point: int) -> float:
     """The largest weight of a point's row; the mean over layers and heads where asked for."""
-    peaks = [view.heads(look.rows.peak[look.token[point]]) for look in view.of(layers)]
+    peaks = [view.heads(seen.rows.peak[seen.token[point]]) for seen in view.of(layers)]
     return torch.stack(peaks).mean().item()
 
 
 def flow(layers: Layers, view: View, size: tuple[int, int]) -> Tensor:
     """The flow field at a size (H, W), (1, H, W, 2)."""
-    fields = [upsample(view.heads(look.flows)[None], size) for look in view.of(layers)]
+    fields = [upsample(view.heads(seen.flows)[None], size) for seen in view.of(layers)]
     return torch.stack(fields).mean(dim=0)
 
 
@@ -116,8 +116,8 @@ def best_layer(layers: Layers, view: View, batch: Batch) -> str:
     known = {name: error for name, error in errors.items() if error is not None}
     if known:
         return min(known, key=lambda name: known[name])
-    finest = max(look.shape.grid[0] for look in layers.values())
-    return [name for name, look in layers.items() if look.shape.grid[0] == finest][-1]
+    finest = max(seen.shape.grid[0] for seen in layers.values())
+    return [name for name, seen in layers.items() if seen.shape.grid[0] == finest][-1]
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
