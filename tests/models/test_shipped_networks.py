@@ -3,6 +3,7 @@ they were not trained on."""
 
 import importlib.util
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,31 @@ def test_the_unet_denoises_pictures_that_it_was_not_trained_on() -> None:
     shipped, untrained = errors
     assert shipped < 0.25 < untrained
     assert json.loads((SHIPPED_UNET / "training.json").read_text())["held_out_loss"] < 0.2
+
+
+def test_the_training_of_a_wider_autoencoder_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """The same weights whether or not it was interrupted; and what it measures can be measured."""
+    training = script("train_synthetic_vae")
+    pictures = [training.draw_pictures(1, 0, 1, size) for size in ((96, 72), (96, 72), (96, 72))]
+    pictures.append(training.letter_sheets(2, seed=1))
+    weights = []
+    for name, parts in {"whole": (4,), "interrupted": (2, 4)}.items():
+        options = Namespace(
+            work=tmp_path / name, seed=0, steps=4, batch=2, learning_rate=1e-3, save_every=2
+        )
+        options.work.mkdir()
+        for until in parts:
+            torch.manual_seed(0)
+            vae = training.new_autoencoder(8)
+            training.train(vae, pictures, options, until)
+        weights.append(vae.state_dict())
+    assert all(torch.equal(*pair) for pair in zip(*(w.values() for w in weights), strict=True))
+
+    linear = training.LinearCode(pictures[:1], 48)
+    assert torch.equal(linear.reconstruct(pictures[0]), pictures[0].float())  # all components
+    values = training.measure(vae, training.LinearCode(pictures[:1], 8), (96, 72), count=3)
+    assert values["linear"]["garment"] > 20
+    assert set(values["autoencoder"]) == {"person", "garment", "face"}
+    drawn, labels = training.letters(64, seed=0)
+    assert drawn.shape == (64, 3, 32, 32)
+    assert labels.unique().numel() > 10
