@@ -53,15 +53,13 @@ def score_folders(
         real: the real set of FID and KID where it is not `true`.
         masks: folder of masks or parsing maps, named as the true images, for masked metrics.
         weights: folder of the metrics' networks; see `WeightsFile.locate`.
-        remarks: notes for the result.
         fid_resamples: for a confidence interval of FID; each takes up to a second.
         groups: parts of the predictions, by name, each scored as a set of its own; no FID and KID
             where `real` is another set.
 
     Raises:
-        FileNotFoundError: a folder does not exist.
         FolderMismatch: the folders do not fit each other; lists how, before anything is computed.
-        ValueError: a setting is wrong.
+        FileNotFoundError, ValueError: a folder does not exist, or a setting is wrong.
     """
     check_resamples(fid_resamples)
     if batch_size < 1:
