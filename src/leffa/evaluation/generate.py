@@ -121,8 +121,8 @@ def _in_processes(
                     future.result()
         except BrokenProcessPool:
             raise ChildProcessError(
-                "a process of the evaluation was killed (out of memory?); the same command goes on "
-                "from the finished images, and a smaller batch_size needs less memory"
+                "a process of the evaluation was killed (out of memory?); rerun the same command "
+                "to resume; a smaller batch_size needs less memory"
             ) from None
         finally:
             stop.set()
