@@ -5,7 +5,7 @@
 
 One process each, turn about in one run: the files of a sample opened and resized with PIL and
 nothing else, and `PersonDataset` with everything that a batch needs. Then a training step of the
-tiny model with and without kept latents (`data.latent_cache`).
+tiny model with and without cached latents (`data.latent_cache`).
 """
 
 import argparse
@@ -80,7 +80,7 @@ def measure_loading(records: VitonHD, height: int, width: int, rounds: int) -> d
 
 
 def measure_step(records: VitonHD, rounds: int) -> dict[str, float]:
-    """A training step at 96x72 with the Leffa loss, batch 8, latents fresh or kept."""
+    """A training step at 96x72 with the Leffa loss, batch 8, latents fresh or cached."""
     backbone = compose("train", []).backbone
     torch.manual_seed(0)
     model = LeffaModel.build("shipped", "shipped", load_scheduler(dict(backbone.scheduler)).config)
@@ -96,8 +96,8 @@ def measure_step(records: VitonHD, rounds: int) -> dict[str, float]:
             objective(model, batch, loss, torch.Generator().manual_seed(0)).loss.backward()
             model.zero_grad()
 
-        fresh, kept = turn_about(lambda: step(None), lambda: step(cache), rounds)
-    return {"fresh_s": fresh, "kept_s": kept, "ratio": kept / fresh}
+        fresh, cached = turn_about(lambda: step(None), lambda: step(cache), rounds)
+    return {"fresh_s": fresh, "cached_s": cached, "ratio": cached / fresh}
 
 
 def synthetic(records: VitonHD) -> bool:

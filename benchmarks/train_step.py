@@ -163,7 +163,7 @@ class Bench:
         self.optimizer = self.plain_adamw
 
     @contextmanager
-    def kept_latents(self) -> Iterator[None]:
+    def cached_latents(self) -> Iterator[None]:
         with torch.no_grad():
             latents = self.model.latents(self.batch)
         before, self.batch = self.batch, cast(Batch, {**self.batch, "latents": latents})
@@ -192,7 +192,7 @@ VARIANTS: dict[str, Callable[[Bench], Any]] = {
     "torch.compile": Bench.compiled,
     "channels_last": Bench.channels_last,
     "fused AdamW": Bench.fused_adamw,
-    "kept latents": Bench.kept_latents,
+    "cached latents": Bench.cached_latents,
     "accumulation of 2 half batches": Bench.accumulation,
     "gradient checkpointing": Bench.checkpointing,
 }

@@ -1,4 +1,4 @@
-"""Kept latents: the same numbers as fresh ones, of the same pictures only."""
+"""Cached latents: the same numbers as fresh ones, of the same pictures only."""
 
 import copy
 from dataclasses import replace

@@ -117,7 +117,7 @@ def is_pipeline(folder: Path) -> bool:
 def save_exported(
     model: PersonGenerator, folder: Path, settings: ModelSettings, card: str, dtype: str = "float32"
 ) -> None:
-    """Write the folder; it is whole or not there. The model is given `dtype` in place.
+    """Write the folder atomically. The model is given `dtype` in place.
 
     Raises:
         ValueError: the folder holds something already, or an unknown dtype; or a model other than

@@ -77,7 +77,7 @@ def _pictures(present: Iterable[Present]) -> dict[str, Path]:
 
 
 def write_sheet(report: Report, path: Path) -> None:
-    """Write the report as a page that needs no other file; it is whole or not there."""
+    """Write the report, atomically, as a page that needs no other file."""
     page = render(
         "data/doctor/sheet.html",
         report=report,
@@ -148,5 +148,5 @@ def _size(image: Image.Image) -> tuple[int, int]:
 
 
 def write_json(report: Report, path: Path) -> None:
-    """Write the report as JSON; it is whole or not there."""
+    """Write the report as JSON, atomically."""
     write_text(path, report.to_json())

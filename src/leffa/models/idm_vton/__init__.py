@@ -5,7 +5,7 @@
 
 The garment network's hidden states are appended to the person's own tokens in every self-attention
 of the try-on network, as keys and values; that is where a flow is read. In the published code they
-are queries as well, and that half is thrown away after the attention: the result is the same.
+are queries as well, and that half is discarded after the attention: the result is the same.
 """
 
 from leffa.models.idm_vton.model import IDMVTON, Conditioning
