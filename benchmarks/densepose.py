@@ -69,7 +69,7 @@ def random_weights(path: Path) -> None:
 def export(weights: Path, path: Path) -> None:
     if not weights.exists():
         random_weights(weights)
-    prepared = prepare(torch.from_numpy(np.array(draw())).permute(2, 0, 1), 800, 1333)
+    prepared = prepare(torch.from_numpy(np.array(draw())).permute(2, 0, 1))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: sizes that become constants
         torch.onnx.export(
@@ -86,7 +86,7 @@ def by_onnx(path: Path) -> ChartDensePose:
     model = OnnxModel(path)
 
     def network(picture: Tensor) -> ChartOutput:
-        prepared = prepare(picture, 800, 1333).numpy()
+        prepared = prepare(picture).numpy()
         boxes, *rest = (torch.from_numpy(one) for one in model(prepared))
         return ChartOutput(boxes * (WIDTH / SIZE[1]), *rest)
 

@@ -20,7 +20,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "models": ("io", "losses", "data.batch", "performance"),
     "conf_folder": (),
     "inference": ("io", "models", "losses", "data", "conf_folder"),
-    "preprocess": ("io", "data"),
+    "preprocess": ("io", "data", "synthetic"),
     "released": ("io",),
     "pictures": ("io", "losses", "data.batch"),
     "training": (

@@ -17,7 +17,7 @@ from leffa.data.recipe import Mask, PersonMaps
 from leffa.preprocess.agnostic import AGNOSTIC, catvton
 
 SHAPE = (512, 384)
-DRAWN = Path(__file__).parents[1] / "data/golden/masks.npz"
+RECORDED = Path(__file__).parents[1] / "data/golden/masks.npz"
 CATEGORIES = ("upper_body", "lower_body", "dresses")
 LEAST = {"leffa_hd": 0.99, "leffa_dc": 0.999}
 
@@ -81,7 +81,7 @@ def padded(person: PersonMaps, above: int, left: int, right: int) -> PersonMaps:
 def test_makes_the_masks_of_the_demo(recipe: str) -> None:
     overlaps = {
         case.title: overlap(AGNOSTIC[recipe](case.person), case.mask)
-        for case in golden(DRAWN, recipe)
+        for case in golden(RECORDED, recipe)
     }
     assert len(overlaps) == 9
     assert min(overlaps.values()) > LEAST[recipe], overlaps
@@ -99,14 +99,14 @@ def test_makes_the_masks_of_the_demo_on_photographs_and_at_twice_the_size(
 
 
 def test_makes_the_masks_of_catvton() -> None:
-    for case in golden(DRAWN, "catvton"):
+    for case in golden(RECORDED, "catvton"):
         lip = replace(case.person, parse=case.lip, label_set="lip")
         assert overlap(catvton(case.person, lip), case.mask) > 0.97, case.title
 
 
 @pytest.mark.parametrize("recipe", LEAST)
 def test_the_command_makes_the_masks_of_the_demo(tmp_path: Path, recipe: str) -> None:
-    case = next(golden(DRAWN, recipe))
+    case = next(golden(RECORDED, recipe))
     person = enlarged(case.person, 2)
     for folder in ("persons", "parse", "keypoints"):
         (tmp_path / folder).mkdir()
@@ -124,7 +124,7 @@ def test_the_command_makes_the_masks_of_the_demo(tmp_path: Path, recipe: str) ->
 @pytest.mark.parametrize("recipe", [*LEAST, "leffa_hd_clean", "leffa_dc_clean"])
 def test_brushes_of_a_wide_photo_follow_its_padded_height(recipe: str) -> None:
     """A photo of 1024x512 is treated as one padded to 1024x1365."""
-    for case in (one for one in golden(DRAWN, "leffa_hd") if one.title.endswith("shorts_down")):
+    for case in (one for one in golden(RECORDED, "leffa_hd") if one.title.endswith("shorts_down")):
         wide = padded(case.person, above=0, left=320, right=320)
         mask = AGNOSTIC[recipe](wide)
         assert mask.shape == (512, 1024)
@@ -135,7 +135,7 @@ def test_brushes_of_a_wide_photo_follow_its_padded_height(recipe: str) -> None:
 
 def test_the_arm_of_a_missing_elbow_is_not_drawn_to_the_corner() -> None:
     for recipe in LEAST:
-        for case in golden(DRAWN, recipe):
+        for case in golden(RECORDED, recipe):
             if case.person.category == "lower_body":
                 continue
             assert case.person.keypoints is not None
@@ -149,7 +149,7 @@ def test_the_arm_of_a_missing_elbow_is_not_drawn_to_the_corner() -> None:
 
 @pytest.mark.parametrize("recipe", ["leffa_hd_clean", "leffa_dc_clean"])
 def test_the_clean_recipes_keep_other_garments_whole(recipe: str) -> None:
-    for case in golden(DRAWN, recipe.removesuffix("_clean")):
+    for case in golden(RECORDED, recipe.removesuffix("_clean")):
         person = case.person
         mask = AGNOSTIC[recipe](person)
         others = {"upper_body": ("pants", "skirt"), "lower_body": ("upper",), "dresses": ()}
@@ -160,7 +160,7 @@ def test_the_clean_recipes_keep_other_garments_whole(recipe: str) -> None:
 
 def test_the_rim_of_the_demo_is_not_in_the_clean_recipe() -> None:
     """In `leffa_hd` the trousers of a person who stands clear of the frame are masked with it."""
-    case = next(one for one in golden(DRAWN, "leffa_hd") if one.title.endswith("trousers_hips"))
+    case = next(one for one in golden(RECORDED, "leffa_hd") if one.title.endswith("trousers_hips"))
     person = replace(case.person, category="upper_body")
     trousers = person.shows("pants")
     assert AGNOSTIC["leffa_hd"](person)[trousers].mean() > 0.9

@@ -149,63 +149,15 @@ def test_channels_come_in_the_order_asked_for() -> None:
     assert [picture[:, 0, 0].tolist() for picture in seen] == [[9, 8, 7], [7, 8, 9]]
     assert seen[0].shape == (3, 6, 4)
     assert seen[0].dtype == torch.uint8
-    with pytest.raises(ValueError, match="channels=gbr: choose rgb or bgr"):
+    with pytest.raises(ValueError, match="channels=gbr: choose one of rgb, bgr"):
         ChartDensePose(network, "gbr")  # type: ignore[arg-type]
 
 
-class Export(torch.nn.Module):
-    """Finds the bright rectangle of a picture and calls all of it part 2."""
-
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        bright = picture.float().mean(dim=0) > 128
-        rows, columns = torch.where(bright.any(dim=1))[0], torch.where(bright.any(dim=0))[0]
-        box = torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).float()[None]
-        foreground, parts = torch.zeros(1, 2, 4, 4), torch.zeros(1, 25, 4, 4)
-        foreground[:, 1] = 1
-        parts[:, 2] = 1
-        return box, foreground, parts, parts, parts
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit.*deprecated:FutureWarning")
-def test_a_torchscript_export_is_read_by_its_path(tmp_path: Path) -> None:
-    torch.jit.script(Export()).save(str(tmp_path / "densepose.torchscript"))
-    image = Image.new("RGB", (20, 30))
-    image.paste((255, 255, 255), (5, 10, 15, 25))
-    surface = load_densepose(tmp_path / "densepose.torchscript", trusted=True).find_surface(image)
-    assert (surface[10:25, 5:15, 0] == 2).all()
-    assert (surface[10:25, 5:15, 1:] >= 254).all()  # bytes are cut, not rounded
-    assert (surface[..., 0] > 0).sum() == 150
-
-
-class Failing(torch.nn.Module):
-    """An export for pictures of one size."""
-
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        parts = picture + torch.zeros(3, 7, 5)
-        return parts, parts, parts, parts, parts
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit.*deprecated:FutureWarning")
-def test_a_picture_that_the_export_does_not_take_is_a_mistake_of_one_line(tmp_path: Path) -> None:
-    """So a folder's other photos can go on."""
-    torch.jit.script(Failing()).save(str(tmp_path / "export.pt"))
-    with pytest.raises(ValueError, match=r"export.pt: cannot run .*size of tensor a") as told:
-        load_densepose(tmp_path / "export.pt", trusted=True).find_surface(
-            Image.new("RGB", (20, 30))
-        )
-    assert "\n" not in str(told.value)
-
-
-def test_missing_and_broken_files_are_told(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such model"):
-        load_densepose(tmp_path / "none.torchscript")
+def test_missing_files_and_those_of_another_kind_are_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such model"):
         load_densepose(tmp_path / "none.onnx")
-    (tmp_path / "broken.pt").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"broken.pt: is no TorchScript model"):
-        load_densepose(tmp_path / "broken.pt", trusted=True)
-    with pytest.raises(ValueError, match=r"broken.pt: a TorchScript file may run code"):
-        load_densepose(tmp_path / "broken.pt")
+    with pytest.raises(ValueError, match=r"export.pt: DensePose is read from the published .pkl"):
+        load_densepose(tmp_path / "export.pt")
 
 
 def surface() -> np.ndarray:

@@ -82,7 +82,7 @@ def recorded_stages(
     seen: dict[str, Tensor] = {}
     heads = network.roi_heads
     with torch.no_grad():
-        seen["net_input_sample"] = r50_fpn.prepare(photo, 800, 1333)[0, :, ::37, ::37]
+        seen["net_input_sample"] = r50_fpn.prepare(photo)[0, :, ::37, ::37]
         kept: dict[str, tuple[Tensor, ...]] = {}
         for name, part in (
             ("levels", network.backbone),
@@ -99,7 +99,7 @@ def recorded_stages(
         fixed = torch.from_numpy(recorded["fixed_boxes"])
         pooled = r50_fpn.pool_by_level(kept["levels"][:4], fixed)
         seen["fixed_pooled_sample"] = pooled[:, ::16]
-        logits, deltas = heads.box_predictor(heads.box_head(pooled))
+        logits, deltas = heads.classify(pooled)
         seen |= {"fixed_class_logits": logits, "fixed_deltas": deltas}
         seen["decoder_sample"] = kept["decoder"][0, ::16, ::23, ::23]
         charts = heads.charts(kept["levels"][:4], fixed[:2])
@@ -173,4 +173,4 @@ def test_the_weights_of_another_network_are_told(tmp_path: Path) -> None:
 def test_the_shorter_side_becomes_800_and_the_longer_1333_at_most(
     size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    assert r50_fpn.resized(*size, 800, 1333) == expected
+    assert r50_fpn.resized(*size) == expected

@@ -68,22 +68,18 @@ def test_an_interpreter_is_found_by_its_name(
 
 
 WORKER = """
-import io, pathlib, sys
+import sys
 sys.path.insert(0, {folder!r})
 import numpy as np
 from mediapipe_worker import read, write
 
-def answer(**arrays):
-    message = io.BytesIO()
-    np.savez(message, **arrays)
-    write(sys.stdout.buffer, message.getvalue())
-
-answer()
+write(sys.stdout.buffer)
 while (message := read(sys.stdin.buffer)) is not None:
-    image = np.load(io.BytesIO(message))["image"]
+    image = message["image"]
     if image.max() == 255:
         sys.exit(1)
-    answer(landmarks=np.zeros((33, 3), np.float32), silhouette=image[..., 0].astype(np.float32))
+    landmarks, silhouette = np.zeros((33, 3), np.float32), image[..., 0].astype(np.float32)
+    write(sys.stdout.buffer, landmarks=landmarks, silhouette=silhouette)
 """
 
 
@@ -98,11 +94,11 @@ def test_a_worker_that_died_is_told_and_started_again_for_the_next_photo(tmp_pat
     with MediaPipe(python) as process:
         for _ in range(2):
             with pytest.raises(ValueError, match="mediapipe stopped"):
-                process.look(Image.new("RGB", (8, 6), (255, 255, 255)))
-            assert (process.look(dark).silhouette == 7).all()
+                process.find_pose(Image.new("RGB", (8, 6), (255, 255, 255)))
+            assert (process.find_pose_and_silhouette(dark)[1] == 7).all()
         process._process.kill()  # between two photos
         process._process.wait()
-        assert (process.look(dark).silhouette == 7).all()
+        assert (process.find_pose_and_silhouette(dark)[1] == 7).all()
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +148,7 @@ def test_masks_cover_what_is_worn_and_resemble_those_of_the_true_parsing(
             true_joints = read_keypoints(pose, image.size) * np.float32((*image.size, 1))
         with Image.open(photographs / "image-parse" / f"{path.stem}.png") as labels:
             parse = np.array(labels)
-        mask = AGNOSTIC[recipe](PersonMaps(rough.labels, joints, label_set=rough.label_set))
+        mask = AGNOSTIC[recipe](PersonMaps(rough, joints))
         true = AGNOSTIC[recipe](PersonMaps(parse, true_joints))
         assert mask[np.isin(parse, (5, 6, 7))].mean() > 0.96
         assert mask[parse == 13].mean() < 0.25
@@ -172,7 +168,7 @@ def test_every_person_of_viton_hd_has_shoulders_and_a_mask(
             joints = mediapipe.find_pose(image)
             rough = CoarseParser(mediapipe).parse(image)
         assert (joints[[2, 5], 2] > 0).all(), path.name
-        mask = AGNOSTIC["hr_viton"](PersonMaps(rough.labels, joints, label_set=rough.label_set))
+        mask = AGNOSTIC["hr_viton"](PersonMaps(rough, joints))
         assert 0.05 < mask.mean() < 0.6, path.name
 
 
@@ -183,4 +179,5 @@ def test_a_picture_of_nobody_is_told_and_the_next_one_is_read(
     with pytest.raises(ValueError, match="no person was found"):
         mediapipe.find_pose(Image.new("RGB", (200, 300), (90, 120, 60)))
     with Image.open(next((photographs / "image").iterdir())) as image:
-        assert mediapipe.look(image).silhouette.shape == (image.height, image.width)
+        _, silhouette = mediapipe.find_pose_and_silhouette(image)
+        assert silhouette.shape == (image.height, image.width)

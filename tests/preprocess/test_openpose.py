@@ -1,6 +1,4 @@
-"""OpenPose: the network's layout, and people put together from drawn maps and fields."""
-
-from pathlib import Path
+"""OpenPose: a picture's way through it, and people put together from maps and fields."""
 
 import numpy as np
 import pytest
@@ -10,8 +8,7 @@ from torch import Tensor
 
 from leffa.data.keypoints import to_coco_18
 from leffa.preprocess.pose.assembly import FIELD_OF_LIMB, LIMBS, find_peaks, find_people, match
-from leffa.preprocess.pose.openpose import OpenPose, grow, openpose, shrink_by_area
-from leffa.preprocess.pose.openpose_net import OpenPoseBody, load_openpose
+from leffa.preprocess.pose.openpose import OpenPose, grow, shrink_by_area
 
 Joints = np.ndarray
 HEIGHT, WIDTH = 240, 320
@@ -153,72 +150,10 @@ def test_a_limb_longer_than_half_the_picture_loses_score() -> None:
     assert match(np.float32([[10, 50, 1]]), np.float32([[10, 50, 1]]), field) == []
 
 
-# The network.
-
-
-def test_the_weights_are_those_of_the_published_file() -> None:
-    """92 convolutions; 52,311,446 numbers, 209 MB."""
-    with torch.device("meta"):
-        state = OpenPoseBody().state_dict()
-    assert len(state) == 2 * (12 + 2 * 5 + 5 * 2 * 7)
-    assert sum(weight.numel() for weight in state.values()) == 52_311_446
-    for key, shape in (
-        ("conv1_1.weight", (64, 3, 3, 3)),
-        ("conv4_2.weight", (512, 512, 3, 3)),
-        ("conv4_3_CPM.weight", (256, 512, 3, 3)),
-        ("conv4_4_CPM.bias", (128,)),
-        ("conv5_4_CPM_L1.weight", (512, 128, 1, 1)),
-        ("conv5_5_CPM_L1.weight", (38, 512, 1, 1)),
-        ("conv5_5_CPM_L2.weight", (19, 512, 1, 1)),
-        ("Mconv1_stage2_L1.weight", (128, 185, 7, 7)),
-        ("Mconv5_stage6_L2.weight", (128, 128, 7, 7)),
-        ("Mconv6_stage3_L1.weight", (128, 128, 1, 1)),
-        ("Mconv7_stage6_L1.weight", (38, 128, 1, 1)),
-        ("Mconv7_stage6_L2.bias", (19,)),
-    ):
-        assert tuple(state[key].shape) == shape, key
-
-
-@torch.no_grad()
-def test_fields_and_maps_have_an_eighth_of_the_resolution() -> None:
-    fields, maps = OpenPoseBody(narrower=16)(torch.zeros(1, 3, 64, 48))
-    assert fields.shape == (1, 38, 8, 6)
-    assert maps.shape == (1, 19, 8, 6)
-
-
-def test_every_layer_takes_part() -> None:
-    torch.manual_seed(0)
-    model = OpenPoseBody(narrower=8)
-    for weight in model.parameters():
-        torch.nn.init.normal_(weight, 0.02, 0.1)
-    fields, maps = model(torch.randn(1, 3, 32, 32))
-    (fields.square().sum() + maps.square().sum()).backward()
-    assert [name for name, weight in model.named_parameters() if not weight.grad.any()] == []
-
-
-@pytest.mark.parametrize("prefix", ["", "model1_1."])
-def test_a_file_of_the_full_layout_loads_and_sees_nobody(tmp_path: Path, prefix: str) -> None:
-    """Each weight is one number, so the file is small; the port's own modules have a prefix."""
-    with torch.device("meta"):
-        state = OpenPoseBody().state_dict()
-    flat = {prefix + key: torch.tensor(0.0).expand(value.shape) for key, value in state.items()}
-    torch.save(flat, tmp_path / "body_pose_model.pth")
-    with pytest.raises(ValueError, match="no person was found"):
-        openpose(tmp_path / "body_pose_model.pth").find_pose(Image.new("RGB", (16, 184)))
-
-
-def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
-    torch.save({"conv1_1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "body.pth")
-    with pytest.raises(ValueError, match=r"body.pth: .* is missing \(183 such weights\)"):
-        load_openpose(tmp_path / "body.pth")
-    with pytest.raises(FileNotFoundError, match="no such weights file"):
-        openpose(tmp_path / "none.pth")
-
-
 # The way of a picture through it.
 
 
-class Drawn:
+class FakeNetwork:
     """Stands for a trained network: what it should give for these people, whatever it is shown."""
 
     def __init__(self, *people: Joints) -> None:
@@ -243,9 +178,9 @@ class Drawn:
 def test_joints_come_out_in_the_photos_own_pixels(
     size: tuple[int, int], left: float, top: float, scale: float
 ) -> None:
-    """The drawn scene stands for the canvas of 384x512, on which the photo lies padded, and for the
+    """The scene stands for the canvas of 384x512, on which the photo lies padded, and for the
     few columns of grey beside it."""
-    network = Drawn(at(160, 120))
+    network = FakeNetwork(at(160, 120))
     joints = OpenPose(network).find_pose(Image.new("RGB", size, (255, 0, 0)))
     assert joints.shape == (25, 3)
     on_canvas = at(160, 120) * np.float32([384 / 138 * 144 / WIDTH, 512 / HEIGHT])
@@ -259,7 +194,7 @@ def test_joints_come_out_in_the_photos_own_pixels(
 
 
 def test_the_network_reads_the_padded_photo_at_184_high() -> None:
-    network = Drawn(at(160, 120))
+    network = FakeNetwork(at(160, 120))
     OpenPose(network).find_pose(Image.new("RGB", (640, 480), (255, 0, 0)))
     assert network.seen is not None
     assert network.seen.shape == (1, 3, 184, 144)
@@ -273,7 +208,7 @@ def test_the_network_reads_the_padded_photo_at_184_high() -> None:
 def test_fine_patterns_are_averaged_before_the_network_sees_them() -> None:
     rows, columns = np.indices((2048, 1536))
     checked = np.where((rows + columns) % 2, 255, 0).astype(np.uint8)
-    network = Drawn(at(160, 120))
+    network = FakeNetwork(at(160, 120))
     OpenPose(network).find_pose(Image.fromarray(checked).convert("RGB"))
     assert network.seen is not None
     assert network.seen[..., 4:-4, 4:134].abs().max() < 0.02
@@ -300,7 +235,7 @@ def test_the_largest_person_is_taken_though_a_smaller_one_shows_more_joints() ->
     """The first stands close to the camera, which sees no further down than the hips."""
     near, far = 2 * STANCE + np.float32([225, 180]), at(50, 120)
     near[[9, 10, 12, 13, 14, 15, 16, 17]] = np.nan
-    estimator, image = OpenPose(Drawn(near, far)), Image.new("RGB", (384, 512))
+    estimator, image = OpenPose(FakeNetwork(near, far)), Image.new("RGB", (384, 512))
     people = estimator.find_everyone(image)
     assert [person[1, 0] > 192 for person in people] == [False, True]
     assert estimator.find_pose(image)[1, 0] > 192
@@ -308,7 +243,7 @@ def test_the_largest_person_is_taken_though_a_smaller_one_shows_more_joints() ->
 
 def test_nobody_in_the_picture_is_told() -> None:
     with pytest.raises(ValueError, match="no person was found"):
-        OpenPose(Drawn()).find_pose(Image.new("RGB", (64, 64)))
+        OpenPose(FakeNetwork()).find_pose(Image.new("RGB", (64, 64)))
 
 
 def test_the_fields_channels_are_in_the_published_order() -> None:

@@ -1,7 +1,5 @@
-"""The recipes for all categories, and what can be laid over any recipe, on synthetic data."""
+"""The recipes for all categories, on synthetic data."""
 
-import pickle
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -9,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from leffa.data.recipe import AgnosticRecipe, PersonMaps
-from leffa.preprocess.agnostic import AGNOSTIC, Boxed, Dilated, catvton
+from leffa.data.recipe import PersonMaps
+from leffa.preprocess.agnostic import AGNOSTIC, catvton
 from leffa.synthetic.render import TryOnDrawing, draw_tryon
 
 HEIGHT, WIDTH, PERSONS = 256, 192, 4
@@ -27,7 +25,7 @@ BY_ATR = (
     "ootdiffusion_dc",
 )
 GARMENT = {"upper_body": ("upper",), "lower_body": ("pants", "skirt"), "dresses": ("dress",)}
-# Intersection over union with the drawn mask, mean of the persons, rounded down. The drawn mask
+# Intersection over union with the synthetic mask, mean of the persons, rounded down. That mask
 # follows the body; each recipe has its own idea of how far the garment may reach. `leffa_hd` takes
 # other garments as well: test_demo_masks.py.
 OVERLAP = {
@@ -53,7 +51,7 @@ PAIRS = [(category, name) for category in CATEGORIES for name in sorted(OVERLAP[
 
 
 @cache
-def drawn(category: str) -> tuple[TryOnDrawing, ...]:
+def synthetic_samples(category: str) -> tuple[TryOnDrawing, ...]:
     return tuple(draw_tryon(0, index, HEIGHT, WIDTH, category) for index in range(PERSONS))
 
 
@@ -74,17 +72,17 @@ def overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 
 @pytest.mark.parametrize(("category", "name"), PAIRS)
-def test_agrees_with_the_drawn_mask_as_far_as_the_recipe_can(category: str, name: str) -> None:
+def test_agrees_with_the_synthetic_mask_as_far_as_the_recipe_can(category: str, name: str) -> None:
     overlaps = [
         overlap(AGNOSTIC[name](person_of(drawing, name)), drawing.agnostic_mask)
-        for drawing in drawn(category)
+        for drawing in synthetic_samples(category)
     ]
     assert np.mean(overlaps) > OVERLAP[category][name]
 
 
 @pytest.mark.parametrize(("category", "name"), PAIRS)
 def test_covers_the_garment_and_keeps_the_face(category: str, name: str) -> None:
-    for drawing in drawn(category):
+    for drawing in synthetic_samples(category):
         person = person_of(drawing, name)
         mask = AGNOSTIC[name](person)
         assert mask.shape == (HEIGHT, WIDTH)
@@ -100,7 +98,7 @@ def test_covers_the_garment_and_keeps_the_face(category: str, name: str) -> None
 @pytest.mark.parametrize(("category", "name"), PAIRS)
 def test_keeps_other_garments_and_shoes(category: str, name: str) -> None:
     kept = {"upper_body": ("pants", "skirt"), "lower_body": ("upper",), "dresses": ()}[category]
-    for drawing in drawn(category):
+    for drawing in synthetic_samples(category):
         person = person_of(drawing, name)
         others = person.shows(*kept, "left_shoe", "right_shoe")
         # CatVTON grows its masks last of all, and Leffa's demo enlarges them.
@@ -112,14 +110,14 @@ def test_keeps_other_garments_and_shoes(category: str, name: str) -> None:
 @pytest.mark.parametrize("name", UPPER_ONLY)
 @pytest.mark.parametrize("category", ["lower_body", "dresses"])
 def test_a_recipe_for_upper_garments_refuses_others(name: str, category: str) -> None:
-    person = replace(person_of(drawn("upper_body")[0], name), category=category)
+    person = replace(person_of(synthetic_samples("upper_body")[0], name), category=category)
     with pytest.raises(ValueError, match=rf"for upper_body, not {category}; choose dress_code"):
         AGNOSTIC[name](person)
 
 
 @pytest.mark.parametrize("name", sorted(AGNOSTIC))
 def test_what_a_recipe_needs_is_asked_for(name: str) -> None:
-    person = person_of(drawn("upper_body")[0], name)
+    person = person_of(synthetic_samples("upper_body")[0], name)
     bodiless, jointless = replace(person, densepose=None), replace(person, keypoints=None)
     if name == "catvton":
         lacking, enough, word = bodiless, jointless, "DensePose"
@@ -132,13 +130,13 @@ def test_what_a_recipe_needs_is_asked_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", BY_ATR)
 def test_lower_garments_need_no_keypoints(name: str) -> None:
-    person = person_of(drawn("lower_body")[0], name)
+    person = person_of(synthetic_samples("lower_body")[0], name)
     assert (AGNOSTIC[name](replace(person, keypoints=None)) == AGNOSTIC[name](person)).all()
 
 
 @pytest.mark.parametrize(("category", "name"), PAIRS)
 def test_gives_the_same_shape_at_any_resolution(category: str, name: str) -> None:
-    drawing = drawn(category)[1]
+    drawing = synthetic_samples(category)[1]
     person = person_of(drawing, name)
     keypoints = drawing.person.keypoints * np.float32((3, 3, 1))
     large = PersonMaps(
@@ -154,7 +152,7 @@ def test_gives_the_same_shape_at_any_resolution(category: str, name: str) -> Non
 @pytest.mark.parametrize("name", ["ootdiffusion", "leffa_hd", "catvton", "leffa_dc"])
 def test_leaves_no_holes_inside(name: str) -> None:
     """A belt of other labels across the garment must not stay as a stripe of the old picture."""
-    drawing = drawn("upper_body")[0]
+    drawing = synthetic_samples("upper_body")[0]
     person = person_of(drawing, name)
     garment = person.shows("upper")
     rows, columns = np.nonzero(garment)
@@ -168,7 +166,7 @@ def test_leaves_no_holes_inside(name: str) -> None:
 
 
 def test_ootdiffusion_takes_an_arm_by_its_label_where_the_wrist_is_missing() -> None:
-    person = person_of(drawn("upper_body")[0], "ootdiffusion")
+    person = person_of(synthetic_samples("upper_body")[0], "ootdiffusion")
     assert person.keypoints is not None
     keypoints = person.keypoints.copy()
     keypoints[[4, 7]] = 0
@@ -178,7 +176,7 @@ def test_ootdiffusion_takes_an_arm_by_its_label_where_the_wrist_is_missing() -> 
 
 
 def test_dress_code_takes_the_neck_that_atr_calls_face() -> None:
-    drawing = drawn("upper_body")[0]
+    drawing = synthetic_samples("upper_body")[0]
     neck = drawing.person.parsing == 10
     assert neck.any()
     person = person_of(drawing, "dress_code")
@@ -189,64 +187,10 @@ def test_dress_code_takes_the_neck_that_atr_calls_face() -> None:
 
 def test_catvton_joins_two_parses() -> None:
     """What ATR alone takes for face, the neck, is freed by a second parse that tells them apart."""
-    drawing = drawn("upper_body")[0]
+    drawing = synthetic_samples("upper_body")[0]
     by_atr = person_of(drawing, "dress_code")
     by_cihp = person_of(drawing, "catvton")
     neck = drawing.person.parsing == 10
     alone, joined = catvton(by_atr), catvton(by_atr, by_cihp)
     assert alone[neck].mean() < joined[neck].mean()
     assert joined[drawing.person.parsing == 13].mean() < 0.03
-
-
-@pytest.mark.parametrize("name", ["viton_hd", "ootdiffusion", "catvton"])
-def test_dilation_grows_to_all_sides_but_not_over_the_face(name: str) -> None:
-    person = person_of(drawn("upper_body")[0], name)
-    mask, wider = AGNOSTIC[name](person), Dilated(AGNOSTIC[name], 0.03)(person)
-    reach = round(0.03 * HEIGHT)
-    assert (mask <= wider).all()
-    assert (np.roll(mask, reach, axis=1) & ~person.shows("face", "hat", "sunglasses") <= wider)[
-        :, reach:
-    ].all()
-    grown = wider & ~mask
-    assert grown.any()
-    assert not (grown & person.shows("face")).any()
-
-
-def test_a_box_says_nothing_about_the_shape_of_the_garment() -> None:
-    person = person_of(drawn("upper_body")[0], "ootdiffusion")
-    boxed = Boxed(AGNOSTIC["ootdiffusion"])(person)
-    face = person.shows("face", "hat", "sunglasses")
-    rows, columns = np.flatnonzero(boxed.any(1)), np.flatnonzero(boxed.any(0))
-    inside = boxed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    kept = face[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    assert (inside | kept).all()
-    wider = Boxed(AGNOSTIC["ootdiffusion"], margin=0.02)(person)
-    assert wider.any(0).sum() > len(columns)
-
-
-def test_wrapped_recipes_compose_and_are_recipes() -> None:
-    person = person_of(drawn("upper_body")[0], "ootdiffusion")
-    recipe: AgnosticRecipe = Boxed(Dilated(AGNOSTIC["ootdiffusion"], 0.02), 0.01)
-    assert recipe(person).sum() > Boxed(AGNOSTIC["ootdiffusion"])(person).sum()
-    # Loader processes that are started afresh get it by pickle.
-    assert pickle.loads(pickle.dumps(recipe)) == recipe
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: Dilated(AGNOSTIC["viton"], -0.1), "reach=-0.1: is a fraction"),
-        (lambda: Boxed(AGNOSTIC["viton"], 20), "margin=20: is a fraction"),
-    ],
-)
-def test_a_size_in_pixels_is_refused(build: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build()
-
-
-def test_an_empty_mask_has_no_box() -> None:
-    def nothing(person: PersonMaps) -> NDArray[np.bool_]:
-        return np.zeros(person.parse.shape, np.bool_)
-
-    person = PersonMaps(np.zeros((8, 6), np.uint8))
-    assert not Boxed(nothing, 0.1)(person).any()

@@ -130,7 +130,7 @@ def save_input(picture: Image.Image, path: Path) -> None:
 def _try(photo: Path, tools: Tools) -> list[str]:
     """Prepare the photo; what goes wrong as a remark, since the user may go on without."""
     try:
-        prepare_photo(photo, photo.parents[1], tools, [])
+        prepare_photo(photo, photo.parents[1], tools)
     except ValueError as error:
         return [str(error).replace(f"{photo}: ", "").replace(str(photo), "the photograph")]
     return []

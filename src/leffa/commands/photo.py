@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from leffa.commands.options import Category, Device, Flag, OptionalFile, OptionalName, Root, Unset
+from leffa.commands.options import Category, Device, OptionalFile, OptionalName, Root, Unset
 from leffa.data.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -21,16 +21,12 @@ class BackEnds:
     """What makes maps from a photograph.
 
     Args:
-        atr: parsing by SCHP: parsing_atr.onnx or the authors' .pth; with --lip as in demos
-        lip: the same: parsing_lip.onnx or .pth
+        atr: parsing by SCHP: parsing_atr.onnx; with --lip as in demos
+        lip: the same: parsing_lip.onnx
         openpose: keypoints by OpenPose: body_pose_model.pth
-        densepose: the published model_final_162be9.pkl, or a .onnx or TorchScript export of it
-        trust: read TorchScript, which may run code
+        densepose: the published model_final_162be9.pkl, or an .onnx export of it
         channels: that DensePose expects; rgb, as the demos hand it
         uv_range: of DensePose's U and V: 0 to 1, or stretched over each person
-        absolute_gain: take the gains of SCHP's batch norm without their sign; default: for .pth, as
-            the authors do
-        no_absolute_gain: take them as they are
         mediapipe: keypoints, and a rough parsing, by MediaPipe, without weights; PYTHON is the
             interpreter of the environment that has mediapipe; without it, this one
     """
@@ -39,17 +35,9 @@ class BackEnds:
     lip: OptionalFile = None
     openpose: OptionalFile = None
     densepose: OptionalFile = None
-    trust: Flag = False
     channels: Literal["rgb", "bgr"] = "rgb"
     uv_range: Literal["unit", "per_person"] = "unit"
-    absolute_gain: Flag = False
-    no_absolute_gain: Flag = False
     mediapipe: Annotated[Path | None, arg(metavar="[PYTHON]", help_behavior_hint="")] = None
-
-    @property
-    def gain(self) -> bool | None:
-        """As asked for with --absolute-gain or --no-absolute-gain; None: neither was given."""
-        return self.absolute_gain if self.absolute_gain or self.no_absolute_gain else None
 
 
 def photo(
@@ -108,28 +96,18 @@ def back_ends(chosen: BackEnds, device: str, stack: contextlib.ExitStack) -> "To
     body = openpose(chosen.openpose, device) if chosen.openpose else mediapipe
     surface = None
     if chosen.densepose:
-        how = chosen.channels, chosen.uv_range, chosen.trust
-        surface = load_densepose(chosen.densepose, device, *how)
-    return Tools(parser=_parser(chosen, device, mediapipe), pose=body, densepose=surface)
+        surface = load_densepose(chosen.densepose, device, chosen.channels, chosen.uv_range)
+    return Tools(parser=_parser(chosen, mediapipe), pose=body, densepose=surface)
 
 
-def _parser(chosen: BackEnds, device: str, mediapipe: "MediaPipe | None") -> "PersonParser | None":
+def _parser(chosen: BackEnds, mediapipe: "MediaPipe | None") -> "PersonParser | None":
     """The parser of the options; what weights say goes before the rough one."""
     from leffa.preprocess.parsing.coarse import CoarseParser
     from leffa.preprocess.parsing.neck import ATRWithNeck
-    from leffa.preprocess.parsing.schp_parser import schp_onnx, schp_torch
+    from leffa.preprocess.parsing.schp import schp_onnx
 
-    def schp(path: Path, label_set: LabelSet) -> "PersonParser":
-        if path.suffix != ".onnx":
-            return schp_torch(path, label_set, device, chosen.gain)
-        if chosen.gain is not None:
-            raise ValueError(
-                f"{path}: --absolute-gain changes .pth weights; give those, or omit it"
-            )
-        return schp_onnx(path, label_set)
-
-    atr = schp(chosen.atr, "atr") if chosen.atr else None
-    lip = schp(chosen.lip, "lip") if chosen.lip else None
+    atr = schp_onnx(chosen.atr, "atr") if chosen.atr else None
+    lip = schp_onnx(chosen.lip, "lip") if chosen.lip else None
     if atr and lip:
         return ATRWithNeck(atr, lip)
     return atr or lip or (CoarseParser(mediapipe) if mediapipe else None)

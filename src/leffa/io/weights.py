@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
@@ -32,6 +32,27 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     ):
         raise ValueError(f"{path}: expected a state dict, names to tensors")
     return state
+
+
+def fill(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
+    """Give a model, of the device "meta" for instance, its weights.
+
+    Raises:
+        ValueError: a weight is missing, of another shape, or of no use here.
+    """
+    wanted = model.state_dict()
+    wrong = [key for key in state if key in wanted and state[key].shape != wanted[key].shape]
+    for problem, keys in (
+        ("is missing", wanted.keys() - state.keys()),
+        ("has no place in this network", state.keys() - wanted.keys()),
+        ("has another shape", wrong),
+    ):
+        if keys:
+            raise ValueError(
+                f"{name}: {min(keys)} {problem} ({len(keys)} such weights); is it the file of "
+                "another network?"
+            )
+    model.load_state_dict(state, assign=True)
 
 
 def read_pickle(path: Path) -> Any:

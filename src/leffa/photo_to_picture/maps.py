@@ -105,7 +105,7 @@ class MapMaker:
                 recipe=recipe,
                 category=record.category,
             )
-            prepare_photo(record.source, root, tools, [])
+            prepare_photo(record.source, root, tools)
         if recipe is not None:
             made["mask"] = root / "masks" / f"{record.source.stem}.png"
         return replace(record, **made)  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ class MapMaker:
         if place.is_file():
             return place
         image, labels = open_photograph(photo), GARMENT_LABELS["atr"].get(record.category, ())
-        shown = np.isin(self.networks.parser.parse(image).labels, labels)
+        shown = np.isin(self.networks.parser.parse(image), labels)
         if shown.mean() < _LEAST_GARMENT:
             raise ValueError(f"shows nobody who wears a garment of --category {record.category}")
         mask = Image.fromarray(shown).convert("L")

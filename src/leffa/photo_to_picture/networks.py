@@ -12,7 +12,7 @@ from leffa.preprocess.densepose import DensePoseEstimator
 from leffa.preprocess.densepose.load import load_densepose
 from leffa.preprocess.parsing import PersonParser
 from leffa.preprocess.parsing.neck import ATRWithNeck
-from leffa.preprocess.parsing.schp_parser import schp_onnx
+from leffa.preprocess.parsing.schp import schp_onnx
 from leffa.preprocess.pose import PoseEstimator
 from leffa.preprocess.pose.openpose import OpenPose, openpose
 from leffa.released.bring import store

@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from leffa.data.fit import WHITE, Placement, fit_picture
 
@@ -18,12 +21,14 @@ def to_canvas(image: Image.Image) -> tuple[Image.Image, Placement]:
     """
     large = fit_picture(image.size, _DEMO, "pad")
     canvas = large.place(image.convert("RGB"), Image.Resampling.BICUBIC, WHITE)
-    half = replace(
-        large,
-        canvas=CANVAS,
-        left=large.left / 2,
-        top=large.top / 2,
-        width=large.width / 2,
-        height=large.height / 2,
+    left, top, width, height = (
+        length / 2 for length in (large.left, large.top, large.width, large.height)
     )
+    half = replace(large, canvas=CANVAS, left=left, top=top, width=width, height=height)
     return canvas.resize(CANVAS, Image.Resampling.BICUBIC), half
+
+
+def bgr_tensor(image: Image.Image) -> Tensor:
+    """(1, 3, H, W) blue, green, red from 0 to 255, as the demos' networks expect them."""
+    pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float()

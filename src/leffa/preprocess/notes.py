@@ -17,18 +17,9 @@ from leffa.io.folders import names_in
 _KEYS = {"label_set", "encoding", "recipe", "category"}
 
 
-def note_of(folder: Path) -> Path:
-    """Where the note of a folder is."""
-    return folder.with_name(f"{folder.name}.json")
-
-
 def read_note(folder: Path) -> dict[str, str]:
-    """The note of a folder, empty where it has none.
-
-    Raises:
-        ValueError: the file is no such note.
-    """
-    path = note_of(folder)
+    """The note of a folder, empty where it has none; raises ValueError of a damaged one."""
+    path = _note_of(folder)
     if not path.is_file():
         return {}
     try:
@@ -44,7 +35,6 @@ def agreed_note(folder: Path, **wanted: str | None) -> dict[str, str]:
     """The note of a folder that holds files, else an empty one.
 
     Args:
-        folder: of the maps.
         wanted: what this run would have, None where anything will do.
 
     Raises:
@@ -56,18 +46,18 @@ def agreed_note(folder: Path, **wanted: str | None) -> dict[str, str]:
     for key, value in wanted.items():
         if value is not None and note.get(key, value) != value:
             raise ValueError(
-                f"{folder}: holds files of {key} {note[key]} ({note_of(folder).name}), not "
+                f"{folder}: holds files of {key} {note[key]} ({_note_of(folder).name}), not "
                 f"{value}; ask for {note[key]} again, or rename or delete the folder to make others"
             )
     return note
 
 
 def write_note(folder: Path, **note: str) -> None:
-    """Note what the folder holds; it need not be there yet.
-
-    Raises:
-        ValueError: a file of that name is no note.
-    """
+    """Note what the folder holds; raises ValueError where a file of that name is no note."""
     if read_note(folder).keys() - note.keys() - _KEYS:
-        raise ValueError(f"{note_of(folder)}: is not a note of ours; rename it")
-    write_json(note_of(folder), note, indent=None)
+        raise ValueError(f"{_note_of(folder)}: is not a note of ours; rename it")
+    write_json(_note_of(folder), note, indent=None)
+
+
+def _note_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 class OnnxModel:
     """A network with one input, on the processor.
 
-    Args:
-        path: the .onnx file.
-
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is no ONNX model, has several inputs, or onnxruntime is not installed.

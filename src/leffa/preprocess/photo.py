@@ -18,22 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from leffa.data.batch import Record
 from leffa.data.densepose import densepose_encoding
-from leffa.data.keypoints import read_keypoints
 from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
-from leffa.data.recipe import PersonMaps, agnostic_mask
 from leffa.io.atomic import replacing, write_text
 from leffa.io.folders import files_by_name, normal, pictures_in
-from leffa.io.pictures import open_labels, open_mask, open_photograph
+from leffa.io.pictures import open_mask, open_photograph
 from leffa.preprocess.agnostic import AGNOSTIC
+from leffa.preprocess.agnostic.from_files import mask_from_files
 from leffa.preprocess.densepose import DensePoseEstimator
 from leffa.preprocess.densepose.files import write_surface
 from leffa.preprocess.notes import agreed_note, write_note
 from leffa.preprocess.parsing import PersonParser
 from leffa.preprocess.pose import PoseEstimator
 
-Progress = Callable[[int, int], None]
+_SUFFIXES = {"parse": ".png", "keypoints": ".json", "densepose": ".png", "masks": ".png"}
 
 
 @dataclass(frozen=True)
@@ -73,22 +73,23 @@ class Prepared:
     failed: dict[Path, str] = field(default_factory=dict)  # photo -> why
 
 
-class _Held(NamedTuple):
-    """What the files of a folder hold."""
+class _Maps(NamedTuple):
+    """The folders of maps below a root, and what their files hold."""
 
+    root: Path
     label_set: LabelSet
     encoding: str
-    files: dict[str, dict[str, Path]]  # by folder and name: what was there at the start
-    root: Path
+    present: dict[str, dict[str, Path]]  # by folder and name, when the run began
 
-    def place(self, folder: str, photo: Path) -> Path:
+    def path(self, kind: str, photo: Path) -> Path:
         """The file that is there for a photo, else where it is to be made."""
-        suffix = ".json" if folder == "keypoints" else ".png"
-        made = self.root / folder / f"{photo.stem}{suffix}"
-        return self.files[folder].get(normal(photo.stem), made)
+        made = self.root / kind / f"{photo.stem}{_SUFFIXES[kind]}"
+        return self.present[kind].get(normal(photo.stem), made)
 
 
-def prepare_photos(root: Path, tools: Tools, progress: Progress | None = None) -> Prepared:
+def prepare_photos(
+    root: Path, tools: Tools, progress: Callable[[int, int], None] | None = None
+) -> Prepared:
     """Prepare every photo of `root/persons`; one that cannot be prepared does not stop the rest.
 
     Raises:
@@ -98,12 +99,12 @@ def prepare_photos(root: Path, tools: Tools, progress: Progress | None = None) -
     """
     photos = list(pictures_in(root / "persons").values())
     result = Prepared()
-    held = _settle(root, photos, tools)
+    maps = _settle(root, photos, tools)
     for done, photo in enumerate(photos):
         if progress is not None:
             progress(done, len(photos))
         try:
-            _prepare(photo, tools, held, result.written)
+            _prepare(photo, tools, maps, result.written)
         except ValueError as error:
             result.failed[photo] = str(error)
     if progress is not None:
@@ -111,26 +112,25 @@ def prepare_photos(root: Path, tools: Tools, progress: Progress | None = None) -
     return result
 
 
-def prepare_photo(photo: Path, root: Path, tools: Tools, written: list[Path]) -> None:
-    """Prepare one photo below `root`; the files that are made are added to `written`.
+def prepare_photo(photo: Path, root: Path, tools: Tools) -> None:
+    """Prepare one photo below `root`.
 
     Raises:
         ValueError: a map cannot be made, for example because nobody is in the photo; or earlier
             runs made maps that are at odds with the tools.
     """
-    _prepare(photo, tools, _settle(root, [photo], tools), written)
+    _prepare(photo, tools, _settle(root, [photo], tools), [])
 
 
-def _settle(root: Path, photos: Sequence[Path], tools: Tools) -> _Held:
+def _settle(root: Path, photos: Sequence[Path], tools: Tools) -> _Maps:
     """What the maps hold by the options, the notes, the tools; what will be made is noted."""
+    present = {kind: files_by_name(root / kind) for kind in ("parse", "densepose", "masks")}
+    present["keypoints"] = files_by_name(root / "keypoints", (".json",))
 
-    files = {folder: files_by_name(root / folder) for folder in ("parse", "densepose", "masks")}
-    files["keypoints"] = files_by_name(root / "keypoints", (".json",))
+    def lacks(kind: str) -> bool:
+        return any(normal(photo.stem) not in present[kind] for photo in photos)
 
-    def lacks(folder: str) -> bool:
-        return any(normal(photo.stem) not in files[folder] for photo in photos)
-
-    parse, densepose, masks = (root / folder for folder in ("parse", "densepose", "masks"))
+    parse, densepose, masks = (root / kind for kind in ("parse", "densepose", "masks"))
     given = tools.parser.label_set if tools.parser is not None else None
     noted = agreed_note(parse, label_set=tools.label_set).get("label_set")
     label_set = tools.label_set or noted or given or "cihp"
@@ -151,31 +151,38 @@ def _settle(root: Path, photos: Sequence[Path], tools: Tools) -> _Held:
         agreed_note(masks, **made)
         if lacks("masks"):
             write_note(masks, **made)
-    return _Held(cast(LabelSet, label_set), encoding, files, root)
+    return _Maps(root, cast(LabelSet, label_set), encoding, present)
 
 
-def _prepare(photo: Path, tools: Tools, held: _Held, written: list[Path]) -> None:
+def _prepare(photo: Path, tools: Tools, maps: _Maps, written: list[Path]) -> None:
+    """Make what a photo lacks, and add the files to `written`."""
     image = open_photograph(photo)
-    parse = _parse(image, held.place("parse", photo), tools, written)
-    joints = _joints(image, parse, held.place("keypoints", photo), tools, written)
-    parts = _parts(image, held.place("densepose", photo), tools, held.encoding, written)
-    mask_file = held.place("masks", photo)
+    paths = {kind: maps.path(kind, photo) for kind in _SUFFIXES}
+    if tools.parser is not None and not (path := paths["parse"]).is_file():
+        written.append(_save(Image.fromarray(tools.parser.parse(image)), path))
+    if tools.pose is not None and not (path := paths["keypoints"]).is_file():
+        write_text(path, openpose_json(tools.pose.find_pose(image)))
+        written.append(path)
+    if tools.densepose is not None and not (path := paths["densepose"]).is_file():
+        written += write_surface(tools.densepose.find_surface(image), path, maps.encoding)
     if tools.recipe is None:
         return
-    if mask_file.is_file():
-        open_mask(mask_file)
-        return
-    if parse is None:
+    mask = paths.pop("masks")
+    if mask.is_file():
+        open_mask(mask)
+    elif not paths["parse"].is_file():
         raise ValueError(
             f"{photo}: recipe {tools.recipe} needs a parsing; choose a parser, or give "
-            f"{held.place('parse', photo)}"
+            f"{paths['parse']}"
         )
-    maps = PersonMaps(parse, joints, tools.category, held.label_set, parts)
-    try:
-        mask = agnostic_mask(AGNOSTIC[tools.recipe], maps)
-    except ValueError as error:
-        raise ValueError(f"{photo}: {error}") from error
-    written.append(_save(Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))), mask_file))
+    else:
+        # Made maps are read back, since files round: a run that goes on makes the same mask.
+        there = {kind: path for kind, path in paths.items() if path.is_file()}
+        record = Record(photo.stem, tools.category, photo, photo, **there)
+        made = mask_from_files(
+            record, tools.recipe, maps.label_set, maps.encoding, photograph=lambda _: image
+        )
+        written.append(_save(made, mask))
 
 
 def openpose_json(joints: NDArray[np.float32]) -> str:
@@ -186,61 +193,6 @@ def openpose_json(joints: NDArray[np.float32]) -> str:
         f"{part}_keypoints_2d": [] for part in ("face", "hand_left", "hand_right")
     }
     return json.dumps({"version": 1.3, "people": [person | empty]})
-
-
-def _parse(
-    image: Image.Image, path: Path, tools: Tools, written: list[Path]
-) -> NDArray[np.uint8] | None:
-    if path.is_file():
-        labels = open_labels(path)
-        _check_size(labels, path, image)
-        return np.asarray(labels)
-    if tools.parser is None:
-        return None
-    labels_made = tools.parser.parse(image).labels
-    written.append(_save(Image.fromarray(labels_made), path))
-    return labels_made
-
-
-def _joints(
-    image: Image.Image,
-    parse: NDArray[np.uint8] | None,
-    path: Path,
-    tools: Tools,
-    written: list[Path],
-) -> NDArray[np.float32] | None:
-    if not path.is_file():
-        if tools.pose is None:
-            return None
-        joints = tools.pose.find_pose(image)
-        write_text(path, openpose_json(joints))
-        written.append(path)
-    # Read back, since the file rounds: a run that goes on makes the same mask.
-    body = None if parse is None else lambda: parse > 0
-    return read_keypoints(path, image.size, body) * np.array((*image.size, 1), np.float32)
-
-
-def _parts(
-    image: Image.Image, path: Path, tools: Tools, encoded: str, written: list[Path]
-) -> NDArray[np.uint8] | None:
-    encoding = densepose_encoding(encoded)
-    if path.is_file():
-        picture = encoding.read(path)
-        _check_size(picture, path, image)
-        return encoding.parts(np.asarray(picture))
-    if tools.densepose is None:
-        return None
-    surface = tools.densepose.find_surface(image)
-    written += write_surface(surface, path, encoded)
-    return surface[..., 0]
-
-
-def _check_size(picture: Image.Image, path: Path, image: Image.Image) -> None:
-    if picture.size != image.size:
-        raise ValueError(
-            f"{path}: is {picture.width}x{picture.height}, the photo {image.width}x{image.height}; "
-            "delete it to have it made anew"
-        )
 
 
 def _save(picture: Image.Image, path: Path) -> Path:

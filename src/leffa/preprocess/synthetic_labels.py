@@ -1,45 +1,16 @@
-"""Exact labels of synthetic persons, behind the interfaces of the networks.
-
-`SyntheticLabels` recognises a picture of the synthetic data set by its pixels and gives its labels,
-so a page or a test can run the whole preparation without any network.
-"""
+"""Exact maps of synthetic persons, behind the interfaces of the networks."""
 
 import hashlib
 from collections.abc import Iterable
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from leffa.data.labels import LabelSet
-from leffa.preprocess.parsing import Parsing
+from leffa.synthetic.render import PersonDrawing
 
 Pixels = NDArray[np.uint8]
-
-
-class LabelledPicture(Protocol):
-    """A picture with its labels, such as `synthetic.render.PersonDrawing`."""
-
-    @property
-    def image(self) -> Pixels:
-        """(H, W, 3) RGB."""
-        ...
-
-    @property
-    def iuv(self) -> Pixels:
-        """(H, W, 3) part, U and V."""
-        ...
-
-    @property
-    def parsing(self) -> Pixels:
-        """(H, W) CIHP labels."""
-        ...
-
-    @property
-    def keypoints(self) -> NDArray[np.float32]:
-        """(25, 3) BODY_25 x, y in pixels, confidence."""
-        ...
 
 
 class SyntheticLabels:
@@ -51,22 +22,22 @@ class SyntheticLabels:
 
     label_set: LabelSet = "cihp"
 
-    def __init__(self, drawings: Iterable[LabelledPicture]) -> None:
+    def __init__(self, drawings: Iterable[PersonDrawing]) -> None:
         self._drawings = {_fingerprint(drawing.image): drawing for drawing in drawings}
 
-    def parse(self, image: Image.Image) -> Parsing:
-        """The exact labels."""
-        return Parsing(self._drawing(image).parsing, self.label_set)
+    def parse(self, image: Image.Image) -> Pixels:
+        """(H, W) CIHP labels."""
+        return self._drawing(image).parsing
 
     def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
-        """The exact joints."""
+        """(25, 3) BODY_25 joints."""
         return self._drawing(image).keypoints
 
     def find_surface(self, image: Image.Image) -> Pixels:
-        """The exact surface."""
+        """(H, W, 3) part, U and V."""
         return self._drawing(image).iuv
 
-    def _drawing(self, image: Image.Image) -> LabelledPicture:
+    def _drawing(self, image: Image.Image) -> PersonDrawing:
         try:
             return self._drawings[_fingerprint(np.asarray(image.convert("RGB")))]
         except KeyError:

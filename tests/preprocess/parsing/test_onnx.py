@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leffa.preprocess.parsing.schp_parser import schp_onnx
+from leffa.preprocess.parsing.schp import schp_onnx
 
 
 def export(path: Path, classes: int, branches: int = 3, side: int | None = None) -> None:
@@ -41,8 +41,8 @@ def needs_onnxruntime() -> None:
 def test_the_fusion_branch_of_an_onnx_file_is_the_result(tmp_path: Path) -> None:
     export(tmp_path / "parsing_atr.onnx", 18)
     found = schp_onnx(tmp_path / "parsing_atr.onnx", "atr").parse(Image.new("RGB", (24, 32)))
-    assert found.labels.shape == (32, 24)
-    assert set(found.labels.ravel()) == {5}
+    assert found.shape == (32, 24)
+    assert set(found.ravel()) == {5}
 
 
 @pytest.mark.usefixtures("needs_onnxruntime")
@@ -71,3 +71,8 @@ def test_what_is_no_onnx_file_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"not a model")
     with pytest.raises(ValueError, match=r"broken.onnx: is not a readable ONNX model"):
         schp_onnx(path, "lip")
+
+
+def test_an_unknown_label_set_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="label_set=cihp: SCHP has networks for lip and atr"):
+        schp_onnx(tmp_path / "none.onnx", "cihp")

@@ -1,4 +1,4 @@
-"""Downloads, drawn in small."""
+"""Small synthetic downloads."""
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -23,7 +23,7 @@ def test_pairs_of_deepfashion_are_all_views_of_one_person(
 ) -> None:
     root = download("deepfashion")
     shutil.rmtree(root / "flow")  # of the synthetic pairs only
-    drawn = {record.name for record in DeepFashion(root, "test")}
+    before = {record.name for record in DeepFashion(root, "test")}
     for split in ("train", "test"):
         (root / f"fasion-resize-pairs-{split}.csv").unlink()
     written = list_deepfashion(root)
@@ -31,7 +31,7 @@ def test_pairs_of_deepfashion_are_all_views_of_one_person(
         f"fasion-resize-pairs-{split}.csv" for split in ("train", "test")
     ]
     made = {record.name for record in DeepFashion(root, "test")}
-    assert drawn < made
+    assert before < made
     assert len(made) == 6  # three views, ordered
     assert list_deepfashion(root) == []
 
@@ -81,10 +81,10 @@ def test_the_train_list_of_viton_hd_is_made_and_the_test_list_is_asked_for(
     download: Callable[[str], Path],
 ) -> None:
     root = download("viton_hd")
-    drawn = [record.name for record in VitonHD(root, "train")]
+    before = [record.name for record in VitonHD(root, "train")]
     (root / "train_pairs.txt").unlink()
     assert list_viton_hd(root) == [root / "train_pairs.txt"]
-    assert [record.name for record in VitonHD(root, "train")] == sorted(drawn)
+    assert [record.name for record in VitonHD(root, "train")] == sorted(before)
     (root / "test_pairs.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"cannot be made from names.*VITON-HD"):
         list_viton_hd(root)

@@ -31,8 +31,8 @@ def test_makes_the_masks_where_the_class_reads_them(maskless: Path, downloads: P
         assert record.mask is not None
         with Image.open(record.mask) as image:
             assert image.mode == "RGB"  # as in the release
-        drawn = downloads / "viton_hd/test/agnostic-mask" / record.mask.name
-        assert overlap(record.mask, drawn) > 0.5
+        synthetic = downloads / "viton_hd/test/agnostic-mask" / record.mask.name
+        assert overlap(record.mask, synthetic) > 0.5
     report = examine(maskless)
     assert report.clean, report.to_text()
     assert "hr_viton" in (maskless / "test/agnostic-mask.json").read_text()
@@ -90,3 +90,18 @@ def test_a_person_without_a_pose_is_named(maskless: Path) -> None:
     with pytest.raises(ValueError, match=f"1 of 6 masks could not be made.*{pose.name}"):
         make_masks(maskless, "hr_viton")
     assert not (maskless / "test/agnostic-mask").exists()
+
+
+def test_a_second_run_beside_the_first_is_refused_and_does_not_touch_its_work(
+    maskless: Path,
+) -> None:
+    beside: list[str] = []
+
+    def start_another(done: int, total: int) -> None:
+        with pytest.raises(ValueError, match="another run makes masks here") as told:
+            make_masks(maskless, "hr_viton")
+        beside.append(str(told.value))
+
+    make_masks(maskless, "hr_viton", progress=start_another)
+    assert len(beside) == 6
+    assert examine(maskless).clean

@@ -125,7 +125,6 @@ def test_a_recipe_that_needs_densepose_is_told_how_it_is_encoded(mine: Path) -> 
         ValueError, match=r"needs DensePose; .* \(its DensePose was not read: --enc"
     ):
         make_masks(mine, "catvton")
-    shutil.rmtree(mine / "masks.unfinished")
     make_masks(mine, "catvton", encoding="colour")
     assert 0 < pixels(mine / "masks/000001.png").mean() < 255
     with pytest.raises(ValueError, match="densepose=rgb: choose one of"):

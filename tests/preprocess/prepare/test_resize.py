@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ import pytest
 from PIL import Image
 
 from leffa.data.deepfashion import DeepFashion
-from leffa.preprocess.prepare.jobs import run_jobs
+from leffa.preprocess.prepare.jobs import make_pictures
 from leffa.preprocess.prepare.lists import deepfashion_pictures
-from leffa.preprocess.prepare.resize import SIZES, Resize, resize_pictures
+from leffa.preprocess.prepare.resize import SIZES, resize_pictures, resized
 
 
 def resize_deepfashion(
@@ -55,10 +56,8 @@ def test_cuts_the_border_of_the_low_resolution_release(tmp_path: Path) -> None:
     square = np.full((256, 256, 3), 255, np.uint8)
     square[:, 40:216] = np.random.default_rng(0).integers(0, 200, (256, 176, 3))
     Image.fromarray(square).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes(
-        Resize(tmp_path / "a.png", tmp_path / "b.png", (176, 256)).make()
-    )
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), square[:, 40:216])
+    picture = resized(tmp_path / "a.png", (176, 256))
+    assert np.array_equal(np.asarray(picture), square[:, 40:216])
 
 
 def test_missing_and_damaged_pictures_are_named(download: Callable[[str], Path]) -> None:
@@ -124,8 +123,10 @@ def test_processes_make_the_same_files(tmp_path: Path) -> None:
     results = []
     for workers in (1, 2):
         folder = tmp_path / f"by{workers}"
-        jobs = [Resize(tmp_path / f"{n}.png", folder / f"{n}.png", (8, 12)) for n in range(20)]
-        assert run_jobs(jobs, workers, None) == []
+        pictures = {
+            folder / f"{n}.png": partial(resized, tmp_path / f"{n}.png", (8, 12)) for n in range(20)
+        }
+        assert make_pictures(pictures, workers, None) == []
         results.append(contents(folder))
     assert results[0] == results[1]
     assert len(results[0]) == 20

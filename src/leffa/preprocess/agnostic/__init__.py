@@ -1,9 +1,9 @@
 """Cloth-agnostic masks from parsing, keypoints and DensePose: the field's recipes by name.
 
-A recipe takes a `PersonMaps` and gives a mask (H, W), True = generate. It works at any resolution:
-sizes that are published in pixels are scaled by the height, after padding to 3:4 in Leffa's. A
-missing arm is left out, missing hips are put below the shoulders, and what a recipe cannot do
-without is a ValueError.
+A recipe takes a `PersonMaps` and gives a mask (H, W), True = generate, at any resolution: sizes
+that are published in pixels are scaled by the height, after padding to 3:4 in Leffa's. A missing
+arm is left out, missing hips are put below the shoulders, and what a recipe cannot do without is a
+ValueError.
 
     recipe        garments     needs                  by
     viton_hd      upper        keypoints              VITON-HD
@@ -19,8 +19,6 @@ without is a ValueError.
     leffa_hd      all three    keypoints but lower    Leffa's demo, VITON-HD model
     leffa_hd_clean  the same   the same               ours: without the demo's accidents
     catvton       all three    DensePose              CatVTON
-
-`Dilated` and `Boxed` wrap any of them.
 """
 
 from leffa.data.recipe import AgnosticRecipe
@@ -35,7 +33,6 @@ from leffa.preprocess.agnostic.parsed import (
     ootdiffusion_dc,
 )
 from leffa.preprocess.agnostic.upper import hr_viton, ladi_vton, viton, viton_hd
-from leffa.preprocess.agnostic.wider import Boxed, Dilated
 
 AGNOSTIC: dict[str, AgnosticRecipe] = {
     "viton_hd": viton_hd,
@@ -52,9 +49,3 @@ AGNOSTIC: dict[str, AgnosticRecipe] = {
     "leffa_hd_clean": leffa_hd_clean,
     "catvton": catvton,
 }
-
-__all__ = [
-    "AGNOSTIC", "Boxed", "Dilated", "catvton", "dress_code", "hr_viton", "ladi_dress_code",
-    "ladi_vton", "leffa_dc", "leffa_dc_clean", "leffa_hd", "leffa_hd_clean", "ootdiffusion",
-    "ootdiffusion_dc", "viton", "viton_hd",
-]  # fmt: skip

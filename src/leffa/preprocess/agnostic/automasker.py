@@ -5,7 +5,7 @@ from PIL import Image
 from scipy import ndimage
 
 from leffa.data.recipe import Mask, PersonMaps
-from leffa.preprocess.agnostic.body import ARM_LABELS, LEGS, SHOES, check_category
+from leffa.preprocess.agnostic import body
 from leffa.preprocess.agnostic.shapes import dilate, hulls
 
 # DensePose parts.
@@ -13,15 +13,11 @@ _HANDS_AND_FEET = (3, 4, 5, 6)
 _TORSO_AND_ARMS = (1, 2, *range(15, 23))
 _THIGHS_AND_CALVES = tuple(range(7, 15))
 
-_ACCESSORIES = ("hat", "glove", "sunglasses", "bag", *SHOES, "scarf", "socks")
-_TOP = ("upper", "coat")
-_ONE_PIECE = ("dress", "jumpsuit")
-_SKIRT_AND_TROUSERS = ("skirt", "pants")
-
+_ACCESSORIES = ("hat", "glove", "sunglasses", "bag", *body.SHOES, "scarf", "socks")
 _TAKEN_CLOTHES = {
-    "upper_body": (*_TOP, *_ONE_PIECE),
-    "lower_body": (*_SKIRT_AND_TROUSERS, *_ONE_PIECE),
-    "dresses": (*_TOP, *_ONE_PIECE, *_SKIRT_AND_TROUSERS),
+    "upper_body": (*body.TOP, *body.ONE_PIECE),
+    "lower_body": (*body.SKIRT_AND_TROUSERS, *body.ONE_PIECE),
+    "dresses": (*body.TOP, *body.ONE_PIECE, *body.SKIRT_AND_TROUSERS),
 }
 _TAKEN_PARTS = {
     "upper_body": _TORSO_AND_ARMS,
@@ -29,8 +25,8 @@ _TAKEN_PARTS = {
     "dresses": (*_TORSO_AND_ARMS, *_THIGHS_AND_CALVES),
 }
 _KEPT = {  # body parts and clothes; hair and accessories stay in any case
-    "upper_body": (*LEGS, *_SKIRT_AND_TROUSERS),
-    "lower_body": (*ARM_LABELS, "face", "neck", *_TOP),
+    "upper_body": (*body.LEGS, *body.SKIRT_AND_TROUSERS),
+    "lower_body": (*body.ARM_LABELS, "face", "neck", *body.TOP),
     "dresses": (),
 }
 _BLUR = 6.5 / 1024  # OpenCV's standard deviation for the published kernel of 41 at a height of 1024
@@ -47,18 +43,17 @@ def catvton(person: PersonMaps, second: PersonMaps | None = None) -> Mask:
         person: needs DensePose; keypoints are not used.
         second: the same person parsed with another label set, as published: LIP and ATR join. Where
             ATR stands alone the neck counts as face and stays.
-
-    Raises:
-        ValueError: there is no DensePose.
     """
-    check_category(person, *_TAKEN_CLOTHES)
+    body.check_category(person, *_TAKEN_CLOTHES)
     parses = [person] if second is None else [person, second]
 
     def shows(*names: str) -> Mask:
         return np.logical_or.reduce([parse.shows(*names) for parse in parses])
 
     pixel = person.height / 1024
-    extremities = dilate(person.body(*_HANDS_AND_FEET), 2 * pixel) & shows(*ARM_LABELS, *LEGS)
+    extremities = dilate(person.body(*_HANDS_AND_FEET), 2 * pixel) & shows(
+        *body.ARM_LABELS, *body.LEGS
+    )
     # ATR's face reaches down the neck, so the other set's face is preferred.
     face = next((parse for parse in parses if parse.label_set != "atr"), person).shows("face")
     protected = extremities | face

@@ -1,14 +1,16 @@
-"""What the recipes share: names of labels, numbers of joints, and what they cannot do without."""
+"""What the recipes share: groups of labels, numbers of joints, and what they cannot do without."""
 
 import numpy as np
 
 from leffa.data.recipe import PersonMaps
 from leffa.preprocess.agnostic.shapes import Joints
 
-FACE = ("sunglasses", "face")
 ARM_LABELS = ("left_arm", "right_arm")
 LEGS = ("left_leg", "right_leg")
 SHOES = ("left_shoe", "right_shoe")
+TOP = ("upper", "coat")
+ONE_PIECE = ("dress", "jumpsuit")
+SKIRT_AND_TROUSERS = ("skirt", "pants")
 
 NECK = 1
 SHOULDERS = [2, 5]

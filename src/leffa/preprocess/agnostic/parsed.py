@@ -3,24 +3,12 @@
 Both are for all three categories. They take the garment by its labels and, for upper garments and
 dresses, a strip along the arms, and keep other clothes, head and hands. They are published for
 ATR-18 labels; a label that another set adds, such as a coat, goes where its like goes.
-
-A reach is how far something is dilated: to the right and down, to the left and up. They differ
-where the published kernel has an even size.
 """
 
 import numpy as np
 
 from leffa.data.recipe import Mask, PersonMaps
-from leffa.preprocess.agnostic.body import (
-    ARM_LABELS,
-    ARMS,
-    LEGS,
-    SHOES,
-    SHOULDERS,
-    check_category,
-    joints_of,
-    shoulder_distance,
-)
+from leffa.preprocess.agnostic import body
 from leffa.preprocess.agnostic.shapes import (
     Brush,
     Joints,
@@ -30,24 +18,24 @@ from leffa.preprocess.agnostic.shapes import (
     without_holes,
 )
 
+# How far something is dilated: to the right and down, to the left and up. They differ where the
+# published kernel has an even size.
 Reach = tuple[float, float]
 
-_TOP = ("upper", "coat")
-_DRESS = ("dress", "jumpsuit")
 _HEAD = ("hat", "sunglasses", "face")
 _DRESS_CODE_TAKEN = {
-    "upper_body": _TOP,
-    "lower_body": ("pants", *LEGS),
-    "dresses": (*_DRESS, *LEGS),
+    "upper_body": body.TOP,
+    "lower_body": ("pants", *body.LEGS),
+    "dresses": (*body.ONE_PIECE, *body.LEGS),
 }
 _OOTDIFFUSION_TAKEN = {
-    "upper_body": (*_TOP, *_DRESS),
-    "lower_body": ("skirt", "pants", *LEGS),
-    "dresses": (*_TOP, "skirt", "pants", *_DRESS),
+    "upper_body": (*body.TOP, *body.ONE_PIECE),
+    "lower_body": (*body.SKIRT_AND_TROUSERS, *body.LEGS),
+    "dresses": (*body.TOP, *body.SKIRT_AND_TROUSERS, *body.ONE_PIECE),
 }
 _OTHER_GARMENTS = {
-    "upper_body": ("skirt", "pants"),
-    "lower_body": (*_TOP, *ARM_LABELS),
+    "upper_body": body.SKIRT_AND_TROUSERS,
+    "lower_body": (*body.TOP, *body.ARM_LABELS),
     "dresses": (),
 }
 
@@ -56,8 +44,7 @@ def dress_code(person: PersonMaps) -> Mask:
     """DressCode's own recipe at 1024x768 (Morelli et al., 2022, `data/dataset.py`).
 
     IDM-VTON's `inference_dc.py` is the same at this size. As published, skirts are not among the
-    labels of `lower_body`: only legs and trousers, dilated, are covered. `ootdiffusion`, `catvton`
-    and `leffa_dc_clean` cover skirts.
+    labels of `lower_body`; `ootdiffusion`, `catvton` and `leffa_dc_clean` cover them.
     """
     # A strip of 30 px and five dilations by 10x10; five by 20x20 for the garment.
     return dilated_garment(person, person.height / 1024, arm=30, strip=(25, 20), garment=(50, 45))
@@ -73,10 +60,8 @@ def ladi_dress_code(person: PersonMaps) -> Mask:
 
 def leffa_dc_clean(person: PersonMaps) -> Mask:
     """Ours: `leffa_dc` at the resolution of the maps, as wide on all sides, and with skirts."""
-    pixel = _padded_height(person) / 512
-    mask = dilated_garment(
-        person, pixel, 30, (10, 10), (22.5, 22.5), neck_is_head=True, skirts=True
-    )
+    pixel, reach = _padded_height(person) / 512, (22.5, 22.5)
+    mask = dilated_garment(person, pixel, 30, (10, 10), reach, neck_is_head=True, skirts=True)
     return without_holes(mask)
 
 
@@ -123,21 +108,19 @@ def dilated_garment(
         neck_is_head: whether a neck label is part of the head.
         skirts: whether skirts are taken as lower garments.
     """
-    check_category(person, *_DRESS_CODE_TAKEN)
+    body.check_category(person, *_DRESS_CODE_TAKEN)
     lower = person.category == "lower_body"
     taken = person.shows(*_DRESS_CODE_TAKEN[person.category], *["skirt"] * (skirts and lower))
     head = person.shows(*_HEAD, "hair", *["neck"] * neck_is_head)
-    kept = person.shows("hat", "hair", "sunglasses", "scarf", "bag", *SHOES)
+    kept = person.shows("hat", "hair", "sunglasses", "scarf", "bag", *body.SHOES)
     kept |= person.shows(*_OTHER_GARMENTS[person.category])
     if not lower:
-        keypoints = joints_of(person)
-        shoulder_distance(keypoints)
+        keypoints = body.joints_of(person)
+        body.shoulder_distance(keypoints)
         brush = Brush(person.parse.shape, pixel)
-        # One line from wrist to wrist; a missing wrist or elbow shortens it.
-        line = [joint for joint in (7, 6, 5, 2, 3, 4) if keypoints[joint, 2] > 0]
-        brush.line(keypoints, line, arm)
+        brush.known_line(keypoints, (7, 6, 5, 2, 3, 4), arm)
         arms = _dilate(brush.mask(), strip, pixel)
-        kept |= person.shows(*ARM_LABELS) & ~arms
+        kept |= person.shows(*body.ARM_LABELS) & ~arms
         neck = head & _below_shoulders(person, keypoints)
         taken |= arms | neck
         head &= ~neck
@@ -146,7 +129,7 @@ def dilated_garment(
 
 def _below_shoulders(person: PersonMaps, keypoints: Joints) -> Mask:
     """Below a line a little above both shoulders: there, what ATR calls face is the neck."""
-    (x, y), (other_x, other_y) = keypoints[SHOULDERS, :2]
+    (x, y), (other_x, other_y) = keypoints[body.SHOULDERS, :2]
     across = other_x - x
     slope = (other_y - y) / across if abs(across) > 1 else 0.0
     rows, columns = np.ogrid[: person.height, : person.parse.shape[1]]
@@ -166,10 +149,10 @@ def dilated_outfit(
         garment: how far the garment is dilated.
         erosion: how far other clothes are eroded. Their rim, so far, is then part of the mask.
     """
-    check_category(person, *_OOTDIFFUSION_TAKEN)
+    body.check_category(person, *_OOTDIFFUSION_TAKEN)
     taken = _dilate(person.shows(*_OOTDIFFUSION_TAKEN[person.category]), garment, pixel)
     head = person.shows(*_HEAD)
-    fixed = person.shows("hat", "sunglasses", "bag", *SHOES, *_OTHER_GARMENTS[person.category])
+    fixed = person.shows("hat", "sunglasses", "bag", *body.SHOES, *_OTHER_GARMENTS[person.category])
     kept = fixed
     if person.category != "lower_body":
         neck = dilate(person.shows("neck"), 2 * pixel) & ~head
@@ -187,11 +170,11 @@ def _separate_arms(person: PersonMaps, width: float) -> tuple[Mask, Mask]:
 
     An arm whose joints are not all known is its label.
     """
-    joints = joints_of(person).copy()
+    joints = body.joints_of(person).copy()
     arms, hands = (np.zeros(person.parse.shape, np.bool_) for _ in range(2))
-    for arm, label in ARMS:
+    for arm, label in body.ARMS:
         shoulder, elbow, wrist = arm
-        shown = person.shows(label)
+        strip = shown = person.shows(label)
         if (joints[list(arm), 2] > 0).all():
             joints[wrist, :2] = joints[elbow, :2] + 1.2 * (joints[wrist, :2] - joints[elbow, :2])
             brush = Brush(person.parse.shape, unit=1)
@@ -199,8 +182,6 @@ def _separate_arms(person: PersonMaps, width: float) -> tuple[Mask, Mask]:
             brush.disc(joints[shoulder], width / 2, width / 2)
             strip = brush.mask()
             hands |= shown & ~strip
-        else:
-            strip = shown
         arms |= strip
     return arms, hands
 

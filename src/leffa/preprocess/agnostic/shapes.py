@@ -33,6 +33,10 @@ class Brush:
         points = [tuple(joints[joint, :2].tolist()) for joint in path]
         self._draw.line(points, fill=1, width=round(width * self.unit), joint="curve")
 
+    def known_line(self, joints: Joints, path: Sequence[int], width: float) -> None:
+        """From joint to joint, past those that were not found."""
+        self.line(joints, [joint for joint in path if joints[joint, 2] > 0], width)
+
     def disc(self, centre: Joints, sideways: float, upright: float) -> None:
         """An ellipse."""
         x, y = centre[:2].tolist()
@@ -90,9 +94,7 @@ def largest_piece(mask: Mask) -> Mask:
     pieces, count = ndimage.label(mask, _TOUCHING)
     if count < 2:
         return mask
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    largest: Mask = pieces == sizes.argmax()
+    largest: Mask = pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
     return largest
 
 

@@ -1,8 +1,8 @@
 """DensePose from a photo: which point of the body's surface a pixel shows.
 
-Back ends: the published weights of the R50-FPN chart model (`densepose_r50_fpn`), exports of it as
-TorchScript or ONNX (`load`), and the exact maps of synthetic persons
-(`preprocess.synthetic_labels`). `files` writes a map in each encoding of `data.densepose`.
+Back ends: the published weights of the R50-FPN chart model (`densepose_r50_fpn`), an export of it
+as ONNX (`load`), and the exact maps of synthetic persons (`synthetic_labels`).
+`files` writes a map in each encoding of `data.densepose`.
 """
 
 from typing import Protocol
@@ -20,12 +20,6 @@ class DensePoseEstimator(Protocol):
     """Maps a person's pixels to the body's surface."""
 
     def find_surface(self, image: Image.Image) -> NDArray[np.uint8]:
-        """The map of a photo, of the photo's size.
-
-        Returns:
-            (H, W, 3) part id (0 background, 1 to 24), U and V from 0 to 255.
-
-        Raises:
-            ValueError: nobody was found.
-        """
+        """(H, W, 3) part id (0 background, 1 to 24), U and V from 0 to 255, of the photo's size.
+        Raises ValueError where nobody was found."""
         ...

@@ -57,12 +57,10 @@ class ResNet50(nn.Module):
             self.add_module(f"res{number}", stage)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = functional.max_pool2d(self.stem["conv1"](x).relu_(), 3, 2, 1)
-        maps = []
+        maps = [functional.max_pool2d(self.stem["conv1"](x).relu_(), 3, 2, 1)]
         for number, _, _ in STAGES:
-            x = self.get_submodule(f"res{number}")(x)
-            maps.append(x)
-        return maps
+            maps.append(self.get_submodule(f"res{number}")(maps[-1]))
+        return maps[1:]
 
 
 class Pyramid(nn.Module):
@@ -77,12 +75,11 @@ class Pyramid(nn.Module):
 
     def forward(self, picture: Tensor) -> list[Tensor]:
         """Of pictures (B, 3, H, W) whose sides are multiples of `CELL`."""
+        seen = self.bottom_up(picture)
         levels: list[Tensor] = []
         above: Tensor | None = None
-        for (number, _, _), seen in reversed(
-            list(zip(STAGES, self.bottom_up(picture), strict=True))
-        ):
-            within = self.get_submodule(f"fpn_lateral{number}")(seen)
+        for number in (5, 4, 3, 2):
+            within = self.get_submodule(f"fpn_lateral{number}")(seen[number - 2])
             if above is not None:
                 within += functional.interpolate(above, scale_factor=2.0, mode="nearest")
             levels.insert(0, self.get_submodule(f"fpn_output{number}")(within))

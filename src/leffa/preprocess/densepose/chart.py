@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from leffa.data.layout import check_choice
 from leffa.data.part_colours import PARTS
 from leffa.preprocess.pose import NOBODY
 
@@ -48,8 +49,8 @@ class ChartDensePose:
 
     Args:
         network: from a picture (3, H, W), bytes, to what `read_outputs` reads.
-        channels: the order that the network expects. The model was trained on "bgr"; the demos, and
-            the users of the TorchScript export, hand it "rgb".
+        channels: the order that the network expects. The model was trained on "bgr"; the demos
+            hand it "rgb".
         uv_range: U and V from 0 to 1 become 0 to 255 ("unit"), or their smallest and largest value
             over the person do ("per_person", Leffa's demo).
     """
@@ -60,12 +61,8 @@ class ChartDensePose:
         channels: Channels = "rgb",
         uv_range: UVRange = "unit",
     ) -> None:
-        for name, value, known in (
-            ("channels", channels, ("rgb", "bgr")),
-            ("uv_range", uv_range, ("unit", "per_person")),
-        ):
-            if value not in known:
-                raise ValueError(f"{name}={value}: choose {' or '.join(known)}")
+        check_choice("channels", channels, ("rgb", "bgr"))
+        check_choice("uv_range", uv_range, ("unit", "per_person"))
         self.network, self.channels, self.uv_range = network, channels, uv_range
 
     @torch.no_grad()
@@ -75,23 +72,22 @@ class ChartDensePose:
         if self.channels == "bgr":
             picture = picture.flip(0)
         output = read_outputs(self.network(picture.contiguous()))
-        person = _foremost(output)
-        if person is None:
-            raise ValueError(NOBODY)
-        return paste(output, person, image.size, self.uv_range)
+        return paste(output, _foremost(output), image.size, self.uv_range)
 
 
 def read_outputs(outputs: Outputs) -> ChartOutput:
     """The outputs by their shapes, whatever else an export adds.
 
-    Parts, U and V have one shape: they are told apart by detectron2's names (`fine_segm`, `u`, `v`)
-    where the outputs have them, else by their order.
+    Parts, U and V have one shape: they are told apart by detectron2's names where the outputs have
+    them, else by their order.
 
     Raises:
         ValueError: they are not those of a chart model.
     """
     if isinstance(outputs, Mapping):
-        outputs = _in_order(outputs)
+        named = {name.rpartition(".")[2].lower(): tensor for name, tensor in outputs.items()}
+        charts_first = next((one for one in _CHART_NAMES if named.keys() >= set(one)), ())
+        outputs = [named[name] for name in dict.fromkeys([*charts_first, *named])]
     tensors = [one.detach().float().cpu() for one in outputs if isinstance(one, Tensor)]
     boxes = [one for one in tensors if one.ndim == 2 and one.shape[1] == 4]
     foreground = [one for one in tensors if one.ndim == 4 and one.shape[1] == 2]
@@ -106,16 +102,6 @@ def read_outputs(outputs: Outputs) -> ChartOutput:
     lists = [one for one in tensors if one.ndim == 1 and one.shape[0] == boxes[0].shape[0]]
     scores = next((one for one in lists if bool((one % 1 != 0).any())), None)
     return ChartOutput(boxes[0], foreground[0], charts[0], charts[1], charts[2], scores)
-
-
-def _in_order(outputs: Mapping[str, Tensor]) -> list[Tensor]:
-    """Named outputs, parts, U and V first where all three are named."""
-    named = {name.rpartition(".")[2].lower(): tensor for name, tensor in outputs.items()}
-    for names in _CHART_NAMES:
-        if named.keys() >= set(names):
-            rest = [tensor for name, tensor in named.items() if name not in names]
-            return [*(named[name] for name in names), *rest]
-    return list(outputs.values())
 
 
 def paste(
@@ -169,12 +155,10 @@ def _enlarge(chart: Tensor, box: tuple[int, int], rows: slice) -> Tensor:
     return functional.interpolate(between, size, mode="bilinear", align_corners=False)[0]
 
 
-def _foremost(output: ChartOutput) -> int | None:
+def _foremost(output: ChartOutput) -> int:
     """The number of the person that stands out most."""
-    if len(output.boxes) == 0:
-        return None
-    if output.scores is not None:
-        best = int(output.scores.argmax())
-        return best if output.scores[best] >= _LEAST_SCORE else None
     sides = output.boxes[:, 2:] - output.boxes[:, :2]
-    return int(sides.prod(dim=1).argmax())
+    ranks = sides.prod(dim=1) if output.scores is None else output.scores
+    if len(ranks) == 0 or (output.scores is not None and ranks.max() < _LEAST_SCORE):
+        raise ValueError(NOBODY)
+    return int(ranks.argmax())

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from leffa.data.densepose import ENCODINGS
+from leffa.data.layout import check_choice
 from leffa.data.part_colours import PART_COLOURS
 from leffa.io.atomic import replacing
 
@@ -14,35 +15,22 @@ Pixels = NDArray[np.uint8]
 
 
 def encode_surface(surface: Pixels, encoding: str) -> Pixels:
-    """The picture that a file of this encoding holds.
+    """The picture that a file of this encoding holds, (H, W, 3) as red, green, blue, or (H, W).
 
     Args:
         surface: (H, W, 3) part, U and V.
         encoding: one of `data.densepose.ENCODINGS`; of "labels_uv" it is the label map.
-
-    Returns:
-        (H, W, 3) as red, green, blue, or (H, W).
-
-    Raises:
-        ValueError: no such encoding.
     """
-    match encoding:
-        case "colour":
-            return PART_COLOURS.astype(np.uint8)[surface[..., 0]]
-        case "labels" | "labels_uv":
-            return surface[..., 0]
-        case "iuv" | "vui" | "ivu":
-            return surface[..., ["iuv".index(channel) for channel in encoding]]
-    raise ValueError(f"densepose={encoding}: choose one of {', '.join(ENCODINGS)}")
+    check_choice("densepose", encoding, ENCODINGS)
+    if encoding == "colour":
+        return PART_COLOURS.astype(np.uint8)[surface[..., 0]]
+    if encoding in ("labels", "labels_uv"):
+        return surface[..., 0]
+    return surface[..., ["iuv".index(channel) for channel in encoding]]
 
 
 def write_surface(surface: Pixels, path: Path, encoding: str) -> list[Path]:
     """Write a map as PNG; "labels_uv" adds `<stem>_uv.npz` beside it, U and V from 0 to 1.
-
-    Args:
-        surface: (H, W, 3) part, U and V.
-        path: of the PNG file.
-        encoding: one of `data.densepose.ENCODINGS`.
 
     Returns:
         The files written.

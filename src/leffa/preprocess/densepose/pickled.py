@@ -59,14 +59,12 @@ def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
             f"{path}: not a pickle of plain arrays, so it is not loaded ({reason})"
         ) from error
     arrays = content.get("model") if isinstance(content, dict) else None
-    known = isinstance(arrays, dict) and all(_is_weight(*item) for item in arrays.items())
-    if not (known and arrays):
+    if not (isinstance(arrays, dict) and arrays) or not all(
+        isinstance(name, str) and type(array) is np.ndarray and array.dtype.kind in "fiu"
+        for name, array in arrays.items()
+    ):
         raise ValueError(
             f"{path}: does not hold arrays of numbers by name below 'model'; is it the weights "
             "file of a model of detectron2?"
         )
     return dict(arrays)
-
-
-def _is_weight(name: object, array: object) -> bool:
-    return isinstance(name, str) and type(array) is np.ndarray and array.dtype.kind in "fiu"

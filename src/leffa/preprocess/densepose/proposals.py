@@ -17,26 +17,18 @@ _OVERLAP = 0.7  # of two proposals of a level, at most
 _LARGEST_GROWTH = math.log(1000 / 16)
 
 
-class ProposalHead(nn.Module):
-    """How likely each anchor holds something (B, A, h, w), and how to move it (B, 4 A, h, w)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        self.objectness_logits = nn.Conv2d(CHANNELS, len(_RATIOS), 1)
-        self.anchor_deltas = nn.Conv2d(CHANNELS, 4 * len(_RATIOS), 1)
-
-    def forward(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.conv(level).relu_()
-        return self.objectness_logits(seen), self.anchor_deltas(seen)
-
-
 class Proposals(nn.Module):
     """The boxes of one picture that are worth a closer look."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.rpn_head = ProposalHead()
+        self.rpn_head = nn.ModuleDict(
+            {
+                "conv": nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
+                "objectness_logits": nn.Conv2d(CHANNELS, len(_RATIOS), 1),
+                "anchor_deltas": nn.Conv2d(CHANNELS, 4 * len(_RATIOS), 1),
+            }
+        )
 
     def forward(self, levels: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Boxes (N, 4) in pixels, and their logits (N,), likeliest first.
@@ -47,7 +39,11 @@ class Proposals(nn.Module):
         """
         boxes, logits, owners = [], [], []
         for number, level in enumerate(levels):
-            logit, deltas = (one[0].permute(1, 2, 0) for one in self.rpn_head(level))
+            seen = self.rpn_head["conv"](level).relu_()
+            logit, deltas = (
+                self.rpn_head[name](seen)[0].permute(1, 2, 0)
+                for name in ("objectness_logits", "anchor_deltas")
+            )
             best, chosen = logit.flatten().topk(min(_MOST, logit.numel()))
             anchors = anchors_of(number, logit.shape[:2]).to(level)
             moved = apply_deltas(deltas.reshape(-1, 4)[chosen], anchors[chosen])

@@ -7,6 +7,7 @@ picture -> pyramid -> proposals -> people (boxes, scores)
 Its numbers are those of `densepose_rcnn_R_50_FPN_s1x.yaml`, with the demos' threshold for a person.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import clip_boxes_to_image, nms, roi_align
 
+from leffa.io.weights import fill
 from leffa.preprocess.densepose.backbone import CELL, CHANNELS, Pyramid
 from leffa.preprocess.densepose.chart import Channels, ChartDensePose, ChartOutput, UVRange
 from leffa.preprocess.densepose.pickled import load_arrays
 from leffa.preprocess.densepose.proposals import Proposals, apply_deltas
-from leffa.preprocess.parsing.schp import fill
 
 _MEAN = (103.53, 116.28, 123.675)  # of blue, green, red; subtracted in the order that is given
 _SHORTER, _LONGER = 800, 1333  # sides that a picture is brought to
@@ -30,34 +31,10 @@ _OVERLAP = 0.5  # of two people, at most
 _BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 _BOX_CELLS, _CHART_CELLS = 7, 28
 _POOLED_WIDTH, _HEAD_WIDTH = 1024, 512
-# Charts by their names in the file, with their channels.
+# Charts by their names in the file, with their channels: foreground, parts, U and V.
 _CHARTS = {"ann_index_lowres": 2, "index_uv_lowres": 25, "u_lowres": 25, "v_lowres": 25}
 # What files of detectron2 hold beside weights; the numbers are those above.
 _CONSTANTS = ("pixel_mean", "pixel_std", "proposal_generator.anchor_generator.cell_anchors")
-
-
-class BoxHead(nn.Module):
-    """What a pooled box (N, C, 7, 7) shows, (N, 1024)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(CHANNELS * _BOX_CELLS**2, _POOLED_WIDTH)
-        self.fc2 = nn.Linear(_POOLED_WIDTH, _POOLED_WIDTH)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        return self.fc2(self.fc1(pooled.flatten(1)).relu_()).relu_()
-
-
-class BoxPredictor(nn.Module):
-    """Logits of (person, nobody), (N, 2), and how to move the box, (N, 4)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cls_score = nn.Linear(_POOLED_WIDTH, 2)
-        self.bbox_pred = nn.Linear(_POOLED_WIDTH, 4)
-
-    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        return self.cls_score(seen), self.bbox_pred(seen)
 
 
 class Decoder(nn.Module):
@@ -68,8 +45,9 @@ class Decoder(nn.Module):
         for steps, name in enumerate(("p2", "p3", "p4", "p5")):
             layers = nn.Sequential()
             for _ in range(max(steps, 1)):
-                layers.append(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1))
-                layers.append(_Doubled() if steps else nn.ReLU(inplace=True))
+                layers.append(_conv(CHANNELS, CHANNELS))
+                activation = nn.ReLU(inplace=True)
+                layers.append(nn.Sequential(activation, _doubled()) if steps else activation)
             self.add_module(name, layers)
         self.predictor = nn.Conv2d(CHANNELS, CHANNELS, 1)
 
@@ -79,59 +57,47 @@ class Decoder(nn.Module):
         return decoded
 
 
-class _Doubled(nn.Module):
-    """What follows a convolution of the decoder that ends at twice the size."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _double(x.relu_())
-
-
-class ChartHead(nn.Module):
-    """Eight convolutions on a pooled person (N, C, 28, 28)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        for number in range(1, 9):
-            entering = CHANNELS if number == 1 else _HEAD_WIDTH
-            self.add_module(
-                f"body_conv_fcn{number}", nn.Conv2d(entering, _HEAD_WIDTH, 3, padding=1)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.children():
-            x = layer(x).relu_()
-        return x
-
-
-class ChartPredictor(nn.Module):
-    """Foreground, parts, U and V of each person on 112x112 cells, in the order of `_CHARTS`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name, channels in _CHARTS.items():
-            layer = nn.ConvTranspose2d(_HEAD_WIDTH, channels, 4, stride=2, padding=1)
-            self.add_module(name, layer)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return [_double(layer(x)) for layer in self.children()]
-
-
 class RegionHeads(nn.Module):
-    """What is looked at box by box."""
+    """What is looked at box by box; names of layers are those of the file."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.box_head = BoxHead()
-        self.box_predictor = BoxPredictor()
+        self.box_head = nn.Sequential(
+            OrderedDict(
+                flatten=nn.Flatten(),
+                fc1=nn.Linear(CHANNELS * _BOX_CELLS**2, _POOLED_WIDTH),
+                relu1=nn.ReLU(inplace=True),
+                fc2=nn.Linear(_POOLED_WIDTH, _POOLED_WIDTH),
+                relu2=nn.ReLU(inplace=True),
+            )
+        )
+        self.box_predictor = nn.ModuleDict(
+            {"cls_score": nn.Linear(_POOLED_WIDTH, 2), "bbox_pred": nn.Linear(_POOLED_WIDTH, 4)}
+        )
         self.decoder = Decoder()
-        self.densepose_head = ChartHead()
-        self.densepose_predictor = ChartPredictor()
+        self.densepose_head = nn.Sequential()
+        for number in range(1, 9):
+            conv = _conv(CHANNELS if number == 1 else _HEAD_WIDTH, _HEAD_WIDTH)
+            self.densepose_head.add_module(f"body_conv_fcn{number}", conv)
+            self.densepose_head.add_module(f"relu{number}", nn.ReLU(inplace=True))
+        self.densepose_predictor = nn.ModuleDict(
+            {
+                name: nn.ConvTranspose2d(_HEAD_WIDTH, channels, 4, stride=2, padding=1)
+                for name, channels in _CHARTS.items()
+            }
+        )
+        self.enlarge = _doubled()
+
+    def classify(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of (person, nobody), (N, 2), and how to move the box, (N, 4), of pooled boxes."""
+        seen = self.box_head(pooled)
+        return self.box_predictor["cls_score"](seen), self.box_predictor["bbox_pred"](seen)
 
     def people(
         self, levels: Sequence[Tensor], proposals: Tensor, size: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
         """Boxes (N, 4) of people and their scores (N,), surest first."""
-        logits, deltas = self.box_predictor(self.box_head(pool_by_level(levels, proposals)))
+        logits, deltas = self.classify(pool_by_level(levels, proposals))
         boxes = clip_boxes_to_image(apply_deltas(deltas, proposals, _BOX_WEIGHTS), size)
         scores = logits.softmax(dim=1)[:, 0]
         sure = scores > _PERSON
@@ -140,21 +106,16 @@ class RegionHeads(nn.Module):
         return boxes[kept], scores[kept]
 
     def charts(self, levels: Sequence[Tensor], boxes: Tensor) -> list[Tensor]:
-        pooled = _pool(self.decoder(levels), boxes, _CHART_CELLS, 1 / 4)
-        charts: list[Tensor] = self.densepose_predictor(self.densepose_head(pooled))
-        return charts
+        """Foreground, parts, U and V of the person in each box, on 112x112 cells."""
+        x = self.densepose_head(_pool(self.decoder(levels), boxes, _CHART_CELLS, 1 / 4))
+        return [self.enlarge(layer(x)) for layer in self.densepose_predictor.values()]
 
 
 class ChartRCNN(nn.Module):
-    """The whole network, for inference on one picture.
+    """The whole network, for inference on one picture."""
 
-    Args:
-        shorter, longer: that the sides of a picture are brought to; at most, for the longer.
-    """
-
-    def __init__(self, shorter: int = _SHORTER, longer: int = _LONGER) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.shorter, self.longer = shorter, longer
         self.backbone = Pyramid()
         self.proposal_generator = Proposals()
         self.roi_heads = RegionHeads()
@@ -166,30 +127,22 @@ class ChartRCNN(nn.Module):
         Args:
             most_people: of which charts are made; None: all.
         """
-        device = self.roi_heads.box_predictor.cls_score.weight.device
         height, width = picture.shape[1:]
-        seen = prepare(picture, self.shorter, self.longer).to(device)
-        size = resized(height, width, self.shorter, self.longer)
-        levels = self.backbone(seen)
+        size = resized(height, width)
+        levels = self.backbone(prepare(picture).to(next(self.parameters()).device))
         proposals, _ = self.proposal_generator(levels, size)
         boxes, scores = self.roi_heads.people(levels[:4], proposals, size)
         boxes, scores = boxes[:most_people], scores[:most_people]
         foreground, parts, u, v = self.roi_heads.charts(levels[:4], boxes)
         shrink = boxes.new_tensor([width / size[1], height / size[0]] * 2)
-        return ChartOutput(
-            clip_boxes_to_image(boxes * shrink, (height, width)), foreground, parts, u, v, scores
-        )
+        boxes = clip_boxes_to_image(boxes * shrink, (height, width))
+        return ChartOutput(boxes, foreground, parts, u, v, scores)
 
 
 def densepose_r50_fpn(
     path: str | Path, device: str = "cpu", channels: Channels = "rgb", uv_range: UVRange = "unit"
 ) -> ChartDensePose:
-    """The published DensePose, from `model_final_162be9.pkl`.
-
-    Args:
-        path: the file; nothing in it is run.
-        device: that the network runs on.
-        channels, uv_range: see `ChartDensePose`.
+    """The published DensePose, from `model_final_162be9.pkl`; nothing in the file is run.
 
     Raises:
         FileNotFoundError: no such file.
@@ -212,16 +165,16 @@ def load_network(path: str | Path) -> ChartRCNN:
     return model.eval()
 
 
-def resized(height: int, width: int, shorter: int, longer: int) -> tuple[int, int]:
+def resized(height: int, width: int) -> tuple[int, int]:
     """(height, width) at which a picture is looked at."""
-    scale = min(shorter / min(height, width), longer / max(height, width))
+    scale = min(_SHORTER / min(height, width), _LONGER / max(height, width))
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
-def prepare(picture: Tensor, shorter: int, longer: int) -> Tensor:
+def prepare(picture: Tensor) -> Tensor:
     """What the network reads of a picture (3, H, W): resized, without its mean, padded with zeros
     to (1, 3, h, w), multiples of `CELL`."""
-    height, width = resized(picture.shape[1], picture.shape[2], shorter, longer)
+    height, width = resized(picture.shape[1], picture.shape[2])
     pixels = Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())
     small = np.array(pixels.resize((width, height), Image.Resampling.BILINEAR))
     seen = torch.from_numpy(small).permute(2, 0, 1)[None].float()
@@ -245,5 +198,9 @@ def _pool(level: Tensor, boxes: Tensor, cells: int, scale: float) -> Tensor:
     return roi_align(level, [boxes], cells, scale, sampling_ratio=2, aligned=False)
 
 
-def _double(x: Tensor) -> Tensor:
-    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+def _conv(channels: int, out: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, out, 3, padding=1)
+
+
+def _doubled() -> nn.Upsample:
+    return nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -6,15 +6,12 @@ waist is upper clothes, what is below trousers. It is enough for a first agnosti
 anything else.
 """
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from leffa.data.labels import LABELS, LabelSet
-from leffa.preprocess.parsing import Parsing
-from leffa.preprocess.pose.mediapipe import Sighting
+from leffa.preprocess.pose.mediapipe import MediaPipe
 
 Joints = NDArray[np.float32]
 
@@ -41,38 +38,25 @@ _FOREHEAD, _CROWN, _CHIN, _FACE = -0.2, -0.5, 0.45, 0.3
 _TRUNK, _THIGH = 1.4, 1.2  # in shoulder widths, where hips or knees are out of the picture
 
 
-class Onlooker(Protocol):
-    """Sees joints and silhouette at once, as MediaPipe does."""
-
-    def look(self, image: Image.Image) -> Sighting:
-        """What stands in a photo; raises ValueError where there is nobody."""
-        ...
-
-
 class CoarseParser:
-    """Labels a photo roughly, in the CIHP set."""
+    """Labels a photo roughly, in the CIHP set, by the joints and the silhouette of MediaPipe."""
 
     label_set: LabelSet = "cihp"
 
-    def __init__(self, onlooker: Onlooker) -> None:
-        self.onlooker = onlooker
+    def __init__(self, mediapipe: MediaPipe) -> None:
+        self.mediapipe = mediapipe
 
-    def parse(self, image: Image.Image) -> Parsing:
+    def parse(self, image: Image.Image) -> NDArray[np.uint8]:
         """See the module; raises ValueError where nobody, or no shoulder, is seen."""
-        sighting = self.onlooker.look(image)
-        labels = coarse_labels(sighting.joints, sighting.silhouette > _SURE)
-        return Parsing(labels, self.label_set)
+        joints, silhouette = self.mediapipe.find_pose_and_silhouette(image)
+        return coarse_labels(joints, silhouette > _SURE)
 
 
 def coarse_labels(joints: Joints, silhouette: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(H, W) CIHP labels, 0 outside the silhouette.
+    """(H, W) CIHP labels, 0 outside the silhouette (H, W); raises ValueError without a shoulder.
 
     Args:
         joints: (25, 3) BODY_25 in pixels.
-        silhouette: (H, W).
-
-    Raises:
-        ValueError: a shoulder is missing.
     """
     if (joints[[2, 5], 2] == 0).any():
         raise ValueError(
@@ -119,13 +103,8 @@ def _points(joints: Joints) -> dict[int | str, Joints]:
             points[name] = points[wrist] + _HAND * (points[wrist] - points[elbow])
     if 0 in points:
         neck = points[1] - points[0]
-        for name, share in (
-            ("forehead", _FOREHEAD),
-            ("crown", _CROWN),
-            ("chin", _CHIN),
-            ("jaw", _CHIN - _FACE),
-        ):
-            points[name] = points[0] + share * neck
+        shares = {"forehead": _FOREHEAD, "crown": _CROWN, "chin": _CHIN, "jaw": _CHIN - _FACE}
+        points |= {name: points[0] + share * neck for name, share in shares.items()}
     return points
 
 

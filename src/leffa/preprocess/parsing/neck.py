@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from leffa.data.labels import LABELS, LabelSet
-from leffa.preprocess.parsing import Parsing, PersonParser
+from leffa.preprocess.parsing import PersonParser
 
 _TOUCHING = np.ones((3, 3), np.bool_)
 _LARGE_HOLE = 2000  # pixels, where the picture is 512 high as in the demos
@@ -22,29 +22,23 @@ class ATRWithNeck:
     label_set: LabelSet = "atr"
 
     def __init__(self, atr: PersonParser, lip: PersonParser) -> None:
+        if (atr.label_set, lip.label_set) != ("atr", "lip"):
+            raise ValueError(
+                f"the parsers give {atr.label_set} and {lip.label_set} labels, not atr and lip"
+            )
         self.atr, self.lip = atr, lip
 
-    def parse(self, image: Image.Image) -> Parsing:
-        """ATR labels and the neck.
-
-        Raises:
-            ValueError: a parser gives the other's labels.
-        """
-        found = [self.atr.parse(image), self.lip.parse(image)]
-        if (sets := tuple(parsing.label_set for parsing in found)) != ("atr", "lip"):
-            raise ValueError(f"the parsers give {sets[0]} and {sets[1]} labels, not atr and lip")
-        atr, lip = (parsing.labels for parsing in found)
-        return Parsing(add_neck(fill_garment(atr), lip), self.label_set)
+    def parse(self, image: Image.Image) -> NDArray[np.uint8]:
+        """(H, W) ATR labels and the neck."""
+        return add_neck(fill_garment(self.atr.parse(image)), self.lip.parse(image))
 
 
 def fill_garment(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Small holes of the upper garment, and of what garment and arms enclose, become garment.
+    """ATR labels (H, W) in which small holes of the upper garment, and of what garment and arms
+    enclose, are garment.
 
     Holes of more than 2000 pixels at a height of 512, for example under an arm on the hip, stay.
     The demos measure a hole by its outline; here its pixels are counted.
-
-    Args:
-        labels: (H, W) ATR.
     """
     atr = LABELS["atr"]
     arms = np.isin(labels, (atr["left_arm"], atr["right_arm"]))

@@ -1,243 +1,138 @@
-"""The SCHP network: a ResNet-101 with three branches (Li et al., 2019, arXiv 1910.09777).
+"""SCHP (Li et al., 2019, arXiv 1910.09777), from the ONNX files that the released demos use.
 
-    parsing   pooled context (PSP) on the deepest features, refined with the shallowest
-    edge      the outlines of the labels, from three depths
-    fusion    parsing once more, from what the other two have learnt
-
-Names and shapes of the weights are those of the authors' released files, so they load as they are.
+The network sees the whole picture, centred in a square: the longer side's first and last pixels
+fall on the square's first and last (corner-aligned), the rest of the square is black. Nothing is
+smoothed here: the picture is the demos' canvas, about as large as the square (`preprocess.canvas`).
 """
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
 from torch.nn import functional
 
-from leffa.io.weights import load_weights
+from leffa.data.fit import Placement
+from leffa.data.labels import LabelSet
+from leffa.preprocess.canvas import bgr_tensor, to_canvas
+from leffa.preprocess.onnx import OnnxModel
 
-_SLOPE = 0.01
-_POOLED = (1, 2, 3, 6)
-_PREFIX = "module."  # the authors trained with DataParallel
-_COUNTER = "num_batches_tracked"
-
-
-class SCHPOutput(NamedTuple):
-    """Scores at a quarter of the input's resolution."""
-
-    parsing: Tensor  # (B, C, h, w)
-    fusion: Tensor  # (B, C, h, w): the result
-    edge: Tensor  # (B, 2, h, w)
+# Labels and the side of the square that the released networks read (SCHP, `simple_extractor.py`).
+_CLASSES: dict[LabelSet, int] = {"lip": 20, "atr": 18}
+_SIDES: dict[LabelSet, int] = {"lip": 473, "atr": 512}
+# The networks read blue, green, red; ImageNet's mean and standard deviation in that order.
+MEAN = (0.406, 0.456, 0.485)
+STD = (0.225, 0.224, 0.229)
+_BAND = 256  # rows labelled at once: the scores of a whole large photo would take a gigabyte
 
 
-class ActivatedNorm(nn.BatchNorm2d):
-    """Batch norm followed by a leaky ReLU, in one module as in the authors' layout."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.leaky_relu(super().forward(x), _SLOPE)
-
-
-class SCHP(nn.Module):
-    """The network.
+class SCHPParser:
+    """Labels a photo with an SCHP network.
 
     Args:
-        classes: of the label set: 20 for LIP, 18 for ATR.
-        blocks: residual blocks of the four stages; the default is ResNet-101's.
-        width: channels of the first layers; all others follow. 64 is the authors'.
+        network: from (1, 3, side, side), BGR and normalised, to the scores (1, C, h, w) of the
+            fusion branch.
+        label_set: "lip" or "atr": what the network was trained on.
+        side: of the square that the network reads; None for the released networks'.
     """
 
     def __init__(
-        self, classes: int, blocks: Sequence[int] = (3, 4, 23, 3), width: int = 64
+        self, network: Callable[[Tensor], Tensor], label_set: LabelSet, side: int | None = None
     ) -> None:
-        super().__init__()
-        self.classes = classes
-        w = width
-        self.conv1, self.bn1 = _conv(3, w, 3, stride=2), nn.BatchNorm2d(w)
-        self.conv2, self.bn2 = _conv(w, w, 3), nn.BatchNorm2d(w)
-        self.conv3, self.bn3 = _conv(w, 2 * w, 3), nn.BatchNorm2d(2 * w)
-        self.layer1 = _stage(2 * w, w, blocks[0])
-        self.layer2 = _stage(4 * w, 2 * w, blocks[1], stride=2)
-        self.layer3 = _stage(8 * w, 4 * w, blocks[2], stride=2)
-        self.layer4 = _stage(16 * w, 8 * w, blocks[3], dilation=2)
-        self.context_encoding = ContextEncoding(32 * w, 8 * w)
-        self.edge = EdgeBranch((4 * w, 8 * w, 16 * w), 4 * w)
-        self.decoder = ParsingBranch(8 * w, 4 * w, 3 * w // 4, classes)
-        self.fushion = nn.Sequential(  # spelt as in the released files
-            _conv(16 * w, 4 * w),
-            ActivatedNorm(4 * w),
-            nn.Dropout2d(0.1),
-            nn.Conv2d(4 * w, classes, 1),
-        )
+        self.network, self.label_set = network, label_set
+        self.side = side or _SIDES[label_set]
 
-    def forward(self, x: Tensor) -> SCHPOutput:
-        """Score (B, 3, H, W), BGR and normalised as in `framing`."""
-        for conv, norm in (
-            (self.conv1, self.bn1),
-            (self.conv2, self.bn2),
-            (self.conv3, self.bn3),
-        ):
-            x = functional.relu(norm(conv(x)))
-        x = functional.max_pool2d(x, 3, stride=2, padding=1)
-        quarter = self.layer1(x)
-        eighth = self.layer2(quarter)
-        sixteenth = self.layer3(eighth)
-        context = self.context_encoding(self.layer4(sixteenth))
-        parsing, parsing_features = self.decoder(context, quarter)
-        edge, edge_features = self.edge(quarter, eighth, sixteenth)
-        fusion = self.fushion(torch.cat([parsing_features, edge_features], dim=1))
-        return SCHPOutput(parsing, fusion, edge)
+    @torch.no_grad()
+    def parse(self, image: Image.Image) -> NDArray[np.uint8]:
+        """(H, W) the most likely label of each pixel."""
+        canvas, placement = to_canvas(image)
+        logits = self.network(to_square(canvas, self.side)).float().cpu()
+        return labels_from_square(logits, self.side, placement).numpy()
 
 
-class ContextEncoding(nn.Module):
-    """Averages over coarse grids of the picture, beside the features (PSPNet)."""
+def schp_onnx(path: str | Path, label_set: LabelSet) -> SCHPParser:
+    """From `parsing_atr.onnx` or `parsing_lip.onnx`.
 
-    def __init__(self, channels: int, out: int) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(side), _conv(channels, out), ActivatedNorm(out))
-            for side in _POOLED
-        )
-        self.bottleneck = nn.Sequential(
-            _conv(channels + len(_POOLED) * out, out, 3), ActivatedNorm(out)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        pooled = [_grow(stage(x), x) for stage in self.stages]
-        features: Tensor = self.bottleneck(torch.cat([*pooled, x], dim=1))
-        return features
-
-
-class EdgeBranch(nn.Module):
-    """Outlines from three depths; they share the layer that scores them."""
-
-    def __init__(self, channels: tuple[int, int, int], out: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2, self.conv3 = (
-            nn.Sequential(_conv(depth, out), ActivatedNorm(out)) for depth in channels
-        )
-        self.conv4 = nn.Conv2d(out, 2, 3, padding=1)
-        self.conv5 = nn.Conv2d(6, 2, 1)
-
-    def forward(self, quarter: Tensor, eighth: Tensor, sixteenth: Tensor) -> tuple[Tensor, Tensor]:
-        features = [self.conv1(quarter), self.conv2(eighth), self.conv3(sixteenth)]
-        edges = torch.cat([_grow(self.conv4(x), quarter) for x in features], dim=1)
-        return self.conv5(edges), torch.cat([_grow(x, quarter) for x in features], dim=1)
-
-
-class ParsingBranch(nn.Module):
-    """The context, refined with features of a quarter of the resolution (DeepLab v3+)."""
-
-    def __init__(self, context: int, channels: int, detail: int, classes: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Sequential(_conv(context, channels), ActivatedNorm(channels))
-        self.conv2 = nn.Sequential(_conv(channels, detail), ActivatedNorm(detail))
-        self.conv3 = nn.Sequential(
-            _conv(channels + detail, channels),
-            ActivatedNorm(channels),
-            _conv(channels, channels),
-            ActivatedNorm(channels),
-        )
-        self.conv4 = nn.Conv2d(channels, classes, 1)
-
-    def forward(self, context: Tensor, quarter: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.cat([_grow(self.conv1(context), quarter), self.conv2(quarter)], dim=1)
-        x = self.conv3(x)
-        return self.conv4(x), x
-
-
-class Bottleneck(nn.Module):
-    """A residual block: 1x1, 3x3, 1x1 convolutions."""
-
-    def __init__(self, channels: int, planes: int, stride: int, dilation: int) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = _conv(channels, planes), nn.BatchNorm2d(planes)
-        self.conv2 = _conv(planes, planes, 3, stride, dilation)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3, self.bn3 = _conv(planes, 4 * planes), nn.BatchNorm2d(4 * planes)
-        self.downsample = (
-            nn.Sequential(_conv(channels, 4 * planes, 1, stride), nn.BatchNorm2d(4 * planes))
-            if stride != 1 or channels != 4 * planes
-            else None
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = functional.relu(self.bn1(self.conv1(x)))
-        out = functional.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        return functional.relu(out + (x if self.downsample is None else self.downsample(x)))
-
-
-def load_schp(path: str | Path, classes: int, absolute_gain: bool | None = None) -> SCHP:
-    """The authors' network with their released weights, for inference.
-
-    Args:
-        path: a file such as `exp-schp-201908261155-lip.pth`; `.safetensors` is read as well.
-        classes: of the label set.
-        absolute_gain: whether the weights want `take_absolute_gains`; None: those of the authors,
-            so any but `.safetensors`, which `self_correction` writes, do.
+    The file gives the parsing branch, the fusion branch and the edges, in this order; the fusion
+    branch is the result (OOTDiffusion, `parsing_api.py`). A file with one output is taken as it.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not plain tensors, or not of this network.
+        ValueError: not an ONNX model, of another label set, or onnxruntime is not installed.
     """
-    with torch.device("meta"):
-        model = SCHP(classes)
-    fill(model, load_weights(path), str(path))
-    if absolute_gain is None:
-        absolute_gain = Path(path).suffix != ".safetensors"
-    if absolute_gain:
-        take_absolute_gains(model)
-    return model.eval()
+    if label_set not in _CLASSES:
+        raise ValueError(f"label_set={label_set}: SCHP has networks for {' and '.join(_CLASSES)}")
+    if Path(path).suffix != ".onnx":
+        raise ValueError(
+            f"{path}: SCHP is read from parsing_{label_set}.onnx; `leffa weights fetch "
+            f"schp_{label_set}` brings it"
+        )
+    model = OnnxModel(path)
 
-
-def take_absolute_gains(model: nn.Module) -> None:
-    """Normalise with |gain| + eps, as the authors' norm layers do (in-place activated batch norm).
-
-    It is without effect where no gain is negative, but for eps.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.weight.data = module.weight.data.abs() + module.eps
-
-
-def fill(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    """Give the model its weights; every one must fit. Counters of training steps may be absent.
-
-    Raises:
-        ValueError: a weight is missing, of another shape, or of no use here.
-    """
-    state = {key.removeprefix(_PREFIX): value for key, value in state.items()}
-    wanted = model.state_dict()
-    counters = [key for key in wanted if key.endswith(_COUNTER)]
-    state = {key: torch.tensor(0) for key in counters} | state
-    wrong = [key for key in state if key in wanted and state[key].shape != wanted[key].shape]
-    for problem, keys in (
-        ("is missing", wanted.keys() - state.keys()),
-        ("has no place in this network", state.keys() - wanted.keys()),
-        ("has another shape", wrong),
-    ):
-        if keys:
+    def network(square: Tensor) -> Tensor:
+        outputs = model(square.numpy())
+        scores = outputs[1] if len(outputs) > 1 else outputs[0]
+        if scores.shape[1] != _CLASSES[label_set]:
             raise ValueError(
-                f"{name}: {min(keys)} {problem} ({len(keys)} such weights); is it the file of "
-                "another network or label set?"
+                f"{path}: gives {scores.shape[1]} labels, but {label_set} has "
+                f"{_CLASSES[label_set]}; give the file of this label set"
             )
-    model.load_state_dict(OrderedDict(state), assign=True)
+        return torch.from_numpy(scores)
+
+    return SCHPParser(network, label_set)
 
 
-def _conv(channels: int, out: int, side: int = 1, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    padding = side // 2 * dilation
-    return nn.Conv2d(channels, out, side, stride, padding, dilation, bias=False)
+def to_square(image: Image.Image, side: int) -> Tensor:
+    """(1, 3, side, side) as the network reads it: BGR, normalised."""
+    step = max(*image.size, 2) - 1
+    places = (torch.arange(side) - (side - 1) / 2) * step / (side - 1)
+    square = _sample(bgr_tensor(image), places, places).round() / 255
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (square - mean) / std
 
 
-def _stage(
-    channels: int, planes: int, count: int, stride: int = 1, dilation: int = 1
-) -> nn.Sequential:
-    first = Bottleneck(channels, planes, stride, dilation)
-    rest = (Bottleneck(4 * planes, planes, 1, dilation) for _ in range(count - 1))
-    return nn.Sequential(first, *rest)
+def labels_from_square(logits: Tensor, side: int, placement: Placement) -> Tensor:
+    """(H, W) bytes: the label of the highest score where the photo was; see `from_square`."""
+    bands = [slice(start, start + _BAND) for start in range(0, placement.picture[1], _BAND)]
+    # `max` tells where it is as well, three times as fast as `argmax`.
+    best = (from_square(logits, side, placement, rows).max(dim=0).indices for rows in bands)
+    return torch.cat([labels.to(torch.uint8) for labels in best])
 
 
-def _grow(x: Tensor, like: Tensor) -> Tensor:
-    return functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=True)
+def from_square(
+    logits: Tensor, side: int, placement: Placement, rows: slice = slice(None)
+) -> Tensor:
+    """The network's scores where the photo was, (C, H, W) at the photo's size.
+
+    Args:
+        logits: (1, C, h, w), of any resolution.
+        side: of the square that the network read.
+        placement: of the photo on the picture that became the square.
+        rows: of the photo, all by default.
+    """
+    logits = functional.interpolate(logits, (side, side), mode="bilinear", align_corners=True)
+    step = max(*placement.canvas, 2) - 1
+    x, y = (
+        ((torch.arange(pixels) + 0.5) * (length / pixels) + start - canvas / 2) * (side - 1) / step
+        for pixels, canvas, start, length in zip(
+            placement.picture,
+            placement.canvas,
+            (placement.left, placement.top),
+            (placement.width, placement.height),
+            strict=True,
+        )
+    )
+    return _sample(logits, x, y[rows])[0]
+
+
+def _sample(picture: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Bilinear samples of (1, C, H, W) at columns x and rows y, counted from the centre."""
+    height, width = picture.shape[-2:]
+    x, y = x / max((width - 1) / 2, 0.5), y / max((height - 1) / 2, 0.5)
+    grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
+    return functional.grid_sample(
+        picture, grid[None].to(picture), padding_mode="zeros", align_corners=True
+    )

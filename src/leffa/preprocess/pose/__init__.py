@@ -1,7 +1,7 @@
 """Body keypoints from a photo.
 
-Back ends: OpenPose's body network from its published weights (`openpose.OpenPose`); MediaPipe,
-whose models come in its package (`mediapipe.MediaPipe`); and the exact joints of synthetic persons
+Back ends: OpenPose's body network from its published weights (`openpose`), MediaPipe, whose models
+come in its package (`mediapipe`), and the exact joints of synthetic persons
 (`preprocess.synthetic_labels`).
 """
 
@@ -18,13 +18,6 @@ class PoseEstimator(Protocol):
     """Finds the joints of the largest person."""
 
     def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
-        """The joints of a photo.
-
-        Returns:
-            (25, 3) BODY_25 (`data.keypoints`): x and y in pixels, confidence from 0 to 1; a joint
-            that was not found is (0, 0, 0).
-
-        Raises:
-            ValueError: nobody was found.
-        """
+        """(25, 3) BODY_25 (`data.keypoints`): x and y in pixels of the photo, confidence from 0 to
+        1; (0, 0, 0) for a joint that was not found. Raises ValueError where nobody was."""
         ...

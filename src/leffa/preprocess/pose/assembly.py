@@ -64,9 +64,10 @@ def find_people(maps: Floats, fields: Floats) -> list[Floats]:
         Of each person (18, 3): x, y in pixels, confidence; (0, 0, 0) for a joint not found.
     """
     peaks = [find_peaks(one) for one in maps[:COCO_18]]
-    links = []
-    for (start, end), channel in zip(LIMBS, FIELD_OF_LIMB, strict=True):
-        links.append(match(peaks[start], peaks[end], fields[channel : channel + 2]))
+    links = [
+        match(peaks[start], peaks[end], fields[channel : channel + 2])
+        for (start, end), channel in zip(LIMBS, FIELD_OF_LIMB, strict=True)
+    ]
     people = [
         person
         for person in _assemble(peaks, links)
@@ -140,14 +141,10 @@ def _assemble(peaks: Sequence[Floats], links: Sequence[list[Link]]) -> list[_Per
             elif len(owners) == 1 or owners[0].joints.keys() & owners[1].joints.keys():
                 # The second joint is the new one; a person who already has it keeps the better.
                 person = owners[0]
-                if second not in person.joints:
-                    new = {second: link.end}
-                    person.joints |= new
-                    person.score += link.score + _confidence(peaks, new)
-                elif first not in person.joints:
-                    new = {first: link.start}
-                    person.joints |= new
-                    person.score += link.score + _confidence(peaks, new)
+                new = next((joint for joint in (second, first) if joint not in person.joints), None)
+                if new is not None:
+                    person.joints[new] = ends[new]
+                    person.score += link.score + _confidence(peaks, {new: ends[new]})
             else:
                 kept, other = owners[:2]
                 kept.joints |= other.joints

@@ -8,13 +8,11 @@ it runs in a process and, where need be, in an environment of its own:
 """
 
 import contextlib
-import io
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +31,7 @@ _BETWEEN = {1: (2, 5), 8: (9, 12)}
 _LEAST_VISIBLE = 0.5
 
 
-class Sighting(NamedTuple):
-    """What MediaPipe sees in a photo."""
-
-    joints: NDArray[np.float32]  # (25, 3), see `PoseEstimator`
-    silhouette: NDArray[np.float32]  # (H, W) how surely a pixel is of the person, 0 to 1
-
-
-class MediaPipe:
+class MediaPipe(contextlib.AbstractContextManager["MediaPipe"]):
     """MediaPipe in a process of its own, which is started once and ends with this object.
 
     Args:
@@ -64,10 +55,12 @@ class MediaPipe:
 
     def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
         """The joints; hidden ones and those out of the picture count as not found."""
-        return self.look(image).joints
+        return self.find_pose_and_silhouette(image)[0]
 
-    def look(self, image: Image.Image) -> Sighting:
-        """The joints and the silhouette.
+    def find_pose_and_silhouette(
+        self, image: Image.Image
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(25, 3) joints, and (H, W) how surely a pixel is of the person, 0 to 1.
 
         Raises:
             ValueError: there is nobody, or mediapipe stopped; the next photo starts it again.
@@ -75,17 +68,14 @@ class MediaPipe:
         if self._process.poll() is not None:
             self.close()  # its pipes
             self._start()
-        message = io.BytesIO()
-        np.savez(message, image=np.asarray(image.convert("RGB")))
-        assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # that it stopped, the answer tells
-            mediapipe_worker.write(self._process.stdin, message.getvalue())
+            mediapipe_worker.write(self._process.stdin, image=np.asarray(image.convert("RGB")))
         answer = self._receive()
         if "error" in answer:
             raise ValueError(f"mediapipe: {answer['error']}")
         if "landmarks" not in answer:
             raise ValueError(NOBODY)
-        return Sighting(to_joints(answer["landmarks"], image.size), answer["silhouette"])
+        return to_joints(answer["landmarks"], image.size), answer["silhouette"]
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
@@ -103,14 +93,12 @@ class MediaPipe:
                 "it: python3 -m venv .mediapipe && .mediapipe/bin/pip install mediapipe==0.10.14"
             )
 
-    def _receive(self) -> dict[str, NDArray[np.float32]]:
-        assert self._process.stdout is not None
-        message = mediapipe_worker.read(self._process.stdout)
-        if message is None:
+    def _receive(self) -> dict[str, Any]:
+        answer = mediapipe_worker.read(self._process.stdout)
+        if answer is None:
             self.close()
             raise ValueError(f"{self.python}: mediapipe stopped; try a smaller photo")
-        with np.load(io.BytesIO(message), allow_pickle=False) as arrays:
-            return dict(arrays)
+        return answer
 
     def close(self) -> None:
         """End the process."""
@@ -120,28 +108,16 @@ class MediaPipe:
                     pipe.close()
         self._process.wait()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def to_joints(landmarks: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """MediaPipe's landmarks as BODY_25.
+    """MediaPipe's landmarks as BODY_25 (25, 3); one that is hidden or out of the picture is 0.
 
     Args:
         landmarks: (33, 3) x and y as fractions of the picture, visibility.
         size: (width, height) of the picture.
-
-    Returns:
-        (25, 3) as `PoseEstimator` gives them. The confidence is the visibility; a joint with less
-        than 0.5, or out of the picture, counts as not found.
     """
     joints = np.zeros((BODY_25, 3), np.float32)
     joints[list(_LANDMARKS)] = landmarks[list(_LANDMARKS.values())]

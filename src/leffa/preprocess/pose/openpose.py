@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from leffa.data.fit import Placement
 from leffa.data.keypoints import People, foremost, to_body_25
-from leffa.preprocess.canvas import to_canvas
+from leffa.preprocess.canvas import bgr_tensor, to_canvas
 from leffa.preprocess.pose import NOBODY
 from leffa.preprocess.pose.assembly import find_people
 from leffa.preprocess.pose.openpose_net import STRIDE, load_openpose
@@ -44,10 +44,8 @@ class OpenPose:
     def find_everyone(self, image: Image.Image) -> list[NDArray[np.float32]]:
         """(18, 3) COCO joints of each person: x and y in pixels, confidence."""
         canvas, placement = to_canvas(image)
-        pixels = np.ascontiguousarray(np.asarray(canvas)[..., ::-1])
-        picture = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
         height, width = _HEIGHT, round(canvas.width * _HEIGHT / canvas.height)
-        small = shrink_by_area(picture, (height, width)).round()
+        small = shrink_by_area(bgr_tensor(canvas), (height, width)).round()
         padding = (0, -width % STRIDE, 0, -height % STRIDE)  # at the right and below
         fields, maps = self.network(functional.pad(small, padding, value=_GREY) / 256 - 0.5)
         found = [grow(one[0].float().cpu(), (height, width), canvas.size) for one in (maps, fields)]
@@ -63,19 +61,15 @@ def openpose(path: str | Path, device: str = "cpu") -> OpenPose:
 
 def shrink_by_area(picture: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, C, H, W) at a smaller (height, width): each pixel is the mean of the area it covers."""
-    down, across = (
-        _coverage(before, after) for before, after in zip(picture.shape[2:], size, strict=True)
-    )
+    down, across = map(_coverage, picture.shape[2:], size)
     return down @ picture @ across.T
 
 
 def grow(maps: Tensor, read: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float32]:
-    """The network's maps (C, h, w) at the size of the canvas.
+    """The network's maps (C, h, w) at the size of the canvas, (width, height).
 
-    Args:
-        read: (height, width) of what the network read, without padding. The maps are first enlarged
-            to that, as in the demos.
-        size: (width, height) of the canvas.
+    As in the demos they are first enlarged to `read`, (height, width) of what the network read,
+    without padding.
     """
     down, across = (
         _lanczos(side, after) @ _lanczos(cells, cells * STRIDE)[:side]

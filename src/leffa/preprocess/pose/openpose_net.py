@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leffa.io.weights import load_weights
-from leffa.preprocess.parsing.schp import fill
+from leffa.io.weights import fill, load_weights
 
 STRIDE = 8
 FIELDS, MAPS = 38, 19
@@ -32,11 +31,7 @@ _SHARED = 128  # channels of the features that every stage reads
 
 
 class OpenPoseBody(nn.Module):
-    """The network.
-
-    Args:
-        narrower: divides the channels of all inner layers; 1 is the published network.
-    """
+    """The network; `narrower` divides the channels of all inner layers."""
 
     def __init__(self, narrower: int = 1) -> None:
         super().__init__()
@@ -44,28 +39,23 @@ class OpenPoseBody(nn.Module):
         for layer in _FEATURES:
             if layer is not None:
                 name, out = layer
-                self.add_module(name, nn.Conv2d(channels, out // narrower, 3, padding=1))
+                self._add(name, channels, out // narrower, 3)
                 channels = out // narrower
         for branch, out in (("L1", FIELDS), ("L2", MAPS)):
-            self._add_first_stage(branch, channels, 512 // narrower, out)
+            for number in (1, 2, 3):
+                self._add(f"conv5_{number}_CPM_{branch}", channels, channels, 3)
+            self._add(f"conv5_4_CPM_{branch}", channels, 512 // narrower, 1)
+            self._add(f"conv5_5_CPM_{branch}", 512 // narrower, out, 1)
             for stage in _STAGES:
-                self._add_stage(f"stage{stage}_{branch}", channels, out)
+                name, entering = f"stage{stage}_{branch}", channels + FIELDS + MAPS
+                for number in range(1, 6):
+                    self._add(f"Mconv{number}_{name}", entering, channels, 7)
+                    entering = channels
+                self._add(f"Mconv6_{name}", channels, channels, 1)
+                self._add(f"Mconv7_{name}", channels, out, 1)
 
-    def _add_first_stage(self, branch: str, channels: int, wide: int, out: int) -> None:
-        for number in (1, 2, 3):
-            self.add_module(
-                f"conv5_{number}_CPM_{branch}", nn.Conv2d(channels, channels, 3, padding=1)
-            )
-        self.add_module(f"conv5_4_CPM_{branch}", nn.Conv2d(channels, wide, 1))
-        self.add_module(f"conv5_5_CPM_{branch}", nn.Conv2d(wide, out, 1))
-
-    def _add_stage(self, name: str, channels: int, out: int) -> None:
-        entering = channels + FIELDS + MAPS
-        for number in range(1, 6):
-            self.add_module(f"Mconv{number}_{name}", nn.Conv2d(entering, channels, 7, padding=3))
-            entering = channels
-        self.add_module(f"Mconv6_{name}", nn.Conv2d(channels, channels, 1))
-        self.add_module(f"Mconv7_{name}", nn.Conv2d(channels, out, 1))
+    def _add(self, name: str, channels: int, out: int, side: int) -> None:
+        self.add_module(name, nn.Conv2d(channels, out, side, padding=side // 2))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Fields (B, 38, H/8, W/8) and maps (B, 19, H/8, W/8) of BGR pictures in [-0.5, 0.5]."""

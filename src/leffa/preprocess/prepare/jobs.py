@@ -1,53 +1,47 @@
-"""Many small files, made in parallel: each appears whole or not at all, and none is made twice."""
+"""Many small pictures, made in parallel: each appears whole or not at all, and none is made twice.
 
-from collections.abc import Callable, Iterable, Sequence
+Worker processes import this, so it imports no torch.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
 
-from leffa.io.atomic import write_bytes
+from PIL import Image
+
+from leffa.io.atomic import replacing
 from leffa.io.processes import ProcessPool
 
-Progress = Callable[[int, int], None]  # (done, total)
+Progress = Callable[[int, int], None]  # (files there, files in all)
+Job = tuple[Path, Callable[[], Image.Image]]
 
 _CHUNK = 8
 
 
-class Job(Protocol):
-    """One file to be made."""
-
-    @property
-    def target(self) -> Path: ...
-
-    def make(self) -> bytes:
-        """The content; raises ValueError or OSError, naming the input, where it cannot be made."""
-        ...
-
-
-def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress | None) -> list[str]:
-    """Make the files that are not there yet; a killed run is completed by the next.
+def make_pictures(
+    pictures: Mapping[Path, Callable[[], Image.Image]], workers: int, progress: Progress | None
+) -> list[str]:
+    """Make the PNG files that are not there yet; a killed run is completed by the next.
 
     Args:
-        jobs: with targets of their own.
+        pictures: what makes each; it raises ValueError or OSError, naming its input, where it
+            cannot. With several workers it is pickled.
         workers: processes; the files do not depend on it.
-        progress: called with (files there, files in all).
 
     Returns:
         Why files could not be made; the others are made all the same.
     """
-    missing = [job for job in jobs if not job.target.exists()]
-    for folder in {job.target.parent for job in missing}:
-        folder.mkdir(parents=True, exist_ok=True)
-    there = len(jobs) - len(missing)
+    missing = [(path, make) for path, make in pictures.items() if not path.exists()]
+    there = len(pictures) - len(missing)
     failures = []
     for done, failure in enumerate(_run(missing, workers), start=there + 1):
         if failure is not None:
             failures.append(failure)
         if progress is not None:
-            progress(done, len(jobs))
+            progress(done, len(pictures))
     return failures
 
 
-def _run(jobs: Sequence[Job], workers: int) -> Iterable[str | None]:
+def _run(jobs: list[Job], workers: int) -> Iterable[str | None]:
     if workers <= 1 or len(jobs) < 2 * _CHUNK:
         yield from map(_do, jobs)
         return
@@ -56,8 +50,11 @@ def _run(jobs: Sequence[Job], workers: int) -> Iterable[str | None]:
 
 
 def _do(job: Job) -> str | None:
+    path, make = job
     try:
-        write_bytes(job.target, job.make())
+        picture = make()
+        with replacing(path) as temporary:
+            picture.save(temporary, "PNG")
     except (ValueError, OSError, SyntaxError) as error:
         return str(error)
     return None

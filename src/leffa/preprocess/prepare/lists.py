@@ -1,4 +1,8 @@
-"""Pair lists from the names of files, for releases that come without them."""
+"""Pair lists from the names of files, for releases that come without them.
+
+Each function writes the lists that are missing and returns their paths. A FileNotFoundError says
+what it lacks, and where to ask for it.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -17,15 +21,9 @@ _SHOULDERS_AND_HIPS = [2, 5, 9, 12]  # BODY_25
 
 
 def list_viton_hd(root: Path) -> list[Path]:
-    """Write `train_pairs.txt` if it is missing: every person with the garment of the same name.
+    """`train_pairs.txt`: every person with the garment of the same name.
 
     The test list pairs persons with others' garments and cannot be made from names.
-
-    Returns:
-        The lists that were written.
-
-    Raises:
-        FileNotFoundError: there are no pictures, or no test list.
     """
     written = []
     path = root / "train_pairs.txt"
@@ -43,15 +41,7 @@ def list_viton_hd(root: Path) -> list[Path]:
 
 
 def list_dress_code(root: Path) -> list[Path]:
-    """Write the lists of the categories that are missing from the lists of the root, or the other
-    way round.
-
-    Returns:
-        The lists that were written.
-
-    Raises:
-        FileNotFoundError: a list is in neither place.
-    """
+    """The lists of the categories from the lists of the root, or the other way round."""
     written = []
     for name in DATASETS["dress_code"].totals:
         present = [category for category in CATEGORIES if (root / category).is_dir()]
@@ -76,17 +66,11 @@ def list_dress_code(root: Path) -> list[Path]:
 
 
 def list_deepfashion(root: Path) -> list[Path]:
-    """Write the pair lists that are missing: all ordered pairs of one garment on one model.
+    """All ordered pairs of one garment on one model, of the pictures in `train.lst`, `test.lst`.
 
     Pictures without shoulders and hips are left out where joints are known. The published lists
     have fewer pairs, by a choice that is not published (by names alone, the published train.lst
     gives 154,758 pairs instead of 101,966): to compare numbers, use those.
-
-    Returns:
-        The lists that were written.
-
-    Raises:
-        FileNotFoundError: `train.lst` and `test.lst` are missing too.
     """
     written = []
     for split in SPLITS:
@@ -96,23 +80,16 @@ def list_deepfashion(root: Path) -> list[Path]:
         names = [Path(line).name for line in _list_of_pictures(root, split)]
         joints_of = find_joints(root, split)
         known = [name for name in names if _has_torso(joints_of(name))]
-        rows = _all_pairs(known, lambda name: name.rsplit("_", maxsplit=1)[0])
-        written.append(_write_lines(path, ["from,to", *rows]))
+        written.append(_write_pairs(path, known, lambda name: name.rsplit("_", maxsplit=1)[0]))
     return written
 
 
 def list_market1501(root: Path) -> list[Path]:
-    """Write the pair lists that are missing: all ordered pairs of one person.
+    """All ordered pairs of one person.
 
     Junk (-1), distractors (0000) and pictures without shoulders and hips are left out (PATN,
     `create_pairs_dataset.py`). The published test list is a sample of 12,000 of these pairs: to
     compare numbers, use it.
-
-    Returns:
-        The lists that were written.
-
-    Raises:
-        FileNotFoundError: there are no pictures of a split.
     """
     written = []
     for split in SPLITS:
@@ -127,17 +104,20 @@ def list_market1501(root: Path) -> list[Path]:
             rows, frame = listed_names(joints), DATASETS["market1501"].frame
             annotations = {name: Annotation(joints, frame, name) for name in people if name in rows}
             people = [name for name, found in annotations.items() if _has_torso(found)]
-        pairs = _all_pairs(people, lambda name: name.split("_")[0])
-        written.append(_write_lines(path, ["from,to", *pairs]))
+        written.append(_write_pairs(path, people, lambda name: name.split("_")[0]))
     return written
 
 
-def deepfashion_pictures(root: Path) -> dict[str, Path]:
-    """Every listed picture, by its flat name.
+LISTS: dict[str, Callable[[Path], list[Path]]] = {
+    "viton_hd": list_viton_hd,
+    "dress_code": list_dress_code,
+    "deepfashion": list_deepfashion,
+    "market1501": list_market1501,
+}
 
-    Raises:
-        FileNotFoundError: lists or pictures are missing; the message counts them.
-    """
+
+def deepfashion_pictures(root: Path) -> dict[str, Path]:
+    """Every listed picture, by its flat name; raises FileNotFoundError where some are missing."""
     found: dict[str, Path] = {}
     for split in SPLITS:
         pairs = _pair_list(root, split)
@@ -171,14 +151,6 @@ def _list_of_pictures(root: Path, split: Split) -> list[str]:
     return read_lines(path)
 
 
-def _all_pairs(names: Iterable[str], subject: Callable[[str], str]) -> list[str]:
-    """`a,b` for each ordered pair of names of one subject, in the order of the names."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        groups[subject(name)].append(name)
-    return [f"{a},{b}" for group in groups.values() for a, b in permutations(group, 2)]
-
-
 def _has_torso(joints: Annotation | None) -> bool:
     """Whether any of shoulders and hips was found; True where nothing is known of the joints."""
     return joints is None or bool(read_annotation(joints)[_SHOULDERS_AND_HIPS, 2].any())
@@ -193,6 +165,15 @@ def _names(folder: Path, dataset: str) -> set[str]:
 
 def _asked_for(dataset: str) -> str:
     return f"ask for the data set at {DATASETS[dataset].page}"
+
+
+def _write_pairs(path: Path, names: Iterable[str], subject: Callable[[str], str]) -> Path:
+    """`a,b` for each ordered pair of names of one subject, in the order of the names."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[subject(name)].append(name)
+    rows = [f"{a},{b}" for group in groups.values() for a, b in permutations(group, 2)]
+    return _write_lines(path, ["from,to", *rows])
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> Path:

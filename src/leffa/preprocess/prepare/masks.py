@@ -1,13 +1,11 @@
 """Cloth-agnostic masks for a whole data set, by a named recipe."""
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 from PIL import Image
 
 from leffa.data.batch import Record
@@ -15,17 +13,17 @@ from leffa.data.catalog import DATASETS
 from leffa.data.catalog.spec import SPLITS, DatasetSpec, GroupSpec
 from leffa.data.densepose import densepose_encoding
 from leffa.data.doctor.recognise import recognise
-from leffa.data.doctor.report import Row
-from leffa.data.files import PersonFiles
 from leffa.data.folder import is_custom_folder
 from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.data.reader import TryOnPairs
-from leffa.data.recipe import agnostic_mask
+from leffa.io.atomic import write_text
+from leffa.io.files import exclusive_lock
 from leffa.preprocess.agnostic import AGNOSTIC
+from leffa.preprocess.agnostic.from_files import mask_from_files
 from leffa.preprocess.notes import agreed_note, read_note, write_note
-from leffa.preprocess.prepare.jobs import Progress, run_jobs
-from leffa.preprocess.prepare.own import MASKS, check_tables, own_masks, write_tables
+from leffa.preprocess.prepare.jobs import Progress, make_pictures
+from leffa.preprocess.prepare.own import MASKS, check_tables, own_masks
 
 
 @dataclass(frozen=True)
@@ -48,47 +46,20 @@ class MaskSet:
     mode: str
     tables: dict[Path, str] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def unfinished(self) -> Path:
         """Where the masks wait until all of them are there: half a folder is read by no class."""
         return self.folder.with_name(f"{self.folder.name}.unfinished")
 
-    def jobs(self, recipe: str) -> list["MaskJob"]:
-        """One job a mask; finished sets have theirs in place already."""
+    def jobs(self, recipe: str) -> dict[Path, Callable[[], Image.Image]]:
+        """What makes each mask; finished sets have theirs in place already."""
         folder = self.folder if self.folder.is_dir() else self.unfinished
-        return [
-            MaskJob(record, folder / name, recipe, self.label_set, self.densepose, self.mode)
+        return {
+            folder / name: partial(
+                mask_from_files, record, recipe, self.label_set, self.densepose, self.mode
+            )
             for name, record in self.files.items()
-        ]
-
-
-@dataclass(frozen=True)
-class MaskJob:
-    """One mask."""
-
-    record: Record
-    target: Path
-    recipe: str
-    label_set: LabelSet
-    densepose: str | None
-    mode: str
-
-    def make(self) -> bytes:
-        """The PNG, of the photograph's size; raises ValueError, naming the person."""
-        files = PersonFiles(self.record)
-        encoding = None if self.densepose is None else densepose_encoding(self.densepose)
-        person = files.maps(files.source.size, self.label_set, encoding)
-        try:
-            mask = agnostic_mask(AGNOSTIC[self.recipe], person)
-        except ValueError as error:
-            unread = self.densepose is None and self.record.densepose is not None
-            hint = " (its DensePose was not read: --encoding says how)" if unread else ""
-            raise ValueError(f"{self.record.source}: {error}{hint}") from error
-        file = io.BytesIO()
-        Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).convert(self.mode).save(
-            file, "PNG"
-        )
-        return file.getvalue()
+        }
 
 
 def make_masks(
@@ -108,8 +79,6 @@ def make_masks(
     Args:
         root: of the data set, which is recognised.
         recipe: a key of `preprocess.agnostic.AGNOSTIC`.
-        workers: processes.
-        progress: called with (masks done, masks in all).
         label_set: of the parse files of a folder of one's own; None: as `leffa photo` has noted,
             else "cihp".
         encoding: of its DensePose files (`data.densepose.ENCODINGS`); None: as noted; where nothing
@@ -121,16 +90,25 @@ def make_masks(
     Raises:
         FileNotFoundError: files of the data set are missing.
         ValueError: there is no such recipe, label set, encoding or data set, a folder of masks by
-            another recipe is there, or persons lack what the recipe needs.
+            another recipe is there, persons lack what the recipe needs, or another run makes masks
+            here.
     """
     check_choice("recipe", recipe, AGNOSTIC)
     sets = list(_mask_sets(root, label_set, encoding))
     for entry in sets:
         check_tables(entry.tables)
+    with exclusive_lock(root / ".masks.lock", patience=0) as locked:
+        if not locked:
+            raise ValueError(f"{root}: another run makes masks here; let it end first")
+        _fill(sets, recipe, workers, progress)
+    return sets
+
+
+def _fill(sets: Sequence[MaskSet], recipe: str, workers: int, progress: Progress | None) -> None:
     for entry in sets:
         _claim(entry, recipe)
-    jobs = [job for entry in sets for job in entry.jobs(recipe)]
-    if failures := run_jobs(jobs, workers, progress):
+    jobs = {path: job for entry in sets for path, job in entry.jobs(recipe).items()}
+    if failures := make_pictures(jobs, workers, progress):
         raise ValueError(
             f"{len(failures)} of {len(jobs)} masks could not be made, first {failures[0]}; mend "
             "this or take these persons off the list, and run it again"
@@ -138,23 +116,26 @@ def make_masks(
     for entry in sets:
         if not entry.folder.is_dir():
             entry.unfinished.replace(entry.folder)
-        write_tables(entry.tables)
-    return sets
+        for path, content in entry.tables.items():
+            write_text(path, content)
 
 
-def sheet_rows(sets: Sequence[MaskSet], most: int = 48) -> list[Row]:
-    """Persons with their masks, evenly spread, for a contact sheet."""
-    rows = []
-    for entry in sets:
-        step = max(1, -(-len(entry.files) * len(sets) // most))
-        for name in sorted(entry.files)[::step]:
-            record = entry.files[name]
-            shown = {"source": record.source, "mask": entry.folder / name}
-            for column in ("parse", "densepose", "keypoints"):
-                if isinstance(path := getattr(record, column), Path):
-                    shown[column] = path
-            rows.append(Row(record.name, shown, ()))
-    return rows
+def _claim(entry: MaskSet, recipe: str) -> None:
+    """Note how the masks are made; refuse a folder made otherwise, or of unknown origin."""
+    wanted = {"recipe": recipe, "label_set": entry.label_set}
+    note = read_note(entry.folder)
+    categories = {record.category for record in entry.files.values()}
+    made = "recipe" in note and all(note.get(key, value) == value for key, value in wanted.items())
+    if made and ("category" not in note or {note["category"]} == categories):
+        return
+    for folder in (entry.folder, entry.unfinished):
+        if folder.is_dir():
+            listed = ", ".join(f"{key} {value}" for key, value in note.items())
+            origin = f"by the {listed}" if listed else "that were not made here"
+            raise ValueError(
+                f"{entry.folder}: holds masks {origin}; rename or delete {folder} to make others"
+            )
+    write_note(entry.folder, **wanted)
 
 
 def _mask_sets(root: Path, label_set: LabelSet | None, encoding: str | None) -> Iterator[MaskSet]:
@@ -208,24 +189,3 @@ def _published(root: Path, spec: DatasetSpec, group: GroupSpec) -> MaskSet:
     mode = "RGB" if mask.encoder == "mask_rgb" else "L"
     assert spec.label_set is not None
     return MaskSet(folder / mask.spellings[0], names, spec.label_set, encoding, mode)
-
-
-def _claim(entry: MaskSet, recipe: str) -> None:
-    """Note how the masks are made; refuse a folder made otherwise, or of unknown origin."""
-    wanted = {"recipe": recipe, "label_set": entry.label_set}
-    note = read_note(entry.folder)
-    categories = {record.category for record in entry.files.values()}
-    if (
-        "recipe" in note
-        and all(note.get(key, value) == value for key, value in wanted.items())
-        and ("category" not in note or {note["category"]} == categories)
-    ):
-        return
-    if entry.folder.is_dir() or entry.unfinished.is_dir():
-        made = ", ".join(f"{key} {value}" for key, value in note.items())
-        origin = f"by the {made}" if made else "that were not made here"
-        raise ValueError(
-            f"{entry.folder}: holds masks {origin}; rename or delete "
-            f"{entry.folder if entry.folder.is_dir() else entry.unfinished} to make others"
-        )
-    write_note(entry.folder, **wanted)

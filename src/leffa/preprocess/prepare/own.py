@@ -8,7 +8,6 @@ from pathlib import Path, PurePath
 
 from leffa.data.batch import Record
 from leffa.data.folder import FolderPairs, tables
-from leffa.io.atomic import write_text
 from leffa.io.tables import read_table, read_text
 
 MASKS = "masks"
@@ -56,12 +55,6 @@ def check_tables(written: dict[Path, str]) -> None:
             raise ValueError(
                 f"{path}: has lines that would be lost, such as {min(lost)!r}; rename the file"
             )
-
-
-def write_tables(written: dict[Path, str]) -> None:
-    """Write the tables of `own_masks`, when their masks are there."""
-    for path, content in written.items():
-        write_text(path, content)
 
 
 def _mask_names(records: Iterable[Record]) -> Names:

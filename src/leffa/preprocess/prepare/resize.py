@@ -3,15 +3,14 @@
 Worker processes import this, so it imports no torch.
 """
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from leffa.io.pictures import open_picture
-from leffa.preprocess.prepare.jobs import Progress, run_jobs
+from leffa.preprocess.prepare.jobs import Progress, make_pictures
 
 SIZES = ((176, 256), (352, 512))  # CFLD, section 4.1; Leffa, section 4.1
 
@@ -19,23 +18,17 @@ SIZES = ((176, 256), (352, 512))  # CFLD, section 4.1; Leffa, section 4.1
 _SQUARE, _BORDER = 256, 40
 
 
-@dataclass(frozen=True)
-class Resize:
-    """One picture at another size, by Pillow's bicubic filter, as PNG (PIDM, `prepare_data.py`)."""
+def resized(path: Path, size: tuple[int, int]) -> Image.Image:
+    """A picture at another size, by Pillow's bicubic filter (PIDM, `prepare_data.py`).
 
-    picture: Path
-    target: Path
-    size: tuple[int, int]
-
-    def make(self) -> bytes:
-        """The PNG; raises ValueError where the picture cannot be read, or is stored turned."""
-        picture = open_picture(self.picture)
-        if picture.width == picture.height:
-            left = picture.width * _BORDER / _SQUARE
-            picture = picture.crop((round(left), 0, round(picture.width - left), picture.height))
-        file = io.BytesIO()
-        picture.resize(self.size, Image.Resampling.BICUBIC).save(file, "PNG")
-        return file.getvalue()
+    The aspect is the size's: 750x1101 is squeezed by 1 %, as in all published numbers. A square
+    picture is one of the low-resolution release, whose white border is cut off first.
+    """
+    picture = open_picture(path)
+    if picture.width == picture.height:
+        left = picture.width * _BORDER / _SQUARE
+        picture = picture.crop((round(left), 0, round(picture.width - left), picture.height))
+    return picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def resize_pictures(
@@ -45,17 +38,7 @@ def resize_pictures(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Write every picture to `<root>/<height>x<width>/<flat stem>.png`.
-
-    The aspect is the size's: 750x1101 is squeezed by 1 %, as in all published numbers. A square
-    picture is one of the low-resolution release, whose white border is cut off first.
-
-    Args:
-        pictures: by flat name.
-        root: where the folders are made.
-        sizes: (width, height).
-        workers: processes.
-        progress: called with (files done, files in all).
+    """Write every picture, by flat name, to `<root>/<height>x<width>/<flat stem>.png`.
 
     Returns:
         The folders.
@@ -64,11 +47,11 @@ def resize_pictures(
         ValueError: pictures cannot be read; the others are made all the same.
     """
     folders = {size: root / f"{size[1]}x{size[0]}" for size in sizes}
-    jobs = [
-        Resize(path, folder / f"{Path(name).stem}.png", size)
+    jobs = {
+        folder / f"{Path(name).stem}.png": partial(resized, path, size)
         for size, folder in folders.items()
         for name, path in pictures.items()
-    ]
-    if failures := run_jobs(jobs, workers, progress):
+    }
+    if failures := make_pictures(jobs, workers, progress):
         raise ValueError(f"{len(failures)} pictures could not be resized, first {failures[0]}")
     return list(folders.values())

@@ -1,29 +1,16 @@
 """`leffa prepare`: which steps each data set needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from leffa.data.catalog.spec import SYNTHETIC
-from leffa.data.doctor.report import Count, Report
+from leffa.data.doctor.report import Count, Report, Row
 from leffa.data.doctor.sheet import write_sheet
 from leffa.data.labels import LabelSet
 from leffa.preprocess.prepare.jobs import Progress
-from leffa.preprocess.prepare.lists import (
-    deepfashion_pictures,
-    list_deepfashion,
-    list_dress_code,
-    list_market1501,
-    list_viton_hd,
-)
-from leffa.preprocess.prepare.masks import make_masks, sheet_rows
+from leffa.preprocess.prepare.lists import LISTS, deepfashion_pictures
+from leffa.preprocess.prepare.masks import MaskSet, make_masks
 from leffa.preprocess.prepare.resize import SIZES, resize_pictures
-
-_LISTS: dict[str, Callable[[Path], list[Path]]] = {
-    "viton_hd": list_viton_hd,
-    "dress_code": list_dress_code,
-    "deepfashion": list_deepfashion,
-    "market1501": list_market1501,
-}
 
 
 def prepare_dataset(
@@ -36,11 +23,8 @@ def prepare_dataset(
     """Write the lists that are missing and, for DeepFashion, the pictures at the sizes in use.
 
     Args:
-        dataset: "viton_hd", "dress_code", "deepfashion" or "market1501".
-        root: its folder.
+        dataset: a key of `lists.LISTS`.
         sizes: (width, height) of DeepFashion's pictures; None for 176x256 and 352x512.
-        workers: processes.
-        progress: called with (files done, files in all).
 
     Returns:
         The lists and folders that were written.
@@ -48,7 +32,7 @@ def prepare_dataset(
     Raises:
         FileNotFoundError, ValueError: the message names what is missing and where to ask for it.
     """
-    written = _LISTS[dataset](root)
+    written = LISTS[dataset](root)
     if dataset == "deepfashion":
         pictures = deepfashion_pictures(root)
         written += resize_pictures(pictures, root, sizes or SIZES, workers, progress)
@@ -75,8 +59,25 @@ def prepare_masks(
         counts = [Count(str(entry.folder), len(entry.files)) for entry in sets]
         title = f"Agnostic masks, recipe {recipe}"
         synthetic = (root / SYNTHETIC).is_file()
-        files = sum(len(entry.files) for entry in sets)
-        page = Report("masks", title, root, synthetic, counts, {}, (), files, 0.0, sheet_rows(sets))
+        files = sum(count.found for count in counts)
+        page = Report(
+            "masks", title, root, synthetic, counts, {}, (), files, 0.0, _sheet_rows(sets)
+        )
         write_sheet(page, sheet)
         written.append(sheet)
     return written
+
+
+def _sheet_rows(sets: Sequence[MaskSet], most: int = 48) -> list[Row]:
+    """Persons with their masks, evenly spread, for a contact sheet."""
+    rows = []
+    for entry in sets:
+        step = max(1, -(-len(entry.files) * len(sets) // most))
+        for name in sorted(entry.files)[::step]:
+            record = entry.files[name]
+            shown = {"source": record.source, "mask": entry.folder / name}
+            for column in ("parse", "densepose", "keypoints"):
+                if isinstance(path := getattr(record, column), Path):
+                    shown[column] = path
+            rows.append(Row(record.name, shown, ()))
+    return rows
