@@ -15,10 +15,10 @@ class Performance:
     """Speed and memory; changes pictures by rounding.
 
     Args:
-        precision: those with -true keep the weights so too; default: 32-true, and 16-true on cuda
-            where the released pipeline is followed
-        offload: keep weights in the computer's memory and bring to the GPU one network at a time
-            (model), one layer at a time (sequential), or the next layer while one computes (group)
+        precision: those with -true keep the weights so too; default: 32-true; for released weights
+            of `leffa weights list` on cuda 16-true
+        offload: weights stay in the computer's memory, and come to the GPU by network (model), by
+            layer (sequential), or by layer while the one before computes (group)
         attention: a backend of diffusers, such as flash_hub, sage_hub or xformers; default: native
         compile_networks: compile the repeated blocks first, which takes minutes
         channels_last: the layout that the matrix units of GPUs read
