@@ -135,19 +135,6 @@ def test_the_documented_client_example_runs_as_it_stands(
     names["client"].close()
 
 
-def test_the_documented_curl_commands_run_as_they_stand(
-    house: House, files: dict[str, Path]
-) -> None:
-    if shutil.which("curl") is None or shutil.which("bash") is None:
-        pytest.skip("needs curl and bash")
-    commands = DOCS.read_text(encoding="utf-8").split("```bash\n")[1].split("```")[0]
-    commands = commands.replace("http://127.0.0.1:7860", house.address.rstrip("/"))
-    folder = files["person"].parent
-    subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=folder, check=True)
-    with Image.open(folder / "result.png") as picture, Image.open(files["person"]) as person:
-        assert (picture.format, picture.size) == ("PNG", person.size)
-
-
 def test_pose_transfer_is_an_endpoint_too(house: House, pose_handler: RequestHandler) -> None:
     examples = pose_handler.maps.examples
     with closing(house.client()) as client:
@@ -313,6 +300,20 @@ def test_only_this_machine_is_listened_to_and_nothing_is_shared(house: House) ->
     assert "gradio.live" not in json.dumps(config)
     assert Serving().host == "127.0.0.1"
     assert not Serving().share
+
+
+def test_the_documented_curl_commands_run_as_they_stand(
+    house: House, files: dict[str, Path]
+) -> None:
+    """The last of this page, since the files of such a client stay for hours."""
+    if shutil.which("curl") is None or shutil.which("bash") is None:
+        pytest.skip("needs curl and bash")
+    commands = DOCS.read_text(encoding="utf-8").split("```bash\n")[1].split("```")[0]
+    commands = commands.replace("http://127.0.0.1:7860", house.address.rstrip("/"))
+    folder = files["person"].parent
+    subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=folder, check=True)
+    with Image.open(folder / "result.png") as picture, Image.open(files["person"]) as person:
+        assert (picture.format, picture.size) == ("PNG", person.size)
 
 
 def test_all_networks_are_listened_to_where_that_is_asked_for(
