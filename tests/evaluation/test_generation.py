@@ -22,7 +22,7 @@ NAMES = [f"{number:05}_00" for number in range(50_000, 50_004)]
 
 
 def pictures(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "images").iterdir())}
+    return {path.name: path.read_bytes() for path in sorted((folder / "images").glob("*.png"))}
 
 
 def levels_apart(folder: Path, other: Path) -> int:
