@@ -1,4 +1,4 @@
-"""The newcomer's first page names files that exist, and no walk is longer than twelve of them."""
+"""The newcomer's first page: its files exist, and a walk takes few of them and no room twice."""
 
 import re
 from pathlib import Path
@@ -19,3 +19,12 @@ def test_a_walk_takes_at_most_twelve_files() -> None:
     assert len(walks) == 4
     for walk in walks:
         assert len(set(re.findall(r"`([\w./-]+\.py)`", walk))) <= 12, walk.splitlines()[0]
+
+
+def test_no_walk_enters_a_room_twice() -> None:
+    for walk in PAGE.split("\n## ")[1:]:
+        rooms = [path.split("/")[0] for path in re.findall(r"`([\w./-]+/[\w.-]+\.py)`", walk)]
+        visits = [
+            room for room, before in zip(rooms, [None, *rooms], strict=False) if room != before
+        ]
+        assert len(visits) == len(set(visits)), walk.splitlines()[0]
