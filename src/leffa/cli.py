@@ -54,7 +54,7 @@ Run = partial[int | None]  # gives the exit code; None is 0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    A user's mistake is told in a line that begins with "error:"; HYDRA_FULL_ERROR=1 shows the
+    A user error is told in a line that begins with "error:"; HYDRA_FULL_ERROR=1 shows the
     trace, as with train.py.
     """
     replace_unprintable()
@@ -143,7 +143,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _run(run: Run) -> int | None:
-    """The exit code; a GPU that is full is a user's mistake."""
+    """The exit code; a GPU that is full is a user error."""
     try:
         return run()
     except RuntimeError as error:

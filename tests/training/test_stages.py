@@ -1,4 +1,4 @@
-"""Stages in order: where one ends, how fast each learns, and how a batch is dealt to devices."""
+"""Stages in order: where one ends, how fast each learns, and how a batch is split among devices."""
 
 from dataclasses import replace
 

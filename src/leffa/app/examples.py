@@ -1,4 +1,4 @@
-"""Synthetic persons and garments to begin with, whose maps are known exactly.
+"""Examples for the page: synthetic persons and garments, whose maps are known exactly.
 
 They are recognised by their pixels wherever they come back from, so choosing one is the same as
 uploading it, and its mask and maps need no network.

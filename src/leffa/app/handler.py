@@ -1,4 +1,4 @@
-"""From what the page sends to a job, and from a job to progress.
+"""Handles the page's requests: checks what is sent, makes it a job, and reports its progress.
 
 Uploads are checked and copied into the session's folder here, upright and without their metadata,
 so that all behind this sees clean files.

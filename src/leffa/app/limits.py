@@ -1,4 +1,4 @@
-"""What a stranger may hand in: the size in bytes and in pixels, and which kinds of files.
+"""Limits on uploads: the size in bytes and in pixels, and which kinds of files.
 
 A file is judged by its content; its name and suffix say nothing. The number of pixels is read from
 the header, so a small file that would unfold to gigabytes is refused before it is decoded.

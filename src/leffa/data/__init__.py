@@ -1,0 +1,1 @@
+"""Data sets: what each holds on disk, and the batches that models are trained and scored on."""

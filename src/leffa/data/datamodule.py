@@ -1,4 +1,4 @@
-"""The one LightningDataModule: given data sets, a transform and stages, it deals batches."""
+"""The one LightningDataModule: from data sets, a transform and stages to batches."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +54,7 @@ class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
     seed: int
     rank: int = 0
     ranks: int = 1
-    start: int = 0  # micro-batches of this rank that were dealt before (a resumed run)
+    start: int = 0  # micro-batches of this rank that were given out before (a resumed run)
     repeat: int = 1  # how many draws in a row are of one sample; g above then counts these rows
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
 
 
 class PersonDataModule(LightningDataModule):
-    """Deals the batches of a curriculum; one stage is one epoch.
+    """The batches of a curriculum; one stage is one epoch.
 
     Args:
         train, val: the records; `val_samples` of the second, spread evenly, are used, the same at
@@ -86,7 +86,7 @@ class PersonDataModule(LightningDataModule):
         micro_batches: per stage (images per device and forward pass, passes per optimiser step).
         seed: of order and augmentation.
         num_workers: processes that decode.
-        reconstruct: in training, every pair is dealt twice in a row, the second time as the
+        reconstruct: in training, every pair comes twice in a row, the second time as the
             reconstruction of its reference (`data.dataset.reconstruction`): half of each batch.
     """
 

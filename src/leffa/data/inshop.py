@@ -1,4 +1,4 @@
-"""Flat names: the path of a picture in the In-shop release, `fashion` before it, no separators.
+"""Flat names of DeepFashion In-shop: `fashion` and a picture's path without separators.
 
     WOMEN/Tees_Tanks/id_00000029/06_2_side.jpg
     fashionWOMENTees_Tanksid0000002906_2side.jpg

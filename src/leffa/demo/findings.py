@@ -1,4 +1,4 @@
-"""What came out, in sentences that follow from the numbers."""
+"""The demo's findings, in sentences that follow from its numbers."""
 
 from collections.abc import Mapping
 

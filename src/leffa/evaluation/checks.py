@@ -1,4 +1,4 @@
-"""What of an evaluation would fail after hours is refused before its first picture."""
+"""Checks an evaluation before its first picture, so that it does not fail after hours."""
 
 import os
 

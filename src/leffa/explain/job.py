@@ -1,4 +1,4 @@
-"""One sample, one or two models, and what is left of them on disk: `leffa explain`.
+"""A run of `leffa explain`: one sample, one or two models, and the files that it writes.
 
 <out>/<name>.html             to click around in, needs nothing but itself
 <out>/<name>.png              the first point: person, attention, flow, warped reference

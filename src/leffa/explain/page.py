@@ -1,4 +1,4 @@
-"""One self-contained page to look around in: no other file, no network, no library.
+"""The page of `leffa explain`: one HTML file that needs no other file, network or library.
 
 All numbers lie in one packed block (zlib, base64) that the script unpacks. Maps are 8 bits with a
 scale per row; flows are 16 bits; pictures are PNGs inside the page.

@@ -1,5 +1,4 @@
-"""The same as pictures for a talk: one point as a sheet, and layer by layer, head by head and
-timestep by timestep."""
+"""What the page shows as PNGs: sheets of a point, by layer, by head and by timestep."""
 
 from collections.abc import Sequence
 from dataclasses import replace

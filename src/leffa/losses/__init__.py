@@ -1,0 +1,1 @@
+"""The Leffa loss and the diffusion loss, in torch alone."""

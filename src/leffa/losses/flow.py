@@ -78,16 +78,16 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
             smaller.
 
     Returns:
-        (B, C, H, W) in the image's dtype; what lies outside the image takes its border, and a flow
-        that is no number gives none. Computed in float32 at least: 8 bits do not name a pixel.
+        (B, C, H, W) in the image's dtype; what lies outside the image takes its border, and a NaN
+        in the flow gives NaN. Computed in float32 at least: 8 bits do not name a pixel.
     """
     precision = torch.promote_types(torch.promote_types(image.dtype, flow.dtype), torch.float32)
     grid = upsample(flow.to(precision), image.shape[-2:])
     # PyTorch's own kernel reads outside of its memory at such places, and may end the process.
-    sick = grid.isnan().any(dim=-1)
-    grid = grid.masked_fill(sick[..., None], 0.0)
+    nonfinite = grid.isnan().any(dim=-1)
+    grid = grid.masked_fill(nonfinite[..., None], 0.0)
     warped = F.grid_sample(image.to(precision), grid, padding_mode="border", align_corners=True)
-    return warped.masked_fill(sick[:, None], torch.nan).to(image.dtype)
+    return warped.masked_fill(nonfinite[:, None], torch.nan).to(image.dtype)
 
 
 def upsample(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:

@@ -1,4 +1,4 @@
-"""What stays exact while networks compute in 16 bits."""
+"""Float32 for what must stay exact while networks compute in 16 bits."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""What a sampling run computes once and uses many times."""
+"""The cache of a sampling run: what its steps and pictures share is computed once."""
 
 from collections.abc import Callable, Hashable
 from typing import Protocol, TypeVar

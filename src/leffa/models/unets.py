@@ -1,4 +1,4 @@
-"""From a stock diffusers UNet to those of the models, and back.
+"""Converts a stock diffusers UNet into those of the models, and back.
 
 The surgery leaves stock classes behind. What is cut away never receives a gradient, so distributed
 training needs no search for unused parameters.

@@ -1,4 +1,4 @@
-"""What is asked for, and which weights answer it."""
+"""A request for pictures of photos, and which weights answer it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""The whole way: fetch, prepare, load, sample."""
+"""Runs a request from photos to pictures: fetch weights, prepare photos, load, sample."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,0 +1,1 @@
+"""What models read besides a photograph: parsing, keypoints, DensePose and agnostic masks."""

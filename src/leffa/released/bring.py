@@ -1,4 +1,4 @@
-"""Published weights brought to this machine, after saying what that costs."""
+"""Fetches published weights, after saying how large they are and whose licence they have."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -27,7 +27,7 @@ _MEMORY_KEYS = {"train": "hardware.micro_batch", "evaluate": "batch_size"}
 
 
 def program(name: str, task: Callable[[DictConfig], Any]) -> None:
-    """Run a Hydra program; a user's mistake is one line and exit code 1."""
+    """Run a Hydra program; a user error is one line and exit code 1."""
     check_plugins(sys.argv[1:])
     check(name, sys.argv[1:])
 

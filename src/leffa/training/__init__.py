@@ -1,0 +1,1 @@
+"""Training: stages, the objective, the LightningModule, and exact resume."""

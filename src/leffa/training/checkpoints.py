@@ -1,4 +1,4 @@
-"""Checkpoint files: written atomically, and the one from which a run goes on."""
+"""Checkpoint files: written atomically, and the one from which a run resumes."""
 
 import logging
 import os

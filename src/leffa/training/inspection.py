@@ -1,4 +1,4 @@
-"""What the flows of a validation batch are worth, with and without the ground truth."""
+"""Metrics of the flows of a validation batch, with and without a ground-truth flow."""
 
 from collections.abc import Iterable
 

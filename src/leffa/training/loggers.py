@@ -1,4 +1,4 @@
-"""Loggers that go on where a resumed run goes on: one log per run, without gaps or repetitions."""
+"""Loggers that resume with their run: one log per run, without gaps or repetitions."""
 
 import csv
 import io

@@ -165,7 +165,7 @@ def check_count(key: str, value: object) -> None:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """How a global batch is dealt to devices."""
+    """How a global batch is split among devices."""
 
     size: int  # images per device and forward pass
     accumulate: int  # forward passes per optimiser step

@@ -1,4 +1,4 @@
-"""Stock UNets become the try-on network and the garment network.
+"""Builds the try-on network and the garment network from stock UNets.
 
 Both keep their text cross-attention, unlike Leffa's. The try-on network gains input channels,
 garment features in its self-attentions and the image-prompt adapter in its cross-attentions; the

@@ -1,4 +1,4 @@
-"""A rough parsing from joints and silhouette, for want of a parser's weights.
+"""A rough parsing from joints and silhouette, where no parser's weights are given.
 
 Each pixel of the silhouette belongs to the nearest limb, as thick as limbs are. So head, arms,
 trunk, legs and feet are told apart, but no hem, no sleeve and no neckline: the trunk down to the

@@ -1,4 +1,4 @@
-"""Many small pictures, made in parallel: each appears whole or not at all, and none is made twice.
+"""Makes many small pictures in parallel, each written atomically and none twice.
 
 Worker processes import this, so it imports no torch.
 """

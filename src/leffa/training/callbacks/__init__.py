@@ -1,0 +1,1 @@
+"""Lightning callbacks: checkpoints, running average, health, pictures, report."""

@@ -53,10 +53,10 @@ class StageSchedule(BatchCallback):
         stage, step = module.curriculum.position(checkpoint["global_step"])
         begun = stage + 1 if step else stage
         epochs = {"ready": begun, "started": begun, "processed": stage, "completed": stage}
-        dealt = step * self.accumulate[stage] if step else 0
+        fed = step * self.accumulate[stage] if step else 0
         # As Lightning leaves it when it saves at the end of a batch, just before "completed" rises.
-        completed = max(dealt - 1, 0)
-        counts = {"ready": dealt, "started": dealt, "processed": dealt, "completed": completed}
+        completed = max(fed - 1, 0)
+        counts = {"ready": fed, "started": fed, "processed": fed, "completed": completed}
         batches = {"total": counts, "current": counts, "is_last_batch": False}
         checkpoint["loops"]["fit_loop"] |= {
             "epoch_progress": {"total": epochs, "current": epochs},
