@@ -112,7 +112,8 @@ def session(tmp_path: Path) -> Iterator[Session]:
 @pytest.fixture(scope="session")
 def address(trained: LoadedModel, trained_pose: LoadedModel, weights: Path) -> Iterator[str]:
     """A page with both tabs, which takes small files only."""
-    from leffa.app.server import Serving, served
+    from leffa.app.server import served
+    from leffa.app.settings import Serving
 
     limits = Limits(megabytes=1, megapixels=2)
     models = {"tryon": [Weights.of(trained, weights)], "pose": [Weights.of(trained_pose, weights)]}

@@ -149,7 +149,8 @@ def test_the_tab_for_programs_has_an_example(page: Any, screenshots: Path) -> No
 def test_a_tab_without_a_model_says_how_to_give_one(
     browser: Any, trained_pose: LoadedModel, weights: Path, screenshots: Path
 ) -> None:
-    from leffa.app.server import Serving, served
+    from leffa.app.server import served
+    from leffa.app.settings import Serving
 
     models = {"pose": [Weights.of(trained_pose, weights)]}
     with served(models, Tools(), Serving(device="cpu")) as address:

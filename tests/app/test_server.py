@@ -34,7 +34,8 @@ import gradio
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from leffa.app.server import Serving, served
+from leffa.app.server import served
+from leffa.app.settings import Serving
 
 pytestmark = [pytest.mark.slow, *OF_GRADIO]
 DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "serve.md"

@@ -11,7 +11,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -21,13 +20,12 @@ from starlette.middleware import Middleware
 from leffa.app.examples import draw_examples
 from leffa.app.handler import HandlerByCategory, RequestHandler
 from leffa.app.inference import InferenceSession
-from leffa.app.limits import Limits
 from leffa.app.maps import MapMaker
 from leffa.app.middleware import UploadLimitMiddleware
 from leffa.app.page import IDLE, SWEEP, build_page, theme
 from leffa.app.sessions import Sessions
+from leffa.app.settings import Serving
 from leffa.app.widgets import part
-from leffa.performance import Performance
 from leffa.photo_to_picture import Weights
 from leffa.photo_to_picture.networks import PublishedTools
 from leffa.preprocess.photo import Tools
@@ -38,33 +36,6 @@ _ENVIRONMENT = (
     *("GRADIO_MCP_SERVER", "GRADIO_SSR_MODE", "GRADIO_WATCH_DIRS", "GRADIO_VIBE_MODE"),
 )
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-
-
-@dataclass(frozen=True)
-class Serving:
-    """How the page is served.
-
-    Args:
-        host: 127.0.0.1 is this machine only; 0.0.0.0 is every network that it is in.
-        port: None: the first free one from 7860.
-        share: ask gradio's server for a public address.
-        device: "auto", "cpu", "cuda".
-        recipe: of masks that are made here; None: that of the weights.
-        performance: of all models.
-        mcp: also offer the endpoints as tools for language models (gradio[mcp]).
-    """
-
-    host: str = "127.0.0.1"
-    port: int | None = None
-    share: bool = False
-    device: str = "auto"
-    recipe: str | None = None
-    performance: Performance = field(default_factory=Performance)
-    mcp: bool = False
-    limits: Limits = field(default_factory=Limits)
-
-    def __post_init__(self) -> None:
-        self.limits.check()
 
 
 @contextlib.contextmanager

@@ -1,10 +1,17 @@
-"""What a visitor of the web page may ask for, as options of `leffa app`; imported at once."""
+"""Where the web page is served and what a visitor may ask for: options of `leffa app`.
+
+Imported for its help, so nothing large is imported here.
+"""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
+
+from leffa.performance import Performance
+
+_Flag = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -27,12 +34,35 @@ class Limits:
 
     def check(self) -> None:
         """Raise ValueError where a limit limits nothing."""
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for limit in fields(self):
+            value = getattr(self, limit.name)
             if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"limits: {field.name}={value}: give a number above 0")
+                raise ValueError(f"limits: {limit.name}={value}: give a number above 0")
 
     @property
     def bytes(self) -> int:
         """Of one file."""
         return int(self.megabytes * 1e6)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Where the page is served.
+
+    Args:
+        host: 0.0.0.0: all networks of this machine; 127.0.0.1: this machine alone
+        port: default: the first free one from 7860
+        share: also a public address, by a server of gradio's makers
+        mcp: also as tools for language models; needs gradio[mcp]
+        device: where networks compute
+        recipe: of masks; default: that of the training
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int | None, arg(help_behavior_hint="")] = None
+    share: _Flag = False
+    mcp: _Flag = False
+    device: Annotated[str, arg(metavar="auto|cpu|cuda|mps")] = "auto"
+    recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    performance: OmitArgPrefixes[Performance] = field(default_factory=Performance)
+    limits: OmitArgPrefixes[Limits] = field(default_factory=Limits)

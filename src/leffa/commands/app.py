@@ -3,16 +3,15 @@
 import contextlib
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from leffa.app.settings import Limits
-from leffa.commands.options import Device, Flag, OptionalName, OptionalPlace, Preset, Unset
+from leffa.app.settings import Serving
+from leffa.commands.options import Flag, OptionalPlace, Preset, Unset
 from leffa.commands.photo import BackEnds, back_ends
-from leffa.performance import Performance
 
 if TYPE_CHECKING:
     from leffa.photo_to_picture import Weights
@@ -51,25 +50,12 @@ class Models:
 def app(
     models: OmitArgPrefixes[Models],
     maps: OmitArgPrefixes[BackEnds],
-    limits: OmitArgPrefixes[Limits],
-    performance: OmitArgPrefixes[Performance],
-    recipe: OptionalName = None,
-    host: str = "127.0.0.1",
-    port: Unset[int] = None,
-    share: Flag = False,
-    mcp: Flag = False,
-    device: Device = "auto",
+    serving: OmitArgPrefixes[Serving],
 ) -> None:
     """Serve the web page: try-on and pose transfer in a browser, on this machine alone.
 
     Args:
         maps: without, users upload or brush them
-        recipe: of masks; default: that of the training
-        host: 0.0.0.0: all networks of this machine; 127.0.0.1: this machine alone
-        port: default: the first free one from 7860
-        share: also a public address, by a server of gradio's makers
-        mcp: also as tools for language models; needs gradio[mcp]
-        device: where networks compute
     """
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("the web page needs the package gradio: pip install 'leffa[app]'")
@@ -77,15 +63,15 @@ def app(
         importlib.import_module("gradio")
     except ImportError as error:  # behind a SOCKS proxy it wants another package
         raise ValueError(f"the web page cannot be served: {error}") from error
-    from leffa.app.server import Serving, served, wait_for_the_end
+    from leffa.app.server import served, wait_for_the_end
     from leffa.inference.devices import choose_devices
     from leffa.photo_to_picture.networks import PublishedNetworks, PublishedTools
     from leffa.photo_to_picture.run import bring_released
 
-    (chosen,) = choose_devices(device, 1)
-    if mcp and importlib.util.find_spec("mcp") is None:
+    serving.limits.check()
+    (device,) = choose_devices(serving.device, 1)
+    if serving.mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError("--mcp needs the package mcp: pip install 'gradio[mcp]'")
-    serving = Serving(host, port, share, chosen, recipe, performance, mcp, limits)
     paths = {task: path for task in TITLES if (path := _weights(task, models)) is not None}
     if not paths and not models.released:
         raise ValueError(
@@ -94,15 +80,15 @@ def app(
         )
     with contextlib.ExitStack() as stack:
         weights: dict[str, list[Weights]] = {}
-        tools: Tools | PublishedTools = back_ends(maps, chosen, stack)
+        tools: Tools | PublishedTools = back_ends(maps, device, stack)
         if models.released:
             wanted, photos = TITLES.keys() - paths.keys(), maps == BackEnds()
             weights |= bring_released(wanted, photos, lambda line: print(line, flush=True))
             if photos:
-                tools = PublishedTools(PublishedNetworks("cuda" if "cuda" in chosen else "cpu"))
+                tools = PublishedTools(PublishedNetworks("cuda" if "cuda" in device else "cpu"))
         weights |= {task: [_load(task, path, models)] for task, path in paths.items()}
         print("Starting the page ...", flush=True)
-        with served(weights, tools, serving) as address:
+        with served(weights, tools, replace(serving, device=device)) as address:
             print(f"{address}  (Ctrl-C ends it)", flush=True)
             wait_for_the_end()
 
