@@ -6,7 +6,7 @@ python evaluate.py dataset=synthetic_tryon ckpt=outputs/tryon_synthetic/2026-01-
 from leffa.io.terminal import command_line
 
 if __name__ == "__main__":
-    with command_line("the same command goes on from the finished images"):
+    with command_line("rerun the same command to resume"):
         from leffa.run import evaluate
         from leffa.run.program import program
 

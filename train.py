@@ -9,7 +9,7 @@ leffa_loss.weight=0.01,0.1
 from leffa.io.terminal import command_line
 
 if __name__ == "__main__":
-    with command_line("resume=auto goes on from the last checkpoint"):
+    with command_line("resume=auto continues from the last checkpoint"):
         from leffa.run.program import program, train_job
 
         program("train", train_job)

@@ -150,7 +150,7 @@ def test_a_run_starts_from_weights_and_resumes_without_them(
     start.unlink()
     cfg = compose("train", [*chosen, "trainer.max_steps=2"])
     measured = train(cfg)
-    assert "start_from is not read: the run goes on from" in caplog.text
+    assert "start_from is not read: the run resumes from" in caplog.text
     saved = torch.load(last, weights_only=True)
     assert saved["global_step"] == 2
     assert {"step_000001.ckpt", "step_000002.ckpt"} < {path.name for path in last.parent.iterdir()}

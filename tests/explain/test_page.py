@@ -1,4 +1,4 @@
-"""The page holds what was read, needs nothing but itself, and stays small."""
+"""The page holds what was read, is self-contained, and stays small."""
 
 import base64
 import json

@@ -16,7 +16,7 @@ from leffa.io.terminal import command_line
 def test_an_interrupt_is_one_line_and_exit_code_130(
     as_lightning_does: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as stopped, command_line("resume=auto goes on"):
+    with pytest.raises(SystemExit) as stopped, command_line("resume=auto continues"):
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
@@ -24,7 +24,7 @@ def test_an_interrupt_is_one_line_and_exit_code_130(
                 sys.exit(1)
             raise
     assert stopped.value.code == 130
-    assert capsys.readouterr().err == "interrupted; resume=auto goes on\n"
+    assert capsys.readouterr().err == "interrupted; resume=auto continues\n"
 
 
 def test_other_exit_codes_are_kept() -> None:

@@ -152,7 +152,7 @@ def test_names_the_checkpoint_that_a_folder_lacks(tmp_path: Path) -> None:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    """A folder of checkpoints that a run goes on from, without the run."""
+    """A folder of checkpoints that a run resumes from, without the run."""
     for step in (6, 7):
         content = {
             "state_dict": {},
@@ -187,7 +187,7 @@ def test_checkpoints_that_are_all_damaged_are_not_taken_for_none(saved: Path) ->
 
 
 def test_a_new_run_does_not_overwrite_an_earlier_one(saved: Path) -> None:
-    with pytest.raises(ValueError, match="add resume=auto to go on with it"):
+    with pytest.raises(ValueError, match="add resume=auto to continue it"):
         resume_point(None, saved)
 
 

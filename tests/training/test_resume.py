@@ -213,7 +213,7 @@ def test_a_run_that_is_told_to_stop_goes_on(
     assert stopped == [128 + number]
     assert last(folder)["global_step"] == 5
     said = (tmp_path / "stopped.0.log").read_text()
-    assert f"stopped by {name} and saved after step 5; resume=auto goes on" in said
+    assert f"stopped by {name} and saved after step 5; resume=auto continues" in said
     assert runs.train(arguments, tmp_path / "resumed") == [0]
     assert_same_end(folder, whole(1))
 

@@ -140,7 +140,7 @@ def test_the_page_holds_curves_pictures_changes_and_environment(tmp_path: Path) 
     assert page.count("data:image/png;base64,") == 3
     assert "<th>seed</th><td>0</td><td>1</td>" in page
     assert ">Loss</text>" in page
-    assert not re.search(r'(src|href)="(?!data:|#)', page), "the page needs nothing but itself"
+    assert not re.search(r'(src|href)="(?!data:|#)', page), "the page is self-contained"
     starts = yaml.safe_load((tmp_path / "environment.yaml").read_text())
     assert [start["from_step"] for start in starts] == [0, 3]
 

@@ -1,6 +1,6 @@
 """The demo's report: a picture of samples, the numbers, and one page that holds both.
 
-The page needs nothing but itself: pictures are data URIs, charts are inline SVG, and there is no
+The page is self-contained: pictures are data URIs, charts are inline SVG, and there is no
 script.
 """
 

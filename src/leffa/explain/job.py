@@ -1,6 +1,6 @@
 """A run of `leffa explain`: one sample, one or two models, and the files that it writes.
 
-<out>/<name>.html             to click around in, needs nothing but itself
+<out>/<name>.html             self-contained, to click around in
 <out>/<name>.png              the first point: person, attention, flow, warped reference
 <out>/<name>_layers.png       its attention layer by layer; _heads, _timesteps likewise
 <out>/<name>_p2.png, ...      the same of every further point that was asked for

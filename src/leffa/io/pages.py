@@ -1,4 +1,4 @@
-"""Pages from Jinja templates: HTML that needs nothing but itself, with one look, or other text."""
+"""Pages from Jinja templates: self-contained HTML with one look, or other text."""
 
 import base64
 from functools import cache

@@ -1,4 +1,4 @@
-"""`leffa report`: comparisons as one HTML page that needs nothing but itself, and as text files."""
+"""`leffa report`: comparisons as one self-contained HTML page, and as text files."""
 
 import csv
 import io

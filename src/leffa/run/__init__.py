@@ -87,7 +87,7 @@ def train(cfg: DictConfig) -> float | None:
         checkpoint, step = resumed.path, resumed.step
         check_resumed(resumed, config)
         if config["start_from"] is not None:
-            log.warning("start_from is not read: the run goes on from %s", checkpoint)
+            log.warning("start_from is not read: the run resumes from %s", checkpoint)
     check_unclaimed(folder, WRITTEN, ENVIRONMENT)
     run = assemble(cfg, resumed)
     if run.trainer.is_global_zero:
@@ -111,7 +111,7 @@ def assemble(cfg: DictConfig, resumed: ResumePoint | None = None) -> Run:
     """Seed, then build data, model and trainer; what can fail fails here, cheapest first.
 
     Args:
-        resumed: where the run goes on, so that the weights of `start_from` are not loaded.
+        resumed: where the run resumes, so that the weights of `start_from` are not loaded.
     """
     seed_everything(cfg.seed, workers=True, verbose=False)
     config = resolved(cfg)

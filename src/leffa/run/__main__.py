@@ -13,7 +13,7 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in PROGRAMS:
         sys.exit(f"usage: python -m leffa.run {{{','.join(PROGRAMS)}}} KEY=VALUE ...")
     name = sys.argv.pop(1)
-    with command_line("the same command goes on from what is finished"):
+    with command_line("rerun the same command to resume"):
         from leffa.run import evaluate
         from leffa.run.program import program, train_job
 

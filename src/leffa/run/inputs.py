@@ -19,7 +19,7 @@ def feed_training(
 ) -> None:
     """Set in the configuration of the data how the model's body map is read.
 
-    A training goes on in the encoding of the weights that it begins with, unless
+    A training keeps the encoding of the weights that it begins with, unless
     `data.transform.densepose_files` is given.
 
     Args:

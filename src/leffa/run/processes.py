@@ -62,7 +62,7 @@ def process_group(
             raise
         raise ConnectionError(
             f"process {trainer.global_rank} of {trainer.world_size} lost another one, whose own "
-            "message stands above if it had one; resume=auto goes on from the last checkpoint"
+            "message stands above if it had one; resume=auto continues from the last checkpoint"
         ) from error
     finally:
         sys.argv = arguments

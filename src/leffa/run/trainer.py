@@ -105,7 +105,7 @@ def _check_precision(config: dict[str, Any]) -> None:
 
 
 def check_resumed(point: ResumePoint, config: dict[str, Any]) -> None:
-    """Refuse to go on with a rehearsal, or in shards without them before: Lightning numbers the
+    """Refuse to resume a rehearsal, or in shards without them before: Lightning numbers the
     optimiser's state of a run in shards otherwise, and would find that of other weights."""
     before = point.config
     if before.get("rehearse") and not config["rehearse"]:
@@ -116,7 +116,7 @@ def check_resumed(point: ResumePoint, config: dict[str, Any]) -> None:
     sharded = _in_shards(before["trainer"]["strategy"])
     if _in_shards(config["trainer"]["strategy"]) and not sharded:
         raise ValueError(
-            f"{point.path}: was trained without trainer=fsdp and goes on without it; "
+            f"{point.path}: was trained without trainer=fsdp and resumes only without it; "
             f"start_from={point.path} with another paths.output_dir takes its weights alone"
         )
 

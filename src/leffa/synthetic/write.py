@@ -208,7 +208,7 @@ def _rows(listing: ListSpec, samples: Sequence[Sample], count: int, seed: int) -
 
 
 def _write_table(root: Path, split: Split, samples: Sequence[Sample]) -> None:
-    """Write the table of a folder of one's own, samples by their numbers."""
+    """Write the table of the user's own folder, samples by their numbers."""
     rows = []
     for one in sorted(samples, key=lambda one: one.number):
         paths = [path.relative_to(root).as_posix() for path, _, _ in one.files()]

@@ -22,7 +22,7 @@ BEST = "best.ckpt"
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """A checkpoint from which a run goes on, read once."""
+    """A checkpoint from which a run resumes, read once."""
 
     path: Path
     step: int
@@ -31,7 +31,7 @@ class ResumePoint:
 
 
 def resume_point(resume: str | None, folder: Path) -> ResumePoint | None:
-    """The checkpoint from which a run goes on; None for a new run.
+    """The checkpoint from which a run resumes; None for a new run.
 
     Args:
         resume: None for a new run, "auto" for the newest checkpoint in `folder` if there is one, or
@@ -45,7 +45,7 @@ def resume_point(resume: str | None, folder: Path) -> ResumePoint | None:
     if resume is None:
         if any(folder.glob("*.ckpt")):
             raise ValueError(
-                f"{folder}: holds the checkpoints of an earlier run: add resume=auto to go on with "
+                f"{folder}: holds the checkpoints of an earlier run: add resume=auto to continue "
                 "it, or give another paths.output_dir"
             )
         return None
@@ -61,7 +61,7 @@ def resume_point(resume: str | None, folder: Path) -> ResumePoint | None:
         content = read_checkpoint(path)
     if not content.get("optimizer_states"):
         raise ValueError(
-            f"resume={path}: holds weights alone, no optimiser to go on with; "
+            f"resume={path}: holds weights alone, no optimiser state to resume from; "
             f"start_from={path} begins a run with these weights"
         )
     return ResumePoint(path, content["global_step"], content["config"], read_inputs(content, path))
@@ -81,7 +81,7 @@ def _newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             log.warning("%s; going back to the one before", str(error).removeprefix("ckpt="))
             continue
         if damaged:
-            log.warning("going on from %s, since %s cannot be read", path, ", ".join(damaged))
+            log.warning("resuming from %s, since %s cannot be read", path, ", ".join(damaged))
         return path, content
     if damaged:
         raise ValueError(
@@ -112,7 +112,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     raise writer.error
         except OSError as error:
             raise OSError(
-                f"{error}; what was saved before it is intact: free some space, then go on with "
+                f"{error}; what was saved before it is intact: free some space, then continue with "
                 "resume=auto"
             ) from error
 

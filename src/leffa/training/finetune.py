@@ -96,7 +96,7 @@ def _of_checkpoint(content: dict[str, Any], file: Path) -> tuple[dict[str, Tenso
     part = content["config"]["model"]
     if part.get("lora"):
         raise ValueError(
-            f"start_from={file}: has low-rank adapters; go on with resume=auto, or merge "
+            f"start_from={file}: has low-rank adapters; continue with resume=auto, or merge "
             "them first: leffa convert --weights RUN --out FILE.ckpt"
         )
     schedule = part.get("scheduler")

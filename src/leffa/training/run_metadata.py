@@ -33,7 +33,7 @@ def write_run_metadata(
     Args:
         config: resolved.
         changes: dotted key -> (value in the experiment, value in this run).
-        step: from which the run goes on; 0 for a new one.
+        step: from which the run resumes; 0 for a new one.
     """
     changed = {key: {"experiment": old, "run": new} for key, (old, new) in changes.items()}
     path = folder / ENVIRONMENT

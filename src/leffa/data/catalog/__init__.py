@@ -25,7 +25,7 @@ DATASETS: dict[str, DatasetSpec] = {
 """The published data sets by name."""
 
 CATALOG: dict[str, DatasetSpec] = {**DATASETS, "folder": FOLDER}
-"""Those, and a folder of one's own."""
+"""Those, and the user's own folder."""
 
 SYNTHETIC_LAYOUTS = tuple(name for name, spec in CATALOG.items() if spec.synthetic is not None)
 """What `leffa draw` can write."""

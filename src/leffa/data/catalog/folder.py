@@ -1,4 +1,4 @@
-"""A folder of one's own, whose names are free; in a table the files' fields have columns."""
+"""The user's own folder, whose names are free; in a table the files' fields have columns."""
 
 from leffa.data.catalog.spec import DatasetSpec, FileSpec, GroupSpec, SyntheticSpec, six_digits
 from leffa.data.labels import GARMENT_LABELS

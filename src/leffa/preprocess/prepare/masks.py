@@ -73,13 +73,13 @@ def make_masks(
     """Make the masks of every split or category that has none, where its class looks for them.
 
     VITON-HD: `<split>/agnostic-mask/<stem>_mask.png`; DressCode: `<category>/agnostic_masks/`;
-    a folder of one's own: `masks/`, and tables that name them (`own.own_masks`). A folder appears
+    the user's own folder: `masks/`, and tables that name them (`own.own_masks`). A folder appears
     when all its masks are made; beside it, `<folder>.json` names the recipe.
 
     Args:
         root: of the data set, which is recognised.
         recipe: a key of `preprocess.agnostic.AGNOSTIC`.
-        label_set: of the parse files of a folder of one's own; None: as `leffa photo` has noted,
+        label_set: of the parse files of the user's own folder; None: as `leffa photo` has noted,
             else "cihp".
         encoding: of its DensePose files (`data.densepose.ENCODINGS`); None: as noted; where nothing
             is, recipes go without.

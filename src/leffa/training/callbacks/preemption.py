@@ -69,7 +69,7 @@ class StopOnSignal(BatchCallback):
             raise SystemExit(0)  # another code would make rank 0 kill itself
         name = signal.Signals(number).name
         log.warning(
-            "stopped by %s and saved after step %d; resume=auto goes on from here",
+            "stopped by %s and saved after step %d; resume=auto continues from here",
             name,
             trainer.global_step,
         )
