@@ -56,15 +56,19 @@ def named(source: str) -> set[str]:
     return {word for word in words(ast.parse(source)) if NAMED.search(word)}
 
 
-@pytest.mark.parametrize("path", files(SHARED), ids=relative)
-def test_no_model_is_named_where_all_pass_through(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if NAMED.search(line)] == []
+def test_no_model_is_named_where_all_pass_through() -> None:
+    assert len(files(SHARED)) > 50
+    assert [
+        f"{relative(path)}: {line}"
+        for path in files(SHARED)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if NAMED.search(line)
+    ] == []
 
 
-@pytest.mark.parametrize("path", files(CODE), ids=relative)
-def test_no_code_asks_which_model_it_has(path: Path) -> None:
-    assert named(path.read_text(encoding="utf-8")) == set()
+def test_no_code_asks_which_model_it_has() -> None:
+    found = {relative(path): named(path.read_text(encoding="utf-8")) for path in files(CODE)}
+    assert {path: words for path, words in found.items() if words} == {}
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,6 @@ _FEATURES = (
     *(("conv3_1", 256), ("conv3_2", 256), ("conv3_3", 256), ("conv3_4", 256), None),
     *(("conv4_1", 512), ("conv4_2", 512), ("conv4_3_CPM", 256), ("conv4_4_CPM", 128)),
 )
-_SHARED = 128  # channels of the features that every stage reads
 
 
 class OpenPoseBody(nn.Module):
