@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 READY := .venv/.ready
 BOOTSTRAP := build/uv
-# MediaPipe wants another protobuf than .venv has: docs/how-to/prepare-photos.md.
+# MediaPipe needs another protobuf than .venv has: docs/how-to/prepare-photos.md.
 MEDIAPIPE ?= .mediapipe/bin/python
 
 .DEFAULT_GOAL := help

@@ -32,7 +32,7 @@ class FakeHub:
     Attributes:
         wrong: paths of files that arrive with other content than their hash says.
         cut: paths of files whose connection breaks half-way.
-        private: repositories that want a token.
+        private: repositories that need a token.
         held: paths of files of which only one half arrives until they are taken out.
     """
 

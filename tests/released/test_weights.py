@@ -116,8 +116,8 @@ def test_a_file_that_is_not_what_its_hash_says_is_removed(
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ("gone", "wants a token"),
-        ("private", "wants a token"),
+        ("gone", "needs a token"),
+        ("private", "needs a token"),
         ("moved", "has no densepose/model_final_162be9.pkl, which it had on 2026-"),
         ("full", "make room, or set HF_HOME"),
         ("down", "cannot fetch franciszzj/Leffa from http://127.0.0.1:9 ("),

@@ -127,8 +127,8 @@ class Sampling:
     """How pictures are sampled; default: the sampler of the weights.
 
     Args:
-        official: as the released pipeline: DDPM, 50 steps, guidance 2.5 rescaled by itself, and its
-            noise; the options below change it
+        official: as the released pipeline: DDPM, 50 steps, guidance 2.5 with a rescale of 2.5, and
+            its noise; the options below change it
         scheduler: which one
         steps: of a picture
         guidance: its scale

@@ -4,7 +4,7 @@
     ROOT/parse/anna.png  keypoints/anna.json  densepose/anna.png  masks/anna.png   are made
 
 This is the layout of `data.folder.FolderPairs`. What is there already is kept and used, so a killed
-run goes on where it was, and maps may come from elsewhere. What made ones hold is noted beside
+run resumes where it stopped, and maps may come from elsewhere. What made ones hold is noted beside
 their folder (`notes`): a run that would read them otherwise is refused.
 """
 
@@ -176,7 +176,7 @@ def _prepare(photo: Path, tools: Tools, maps: _Maps, written: list[Path]) -> Non
             f"{paths['parse']}"
         )
     else:
-        # Made maps are read back, since files round: a run that goes on makes the same mask.
+        # Made maps are read back, since files round: a resumed run makes the same mask.
         there = {kind: path for kind, path in paths.items() if path.is_file()}
         record = Record(photo.stem, tools.category, photo, photo, **there)
         made = mask_from_files(

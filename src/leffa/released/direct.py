@@ -48,9 +48,9 @@ def fetch(entry: Released, files: list[RemoteFile]) -> None:
             )
         except (OSError, RuntimeError) as error:  # its transport's, and a wrong hash
             raise ValueError(
-                f"{entry.name}: cannot fetch {file.repository} ({error}); the same command goes "
-                "on with what is missing; without a network, copy the files to this machine and "
-                f"type `leffa weights fetch {entry.name} --from DIR`"
+                f"{entry.name}: cannot fetch {file.repository} ({error}); rerun the same "
+                "command to fetch what is missing; without a network, copy the files to this "
+                f"machine and type `leffa weights fetch {entry.name} --from DIR`"
             ) from error
 
 

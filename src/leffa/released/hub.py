@@ -196,12 +196,12 @@ def _ask(entry: Released, repository: str, **how: Any) -> Any:
         cause = error.__cause__ or error
         reason = next(iter(str(cause).splitlines()), type(cause).__name__)
         remedy = (
-            "the same command goes on with what is missing; without a network, copy its files to "
+            "rerun the same command to fetch what is missing; without a network, copy its files to "
             f"this machine and type `leffa weights fetch {entry.name} --from DIR`"
         )
         refused = isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403)
         if refused or isinstance(cause, RepositoryNotFoundError):
-            reason = "the hub does not know it, or wants a token"
+            reason = "the hub does not know it, or needs a token"
             remedy = "type `hf auth login`, or set HF_TOKEN"
         place = f"{repository} from {constants.ENDPOINT}"
         raise ValueError(f"{entry.name}: cannot fetch {place} ({reason}); {remedy}") from error

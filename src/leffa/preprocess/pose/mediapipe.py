@@ -1,6 +1,6 @@
 """MediaPipe's pose as a `PoseEstimator`: its models come in its package, so no weights are needed.
 
-The package (0.10.14, the last with the models inside) wants an older protobuf than ours allows, so
+The package (0.10.14, the last with the models inside) needs an older protobuf than ours allows, so
 it runs in a process and, where need be, in an environment of its own:
 
     python3 -m venv .mediapipe
