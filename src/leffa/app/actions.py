@@ -106,12 +106,12 @@ class Actions:
             yield only(status(str(error), "error"))
 
     def failed(self) -> Shown:
-        """A full queue, or an error of ours, which the terminal shows."""
+        """A full queue, or an internal error, which the terminal shows."""
         text = "The server could not do it now; try again in a minute."
         return status(text, "error"), *_buttons(working=False)
 
     def stop(self, request: gr.Request) -> Shown:
-        """The user does not want to wait."""
+        """The user pressed Stop."""
         self.session(request).stop(self.handler.task)
         return STOPPED, *_buttons(working=False)
 

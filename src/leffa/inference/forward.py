@@ -67,7 +67,7 @@ def noised_forward(
     request: FlowRequest | None = None,
     seed: int = 0,
 ) -> NoisedForward:
-    """Add noise up to `timestep` and ask the network once, with the flows that `request` wants."""
+    """Add noise up to `timestep` and run the network once, with the flows of `request`."""
     clean = encoded.clean
     noise = name_noise(encoded.batch["name"], tuple(clean.shape[1:]), seed, clean.device)
     timesteps = torch.full((len(noise),), timestep, device=clean.device)

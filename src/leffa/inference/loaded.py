@@ -105,7 +105,7 @@ def load_model(
 
     Raises:
         FileNotFoundError: there are no such weights.
-        ValueError: they are damaged, want to run code, or lack `base`, `preset` or `weights`.
+        ValueError: they are damaged, would run code, or lack `base`, `preset` or `weights`.
     """
     file = file or find_weights(place)
     if weights is not None and file.suffix != ".ckpt":

@@ -17,7 +17,7 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a state dict, or a file that wants to run code.
+        ValueError: not a state dict, or a file that would run code.
     """
     path = Path(path)
     if not path.is_file():
@@ -56,7 +56,7 @@ def fill(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
 
 
 def read_pickle(path: Path) -> Any:
-    """What a torch file holds as plain data; refuses one that is damaged or wants to run code."""
+    """What a torch file holds as plain data; refuses one that is damaged or would run code."""
     try:
         # Files from before PyTorch 1.6 (2020) are no zip archives, and only those can be mapped.
         mapped = zipfile.is_zipfile(path)

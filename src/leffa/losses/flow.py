@@ -62,7 +62,7 @@ def flow_field(query: Tensor, key: Tensor, key_grid: tuple[int, int], temperatur
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     value = coordinates(key_grid, device=key.device, dtype=key.dtype)
-    # Padded to the head width: the fused kernels want values as wide as the keys.
+    # Padded to the head width: the fused kernels need values as wide as the keys.
     padded = F.pad(value, (0, max(width - 2, 0))).expand(batch, heads, -1, -1)
     scale = 1.0 / (temperature * math.sqrt(width))
     positions = F.scaled_dot_product_attention(query, key, padded, scale=scale)

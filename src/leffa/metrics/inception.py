@@ -36,7 +36,7 @@ TORCHVISION_INCEPTION = WeightsFile(
 
 
 class Inception(nn.Module):
-    """Images (B, 3, 299, 299), normalised as the weights want it -> features (B, 2048).
+    """Images (B, 3, 299, 299), normalised as the weights expect -> features (B, 2048).
 
     Args:
         weights: in torchvision's layout; classifiers are ignored.
@@ -79,7 +79,7 @@ def _pool_as_tensorflow(layers: fx.GraphModule) -> None:
 
 
 def load_tensorflow(path: Path | None = None) -> Inception:
-    """TensorFlow's network of 2015-12-05; it wants (value - 128) / 128."""
+    """TensorFlow's network of 2015-12-05; it expects (value - 128) / 128."""
     file = TENSORFLOW_INCEPTION.locate(path)
     with warnings.catch_warnings():
         # The published network is TorchScript; only its loader is deprecated.

@@ -42,7 +42,7 @@ class Exchange(ABC):
     sharpness: dict[str, Sharpness] = field(default_factory=dict)
 
     def read_flow(self, name: str, query: Tensor, key: Tensor) -> None:
-        """Record this layer's flow field if the request wants it; heads first, (B, N, L, D)."""
+        """Record this layer's flow field if the request asks for it; heads first, (B, N, L, D)."""
         grid, request = layer_grid(query.shape[2], self.grid), self.request
         if request is None or not request.wants(name, grid[0], self.image_height):
             return

@@ -178,7 +178,7 @@ def check_found(source: str | Path, found: Mapping[str, Iterable[Any]]) -> None:
 def check_state(
     source: str | Path, state: Mapping[str, Tensor], places: Mapping[str, Tensor]
 ) -> None:
-    """Compare what a file holds with what a network wants, by the same names."""
+    """Compare what a file holds with what a network needs, by the same names."""
     wrong = [
         f"{key} {tuple(tensor.shape)} for {tuple(places[key].shape)}"
         for key, tensor in state.items()

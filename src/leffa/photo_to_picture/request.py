@@ -137,7 +137,7 @@ class Weights:
         return self.path or _parts(self.entry)[0]
 
     def performance(self, wanted: Performance, device: str) -> Performance:
-        """As wanted; by itself a released model has weights of float16 on CUDA, as its demo."""
+        """As asked for; by default a released model has float16 weights on CUDA, as its demo."""
         half = self.preset is not None and device.startswith("cuda")
         return replace(wanted, precision=wanted.precision or ("16-true" if half else "32-true"))
 

@@ -28,7 +28,7 @@ def store(entry: Released) -> Store:
 
 
 def is_here(entry: Released) -> bool:
-    """Whether all of its files are on this machine; asks nobody."""
+    """Whether all of its files are on this machine; needs no network."""
     try:
         return bool(store(entry).where(entry))
     except ValueError:

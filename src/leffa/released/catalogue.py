@@ -12,7 +12,7 @@ FILE = Path(__file__).with_name("catalogue.yaml")
 
 @dataclass(frozen=True)
 class Released:
-    """Weights that somebody published.
+    """Weights that others published.
 
     Args:
         purpose: what they are, in words.

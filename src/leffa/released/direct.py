@@ -22,7 +22,7 @@ def room() -> tuple[Path, str]:
 
 
 def plan(entry: Released) -> list[RemoteFile]:
-    """What `fetch` would fetch, and what is here of it; asks nobody."""
+    """What `fetch` would fetch, and what is here of it; needs no network."""
     return [
         RemoteFile(url, _place(url).name, size, _place(url).is_file())
         for url, size in entry.urls.items()

@@ -83,7 +83,7 @@ def fetch(entry: Released, files: list[RemoteFile]) -> None:
 
 
 def where(entry: Released) -> dict[str, Path]:
-    """The folder of each repository in the cache; asks nobody.
+    """The folder of each repository in the cache; needs no network.
 
     Raises:
         ValueError: not all of its files are there.

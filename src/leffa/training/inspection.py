@@ -47,7 +47,7 @@ def error_by_layer(
     timestep: int,
     seed: int = 0,
 ) -> dict[str, float]:
-    """The end-point error in pixels of each layer that `request` wants, over all samples of all
+    """The end-point error in pixels of each layer that `request` asks for, over all samples of all
     processes whose ground-truth flow is visible; their noise comes from (seed, name)."""
     metrics: dict[str, FlowMetrics] = {}
     for batch in batches:

@@ -51,7 +51,7 @@ class PersonGenerationModule(LightningModule):
         inputs: what the model reads of a person (`InputSpec`), as plain values; kept likewise.
 
     Raises:
-        ValueError: a stage wants the Leffa loss, and no sample could take part in it.
+        ValueError: a stage uses the Leffa loss, and no sample could take part in it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A run that is told to stop saves first: preemption on a cluster, or an impatient `kill`."""
+"""A run that is told to stop saves first: preemption on a cluster, or a `kill`."""
 
 import logging
 import os
