@@ -143,6 +143,26 @@ def test_what_cannot_be_prepared_is_one_line_and_the_others_go_on(
     assert [path.stem for path in (folder / "out").glob("*.png")] == ["picture3"]
 
 
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ({"person": "text.jpg"}, "text.jpg: is not a readable image"),
+        ({"garment": "small.png"}, "small.png: is 10x10, too small"),
+        ({"mask": "text.jpg"}, "text.jpg: is not a readable image"),
+    ],
+)
+def test_a_picture_that_is_none_or_too_small_is_told_before_anything_is_fetched(
+    row: dict[str, str], line: str, hub: FakeHub, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pairs.parent / "text.jpg").write_text("hello")
+    Image.new("RGB", (10, 10), "red").save(pairs.parent / "small.png")
+    assert make("tryon", table(pairs.parent, [{"mask": "mask.png"} | row])) == 1
+    told = capsys.readouterr().out
+    assert told.startswith("not made: ")
+    assert line in told
+    assert hub.asked == []
+
+
 def test_a_garment_that_was_cut_out_is_taken_on_white_and_that_is_said_once(
     hub: FakeHub, pairs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,6 +212,9 @@ def test_a_released_file_from_elsewhere_finds_its_configs_beside_it(
         (["--weights", "idm_vton"], "leffa convert --weights PUBLISHED --experiment idm_vton_"),
         (["--weights", "lefa"], "lefa: no such file, nor a name of `leffa weights list`"),
         (["--mask", "mask.png"], "mask.png: and --table exclude each other"),
+        (["--steps", "2000"], "--steps 2000: give 1000 at most"),
+        (["--offload", "model"], "this is to run on the CPU; leave it out"),
+        (["--attention", "fast"], "--attention fast: "),
     ],
 )
 def test_what_cannot_be_meant_is_told_before_anything_is_fetched(

@@ -65,11 +65,13 @@ def app(
         raise ValueError(f"the web page cannot be served: {error}") from error
     from leffa.app.server import served, wait_for_the_end
     from leffa.inference.devices import choose_devices
+    from leffa.models.placement import check_performance
     from leffa.photo_to_picture.networks import PublishedNetworks, PublishedTools
     from leffa.photo_to_picture.run import bring_released
 
     serving.limits.check()
     (device,) = choose_devices(serving.device, 1)
+    check_performance(device, serving.performance)
     if serving.mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError("--mcp needs the package mcp: pip install 'gradio[mcp]'")
     paths = {task: path for task in TITLES if (path := _weights(task, models)) is not None}

@@ -197,12 +197,15 @@ def predict(
         device: where networks compute
         save_flow: also the warped reference and its flow
     """
+    from leffa.inference.devices import choose_devices
     from leffa.io.outputs import check_folder
+    from leffa.models.placement import check_performance
     from leffa.predict import Job
     from leffa.predict import predict as predict_job
     from leffa.predict.inputs import chosen_transform
 
     check_folder(out)
+    check_performance(choose_devices(device, 1)[0], performance)
     records = pictures.records()  # before the weights, which take longer
     loaded = weights.load()
     transform, recipe = chosen_transform(loaded, records, **asdict(inputs))

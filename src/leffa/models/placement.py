@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers import AutoencoderKL, AutoencoderTiny, ModelMixin
 from diffusers.hooks import apply_group_offloading
 from torch import nn
 
@@ -38,6 +38,26 @@ def place_model(model: nn.Module, device: torch.device, how: Performance) -> Non
         _PLACED[model] = (device, how)
     if how.offload is None:
         model.to(device)
+
+
+def check_performance(device: str, how: Performance) -> None:
+    """Raise ValueError where settings exclude each other or a package lacks; needs no model."""
+    if how.attention is not None:
+        _set_attention(ModelMixin(), how.attention)
+    if how.offload is None:
+        return
+    if torch.device(device).type == "cpu":
+        raise ValueError(
+            "--offload keeps weights in the computer's memory while a GPU computes, and this is to "
+            "run on the CPU; leave it out"
+        )
+    if how.compile_networks and how.offload != "model":
+        raise ValueError(
+            f"--offload {how.offload} moves the layers that --compile joins; give one of them, or "
+            "--offload model"
+        )
+    if find_spec("accelerate") is None:
+        raise ValueError("--offload needs the package accelerate: pip install 'leffa[offload]'")
 
 
 def compute_device(model: nn.Module) -> torch.device:
@@ -79,8 +99,7 @@ def offload(model: nn.Module, device: torch.device, kind: Offload) -> None:
 
 
 def _prepare(model: nn.Module, device: torch.device, how: Performance) -> None:
-    if how.offload is not None:
-        _check_offload(device, how)
+    check_performance(str(device), how)
     _cast(model, how.precision)
     if how.channels_last:
         model.to(memory_format=torch.channels_last)
@@ -90,27 +109,14 @@ def _prepare(model: nn.Module, device: torch.device, how: Performance) -> None:
             part.enable_slicing()
     networks = networks_of(model)
     if how.attention is not None:
-        _choose_attention(networks, how.attention)
+        for network in networks:
+            if hasattr(network, "set_attention_backend") and hasattr(network, "attn_processors"):
+                _set_attention(network, how.attention)
     if how.compile_networks:
         for network in networks:
             compile_blocks(network)
     if how.offload is not None:
         offload(model, device, how.offload)
-
-
-def _check_offload(device: torch.device, how: Performance) -> None:
-    if device.type == "cpu":
-        raise ValueError(
-            "--offload keeps weights in the computer's memory while a GPU computes, and this is to "
-            "run on the CPU; leave it out"
-        )
-    if how.compile_networks and how.offload != "model":
-        raise ValueError(
-            f"--offload {how.offload} moves the layers that --compile joins; give one of them, or "
-            "--offload model"
-        )
-    if find_spec("accelerate") is None:
-        raise ValueError("--offload needs the package accelerate: pip install 'leffa[offload]'")
 
 
 def _cast(model: nn.Module, precision: str | None) -> None:
@@ -125,13 +131,10 @@ def _cast(model: nn.Module, precision: str | None) -> None:
             part.float()
 
 
-def _choose_attention(networks: list[nn.Module], backend: str) -> None:
-    """The backend of diffusers' dispatcher for all attention in UNets."""
-    network: Any
-    for network in networks:
-        if hasattr(network, "set_attention_backend") and hasattr(network, "attn_processors"):
-            try:
-                network.set_attention_backend(backend)
-            except (ValueError, RuntimeError, ImportError) as error:
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
-                raise ValueError(f"--attention {backend}: {reason}") from error
+def _set_attention(network: Any, backend: str) -> None:
+    """The backend of diffusers' dispatcher for all attention in a network."""
+    try:
+        network.set_attention_backend(backend)
+    except (ValueError, RuntimeError, ImportError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"--attention {backend}: {reason}") from error

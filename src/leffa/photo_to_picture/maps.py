@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from leffa.data.batch import Record
 from leffa.data.densepose import ENCODINGS
+from leffa.data.doctor.quick import check_mask
 from leffa.data.labels import GARMENT_LABELS
 from leffa.io.atomic import replacing
 from leffa.io.pictures import open_photograph
@@ -48,6 +49,19 @@ def lacking(record: Record, weights: Weights, worn: bool = False) -> set[str]:
     return made | {"parse"} if worn else made
 
 
+def check_pair(record: Record) -> None:
+    """Raise ValueError or FileNotFoundError where a photo, or the mask, is none or too small."""
+    for photo in (record.source, record.reference):
+        with _named(photo):
+            width, height = open_photograph(photo).size
+            if min(width, height) < _SMALLEST:
+                raise ValueError(
+                    f"is {width}x{height}, too small; give {_SMALLEST} pixels at least"
+                )
+    if record.mask is not None:
+        check_mask(record.mask)
+
+
 def check_packages(kinds: set[str]) -> None:
     """Raise ValueError where a package is missing, before anything is fetched."""
     if "parse" in kinds and find_spec("onnxruntime") is None:
@@ -77,9 +91,6 @@ class MapMaker:
         Raises:
             FileNotFoundError, ValueError: a photo cannot be used, in one line that names it.
         """
-        for photo in (record.source, record.reference):
-            with _named(photo):
-                _check_large(photo)
         if self.worn:
             with _named(record.reference):
                 record = replace(record, reference=self._cut_out(record))
@@ -149,12 +160,6 @@ def remove_all_but_masks(roots: Iterable[Path]) -> None:
     for root in roots:
         for kind in PUBLISHED:
             shutil.rmtree(root / kind, ignore_errors=True)
-
-
-def _check_large(photo: Path) -> None:
-    width, height = open_photograph(photo).size
-    if min(width, height) < _SMALLEST:
-        raise ValueError(f"is {width}x{height}, too small; give {_SMALLEST} pixels at least")
 
 
 def _given(record: Record) -> dict[str, Path]:

@@ -78,10 +78,17 @@ class PhotoRequest:
         return _OF_TASK[self.task][0 if record.category == "upper_body" else -1]
 
     def sampler(self, weights: "Weights") -> SamplerSettings:
-        """As released, for released weights; else as the weights say."""
+        """As released, for released weights; else as the weights say.
+
+        Raises:
+            ValueError: fewer than one step, or more than there are timesteps.
+        """
         changes = {"steps": self.steps, "seed": self.seed, "paste_back": self.paste_back}
         given = {name: value for name, value in changes.items() if value is not None}
-        return weights.settings.sampler.with_changes(**given)
+        sampler = weights.settings.sampler.with_changes(**given)
+        if sampler.steps > weights.timesteps:
+            raise ValueError(f"--steps {sampler.steps}: give {weights.timesteps} at most")
+        return sampler
 
 
 @dataclass

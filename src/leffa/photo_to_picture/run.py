@@ -13,10 +13,12 @@ from leffa.data.transforms import PersonTransform
 from leffa.inference.devices import choose_devices
 from leffa.io.outputs import check_folder
 from leffa.io.progress import progress_bar
+from leffa.models.placement import check_performance
 from leffa.photo_to_picture.maps import (
     PUBLISHED,
     MapMaker,
     check_packages,
+    check_pair,
     lacking,
     remove_all_but_masks,
 )
@@ -65,9 +67,16 @@ def make_pictures(
     """
     check_folder(request.out)
     (device,) = choose_devices(request.device, 1)
-    pairs: dict[str, list[Record]] = {}
+    check_performance(device, request.performance)
+    result, pairs, ready = Pictures(), dict[str, list[Record]](), dict[str, list[Record]]()
     for record in request.pairs():
-        pairs.setdefault(request.weights_for(record), []).append(record)
+        try:
+            check_pair(record)
+            pairs.setdefault(request.weights_for(record), []).append(record)
+        except (ValueError, OSError) as error:
+            result.failed[record.name] = str(error)
+    if not pairs:
+        return result
     chosen = {name: find_weights(name, request.task) for name in pairs}
     _tell_time(request, pairs, chosen, device, tell)
     kinds = {
@@ -78,16 +87,16 @@ def make_pictures(
     }
     _bring(kinds, chosen.values(), tell)
     maker = MapMaker(request.out, device if device.startswith("cuda") else "cpu", request.worn)
-    result, ready = Pictures(), dict[str, list[Record]]()
     with progress_bar("preparing", sum(map(len, pairs.values())), progress) as bar:
-        for weights, record in ((name, one) for name in pairs for one in pairs[name]):
+        every = [(name, record) for name in pairs for record in pairs[name]]
+        for done, (weights, record) in enumerate(every, start=1):
             try:
                 complete = maker.complete(record, chosen[weights])
                 check_record(complete, _transform(chosen[weights]))
                 ready.setdefault(weights, []).append(complete)
             except (ValueError, OSError) as error:
                 result.failed[record.name] = str(error)
-            bar(sum(map(len, ready.values())) + len(result.failed))
+            bar(done)
     roots = maker.roots
     del maker  # its networks make room
     for name, records in ready.items():

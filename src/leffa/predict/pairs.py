@@ -26,7 +26,7 @@ def pairs_of_files(
     given = {option: path for option, path in maps.items() if path is not None}
     for option, path in {"person": person, "garment": garment, **given}.items():
         if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder (--{option})")
+            raise FileNotFoundError(f"{path}: no such file or folder")
         if option in given and path.is_dir() != person.is_dir():
             kind = "folder" if person.is_dir() else "file"
             raise ValueError(f"{path}: --{option} must be a {kind}, as --person is")
