@@ -182,6 +182,7 @@ def test_works_without_a_network_after_the_first_time(tmp_path: Path) -> None:
     assert refused.returncode == 1
     line = refused.stderr.strip().splitlines()[-1]
     assert line.startswith("error: openpose: cannot fetch")
+    assert "(HF_HUB_OFFLINE forbids the network); unset it, or copy its files" in line
     assert line.endswith("type `leffa weights fetch openpose --from DIR`")
 
 
@@ -191,7 +192,8 @@ def test_what_is_not_on_the_hub_says_where_it_is(capsys: pytest.CaptureFixture[s
     assert weights("fetch", "leffa_tryn") == 1
     assert "leffa_tryn: no such weights; known are leffa_tryon" in capsys.readouterr().err
     assert weights("list") == 0
-    assert "openpose" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("openpose") and "about 0.2 GB" in line for line in lines)
 
 
 def test_the_catalogue_names_presets_experiments_and_licences_that_there_are() -> None:

@@ -48,7 +48,8 @@ def _list(entries: "list[Released]") -> None:
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
         state = "by hand" if entry.by_hand else "here" if is_here(entry) else "-"
-        print(f"{entry.name:{width}}  {state:7}  {entry.purpose} ({entry.licence})")
+        size = "" if entry.about is None else f"about {entry.about:g} GB; "
+        print(f"{entry.name:{width}}  {state:7}  {entry.purpose} ({size}{entry.licence})")
 
 
 def _fetch(entry: "Released", source: Path | None) -> int:

@@ -19,6 +19,7 @@ class Released:
         licence: theirs and that of what they were trained on, in words.
         seen: when their addresses were last known to be right.
         parts: by hub repository, paths of files or patterns of them.
+        about: the size of all files, in gigabytes; None where it is not known.
         urls: addresses outside the hub, and the sizes of their files in bytes, about.
         by_hand: where a person gets them, in words; None: from the hub.
         preset: of `models.export.OFFICIAL`, how they are fed.
@@ -30,6 +31,7 @@ class Released:
     licence: str
     seen: date
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    about: float | None = None
     urls: Mapping[str, int] = field(default_factory=dict)
     by_hand: str | None = None
     preset: str | None = None

@@ -195,14 +195,15 @@ def _ask(entry: Released, repository: str, **how: Any) -> Any:
     except Exception as error:  # of its own, of its transport, of the disk
         cause = error.__cause__ or error
         reason = next(iter(str(cause).splitlines()), type(cause).__name__)
-        remedy = (
-            "rerun the same command to fetch what is missing; without a network, copy its files to "
-            f"this machine and type `leffa weights fetch {entry.name} --from DIR`"
-        )
+        command = f"leffa weights fetch {entry.name} --from DIR"
+        copy = f"copy its files to this machine and type `{command}`"
+        remedy = f"rerun the same command to fetch what is missing; without a network, {copy}"
         refused = isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403)
         if refused or isinstance(cause, RepositoryNotFoundError):
             reason = "the hub does not know it, or needs a token"
             remedy = "type `hf auth login`, or set HF_TOKEN"
+        if constants.HF_HUB_OFFLINE:
+            reason, remedy = "HF_HUB_OFFLINE forbids the network", f"unset it, or {copy}"
         place = f"{repository} from {constants.ENDPOINT}"
         raise ValueError(f"{entry.name}: cannot fetch {place} ({reason}); {remedy}") from error
 
