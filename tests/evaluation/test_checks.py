@@ -99,8 +99,8 @@ def test_a_checkpoint_that_changes_while_it_is_read_is_refused(
         return loaded
 
     monkeypatch.setattr(evaluation, "load_model", while_training)
-    with pytest.raises(ValueError, match=f"{file}: was written anew"):
+    with pytest.raises(ValueError, match=f"{file}: was rewritten"):
         run_evaluation(tmp_path / "out", f"ckpt={place}")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(ValueError, match="was written anew"):
+    with pytest.raises(ValueError, match="was rewritten"):
         evaluation._loaded_model(place, None, file, before)

@@ -90,12 +90,12 @@ def _loaded_model(
 
 
 def _loaded(place: Path, weights: Weights | None, file: Path, written: int) -> LoadedModel:
-    """The model; refuses a `file` that was written anew since `written` (nanoseconds), as a run
+    """The model; refuses a `file` that was rewritten since `written` (nanoseconds), as a run
     that still trains does: one evaluation must not mix two."""
     loaded = load_model(place, weights, file=file)
     if file.stat().st_mtime_ns != written:
         raise ValueError(
-            f"{file}: was written anew while the evaluation read it (does its run still train?); "
+            f"{file}: was rewritten while the evaluation read it (does its run still train?); "
             "start again, with ckpt=FILE of a checkpoint that stays"
         )
     return loaded

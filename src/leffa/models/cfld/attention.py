@@ -100,8 +100,8 @@ def prompt_flow(query: Tensor, key: Tensor, places: Tensor, temperature: float) 
 def prepare_unet(unet: UNet2DConditionModel, trainable: Trainable) -> list[UpLayer]:
     """Give a stock UNet its attention, and freeze what is not trained, in place.
 
-    A base that was trained without text has zeros in its cross-attentions: they begin anew, beside
-    what the blocks did without them, and all of it must be trained.
+    A base that was trained without text has zeros in its cross-attentions: they are
+    reinitialised, beside what the blocks did without them, and all of it must be trained.
 
     Args:
         trainable: "prompt", the keys and values of the cross-attentions of the up blocks, as
@@ -127,7 +127,7 @@ def prepare_unet(unet: UNet2DConditionModel, trainable: Trainable) -> list[UpLay
         )
     if without_text:
         for attention in attentions.values():
-            _begin_anew(attention)
+            _reinitialise(attention)
     shown = {layer.name for layer in layers}
     unet.set_attn_processor(
         {
@@ -170,7 +170,7 @@ def _has_learnt(attention: Attention) -> bool:
     return weight.is_meta or bool(weight.any())  # without values it is counted only
 
 
-def _begin_anew(attention: Attention) -> None:
+def _reinitialise(attention: Attention) -> None:
     for projection in (attention.to_q, attention.to_k, attention.to_v):
         projection.reset_parameters()
     nn.init.zeros_(attention.to_out[0].weight)  # so that nothing changes at first
