@@ -60,11 +60,11 @@ def test_the_command_names_a_missing_file(
     assert capsys.readouterr().err.startswith(f"error: {missing}: no such")
 
 
-def test_the_command_names_the_file_of_schp_that_is_read(
+def test_the_command_takes_the_authors_files_of_schp_too(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["photo", str(root), "--lip", "exp-schp-lip.pth"]) == 1
-    assert "read from parsing_lip.onnx; `leffa weights fetch schp_lip`" in capsys.readouterr().err
+    assert "error: exp-schp-lip.pth: no such weights file" in capsys.readouterr().err
 
 
 class Reddish(torch.nn.Module):

@@ -12,7 +12,7 @@ from leffa.preprocess.densepose import DensePoseEstimator
 from leffa.preprocess.densepose.load import load_densepose
 from leffa.preprocess.parsing import PersonParser
 from leffa.preprocess.parsing.neck import ATRWithNeck
-from leffa.preprocess.parsing.schp import schp_onnx
+from leffa.preprocess.parsing.schp import schp
 from leffa.preprocess.pose import PoseEstimator
 from leffa.preprocess.pose.openpose import OpenPose, openpose
 from leffa.released.bring import store
@@ -42,9 +42,7 @@ class PublishedNetworks:
     @cached_property
     def parser(self) -> ATRWithNeck:
         """As in the released demo."""
-        return ATRWithNeck(
-            schp_onnx(published("schp_atr"), "atr"), schp_onnx(published("schp_lip"), "lip")
-        )
+        return ATRWithNeck(schp(published("schp_atr"), "atr"), schp(published("schp_lip"), "lip"))
 
     @cached_property
     def openpose(self) -> OpenPose:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leffa.preprocess.parsing.schp import schp_onnx
+from leffa.preprocess.parsing.schp import schp
 
 
 def export(path: Path, classes: int, branches: int = 3, side: int | None = None) -> None:
@@ -40,7 +40,7 @@ def needs_onnxruntime() -> None:
 @pytest.mark.usefixtures("needs_onnxruntime")
 def test_the_fusion_branch_of_an_onnx_file_is_the_result(tmp_path: Path) -> None:
     export(tmp_path / "parsing_atr.onnx", 18)
-    found = schp_onnx(tmp_path / "parsing_atr.onnx", "atr").parse(Image.new("RGB", (24, 32)))
+    found = schp(tmp_path / "parsing_atr.onnx", "atr").parse(Image.new("RGB", (24, 32)))
     assert found.shape == (32, 24)
     assert set(found.ravel()) == {5}
 
@@ -49,7 +49,7 @@ def test_the_fusion_branch_of_an_onnx_file_is_the_result(tmp_path: Path) -> None
 def test_an_onnx_file_of_another_label_set_is_refused(tmp_path: Path) -> None:
     export(tmp_path / "parsing_lip.onnx", 20)
     with pytest.raises(ValueError, match="gives 20 labels, but atr has 18"):
-        schp_onnx(tmp_path / "parsing_lip.onnx", "atr").parse(Image.new("RGB", (24, 32)))
+        schp(tmp_path / "parsing_lip.onnx", "atr").parse(Image.new("RGB", (24, 32)))
 
 
 @pytest.mark.usefixtures("needs_onnxruntime")
@@ -60,7 +60,7 @@ def test_a_picture_that_the_file_does_not_take_is_a_mistake_of_one_line(tmp_path
     with pytest.raises(
         ValueError, match=r"cannot run on a picture \(1, 3, 512, 512\) of fl"
     ) as told:
-        schp_onnx(path, "atr").parse(Image.new("RGB", (24, 32)))
+        schp(path, "atr").parse(Image.new("RGB", (24, 32)))
     assert str(told.value).startswith(f"{path}: ")
     assert "\n" not in str(told.value)
 
@@ -70,9 +70,9 @@ def test_what_is_no_onnx_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"not a model")
     with pytest.raises(ValueError, match=r"broken.onnx: is not a readable ONNX model"):
-        schp_onnx(path, "lip")
+        schp(path, "lip")
 
 
 def test_an_unknown_label_set_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="label_set=cihp: SCHP has networks for lip and atr"):
-        schp_onnx(tmp_path / "none.onnx", "cihp")
+        schp(tmp_path / "none.onnx", "cihp")

@@ -1,4 +1,4 @@
-"""SCHP (Li et al., 2019, arXiv 1910.09777), from the ONNX files that the released demos use.
+"""SCHP (Li et al., 2019, arXiv 1910.09777), from the released demos' ONNX or the authors' files.
 
 The network sees the whole picture, centred in a square: the longer side's first and last pixels
 fall on the square's first and last (corner-aligned), the rest of the square is black. Nothing is
@@ -19,6 +19,7 @@ from leffa.data.fit import Placement
 from leffa.data.labels import LabelSet
 from leffa.preprocess.canvas import bgr_tensor, to_canvas
 from leffa.preprocess.onnx import OnnxModel
+from leffa.preprocess.parsing.schp_net import load_schp
 
 # Labels and the side of the square that the released networks read (SCHP, `simple_extractor.py`).
 _CLASSES: dict[LabelSet, int] = {"lip": 20, "atr": 18}
@@ -53,23 +54,29 @@ class SCHPParser:
         return labels_from_square(logits, self.side, placement).numpy()
 
 
-def schp_onnx(path: str | Path, label_set: LabelSet) -> SCHPParser:
-    """From `parsing_atr.onnx` or `parsing_lip.onnx`.
+def schp(path: str | Path, label_set: LabelSet, device: str = "cpu") -> SCHPParser:
+    """From `parsing_atr.onnx` or `parsing_lip.onnx`, or the authors' `exp-schp-*.pth`.
 
-    The file gives the parsing branch, the fusion branch and the edges, in this order; the fusion
-    branch is the result (OOTDiffusion, `parsing_api.py`). A file with one output is taken as it.
+    The ONNX files give the parsing branch, the fusion branch and the edges, in this order; the
+    fusion branch is the result (OOTDiffusion, `parsing_api.py`). A file with one output is taken as
+    it.
+
+    Args:
+        device: of the authors' network; ONNX runs on the CPU.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an ONNX model, of another label set, or onnxruntime is not installed.
+        ValueError: not such a model, of another label set, or onnxruntime is not installed.
     """
     if label_set not in _CLASSES:
         raise ValueError(f"label_set={label_set}: SCHP has networks for {' and '.join(_CLASSES)}")
     if Path(path).suffix != ".onnx":
-        raise ValueError(
-            f"{path}: SCHP is read from parsing_{label_set}.onnx; `leffa weights fetch "
-            f"schp_{label_set}` brings it"
-        )
+        network = load_schp(path, _CLASSES[label_set]).to(device)
+        return SCHPParser(lambda square: network(square.to(device)).fusion, label_set)
+    return SCHPParser(_onnx_network(path, label_set), label_set)
+
+
+def _onnx_network(path: str | Path, label_set: LabelSet) -> Callable[[Tensor], Tensor]:
     model = OnnxModel(path)
 
     def network(square: Tensor) -> Tensor:
@@ -82,7 +89,7 @@ def schp_onnx(path: str | Path, label_set: LabelSet) -> SCHPParser:
             )
         return torch.from_numpy(scores)
 
-    return SCHPParser(network, label_set)
+    return network
 
 
 def to_square(image: Image.Image, side: int) -> Tensor:
