@@ -159,6 +159,15 @@ def test_a_picture_that_is_none_or_too_small_is_told_before_anything_is_fetched(
     assert hub.asked == []
 
 
+def test_a_picture_that_would_replace_the_photo_is_told_before_anything_is_fetched(
+    hub: FakeHub, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"mask": "mask.png", "name": "anna"}]
+    assert make("tryon", table(pairs.parent, rows), "--out", str(pairs.parent)) == 1
+    assert "anna.png: is an input, which is never replaced" in capsys.readouterr().err
+    assert hub.asked == []
+
+
 def test_a_garment_that_was_cut_out_is_taken_on_white_and_that_is_said_once(
     hub: FakeHub, pairs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,7 +11,7 @@ from leffa.data.batch import Record
 from leffa.data.densepose import ENCODINGS
 from leffa.data.transforms import PersonTransform
 from leffa.inference.devices import choose_devices
-from leffa.io.outputs import check_folder
+from leffa.io.outputs import check_folder, check_writable
 from leffa.io.progress import progress_bar
 from leffa.models.placement import check_performance
 from leffa.photo_to_picture.maps import (
@@ -68,13 +68,8 @@ def make_pictures(
     check_folder(request.out)
     (device,) = choose_devices(request.device, 1)
     check_performance(device, request.performance)
-    result, pairs, ready = Pictures(), dict[str, list[Record]](), dict[str, list[Record]]()
-    for record in request.pairs():
-        try:
-            check_pair(record)
-            pairs.setdefault(request.weights_for(record), []).append(record)
-        except (ValueError, OSError) as error:
-            result.failed[record.name] = str(error)
+    result, ready = Pictures(), dict[str, list[Record]]()
+    pairs = _usable_pairs(request, result.failed)
     if not pairs:
         return result
     chosen = {name: find_weights(name, request.task) for name in pairs}
@@ -123,6 +118,26 @@ def bring_released(
     every = [weights for found in chosen.values() for weights in found]
     _bring(kinds if with_tools else set(), every, tell)
     return chosen
+
+
+def _usable_pairs(request: PhotoRequest, failed: dict[str, str]) -> dict[str, list[Record]]:
+    """The pairs by their weights, without those whose files cannot be used: why is in `failed`.
+
+    Raises:
+        ValueError: a picture would replace a file of the user's.
+    """
+    pairs: dict[str, list[Record]] = {}
+    for record in request.pairs():
+        try:
+            check_pair(record)
+        except (ValueError, OSError) as error:
+            failed[record.name] = str(error)
+        else:
+            pairs.setdefault(request.weights_for(record), []).append(record)
+            picture, settings = (request.out / f"{record.name}{end}" for end in (".png", ".json"))
+            if not settings.is_file():
+                check_writable([picture, settings], [record.source, record.reference])
+    return pairs
 
 
 def _bring(kinds: set[str], chosen: Collection[Weights], tell: Callable[[str], None]) -> None:
