@@ -49,8 +49,8 @@ def test_fetches_what_is_named_after_saying_its_size_and_licence(
 ) -> None:
     assert weights("fetch", "leffa_tryon") == 0
     told = capsys.readouterr().out
-    assert "leffa_tryon: 3 files, 0.0 GB, of which 0.0 GB are to be fetched" in told
-    assert told.index("VITON-HD, which is for non-commercial") < told.index("fetched, and what")
+    assert "leffa_tryon: 3 files, 0.0 GB, from" in told
+    assert told.index("VITON-HD, which is for non-commercial") < told.index("fetched; all hashes")
     assert set(hub.downloads()) == {"virtual_tryon.pth", "config.json"}
     assert weights("where", "leffa_tryon") == 0
     folder = Path(capsys.readouterr().out.strip())
@@ -161,7 +161,7 @@ def test_a_copied_folder_stands_for_the_network(
         (copied / name).write_bytes(content)
     assert weights("fetch", "leffa_tryon", "densepose", "--from", str(copied)) == 0
     assert weights("verify") == 0
-    assert "leffa_tryon: 3 files are what their hashes say" in capsys.readouterr().out
+    assert "leffa_tryon: 3 files, all hashes match" in capsys.readouterr().out
     assert weights("fetch", "leffa_pose", "--from", str(copied)) == 1
     assert f"{copied} has no pose_transfer.pth" in capsys.readouterr().err
 
@@ -219,7 +219,7 @@ def test_files_outside_the_hub_are_fetched_checked_and_removed(
     outside: Released, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bring([outside], print)
-    assert "nets: 1 files, 0.0 GB" in capsys.readouterr().out
+    assert "nets: 1 file, 0.0 GB" in capsys.readouterr().out
     bring([outside], print)
     assert capsys.readouterr().out == ""
     kept = store(outside)

@@ -76,6 +76,7 @@ def _where(entry: "Released", _: Path | None) -> int:
 
 def _verify(entry: "Released", _: Path | None) -> int:
     from leffa.released.bring import store
+    from leffa.released.files import count_files
 
     files = [path for _, path in store(entry).files_of(entry)]
     found = [store(entry).is_intact(path) for path in files]
@@ -85,7 +86,7 @@ def _verify(entry: "Released", _: Path | None) -> int:
     if unknown := found.count(None):
         print(f"{entry.name}: {unknown} files have no hash here: no symbolic links in this cache")
     elif not wrong:
-        print(f"{entry.name}: {len(files)} files are what their hashes say")
+        print(f"{entry.name}: {count_files(files)}, all hashes match")
     return 1 if wrong else 0
 
 

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from leffa.released import direct, hub
 from leffa.released.catalogue import Released
-from leffa.released.files import RemoteFile, check_disk
+from leffa.released.files import RemoteFile, check_disk, count_files
 
 
 class Store(Protocol):
@@ -63,12 +63,10 @@ def bring(entries: Sequence[Released], tell: Callable[[str], None]) -> None:
             )
     for entry, files in zip(missing, plans, strict=True):
         store(entry).fetch(entry, files)
-        tell(f"{entry.name}: fetched, and what its hashes say")
+        tell(f"{entry.name}: fetched; all hashes match")
 
 
 def _sizes(files: Sequence[RemoteFile]) -> str:
-    whole, missing = (
-        sum(file.size for file in some) / 1e9
-        for some in (files, [file for file in files if not file.here])
-    )
-    return f"{len(files)} files, {whole:.1f} GB, of which {missing:.1f} GB are to be fetched"
+    size = f"{count_files(files)}, {sum(file.size for file in files) / 1e9:.1f} GB"
+    here = sum(file.size for file in files if file.here)
+    return f"{size}, of which {here / 1e9:.1f} GB are here" if here else size

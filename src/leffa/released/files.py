@@ -1,6 +1,7 @@
 """What is known of a file before it is fetched, whether it lies on the hub or elsewhere."""
 
 import shutil
+from collections.abc import Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,11 @@ def check_disk(names: str, needed: int, folder: Path, variable: str) -> int:
             f"make room, or set {variable} to a folder on another disk"
         )
     return free
+
+
+def count_files(files: Sized) -> str:
+    """How many, in words."""
+    return "1 file" if len(files) == 1 else f"{len(files)} files"
 
 
 def not_here(entry: Released, folder: Path) -> ValueError:
