@@ -94,6 +94,4 @@ def _make(
     result = make_pictures(request, lambda line: print(line, flush=True))
     for path in result.made:
         print(path)
-    for reason in result.failed.values():
-        print(f"not made: {reason}")
     return 1 if result.failed else 0

@@ -58,7 +58,7 @@ def make_pictures(
 
     Args:
         tell: is given a line before anything that takes long: what is fetched, whose licence, for
-            how long the work will take.
+            how long the work will take; and one for each picture that cannot be made, at once.
         progress: shows bars; in a log file, a line a minute.
 
     Raises:
@@ -69,7 +69,12 @@ def make_pictures(
     (device,) = choose_devices(request.device, 1)
     check_performance(device, request.performance)
     result, ready = Pictures(), dict[str, list[Record]]()
-    pairs = _usable_pairs(request, result.failed)
+
+    def refuse(record: Record, error: Exception) -> None:
+        result.failed[record.name] = str(error)
+        tell(f"not made: {error}")
+
+    pairs = _usable_pairs(request, refuse)
     if not pairs:
         return result
     chosen = {name: find_weights(name, request.task) for name in pairs}
@@ -90,7 +95,7 @@ def make_pictures(
                 check_record(complete, _transform(chosen[weights]))
                 ready.setdefault(weights, []).append(complete)
             except (ValueError, OSError) as error:
-                result.failed[record.name] = str(error)
+                refuse(record, error)
             bar(done)
     roots = maker.roots
     del maker  # its networks make room
@@ -120,8 +125,10 @@ def bring_released(
     return chosen
 
 
-def _usable_pairs(request: PhotoRequest, failed: dict[str, str]) -> dict[str, list[Record]]:
-    """The pairs by their weights, without those whose files cannot be used: why is in `failed`.
+def _usable_pairs(
+    request: PhotoRequest, refuse: Callable[[Record, Exception], None]
+) -> dict[str, list[Record]]:
+    """The pairs by their weights, without those whose files cannot be used, which are refused.
 
     Raises:
         ValueError: a picture would replace a file of the user's.
@@ -131,7 +138,7 @@ def _usable_pairs(request: PhotoRequest, failed: dict[str, str]) -> dict[str, li
         try:
             check_pair(record)
         except (ValueError, OSError) as error:
-            failed[record.name] = str(error)
+            refuse(record, error)
         else:
             pairs.setdefault(request.weights_for(record), []).append(record)
             picture, settings = (request.out / f"{record.name}{end}" for end in (".png", ".json"))
