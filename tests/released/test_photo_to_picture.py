@@ -148,6 +148,7 @@ def test_what_cannot_be_prepared_is_one_line_and_the_others_go_on(
     ("row", "line"),
     [
         ({"person": "text.jpg"}, "text.jpg: is not a readable image"),
+        ({"person": "iphone.HEIC"}, "image file); save it as JPEG or PNG"),
         ({"garment": "small.png"}, "small.png: is 10x10, too small"),
         ({"mask": "text.jpg"}, "text.jpg: is not a readable image"),
     ],
@@ -155,7 +156,8 @@ def test_what_cannot_be_prepared_is_one_line_and_the_others_go_on(
 def test_a_picture_that_is_none_or_too_small_is_told_before_anything_is_fetched(
     row: dict[str, str], line: str, hub: FakeHub, pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (pairs.parent / "text.jpg").write_text("hello")
+    for name in ("text.jpg", "iphone.HEIC"):
+        (pairs.parent / name).write_text("hello")
     Image.new("RGB", (10, 10), "red").save(pairs.parent / "small.png")
     assert make("tryon", table(pairs.parent, [{"mask": "mask.png"} | row])) == 1
     told = capsys.readouterr().out

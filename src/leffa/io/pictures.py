@@ -225,4 +225,6 @@ def _named(path: Path, error: BaseException) -> Exception:
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(f"{path}: no such file; extract the data set's archive again")
     reason = str(error).removesuffix(f" {str(path)!r}")
-    return ValueError(f"{path}: is not a readable image ({reason}); replace it with a good copy")
+    heic = path.suffix.lower() in (".heic", ".heif")  # an iPhone's photographs; PIL reads none
+    remedy = "save it as JPEG or PNG" if heic else "replace it with a good copy"
+    return ValueError(f"{path}: is not a readable image ({reason}); {remedy}")
