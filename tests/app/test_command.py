@@ -129,6 +129,17 @@ def test_a_limit_of_nothing_is_told(exported: Path, capsys: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("visited")
+@pytest.mark.parametrize("port", ["taken", "99999999"])
+def test_a_port_that_cannot_be_had_is_told_before_anything_is_fetched(
+    port: str, taken: int, capsys: Any
+) -> None:
+    number = str(taken) if port == "taken" else port
+    assert main(["app", "--released", "--port", number, "--device", "cpu"]) == 1
+    printed = capsys.readouterr()
+    assert f"--port {number}: cannot listen there" in printed.err
+    assert printed.out == ""
+
+
 def test_a_taken_port_is_one_line(exported: Path, taken: int, capsys: Any) -> None:
     arguments = ["app", "--tryon", str(exported), "--device", "cpu", "--port", str(taken)]
     assert main(arguments) == 1

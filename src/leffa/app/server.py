@@ -7,6 +7,7 @@ removed when the server ends.
 import contextlib
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -94,6 +95,24 @@ def wait_for_the_end() -> None:
         signal.signal(signal.SIGTERM, earlier)
 
 
+def check_port(serving: Serving) -> None:
+    """Raise OSError where a port was chosen and cannot be had; before anything is fetched."""
+    if serving.port is not None:
+        family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
+        try:
+            socket.create_server((serving.host, serving.port), family=family).close()
+        except (OSError, OverflowError) as error:
+            raise _cannot_listen(serving) from error
+
+
+def _cannot_listen(serving: Serving) -> OSError:
+    where = f"--host {serving.host}" + (f" --port {serving.port}" if serving.port else "")
+    return OSError(
+        f"{where}: cannot listen there; another program may have the port: give another "
+        "--port, or none for the first free one from 7860"
+    )
+
+
 def _launch(page: gr.Blocks, serving: Serving) -> str:
     limits = Middleware(UploadLimitMiddleware, file_bytes=serving.limits.bytes)
     try:
@@ -116,11 +135,7 @@ def _launch(page: gr.Blocks, serving: Serving) -> str:
             css=part("page.css"),
         )
     except OSError as error:  # gradio's message names its own parameters
-        where = f"--host {serving.host}" + (f" --port {serving.port}" if serving.port else "")
-        raise OSError(
-            f"{where}: cannot listen there; another program may have the port: give another "
-            "--port, or none for the first free one from 7860"
-        ) from error
+        raise _cannot_listen(serving) from error
     if serving.share and not public:
         raise OSError(
             "--share: gradio's server gave no public address; is there a way to the internet? "

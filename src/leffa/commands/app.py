@@ -63,7 +63,7 @@ def app(
         importlib.import_module("gradio")
     except ImportError as error:  # behind a SOCKS proxy it wants another package
         raise ValueError(f"the web page cannot be served: {error}") from error
-    from leffa.app.server import served, wait_for_the_end
+    from leffa.app.server import check_port, served, wait_for_the_end
     from leffa.inference.devices import choose_devices
     from leffa.models.placement import check_performance
     from leffa.photo_to_picture.networks import PublishedNetworks, PublishedTools
@@ -72,6 +72,7 @@ def app(
     serving.limits.check()
     (device,) = choose_devices(serving.device, 1)
     check_performance(device, serving.performance)
+    check_port(serving)
     if serving.mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError("--mcp needs the package mcp: pip install 'gradio[mcp]'")
     paths = {task: path for task in TITLES if (path := _weights(task, models)) is not None}
