@@ -6,6 +6,7 @@ end at once with one line that says what to install.
 """
 
 import importlib.util
+import logging
 import os
 import shutil
 import struct
@@ -86,7 +87,11 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fresh_hydra() -> Iterator[None]:
     """What a Hydra program sets for its whole process does not outlive the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None
 

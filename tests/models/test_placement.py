@@ -122,6 +122,8 @@ def test_attention_goes_through_the_dispatcher_of_diffusers(
     assert len(used) >= 2
 
 
+# What compiling one model costs is what ten other tests cost; `make test` does it once, below.
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("name", MODELS)
 def test_compiled_blocks_have_no_graph_break_and_change_no_picture(
