@@ -238,6 +238,7 @@ def test_a_report_of_the_evaluation_shows_its_numbers_and_samples(
 
 
 @pytest.mark.parametrize("arguments", [["dataset=vitonhd_piared", "ckpt=x"], ["ckpt=x"]])
+@pytest.mark.usefixtures("fresh_hydra")
 def test_a_misspelt_or_missing_data_set_gives_the_names(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

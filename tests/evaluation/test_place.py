@@ -86,6 +86,7 @@ def test_an_evaluation_leaves_a_folder_of_somebody_else_alone(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
+@pytest.mark.usefixtures("fresh_hydra")
 def test_a_read_only_disk_is_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
