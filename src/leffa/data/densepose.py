@@ -1,6 +1,7 @@
 """DensePose files: the encodings of one body-surface map, and the mirror image of each."""
 
 import zipfile
+from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -35,7 +36,7 @@ def to_tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(scaled).permute(2, 0, 1)
 
 
-class DensePoseEncoding:
+class DensePoseEncoding(ABC):
     """How a file stores the map.
 
     Pixels are uint8, (H, W, 3) or (H, W), as read and as resized by `resampling`.
@@ -55,20 +56,21 @@ class DensePoseEncoding:
         shown = PART_COLOURS.astype(np.uint8)[parts] if isinstance(self, ColourDensePose) else parts
         return Image.fromarray(shown)
 
+    @abstractmethod
     def _open(self, path: Path) -> Image.Image:
-        raise NotImplementedError
+        """The file of this very encoding."""
 
+    @abstractmethod
     def swap_sides(self, pixels: Pixels) -> Pixels:
         """The values, not yet the places, of the mirrored picture: left parts for right ones."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, pixels: Pixels) -> Tensor:
         """(3, H, W) in [-1, 1], background -1."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parts(self, pixels: Pixels) -> Pixels:
         """(H, W) part ids."""
-        raise NotImplementedError
 
     def body(self, pixels: Pixels) -> NDArray[np.bool_]:
         """(H, W), True on the body."""

@@ -37,7 +37,7 @@ class PerImageMetric(Metric):
         self.values.append(self.score(pred, true).detach().float())
 
     def score(self, pred: Tensor, true: Tensor) -> Tensor:
-        """The values (B,) of one batch."""
+        """The values (B,) of one batch; a metric that reads a mask as well overrides `update`."""
         raise NotImplementedError
 
     def per_image(self) -> Tensor:
