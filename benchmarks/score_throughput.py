@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from leffa.io.atomic import write_json, write_text
 from leffa.metrics import perceptual
-from leffa.metrics.inception import TENSORFLOW_INCEPTION
+from leffa.metrics.inception import PACKAGED_INCEPTION
 from leffa.metrics.perceptual import untrained_lpips
 from leffa.metrics.protocols import PROTOCOLS, FIDSettings
 from leffa.metrics.result import library_versions
@@ -85,7 +85,7 @@ class PublishedInception(nn.Module):
 
     def __init__(self, device: str) -> None:
         super().__init__()
-        self.network = torch.jit.load(TENSORFLOW_INCEPTION.locate(), map_location=device).eval()
+        self.network = torch.jit.load(PACKAGED_INCEPTION.locate(), map_location=device).eval()
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network((images - 128) / 128)

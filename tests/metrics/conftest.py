@@ -94,6 +94,8 @@ def inception(tensorflow_inception: Inception, monkeypatch: pytest.MonkeyPatch) 
 class Thumbnail(nn.Module):
     """Stands in for Inception where only the bookkeeping is tested: (B, 48), mean colours."""
 
+    label = "no weights"
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         scaled = images.float() / (1 if images.is_floating_point() else 255)
         return nn.functional.adaptive_avg_pool2d(scaled, 4).flatten(1)

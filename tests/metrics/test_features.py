@@ -1,6 +1,7 @@
 """Inception features against the published network, torchvision's, clean-fid's and pytorch-fid's
 resizing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,14 @@ from torch import Tensor, nn
 from leffa.io.files import sha256_of
 from leffa.metrics.distribution import FID
 from leffa.metrics.features import KINDS, InceptionFeatures, clean_resize
-from leffa.metrics.inception import TENSORFLOW_INCEPTION, TORCHVISION_INCEPTION, Inception
+from leffa.metrics.inception import (
+    PACKAGED_INCEPTION,
+    TENSORFLOW_INCEPTION,
+    TORCHVISION_INCEPTION,
+    Inception,
+    _of_torchscript,
+    load_tensorflow,
+)
 from leffa.metrics.weights import MissingWeights, WeightsFile
 
 
@@ -22,7 +30,7 @@ from leffa.metrics.weights import MissingWeights, WeightsFile
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 def test_features_are_those_of_the_published_network(painted_images: tuple[Tensor, Tensor]) -> None:
-    published = torch.jit.load(TENSORFLOW_INCEPTION.locate(), map_location="cpu").eval()
+    published = torch.jit.load(PACKAGED_INCEPTION.locate(), map_location="cpu").eval()
     pictures = (painted_images[0] * 255).round().to(torch.uint8)
     resized = F.interpolate(pictures / 255, (299, 299), mode="bilinear", align_corners=False)
     inputs = torch.cat([(clean_resize(pictures) - 128) / 128, 2 * resized - 1])
@@ -89,11 +97,59 @@ def test_the_network_of_pose_transfer_is_read_from_torchvisions_file(
     assert features.shape == (1, 2048)
 
 
+def pytorch_fids_file(
+    file: Path, weights: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Weights as pytorch-fid publishes them: torchvision's names, and a classifier of 1008."""
+    with torch.device("meta"):
+        network = torchvision.models.inception_v3(
+            weights=None, init_weights=False, aux_logits=False, num_classes=1008
+        )
+    state = {
+        name: weights[name] if name in weights else torch.zeros(empty.shape)
+        for name, empty in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    torch.save(state, file)
+    known = replace(TENSORFLOW_INCEPTION, sha256=sha256_of(file))
+    monkeypatch.setattr("leffa.metrics.inception.TENSORFLOW_INCEPTION", known)
+    return file
+
+
+@pytest.mark.usefixtures("without_networks")
+def test_the_network_of_2015_is_read_from_pytorch_fids_file(
+    random_torchvision: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = {k: v for k, v in random_torchvision.state_dict().items() if "fc." not in k}
+    file = pytorch_fids_file(tmp_path / TENSORFLOW_INCEPTION.name, features, monkeypatch)
+    images = torch.rand(1, 3, 40, 30, generator=torch.Generator().manual_seed(0))
+    ours, inputs = InceptionFeatures(tmp_path), KINDS["clean_fid"].prepare(images)
+    assert ours(images).equal(Inception(features, tensorflow=True)(inputs))
+    assert (ours(images) - Inception(features, tensorflow=False)(inputs)).abs().max() > 0.01
+    assert ours.label.startswith("pt_inception-2015-12-05-6726825d.pth, SHA256")
+    renamed = file.rename(tmp_path / "mine.pth")  # a file is told by its hash
+    assert InceptionFeatures(renamed).label == ours.label
+
+
+@pytest.mark.usefixtures("inception")
+def test_both_files_of_the_network_of_2015_give_the_same_features(
+    painted_images: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged = PACKAGED_INCEPTION.locate()
+    file = pytorch_fids_file(tmp_path / "file.pth", _of_torchscript(packaged), monkeypatch)
+    inputs = KINDS["pytorch_fid"].prepare(painted_images[0])
+    ours = load_tensorflow(file)
+    assert ours(inputs).equal(load_tensorflow(packaged)(inputs))
+
+
 @pytest.mark.usefixtures("without_networks")
 def test_a_missing_network_is_named_with_its_place() -> None:
     with pytest.raises(MissingWeights, match=r"inception_v3_google-0cc3c7bd.pth .*LEFFA_WEIGHTS"):
         InceptionFeatures(kind="torchvision")
-    with pytest.raises(MissingWeights, match=r"inception-2015-12-05-7ff4a85c\.pt not found"):
+    with pytest.raises(
+        MissingWeights,
+        match=r"pt_inception-2015-12-05-6726825d\.pth not found: type `leffa",
+    ):
         InceptionFeatures()
 
 

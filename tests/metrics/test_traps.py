@@ -44,8 +44,9 @@ def test_e2_anyones_folders_are_scored_by_one_command(
     printed = capsys.readouterr().out
     assert Path(files[1]).read_text().startswith(printed.strip())
     assert json.loads(Path(files[0]).read_text())["protocol"]["name"] == "vtoneval"
-    assert "fid is missing: inception-2015-12-05-7ff4a85c.pt not found" in printed
-    assert "lpips is missing: squeezenet1_1-b8a52dc0.pth not found" in printed
+    command = "not found: type `leffa weights fetch metrics`"
+    assert f"fid is missing: pt_inception-2015-12-05-6726825d.pth {command}" in printed
+    assert f"lpips is missing: squeezenet1_1-b8a52dc0.pth {command}" in printed
 
 
 @pytest.mark.usefixtures("thumbnails", "without_networks")

@@ -14,7 +14,7 @@ import yaml
 from huggingface_hub import constants
 
 from leffa.cli import main
-from leffa.metrics.inception import TORCHVISION_INCEPTION
+from leffa.metrics.inception import TENSORFLOW_INCEPTION, TORCHVISION_INCEPTION
 from leffa.metrics.perceptual import LPIPS_BACKBONES
 from leffa.models.export import OFFICIAL
 from leffa.released.bring import bring, is_here, store
@@ -245,6 +245,6 @@ def test_a_file_outside_the_hub_with_another_hash_is_not_kept(
 
 
 def test_fetching_metrics_brings_the_networks_that_scores_look_for() -> None:
-    wanted = [*LPIPS_BACKBONES.values(), TORCHVISION_INCEPTION]
+    wanted = [*LPIPS_BACKBONES.values(), TORCHVISION_INCEPTION, TENSORFLOW_INCEPTION]
     assert set(named("metrics").urls) == {weights.origin for weights in wanted}
     assert all(weights.command == "leffa weights fetch metrics" for weights in wanted)

