@@ -14,10 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from leffa.cli import main
 from leffa.commands.estimate import build_shapes
 from leffa.data.batch import Batch
-from leffa.estimate.bases import without_weights
-from leffa.estimate.count import CPU_ATTENTION, count_step, count_weights
+from leffa.estimate.bases import SCHEDULER, SD15_UNET, SDXL_UNET, VAE, without_weights
+from leffa.estimate.count import CPU_ATTENTION, count_sampling, count_step, count_weights
 from leffa.losses.flow import LeffaLoss
 from leffa.models.interface import PersonGenerator
+from leffa.models.leffa import LeffaModel
+from leffa.models.sampler import SamplerSettings, generate
+from leffa.photo_to_picture.duration import RELEASED
 from leffa.run import settings
 from leffa.run.config import build
 
@@ -95,6 +98,32 @@ def test_what_is_counted_is_what_the_real_model_has_keeps_and_multiplies(
     (one, flops), (two, _) = (real_step(real, count) for count in (1, 2))
     assert step.activations == pytest.approx(two - one, rel=0.02)
     assert step.flops == pytest.approx(flops, rel=1e-3)
+
+
+@pytest.mark.parametrize("experiment", SYNTHETIC)
+def test_a_picture_costs_what_is_counted_of_the_model_and_leaves_it_as_it_is(
+    experiment: str,
+) -> None:
+    model = build(model_config(f"experiment={experiment}")).eval().requires_grad_(False)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    step, rest = count_sampling(model, HEIGHT, WIDTH, guidance=2.0)
+    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+        generate(model, noise(1), SamplerSettings(scheduler="ddim", steps=3, guidance=2.0))
+    assert 3 * step + rest == pytest.approx(counter.get_total_flops(), rel=0.02)
+    assert all(weight.equal(before[name]) for name, weight in model.state_dict().items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("preset", "unet"), [("virtual_tryon", SD15_UNET), ("pose_transfer", SDXL_UNET)]
+)
+def test_the_released_models_cost_what_is_told_before_they_are_fetched(
+    preset: str, unet: dict[str, Any]
+) -> None:
+    with torch.device("meta"):
+        model = LeffaModel.build(unet=unet, vae=VAE, scheduler=SCHEDULER)
+    counted = count_sampling(model, 1024, 768, guidance=2.5)
+    assert RELEASED[preset] == pytest.approx([number / 1e12 for number in counted], rel=0.01)
 
 
 @pytest.mark.slow

@@ -216,6 +216,29 @@ def test_a_released_file_from_elsewhere_finds_its_configs_beside_it(
     assert hub.asked == []
 
 
+def test_own_weights_say_how_long_they_will_take_and_fetch_nothing(
+    tmp_path: Path,
+    released: dict[str, bytes],
+    pairs: Path,
+    serve: Callable[..., FakeHub],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hub = serve({})
+    for name, content in released.items():
+        (tmp_path / "copied" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copied" / name).write_bytes(content)
+    file, base = (
+        tmp_path / "copied/virtual_tryon.pth",
+        tmp_path / "copied" / published.BASES["virtual_tryon.pth"],
+    )
+    folder = str(tmp_path / "exported")
+    assert main(["convert", "--weights", str(file), "--base", str(base), "--out", folder]) == 0
+    assert make("tryon", pairs, "--weights", folder) == 0
+    told = capsys.readouterr().out
+    assert told.index("sampling will take about 1 s on cpu") < told.index("picture0.png")
+    assert hub.asked == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

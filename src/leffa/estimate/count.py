@@ -8,6 +8,7 @@ gives them. Under mixed precision norms work in 32 bits, as on a GPU.
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +116,34 @@ def count_step(
     return StepCount(saved.bytes - kept, _encoding(model, height, width, half), flops)
 
 
+def count_sampling(
+    model: PersonGenerator, height: int, width: int, guidance: float
+) -> tuple[int, int]:
+    """Operations of a picture: of a denoising step with its guidance, and of all the rest.
+
+    Args:
+        model: stays as it is.
+        height, width: of the picture, in pixels.
+        guidance: see `SamplerSettings`.
+    """
+    before, step, after = (
+        FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) for _ in range(3)
+    )
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    model = _without_values(model, mode)
+    with mode, torch.no_grad():
+        with before:
+            batch = _pictures(1, height, width)
+            known = model.encode(batch)
+        noisy, timesteps = torch.empty(1, *model.latent_shape(batch)), torch.zeros(1).long()
+        branches = [branch for _, branch in known.branches(guidance)]
+        with step:
+            model.predict_branches(noisy, timesteps, branches)
+        with after:
+            model.decode(noisy)
+    return step.get_total_flops(), before.get_total_flops() + after.get_total_flops()
+
+
 class _SavedTensors:
     """Bytes of what autograd keeps; each storage once, weights not at all.
 
@@ -176,6 +205,17 @@ def _forget_values(model: nn.Module) -> None:
                 module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
 
 
+def _without_values(model: PersonGenerator, mode: FakeTensorMode) -> PersonGenerator:
+    """A copy whose weights are fake tensors of 32 bits."""
+    with mode:
+        fake: dict[int, Any] = {
+            id(weight): nn.Parameter(torch.empty(weight.shape), requires_grad=False)
+            for weight in model.parameters()
+        }
+        fake |= {id(each): torch.empty(each.shape, dtype=each.dtype) for each in model.buffers()}
+    return deepcopy(model, fake)
+
+
 def _norms_in_32_bits(model: nn.Module) -> None:
     """What mixed precision does on a GPU; on a CPU, where we count, it does not."""
     for module in model.modules():
@@ -188,15 +228,19 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _batch(model: PersonGenerator, count: int, height: int, width: int) -> Batch:
-    """Pictures of a size, and all that a model may need beside them."""
+    """Pictures of a size with their latents, and all that a model may need beside them."""
+    batch = _pictures(count, height, width)
+    return {**batch, "latents": model.latents(batch)}
+
+
+def _pictures(count: int, height: int, width: int) -> Batch:
     channels = {"source": 3, "reference": 3, "mask": 1, "densepose": 3, "loss_region": 1}
     planes = {
         name: torch.empty(count, number, height, width)
         for name, number in (channels | {"pose": CHANNELS}).items()
     }
     names = [str(index) for index in range(count)]
-    batch: Batch = {**planes, "name": names, "category": ["upper_body"] * count}  # type: ignore[typeddict-item]  # the keys of a Batch
-    return {**batch, "latents": model.latents(batch)}
+    return {**planes, "name": names, "category": ["upper_body"] * count}  # type: ignore[typeddict-item]  # the keys of a Batch
 
 
 def _loss(model: PersonGenerator, batch: Batch, half: bool, leffa_loss: LeffaLoss | None) -> Tensor:

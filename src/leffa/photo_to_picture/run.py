@@ -1,11 +1,8 @@
 """Runs a request from photos to pictures: fetch weights, prepare photos, load, sample."""
 
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
 
 from leffa.data.batch import Record
 from leffa.data.densepose import ENCODINGS
@@ -14,6 +11,7 @@ from leffa.inference.devices import choose_devices
 from leffa.io.outputs import check_folder, check_writable
 from leffa.io.progress import progress_bar
 from leffa.models.placement import check_performance
+from leffa.photo_to_picture.duration import tell_time
 from leffa.photo_to_picture.maps import (
     PUBLISHED,
     MapMaker,
@@ -28,12 +26,6 @@ from leffa.predict.check import check_record
 from leffa.predict.inputs import photo_transform
 from leffa.released.bring import bring
 from leffa.released.catalogue import named
-
-# Of a step at 1024x768, both branches of guidance, in 10^12 operations (PyTorch's counter).
-_STEP = {"virtual_tryon": 14.1, "virtual_tryon_dc": 14.1, "pose_transfer": 18.8}
-_AUTOENCODER = 17.0  # of a picture
-# Of what a large matrix product reaches, the networks reach about this.
-_SHARE = {"cpu": 0.6, "cuda": 0.4}
 
 
 @dataclass
@@ -78,7 +70,7 @@ def make_pictures(
     if not pairs:
         return result
     chosen = {name: find_weights(name, request.task) for name in pairs}
-    _tell_time(request, pairs, chosen, device, tell)
+    tell_time(request, pairs, chosen, device, tell)
     kinds = {
         kind
         for name in pairs
@@ -153,41 +145,6 @@ def _bring(kinds: set[str], chosen: Collection[Weights], tell: Callable[[str], N
     models = [weights.entry for weights in chosen if weights.entry is not None]
     tools = [named(name) for kind, names in PUBLISHED.items() if kind in kinds for name in names]
     bring([*models, *tools], tell)
-
-
-def _tell_time(
-    request: PhotoRequest,
-    pairs: Mapping[str, Sequence[Record]],
-    chosen: Mapping[str, Weights],
-    device: str,
-    tell: Callable[[str], None],
-) -> None:
-    """Say how long the released models will take, by how fast this machine multiplies."""
-    work, precision = 0.0, "32-true"
-    for name, records in pairs.items():
-        steps = request.sampler(chosen[name]).steps
-        if (preset := chosen[name].preset) is not None:
-            precision = str(chosen[name].performance(request.performance, device).precision)
-            todo = [one for one in records if not (request.out / f"{one.name}.json").is_file()]
-            work += len(todo) * (_STEP[preset] * steps + _AUTOENCODER)
-    kind = device.partition(":")[0]
-    if work and kind in _SHARE:
-        seconds = work / (_speed(device, precision) * _SHARE[kind])
-        text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-        if seconds > 6000:
-            text = f"{seconds / 3600:.0f} h"
-        tell(f"sampling will take about {text} on {device}; fewer --steps take less")
-
-
-def _speed(device: str, precision: str) -> float:
-    """Operations a second of a large matrix product, in 10^12; takes a fraction of a second."""
-    half = precision != "32-true" and device != "cpu"
-    side = 8192 if half else 2048
-    matrix = torch.ones(side, side, device=device, dtype=torch.float16 if half else None)
-    matrix @ matrix  # the first call loads kernels
-    start = time.perf_counter()
-    (matrix @ matrix)[0, 0].item()
-    return 2 * side**3 / (time.perf_counter() - start) / 1e12
 
 
 def _predict(
