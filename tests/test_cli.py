@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -70,6 +71,31 @@ def test_help_needs_none_of_the_heavy_libraries() -> None:
         "sys.exit(bool({'torch', 'numpy', 'rich', 'hydra'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_missing_photo_is_told_before_the_heavy_libraries_are_loaded(tmp_path: Path) -> None:
+    files = [str(tmp_path / name) for name in ("anna.jpg", "coat.jpg")]
+    words = ["tryon", *files, "--out", str(tmp_path / "out")]
+    code = (
+        "import sys\n"
+        "from leffa.cli import main\n"
+        f"code = main({words})\n"
+        "sys.exit(code if not {'torch', 'numpy'} & set(sys.modules) else 3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == f"error: {files[0]}: no such file or folder\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.posix
+def test_output_that_nobody_reads_any_more_ends_a_command_without_a_trace() -> None:
+    for words in (["--help"], ["tryon", "--help"], ["weights", "list"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        program = [sys.executable, "-m", "leffa", *words]
+        done = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, text=True)
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_runs_as_a_module() -> None:

@@ -20,7 +20,7 @@ from typing import NoReturn
 import tyro
 
 from leffa.cli_errors import is_memory_full, memory_full, nearest
-from leffa.io.terminal import INTERRUPTED, replace_unprintable
+from leffa.io.terminal import INTERRUPTED, replace_unprintable, until_reader_leaves
 
 # Command -> the module that has it.
 COMMANDS = {
@@ -58,7 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     trace, as with train.py.
     """
     replace_unprintable()
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with until_reader_leaves():
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(words: list[str]) -> int:
     if words[:1] in (["-h"], ["--help"]):
         print(_overview())
         sys.exit(0)
@@ -69,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = _parse(words[0], words[1:])
         with _logged():
             return _run(run) or 0
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise

@@ -119,6 +119,10 @@ def convert_published(
     if composed("train", chosen)["data"]["root"] == "???":
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))
+    if config["start_from"] is not None and not weights.exists():
+        raise FileNotFoundError(
+            f"--weights {weights}: no such file or folder; give what the model's authors published"
+        )
     start = None if config["start_from"] is None else find_start(place)
     config["name"] = config["run_name"] = f"{config['name']}_published"
     model = first_model(config["model"], start).eval()

@@ -14,6 +14,7 @@ from leffa.commands.options import (
     OptionalPlace,
     Unset,
 )
+from leffa.io.folders import check_there
 from leffa.performance import Performance
 
 Person = Annotated[Path | None, Positional, arg(metavar="[PERSON]", help_behavior_hint="")]
@@ -88,6 +89,8 @@ def pose(
 def _make(
     task: Literal["tryon", "pose"], making: Making, performance: Performance, **given: Any
 ) -> int:
+    if making.table is None:  # before the imports, which take seconds
+        check_there(given["person"], given["reference"], given.get("mask"))
     from leffa.photo_to_picture import PhotoRequest, make_pictures
 
     request = PhotoRequest(task=task, performance=performance, **asdict(making), **given)

@@ -18,6 +18,13 @@ _BESIDE = (".json", ".npz")  # what commands of ours write beside pictures, or r
 _HIDDEN = ("thumbs.db", "desktop.ini", "__macosx")
 
 
+def check_there(*paths: Path | None) -> None:
+    """Raise FileNotFoundError where a path that was given leads nowhere."""
+    for path in paths:
+        if path is not None and not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+
+
 @dataclass(frozen=True)
 class FolderFiles:
     """The files of one kind that lie directly in a folder."""

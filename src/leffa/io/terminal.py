@@ -1,11 +1,13 @@
 """What every program does at its command line: Ctrl-C is one line, and printing never fails."""
 
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 INTERRUPTED = 130  # the exit code that a shell gives for Ctrl-C
+PIPE_CLOSED = 141  # and for a program whose reader, such as `head`, has gone
 
 
 @contextmanager
@@ -13,13 +15,38 @@ def command_line(kept: str = "") -> Iterator[None]:
     """Run a program: Ctrl-C ends it with exit code 130 and one line, which says what was `kept`."""
     replace_unprintable()
     try:
-        yield
+        with until_reader_leaves():
+            yield
     except KeyboardInterrupt:
         _end(kept)
     except SystemExit as error:
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         _end(kept)  # Lightning makes exit code 1 of it
+
+
+@contextmanager
+def until_reader_leaves() -> Iterator[None]:
+    """Run a program whose output may be cut off, as by `| head`: then it ends without a trace."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise  # of another pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is not written
+        sys.exit(PIPE_CLOSED)
+
+
+def _reader_has_left() -> bool:
+    if not hasattr(select, "poll"):  # Windows, where this is another error
+        return False
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), 0)
+    return bool(pipe.poll(0))
 
 
 def replace_unprintable() -> None:

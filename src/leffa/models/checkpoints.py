@@ -45,7 +45,10 @@ def load_official(base: str | Path, weights: str | Path) -> LeffaModel:
     state = load_weights(weights)
     dropped = load_official_state(model, state, name=str(weights))
     counts = (len(state) - len(dropped), len(dropped))
-    log.info("%s: %d tensors loaded, %d dropped", weights, *counts)
+    log.info(
+        "%s: %d tensors loaded; its other %d are of layers that the released network skips",
+        *(weights, *counts),
+    )
     return model.eval()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from leffa.data.batch import Record
 from leffa.data.folder import FolderPairs
 from leffa.data.layout import Layout
-from leffa.io.folders import SUFFIXES, files_by_name, log_unused, normal, pictures_in
+from leffa.io.folders import SUFFIXES, check_there, files_by_name, log_unused, normal, pictures_in
 
 MAPS = ("mask", "densepose", "parse", "keypoints")  # of the person
 
@@ -24,10 +24,9 @@ def pairs_of_files(
         ValueError: a file where a folder should be, or the other way round.
     """
     given = {option: path for option, path in maps.items() if path is not None}
-    for option, path in {"person": person, "garment": garment, **given}.items():
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
-        if option in given and path.is_dir() != person.is_dir():
+    check_there(person, garment, *given.values())
+    for option, path in given.items():
+        if path.is_dir() != person.is_dir():
             kind = "folder" if person.is_dir() else "file"
             raise ValueError(f"{path}: --{option} must be a {kind}, as --person is")
     people, garments = _pictures(person), _pictures(garment)

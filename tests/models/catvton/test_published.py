@@ -145,7 +145,7 @@ def test_what_cannot_become_a_checkpoint_is_refused_in_one_line(
         (tmp_path, out, [base], f"{base}: KEY=VALUE goes with --experiment"),
         (tmp_path, str(tmp_path / "x"), [*published, base], "give --out FILE.ckpt"),
         (tmp_path, out, [*published, "--raw"], "--experiment goes with --weights, --out and"),
-        (file, out, [*published, base], f"{file}: no such file or folder"),
+        (file, out, [*published, base], f"error: --weights {file}: no such file or folder"),
     ]
     for weights, place, arguments, message in cases:
         assert main(["convert", "--weights", str(weights), "--out", place, *arguments]) == 1
