@@ -30,7 +30,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "evaluation": PARTS,
     "predict": PARTS,
     "explain": PARTS,
-    "photo_to_picture": (*PARTS, "predict", "estimate"),
+    "photo_to_picture": (*PARTS, "predict", "estimate", "convert"),
     "estimate": (*PARTS, "training"),
     "sweeps": (*PARTS, "training"),
     "app": (*PARTS, "predict", "photo_to_picture"),

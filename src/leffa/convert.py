@@ -25,7 +25,8 @@ from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model, s
 from leffa.io.atomic import replacing
 from leffa.models.card import model_card
 from leffa.models.checkpoints import save_official
-from leffa.models.export import MERGED_ADAPTERS, check_target, save_exported
+from leffa.models.export import MERGED_ADAPTERS, ModelSettings, check_target, save_exported
+from leffa.models.interface import Input
 from leffa.models.leffa import LeffaModel
 from leffa.models.lora import merge_adapters
 
@@ -99,14 +100,47 @@ def convert_published(
         FileNotFoundError: something is not there.
         ValueError: `out` is there already or no .ckpt, or the weights are of another model.
     """
-    # Imported here: Hydra and Lightning are not for the released files.
-    from leffa.run import first_model
-    from leffa.run.config import check, choices, compose, composed, resolved
-    from leffa.training.finetune import find_start
-
     check_target(out)
     if out.suffix != ".ckpt":
         raise ValueError(f"{out}: --experiment makes a checkpoint; give --out FILE.ckpt")
+    _save_checkpoint(load_published(weights, experiment, changes), out)
+
+
+def load_published(weights: Path, experiment: str, changes: Sequence[str] = ()) -> LoadedModel:
+    """The model of an experiment, filled with what its authors published; see `convert_published`.
+
+    It is sampled as the experiment says.
+    """
+    from leffa.run import first_model
+    from leffa.training.finetune import find_start
+
+    place = weights.absolute() if weights.exists() else weights  # read again from elsewhere
+    config = _published_config(place, experiment, changes)
+    start = None
+    if config["start_from"] is not None:
+        if not weights.exists():
+            raise FileNotFoundError(
+                f"--weights {weights}: no such file or folder; give what the model's authors "
+                "published"
+            )
+        start = find_start(place)
+    model = first_model(config["model"], start).eval()
+    return LoadedModel(model, _published_settings(config, weights), weights)
+
+
+def describe_published(experiment: str) -> tuple[ModelSettings, frozenset[Input]]:
+    """How the published model of an experiment is fed and sampled, and what it reads of a person;
+    needs no weights."""
+    from leffa.run.inputs import declared_inputs
+
+    config = _published_config(Path("none"), experiment, ())
+    return _published_settings(config, Path(experiment)), declared_inputs(config["model"])
+
+
+def _published_config(place: Path, experiment: str, changes: Sequence[str]) -> dict[str, Any]:
+    # Imported here: Hydra and Lightning are not for the released files.
+    from leffa.run.config import check, choices, compose, composed, resolved
+
     chosen = [f"experiment={experiment}", *changes]
     check("train", chosen)
     if (kind := choices("train", chosen)["model"]) not in PUBLISHED:
@@ -114,19 +148,18 @@ def convert_published(
             f"--experiment {experiment}: is of model={kind}; with --experiment go "
             f"{', '.join(PUBLISHED)}, and a released file of Leffa goes with --base"
         )
-    place = weights.resolve() if weights.exists() else weights  # read again from elsewhere
     told = [key.format(quoted(place)) for key in PUBLISHED[kind]]
     if composed("train", chosen)["data"]["root"] == "???":
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))
-    if config["start_from"] is not None and not weights.exists():
-        raise FileNotFoundError(
-            f"--weights {weights}: no such file or folder; give what the model's authors published"
-        )
-    start = None if config["start_from"] is None else find_start(place)
     config["name"] = config["run_name"] = f"{config['name']}_published"
-    model = first_model(config["model"], start).eval()
-    _save_checkpoint(LoadedModel(model, settings_of_run(config, 0, weights), weights), out)
+    return config
+
+
+def _published_settings(config: dict[str, Any], source: Path) -> ModelSettings:
+    settings = settings_of_run(config, 0, source)
+    steps = config["sampler"]["steps"]  # the authors', not those of a validation
+    return replace(settings, sampler=replace(settings.sampler, steps=steps))
 
 
 def _merged(trained: LoadedModel) -> LoadedModel:

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from leffa.cli import main
 from leffa.commands.estimate import build_shapes
+from leffa.convert import describe_published
 from leffa.data.batch import Batch
 from leffa.estimate.bases import SCHEDULER, SD15_UNET, SDXL_UNET, VAE, without_weights
 from leffa.estimate.count import CPU_ATTENTION, count_sampling, count_step, count_weights
@@ -124,6 +125,27 @@ def test_the_released_models_cost_what_is_told_before_they_are_fetched(
         model = LeffaModel.build(unet=unet, vae=VAE, scheduler=SCHEDULER)
     counted = count_sampling(model, 1024, 768, guidance=2.5)
     assert RELEASED[preset] == pytest.approx([number / 1e12 for number in counted], rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["catvton_vitonhd"],
+        ["catvton_dresscode"],
+        ["idm_vton_vitonhd", "backbone.idm_vton.text=${backbone.source}"],
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_the_other_published_models_cost_what_is_told_before_they_are_fetched(
+    overrides: list[str], tmp_path: Path
+) -> None:
+    experiment, *changes = overrides
+    config = without_weights(model_config(f"experiment={experiment}", *changes), tmp_path)
+    settings, _ = describe_published(experiment)
+    size, guidance = (settings.inputs.height, settings.inputs.width), settings.sampler.guidance
+    counted = count_sampling(build_shapes(config, False), *size, guidance)
+    assert RELEASED[experiment] == pytest.approx([n / 1e12 for n in counted], rel=0.04)
 
 
 @pytest.mark.slow

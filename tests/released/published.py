@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from PIL import Image, ImageDraw
 from torch import nn
 
 from leffa.data.labels import LABELS, LabelSet
+from leffa.models.catvton import CatVTON, published_keys, save_attention
 from leffa.models.checkpoints import save_official
 from leffa.models.leffa import LeffaModel
 from leffa.preprocess.densepose.r50_fpn import ChartRCNN
@@ -22,6 +24,7 @@ from leffa.preprocess.pose.assembly import FIELD_OF_LIMB, LIMBS
 from leffa.preprocess.pose.openpose_net import FIELDS, MAPS, OpenPoseBody
 
 LEFFA = "franciszzj/Leffa"
+CATVTON_BASE = "booksforcharlie/stable-diffusion-inpainting"
 UNET = {
     "in_channels": 9,
     "out_channels": 4,
@@ -99,6 +102,30 @@ def publish(folder: Path, tools: bool = True) -> dict[str, bytes]:
         )
         place = _place(folder, "densepose/model_final_162be9.pkl")
         place.write_bytes(pickle.dumps({"model": densepose(), "__author__": "a test"}, protocol=4))
+    return files_of(folder)
+
+
+def publish_catvton(folder: Path) -> dict[str, dict[str, bytes]]:
+    """CatVTON's repositories by their names: its self-attentions, and the base and autoencoder of
+    others, whose own autoencoder is another one."""
+    ours, base, vae = (
+        folder / name for name in ("zhengchong/CatVTON", CATVTON_BASE, "stabilityai/sd-vae-ft-mse")
+    )
+    torch.manual_seed(5)
+    UNet2DConditionModel.from_config(UNET).save_pretrained(base / "unet")
+    DDPMScheduler.from_config(SCHEDULER).save_pretrained(base / "scheduler")
+    for place in (base / "vae", vae):
+        AutoencoderKL.from_config(VAE).save_pretrained(place)
+    model = CatVTON.build(base, vae, base)
+    for weight in published_keys(model).values():
+        nn.init.normal_(weight, std=0.5)
+    for dataset in ("vitonhd", "dresscode"):
+        save_attention(model, _place(ours, f"{dataset}-16k-512/attention/model.safetensors"))
+    return {place.relative_to(folder).as_posix(): files_of(place) for place in (ours, base, vae)}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """By their paths below the folder."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

@@ -11,12 +11,15 @@ from leffa.data.batch import Record
 from leffa.models.sampler import SamplerSettings
 from leffa.photo_to_picture.request import PhotoRequest, Weights
 
-# As `count_sampling` counts them at 1024x768, in 10^12 operations: of a step, and of the rest. What
-# has not been fetched has no networks to count.
+# As `count_sampling` counts them at the size of their training, in 10^12 operations: of a step, and
+# of the rest; by preset or experiment. What has not been fetched has no networks to count.
 RELEASED = {
     "virtual_tryon": (14.1, 14.9),
     "virtual_tryon_dc": (14.1, 14.9),
     "pose_transfer": (18.8, 14.9),
+    "catvton_vitonhd": (2.5, 3.5),
+    "catvton_dresscode": (2.5, 3.5),
+    "idm_vton_vitonhd": (15.9, 19.1),
 }
 # Of what a large matrix product reaches, the networks reach about this.
 _SHARE = {"cpu": 0.6, "cuda": 0.4}
@@ -49,7 +52,7 @@ def tell_time(
 def _operations(weights: Weights, sampler: SamplerSettings) -> tuple[float, float]:
     """Of a step, and of the rest of a picture, in 10^12."""
     if weights.loaded is None:
-        return RELEASED[str(weights.preset)]
+        return RELEASED[weights.preset or str(weights.entry and weights.entry.experiment)]
     from leffa.estimate.count import count_sampling  # takes a second, and is for own weights only
 
     size = weights.inputs.height, weights.inputs.width

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from leffa.cli_errors import quoted
+from leffa.convert import describe_published, load_published
 from leffa.data.batch import Record
 from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model
 from leffa.models.export import OFFICIAL, InputSpec, ModelSettings
@@ -122,6 +125,12 @@ class Weights:
         settings = replace(OFFICIAL[preset], sampler=SamplerSettings.official())
         return cls(settings, _RELEASED_READ, entry, path, preset)
 
+    @classmethod
+    def published(cls, entry: Released, experiment: str) -> "Weights":
+        """Those of a model that an experiment builds of its published parts."""
+        _check_packages(experiment)
+        return cls(*describe_published(experiment), entry)
+
     @property
     def inputs(self) -> InputSpec:
         """What they read."""
@@ -141,15 +150,23 @@ class Weights:
     @property
     def file(self) -> Path:
         """Raises ValueError where the entry has not been fetched."""
+        if self.entry is not None and self.entry.experiment is not None:
+            place = _published_place(self.entry)
+            files = [file for file in place.rglob("*") if file.is_file()] or [place]
+            return max(files, key=lambda file: file.stat().st_size)
         return self.path or _parts(self.entry)[0]
 
     def performance(self, wanted: Performance, device: str) -> Performance:
-        """As asked for; by default a released model has float16 weights on CUDA, as its demo."""
-        half = self.preset is not None and device.startswith("cuda")
+        """As asked for; by default a published model has float16 weights on CUDA, as in demos."""
+        half = bool(self.preset or self.entry) and device.startswith("cuda")
         return replace(wanted, precision=wanted.precision or ("16-true" if half else "32-true"))
 
     def load(self) -> LoadedModel:
         """The model; read once."""
+        if self.loaded is None and self.entry and self.entry.experiment:
+            self.loaded = load_published(
+                _published_place(self.entry), self.entry.experiment, _bases(self.entry)
+            )
         if self.loaded is None:
             base = _parts(self.entry)[1] if self.entry else _base_beside(self.file, self.preset)
             self.loaded = load_model(self.file, base=str(base) if base else None)
@@ -171,6 +188,8 @@ def find_weights(name: str, task: str) -> Weights:
     entry = read_catalogue().get(name)
     if entry is not None and entry.preset is not None:
         weights = Weights.released(entry.preset, entry, None)
+    elif entry is not None and entry.experiment is not None and entry.by_hand is None:
+        weights = Weights.published(entry, entry.experiment)
     elif entry is not None:
         raise ValueError(_other_way(entry))
     elif not (path := Path(name)).exists():
@@ -194,9 +213,28 @@ def _other_way(entry: Released) -> str:
     if entry.experiment is None:
         return f"{entry.name}: makes no pictures; choose weights for try-on or pose transfer"
     return (
-        f"{entry.name}: is published in parts; join them with `leffa convert --weights PUBLISHED "
+        f"{entry.name}: get it by hand: {entry.by_hand}; then `leffa convert --weights PUBLISHED "
         f"--experiment {entry.experiment} --out FILE.ckpt`, and give --weights FILE.ckpt"
     )
+
+
+def _check_packages(experiment: str) -> None:
+    """Raise ValueError where the model of an experiment needs a package that is not there."""
+    if experiment.startswith("idm_vton") and find_spec("transformers") is None:
+        raise ValueError("IDM-VTON needs the package transformers: pip install 'leffa[idm_vton]'")
+
+
+def _published_place(entry: Released) -> Path:
+    """The file or folder with the weights of a model that an experiment builds."""
+    repository, patterns = next(iter(entry.parts.items()))
+    folder = store(entry).where(entry)[repository]
+    return folder / patterns[0] if len(patterns) == 1 else folder
+
+
+def _bases(entry: Released) -> list[str]:
+    """The overrides that name the other parts of such a model."""
+    folders = store(entry).where(entry)
+    return [f"{key}={quoted(folders[repository])}" for key, repository in entry.bases.items()]
 
 
 def _parts(entry: Released | None) -> tuple[Path, Path]:

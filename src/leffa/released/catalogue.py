@@ -23,7 +23,9 @@ class Released:
         urls: addresses outside the hub, and the sizes of their files in bytes, about.
         by_hand: where a person gets them, in words; None: from the hub.
         preset: of `models.export.OFFICIAL`, how they are fed.
-        experiment: of conf/experiment, the same for a model that a checkpoint is made of.
+        experiment: of conf/experiment, the same for a model that is built of its published parts.
+        bases: of such a model: overrides of the experiment, and the repositories they name. Its
+            weights are the first of `parts`: one file, or several, whose folder it is.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Released:
     by_hand: str | None = None
     preset: str | None = None
     experiment: str | None = None
+    bases: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_catalogue(path: Path = FILE) -> dict[str, Released]:

@@ -8,6 +8,7 @@ from typing import Any
 from leffa.data.batch import Record
 from leffa.inference.inputs import NO_FILES, densepose_fields, describe_change
 from leffa.models.export import InputSpec
+from leffa.models.interface import Input
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def feed_training(
     transform.update(changes)
 
 
-def declared_inputs(model: dict[str, Any]) -> frozenset[str]:
+def declared_inputs(model: dict[str, Any]) -> frozenset[Input]:
     """What a model will read of a person, by its configuration; see `PersonGenerator.inputs`."""
     if "parts" in model:  # Leffa's
         return frozenset(model["parts"])

@@ -1,14 +1,24 @@
 """Captions: what the text encoders are told, what the networks make of it, and from which files."""
 
 import json
-import string
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from idm_vton_parts import SDXL, TIMESTEPS, build, predict
+from idm_vton_parts import (
+    END,
+    LENGTH,
+    POOLED,
+    SDXL,
+    START,
+    TIMESTEPS,
+    VOCABULARY,
+    WIDTHS,
+    build,
+    predict,
+    save_text_encoders,
+)
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,52 +29,13 @@ from leffa.models.idm_vton.model import NEGATIVE_PROMPT
 
 transformers = pytest.importorskip("transformers")
 
-LENGTH = 77  # tokens of a text, as CLIP has them
-# Side by side as wide as the tiny networks' text, 12; the second one's projection is their pooled
-# text: 64 - 6 x 8.
-WIDTHS = {"text_encoder": 4, "text_encoder_2": 8}
-POOLED = 16
 CAPTIONS = {"upper_body": "shirts", "dresses": "dress"}
-START, END = "<|startoftext|>", "<|endoftext|>"
-VOCABULARY = {
-    token: number
-    for number, token in enumerate(
-        [START, END, *(f"{c}{end}" for c in f"{string.ascii_lowercase},!" for end in ("", "</w>"))]
-    )
-}
-
-
-def encoder_config(part: str) -> Any:
-    return transformers.CLIPTextConfig(
-        vocab_size=len(VOCABULARY),
-        hidden_size=WIDTHS[part],
-        intermediate_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        max_position_embeddings=LENGTH,
-        projection_dim=POOLED,
-        bos_token_id=VOCABULARY[START],
-        eos_token_id=VOCABULARY[END],
-    )
 
 
 @pytest.fixture
 def text_folder(tmp_path: Path) -> Path:
     """Tiny text encoders and tokenizers, as transformers writes them."""
-    torch.manual_seed(2)
-    folder = tmp_path / "base"
-    kinds = (transformers.CLIPTextModel, transformers.CLIPTextModelWithProjection)
-    for part, kind in zip(WIDTHS, kinds, strict=True):
-        encoder = kind(encoder_config(part))
-        for parameter in encoder.parameters():  # the usual beginnings are too small to tell apart
-            torch.nn.init.normal_(parameter, std=0.5)
-        encoder.save_pretrained(folder / part)
-    # SDXL pads the second one's texts with another token.
-    for part, pad in (("tokenizer", END), ("tokenizer_2", "!")):
-        transformers.CLIPTokenizer(
-            vocab=VOCABULARY, merges=[], pad_token=pad, model_max_length=LENGTH
-        ).save_pretrained(folder / part)
-    return folder
+    return save_text_encoders(tmp_path / "base")
 
 
 @pytest.fixture

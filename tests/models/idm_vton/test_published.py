@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from idm_vton_parts import SCHEDULER, SDXL, VAE, predict, scale_adapter
+from idm_vton_parts import (
+    GARMENT,
+    IMAGE_WIDTH,
+    SCHEDULER,
+    TRYON,
+    UNET_FILE,
+    VAE,
+    State,
+    predict,
+    published_attentions,
+    published_resampler,
+    scale_adapter,
+)
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,53 +32,6 @@ from leffa.models.idm_vton import IDMVTON
 from leffa.models.idm_vton.networks import freeze_text, load_garment, load_tryon
 
 pytest.importorskip("transformers")
-
-State = dict[str, Tensor]
-UNET_FILE = "unet/diffusion_pytorch_model.bin"
-TRYON = SDXL | {"in_channels": 13}
-GARMENT = SDXL | {"in_channels": 4}
-IMAGE_WIDTH, TEXT_WIDTH = 16, 12
-
-
-def published_resampler(hidden: int = 64, depth: int = 4, queries: int = 3) -> State:
-    """A resampler of IP-Adapter Plus by the names of its authors; one head of 64."""
-    state = {
-        "latents": torch.randn(1, queries, hidden),
-        "proj_in.weight": torch.randn(hidden, IMAGE_WIDTH),
-        "proj_in.bias": torch.randn(hidden),
-        "proj_out.weight": torch.randn(TEXT_WIDTH, hidden),
-        "proj_out.bias": torch.randn(TEXT_WIDTH),
-        "norm_out.weight": torch.randn(TEXT_WIDTH),
-        "norm_out.bias": torch.randn(TEXT_WIDTH),
-    }
-    shapes = {
-        "0.norm1.weight": (hidden,),
-        "0.norm1.bias": (hidden,),
-        "0.norm2.weight": (hidden,),
-        "0.norm2.bias": (hidden,),
-        "0.to_q.weight": (64, hidden),
-        "0.to_kv.weight": (128, hidden),
-        "0.to_out.weight": (hidden, 64),
-        "1.0.weight": (hidden,),
-        "1.0.bias": (hidden,),
-        "1.1.weight": (4 * hidden, hidden),
-        "1.3.weight": (hidden, 4 * hidden),
-    }
-    for layer in range(depth):
-        state |= {f"layers.{layer}.{name}": torch.randn(shape) for name, shape in shapes.items()}
-    return state
-
-
-def published_attentions(unet: UNet2DConditionModel) -> dict[str, State]:
-    """The adapter's keys and values for each cross-attention, by the name of its processor."""
-    state = {}
-    for name in unet.attn_processors:
-        if name.endswith(".attn2.processor"):
-            inner = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
-            state[name] = {
-                f"to_{each}_ip.weight": torch.randn(inner, TEXT_WIDTH) for each in ("k", "v")
-            }
-    return state
 
 
 @pytest.fixture(scope="module")
