@@ -28,7 +28,7 @@ from leffa.data.viton_hd import VitonHD
 from leffa.io.atomic import write_json
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
-from leffa.models.loading import load_scheduler
+from leffa.models.loading import SHIPPED, load_scheduler
 from leffa.run import compose
 from leffa.synthetic.write import write_viton_hd
 from leffa.training.objective import TrainingObjective
@@ -83,7 +83,7 @@ def measure_step(records: VitonHD, rounds: int) -> dict[str, float]:
     """A training step at 96x72 with the Leffa loss, batch 8, latents fresh or cached."""
     backbone = compose("train", []).backbone
     torch.manual_seed(0)
-    model = LeffaModel.build("shipped", "shipped", load_scheduler(dict(backbone.scheduler)).config)
+    model = LeffaModel.build(SHIPPED, SHIPPED, load_scheduler(dict(backbone.scheduler)).config)
     transform = PersonTransform(96, 72, densepose="iuv" if synthetic(records) else "colour")
     objective, loss = TrainingObjective(), LeffaLoss(weight=1.0, max_timestep=1000)
     indices = [index % len(records) for index in range(8)]

@@ -16,7 +16,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -234,13 +234,13 @@ def cut(batch: Any, part: slice) -> Any:
     return batch[part]
 
 
-def measure(bench: Bench, rounds: int, names: list[str]) -> list[Row]:
+def measure(bench: Any, rounds: int, variants: Mapping[str, Callable[[Any], Any]]) -> list[Row]:
     """Each variant once per round, after one step of each that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[str, list[float]] = {name: [] for name in variants}
     memory: dict[str, float] = {}
     for number in range(rounds + 1):
-        for name in names:
-            with VARIANTS[name](bench):
+        for name, variant in variants.items():
+            with variant(bench):
                 if number == 0 and name == "torch.compile":
                     bench.step()  # compiles; the next one may compile once more
                 if bench.device.type == "cuda":
@@ -251,7 +251,7 @@ def measure(bench: Bench, rounds: int, names: list[str]) -> list[Row]:
             if number:
                 times[name].append(seconds)
         print(f"round {number} of {rounds}", file=sys.stderr)
-    return [_row(name, times[name], times["plain"], memory.get(name)) for name in names]
+    return [_row(name, times[name], times["plain"], memory.get(name)) for name in variants]
 
 
 def _row(name: str, seconds: list[float], plain: list[float], memory: float | None) -> Row:
@@ -260,17 +260,18 @@ def _row(name: str, seconds: list[float], plain: list[float], memory: float | No
     return Row(name, statistics.median(seconds), middle, low, high, memory)
 
 
-def describe(arguments: argparse.Namespace) -> dict[str, Any]:
+def describe(
+    arguments: argparse.Namespace, networks: str, precision: str, cuda: bool = False
+) -> dict[str, Any]:
     """What the figures depend on."""
-    cuda = arguments.device == "cuda"
     return {
         "device": torch.cuda.get_device_name() if cuda else f"{os.cpu_count()} CPU cores",
         "threads": torch.get_num_threads(),
         "load before": round(psutil.getloadavg()[0], 1),
-        "networks": "SD1.5" if cuda else "SD1.5's structure at a fifth of its width",
+        "networks": networks,
         "picture": f"{arguments.height}x{arguments.width}",
         "batch": arguments.batch,
-        "precision": "bf16" if arguments.bf16 else "float32",
+        "precision": precision,
         "rounds": arguments.rounds,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -279,8 +280,20 @@ def describe(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def as_markdown(setting: dict[str, Any], rows: list[Row]) -> str:
     """The report: the setting, the table, the goal where it was measured."""
-    lines = ["# A training step: what each choice costs or saves", ""]
-    lines += [", ".join(f"{key}: {value}" for key, value in setting.items()), ""]
+    ratio = next((row.ratio for row in rows if row.variant.startswith("Leffa")), None)
+    at_goal = setting["picture"] == "1024x768" and setting["precision"] == "bf16"
+    if at_goal and setting["networks"] == "SD1.5" and ratio is not None:
+        verdict = f"{ratio:.2f}, {'met' if ratio <= GOAL else 'missed'}"
+    else:
+        verdict = "not measured here: it needs a GPU"
+    title = "# A training step: what each choice costs or saves"
+    goal = f"Goal, {GOAL} with the Leffa loss at 1024x768 in bf16: {verdict}."
+    return f"{title}\n\n{table(setting, rows)}\n{goal}\n"
+
+
+def table(setting: dict[str, Any], rows: list[Row]) -> str:
+    """The setting, and a line for each variant."""
+    lines = [", ".join(f"{key}: {value}" for key, value in setting.items()), ""]
     lines += [
         "| step | seconds | ratio to plain | quartiles | memory (GB) |",
         "|---|---:|---:|---:|---:|",
@@ -291,13 +304,6 @@ def as_markdown(setting: dict[str, Any], rows: list[Row]) -> str:
             f"| {row.variant} | {row.seconds:.3f} | {row.ratio:.2f} | "
             f"{row.lowest:.2f} to {row.highest:.2f} | {held} |"
         )
-    ratio = next((row.ratio for row in rows if row.variant.startswith("Leffa")), None)
-    at_goal = setting["picture"] == "1024x768" and setting["precision"] == "bf16"
-    if at_goal and setting["networks"] == "SD1.5" and ratio is not None:
-        verdict = f"{ratio:.2f}, {'met' if ratio <= GOAL else 'missed'}"
-    else:
-        verdict = "not measured here: it needs a GPU"
-    lines += ["", f"Goal, {GOAL} with the Leffa loss at 1024x768 in bf16: {verdict}."]
     return "\n".join(lines) + "\n"
 
 
@@ -318,9 +324,13 @@ def main() -> None:
     if arguments.batch % 2 or arguments.rounds < 2:
         parser.error("--batch must be even, --rounds at least 2")
 
-    setting = describe(arguments)
-    names = [name for name in VARIANTS if name == "plain" or name not in arguments.skip]
-    rows = measure(Bench(arguments), arguments.rounds, names)
+    cuda = arguments.device == "cuda"
+    networks = "SD1.5" if cuda else "SD1.5's structure at a fifth of its width"
+    setting = describe(arguments, networks, "bf16" if arguments.bf16 else "float32", cuda)
+    chosen = {
+        name: v for name, v in VARIANTS.items() if name == "plain" or name not in arguments.skip
+    }
+    rows = measure(Bench(arguments), arguments.rounds, chosen)
     report = as_markdown(setting, rows)
     if arguments.out is None:
         return

@@ -5,7 +5,8 @@
 A stock `diffusers.AutoencoderDC` of 4 x 4 pixels a latent cell, nearly all of whose work is done
 at the latent's resolution. Squared error on crops of persons, flat garments and agnostic persons
 at three sizes, and of printed letters; a little noise on the latent keeps neighbouring codes close
-in pictures. Rerun the same command to resume from the last checkpoint in `--work`.
+in pictures. At last the decoder is trained alone: what was trained on the latents stays valid.
+Rerun the same command to resume from the last checkpoint in `--work`.
 
 Beside the weights (16 bits) it writes `training.json`: the command, and what the autoencoder is
 worth on pictures that it was not trained on, beside a linear code (PCA) of the same width:
@@ -19,6 +20,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,41 +121,71 @@ def train(
     options: argparse.Namespace,
     until: int | None = None,
 ) -> None:
-    """Train from the last checkpoint, where there is one, to the end or to step `until`."""
+    """Train all of it, then the decoder alone at a third of the rate; from the last checkpoint,
+    where there is one, to the end or to step `until` of the first part."""
+    _train(vae, vae, pictures, options, until)
+    if until is None:
+        vae.encoder.requires_grad_(False)
+        _train(vae, vae.decoder, pictures, options, None)
+
+
+def _train(
+    vae: AutoencoderDC,
+    part: nn.Module,
+    pictures: list[Tensor],
+    options: argparse.Namespace,
+    until: int | None,
+) -> None:
+    steps, rate, name = options.steps, options.learning_rate, "last.pt"
+    if part is not vae:
+        steps, rate, name = options.decoder_steps, options.learning_rate / 3, "decoder.pt"
     optimizer = torch.optim.AdamW(
-        vae.parameters(), options.learning_rate, (0.9, 0.99), weight_decay=0.0, fused=True
+        part.parameters(), rate, (0.9, 0.99), weight_decay=0.0, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.learning_rate, total_steps=options.steps, pct_start=0.05
+        optimizer, rate, total_steps=steps, pct_start=0.05
     )
     parts = {"vae": vae, "optimizer": optimizer, "schedule": schedule}
-    checkpoint, done = options.work / "last.pt", 0
+    for step, show in resumable(parts, steps, options.work / name, options.save_every, until):
+        rng = random.Random(f"{options.seed} {step}" + (" decoder" if part is vae.decoder else ""))
+        images = crops(pictures, options.batch, 64, rng)
+        generator = torch.Generator().manual_seed(rng.getrandbits(62))
+        with torch.autocast("cpu", torch.bfloat16):
+            latent = vae.encode(images).latent
+            noise = torch.randn(latent.shape, generator=generator)
+            latent = latent + NOISE * latent.detach().float().std() * noise
+            decoded = vae.decode(latent).sample
+        error = F.mse_loss(decoded.float(), images)
+        optimizer.zero_grad()
+        error.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        # Images span 2 units in [-1, 1], so the peak of the PSNR is 2.
+        show(f"{10 * torch.log10(4 / error).item():.1f} dB")
+
+
+def resumable(
+    parts: dict[str, Any],
+    steps: int,
+    checkpoint: Path,
+    save_every: int,
+    until: int | None,
+) -> Iterator[tuple[int, Callable[[str], None]]]:
+    """The steps that are left to do, from `checkpoint` where it is there, and what shows a few
+    words beside the progress; `parts` are saved in it again and again."""
+    done = 0
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
         done = state.pop("step")
         for name, part in parts.items():
             part.load_state_dict(state[name])
     with Progress() as progress:
-        task = progress.add_task("training", total=options.steps, completed=done)
-        for step in range(done, until or options.steps):
-            rng = random.Random(f"{options.seed} {step}")
-            images = crops(pictures, options.batch, 64, rng)
-            generator = torch.Generator().manual_seed(rng.getrandbits(62))
-            with torch.autocast("cpu", torch.bfloat16):
-                latent = vae.encode(images).latent
-                noise = torch.randn(latent.shape, generator=generator)
-                latent = latent + NOISE * latent.detach().float().std() * noise
-                decoded = vae.decode(latent).sample
-            error = F.mse_loss(decoded.float(), images)
-            optimizer.zero_grad()
-            error.backward()
-            torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            # Images span 2 units in [-1, 1], so the peak of the PSNR is 2.
-            reached = f"training, {10 * torch.log10(4 / error).item():.1f} dB"
-            progress.update(task, advance=1, description=reached)
-            if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
+        task = progress.add_task("training", total=steps, completed=done)
+        for step in range(done, until or steps):
+            yield step, lambda words: progress.update(task, description=f"training, {words}")
+            progress.advance(task)
+            if (step + 1) % save_every == 0 or step + 1 == steps:
                 state = {name: part.state_dict() for name, part in parts.items()}
                 torch.save({**state, "step": step + 1}, checkpoint.with_suffix(".new"))
                 checkpoint.with_suffix(".new").replace(checkpoint)
@@ -306,6 +338,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--decoder-steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints")

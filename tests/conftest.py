@@ -5,6 +5,7 @@ is missing they are skipped by name, and asked for (`-m browser`, which is `make
 end at once with one line that says what to install.
 """
 
+import importlib
 import importlib.util
 import logging
 import os
@@ -105,6 +106,13 @@ def shared() -> Path:
             f"needs the reference material in {folder}, which is not part of the repository"
         )
     return folder
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """A program of `benchmarks/` as a module; they import one another."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    return importlib.import_module
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from leffa.app.sessions import Session
 from leffa.inference import LoadedModel
 from leffa.models.export import InputSpec, ModelSettings
 from leffa.models.leffa import PARTS, LeffaModel
+from leffa.models.loading import SHIPPED
 from leffa.models.sampler import SamplerSettings
 from leffa.photo_to_picture import Weights
 from leffa.preprocess.photo import Tools
@@ -41,10 +42,10 @@ SCHEDULE = {  # as conf/backbone/tiny.yaml
 def tiny(task: Literal["tryon", "pose"]) -> LoadedModel:
     """The small model as a training begins with it: it paints something, and looks somewhere."""
     torch.manual_seed(0)
-    model = LeffaModel.build(vae="shipped", unet="shipped", scheduler=SCHEDULE, parts=PARTS)
+    model = LeffaModel.build(vae=SHIPPED, unet=SHIPPED, scheduler=SCHEDULE, parts=PARTS)
     inputs = InputSpec(task, HEIGHT, WIDTH, densepose="iuv")
-    settings = ModelSettings(inputs, "shipped", sampler=SAMPLER)
-    return LoadedModel(model.eval(), settings, Path("shipped"))
+    settings = ModelSettings(inputs, SHIPPED, sampler=SAMPLER)
+    return LoadedModel(model.eval(), settings, Path(SHIPPED))
 
 
 @pytest.fixture(scope="module")

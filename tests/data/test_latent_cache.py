@@ -59,6 +59,16 @@ def test_a_batch_with_latents_is_encoded_as_one_without(
         assert ours[1].equal(theirs[1])
 
 
+def test_latents_of_a_model_in_channels_last_are_the_same(
+    records: VitonHD, model: LeffaModel, tmp_path: Path
+) -> None:
+    turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    ours, theirs = build(tmp_path / "a", records, model), build(tmp_path / "b", records, turned)
+    for name, latents in ours.items():
+        for picture, latent in latents.items():
+            torch.testing.assert_close(theirs[name][picture], latent, rtol=1e-4, atol=1e-4)
+
+
 def test_keeps_the_finished_part_of_an_interrupted_run(
     records: VitonHD, model: LeffaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

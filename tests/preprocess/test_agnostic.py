@@ -1,6 +1,6 @@
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,19 +172,15 @@ def test_covers_what_real_persons_wear_and_no_more_than_needed(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["00001_00", "00002_00", "00005_00"])
-def test_draws_the_mask_files_of_viton_hd(shared: Path, name: str) -> None:
+def test_draws_the_mask_files_of_viton_hd(
+    shared: Path, name: str, script: Callable[[str], Any]
+) -> None:
     """The shape of `hr_viton` is that of the shipped masks, and nearer to them than the others'.
 
     No person at hand has a mask, a parse and a pose, so the joints are fitted, and what depends on
     the parse is not judged (benchmarks/agnostic_masks.py).
     """
-    path = Path(__file__).parents[2] / "benchmarks" / "agnostic_masks.py"
-    spec = importlib.util.spec_from_file_location("agnostic_masks", path)
-    assert spec is not None
-    assert spec.loader is not None
-    benchmark = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = benchmark  # its dataclasses look themselves up there
-    spec.loader.exec_module(benchmark)
+    benchmark = script("agnostic_masks")
     people = benchmark.find_persons(shared / "samples/viton_hd_densepose")
     person = next(person for person in people if person.name == name)
     overlaps = {

@@ -137,7 +137,7 @@ def _write(
             latents = encoder.latents(moved)  # type: ignore[arg-type]  # the same keys
         for picture, values in latents.items():
             for name, value in zip(batch["name"], values.float().cpu(), strict=True):
-                tensors[f"{name}/{picture}"] = value.clone()
+                tensors[f"{name}/{picture}"] = value.clone(memory_format=torch.contiguous_format)
     with replacing(path) as temporary:
         save_file(tensors, temporary)
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderDC, AutoencoderKL
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
@@ -84,8 +84,7 @@ class LatentGenerator(PersonGenerator):
         if isinstance(self.vae, AutoencoderKL):
             posterior = DiagonalGaussianDistribution(encoded)
             encoded = posterior.sample(generator) if sample else posterior.mode()
-        config = self.vae.config
-        return (encoded - (config.shift_factor or 0.0)) * config.scaling_factor
+        return (encoded - self._shift) * self.vae.config.scaling_factor
 
     def evaluate(
         self,
@@ -114,8 +113,7 @@ class LatentGenerator(PersonGenerator):
         return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
 
     def decode(self, latents: Tensor) -> Tensor:
-        config = self.vae.config
-        latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
+        latents = latents / self.vae.config.scaling_factor + self._shift
         with self._exact(latents):
             return at_least_float32(self.vae.decode(network_input(self.vae, latents)).sample)
 
@@ -130,7 +128,11 @@ class LatentGenerator(PersonGenerator):
             encoded = self.vae.encode(network_input(self.vae, image))
         if isinstance(self.vae, AutoencoderKL):
             return encoded.latent_dist.parameters
-        return encoded.latents
+        return encoded.latent if isinstance(self.vae, AutoencoderDC) else encoded.latents
+
+    @property
+    def _shift(self) -> float:
+        return self.vae.config.get("shift_factor") or 0.0  # AutoencoderDC has none
 
     def _exact(self, like: Tensor) -> AbstractContextManager[Any]:
         """Keeps a mixed precision of float16, in which SDXL's autoencoder overflows, out of it."""

@@ -1,24 +1,34 @@
 """Read the parts of a diffusers base, and check that weights fit: every key of a file needs a place
 in the network, and every place a key."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    AutoencoderTiny,
+    DDPMScheduler,
+    UNet2DConditionModel,
+)
 from diffusers.utils import _get_model_file
 from torch import Tensor, nn
 
 from leffa.io.weights import SUFFIXES, load_weights
 
-# "shipped", a diffusers folder, a hub id, or a config for random weights.
+# SHIPPED, a diffusers folder, a hub id, or a config for random weights.
 Source: TypeAlias = str | Path | dict[str, Any]
-Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
+Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny | AutoencoderDC
 
+# The small networks of this package. Other weights are another version: what was trained with one
+# cannot be read with the next.
+SHIPPED = "shipped@2"
 ASSETS = Path(__file__).parent.parent / "assets"
-SHIPPED_VAE = ASSETS / "tiny_vae"
-SHIPPED_UNET = ASSETS / "tiny_unet"
+SHIPPED_VAE = ASSETS / "synthetic_vae"
+SHIPPED_UNET = ASSETS / "synthetic_unet"
 
 # SDXL conditions on text and on crop sizes through `add_embedding`; without text both are dropped.
 NO_TEXT: dict[str, Any] = {"addition_embed_type": None, "encoder_hid_dim_type": None}
@@ -38,6 +48,21 @@ def is_hub_id(name: str) -> bool:
     """owner/name or owner/name/subfolder, rather than the path of a file or folder."""
     owner, *rest = name.split("/")
     return bool(rest) and owner not in ("", ".", "..", "~") and Path(name).suffix not in SUFFIXES
+
+
+def is_shipped(source: Source) -> bool:
+    """Whether a network of this package is meant.
+
+    Raises:
+        ValueError: one of another version, which no longer comes with the package.
+    """
+    if isinstance(source, str) and re.fullmatch(r"shipped(@.*)?", source) and source != SHIPPED:
+        raise ValueError(
+            f"{source}: these small networks came with another version of leffa, and this one has "
+            f"{SHIPPED}: what was trained with them can be read with that version alone, and must "
+            "be trained anew here"
+        )
+    return source == SHIPPED
 
 
 def locate(source: str | Path, part: str, config: str = "config.json") -> tuple[str, str | None]:
@@ -104,7 +129,7 @@ def load_unet(
     if isinstance(source, dict):
         inputs = {} if channels is None else {"in_channels": channels}
         return UNet2DConditionModel.from_config({**source, **changes, **inputs})
-    location, subfolder = locate(SHIPPED_UNET if source == "shipped" else source, "unet")
+    location, subfolder = locate(SHIPPED_UNET if is_shipped(source) else source, "unet")
     if on_meta_device():
         config = UNet2DConditionModel.load_config(location, subfolder=subfolder)
         return UNet2DConditionModel.from_config({**config, **changes})
@@ -126,11 +151,12 @@ def load_vae(source: Source) -> Autoencoder:
     if isinstance(source, dict):
         vae: Autoencoder = AutoencoderKL.from_config(source)
         return vae.requires_grad_(False).eval()
-    location, subfolder = locate(SHIPPED_VAE if source == "shipped" else source, "vae")
+    location, subfolder = locate(SHIPPED_VAE if is_shipped(source) else source, "vae")
     config = AutoencoderKL.load_config(location, subfolder=subfolder)
     classes: dict[str, type[Autoencoder]] = {
         "AutoencoderKL": AutoencoderKL,
         "AutoencoderTiny": AutoencoderTiny,
+        "AutoencoderDC": AutoencoderDC,
     }
     if (name := config["_class_name"]) not in classes:
         raise ValueError(f"{source}: the autoencoder is a {name}; known are {', '.join(classes)}")

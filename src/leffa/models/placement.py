@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, ModelMixin
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, ModelMixin
 from diffusers.hooks import apply_group_offloading
 from torch import nn
 
@@ -104,7 +104,7 @@ def _prepare(model: nn.Module, device: torch.device, how: Performance) -> None:
     if how.channels_last:
         model.to(memory_format=torch.channels_last)
     for part in model.modules():
-        if how.tile_vae and isinstance(part, AutoencoderKL | AutoencoderTiny):
+        if how.tile_vae and isinstance(part, AutoencoderKL | AutoencoderTiny | AutoencoderDC):
             part.enable_tiling()
             part.enable_slicing()
     networks = networks_of(model)

@@ -26,7 +26,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.flow import LeffaLoss
 from leffa.models.cfld import CFLD, Conditioning
-from leffa.models.loading import load_unet
+from leffa.models.loading import SHIPPED, load_unet
 from leffa.models.unets import drop_text_attention, refit_conv_in
 from leffa.training.objective import TrainingObjective
 
@@ -170,9 +170,9 @@ def test_the_shipped_network_begins_as_the_one_that_was_trained(with_pose: MakeB
     """It knows no text: new cross-attentions stand beside the term that it was trained with."""
     scheduler = {"beta_schedule": "scaled_linear"}
     decoder = DECODER | {"heads": 4}
-    model = CFLD.build("shipped", "shipped", scheduler, ENCODER, decoder, 1, trainable="all")
-    stock = load_unet("shipped")
-    refit_conv_in(stock, 4)
+    model = CFLD.build(SHIPPED, SHIPPED, scheduler, ENCODER, decoder, 1, trainable="all")
+    stock = load_unet(SHIPPED)
+    refit_conv_in(stock, model.vae.config.latent_channels)
     drop_text_attention(stock)
     batch = with_pose(2, 32, 24)
     known = Conditioning(**(vars(model.encode(batch)) | {"pose": ()}))
@@ -187,7 +187,7 @@ def test_the_shipped_network_begins_as_the_one_that_was_trained(with_pose: MakeB
     [
         ({"trainable": "some"}, r"model\.trainable must be 'prompt' or 'all', got 'some'"),
         ({"unet": UNET}, "this backbone's is random; take a pretrained backbone, or model.train"),
-        ({"unet": "shipped"}, "shipped takes 9 channels, not the 4 of a latent; take backbone="),
+        ({"unet": SHIPPED}, f"{SHIPPED} takes 33 channels, not the 4 of a latent; take backbone="),
         ({"decoder": DECODER | {"heads": 5}}, "heads=5: does not divide 12, the width of the pro"),
         ({"encoder": ENCODER | {"image_size": 48}}, "image_size=48: is no multiple of 32, one"),
         (

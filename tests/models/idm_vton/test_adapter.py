@@ -21,11 +21,13 @@ from leffa.data.batch import Batch
 from leffa.models.attention import AttentionExchange
 from leffa.models.idm_vton import IDMVTON, Conditioning
 from leffa.models.idm_vton.encoders import ImageEncoder, Prompt
-from leffa.models.idm_vton.networks import TextAttention, attach, load_tryon
-from leffa.models.loading import load_unet
+from leffa.models.idm_vton.networks import TextAttention, attach, load_tryon, tryon_channels
+from leffa.models.loading import SHIPPED, load_unet
 from leffa.models.unets import make_generative
 
 transformers = pytest.importorskip("transformers")
+
+LATENT = 16  # channels of the shipped autoencoder
 
 
 def without_adapter(unet: UNet2DConditionModel) -> None:
@@ -63,13 +65,13 @@ def test_a_new_adapter_changes_nothing_until_it_has_learnt(batch: Batch, noisy: 
 
 def test_the_shipped_network_begins_as_the_one_that_was_trained(noisy: Tensor) -> None:
     """New cross-attentions stand beside the term that it was trained with."""
-    ours = load_tryon("shipped", 4, 16, ADAPTER)
-    theirs = make_generative(load_unet("shipped"), 13)
+    ours = load_tryon(SHIPPED, LATENT, 16, ADAPTER)
+    theirs = make_generative(load_unet(SHIPPED), tryon_channels(LATENT))
     names = [name.removesuffix(".processor") for name in theirs.attn_processors]
     features = {
         name: torch.randn(2, 48, theirs.get_submodule(name).to_k.in_features) for name in names
     }
-    inputs = torch.randn(2, 13, 8, 6)
+    inputs = torch.randn(2, tryon_channels(LATENT), 8, 6)
     added = {"image_embeds": [torch.randn(2, 1, 5, 16)]}
     exchange = AttentionExchange(features=features, grid=(8, 6), reference_grid=(8, 6))
     with torch.no_grad():
@@ -87,11 +89,12 @@ def test_the_shipped_network_begins_as_the_one_that_was_trained(noisy: Tensor) -
 
 
 def test_what_a_new_input_carries_changes_nothing_yet(noisy: Tensor) -> None:
-    """The base's nine channels keep their weights; DensePose begins at zero."""
-    unet = load_tryon("shipped", 4, 16, ADAPTER)
-    assert unet.config.in_channels == 13
-    assert torch.equal(unet.conv_in.weight[:, :9], load_unet("shipped").conv_in.weight)
-    assert not unet.conv_in.weight[:, 9:].any()
+    """The base's channels keep their weights; DensePose begins at zero."""
+    unet = load_tryon(SHIPPED, LATENT, 16, ADAPTER)
+    assert unet.config.in_channels == tryon_channels(LATENT)
+    known = load_unet(SHIPPED).conv_in.weight
+    assert torch.equal(unet.conv_in.weight[:, : known.shape[1]], known)
+    assert not unet.conv_in.weight[:, known.shape[1] :].any()
 
 
 def test_one_token_of_zeros_is_as_good_as_77(model: IDMVTON, batch: Batch, noisy: Tensor) -> None:

@@ -14,9 +14,12 @@ from leffa.losses.flow import LeffaLoss
 from leffa.losses.request import FlowRequest
 from leffa.models.idm_vton import IDMVTON
 from leffa.models.latent import parameter_counts
+from leffa.models.loading import SHIPPED
 from leffa.training.objective import TrainingObjective
 
 pytest.importorskip("transformers")
+
+WIDE = VAE | {"latent_channels": 16}  # as many as the shipped UNet's latent has
 
 
 @pytest.mark.parametrize("trainable", [("unet",), ALL])
@@ -24,9 +27,7 @@ def test_exactly_what_is_trainable_gets_a_gradient(
     trainable: tuple[str, ...], make_batch: Callable[..., Batch], clip_folder: Path
 ) -> None:
     encoder = CLIP if "image_encoder" in trainable else str(clip_folder)
-    model = IDMVTON.build(
-        "shipped", "shipped", encoder, VAE, SCHEDULER, ADAPTER, trainable=trainable
-    )
+    model = IDMVTON.build(SHIPPED, SHIPPED, encoder, WIDE, SCHEDULER, ADAPTER, trainable=trainable)
     torch.nn.init.normal_(model.unet.conv_out.weight)
     objective = TrainingObjective(reference_dropout=0.0)
     batch = make_batch(height=32, width=24)
@@ -49,13 +50,13 @@ def test_a_checkpoint_holds_what_was_trained_and_nothing_else(
 
     def shipped(seed: int) -> IDMVTON:
         torch.manual_seed(seed)
-        sources = ("shipped", "shipped", clip_folder, VAE, SCHEDULER, ADAPTER)
+        sources = (SHIPPED, SHIPPED, clip_folder, WIDE, SCHEDULER, ADAPTER)
         return IDMVTON.build(*sources).eval()
 
     first, second = shipped(0), shipped(1)
     second.vae.load_state_dict(first.vae.state_dict())  # this one is random
     batch = make_batch(height=32, width=24)
-    noisy = torch.randn(2, 4, 16, 12)
+    noisy = torch.randn(2, 16, 16, 12)
     with torch.no_grad():
         for parameter in first.parameters():
             if parameter.requires_grad:
@@ -70,7 +71,7 @@ def test_a_checkpoint_holds_what_was_trained_and_nothing_else(
 
 
 def test_what_is_frozen_stays_in_evaluation_mode(clip_folder: Path) -> None:
-    model = IDMVTON.build("shipped", "shipped", clip_folder, VAE, SCHEDULER, ADAPTER).train()
+    model = IDMVTON.build(SHIPPED, SHIPPED, clip_folder, WIDE, SCHEDULER, ADAPTER).train()
     modes = {name: part.training for name, part in model.named_children() if name != "schedule"}
     assert modes == {"vae": False, "unet": True, "garment_unet": False, "image_encoder": False}
 

@@ -34,7 +34,14 @@ from leffa.models.idm_vton.adapter import (
     read_adapter,
     split_published,
 )
-from leffa.models.loading import Source, fill, load_unet, locate, read_network
+from leffa.models.loading import (
+    Source,
+    fill,
+    is_shipped,
+    load_unet,
+    locate,
+    read_network,
+)
 from leffa.models.unets import end_after_final_feature, make_reference, refit_conv_in
 
 # In the config of a base that gets an adapter later; unlike `NO_TEXT`, text is still read.
@@ -69,7 +76,7 @@ def tryon_channels(latent: int) -> int:
 def load_garment(source: Source, latent: int) -> UNet2DConditionModel:
     """The garment network: a clean latent of so many channels in, the input of each self-attention
     out."""
-    if source == "shipped":
+    if is_shipped(source):
         return make_reference(load_unet(source), latent)
     unet = load_unet(source, latent)
     refit_conv_in(unet, latent)
@@ -190,7 +197,7 @@ def check_fit(unet: Any, garment_unet: Any, text_width: int | None) -> None:
 
 def _has_adapter(source: Source) -> bool:
     """Whether a folder or hub id has a UNet with an image-prompt adapter in it."""
-    if isinstance(source, dict) or source == "shipped":
+    if isinstance(source, dict) or is_shipped(source):
         return False
     location, subfolder = locate(source, "unet")
     config = UNet2DConditionModel.load_config(location, subfolder=subfolder)
@@ -219,7 +226,7 @@ def _load_published(source: Any, latent: int) -> UNet2DConditionModel:
 
 def _load_base(source: Source, latent: int) -> UNet2DConditionModel:
     channels = tryon_channels(latent)
-    if source == "shipped":
+    if is_shipped(source):
         unet = load_unet(source)
         _renew_cross_attention(unet)
     else:
