@@ -14,10 +14,10 @@ help: ## list these targets
 
 setup: $(READY) ## build .venv from requirements.lock (PYTHON=... chooses the interpreter)
 
-demo: $(READY) ## draw data, train with and without the Leffa loss, write outputs/demo/report.html
+demo: $(READY) ## the last stage of training, with and without the Leffa loss: outputs/demo/report.html
 	.venv/bin/leffa demo
 
-app: $(READY) ## the web page, with the model that `make demo` trained: http://127.0.0.1:7860
+app: $(READY) ## the web page, with the shipped baseline: http://127.0.0.1:7860
 	.venv/bin/leffa app $(if $(CKPT),--tryon $(CKPT))
 
 test: $(READY) ## the tests that need no GPU, no network and no downloaded weights

@@ -13,8 +13,6 @@ from leffa.app import server
 from leffa.cli import main
 from leffa.inference import LoadedModel
 from leffa.models.export import save_exported
-from leffa.run import compose, train
-from leffa.synthetic.write import write_viton_hd
 
 from .visitor import OF_GRADIO
 
@@ -74,15 +72,12 @@ def test_a_gradio_that_cannot_be_imported_is_one_line(
     assert told.count("\n") == 1
 
 
-def test_without_a_model_one_line_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+def test_without_a_model_the_page_shows_the_shipped_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visited: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["app"]) == 1
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert "run `leffa demo` here" in told
-    assert "--tryon PATH or --pose PATH" in told
+    assert main(["app", "--device", "cpu"]) == 0
+    assert "Dress the person" in visited[0]
 
 
 def test_without_gradio_one_line_says_what_to_install(
@@ -146,18 +141,3 @@ def test_a_taken_port_is_one_line(exported: Path, taken: int, capsys: Any) -> No
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert f"--port {taken}: cannot listen there" in told
-
-
-@pytest.mark.slow
-def test_the_page_shows_what_the_demo_has_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visited: list[str]
-) -> None:
-    # A training of two steps in the place of the demo's.
-    run = tmp_path / "outputs" / "demo" / "runs" / "leffa"
-    write_viton_hd(tmp_path / "synthetic", train=4, test=3, height=64, width=48)
-    places = [f"data.root={tmp_path / 'synthetic'}", "data.prepare=null", f"paths.output_dir={run}"]
-    quiet = ["+trainer.enable_model_summary=false", "+trainer.limit_val_batches=0"]
-    train(compose("train", ["experiment=tryon_synthetic", "debug=tiny", *quiet, *places]))
-    monkeypatch.chdir(tmp_path)
-    assert main(["app", "--device", "cpu"]) == 0
-    assert "Dress the person" in visited[0]

@@ -9,14 +9,16 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from safetensors.torch import load_file
 
 import leffa
 from leffa.demo.report import COLUMNS
 from leffa.demo.results import Results
 from leffa.demo.run import run_demo
 from leffa.demo.settings import DemoSettings
+from leffa.models.export import BASELINES, WEIGHTS
 
-MODELS = ("untrained", "control", "leffa")
+MODELS = ("baseline", "control", "leffa")
 
 
 class Page(HTMLParser):
@@ -82,16 +84,15 @@ def test_says_what_came_out_for_every_model_and_baseline(
 def test_both_trainings_begin_with_the_same_weights_and_differ_afterwards(
     settings: DemoSettings, results: Results
 ) -> None:
-    untrained, control, leffa = (
-        torch.load(settings.out / "runs" / name, weights_only=True)["state_dict"]
-        for name in (
-            "control/untrained.ckpt",
-            "control/checkpoints/last.ckpt",
-            "leffa/checkpoints/last.ckpt",
-        )
+    control, leffa = (
+        torch.load(settings.out / "runs" / name / "checkpoints/last.ckpt", weights_only=True)
+        for name in ("control", "leffa")
     )
-    assert untrained.keys() == control.keys() == leffa.keys()
-    changed = [key for key in control if not torch.equal(untrained[key], control[key])]
+    control, leffa = control["state_dict"], leffa["state_dict"]
+    baseline = load_file(BASELINES["tryon_baseline"] / WEIGHTS)
+    baseline = {f"model.{key}": value.float() for key, value in baseline.items()}
+    assert baseline.keys() == control.keys() == leffa.keys()
+    changed = [key for key in control if not torch.equal(baseline[key], control[key])]
     different = [key for key in control if not torch.equal(leffa[key], control[key])]
     assert changed
     assert different

@@ -15,7 +15,7 @@ def rows(
 ) -> dict[str, dict[str, float]]:
     """Results with these flow errors; the pictures are the model's with the loss."""
     return {
-        "untrained": {"flow/epe_px": 15.0, "paired/psnr": 9.0, "paired/ssim": 0.1},
+        "baseline": {"flow/epe_px": 15.0, "paired/psnr": 9.0, "paired/ssim": 0.1},
         "control": {"flow/epe_px": control, "paired/psnr": 20.0, "paired/ssim": 0.8},
         "leffa": {"flow/epe_px": leffa, "paired/psnr": psnr, "paired/ssim": ssim},
         "identity": {"flow/epe_px": 8.0},

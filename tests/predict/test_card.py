@@ -1,10 +1,15 @@
 """The model card: what the run measured, and whose terms hold."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from leffa.cli import main
+from leffa.inference import load_model
 from leffa.models.card import model_card
 from leffa.models.export import InputSpec, ModelSettings
 from leffa.models.sampler import SamplerSettings
@@ -27,6 +32,20 @@ def test_a_fine_tuned_run_names_where_it_started(card: str, run: Path) -> None:
     assert f"- Started from. `{run}`. Its own terms hold for these weights too." in card
 
 
+def test_a_baseline_is_shipped_in_16_bits_without_the_autoencoder(
+    run: Path, tmp_path: Path, script: Callable[[str], Any]
+) -> None:
+    script("ship_baseline").ship(run, tmp_path, [])
+    state = load_file(tmp_path / "model.safetensors")
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    assert not [key for key in state if key.startswith("vae.")]
+    shipped, trained = load_model(tmp_path), load_model(run)
+    assert shipped.inputs == trained.inputs
+    for key, value in trained.model.saved_state().items():
+        assert torch.equal(shipped.model.state_dict()[key], value.half().float())
+    assert "# tryon_synthetic" in (tmp_path / "README.md").read_text()
+
+
 def rights(target: str, start: object, older: bool = False) -> str:
     """Of a run; an older one has its start among the settings of its model."""
     given = {"start_from": start}
@@ -44,6 +63,8 @@ def test_the_terms_of_published_weights_go_with_what_was_trained_on_them() -> No
     assert "CC BY-NC-SA 4.0" in catvton
     leffa = rights("leffa.models.leffa.LeffaModel.build", "weights/virtual_tryon_dc.pth")
     assert "Released by Leffa's authors: MIT. DressCode: research only" in leffa
+    baseline = rights("leffa.models.leffa.LeffaModel.build", "tryon_baseline")
+    assert "Started from. `tryon_baseline`. A small network of this package" in baseline
     cfld = rights("leffa.models.cfld.CFLD.build", {"encoder": "owner/swin"}, older=True)
     assert "Started from. `owner/swin`. Its own terms" in cfld
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from leffa.inference import load_model
 from leffa.models.checkpoints import save_official
-from leffa.models.export import InputSpec, ModelSettings, save_exported
+from leffa.models.export import BASELINES, WEIGHTS, InputSpec, ModelSettings, save_exported
 from leffa.models.interface import PersonGenerator
 from leffa.models.leffa import LeffaModel
 from leffa.models.lora import add_lora
@@ -81,6 +83,37 @@ def test_starts_from_a_released_file(base: Config, tmp_path: Path) -> None:
     assert same(model, trained)
 
 
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_shipped_baseline_has_a_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An own folder of that name goes before it."""
+    config = settings("train", ["model=leffa", "backbone=tiny"], "model")["model"]
+    shipped = load_file(BASELINES[name] / WEIGHTS)
+    state = first_model(config, find_start(name)).state_dict()
+    assert all(torch.equal(state[key], value.float()) for key, value in shipped.items())
+    assert load_model(Path(name)).inputs.task == name.removesuffix("_baseline")
+    monkeypatch.chdir(tmp_path)
+    own = checkpoint(tmp_path / name / "checkpoints" / "last.ckpt", first_model(config, None))
+    assert find_start(name).place == own.relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [
+        (
+            ["backbone=tiny_from_scratch"],
+            "the backbone begins with random weights.* add start_from=null",
+        ),
+        (["model=leffa_9_channels"], "is of another model: .*; start_from=null begins without"),
+    ],
+)
+def test_a_baseline_replaces_nothing_that_was_asked_for(chosen: list[str], reason: str) -> None:
+    config = settings("train", ["backbone=tiny", *chosen], "model")["model"]
+    with pytest.raises(ValueError, match=f"start_from=.*tryon_baseline: {reason}"):
+        first_model(config, find_start("tryon_baseline"))
+
+
 def test_a_published_base_is_told_from_a_start(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     model = first_model(model_config("idm_vton"), None)
@@ -91,9 +124,9 @@ def test_a_published_base_is_told_from_a_start(tmp_path: Path) -> None:
 def test_starts_from_the_running_average_where_there_is_one(base: Config, tmp_path: Path) -> None:
     model = LeffaModel.build(**base)
     name = "model.generative_unet.conv_out.bias"
-    average = {"weights": {name: torch.full((4,), 7.0)}}
+    average = {"weights": {name: torch.full_like(model.generative_unet.conv_out.bias, 7.0)}}
     load_start(model, find_start(checkpoint(tmp_path / "a.ckpt", model, ema=average)))
-    assert torch.equal(model.generative_unet.conv_out.bias, torch.full((4,), 7.0))
+    assert (model.generative_unet.conv_out.bias == 7.0).all()
 
 
 def test_a_checkpoint_is_read_once(

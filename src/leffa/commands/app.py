@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from leffa.photo_to_picture import Weights
     from leffa.preprocess.photo import Tools
 
-DEMO = Path("outputs/demo/runs/leffa")
 TITLES = {"tryon": "try-on", "pose": "pose transfer"}
 Base = Annotated[str | None, arg(metavar="DIR", help_behavior_hint="")]
 
@@ -28,7 +27,7 @@ class Models:
 
     Args:
         tryon: for try-on: a .ckpt or the folder of a run, a folder of `leffa convert`, or a
-            released .pth; default: outputs/demo/runs/leffa, where it is
+            released .pth; default: the baseline of synthetic pictures
         tryon_base: of a released .pth: see `leffa convert`
         tryon_as: of a released .pth: likewise
         pose: for pose transfer: the same
@@ -76,11 +75,6 @@ def app(
     if serving.mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError("--mcp needs the package mcp: pip install 'gradio[mcp]'")
     paths = {task: path for task in TITLES if (path := _weights(task, models)) is not None}
-    if not paths and not models.released:
-        raise ValueError(
-            f"no model to show: there is none of the demo in {DEMO}; run `leffa demo` here, which "
-            "trains one, or give --released, --tryon PATH or --pose PATH"
-        )
     with contextlib.ExitStack() as stack:
         weights: dict[str, list[Weights]] = {}
         tools: Tools | PublishedTools = back_ends(maps, device, stack)
@@ -97,11 +91,11 @@ def app(
 
 
 def _weights(task: str, models: Models) -> Path | None:
-    """What was given for a task; for try-on, else what the demo has left."""
+    """What was given for a task; for try-on, where nothing was given at all, the baseline."""
     given: Path | None = getattr(models, task)
-    if given is not None or task == "pose" or models.released:
+    if task == "pose" or models.pose or models.released:
         return given
-    return DEMO if any(DEMO.glob("checkpoints/*.ckpt")) else None
+    return given or Path("tryon_baseline")
 
 
 def _load(task: str, weights: Path, models: Models) -> "Weights":

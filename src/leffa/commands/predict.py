@@ -33,13 +33,14 @@ class Weights:
     """Which weights.
 
     Args:
-        ckpt: a .ckpt or the folder of a run, a folder of `leffa convert`, or a released .pth
+        ckpt: a .ckpt or the folder of a run, a folder of `leffa convert`, a released .pth,
+            or tryon_baseline, which comes with the package, for synthetic pictures
         raw: as trained, not the running average
         base: of a released .pth: see `leffa convert`
         preset: of a released .pth: likewise
     """
 
-    ckpt: Place
+    ckpt: Place = Path("tryon_baseline")
     raw: Flag = False
     base: Annotated[str | None, arg(metavar="DIR", help_behavior_hint="")] = None
     preset: Annotated[Preset | None, arg(name="as", help_behavior_hint="")] = None

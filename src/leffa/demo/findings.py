@@ -20,7 +20,7 @@ def findings(rows: Rows) -> list[str]:
 
 
 def _attention(rows: Rows) -> str:
-    models = ("untrained", "control", "leffa")
+    models = ("baseline", "control", "leffa")
     before, control, leffa = (rows[name]["flow/epe_px"] for name in models)
     change = leffa / control - 1
     if abs(change) < EQUAL_EPE:
@@ -32,7 +32,7 @@ def _attention(rows: Rows) -> str:
         )
     return (
         f"Flow: {verdict} (mean error {leffa:.1f} px with it, {control:.1f} px without, "
-        f"{before:.1f} px before training)."
+        f"{before:.1f} px before this stage)."
     )
 
 
@@ -49,7 +49,7 @@ def _against_no_network(rows: Rows) -> str:
     elif with_loss or without:
         who = f"only the model {'with' if with_loss else 'without'} the loss clearly beats it"
     else:
-        who = "neither model clearly beats it yet: try more steps"
+        who = "neither model clearly beats it"
     return f"Check: {name}, which needs no network, has {best:.1f} px; {who}."
 
 

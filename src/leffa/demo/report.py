@@ -36,14 +36,14 @@ COLUMNS = (
     ("predicted flow\nLeffa", "predicted flow", "leffa"),
 )
 ROWS = {
-    "untrained": "before training",
-    "control": "trained without the Leffa loss",
-    "leffa": "trained with the Leffa loss",
+    "baseline": "the shipped baseline",
+    "control": "trained on without the Leffa loss",
+    "leffa": "trained on with the Leffa loss",
     "identity": "no network: look straight ahead",
     "constant": "no network: look at the best single point",
     "true": "the ground-truth flow",
 }
-MODELS = ("untrained", "control", "leffa")
+MODELS = ("baseline", "control", "leffa")
 # metric -> (title, digits, which of the values is the best; None where none is).
 METRICS: dict[str, tuple[str, int, Any]] = {
     "flow/epe_px": ("EPE (px)", 2, min),

@@ -11,18 +11,18 @@ from leffa.demo.settings import DemoSettings
 from leffa.training.curves import CSV_LOG, Points, read_curves
 
 # Flows that need no network, by the name that an evaluation gives them.
-BASELINES = {"identity": "flow_identity/", "constant": "flow_constant/", "true": "flow_true/"}
+NO_NETWORK = {"identity": "flow_identity/", "constant": "flow_constant/", "true": "flow_true/"}
 
 
 @dataclass(frozen=True)
 class Results:
     """All that the report tells."""
 
-    # "untrained", "control", "leffa": every metric of the evaluation; "identity" and "constant":
+    # "baseline", "control", "leffa": every metric of the evaluation; "identity" and "constant":
     # `flow/...` of these flows; "true": `flow/spread` of the ground-truth flow.
     rows: dict[str, dict[str, float]]
     curves: dict[str, dict[str, Points]]  # "control", "leffa" -> column of the training's log
-    evaluations: dict[str, Path]  # "untrained", "control", "leffa" -> folder of the evaluation
+    evaluations: dict[str, Path]  # "baseline", "control", "leffa" -> folder of the evaluation
     samples: int  # how many test samples were scored
     settings: dict[str, Any]  # of the demo
     versions: dict[str, str]  # by library
@@ -36,13 +36,13 @@ def collect(
         name: json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         for name, folder in evaluations.items()
     }
-    prefixes = tuple(BASELINES.values())
+    prefixes = tuple(NO_NETWORK.values())
     rows = {
         name: {k: value for k, value in each["metrics"].items() if not k.startswith(prefixes)}
         for name, each in found.items()
     }
     last = found["leffa"]
-    for name, prefix in BASELINES.items():
+    for name, prefix in NO_NETWORK.items():
         rows[name] = {
             f"flow/{key.removeprefix(prefix)}": value
             for key, value in last["metrics"].items()

@@ -1,13 +1,14 @@
 """`leffa demo`: the whole system on a laptop, from no data to a report.
 
-    draw a data set -> train with and without the Leffa loss -> evaluate -> report
+    draw a data set -> the last stage, with and without the Leffa loss -> evaluate -> report
 
     <out>/report.html  samples.png  metrics.json      to look at
     <out>/runs/{control,leffa}                        the two trainings
-    <out>/evaluations/{untrained,control,leffa}       generated pictures and their scores
+    <out>/evaluations/{baseline,control,leffa}        generated pictures and their scores
     <out>/logs                                        what each process said
 
-The two trainings run at the same time, each on one core, and differ in nothing but the Leffa loss.
+The two trainings start from the baseline that comes with the package, run at the same time, each on
+one core, and differ in nothing but the Leffa loss.
 """
 
 from dataclasses import dataclass
@@ -25,9 +26,10 @@ from leffa.demo.settings import REPORT, DemoSettings
 from leffa.io.outputs import check_writable
 from leffa.io.progress import progress_bar
 
+EXPERIMENT, BASELINE = "tryon_synthetic", "tryon_baseline"  # which the experiment starts from
 LEFFA_LOSS = {"control": "off", "leffa": "on"}
 TITLES = {
-    "untrained": "before training",
+    "baseline": "before this stage",
     "control": "without the Leffa loss",
     "leffa": "with the Leffa loss",
 }
@@ -60,7 +62,7 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
     _draw(trainings["leffa"])
     console.print(
         f"[bold]2/4[/] Training {settings.steps} steps, with and without the Leffa loss, "
-        "from the same weights"
+        "from the shipped baseline"
     )
     _run(settings, console, trainings, "train")
     console.print("[bold]3/4[/] Generating and scoring test samples")
@@ -83,7 +85,7 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
 def _training(settings: DemoSettings, name: str) -> Part:
     folder = settings.out / "runs" / name
     overrides = [
-        "experiment=tryon_synthetic",
+        f"experiment={EXPERIMENT}",
         f"leffa_loss={LEFFA_LOSS[name]}",
         f"seed={settings.seed}",
         f"paths.data_dir={quoted(settings.data)}",
@@ -103,19 +105,17 @@ def _training(settings: DemoSettings, name: str) -> Part:
         "~logger.tensorboard",
         "+logger.csv.flush_logs_every_n_steps=1",  # our progress bar reads it
     ]
-    if name == "control":
-        callback = "leffa.training.callbacks.checkpoints.SaveUntrained"
-        overrides.append(f"+callbacks.untrained._target_={callback}")
     return Part(folder, overrides, fingerprint(overrides))
 
 
 def _evaluation(settings: DemoSettings, name: str, trainings: dict[str, Part]) -> Part:
     folder = settings.out / "evaluations" / name
-    run = trainings["control" if name == "untrained" else name]
-    checkpoint = "untrained.ckpt" if name == "untrained" else "checkpoints/last.ckpt"
+    weights, mark = BASELINE, ""
+    if name in trainings:
+        weights, mark = quoted(trainings[name].folder), trainings[name].mark
     overrides = [
         "dataset=synthetic_tryon",
-        f"ckpt={quoted(run.folder / checkpoint)}",
+        f"ckpt={weights}",
         f"paths.data_dir={quoted(settings.data)}",
         f"paths.output_dir={quoted(folder)}",
         f"dataset.prepare.train={settings.train_samples}",
@@ -125,7 +125,7 @@ def _evaluation(settings: DemoSettings, name: str, trainings: dict[str, Part]) -
         f"limit={min(settings.evaluated, settings.test_samples)}",
         "device=cpu",
     ]
-    return Part(folder, overrides, fingerprint(overrides, run.mark))
+    return Part(folder, overrides, fingerprint(overrides, mark))
 
 
 def _draw(training: Part) -> None:

@@ -2,6 +2,7 @@
 
 a .ckpt file, or the folder of a run     of ours
 a folder that `leffa convert` wrote
+tryon_baseline                           the one that comes with the package, by its name
 virtual_tryon.pth, ...                   the released files, over a diffusers base folder
 """
 
@@ -31,6 +32,7 @@ from leffa.models.export import (
     is_exported,
     is_pipeline,
     load_exported,
+    or_baseline,
     read_settings,
 )
 from leffa.models.interface import PersonGenerator
@@ -73,6 +75,7 @@ def find_weights(place: Path) -> Path:
         FileNotFoundError: there are no such weights.
         ValueError: the folder holds several runs.
     """
+    place = or_baseline(place)
     if is_exported(place):
         return place / SETTINGS
     if place.suffix in OFFICIAL_SUFFIXES and not place.is_dir():

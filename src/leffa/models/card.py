@@ -10,7 +10,7 @@ from typing import Any
 
 from leffa.data.batch import SYNTHETIC
 from leffa.io.pages import render
-from leffa.models.export import MERGED_ADAPTERS, ModelSettings
+from leffa.models.export import BASELINES, MERGED_ADAPTERS, ModelSettings
 
 LEFFA = "LeffaModel"
 STAGE = ("name", "steps", "height", "width", "batch_size", "learning_rate", "leffa_loss")
@@ -92,6 +92,8 @@ def _started_from(config: Mapping[str, Any], terms: Terms) -> str | None:
     known = [text for word, text in terms["start"].items() if f".{word}." in target and not ours]
     for place in found:
         file = Path(place)
+        if place in BASELINES:
+            known = [terms["base"]["shipped"]]
         if file.suffix and file.stem in terms["official"]:
             data = terms["data"][terms["official"][file.stem][1]]
             known = ["Released by Leffa's authors: MIT.", data]

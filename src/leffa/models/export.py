@@ -22,7 +22,7 @@ from leffa.io.outputs import check_folder
 from leffa.losses.request import FlowRequest
 from leffa.models.interface import PersonGenerator
 from leffa.models.leffa import LeffaModel, input_channels
-from leffa.models.loading import load_scheduler, load_unet, load_vae
+from leffa.models.loading import ASSETS, load_scheduler, load_unet, load_vae
 from leffa.models.pipeline import LeffaPipeline
 from leffa.models.sampler import SamplerSettings
 from leffa.models.unets import cut_unets
@@ -102,6 +102,15 @@ OFFICIAL: dict[str, ModelSettings] = {
     "virtual_tryon_dc": ModelSettings(_DC, "virtual_tryon_dc"),
     "pose_transfer": ModelSettings(InputSpec("pose", 1024, 768, densepose="iuv"), "pose_transfer"),
 }
+
+
+# Trained on the synthetic dataset; they come with the package (benchmarks/ship_baseline.py).
+BASELINES = {name: ASSETS / name for name in ("tryon_baseline",)}
+
+
+def or_baseline(place: Path) -> Path:
+    """The folder of a baseline where its name is given; else the place as it is."""
+    return place if place.exists() else BASELINES.get(str(place), place)
 
 
 def is_exported(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 the folder of a run, a .ckpt     of ours; the running average where there is one
 a folder of `leffa convert`      likewise
+tryon_baseline                   the one that comes with the package, by its name
 what its authors published       `PersonGenerator.load_published` knows the layout
 """
 
@@ -23,12 +24,14 @@ from leffa.inference.checkpoints import (
 from leffa.inference.loaded import read_inputs
 from leffa.io.weights import load_weights
 from leffa.models.export import (
+    BASELINES,
     OFFICIAL,
     WEIGHTS,
     InputSpec,
     is_exported,
     is_pipeline,
     load_exported,
+    or_baseline,
     read_settings,
 )
 from leffa.models.interface import PersonGenerator
@@ -56,11 +59,11 @@ def find_start(given: str | Path) -> Start:
         FileNotFoundError: there is no such file or folder.
         ValueError: a checkpoint cannot be read.
     """
-    place = Path(given)
+    place = or_baseline(Path(given))
     if not place.exists():
         raise FileNotFoundError(
             f"start_from={given}: no such file or folder; give a run, a .ckpt, a folder of "
-            "`leffa convert` or a released file"
+            f"`leffa convert`, a released file, {' or '.join(BASELINES)}"
         )
     if is_exported(place):
         return Start(place, read_settings(place).inputs)
@@ -127,7 +130,8 @@ def _fill(model: PersonGenerator, state: dict[str, Tensor], place: Path) -> None
     try:
         fill_model(model, state, place)
     except ValueError as error:
-        raise ValueError(f"start_from={str(error).removeprefix('ckpt=')}") from error
+        remedy = "; start_from=null begins without it" if place in BASELINES.values() else ""
+        raise ValueError(f"start_from={str(error).removeprefix('ckpt=')}{remedy}") from error
 
 
 def _check_schedule(model: PersonGenerator, trained: Any, place: Path) -> None:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from leffa.data.batch import Batch
 from leffa.inference.checkpoints import LAST
-from leffa.io.atomic import replacing
 from leffa.training.callbacks.base import BatchCallback
 from leffa.training.checkpoints import BEST, link, saved_step
 from leffa.training.module import PersonGenerationModule as Module
@@ -131,13 +130,3 @@ def _check_finite(trainer: Trainer) -> None:
                 f"step {trainer.global_step}: the weights {name} are not finite, so they are not "
                 "saved; the last checkpoint is untouched"
             )
-
-
-class SaveUntrained(Callback):
-    """Writes `untrained.ckpt` when a run starts: weights alone, to compare with."""
-
-    def on_fit_start(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
-        checkpoint: dict[str, Any] = {"state_dict": pl_module.state_dict(), "global_step": 0}
-        pl_module.on_save_checkpoint(checkpoint)
-        with replacing(Path(trainer.default_root_dir) / "untrained.ckpt") as temporary:
-            torch.save(checkpoint, temporary)
