@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderDC, DDPMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 
 from leffa.cli import main
@@ -55,7 +55,7 @@ def test_from_training_to_export_to_prediction_pictures_are_equal(
 
 def test_stock_classes_open_the_folder(exported: Path) -> None:
     kinds = {"unet": UNet2DConditionModel, "reference_unet": UNet2DConditionModel}
-    for name, kind in (kinds | {"vae": AutoencoderKL}).items():
+    for name, kind in (kinds | {"vae": AutoencoderDC}).items():
         _, report = kind.from_pretrained(
             exported, subfolder=name, output_loading_info=True, low_cpu_mem_usage=False
         )

@@ -23,6 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     overrides = [
         "experiment=tryon_synthetic",
         "backbone=tiny_from_scratch",
+        "start_from=null",
         "debug=tiny",
         f"data.root={folder / 'data'}",
         "data.prepare.train=4",

@@ -147,12 +147,14 @@ def load_unet(
 
 
 def load_vae(source: Source) -> Autoencoder:
-    """A frozen autoencoder."""
+    """A frozen autoencoder; of a config for random weights, an AutoencoderKL if it names no
+    other."""
+    location = None
     if isinstance(source, dict):
-        vae: Autoencoder = AutoencoderKL.from_config(source)
-        return vae.requires_grad_(False).eval()
-    location, subfolder = locate(SHIPPED_VAE if is_shipped(source) else source, "vae")
-    config = AutoencoderKL.load_config(location, subfolder=subfolder)
+        config = {"_class_name": "AutoencoderKL", **source}
+    else:
+        location, subfolder = locate(SHIPPED_VAE if is_shipped(source) else source, "vae")
+        config = AutoencoderKL.load_config(location, subfolder=subfolder)
     classes: dict[str, type[Autoencoder]] = {
         "AutoencoderKL": AutoencoderKL,
         "AutoencoderTiny": AutoencoderTiny,
@@ -160,7 +162,7 @@ def load_vae(source: Source) -> Autoencoder:
     }
     if (name := config["_class_name"]) not in classes:
         raise ValueError(f"{source}: the autoencoder is a {name}; known are {', '.join(classes)}")
-    if on_meta_device():
+    if location is None or on_meta_device():
         vae = classes[name].from_config(config)
     else:
         vae = classes[name].from_pretrained(location, subfolder=subfolder, low_cpu_mem_usage=False)

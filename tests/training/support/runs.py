@@ -45,6 +45,7 @@ def overrides(data: Path, folder: Path, *changes: str) -> list[str]:
         f"curriculum.stages={STAGES}",
         "curriculum.warmup_steps=2",
         "backbone=tiny_from_scratch",
+        "start_from=null",
         "backbone.unet.block_out_channels=[8,16,16]",
         "backbone.unet.norm_num_groups=4",
         "backbone.unet.attention_head_dim=2",
