@@ -5,7 +5,7 @@ import torch
 
 from leffa.data.batch import Batch
 from leffa.evaluation.flows import flow_values
-from leffa.explain.attention import ModelReading, layer_shapes, nearest_tokens, read_attention
+from leffa.explain.attention import ModelReading, layer_shapes, read_attention
 from leffa.explain.view import (
     View,
     attended_position,
@@ -18,6 +18,7 @@ from leffa.explain.view import (
 )
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.inference.generate import generate_batch
+from leffa.losses.attention import nearest_tokens
 from leffa.losses.request import FlowRequest
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings

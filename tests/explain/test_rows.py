@@ -8,7 +8,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import leffa.explain.attention as rows_module
-from leffa.explain.attention import attention_rows, coarser, nearest_tokens, read_rows
+from leffa.explain.attention import attention_rows, coarser, read_rows
+from leffa.losses.attention import nearest_tokens
 from leffa.losses.flow import coordinates, flow_field
 
 GRID = (5, 4)

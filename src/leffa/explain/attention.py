@@ -16,6 +16,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.inference.forward import encode_batch, noised_forward
+from leffa.losses.attention import nearest_tokens
 from leffa.losses.flow import coordinates, flow_field
 from leffa.losses.precision import at_least_float32
 from leffa.losses.request import FlowRequest
@@ -87,14 +88,6 @@ def coarser(maps: Tensor, cells: int) -> Tensor:
         share = (share / share.sum(dim=0)).to(maps)
         maps = (maps.movedim(side, -1) @ share).movedim(-1, side)
     return maps
-
-
-def nearest_tokens(points: Tensor, grid: Grid) -> Tensor:
-    """The tokens (P,) of a grid (h, w) that are nearest to points (P, 2), (x, y) in [-1, 1]."""
-    height, width = grid
-    sides = points.new_tensor([width - 1, height - 1])
-    column, row = ((points + 1) / 2 * sides).round().long().unbind(dim=-1)
-    return row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
 
 
 class LayerShape(NamedTuple):

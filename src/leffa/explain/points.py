@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.explain.attention import LayerShape, nearest_tokens
+from leffa.explain.attention import LayerShape
+from leffa.losses.attention import nearest_tokens
 from leffa.losses.flow import coordinates
 
 CELLS = (32, 24, 16, 12, 8)  # along a side of a map, finest first

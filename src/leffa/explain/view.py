@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.explain.attention import LayerReading, Layers, nearest_tokens
+from leffa.explain.attention import LayerReading, Layers
+from leffa.losses.attention import nearest_tokens
 from leffa.losses.flow import upsample
 from leffa.metrics.flow import FlowMetrics
 

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leffa.losses.precision import at_least_float32, without_autocast
-from leffa.losses.request import FlowRequest, as_patterns
+from leffa.losses.request import AttentionTap, FlowRequest, LayerTokens, Supervision, as_patterns
 
 
 def coordinates(grid: tuple[int, int], *, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -178,6 +178,11 @@ class LeffaLoss(nn.Module):
         enabled: whether training adds the loss; one that is off still says how flows are read.
     """
 
+    name: str = "leffa"  # `attention_loss`
+    needs_tokens = False  # queries and keys of every layer, beside its flow
+    needs_ground_truth = False  # the ground-truth flow
+    has_target = True  # whether it says where to look
+
     def __init__(
         self,
         weight: float = 1e-3,
@@ -227,6 +232,10 @@ class LeffaLoss(nn.Module):
         """Whether "auto" has not chosen its layers yet."""
         return self.choose_by_match and self.layers is None
 
+    @property
+    def title(self) -> str:
+        return "Leffa loss" if self.name == "leffa" else f"attention_loss={self.name}"
+
     def describe(self) -> str:
         """Its settings in a line, for logs."""
         layers = "" if self.layers is None else f", {' '.join(self.layers)}"
@@ -240,7 +249,12 @@ class LeffaLoss(nn.Module):
         early = timesteps < self.max_timestep
         return (early if usable is None else early & usable).nonzero().flatten()
 
-    def request(self, samples: Tensor | None = None, sharpness: bool = False) -> FlowRequest:
+    def request(
+        self,
+        samples: Tensor | None = None,
+        sharpness: bool = False,
+        tap: AttentionTap | None = None,
+    ) -> FlowRequest:
         """What to ask the model for; see `FlowRequest`."""
         return FlowRequest(
             self.temperature,
@@ -248,6 +262,7 @@ class LeffaLoss(nn.Module):
             self.strict,
             samples,
             sharpness,
+            tap,
             layers=self.layers,
         )
 
@@ -258,6 +273,8 @@ class LeffaLoss(nn.Module):
         target: Tensor,
         region: Tensor,
         expected_samples: float,
+        tokens: Mapping[str, LayerTokens] | None = None,
+        ground_truth: tuple[Tensor, Tensor] | None = None,
     ) -> LeffaLossOutput:
         """The loss of S samples, in float32 or better also under autocast.
 
@@ -268,28 +285,33 @@ class LeffaLoss(nn.Module):
             expected_samples: how many samples of such a batch are selected on average: the size of
                 the batch that the S were selected from, times the probability that a sample is
                 selected. Where all take part, S.
+            tokens, ground_truth: what other losses need beside the flows, see `losses.attention`:
+                queries and keys; the true flow (S, H, W, 2), and where it is known (S, 1, H, W).
 
         Raises:
             ValueError: `expected_samples` is not positive.
         """
         if expected_samples <= 0:
             raise ValueError(f"expected_samples must be positive, got {expected_samples}")
-        sigma = self.blur * reference.shape[-2]
+        sigma, tokens = self.blur * reference.shape[-2], tokens or {}
         with without_autocast(reference):
-            reference, target = (
+            pictures = (
                 gaussian_blur(at_least_float32(each), sigma) for each in (reference, target)
             )
+            known = (at_least_float32(each) for each in (region, *(ground_truth or ())))
+            supervision = Supervision(*pictures, *known)
             layers = {
-                name: self._per_sample(flow, reference, target, at_least_float32(region)).sum()
-                / expected_samples
+                name: self.per_sample(flow, tokens.get(name), supervision).sum() / expected_samples
                 for name, flow in flows.items()
             }
-            total = sum(layers.values(), start=reference.new_zeros(()))
+            total = sum(layers.values(), start=supervision.reference.new_zeros(()))
         return LeffaLossOutput(total, layers)
 
-    def _per_sample(
-        self, flow: Tensor, reference: Tensor, target: Tensor, region: Tensor
+    def per_sample(
+        self, flow: Tensor, tokens: LayerTokens | None, supervision: Supervision
     ) -> Tensor:
+        """The loss (S,) of each sample in one layer."""
+        reference, target, region, *_ = supervision
         error = (warp(reference, flow) - target).square() * region
         per_sample = error.sum(dim=(1, 2, 3))
         if self.reduction == "mean":

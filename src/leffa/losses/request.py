@@ -1,13 +1,44 @@
-"""What a model is asked to read out of its attention: which layers, which samples, how smooth."""
+"""What a model is asked to read out of its attention: which layers, which samples, how smooth; and
+what a loss on that attention gets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from torch import Tensor
 
 # Called with a layer's name, its query and reference key (S, N, L, D), and the grids of both.
 AttentionTap = Callable[[str, Tensor, Tensor, tuple[int, int], tuple[int, int]], None]
+
+
+class LayerTokens(NamedTuple):
+    """What a layer's attention on the reference is made of."""
+
+    query: Tensor  # (S, N, L, D)
+    key: Tensor  # (S, N, h*w, D)
+    key_grid: tuple[int, int]  # (h, w) of the reference tokens
+
+
+class Supervision(NamedTuple):
+    """What the attention of S samples is compared with, in float32 or better."""
+
+    reference: Tensor  # (S, 3, H, W)
+    target: Tensor  # (S, 3, H, W)
+    region: Tensor  # (S, 1, H, W) 0 or 1
+    flow: Tensor | None = None  # (S, H, W, 2), the ground truth
+    flow_valid: Tensor | None = None  # (S, 1, H, W) 0 or 1: where it is known
+
+
+def keep_tokens(tokens: dict[str, LayerTokens]) -> AttentionTap:
+    """A tap that puts what it is handed into `tokens`, by layer name."""
+
+    def tap(
+        name: str, query: Tensor, key: Tensor, grid: tuple[int, int], key_grid: tuple[int, int]
+    ) -> None:
+        tokens[name] = LayerTokens(query, key, key_grid)
+
+    return tap
 
 
 @dataclass(frozen=True)

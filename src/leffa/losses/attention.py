@@ -1,0 +1,286 @@
+"""Losses on the attention that others have proposed, under the gates of the Leffa loss.
+
+A is the attention of the person's tokens i on the reference tokens j, F its flow (`losses.flow`).
+
+    matches          cross-entropy of A to matches (SIFT-VTON, CAMEO), or |F - match|^2 (CORAL)
+    oracle           |F - ground truth|^2 at every known pixel: the upper bound of the matches
+    photometric      |A reference - target|, colours of tokens (NTED)
+    total_variation  |F_i - F_neighbour| (StableVITON), a regulariser: 0 where the flow collapsed
+    entropy          -sum_j A_ij log A_ij (CORAL), a regulariser: 0 where each token looks at one
+
+Each is a mean over the tokens (pixels, points) of a sample's loss region. No L x L map is stored,
+forward or backward: `photometric` is an attention whose values are colours, those with log A
+compute some rows of A at a time, and again in the backward pass.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from leffa.losses.flow import LeffaLoss, upsample
+from leffa.losses.precision import at_least_float32
+from leffa.losses.request import LayerTokens, Supervision
+
+Name = Literal["leffa", "matches", "total_variation", "entropy", "photometric", "oracle"]
+Space = Literal["tokens", "coordinates"]
+ROWS = 512  # of attention, computed together
+
+
+def nearest_tokens(points: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The tokens (P,) of a grid (h, w) that are nearest to points (P, 2), (x, y) in [-1, 1]."""
+    height, width = grid
+    sides = points.new_tensor([width - 1, height - 1])
+    column, row = ((points + 1) / 2 * sides).round().long().unbind(dim=-1)
+    return row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+
+
+def thin(known: Tensor, points: int) -> Tensor:
+    """At most so many pixels of each mask (B, 1, H, W), spread over it, as a mask.
+
+    Which ones depends on the mask alone, so that a picture keeps its points in all steps.
+    """
+    pixels = known.flatten(1) > 0
+    # Multiples of the golden ratio, modulo 1, are spread evenly (Knuth's multiplicative hash).
+    rank = torch.arange(pixels.shape[1], device=known.device) * 2654435761 % 2**32
+    rank = rank.where(pixels, 2**32)
+    first = rank.topk(min(points, pixels.shape[1]), largest=False).indices
+    return torch.zeros_like(pixels).scatter(1, first, True).logical_and(pixels).view_as(known)
+
+
+def flow_error(flow: Tensor, truth: Tensor, chosen: Tensor) -> Tensor:
+    """Squared distance (B,) of a flow (B, h, w, 2) from the true one (B, H, W, 2), both in [-1, 1]:
+    the mean over the pixels chosen, (B, 1, H, W)."""
+    chosen = chosen.squeeze(1) > 0
+    truth = truth.where(chosen[..., None], 0.0)  # it may be anything elsewhere
+    error = (upsample(flow, truth.shape[1:3]) - truth).square().sum(dim=-1) * chosen
+    return error.sum(dim=(1, 2)) / chosen.sum(dim=(1, 2)).clamp_min(1)
+
+
+def total_variation(flow: Tensor, inside: Tensor) -> Tensor:
+    """How much a flow (B, h, w, 2) changes from token to token, (B,), in tokens of its own grid.
+
+    The mean absolute difference of neighbours that both are inside (B, h, w), summed over both
+    coordinates, and over neighbours below and beside.
+    """
+    height, width = flow.shape[1:3]
+    places = flow * flow.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    total = flow.new_zeros(len(flow))
+    for axis in (1, 2):
+        change = places.diff(dim=axis).abs().sum(dim=-1)
+        pairs = change.shape[axis]
+        both = inside.narrow(axis, 0, pairs) & inside.narrow(axis, 1, pairs)
+        total = total + (change * both).sum(dim=(1, 2)) / both.sum(dim=(1, 2)).clamp_min(1)
+    return total
+
+
+def attention_entropy(
+    query: Tensor, key: Tensor, inside: Tensor, temperature: float, rows: int = ROWS
+) -> Tensor:
+    """Entropy of the attention, (B,), as a share of the largest possible: the mean over heads and
+    the queries that are inside (B, L).
+
+    Args:
+        query, key: (B, N, L, D) as in `flow_field`.
+        rows: queries computed together; memory is N * rows * (number of keys).
+    """
+    scale = _scale(key, temperature)
+    most = math.log(max(key.shape[2], 2))
+    found = []
+    for own_query, own_key, own in zip(query, key, inside, strict=True):
+        entropy = _by_rows(_entropy, own_query[:, own], own_key, scale, rows)
+        found.append(entropy.sum() / max(entropy.numel(), 1) / most)
+    return torch.stack(found)
+
+
+def match_cross_entropy(
+    tokens: LayerTokens,
+    grid: tuple[int, int],
+    truth: Tensor,
+    chosen: Tensor,
+    temperature: float,
+    rows: int = ROWS,
+) -> Tensor:
+    """Cross-entropy of each head's attention to the matches, (B,): the mean over heads and over the
+    tokens with a match, 0 where there is none.
+
+    The label of a token is the histogram of the reference tokens that its matches lead to.
+
+    Args:
+        tokens: of the layer, whose queries are those of `grid` (h, w).
+        truth: (B, H, W, 2), where a pixel's match lies in the reference.
+        chosen: (B, 1, H, W), the pixels that have a match.
+        rows: queries computed together; memory is N * rows * (number of keys).
+    """
+    scale = _scale(tokens.key, temperature)
+    keys = tokens.key.shape[2]
+    sides = truth.new_tensor([truth.shape[2] - 1, truth.shape[1] - 1]).clamp_min(1)
+    found = []
+    for query, key, flow, mask in zip(tokens.query, tokens.key, truth, chosen[:, 0], strict=True):
+        y, x = mask.nonzero(as_tuple=True)
+        person = nearest_tokens(torch.stack([x, y], dim=-1) / sides * 2 - 1, grid)
+        pair = person * keys + nearest_tokens(flow[y, x], tokens.key_grid)
+        pair, count = pair.unique(return_counts=True)
+        token, row = (pair // keys).unique(return_inverse=True)
+        label = count / count.new_zeros(len(token)).index_add(0, row, count)[row]
+        own = at_least_float32(query[:, token])
+        logits = (own[:, row] * at_least_float32(key[:, pair % keys])).sum(dim=-1) * scale
+        log_attention = logits - _by_rows(_log_sum, own, key, scale, rows)[:, row]
+        found.append(-(label * log_attention).sum() / max(len(query) * len(token), 1))
+    return torch.stack(found)
+
+
+def photometric_error(
+    tokens: LayerTokens,
+    grid: tuple[int, int],
+    reference: Tensor,
+    target: Tensor,
+    region: Tensor,
+    temperature: float,
+) -> Tensor:
+    """Absolute error (B,) of the reference's colours, pushed through the attention, at the target.
+
+    Pictures (B, C, H, W) are averaged over the cells of the grids, `grid` (h, w) that of the
+    queries; the error over channels, and over tokens by their share of the region (B, 1, H, W).
+    """
+    query, key, key_grid = tokens
+    colours = F.adaptive_avg_pool2d(reference, key_grid).flatten(2).mT[:, None].to(key.dtype)
+    count, width = colours.shape[-1], key.shape[-1]
+    # As wide as the keys, as in `flow_field`.
+    value = F.pad(colours, (0, max(width - count, 0))).expand(-1, key.shape[1], -1, -1)
+    seen = F.scaled_dot_product_attention(query, key, value, scale=_scale(key, temperature))
+    seen = at_least_float32(seen[..., :count]).mean(dim=1).mT.unflatten(2, grid)
+    share = F.adaptive_avg_pool2d(region, grid)
+    error = (seen - F.adaptive_avg_pool2d(target, grid)).abs() * share
+    area = share.sum(dim=(1, 2, 3))
+    return error.sum(dim=(1, 2, 3)) / (area.where(area > 0, 1.0) * count)
+
+
+def _scale(key: Tensor, temperature: float) -> float:
+    return 1.0 / (temperature * math.sqrt(key.shape[-1]))
+
+
+def _by_rows(
+    function: Callable[..., Tensor], query: Tensor, key: Tensor, scale: float, rows: int
+) -> Tensor:
+    """A function of each row of logits, (N, R); rows are computed again in the backward pass."""
+    key = at_least_float32(key)
+    parts = [
+        checkpoint(function, part, key, scale, use_reentrant=False, preserve_rng_state=False)
+        for part in at_least_float32(query).split(rows, dim=1)
+    ]
+    return torch.cat(parts, dim=1)
+
+
+def _log_sum(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    return (query @ key.mT * scale).logsumexp(dim=-1)
+
+
+def _entropy(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    log_weights = (query @ key.mT * scale).log_softmax(dim=-1)
+    return -(log_weights.exp() * log_weights).sum(dim=-1)
+
+
+class AttentionLoss(LeffaLoss):
+    """The loss of a name, and regularisers beside it, under the gates of `LeffaLoss`.
+
+    Weight, temperature, timesteps, layers and reduction over samples are those of `LeffaLoss`; the
+    weight multiplies the regularisers too. Losses are not of one scale: tune the weight of each.
+
+    Args:
+        name: "leffa", or one of those above.
+        space: of "matches": "tokens", cross-entropy of the attention; "coordinates", squared
+            distance of the flow.
+        points: of "matches": so many pixels of each picture have a match, as many as a matcher
+            finds on a photograph; None: all whose ground truth is known.
+        total_variation_weight, entropy_weight: of the regularisers that are added.
+        gates: of `LeffaLoss`.
+
+    Raises:
+        ValueError: a setting that is none; the message names it.
+    """
+
+    def __init__(
+        self,
+        name: Name = "leffa",
+        space: Space = "tokens",
+        points: int | None = 85,
+        total_variation_weight: float = 0.0,
+        entropy_weight: float = 0.0,
+        **gates: Any,
+    ) -> None:
+        super().__init__(**gates)
+        if name not in get_args(Name):
+            raise ValueError(f"attention_loss must be one of {_listed(Name)}, got {name!r}")
+        if space not in get_args(Space):
+            raise ValueError(f"attention_loss.space must be one of {_listed(Space)}, got {space!r}")
+        if points is not None and (not isinstance(points, int) or points < 1):
+            raise ValueError(f"attention_loss.points must be positive or null, got {points!r}")
+        regularisers = {"total_variation": total_variation_weight, "entropy": entropy_weight}
+        for key, weight in regularisers.items():
+            if weight < 0:
+                raise ValueError(f"attention_loss.{key}_weight must not be negative, got {weight}")
+        if self.reduction != "mean" and name != "leffa":
+            raise ValueError(
+                f"leffa_loss.reduction={self.reduction}: attention_loss={name} is a mean alone"
+            )
+        self.name, self.space, self.points = name, space, points
+        self.regularisers = {key: weight for key, weight in regularisers.items() if weight}
+        by_tokens = name in ("entropy", "photometric") or (name, space) == ("matches", "tokens")
+        self.needs_tokens = by_tokens or "entropy" in self.regularisers
+        self.needs_ground_truth = name in ("matches", "oracle")
+        self.has_target = name not in ("total_variation", "entropy")
+
+    def describe(self) -> str:
+        """Its settings in a line, for logs."""
+        own = []
+        if self.name == "matches":
+            own = [f"in {self.space}", f"{self.points or 'all'} points"]
+        own += [f"{key} {weight:g}" for key, weight in self.regularisers.items()]
+        return ", ".join([super().describe(), *own])
+
+    def per_sample(
+        self, flow: Tensor, tokens: LayerTokens | None, supervision: Supervision
+    ) -> Tensor:
+        """The loss (S,) of each sample in one layer."""
+        if self.name == "leffa":
+            loss = super().per_sample(flow, tokens, supervision)
+        else:
+            loss = self._term(self.name, flow, tokens, supervision)
+        for name, weight in self.regularisers.items():
+            loss = loss + weight * self._term(name, flow, tokens, supervision)
+        return loss
+
+    def _term(
+        self, name: str, flow: Tensor, tokens: LayerTokens | None, supervision: Supervision
+    ) -> Tensor:
+        reference, target, region, truth, valid = supervision
+        grid = (flow.shape[1], flow.shape[2])
+        if name in ("matches", "oracle"):
+            assert truth is not None and valid is not None
+            chosen = valid * region
+            if name == "oracle":
+                return flow_error(flow, truth, chosen)
+            if self.points is not None:
+                chosen = thin(chosen, self.points)
+            if self.space == "coordinates":
+                return flow_error(flow, truth, chosen)
+            assert tokens is not None
+            return match_cross_entropy(tokens, grid, truth, chosen, self.temperature)
+        if name == "photometric":
+            assert tokens is not None
+            return photometric_error(tokens, grid, reference, target, region, self.temperature)
+        inside = F.adaptive_avg_pool2d(region, grid).squeeze(1) >= 0.5
+        if name == "total_variation":
+            return total_variation(flow, inside)
+        assert tokens is not None
+        query, key, _ = tokens
+        return attention_entropy(query, key, inside.flatten(1), self.temperature)
+
+
+def _listed(choices: Any) -> str:
+    return ", ".join(get_args(choices))
