@@ -378,7 +378,7 @@ def test_from_nothing_to_a_picture_in_one_command_killed_and_without_a_network(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weights", ["catvton"])
+@pytest.mark.parametrize("weights", ["catvton", "catvton_dc"])
 def test_from_nothing_to_a_picture_of_catvton_in_one_command(
     weights: str,
     everything: dict[str, bytes],
