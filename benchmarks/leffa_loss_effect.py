@@ -24,6 +24,7 @@ from pathlib import Path
 
 import matplotlib
 import torch
+from model_agnostic import FROM_BASE
 from rich.progress import Progress
 
 matplotlib.use("Agg")
@@ -73,6 +74,7 @@ class Job:
     def train_overrides(self, steps: int) -> list[str]:
         return [
             f"experiment={self.task}_synthetic",
+            *FROM_BASE,
             f"seed={self.seed}",
             f"trainer.max_steps={steps}",
             "data.val_samples=0",

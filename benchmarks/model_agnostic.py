@@ -50,6 +50,13 @@ class Model:
     experiment: str
 
 
+# All models from the base, with the loss on all layers; only Leffa has a baseline.
+FROM_BASE = [
+    "start_from=null",
+    "curriculum=tiny",
+    "leffa_loss.weight=2.0",
+    "leffa_loss.min_resolution=0.03125",
+]
 TASKS = {
     "tryon": (
         Model("Leffa", "tryon_synthetic"),
@@ -104,6 +111,7 @@ def run_trial(trial: Trial, options: argparse.Namespace) -> None:
             [
                 f"experiment={trial.model.experiment}",
                 f"leffa_loss={'on' if trial.leffa_loss else 'off'}",
+                *FROM_BASE,
                 f"seed={trial.seed}",
                 f"trainer.max_steps={options.steps}",
                 "data.val_samples=0",
