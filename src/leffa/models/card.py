@@ -34,6 +34,7 @@ def model_card(
     terms = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     config = settings.config or {}
     data = config.get("data", {})
+    stages = config.get("curriculum", {}).get("stages", [])
     synthetic = _is_synthetic(data)
     dataset = data.get("train", {}).get("_target_", "")
     data_set, data_key = terms["official"][official] if official else (None, None)
@@ -48,10 +49,10 @@ def model_card(
         name=official or config.get("name", "model"),
         dataset=dataset.rsplit(".", 1)[-1] or "unknown",
         synthetic=synthetic,
-        leffa_loss=_leffa_loss(config.get("leffa_loss", {})),
+        leffa_loss=_leffa_loss(config.get("leffa_loss", {}), stages),
         adapters=_listed(config.get(MERGED_ADAPTERS) or {}),
         stage_columns=STAGE,
-        stages=config.get("curriculum", {}).get("stages", []),
+        stages=stages,
         evaluations=evaluations,
         data_terms=next((t for word, t in terms["data"].items() if f".{word}." in dataset), None),
         base_terms=_base_terms(config.get("backbone", {}), terms),
@@ -59,10 +60,11 @@ def model_card(
     )
 
 
-def _leffa_loss(loss: Mapping[str, Any]) -> str:
+def _leffa_loss(loss: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> str:
     if not loss:
         return "unknown"
-    if not (loss.get("enabled", True) and loss.get("weight", 1)):
+    in_some_stage = any(stage.get("leffa_loss") for stage in stages)
+    if not (in_some_stage and loss.get("enabled", True) and loss.get("weight", 1)):
         return "off"
     keys = ("weight", "temperature", "min_resolution", "layers", "max_timestep", "blur")
     return _listed({key: loss[key] for key in keys if key in loss})
