@@ -27,7 +27,7 @@ class DemoSettings:
 
     out: Path = Path("outputs/demo")
     data: Path = Path("data")
-    steps: int = 500
+    steps: int = 300
     seed: int = 0
     fresh: bool = False
     processes: int = 2
