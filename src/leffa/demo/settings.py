@@ -10,7 +10,7 @@ REPORT = ("report.html", "samples.png", "metrics.json")
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """The defaults take about a quarter of an hour on two cores.
+    """The defaults take about six minutes on two free cores.
 
     Args:
         out: folder for everything but the data
