@@ -18,13 +18,15 @@ HEADINGS = (
     "warped reference",
     "predicted flow",
     "ground-truth flow",
+    "true picture",
 )
 
 
 def sample_rows(batch: Batch, generated: Tensor, flows: dict[str, Tensor]) -> list[list[Tensor]]:
     """For each sample the pictures of `HEADINGS`, (3, H, W) in [-1, 1].
 
-    Without a ground-truth flow there is one fewer.
+    Without a ground-truth flow the last two are missing; the last, where the source is the true
+    picture.
     """
     source, reference = batch["source"].float(), batch["reference"].float()
     shown = batch.get("flow_valid", batch["loss_region"]).float()
@@ -38,6 +40,8 @@ def sample_rows(batch: Batch, generated: Tensor, flows: dict[str, Tensor]) -> li
     columns = [reference, source, agnostic, generated, warped, flow_picture(flow, seen)]
     if "flow" in batch:
         columns.append(flow_picture(batch["flow"], shown))
+    if "truth" in batch:
+        columns.append(batch["truth"])
     return [[column[index].float().cpu() for column in columns] for index in range(len(source))]
 
 

@@ -1,5 +1,6 @@
 """Synthetic data sets in the layouts of real ones come back through the real classes."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,9 +46,10 @@ def psnr_of_the_warped_reference(records: Sequence[Record], transform: PersonTra
     dataset = PersonDataset(records, transform)
     batch = collate([dataset[index] for index in range(len(dataset))])
     warped = F.grid_sample(batch["reference"], batch["flow"], align_corners=True)
+    true = batch.get("truth", batch["source"])
     valid = batch["flow_valid"].expand_as(warped) > 0
     assert valid.any()
-    error = ((warped - batch["source"])[valid] / 2).square().mean()
+    error = ((warped - true)[valid] / 2).square().mean()
     return float(-10 * torch.log10(error))
 
 
@@ -84,3 +86,56 @@ def test_the_test_lists_are_read_paired_and_unpaired(root: Path) -> None:
         assert len(paired) == len(unpaired)
         assert {record.source for record in paired} == {record.source for record in unpaired}
         assert all("__" in record.name for record in unpaired)
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (64, 48)])
+def test_unpaired_flow_warps_the_garment_onto_the_true_picture(
+    root: Path, size: tuple[int, int], flip: float
+) -> None:
+    unpaired = {"split": "test", "pairs": "unpaired", "truth": True}
+    tryon = PersonTransform(*size, densepose="iuv", flip=flip)
+    records = VitonHD(root / "viton_hd", densepose="iuv", **unpaired)
+    assert psnr_of_the_warped_reference(records, tryon) > 26
+    labels = PersonTransform(*size, densepose="labels", label_set="atr", flip=flip)
+    assert psnr_of_the_warped_reference(DressCode(root / "dress_code", **unpaired), labels) > 24
+
+
+def test_unpaired_inputs_are_those_of_the_person_in_the_own_garment(root: Path) -> None:
+    transform = PersonTransform(HEIGHT, WIDTH, densepose="iuv", loss_region="garment")
+    paired = VitonHD(root / "viton_hd", split="test", densepose="iuv")
+    unpaired = VitonHD(root / "viton_hd", "test", "unpaired", "iuv", truth=True)
+    samples = PersonDataset(paired, transform), PersonDataset(unpaired, transform)
+    for own, other in zip(*samples, strict=True):
+        for key in ("source", "mask", "densepose"):
+            assert torch.equal(own[key], other[key]), key
+        outside = (own["mask"] == 0) & (other["flow_valid"] == 0)
+        assert not torch.equal(own["source"], other["truth"])
+        assert not torch.equal(own["loss_region"], other["loss_region"])
+        assert other["flow_valid"].sum() > 100 and "truth" not in own
+        assert not (other["flow_valid"] * (1 - other["mask"])).any()
+        # Most of what is outside the mask is as it was; JPEG spreads over a block.
+        difference = (own["source"] - other["truth"]).abs().amax(dim=0, keepdim=True)
+        assert (difference[outside] < 0.2).float().mean() > 0.9
+
+
+def test_the_truth_is_read_only_where_it_is_asked_for(root: Path) -> None:
+    unpaired = VitonHD(root / "viton_hd", split="test", pairs="unpaired")
+    assert all((record.truth, record.flow) == (None, None) for record in unpaired)
+    with pytest.raises(ValueError, match="truth=true: where pairs=paired"):
+        VitonHD(root / "viton_hd", split="test", truth=True)
+
+
+def test_a_missing_truth_names_the_command_that_draws_it(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "viton_hd"
+    shutil.copytree(root / "viton_hd", copy)
+    next((copy / "test/unpaired-image").iterdir()).unlink()
+    command = (
+        f"1 of 2 persons .* leffa draw viton_hd {copy} --train 3 --test 2 --seed 0 "
+        f"--height {HEIGHT} --width {WIDTH}"
+    )
+    with pytest.raises(FileNotFoundError, match=command):
+        VitonHD(copy, "test", "unpaired", truth=True)
+    (copy / "synthetic.json").unlink()
+    with pytest.raises(FileNotFoundError, match="photographs do not show"):
+        VitonHD(copy, "test", "unpaired", allow_subset=True, truth=True)

@@ -57,7 +57,7 @@ def test_writes_a_sheet_and_its_pictures(evaluation: Evaluation) -> None:
     assert (evaluation.folder / "samples.png").is_file()
     assert all(
         (sample_folder(evaluation.folder, heading) / f"{name}.png").is_file()
-        for heading in HEADINGS
+        for heading in HEADINGS[:-1]  # the source is the true picture
         for name in NAMES
     )
 

@@ -134,6 +134,49 @@ def test_nobody_wears_their_own_garment_in_the_unpaired_list(viton_hd: Path) -> 
     assert len({garment for _, garment in pairs}) == len(pairs)
 
 
+def test_the_persons_of_the_unpaired_list_are_drawn_in_its_garments(viton_hd: Path) -> None:
+    folder, numbers = viton_hd / "test", [50_000, 50_001, 50_002]
+    pairs = rows(viton_hd / "test_pairs.txt", " ")
+    names = {f"{Path(person).stem}__{Path(garment).stem}" for person, garment in pairs}
+    for kind in ("image", "parse", "flow"):
+        assert {path.stem for path in (folder / f"unpaired-{kind}").iterdir()} == names
+    for number, (person, garment) in zip(numbers, pairs, strict=True):
+        name = f"{Path(person).stem}__{Path(garment).stem}"
+        drawing = draw_tryon(4, number, HEIGHT, WIDTH, garment_of=int(garment.split("_")[0]))
+        parse = pixels(folder / "unpaired-parse" / f"{name}.png")
+        assert np.array_equal(parse, drawing.person.parsing)
+        picture = pixels(folder / "unpaired-image" / f"{name}.jpg").astype(float)
+        assert np.abs(picture - drawing.person.image).mean() < 5
+        with np.load(folder / "unpaired-flow" / f"{name}.npz") as arrays:
+            assert np.array_equal(arrays["valid"], drawing.flow_valid)
+    assert not any((viton_hd / "train").glob("unpaired-*"))
+
+
+def test_another_garment_is_of_the_same_category(dress_code: Path) -> None:
+    worn = {"upper_body": {4}, "lower_body": {5, 6}, "dresses": {7}}  # ATR
+    for category, labels in worn.items():
+        folder = dress_code / category
+        pairs = rows(folder / "test_pairs_unpaired.txt", "\t")
+        for person, garment in pairs:
+            name = f"{Path(person).stem}__{Path(garment).stem}"
+            own = set(np.unique(pixels(folder / "label_maps" / f"{person[:6]}_4.png")))
+            new = set(np.unique(pixels(folder / "unpaired-parse" / f"{name}.png")))
+            assert new & labels and own & labels
+            assert new & {4, 5, 6, 7} - labels == own & {4, 5, 6, 7} - labels
+
+
+def test_a_data_set_without_the_other_garments_is_completed(tmp_path: Path) -> None:
+    options = {"seed": 1, "height": HEIGHT, "width": WIDTH}
+    write_viton_hd(tmp_path, train=0, test=2, **options)
+    before = contents(tmp_path)
+    for path in tmp_path.glob("test/unpaired-*/*"):
+        path.unlink()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    write_viton_hd(tmp_path, train=0, test=2, **options)
+    assert contents(tmp_path) == before
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
 @pytest.mark.parametrize("count", [2, 3, 10, 101])
 def test_a_derangement_moves_everything(count: int) -> None:
     order = derangement(count, seed=0)

@@ -5,7 +5,7 @@ Shape letters, used in all docstrings of the project:
     B batch    C channels    H W pixels    h w latent cells    L tokens    N heads    D head width
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
@@ -31,8 +31,14 @@ class Batch(TypedDict):
     category: list[str]
     pose: NotRequired[Tensor]  # (B, 21, H, W) in [0, 1]: skeleton and heat maps of `source`
     latents: NotRequired[dict[str, Tensor]]  # of the pictures, see `data.latent_cache`
+    truth: NotRequired[Tensor]  # (B, 3, H, W) `source` in the reference, where it wears another
     flow: NotRequired[Tensor]  # (B, H, W, 2) ground truth, (x, y) in [-1, 1], corner-aligned
     flow_valid: NotRequired[Tensor]  # (B, 1, H, W) 0 or 1: where `flow` is known and unoccluded
+
+
+def target(batch: Batch) -> Tensor:
+    """(B, 3, H, W) the pictures that should be generated."""
+    return batch.get("truth", batch["source"])
 
 
 @dataclass(frozen=True)
@@ -51,3 +57,13 @@ class Record:
     reference_densepose: Path | None = None  # of another pose of the person, not of a garment
     reference_keypoints: Path | Annotation | None = None
     flow: Path | None = None  # .npz with `flow` (H, W, 2) and `valid` (H, W); synthetic data only
+    truth: Path | None = None  # `source` in the reference, where it wears another; likewise
+    truth_parse: Path | None = None  # label map of `truth`
+
+    def target(self) -> "Record":
+        """This record with the picture that should be generated as its source."""
+        if self.truth is None:
+            return self
+        return replace(
+            self, source=self.truth, parse=self.truth_parse, truth=None, truth_parse=None
+        )

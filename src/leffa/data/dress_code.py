@@ -22,5 +22,8 @@ class DressCode(TryOnPairs):
         categories: Sequence[str] = CATEGORIES,
         densepose: Literal["labels", "colour", "none"] = "labels",
         allow_subset: bool = False,
+        truth: bool = False,
     ) -> None:
-        super().__init__("dress_code", root, split, pairs, densepose, allow_subset, categories)
+        super().__init__(
+            "dress_code", root, split, pairs, densepose, allow_subset, categories, truth=truth
+        )

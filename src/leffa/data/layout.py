@@ -1,5 +1,6 @@
 """A checked sequence of records, and what reads the lists that they come from."""
 
+import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import overload
 
 from leffa.data.batch import Record
-from leffa.data.catalog.spec import Need
+from leffa.data.catalog.spec import SYNTHETIC, Need
 from leffa.data.keypoints import Annotation, listed_names
 from leffa.io.folders import names_in
 from leffa.io.tables import read_table, read_text
@@ -109,6 +110,27 @@ def check_root(root: str | Path) -> Path:
             "pair lists (data.root=DIR in training, dataset.root=DIR in evaluation)"
         )
     return root
+
+
+def check_truth(root: Path, records: Sequence[Record]) -> None:
+    """Raise FileNotFoundError, with the command that draws them, where true pictures, their
+    parsings or flows are missing."""
+    lacking = sum(None in (each.truth, each.truth_parse, each.flow) for each in records)
+    if not lacking:
+        return
+    if not (root / SYNTHETIC).is_file():
+        raise FileNotFoundError(
+            f"{root}: photographs do not show its persons in other garments, so there is no truth; "
+            "give truth=false, or a synthetic data set"
+        )
+    drawn = json.loads(read_text(root / SYNTHETIC))
+    options = " ".join(
+        f"--{key} {drawn[key]}" for key in ("train", "test", "seed", "height", "width")
+    )
+    raise FileNotFoundError(
+        f"{root}: {lacking} of {len(records)} persons are not drawn in the garment that the list "
+        f"gives them; complete the data set: leffa draw {drawn['layout']} {root} {options}"
+    )
 
 
 def read_lines(path: Path) -> list[str]:

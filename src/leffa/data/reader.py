@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path, PurePath
 
@@ -12,16 +12,19 @@ from leffa.data.catalog.spec import (
     SPLITS,
     SYNTHETIC,
     DatasetSpec,
+    FileSpec,
     GroupSpec,
     ListSpec,
     Pairs,
     Split,
+    unpaired_name,
 )
 from leffa.data.keypoints import Annotation
 from leffa.data.layout import (
     Layout,
     check_choice,
     check_root,
+    check_truth,
     locate,
     read_csv_pairs,
     read_lines,
@@ -45,6 +48,8 @@ class TryOnPairs(Layout):
         pairs: "paired" gives each person the garment that they wear and names the sample by the
             person's stem; "unpaired" gives the garment of the test list and names it
             `<person stem>__<garment stem>`. Training is always paired.
+        truth: unpaired, read the pictures of the persons in these garments too, which only
+            synthetic copies have.
         densepose: the encoding of the DensePose files to read, or "none".
         allow_subset: the lists may be shorter than the official ones.
         categories: names of groups, in their order; None: all that have the split.
@@ -59,6 +64,7 @@ class TryOnPairs(Layout):
         densepose: str = "none",
         allow_subset: bool = False,
         categories: Sequence[str] | None = None,
+        truth: bool = False,
     ) -> None:
         spec = _spec(spec)
         check_choice("split", split, SPLITS)
@@ -67,6 +73,8 @@ class TryOnPairs(Layout):
             raise ValueError(
                 "pairs=unpaired: training has no unpaired list; use pairs=paired, or split=test"
             )
+        if truth and pairs == "paired":
+            raise ValueError("truth=true: where pairs=paired the person's picture is the true one")
         check_choice("densepose", densepose, (*spec.densepose, "none"))
         groups = {
             each.name: each for each in spec.groups if any(split == one.split for one in each.lists)
@@ -81,7 +89,10 @@ class TryOnPairs(Layout):
             listing = group.listing(split, pairing="other" if pairs == "unpaired" else None)
             path, rows = _read_group(spec, root, group, listing)
             check_count(root, listing, len(rows), path, allow_subset)
-            records += _tryon_records(spec, root / group.folder, group, rows, pairs, densepose)
+            folder = root / group.folder
+            records += _tryon_records(spec, folder, group, rows, pairs, densepose, truth)
+        if truth:
+            check_truth(root, records)
         super().__init__(records, root / "*" / path.name if spec.totals else path)
 
 
@@ -109,7 +120,13 @@ def _read_group(
 
 
 def _tryon_records(
-    spec: DatasetSpec, folder: Path, group: GroupSpec, rows: Rows, pairs: Pairs, densepose: str
+    spec: DatasetSpec,
+    folder: Path,
+    group: GroupSpec,
+    rows: Rows,
+    pairs: Pairs,
+    densepose: str,
+    truth: bool,
 ) -> list[Record]:
     mains = person_files, garment_files = group.main("person"), group.main("garment")
     places = [folder / files.spellings[0] for files in mains]
@@ -123,32 +140,37 @@ def _tryon_records(
         files.role: [files.key_of_stem(row[column]) for row in rows]
         for column, files in enumerate(mains)
     }
-    # The ground-truth flow leads to the garment that is worn: there is none for another garment.
-    found = _find_files(group, folder, keys, densepose, () if pairs == "paired" else ("flow",))
-    stems = [PurePath(person).stem for person, _ in rows]
+    names = [PurePath(row[0]).stem if pairs == "paired" else unpaired_name(*row) for row in rows]
+    files = [each for each in group.files if each.role in keys]
+    if pairs == "unpaired":
+        # A person's ground-truth flow leads to the garment that they wear, not to another.
+        files = [each for each in files if each.field != "flow"]
+    if truth:
+        keys["unpaired"] = names
+        files += [each for each in group.files if each.role == "unpaired"]
+    found = _find_files(files, folder, keys, densepose)
     return [
         Record(
-            name=stem if pairs == "paired" else f"{stem}__{PurePath(garment).stem}",
+            name=name,
             category=group.category,
             source=places[0] / person,
             reference=places[1] / garment,
             **{field: paths[number] for field, paths in found.items()},
         )
-        for number, (stem, (person, garment)) in enumerate(zip(stems, rows, strict=True))
+        for number, (name, (person, garment)) in enumerate(zip(names, rows, strict=True))
     ]
 
 
 def _find_files(
-    group: GroupSpec,
+    specs: Iterable[FileSpec],
     base: Path,
     keys: dict[str, list[str]],
     densepose: str,
-    excluded: Collection[str] = (),
 ) -> dict[str, list[Path | None]]:
     """The files of every record by field, from the records' keys by role."""
     found: dict[str, list[Path | None]] = {}
-    for files in group.files:
-        if files.field is None or files.main or files.field in excluded:
+    for files in specs:
+        if files.field is None or files.main:
             continue
         if files.field == "densepose" and files.encoding != densepose:
             continue
@@ -229,7 +251,7 @@ def pose_records(
     picture_of, joints_of, category_of = cache(picture_of), cache(joints_of), cache(category_of)
     references, sources = ([stem_of(row[column]) for row in rows] for column in (0, 1))
     names = [f"{one}_2_{other}" for one, other in zip(references, sources, strict=True)]
-    found = _find_files(group, root, {"picture": sources, "pair": names}, densepose)
+    found = _find_files(group.files, root, {"picture": sources, "pair": names}, densepose)
     for files in group.files:
         if files.field == "densepose" and files.encoding == densepose:
             find = cache(locate(root / files.spellings[0], files.pattern, "loose"))

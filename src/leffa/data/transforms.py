@@ -26,7 +26,7 @@ from leffa.data.densepose import (
     densepose_encoding,
     to_tensor,
 )
-from leffa.data.files import PersonFiles
+from leffa.data.files import PersonFiles, check_same_size
 from leffa.data.fit import WHITE, Fit, Placement, fit_picture
 from leffa.data.flow import mirror_flow, place_flow, read_flow
 from leffa.data.keypoints import BODY_25_MIRROR
@@ -174,7 +174,8 @@ class PersonTransform:
         here, there = self._placements(files.source, reference, draw)
         mask = self._mask(files, here)
         densepose, body = self._densepose(files, here, draw.mirror)
-        region = self._loss_region(files, here, mask, body)
+        target = files if record.truth is None else self._target(files)
+        region = self._loss_region(target, here, mask, body)
         generated = _binary(mask)
         sample: Sample = {
             "source": self._picture(files.source, here, draw),
@@ -187,11 +188,22 @@ class PersonTransform:
         }
         if self.pose:
             sample["pose"] = pose_tensor(_joints(files, here, draw.mirror), self.size)
+        if record.truth is not None:
+            sample["truth"] = self._picture(target.source, here, draw)
         if record.flow is not None:
             flow, valid = read_flow(record.flow, files.source.size)
-            flow, sample["flow_valid"] = place_flow(flow, valid, here, there)
-            sample["flow"] = flow.permute(1, 2, 0)
+            flow, valid = place_flow(flow, valid, here, there)
+            if record.truth is not None:  # the mask follows the own garment; no other place changes
+                valid = valid * generated
+            sample["flow"], sample["flow_valid"] = flow.permute(1, 2, 0), valid
         return mirrored(sample) if draw.mirror else sample
+
+    def _target(self, files: PersonFiles) -> PersonFiles:
+        """The files of the true picture, which differs from the source."""
+        target = PersonFiles(files.record.target(), self.open_photograph)
+        pictures = target.source, target.record.source, files.source, files.record.source
+        check_same_size(*pictures)
+        return target
 
     def _placements(
         self, source: Image.Image, reference: Image.Image, draw: Draw
@@ -270,7 +282,8 @@ def mirrored(sample: Sample) -> Sample:
     """The sample in a mirror. DensePose and pose are only moved: their sides are swapped where they
     are read."""
     result = sample.copy()
-    for key in ("source", "reference", "mask", "densepose", "loss_region", "pose", "flow_valid"):
+    pictures = ("source", "reference", "mask", "densepose", "loss_region", "pose", "truth")
+    for key in (*pictures, "flow_valid"):
         if key in sample:
             result[key] = sample[key].flip(-1)
     if "flow" in sample:

@@ -15,5 +15,6 @@ class Viton(TryOnPairs):
         split: Split = "train",
         pairs: Pairs = "paired",
         allow_subset: bool = False,
+        truth: bool = False,
     ) -> None:
-        super().__init__("viton", root, split, pairs, "none", allow_subset)
+        super().__init__("viton", root, split, pairs, "none", allow_subset, truth=truth)

@@ -17,5 +17,6 @@ class VitonHD(TryOnPairs):
         pairs: Pairs = "paired",
         densepose: Literal["colour", "iuv", "none"] = "colour",
         allow_subset: bool = False,
+        truth: bool = False,
     ) -> None:
-        super().__init__("viton_hd", root, split, pairs, densepose, allow_subset)
+        super().__init__("viton_hd", root, split, pairs, densepose, allow_subset, truth=truth)

@@ -174,6 +174,7 @@ def _write_result(
         "size": [transform.height, transform.width],
         "precision": settings.precision,
         "truth": truth.name,
+        "truth_drawn": any(record.truth is not None for record in work.records),
         "real": None if settings.real is None else str(settings.real),
         **settings.depends_on,
         "metrics": finite(metrics),

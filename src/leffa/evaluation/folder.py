@@ -60,24 +60,27 @@ class EvaluationFolder:
             place.mkdir(parents=True, exist_ok=True)
         write_json(path, settings)
 
-    def write_manifest(self, records: Iterable[Record]) -> None:
+    def write_manifest(self, records: Sequence[Record]) -> None:
         """Write each sample's category and files."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", "category", "source", "reference"])
-        writer.writerows([r.name, r.category, r.source, r.reference] for r in records)
+        columns = ["name", "category", "source", "reference"]
+        columns += ["truth"] if any(record.truth for record in records) else []
+        writer.writerow(columns)
+        writer.writerows([getattr(record, column) for column in columns] for record in records)
         write_text(self.path / "manifest.csv", text.getvalue())
 
     def link_originals(self, records: Iterable[Record]) -> None:
-        """Link the data set's own files under the samples' names, or copy them."""
+        """Link the data set's own true pictures under the samples' names, or copy them."""
         self.originals.mkdir(parents=True, exist_ok=True)
         for record in records:
-            place = self.originals / f"{record.name}{record.source.suffix}"
+            true = record.target().source
+            place = self.originals / f"{record.name}{true.suffix}"
             place.unlink(missing_ok=True)  # the data may have moved
             try:
-                place.symlink_to(record.source.resolve())
+                place.symlink_to(true.resolve())
             except OSError:
-                shutil.copyfile(record.source, place)
+                shutil.copyfile(true, place)
 
 
 def unfinished(records: Sequence[Record], *folders: Path) -> list[Record]:

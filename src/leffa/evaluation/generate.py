@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leffa.data.batch import Record
+from leffa.data.batch import Record, target
 from leffa.evaluation.flows import write_flow_values
 from leffa.evaluation.settings import Work
 from leffa.inference.generate import generate_batches
@@ -75,7 +75,7 @@ def generate_part(
     with ThreadPoolExecutor(WRITERS) as pool:
         writing: list[Future[None]] = []
         for done in generate_batches(model, images, how, on_step=lambda *_: advance(0)):
-            generated, true = done.images.float().cpu(), done.batch["source"].cpu()
+            generated, true = done.images.float().cpu(), target(done.batch).cpu()
             for future in writing:
                 future.result()  # at most one batch waits to be written, and its errors are heard
             writing = [

@@ -19,7 +19,7 @@ def write_masks(protocol: Protocol, work: Work) -> bool:
     parsing map. A parsing map without a label gives a black mask.
     """
     wanted = any(settings.metric == "masked_psnr" for settings in protocol.paired.values())
-    if not wanted or any(record.parse is None for record in work.records):
+    if not wanted or any(record.target().parse is None for record in work.records):
         return False
     transform, masks = work.how.transform, work.folder.masks
     of_parse = replace(transform, densepose="none", densepose_files=None, loss_region="foreground")

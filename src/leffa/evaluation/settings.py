@@ -19,7 +19,8 @@ class EvaluationSettings:
     """What is measured, and how."""
 
     name: str  # of the data set
-    paired: bool  # whether the source wears the reference, so that image metrics have a truth
+    # Whether images have a truth: the source wears the reference, or is drawn in it (`truth`).
+    paired: bool
     sampler: SamplerSettings
     flow_request: FlowRequest
     inspect_timesteps: Sequence[int]  # where flows are compared with the ground truth, if known

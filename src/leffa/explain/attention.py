@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from leffa.data.batch import Batch
+from leffa.data.batch import Batch, target
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.attention import nearest_tokens
 from leffa.losses.flow import coordinates, flow_field
@@ -158,7 +158,7 @@ def read_attention(
             is taken.
         timesteps: to which the picture is noised.
         temperature: tau, at which attention is read; 1 is what the network itself computes.
-        painted: (1, 3, H, W), the picture to noise; None: the source.
+        painted: (1, 3, H, W), the picture to noise; None: the true one.
         layers: names of those wanted; None for all.
         cells: maps have at most so many along a side.
         on_step: is told how many timesteps are done.
@@ -171,7 +171,7 @@ def read_attention(
     for timestep in timesteps:
         if not 0 <= timestep < model.schedule.steps:
             raise ValueError(f"timestep {timestep}: give 0 to {model.schedule.steps - 1}")
-    painted = batch["source"] if painted is None else painted
+    painted = target(batch) if painted is None else painted
     encoded = encode_batch(model, batch, painted)
     seen = ModelReading(title, painted.float().cpu())
     for done, timestep in enumerate(timesteps, start=1):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from markupsafe import Markup
 from torch import Tensor
 
-from leffa.data.batch import Batch
+from leffa.data.batch import Batch, target
 from leffa.explain.attention import LayerReading, ModelReading, coarser
 from leffa.explain.view import (
     FADED,
@@ -209,7 +209,7 @@ def _truth(batch: Batch, points: Tensor) -> dict[str, Any] | None:
         return None
     flow, warped = true_pictures(batch)
     return {
-        "person": _address(batch["source"]),
+        "person": _address(target(batch)),
         "flow": _address(flow),
         "warped": _address(warped),
         "at": [match and _rounded(match) for match in true_matches(batch, points)],

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leffa.data.batch import target
 from leffa.explain.attention import ModelReading
 from leffa.explain.page import COLOURS, Explanation, true_pictures
 from leffa.explain.view import (
@@ -81,7 +82,7 @@ def overview(explanation: Explanation, point: int) -> Figure:
     if has_truth(batch):
         colours, warped = true_pictures(batch)
         known = _true_mark(explanation, point)
-        pictures = [(batch["source"], here), (reference, known), (colours, here), (warped, here)]
+        pictures = [(target(batch), here), (reference, known), (colours, here), (warped, here)]
         rows.append(("truth", [(_pixels(picture), marks) for picture, marks in pictures]))
     titles = ["person", "attention", "flow", "warped reference"]
     where = _layer_text(explanation, view)

@@ -46,9 +46,10 @@ def encode_batch(
     """Run the autoencoder and the model's other encoders once.
 
     Args:
-        painted: (B, 3, H, W) in [-1, 1], to add noise to instead of the source.
+        painted: (B, 3, H, W) in [-1, 1], to add noise to instead of the true picture.
     """
-    if painted is None:
+    painted = batch.get("truth") if painted is None else painted
+    if painted is None:  # the source is the true picture
         latents = batch["latents"] if "latents" in batch else model.latents(batch)
         batch = {**batch, "latents": latents}
         clean = model.encode_target(batch)

@@ -75,7 +75,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
 
 def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, bool]:
     """Records and transform of a data set of conf/dataset, written on first use, and whether its
-    persons wear the reference. Ends the program where an override is wrong."""
+    pictures have a truth. Ends the program where an override is wrong."""
     check("evaluate", overrides)
     dataset = resolved(compose("evaluate", [*overrides, "ckpt=none"]))["dataset"]
     prepare_data(dataset)

@@ -17,7 +17,7 @@ from leffa.synthetic.annotations import agnostic_mask, body_map, find_keypoints
 from leffa.synthetic.backdrop import draw_backdrop
 from leffa.synthetic.body import CHIN, CROWN, Pose, draw_pose, draw_shape
 from leffa.synthetic.figure import Placement, build_figure
-from leffa.synthetic.flatlay import lay_flat
+from leffa.synthetic.flatlay import FlatLay, lay_flat
 from leffa.synthetic.flows import flow_between, flow_to_flat
 from leffa.synthetic.garments import Garment, Kind, draw_garment
 from leffa.synthetic.labels import CATEGORIES, Category
@@ -96,21 +96,31 @@ class PoseSet:
 
 
 def draw_tryon(
-    seed: int, index: int, height: int, width: int, category: Category = "upper_body"
+    seed: int,
+    index: int,
+    height: int,
+    width: int,
+    category: Category = "upper_body",
+    garment_of: int | None = None,
 ) -> TryOnDrawing:
     """Draw a person who wears a garment, and the garment laid flat.
+
+    Args:
+        garment_of: the index of another sample, whose garment this person wears in place of the
+            own one. All else stays as it is: the true picture of an unpaired try-on.
 
     Raises:
         ValueError: the category is unknown.
     """
     if category not in CATEGORIES:
         raise ValueError(f"unknown category {category!r}; choose one of {', '.join(CATEGORIES)}")
-    rng = np.random.default_rng([seed, index, CATEGORIES.index(category)])
     size = (height, width)
-    place = _draw_framing(rng, category, size)
-    garments, worn = _draw_outfit(rng, category)
-    # Nothing random below depends on the garments: the same person can be drawn in others.
-    person = _draw_person(rng, garments, place, size)
+    rng, place, outfit, worn = _dress(seed, index, category, size)
+    if garment_of is not None:
+        _, _, others, other = _dress(seed, garment_of, category, size)
+        outfit[worn] = others[other]
+    # Nothing random below depends on the garments: the same person is drawn in others.
+    person = Person(draw_shape(rng), draw_look(rng), tuple(outfit))
     pose, background = draw_pose(rng), draw_backdrop(rng, size)
     scene, drawing = _render(person, pose, place, background)
     flat = person.outfit[worn]
@@ -127,13 +137,27 @@ def draw_tryon(
     )
 
 
+def _dress(
+    seed: int, index: int, category: Category, size: tuple[int, int]
+) -> tuple[Generator, Placement, list[FlatLay], int]:
+    """How a try-on sample begins: the framing, the outfit, and which of it is tried on.
+
+    The generator draws the person next.
+    """
+    rng = np.random.default_rng([seed, index, CATEGORIES.index(category)])
+    place = _draw_framing(rng, category, size)
+    garments, worn = _draw_outfit(rng, category)
+    return rng, place, _lay_out(garments, place, size), worn
+
+
 def draw_pose_set(seed: int, index: int, height: int, width: int, poses: int) -> PoseSet:
     """Draw one person, from head to foot, in a number of poses."""
     rng = np.random.default_rng([seed, index, len(CATEGORIES)])
     size = (height, width)
     garments, _ = _draw_outfit(rng, CATEGORIES[rng.choice(3, p=[0.45, 0.25, 0.3])], plain=False)
     place = _draw_framing(rng, "dresses", size)
-    person = _draw_person(rng, garments, place, size)
+    outfit = tuple(_lay_out(garments, place, size))
+    person = Person(draw_shape(rng), draw_look(rng), outfit)
     background = draw_backdrop(rng, size)
     rendered = []
     for _ in range(poses):
@@ -179,12 +203,9 @@ def _draw_outfit(
     return outfit, int(tucked == (category == "lower_body"))
 
 
-def _draw_person(
-    rng: Generator, garments: list[Garment], place: Placement, size: tuple[int, int]
-) -> Person:
-    """A random person in these garments."""
-    outfit = tuple(lay_flat(garment, size, place.scale) for garment in garments)
-    return Person(draw_shape(rng), draw_look(rng), outfit)
+def _lay_out(garments: list[Garment], place: Placement, size: tuple[int, int]) -> list[FlatLay]:
+    """Each of these garments laid flat."""
+    return [lay_flat(garment, size, place.scale) for garment in garments]
 
 
 def _render(

@@ -4,15 +4,15 @@ A sample knows its paths before it is drawn, so a sample whose files are all the
 again. The number in a file's name is the index that it is drawn from.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from leffa.data.catalog import CATALOG
-from leffa.data.catalog.spec import TREE, DatasetSpec, GroupSpec, SyntheticSpec
+from leffa.data.catalog.spec import TREE, DatasetSpec, GroupSpec, SyntheticSpec, unpaired_name
 from leffa.data.inshop import release_path
 from leffa.synthetic import encode
 from leffa.synthetic.labels import Category, Parsing
@@ -51,6 +51,7 @@ class Sample:
     root: Path  # of the data set
     group: str  # its name in the spec: a split or a category
     number: int  # that it is drawn from
+    garment: int | None = None  # of the sample whose garment the person wears instead of the own
 
     @property
     def spec(self) -> GroupSpec:
@@ -80,13 +81,23 @@ class Sample:
             encoder = file.encoder or file.content
             if encoder == "photo" and file.role == "garment":
                 encoder = "garment"
-            for key in self.pairs if file.role == "pair" else self.keys:
+            for key in self._keys_of(file.role):
                 yield folder / file.pattern.format(key), encoder, key
         for key in self.keys:
             if any(listing.form == "annotation" for listing in spec.lists):
                 yield self.joints(key), "joints", key
             if any(TREE in file.spellings for file in spec.files):  # the release's tree
                 yield self.root / release_path(key), "photo", key
+
+    def _keys_of(self, role: str) -> Iterable[str]:
+        """The keys of this role's files; in another garment there is only what shows it."""
+        if self.garment is not None:
+            other = replace(self, number=self.garment, garment=None)
+            name = unpaired_name(self.name("person"), other.name("garment"))
+            return (name,) if role == "unpaired" else ()
+        if role == "unpaired":
+            return ()
+        return self.pairs if role == "pair" else self.keys
 
     def joints(self, key: str) -> Path:
         """Where the joints of a picture are kept until their list is written."""
@@ -98,7 +109,7 @@ class Sample:
         size = (recipe.height, recipe.width)
         if not self.pairs:
             category = cast(Category, self.spec.category)
-            drawing = draw_tryon(recipe.seed, self.number, *size, category)
+            drawing = draw_tryon(recipe.seed, self.number, *size, category, self.garment)
             return {
                 path: _encode(path, encoder, drawing.person, drawing)
                 for path, encoder, _ in self.files()

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -40,6 +40,8 @@ def write_dataset(
 ) -> None:
     """Write a synthetic data set; everything that its spec names is there, and ground-truth flow.
 
+    In try-on the persons of an unpaired list are also drawn in the garments that it gives them.
+
     Args:
         layout: one of `SYNTHETIC_LAYOUTS`.
         root: the folder to fill; it may hold an earlier run of the same settings, which is
@@ -69,6 +71,7 @@ def write_dataset(
     pairs = max(1, len(numbering(spec).pairs))
     samples = {split: _samples(recipe, root, split, -(-counts[split] // pairs)) for split in SPLITS}
     every = [one for groups in samples.values() for group in groups.values() for one in group]
+    every += _in_other_garments(spec, samples["test"], seed)
     _draw_missing(every, workers, progress)
     for split, groups in samples.items():
         if layout == "folder":
@@ -133,6 +136,16 @@ def _samples(recipe: Recipe, root: Path, split: Split, count: int) -> Groups:
         name: [Sample(recipe, root, name, number) for number in each]
         for name, each in numbers.items()
     }
+
+
+def _in_other_garments(spec: DatasetSpec, groups: Groups, seed: int) -> list[Sample]:
+    """The persons of the unpaired lists in the garments that these give them."""
+    return [
+        replace(one, garment=samples[other].number)
+        for name, samples in groups.items()
+        if any(listing.pairing == "other" for listing in spec.group(name).lists)
+        for one, other in zip(samples, derangement(len(samples), seed), strict=True)
+    ]
 
 
 def _draw_missing(

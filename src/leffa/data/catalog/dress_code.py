@@ -9,6 +9,7 @@ from leffa.data.catalog.spec import (
     GroupSpec,
     ListSpec,
     SyntheticSpec,
+    drawn_truth,
     six_digits,
 )
 
@@ -28,6 +29,7 @@ _FILES = (
     FileSpec("agnostic_masks", "{}_0.png", "mask", need="split", field="mask"),
     FileSpec("masks", "{}_1.png", "garment_mask", "garment", "loose", "reference_mask"),  # LaDI's
     FileSpec("flow", "{}_0.npz", "flow", field="flow", synthetic=True),
+    *drawn_truth("parse_18"),
 )
 _PAIRED, _UNPAIRED = "test_pairs_paired.txt", "test_pairs_unpaired.txt"
 

@@ -35,7 +35,9 @@ class FileSpec:
     folder: str | tuple[str, ...]  # below the group's folder, or several spellings of it
     pattern: str  # a file's name, `{}` standing for the key
     content: str  # one of `doctor.contents.CONTENTS`
-    role: str = "person"  # whose key it is: of a column of the lists, or of a "pair"
+    # Whose key it is: of a column of the lists, of a "pair" of pose transfer, or of an "unpaired"
+    # person and garment.
+    role: str = "person"
     need: Need = "whole"
     field: str | None = None  # of a `Record`; None where training and evaluation do not read it
     main: bool = False  # it is the photograph that a list names in its role's column
@@ -183,6 +185,29 @@ class DatasetSpec:
         """The encodings in which it has DensePose files."""
         found = [each.encoding for each in self.groups[0].files if each.field == "densepose"]
         return tuple(dict.fromkeys(found))
+
+
+def unpaired_name(person: str, garment: str) -> str:
+    """What the sample of a person and another's garment is called, by their pictures' names."""
+    return f"{PurePath(person).stem}__{PurePath(garment).stem}"
+
+
+def drawn_truth(parse: str, encoder: str = "") -> tuple[FileSpec, ...]:
+    """What synthetic copies hold of persons in the garments that an unpaired list gives them: the
+    true picture, its parsing (content and encoder as those of the persons), and the flow."""
+    kinds = (
+        ("image", "{}.jpg", "photo", "truth", ""),
+        ("parse", "{}.png", parse, "truth_parse", encoder),
+        ("flow", "{}.npz", "flow", "flow", ""),
+    )
+    return tuple(
+        FileSpec(
+            *(f"unpaired-{folder}", pattern, content, "unpaired", "loose", field),
+            synthetic=True,
+            encoder=encoder,
+        )
+        for folder, pattern, content, field, encoder in kinds
+    )
 
 
 def six_digits(number: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from leffa.data.catalog.spec import (
     GroupSpec,
     ListSpec,
     SyntheticSpec,
+    drawn_truth,
     six_digits,
 )
 
@@ -26,6 +27,7 @@ _FILES = (
         encoder="openpose_18",
     ),
     FileSpec("flow", "{}_0.npz", "flow", field="flow", synthetic=True),
+    *drawn_truth("parse_20", "lip"),
 )
 _LISTS = (  # README of VITON
     ListSpec(("train_pairs.txt",), "train", official=14_221, pairing="own"),

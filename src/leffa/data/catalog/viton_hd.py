@@ -1,6 +1,13 @@
 """VITON-HD (Choi et al., 2021) at 768x1024, as in `zalando-hd-resized.zip`."""
 
-from leffa.data.catalog.spec import DatasetSpec, FileSpec, GroupSpec, ListSpec, SyntheticSpec
+from leffa.data.catalog.spec import (
+    DatasetSpec,
+    FileSpec,
+    GroupSpec,
+    ListSpec,
+    SyntheticSpec,
+    drawn_truth,
+)
 
 _FILES = (
     FileSpec("image", "{}.jpg", "photo", need="always", field="source", main=True),
@@ -18,6 +25,7 @@ _FILES = (
     FileSpec(("openpose_json", "openpose-json"), "{}_keypoints.json", "pose", field="keypoints"),
     FileSpec(("openpose_img", "openpose-img"), "{}_rendered.png", "drawing", need="loose"),
     FileSpec("flow", "{}.npz", "flow", field="flow", synthetic=True),
+    *drawn_truth("parse_20"),
 )
 # 11,647 and 2,032: README of the release; Leffa, appendix A.1. The train list's second column is
 # shuffled and no trainer reads it.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leffa.data.catalog.spec import GroupSpec, ListSpec
+from leffa.data.catalog.spec import GroupSpec, ListSpec, unpaired_name
 from leffa.data.doctor.report import Count, Finding
 from leffa.data.keypoints import COCO_18
 from leffa.data.layout import read_csv_pairs
@@ -106,6 +106,8 @@ def _collect_keys(listed: Listed, group: GroupSpec) -> Iterator[Finding]:
             listed.keys.setdefault("garment", {})[keys[0]] = None
         if roles == ("picture", "picture") and len(keys) == 2:
             listed.keys.setdefault("pair", {})["_2_".join(keys)] = None
+        if listed.listing.pairing == "other" and len(keys) == 2:
+            listed.keys.setdefault("unpaired", {})[unpaired_name(*row)] = None
 
 
 def _mispaired(listed: Listed, group: GroupSpec) -> list[Finding]:

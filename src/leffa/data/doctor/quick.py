@@ -30,6 +30,8 @@ _CONTENTS = {  # of a record's fields
     "parse": "parse_20",
     "reference_mask": "garment_mask",
     "flow": "flow",
+    "truth": "photo",
+    "truth_parse": "parse_20",
 }
 
 
@@ -95,7 +97,7 @@ def quick_check(
 def _sizes(record: Record, absent: set[Path]) -> list[Finding]:
     source = _header_size(record.source, absent)
     findings = []
-    for field in ("mask", "densepose", "parse"):
+    for field in ("mask", "densepose", "parse", "truth", "truth_parse"):
         path = getattr(record, field)
         size = _header_size(path, absent)
         if source is None or size is None or size == source:
