@@ -160,6 +160,7 @@ class ExchangeProcessor(ABC):
     """
 
     shows_flow = False  # whether the flow can be read from this layer
+    taps = True  # whether a request's tap is then handed its queries and keys
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -286,11 +287,14 @@ class FinalFeatureBlock(nn.Module):
         return hidden_states
 
 
-def flow_layers(model: nn.Module) -> list[str]:
-    """Dotted names of the layers whose flow can be read, whatever their resolution."""
+def flow_layers(model: nn.Module, tapped: bool = False) -> list[str]:
+    """Dotted names of the layers whose flow can be read, whatever their resolution; `tapped`: of
+    those that a tap is handed."""
     processors = [getattr(module, "processor", None) for module in model.modules()]
     return [
-        each.name for each in processors if isinstance(each, ExchangeProcessor) and each.shows_flow
+        each.name
+        for each in processors
+        if isinstance(each, ExchangeProcessor) and each.shows_flow and (each.taps or not tapped)
     ]
 
 

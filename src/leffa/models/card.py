@@ -34,7 +34,6 @@ def model_card(
     terms = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     config = settings.config or {}
     data = config.get("data", {})
-    stages = config.get("curriculum", {}).get("stages", [])
     synthetic = _is_synthetic(data)
     dataset = data.get("train", {}).get("_target_", "")
     data_set, data_key = terms["official"][official] if official else (None, None)
@@ -49,10 +48,10 @@ def model_card(
         name=official or config.get("name", "model"),
         dataset=dataset.rsplit(".", 1)[-1] or "unknown",
         synthetic=synthetic,
-        leffa_loss=_leffa_loss(config.get("leffa_loss", {}), stages),
+        leffa_loss=_attention_loss(config),
         adapters=_listed(config.get(MERGED_ADAPTERS) or {}),
         stage_columns=STAGE,
-        stages=stages,
+        stages=config.get("curriculum", {}).get("stages", []),
         evaluations=evaluations,
         data_terms=next((t for word, t in terms["data"].items() if f".{word}." in dataset), None),
         base_terms=_base_terms(config.get("backbone", {}), terms),
@@ -60,14 +59,21 @@ def model_card(
     )
 
 
-def _leffa_loss(loss: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> str:
+def _attention_loss(config: Mapping[str, Any]) -> str:
+    loss, attention = config.get("leffa_loss", {}), config.get("attention_loss", {})
+    stages = config.get("curriculum", {}).get("stages", [])
     if not loss:
         return "unknown"
-    in_some_stage = any(stage.get("leffa_loss") for stage in stages)
+    in_some_stage = not stages or any(stage.get("leffa_loss") for stage in stages)
     if not (in_some_stage and loss.get("enabled", True) and loss.get("weight", 1)):
         return "off"
     keys = ("weight", "temperature", "min_resolution", "layers", "max_timestep", "blur")
-    return _listed({key: loss[key] for key in keys if key in loss})
+    shown = {key: loss[key] for key in keys if key in loss}
+    other = {key: value for key, value in attention.items() if key != "_target_" and value != 0}
+    name = other.pop("name", "leffa")
+    if other or name != "leffa":
+        shown = {"attention_loss": name, **other, **shown}
+    return _listed(shown)
 
 
 def _listed(values: Mapping[str, Any]) -> str:

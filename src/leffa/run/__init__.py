@@ -39,7 +39,7 @@ from leffa.training.checkpoints import ResumePoint, resume_point
 from leffa.training.compile import compile_model
 from leffa.training.curves import CSV_LOG, read_curves
 from leffa.training.finetune import Start, find_start, load_start
-from leffa.training.layers import check_layers
+from leffa.training.layers import check_layers, check_supervision
 from leffa.training.loggers import begin_logs
 from leffa.training.module import PersonGenerationModule
 from leffa.training.run_metadata import ENVIRONMENT, WRITTEN, write_run_metadata
@@ -121,7 +121,7 @@ def assemble(cfg: DictConfig, resumed: ResumePoint | None = None) -> Run:
         start = find_start(config["start_from"])
     curriculum = _curriculum(config)
     trainer = build_trainer(config, epochs=len(curriculum.stages))
-    leffa_loss = build(config["leffa_loss"])
+    leffa_loss = build({**config["leffa_loss"], **config["attention_loss"]})
     hardware = config["hardware"]
     splits = [
         MicroBatch.split(
@@ -151,6 +151,8 @@ def assemble(cfg: DictConfig, resumed: ResumePoint | None = None) -> Run:
         inputs=asdict(inputs_of_config(config)),
     )
     check_layers(leffa_loss, module.model, datamodule.val_records)
+    if leffa_loss.active and any(stage.leffa_loss for stage in curriculum.stages):
+        check_supervision(leffa_loss, module.model, datamodule)
     compile_model(module.model, hardware["compile"], hardware["channels_last"])
     if config["latent_cache"] is not None:
         datamodule.cache_latents(Path(config["latent_cache"]), module.model)

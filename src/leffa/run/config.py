@@ -65,9 +65,11 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def run_name(name: str, enabled: bool) -> str:
+def run_name(name: str, enabled: bool, attention_loss: str) -> str:
     """What folders, loggers and tables call a run."""
-    return name if enabled else f"{name}_leffa_loss_off"
+    if not enabled:
+        return f"{name}_leffa_loss_off"
+    return name if attention_loss == "leffa" else f"{name}_{attention_loss}"
 
 
 def evaluation_folder(*, _root_: DictConfig) -> str:

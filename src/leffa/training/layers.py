@@ -1,4 +1,4 @@
-"""`leffa_loss.layers`: which layers the Leffa loss teaches."""
+"""Which layers a loss on the attention teaches (`leffa_loss.layers`), and by what."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from leffa.data.batch import Batch, Record
+from leffa.data.datamodule import PersonDataModule
 from leffa.losses.flow import LeffaLoss
 from leffa.losses.request import matches
 from leffa.models.attention import flow_layers
@@ -33,6 +34,35 @@ def check_layers(loss: LeffaLoss, model: nn.Module, val: Sequence[Record]) -> No
         raise ValueError(
             "leffa_loss.layers=auto: chooses by the ground-truth flow, which the validation data "
             "do not have; name the layers, or train with leffa_loss.layers=all"
+        )
+
+
+def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule) -> None:
+    """Refuse a loss that this model or these data cannot have; warn of one without a target.
+
+    Raises:
+        ValueError: queries and keys are needed, and no layer has them for a picture's tokens; or
+            the ground-truth flow, which not all training samples have.
+    """
+    if loss.needs_tokens and not flow_layers(model, tapped=True):
+        raise ValueError(
+            f"{loss.title}: needs attention on the tokens of the reference, which this "
+            f"{type(model).__name__} does not have; give attention_loss=leffa, oracle, or matches "
+            "with attention_loss.space=coordinates; and attention_loss.entropy_weight=0"
+        )
+    known = all(record.flow is not None for record in data.train_records)
+    if loss.needs_ground_truth and (data.reconstruct or not known):
+        lacking = "data.reconstruct=true pairs" if known else "these training data"
+        raise ValueError(
+            f"{loss.title}: needs the ground-truth flow, which {lacking} do not have; give a "
+            "synthetic data set, another attention_loss, or leffa_loss=off"
+        )
+    if not loss.has_target:
+        log.warning(
+            "%s: nothing tells the attention where to look, and a collapsed flow costs nothing; "
+            "add it to another loss instead, such as attention_loss=leffa attention_loss.%s=0.1",
+            loss.title,
+            f"{loss.name}_weight",
         )
 
 

@@ -42,7 +42,7 @@ class PersonGenerationModule(LightningModule):
         optimizer: from the trainable parameters to an optimiser; its learning rate is the
             curriculum's.
         curriculum: the stages of the run.
-        leffa_loss: added in the stages that ask for it.
+        leffa_loss: added in the stages that ask for it; or another of `losses.attention`.
         objective: how the diffusion loss is drawn and weighted.
         sampler: how validation images are generated.
         inspect_timestep: where validation looks into the attention.
@@ -112,7 +112,7 @@ class PersonGenerationModule(LightningModule):
         if stage is not self._stage:
             self._stage = stage
             loss = self.leffa_loss.describe() if self.leffa_loss_on else "off"
-            log.info("stage %s, Leffa loss %s", stage.describe(), loss)
+            log.info("stage %s, %s %s", stage.describe(), self.leffa_loss.title, loss)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """One micro-batch. The last one of an optimiser step logs the means of the whole step."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import Generators, TimestepSampling, diffusion_loss, draw
 from leffa.losses.flow import LeffaLoss
+from leffa.losses.request import LayerTokens, keep_tokens
 from leffa.models.interface import PersonGenerator
 
 
@@ -47,7 +48,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class TrainingObjective:
-    """L = L_diffusion + weight * L_leffa (Leffa, Eq. 5).
+    """L = L_diffusion + weight * L_leffa (Leffa, Eq. 5), or another loss on the attention instead.
 
     Args:
         reference_dropout: probability that a sample loses its reference, for classifier-free
@@ -84,7 +85,7 @@ class TrainingObjective:
         """Evaluate the network once and compute the loss.
 
         Args:
-            leffa_loss: None where the Leffa loss is off.
+            leffa_loss: or another of `losses.attention`; None where it is off.
             generators: of all that is random about the samples: one for each, or one for all.
         """
         device, steps = batch["source"].device, model.schedule.steps
@@ -99,7 +100,9 @@ class TrainingObjective:
 
         # Without its reference a sample has nothing to look at.
         selected = leffa_loss.select(timesteps, usable=~dropped) if leffa_loss else timesteps[:0]
-        request = leffa_loss.request(selected) if leffa_loss and len(selected) else None
+        tokens: dict[str, LayerTokens] = {}
+        tap = keep_tokens(tokens) if leffa_loss and leffa_loss.needs_tokens else None
+        request = leffa_loss.request(selected, tap=tap) if leffa_loss and len(selected) else None
         prediction = model.predict_noise(noisy, timesteps, conditioning, request)
 
         target = model.schedule.target(clean, noise, timesteps)
@@ -121,9 +124,15 @@ class TrainingObjective:
                 batch["source"][selected],
                 batch["loss_region"][selected],
                 expected_samples=count * self.participation(leffa_loss, steps),
+                tokens=tokens,
+                ground_truth=_ground_truth(batch, selected, leffa_loss.needs_ground_truth),
             )
             result.loss = result.loss + leffa_loss.weight * leffa.total
             result.leffa = leffa.total.detach()
             result.layers = {name: loss.detach() for name, loss in leffa.layers.items()}
             result.selected = len(selected)
         return result
+
+
+def _ground_truth(batch: Batch, selected: Tensor, needed: bool) -> tuple[Tensor, Tensor] | None:
+    return (batch["flow"][selected], batch["flow_valid"][selected]) if needed else None

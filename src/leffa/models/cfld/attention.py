@@ -65,6 +65,8 @@ class PromptAttention(ExchangeProcessor):
             (`models.attention.PassthroughAttention`).
     """
 
+    taps = False  # its keys are no tokens of a picture
+
     def __init__(self, name: str, shows_flow: bool = False, keeps_input: bool = False) -> None:
         super().__init__(name)
         self.shows_flow = shows_flow
