@@ -1,0 +1,95 @@
+"""What each loss on the attention adds to a training step: ratios, all in one run.
+
+    python benchmarks/attention_losses.py                                    a CPU, a small SD1.5
+    python benchmarks/attention_losses.py --device cuda --bf16 --height 1024 --width 768
+    ... --out benchmarks/results                         keeps it: attention_losses*.json and .md
+
+The method, the networks and the plain step, which has no such loss, are those of `train_step.py`.
+Every sample takes part, and every layer: the most that a loss can cost. The region is a random half
+of the pixels, whose tokens all look for a match; a garment has fewer.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from train_step import Bench, describe, measure, table
+
+from leffa.data.batch import Batch
+from leffa.io.atomic import write_json, write_text
+from leffa.losses.attention import AttentionLoss
+
+GOAL = 1.3
+LOSSES: dict[str, dict[str, Any]] = {
+    "leffa": {},
+    "leffa, total variation and entropy": {"total_variation_weight": 1.0, "entropy_weight": 1.0},
+    "matches of 85 points": {"name": "matches"},
+    "matches of all pixels": {"name": "matches", "points": None},
+    "matches, coordinates": {"name": "matches", "space": "coordinates"},
+    "oracle": {"name": "oracle"},
+    "photometric": {"name": "photometric"},
+    "total_variation": {"name": "total_variation"},
+    "entropy": {"name": "entropy"},
+}
+
+
+class LossBench(Bench):
+    """The bench with a ground-truth flow."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        super().__init__(arguments)
+        count, _, height, width = self.batch["source"].shape
+        flow = torch.rand(count, height, width, 2, device=self.device) * 2 - 1
+        known = {"flow": flow, "flow_valid": torch.ones_like(self.batch["mask"])}
+        self.batch = cast(Batch, {**self.batch, **known})
+
+    @contextmanager
+    def loss_on(self, **settings: Any) -> Iterator[None]:
+        self.loss = AttentionLoss(max_timestep=self.model.schedule.steps, **settings)
+        yield
+        self.loss = None
+
+
+def _variant(settings: dict[str, Any]) -> Callable[[LossBench], Any]:
+    return lambda bench: bench.loss_on(**settings)
+
+
+def main() -> None:
+    """Measure and print the table; with --out, write it as .json and .md too."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="mixed precision")
+    parser.add_argument("--height", type=int, default=256)
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--batch", type=int, default=2, help="pictures of a step")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path, help="folder of the result; not given: printed alone")
+    arguments = parser.parse_args()
+    cuda = arguments.device == "cuda"
+    networks = "SD1.5" if cuda else "SD1.5's structure at a fifth of its width"
+    setting = describe(arguments, networks, "bf16" if arguments.bf16 else "float32", cuda)
+    variants: dict[str, Callable[[LossBench], Any]] = {"plain": LossBench.plain}
+    variants |= {name: _variant(settings) for name, settings in LOSSES.items()}
+    rows = measure(LossBench(arguments), arguments.rounds, variants)
+    most = max(rows, key=lambda row: row.ratio)
+    report = "# A training step: what each loss on the attention costs\n\n" + table(setting, rows)
+    verdict = "met" if most.ratio <= GOAL else "missed"
+    report += f"\nGoal, at most {GOAL} for each: {most.ratio:.2f} ({most.variant}), {verdict}.\n"
+    print(report)
+    if arguments.out is not None:
+        name = "attention_losses" if arguments.device == "cpu" else "attention_losses_cuda"
+        write_text(arguments.out / f"{name}.md", report)
+        write_json(
+            arguments.out / f"{name}.json",
+            {"setting": setting, "rows": [asdict(row) for row in rows]},
+        )
+
+
+if __name__ == "__main__":
+    main()
