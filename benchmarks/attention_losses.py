@@ -13,11 +13,10 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from train_step import Bench, describe, measure, table
+from train_step import Bench, describe_step, measure, step_options, table
 
 from leffa.data.batch import Batch
 from leffa.io.atomic import write_json, write_text
@@ -60,20 +59,8 @@ def _variant(settings: dict[str, Any]) -> Callable[[LossBench], Any]:
 
 def main() -> None:
     """Measure and print the table; with --out, write it as .json and .md too."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--bf16", action="store_true", help="mixed precision")
-    parser.add_argument("--height", type=int, default=256)
-    parser.add_argument("--width", type=int, default=192)
-    parser.add_argument("--batch", type=int, default=2, help="pictures of a step")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", type=Path, help="folder of the result; not given: printed alone")
-    arguments = parser.parse_args()
-    cuda = arguments.device == "cuda"
-    networks = "SD1.5" if cuda else "SD1.5's structure at a fifth of its width"
-    setting = describe(arguments, networks, "bf16" if arguments.bf16 else "float32", cuda)
+    arguments = step_options(__doc__).parse_args()
+    setting = describe_step(arguments)
     variants: dict[str, Callable[[LossBench], Any]] = {"plain": LossBench.plain}
     variants |= {name: _variant(settings) for name, settings in LOSSES.items()}
     rows = measure(LossBench(arguments), arguments.rounds, variants)

@@ -15,15 +15,14 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from leffa.inference import load_model
+from leffa.inference import LoadedModel, load_model
 from leffa.io.atomic import write_json, write_text
 from leffa.models.card import model_card
 from leffa.models.export import BASELINES, FORMAT, SETTINGS, WEIGHTS
 
 
-def ship(run: Path, out: Path, evaluations: list[Path]) -> None:
+def ship(loaded: LoadedModel, out: Path, evaluations: list[Path]) -> None:
     """Write the folder `out` of the weights of a run, with its scores in the card."""
-    loaded = load_model(run)
     settings = replace(loaded.settings, source=out.name)
     state = {key: each.half().contiguous() for key, each in loaded.model.saved_state().items()}
     results = [json.loads((folder / "metrics.json").read_text("utf-8")) for folder in evaluations]
@@ -41,10 +40,11 @@ def main() -> None:
     parser.add_argument("--evaluation", type=Path, nargs="*", default=[])
     parser.add_argument("--out", type=Path, help="default: the place in the package")
     options = parser.parse_args()
-    name = load_model(options.run).name
+    loaded = load_model(options.run)
+    name = loaded.name
     if options.out is None and name not in BASELINES:
         parser.error(f"{options.run}: is a run of {name}, not of {' or '.join(BASELINES)}")
-    ship(options.run, options.out or BASELINES[name], options.evaluation)
+    ship(loaded, options.out or BASELINES[name], options.evaluation)
 
 
 if __name__ == "__main__":

@@ -307,10 +307,10 @@ def table(setting: dict[str, Any], rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Measure and print the table; with --out, write it as .json and .md too."""
+def step_options(description: str | None) -> argparse.ArgumentParser:
+    """What the programs that measure this step are told."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--bf16", action="store_true", help="mixed precision")
@@ -318,15 +318,26 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--batch", type=int, default=2, help="pictures of a step; even")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--skip", nargs="*", default=[], choices=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--out", type=Path, help="folder of the result; not given: printed alone")
+    return parser
+
+
+def describe_step(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the figures of a `Bench` depend on."""
+    cuda = arguments.device == "cuda"
+    networks = "SD1.5" if cuda else "SD1.5's structure at a fifth of its width"
+    return describe(arguments, networks, "bf16" if arguments.bf16 else "float32", cuda)
+
+
+def main() -> None:
+    """Measure and print the table; with --out, write it as .json and .md too."""
+    parser = step_options(__doc__)
+    parser.add_argument("--skip", nargs="*", default=[], choices=list(VARIANTS), metavar="VARIANT")
     arguments = parser.parse_args()
     if arguments.batch % 2 or arguments.rounds < 2:
         parser.error("--batch must be even, --rounds at least 2")
 
-    cuda = arguments.device == "cuda"
-    networks = "SD1.5" if cuda else "SD1.5's structure at a fifth of its width"
-    setting = describe(arguments, networks, "bf16" if arguments.bf16 else "float32", cuda)
+    setting = describe_step(arguments)
     chosen = {
         name: v for name, v in VARIANTS.items() if name == "plain" or name not in arguments.skip
     }

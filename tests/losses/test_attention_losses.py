@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from leffa.losses.attention import (
     AttentionLoss,
@@ -20,6 +19,8 @@ from leffa.losses.attention import (
 )
 from leffa.losses.flow import LeffaLoss, coordinates, flow_field
 from leffa.losses.request import LayerTokens
+
+from .memory import LargestTensor
 
 GRID, TOKENS = (4, 3), 12
 SHARP = 60.0  # a logit so much larger than the others that softmax is one-hot
@@ -263,21 +264,6 @@ def test_mixed_precision_costs_no_more_than_its_tokens_do(name: Any) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         mixed = evaluate(AttentionLoss(name), query, key).float()
     torch.testing.assert_close(mixed, exact, rtol=0.01, atol=0)
-
-
-class LargestTensor(TorchDispatchMode):
-    """Remembers the size of the largest tensor that any operation returned."""
-
-    elements = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for value in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(value, Tensor):
-                self.elements = max(self.elements, value.numel())
-        return result
 
 
 @pytest.mark.parametrize("name", ["matches", "entropy", "photometric"])

@@ -35,7 +35,7 @@ def test_a_fine_tuned_run_names_where_it_started(card: str, run: Path) -> None:
 def test_a_baseline_is_shipped_in_16_bits_without_the_autoencoder(
     run: Path, tmp_path: Path, script: Callable[[str], Any]
 ) -> None:
-    script("ship_baseline").ship(run, tmp_path, [])
+    script("ship_baseline").ship(load_model(run), tmp_path, [])
     state = load_file(tmp_path / "model.safetensors")
     assert {value.dtype for value in state.values()} == {torch.float16}
     assert not [key for key in state if key.startswith("vae.")]
@@ -44,6 +44,18 @@ def test_a_baseline_is_shipped_in_16_bits_without_the_autoencoder(
     for key, value in trained.model.saved_state().items():
         assert torch.equal(shipped.model.state_dict()[key], value.half().float())
     assert "# tryon_synthetic" in (tmp_path / "README.md").read_text()
+
+
+def test_the_shipped_baseline_is_never_taken_without_a_word(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here what follows is refused, after that line."""
+    given = ["--person", "nobody.png", "--out", str(tmp_path / "out")]
+    assert main(["predict", *given]) == 1
+    line = "tryon_baseline: comes with the package, and knows synthetic persons alone"
+    assert line in capsys.readouterr().err
+    assert main(["predict", "--ckpt", str(run), *given]) == 1
+    assert line not in capsys.readouterr().err
 
 
 def rights(target: str, start: object, older: bool = False) -> str:

@@ -5,12 +5,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import constants
+from PIL import Image
+
+from leffa.preprocess.densepose.files import write_surface
 
 sys.path.append(str(Path(__file__).parent))
 import published
 from fake_hub import FakeHub, Repositories
+from pairs_table import LEFFA, SIZE, table
 
 
 @pytest.fixture
@@ -36,3 +41,28 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     pytest.importorskip("onnx", reason="writes ONNX files; onnx is not installed")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     return published.publish(tmp_path_factory.mktemp("everything"))
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The released Leffa, without what makes maps."""
+    return published.publish(tmp_path_factory.mktemp("released"), tools=False)
+
+
+@pytest.fixture
+def hub(serve: Callable[..., FakeHub], released: dict[str, bytes]) -> FakeHub:
+    return serve({LEFFA: dict(released)})
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A table of one pair, whose mask and DensePose are there."""
+    published.photo(size=SIZE).save(tmp_path / "anna.png")
+    striped = np.tile(np.arange(SIZE[0], dtype=np.uint8), (SIZE[1], 1))
+    Image.fromarray(np.stack([striped, striped // 2, striped // 3], -1)).save(tmp_path / "coat.png")
+    body = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    body[60:150, 80:160] = (2, 100, 50)
+    for encoding in ("colour", "labels", "iuv"):
+        write_surface(body, tmp_path / f"{encoding}.png", encoding)
+    Image.fromarray(body[..., 0] > 0).convert("L").save(tmp_path / "mask.png")
+    return table(tmp_path, [{"mask": "mask.png"}])

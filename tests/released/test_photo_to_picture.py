@@ -1,12 +1,10 @@
 """`leffa tryon` and `leffa pose` against a hub on this machine that serves tiny released models."""
 
-import csv
-import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,66 +13,11 @@ from PIL import Image
 
 from leffa.cli import main
 from leffa.photo_to_picture.maps import MapMaker, remove_all_but_masks
-from leffa.preprocess.densepose.files import write_surface
-from leffa.released.bring import store
-from leffa.released.catalogue import named
 
 sys.path.append(str(Path(__file__).parent))
 import published
 from fake_hub import FakeHub
-
-SIZE = (240, 300)  # of the photos: no 3:4
-LEFFA = "franciszzj/Leffa"
-
-
-@pytest.fixture(scope="session")
-def released(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The released Leffa, without what makes maps."""
-    return published.publish(tmp_path_factory.mktemp("released"), tools=False)
-
-
-@pytest.fixture
-def hub(serve: Callable[..., FakeHub], released: dict[str, bytes]) -> FakeHub:
-    return serve({LEFFA: dict(released)})
-
-
-@pytest.fixture(scope="session")
-def catvton(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
-    """CatVTON's repositories."""
-    return published.publish_catvton(tmp_path_factory.mktemp("catvton"))
-
-
-@pytest.fixture
-def pairs(tmp_path: Path) -> Path:
-    """A table of one pair, whose mask and DensePose are there."""
-    published.photo(size=SIZE).save(tmp_path / "anna.png")
-    striped = np.tile(np.arange(SIZE[0], dtype=np.uint8), (SIZE[1], 1))
-    Image.fromarray(np.stack([striped, striped // 2, striped // 3], -1)).save(tmp_path / "coat.png")
-    body = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
-    body[60:150, 80:160] = (2, 100, 50)
-    for encoding in ("colour", "labels", "iuv"):
-        write_surface(body, tmp_path / f"{encoding}.png", encoding)
-    Image.fromarray(body[..., 0] > 0).convert("L").save(tmp_path / "mask.png")
-    return table(tmp_path, [{"mask": "mask.png"}])
-
-
-def table(folder: Path, rows: Sequence[dict[str, str]], encoding: str = "colour") -> Path:
-    usual = {"person": "anna.png", "garment": "coat.png", "densepose": f"{encoding}.png"}
-    lines = [{"name": f"picture{number}", **usual, **row} for number, row in enumerate(rows)]
-    with (folder / "pairs.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
-    return folder / "pairs.csv"
-
-
-def make(command: str, table: Path, *arguments: str) -> int:
-    usual = ["--out", str(table.parent / "out"), "--steps", "2", "--device", "cpu"]
-    return main([command, "--table", str(table), *usual, *arguments])
-
-
-def settings(table: Path, name: str = "picture0") -> dict:
-    return json.loads((table.parent / "out" / f"{name}.json").read_text())
+from pairs_table import LEFFA, SIZE, make, settings, table
 
 
 def test_a_photo_and_a_garment_become_a_picture_as_the_released_pipeline_makes_it(
@@ -272,54 +215,6 @@ def test_what_cannot_be_meant_is_told_before_anything_is_fetched(
     assert hub.asked == []
 
 
-def test_catvton_is_built_of_its_published_parts_and_sampled_as_published(
-    serve: Callable[..., FakeHub],
-    catvton: dict[str, dict[str, bytes]],
-    pairs: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    hub = serve(catvton)
-    assert make("tryon", pairs, "--weights", "catvton") == 0
-    told = capsys.readouterr().out
-    assert told.index("sampling will take about") < told.index("CC BY-NC-SA 4.0: not for commerc")
-    assert told.index("catvton: fetched; all hashes match") < told.index("picture0.png")
-    asked = {line.split()[1].split("/resolve/")[0][1:] for line in hub.asked if "resolve" in line}
-    assert asked == set(catvton)
-    with Image.open(pairs.parent / "out" / "picture0.png") as picture:
-        assert picture.size == SIZE
-        made = np.asarray(picture)
-    used = settings(pairs)
-    assert (used["inputs"]["height"], used["inputs"]["width"]) == (512, 384)
-    assert used["weights"]["path"].endswith("vitonhd-16k-512/attention/model.safetensors")
-    sampler = used["sampler"]
-    assert (sampler["scheduler"], sampler["eta"], sampler["steps"]) == ("ddim", 1.0, 2)
-    hub.asked.clear()
-    assert make("tryon", pairs, "--weights", "catvton") == 0
-    assert hub.asked == []
-
-    parts = named("catvton")  # the same as `leffa convert` and its checkpoint make it
-    folders = store(parts).where(parts)
-    changes = [f"{key}='{folders[repository]}'" for key, repository in parts.bases.items()]
-    file = ["--weights", used["weights"]["path"], "--out", str(pairs.parent / "catvton.ckpt")]
-    assert main(["convert", *file, "--experiment", "catvton_vitonhd", *changes]) == 0
-    again = ["--weights", file[-1], "--out", str(pairs.parent / "again")]
-    assert make("tryon", pairs, *again) == 0
-    with Image.open(pairs.parent / "again" / "picture0.png") as picture:
-        assert np.array_equal(np.asarray(picture), made)
-
-
-def test_a_package_that_published_weights_need_is_told_before_anything_is_fetched(
-    hub: FakeHub,
-    pairs: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr("leffa.photo_to_picture.request.find_spec", lambda _: None)
-    assert make("tryon", pairs, "--weights", "idm_vton") == 1
-    assert "needs the package transformers: pip install" in capsys.readouterr().err
-    assert hub.asked == []
-
-
 def test_a_worn_garment_is_cut_out_of_its_photo(
     serve: Callable[..., FakeHub], everything: dict[str, bytes], pairs: Path
 ) -> None:
@@ -375,30 +270,6 @@ def test_from_nothing_to_a_picture_in_one_command_killed_and_without_a_network(
     (tmp_path / "out" / "anna.png").unlink()
     subprocess.run([*command, "--no-keep-maps"], env=offline, check=True)
     assert [path.parent.name for path in maps.rglob("anna.*")] == ["masks"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("weights", ["catvton", "catvton_dc"])
-def test_from_nothing_to_a_picture_of_catvton_in_one_command(
-    weights: str,
-    everything: dict[str, bytes],
-    catvton: dict[str, dict[str, bytes]],
-    tmp_path: Path,
-) -> None:
-    for name in ("anna", "coat"):
-        published.photo(size=SIZE).save(tmp_path / f"{name}.png")
-    files = [str(tmp_path / "anna.png"), str(tmp_path / "coat.png")]
-    usual = ["--out", str(tmp_path / "out"), "--steps", "2", "--device", "cpu"]
-    command = [sys.executable, "-m", "leffa", "tryon", *files, "--weights", weights, *usual]
-    hub = FakeHub({LEFFA: everything, **catvton})
-    with hub.serving() as address:
-        settings = os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home")}
-        subprocess.run(command, env=settings, check=True)
-    assert "virtual_tryon.pth" not in hub.downloads()  # DensePose is for catvton_dc's masks alone
-    assert ("model_final_162be9.pkl" in hub.downloads()) == (weights == "catvton_dc")
-    with Image.open(tmp_path / "out" / "anna.png") as picture:
-        assert picture.size == SIZE
-    assert list((tmp_path / "out" / "maps").rglob("masks/anna.png"))
 
 
 def test_maps_of_other_photos_stay(tmp_path: Path) -> None:

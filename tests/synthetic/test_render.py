@@ -4,8 +4,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from leffa.synthetic.body import SIGN
 from leffa.synthetic.labels import (
@@ -16,38 +14,19 @@ from leffa.synthetic.labels import (
     Category,
     Parsing,
 )
-from leffa.synthetic.raster import sample
 from leffa.synthetic.render import (
     PosePairDrawing,
-    TryOnDrawing,
     draw_pose_pair,
     draw_pose_set,
     draw_tryon,
 )
 
-HEIGHT, WIDTH = 128, 96
-COUNT = 6
-
-
-@cache
-def tryon(index: int, category: Category = "upper_body") -> TryOnDrawing:
-    return draw_tryon(3, index, HEIGHT, WIDTH, category)
+from .drawings import COUNT, HEIGHT, WIDTH, psnr, tryon, warp
 
 
 @cache
 def pose_pair(index: int) -> PosePairDrawing:
     return draw_pose_pair(3, index, HEIGHT, WIDTH)
-
-
-def psnr(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Of 8-bit values."""
-    return float(10 * np.log10(255**2 / np.mean((a - b) ** 2)))
-
-
-def warp(picture: NDArray[np.uint8], flow: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Bilinear look-up by a corner-aligned flow."""
-    size = np.array([picture.shape[1] - 1, picture.shape[0] - 1])
-    return sample(picture.astype(np.float32), (flow + 1) / 2 * size)
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
@@ -79,52 +58,6 @@ def test_warping_the_garment_by_the_ground_truth_flow_reproduces_it_on_the_perso
         scores.append(psnr(warped[seen], drawing.person.image[seen].astype(float)))
     assert np.mean(scores) >= 28
     assert min(scores) >= 26
-
-
-@cache
-def in_other_garment(index: int, category: Category) -> TryOnDrawing:
-    return draw_tryon(3, index, HEIGHT, WIDTH, category, garment_of=index + COUNT)
-
-
-@pytest.mark.parametrize("category", CATEGORIES)
-def test_in_the_own_garment_the_unpaired_sample_is_the_paired_one(category: Category) -> None:
-    own, again = tryon(1, category), draw_tryon(3, 1, HEIGHT, WIDTH, category, garment_of=1)
-    assert np.array_equal(own.person.image, again.person.image)
-    for part in ("garment", "garment_mask", "agnostic_mask", "flow", "flow_valid"):
-        assert np.array_equal(getattr(own, part), getattr(again, part)), part
-
-
-@pytest.mark.parametrize("category", CATEGORIES)
-def test_another_garment_changes_nothing_outside_the_mask_and_the_garments(
-    category: Category,
-) -> None:
-    for index in range(COUNT):
-        own, other = tryon(index, category), in_other_garment(index, category)
-        assert np.array_equal(own.person.iuv, other.person.iuv)
-        assert np.array_equal(own.person.keypoints[:, :2], other.person.keypoints[:, :2])
-        garments = np.any((own.flow != 0) | (other.flow != 0), axis=-1)
-        # The rim of a garment is mixed with what lies beside it.
-        may_change = own.agnostic_mask | maximum_filter(garments, 3)
-        changed = np.any(own.person.image != other.person.image, axis=-1)
-        assert np.mean(changed & ~may_change) < 1e-3  # slivers that own no whole pixel
-        assert np.mean(changed[own.agnostic_mask]) > 0.1
-
-
-@pytest.mark.parametrize("category", CATEGORIES)
-def test_the_flow_of_an_unpaired_sample_leads_to_the_garment_of_the_other(
-    category: Category,
-) -> None:
-    for index in range(COUNT):
-        drawing = in_other_garment(index, category)
-        other = draw_tryon(3, index + COUNT, HEIGHT, WIDTH, category)
-        assert np.array_equal(drawing.garment, other.garment)
-        assert drawing.flow_valid.sum() > 100
-        seen = drawing.flow_valid
-        warped = warp(other.garment, drawing.flow)
-        assert psnr(warped[seen], drawing.person.image[seen].astype(float)) >= 26
-        own = tryon(index, category)
-        inside = seen & own.flow_valid
-        assert psnr(warped[inside], own.person.image[inside].astype(float)) < 22
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from leffa.data.catalog.spec import SYNTHETIC
@@ -18,7 +16,6 @@ from leffa.synthetic.render import draw_pose_set, draw_tryon
 from leffa.synthetic.write import (
     derangement,
     write_deepfashion,
-    write_dress_code,
     write_folder,
     write_market1501,
     write_viton,
@@ -26,41 +23,9 @@ from leffa.synthetic.write import (
     write_wpose,
 )
 
+from .drawings import contents, mode_and_size, pixels, rows
+
 HEIGHT, WIDTH = 64, 48
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
-    }
-
-
-def mode_and_size(path: Path) -> tuple[str, tuple[int, int]]:
-    with Image.open(path) as image:
-        return image.mode, image.size
-
-
-def pixels(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
-def rows(path: Path, separator: str | None = None) -> list[list[str]]:
-    return [line.split(separator) for line in path.read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def viton_hd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("viton_hd")
-    write_viton_hd(root, train=2, test=3, seed=4, height=HEIGHT, width=WIDTH)
-    return root
-
-
-@pytest.fixture(scope="module")
-def dress_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("dress_code")
-    write_dress_code(root, train=1, test=2, seed=4, height=HEIGHT, width=WIDTH)
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -132,49 +97,6 @@ def test_nobody_wears_their_own_garment_in_the_unpaired_list(viton_hd: Path) -> 
     pairs = rows(viton_hd / "test_pairs.txt", " ")
     assert all(person != garment for person, garment in pairs)
     assert len({garment for _, garment in pairs}) == len(pairs)
-
-
-def test_the_persons_of_the_unpaired_list_are_drawn_in_its_garments(viton_hd: Path) -> None:
-    folder, numbers = viton_hd / "test", [50_000, 50_001, 50_002]
-    pairs = rows(viton_hd / "test_pairs.txt", " ")
-    names = {f"{Path(person).stem}__{Path(garment).stem}" for person, garment in pairs}
-    for kind in ("image", "parse", "flow"):
-        assert {path.stem for path in (folder / f"unpaired-{kind}").iterdir()} == names
-    for number, (person, garment) in zip(numbers, pairs, strict=True):
-        name = f"{Path(person).stem}__{Path(garment).stem}"
-        drawing = draw_tryon(4, number, HEIGHT, WIDTH, garment_of=int(garment.split("_")[0]))
-        parse = pixels(folder / "unpaired-parse" / f"{name}.png")
-        assert np.array_equal(parse, drawing.person.parsing)
-        picture = pixels(folder / "unpaired-image" / f"{name}.jpg").astype(float)
-        assert np.abs(picture - drawing.person.image).mean() < 5
-        with np.load(folder / "unpaired-flow" / f"{name}.npz") as arrays:
-            assert np.array_equal(arrays["valid"], drawing.flow_valid)
-    assert not any((viton_hd / "train").glob("unpaired-*"))
-
-
-def test_another_garment_is_of_the_same_category(dress_code: Path) -> None:
-    worn = {"upper_body": {4}, "lower_body": {5, 6}, "dresses": {7}}  # ATR
-    for category, labels in worn.items():
-        folder = dress_code / category
-        pairs = rows(folder / "test_pairs_unpaired.txt", "\t")
-        for person, garment in pairs:
-            name = f"{Path(person).stem}__{Path(garment).stem}"
-            own = set(np.unique(pixels(folder / "label_maps" / f"{person[:6]}_4.png")))
-            new = set(np.unique(pixels(folder / "unpaired-parse" / f"{name}.png")))
-            assert new & labels and own & labels
-            assert new & {4, 5, 6, 7} - labels == own & {4, 5, 6, 7} - labels
-
-
-def test_a_data_set_without_the_other_garments_is_completed(tmp_path: Path) -> None:
-    options = {"seed": 1, "height": HEIGHT, "width": WIDTH}
-    write_viton_hd(tmp_path, train=0, test=2, **options)
-    before = contents(tmp_path)
-    for path in tmp_path.glob("test/unpaired-*/*"):
-        path.unlink()
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    write_viton_hd(tmp_path, train=0, test=2, **options)
-    assert contents(tmp_path) == before
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 101])

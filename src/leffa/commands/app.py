@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from leffa.app.settings import Serving
 from leffa.commands.options import Flag, OptionalPlace, Preset, Unset
 from leffa.commands.photo import BackEnds, back_ends
+from leffa.commands.predict import BASELINE, tell_baseline
 
 if TYPE_CHECKING:
     from leffa.photo_to_picture import Weights
@@ -95,13 +96,14 @@ def _weights(task: str, models: Models) -> Path | None:
     given: Path | None = getattr(models, task)
     if task == "pose" or models.pose or models.released:
         return given
-    return given or Path("tryon_baseline")
+    return given or BASELINE
 
 
 def _load(task: str, weights: Path, models: Models) -> "Weights":
     from leffa.inference.loaded import OFFICIAL_SUFFIXES, load_model
     from leffa.photo_to_picture import Weights
 
+    tell_baseline(weights)
     print(f"Loading {weights} ...", flush=True)
     base = getattr(models, f"{task}_base")
     preset: Preset | None = models.tryon_as if task == "tryon" else None

@@ -17,7 +17,7 @@ from leffa.commands.options import (
     Repeated,
     Unset,
 )
-from leffa.commands.predict import Inputs, Pictures, Weights
+from leffa.commands.predict import Inputs, Pictures, Weights, tell_baseline
 
 if TYPE_CHECKING:
     from leffa.data.batch import Batch, Record
@@ -120,6 +120,7 @@ def explain(
     from leffa.io.progress import progress_bar
 
     check_folder(out)
+    tell_baseline(weights.ckpt)
     models = _models(weights, compare)
     find = _of_pictures if sample.dataset is None else _of_dataset
     record, transform, paired = find(sample, pictures, inputs, models[0])

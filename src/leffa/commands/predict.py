@@ -1,5 +1,6 @@
 """The command that makes pictures from weights and photographs."""
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
     from leffa.models.sampler import SamplerSettings
 
 
+BASELINE = Path("tryon_baseline")
+
+
+def tell_baseline(weights: Path) -> None:
+    """Say so where the shipped weights are taken: perhaps an option was forgotten."""
+    if weights == BASELINE:
+        print(
+            "tryon_baseline: comes with the package, and knows synthetic persons alone; "
+            "options of this command take other weights",
+            file=sys.stderr,
+        )
+
+
 @dataclass(frozen=True)
 class Weights:
     """Which weights.
@@ -40,7 +54,7 @@ class Weights:
         preset: of a released .pth: likewise
     """
 
-    ckpt: Place = Path("tryon_baseline")
+    ckpt: Place = BASELINE
     raw: Flag = False
     base: Annotated[str | None, arg(metavar="DIR", help_behavior_hint="")] = None
     preset: Annotated[Preset | None, arg(name="as", help_behavior_hint="")] = None
@@ -207,6 +221,7 @@ def predict(
 
     check_folder(out)
     check_performance(choose_devices(device, 1)[0], performance)
+    tell_baseline(weights.ckpt)
     records = pictures.records()  # before the weights, which take longer
     loaded = weights.load()
     transform, recipe = chosen_transform(loaded, records, **asdict(inputs))
