@@ -165,12 +165,14 @@ def _write_result(
     metrics: dict[str, float],
     ranking: dict[str, Any] | None,
 ) -> None:
-    """Write metrics.json and metrics.md; `samples` are those of the whole data set."""
+    """Write metrics.json and metrics.md; `samples` are those that could be scored."""
     settings, transform = work.settings, work.how.transform
+    whole = samples + len(settings.in_training)
     result = {
         "dataset": settings.name,
         "samples": len(work.records),
-        "subset_of": samples if len(work.records) < samples else None,
+        "subset_of": whole if len(work.records) < whole else None,
+        "in_training": list(settings.in_training),
         "size": [transform.height, transform.width],
         "precision": settings.precision,
         "truth": truth.name,

@@ -27,6 +27,7 @@ class EvaluationSettings:
     protocol: Protocol | Mapping[str, Any] | str
     batch_size: int  # at most, per device
     limit: int | None = None  # only the first samples; the result says so
+    in_training: Sequence[str] = ()  # samples that are not scored for that reason
     weights: Path | None = None  # folder of the metrics' networks
     real: Path | None = None  # the real set behind FID and KID; None: the true images
     fid_resamples: int = 0  # for a confidence interval of FID, at least 2

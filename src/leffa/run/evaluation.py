@@ -1,5 +1,6 @@
 """From a configuration to an evaluation: load -> generate, score."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from omegaconf import DictConfig
 
 from leffa.data.batch import Record
 from leffa.data.doctor.quick import check_records
+from leffa.data.leaks import leaked
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation import Evaluation, EvaluationSettings, evaluate_model
 from leffa.inference.checkpoints import Weights
@@ -20,6 +22,8 @@ from leffa.io.progress import progress_bar
 from leffa.models.interface import PersonGenerator
 from leffa.run.config import build, check, compose, resolved
 from leffa.training.stages import largest_at
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
@@ -33,6 +37,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     prepare_data(dataset)
     records = build(dataset["records"])  # quicker to fail than the weights
     transform = build(dataset["transform"])
+    records, in_training = _without_leaks(records, config, progress)
     if scored := records[: config["limit"]]:
         check_records(scored, transform)
     loaded = _loaded(place, config["weights"], file, written)
@@ -50,6 +55,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         protocol=config["protocol"],
         batch_size=batch_size,
         limit=config["limit"],
+        in_training=in_training,
         weights=Path(config["weights_dir"]) if config["weights_dir"] else None,
         real=Path(dataset["real"]) if dataset.get("real") else None,
         fid_resamples=config["fid_resamples"],
@@ -62,6 +68,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
             "records": dataset["records"],
             "transform": dataset["transform"],
             **_as_fed(fed, transform),
+            "clean": dataset["clean"],
         },
         devices=devices,
         workers=config["hardware"]["num_workers"],
@@ -99,6 +106,35 @@ def _loaded(place: Path, weights: Weights | None, file: Path, written: int) -> L
             "start again, with ckpt=FILE of a checkpoint that stays"
         )
     return loaded
+
+
+def _without_leaks(
+    records: Sequence[Record], config: dict[str, Any], progress: bool
+) -> tuple[Sequence[Record], list[str]]:
+    """Where `dataset.clean` asks for it, the samples whose pictures are not in the training split
+    too, and the names of the others."""
+    dataset = config["dataset"]
+    if not dataset["clean"]:
+        return records, []
+    if "split" not in dataset["records"]:
+        raise ValueError(
+            f"dataset.clean=true: {dataset['name']} has no training split to compare with; give "
+            "dataset.clean=false"
+        )
+    given = {k: v for k, v in dataset["records"].items() if k not in ("pairs", "truth")}
+    given |= {"split": "train"} | ({"allow_subset": True} if "allow_subset" in given else {})
+    try:
+        training = build(given)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"dataset.clean=true reads the training split: {error}") from error
+    with progress_bar("comparing with the training split", show=progress) as bar:
+        found = leaked(records, training, config["hardware"]["num_workers"], bar)
+    kept = [record for record in records if record.name not in found]
+    first = "".join(f"; first {name}: {why}" for name, why in [*found.items()][:1])
+    log.info("dataset.clean=true: %d of %d samples left out%s", len(found), len(records), first)
+    if not kept:
+        raise ValueError(f"dataset.clean=true: the training split has every sample{first}")
+    return kept, sorted(found)
 
 
 def _as_fed(fed: PersonTransform, transform: PersonTransform) -> dict[str, Any]:

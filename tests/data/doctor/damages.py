@@ -54,6 +54,11 @@ def convert(name: str, mode: str) -> Damage:
     return lambda root: Image.open(root / name).convert(mode).save(root / name)
 
 
+def saved_anew(root: Path) -> None:
+    with Image.open(root / "train/cloth/00001_00.jpg") as image:
+        image.save(root / f"test/cloth/{A}.jpg", quality=70)
+
+
 def fill(name: str, value: int) -> Damage:
     return lambda root: edit(root / name, lambda pixels: np.full_like(pixels, value))
 
@@ -234,6 +239,7 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     ("person-as-garment", f"image/{A}.jpg", copy(f"test/image/{A}.jpg", f"test/cloth/{A}.jpg")),
     ("same-picture", f"{B}.jpg", copy(f"test/image/{A}.jpg", f"test/image/{B}.jpg")),
     ("train-in-test", f"{A}.jpg", copy("train/image/00000_00.jpg", f"test/image/{A}.jpg")),
+    ("train-in-test", f"{A}.jpg (is train/cloth/00001_00.jpg)", saved_anew),
     ("mismatch", f"{A}.jpg", copy(f"test/agnostic-v3.2/{B}.jpg", f"test/agnostic-v3.2/{A}.jpg")),
     ("mismatch", f"{A}.png", other_body),
     # masks

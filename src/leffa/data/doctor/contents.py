@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from leffa.data.keypoints import FRACTIONS, NOBODY, People, near_body, read_people
+from leffa.data.leaks import fingerprint
 from leffa.data.part_colours import DARKEST_BODY, PART_COLOURS, PARTS
 from leffa.io.colour import SRGB, profile_name
 from leffa.io.pictures import FEWEST_COLOURS, LOSSY, UNREADABLE, is_transparent, orientation
@@ -37,6 +38,7 @@ class Inspection:
     findings: list[tuple[str, str]] = field(default_factory=list)  # (kind, detail)
     size: tuple[int, int] | None = None  # (width, height)
     digest: bytes = b""
+    fingerprint: int | None = None  # see `data.leaks`
     thumb: Pixels | None = None  # (16, 12, 3), the small picture
     body: NDArray[np.bool_] | None = None  # (16, 12), True where the file shows a person
     near: NDArray[np.bool_] | None = None  # the same by `near_body`, for joints
@@ -110,6 +112,7 @@ def _photo(image: Image.Image, result: Inspection) -> None:
     if colours := rgb.getcolors(FEWEST_COLOURS - 1):
         result.add("few-colours" if len(colours) > 1 else "blank")
     result.thumb = np.asarray(rgb.resize(THUMB, Image.Resampling.BOX))
+    result.fingerprint = fingerprint(rgb)
 
 
 def _drawing(image: Image.Image, result: Inspection) -> None:

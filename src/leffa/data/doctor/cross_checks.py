@@ -1,7 +1,7 @@
 """What only several files show: sizes that differ, persons among garments, another's body map."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,13 @@ from leffa.data.doctor.report import Finding
 from leffa.data.doctor.survey import Present
 from leffa.data.fit import same_shape
 from leffa.data.keypoints import LEAST_ON_BODY, Joints, foremost, lies_outside, share_on
+from leffa.data.leaks import find_again
 
 Inspected = Sequence[tuple[Present, Inspection]]
 # A file, what it gives, and what its photograph gives.
 WithPhoto = Sequence[tuple[Present, Inspection, Inspection]]
+# The splits, or tables of a user's own, that list a photograph.
+Splits = Callable[[Present], Set[str]]
 
 _FEWEST_TO_COMPARE = 24  # pictures of each kind before one can be called unlike the others
 _UNLIKE = -0.5  # of a prediction in which 1 is one's own kind and -1 the other
@@ -29,7 +32,7 @@ _AGNOSTIC_GREY = (118, 138)
 _ANY_RESOLUTION = frozenset({"colour", "iuv", "vui", "labels", "drawing"})
 
 
-def compare(inspected: Inspected, spec: DatasetSpec) -> Iterator[Finding]:
+def compare(inspected: Inspected, spec: DatasetSpec, splits: Splits) -> Iterator[Finding]:
     """All findings that need more than one file."""
     photos = {
         (present.group, present.files.role, present.key): result
@@ -46,7 +49,8 @@ def compare(inspected: Inspected, spec: DatasetSpec) -> Iterator[Finding]:
     yield from _agnostic_pictures(with_photo)
     yield from _odd_sizes(inspected, spec)
     yield from _wrong_kind(inspected)
-    yield from _same_pictures(inspected)
+    yield from _same_pictures(inspected, splits)
+    yield from _leaks(inspected, splits)
 
 
 def _sizes(with_photo: WithPhoto) -> Iterator[Finding]:
@@ -179,8 +183,8 @@ def _likeness(thumbs: Sequence[Pixels], people: int, ridge: float = 10.0) -> NDA
     return own / (1 - leverage)
 
 
-def _same_pictures(inspected: Inspected) -> Iterator[Finding]:
-    """Files with the same bytes: a garment in a person's place, a repeated or a leaked picture."""
+def _same_pictures(inspected: Inspected, splits: Splits) -> Iterator[Finding]:
+    """Files with the same bytes: a garment in a person's place, or a repeated picture."""
     same: dict[bytes, list[Present]] = defaultdict(list)
     for present, result in inspected:
         if present.files.main and result.digest:
@@ -190,14 +194,27 @@ def _same_pictures(inspected: Inspected) -> Iterator[Finding]:
         for present in others:
             if present.path == first.path:
                 continue
-            if present.files.role != first.files.role:
-                kind = "person-as-garment"
-            elif len(roles) > 1:
-                continue
-            else:
-                kind = "same-picture" if present.group == first.group else "train-in-test"
             other = f"is {first.where}/{first.path.name}"
-            yield Finding(kind, present.where, present.path.name, other)
+            if present.files.role != first.files.role:
+                yield Finding("person-as-garment", present.where, present.path.name, other)
+            elif len(roles) == 1 and splits(present) & splits(first):
+                yield Finding("same-picture", present.where, present.path.name, other)
+
+
+def _leaks(inspected: Inspected, splits: Splits) -> Iterator[Finding]:
+    """Test pictures that show what a training picture shows, however both were saved."""
+    for role in sorted({present.files.role for present, _ in inspected if present.files.main}):
+        sets: dict[bool, list[tuple[Present, int]]] = {True: [], False: []}
+        for present, result in inspected:
+            if present.files.main and present.files.role == role and result.fingerprint is not None:
+                for known in {"train" in split for split in splits(present)}:
+                    sets[known].append((present, result.fingerprint))
+        tests, trained = ([(each.path, bits) for each, bits in sets[key]] for key in (False, True))
+        for ours, theirs in find_again(tests, trained):
+            present, other = sets[False][ours][0], sets[True][theirs][0]
+            if present.path != other.path:
+                detail = f"is {other.where}/{other.path.name}"
+                yield Finding("train-in-test", present.where, present.path.name, detail)
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -96,7 +96,7 @@ def _findings(
     for count in counts:
         if count.official is not None and count.found > count.official:
             yield Finding("list-longer", count.what, "", f"{count.found:,}")
-    yield from compare(inspected, spec)
+    yield from compare(inspected, spec, survey.splits)
 
 
 def _survey(root: Path, dataset: str) -> tuple[str, DatasetSpec, Survey]:

@@ -51,6 +51,15 @@ class Survey:
         """Record a finding."""
         self.findings.append(Finding(kind, where, name, detail))
 
+    def splits(self, present: Present) -> set[str]:
+        """Of the lists that name a photograph; its table where the folder is a user's own."""
+        found: set[str] = {
+            each.listing.split
+            for each in self.lists.get(present.group, ())
+            if present.key in each.keys.get(present.files.role, ())
+        }
+        return found or {present.group}
+
 
 class Surveyor:
     """Surveys a published data set; reads each folder's names once."""
