@@ -64,6 +64,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "diffusers": ("models",),
     "onnxruntime": ("preprocess",),
     "mediapipe": ("preprocess",),
+    "cv2": ("preprocess",),
     "lightning": ("training", "data.datamodule", "run"),
     "hydra": ("run",),
     "omegaconf": ("run",),

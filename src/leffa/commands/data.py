@@ -9,7 +9,7 @@ from leffa.commands.options import OptionalFile, OptionalName, Root, Unset, usab
 from leffa.data.catalog import CATALOG
 from leffa.data.labels import LabelSet
 
-Preparation = Literal["deepfashion", "dress_code", "viton_hd", "market1501", "masks"]
+Preparation = Literal["deepfashion", "dress_code", "viton_hd", "market1501", "masks", "matches"]
 Sizes = Annotated[tuple[str, ...], arg(metavar="HxW [HxW ...]", help_behavior_hint="")]
 if TYPE_CHECKING:
     Dataset = str
@@ -60,10 +60,10 @@ def prepare(
     html: OptionalFile = None,
     workers: int = usable_cores(),
 ) -> None:
-    """Make what training reads from a download: resized pictures, missing lists, masks.
+    """Make what training reads from a download: resized pictures, missing lists, masks, matches.
 
     Args:
-        what: a data set, or the masks of one
+        what: a data set, or the masks or the trusted matches of one
         root: its folder; a killed run is completed by the next
         sizes: deepfashion: of the pictures; default: 256x176 512x352
         recipe: masks: of preprocess.agnostic
@@ -76,6 +76,7 @@ def prepare(
     """
     from leffa.io.outputs import check_writable
     from leffa.io.progress import progress_bar
+    from leffa.preprocess.prepare.matches import prepare_matches
     from leffa.preprocess.prepare.run import prepare_dataset, prepare_masks
 
     if not root.is_dir():
@@ -90,6 +91,13 @@ def prepare(
     pixels = [_width_height(size) for size in sizes] or None
     if html is not None:
         check_writable([html], option="--html")
+    if what == "matches":
+        with progress_bar("matching") as progress:
+            found = prepare_matches(root, workers, progress)
+        for folder in found.folders:
+            print(folder)
+        print(found)
+        return
     with progress_bar("preparing") as progress:
         if what == "masks" and recipe is not None:
             made = prepare_masks(root, recipe, html, workers, progress, label_set, encoding)

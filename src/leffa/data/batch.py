@@ -34,6 +34,9 @@ class Batch(TypedDict):
     truth: NotRequired[Tensor]  # (B, 3, H, W) `source` in the reference, where it wears another
     flow: NotRequired[Tensor]  # (B, H, W, 2) ground truth, (x, y) in [-1, 1], corner-aligned
     flow_valid: NotRequired[Tensor]  # (B, 1, H, W) 0 or 1: where `flow` is known and unoccluded
+    # (B, P, 4) trusted matches: x, y in the source and in the reference, in [-1, 1],
+    # corner-aligned; rows of NaN fill up samples that have fewer than others.
+    matches: NotRequired[Tensor]
 
 
 def target(batch: Batch) -> Tensor:
@@ -57,6 +60,7 @@ class Record:
     reference_densepose: Path | None = None  # of another pose of the person, not of a garment
     reference_keypoints: Path | Annotation | None = None
     flow: Path | None = None  # .npz with `flow` (H, W, 2) and `valid` (H, W); synthetic data only
+    matches: Path | None = None  # .json of trusted matches (`data.matches`); try-on only
     truth: Path | None = None  # `source` in the reference, where it wears another; likewise
     truth_parse: Path | None = None  # label map of `truth`
 

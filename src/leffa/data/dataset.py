@@ -1,6 +1,7 @@
 """Records and a transform make a torch dataset, and samples make a batch."""
 
 import ctypes
+import math
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from leffa.data.batch import Batch, Record
@@ -61,13 +63,18 @@ def reconstruction(record: Record) -> Record:
         parse=None,
         keypoints=record.reference_keypoints,
         flow=None,
+        matches=None,
     )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples of one size as a batch, with the keys that all of them have."""
     keys = [key for key in samples[0] if all(key in sample for sample in samples)]
-    return cast(Batch, {key: _stack([sample[key] for sample in samples]) for key in keys})
+    batch = {key: _stack([sample[key] for sample in samples]) for key in keys if key != "matches"}
+    if "matches" in keys:  # of as many rows as the longest
+        rows = [sample["matches"] for sample in samples]
+        batch["matches"] = pad_sequence(rows, batch_first=True, padding_value=math.nan)
+    return cast(Batch, batch)
 
 
 def _stack(values: list[Any]) -> Any:

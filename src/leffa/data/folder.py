@@ -7,7 +7,9 @@ from pathlib import Path, PurePath
 from leffa.data.batch import Record
 from leffa.data.catalog import FOLDER
 from leffa.data.catalog.folder import COLUMNS
+from leffa.data.catalog.spec import MATCHES
 from leffa.data.layout import Layout, Locate, check_root
+from leffa.data.matches import with_matches
 from leffa.io.folders import (
     SUFFIXES,
     Spelling,
@@ -53,9 +55,10 @@ class FolderPairs(Layout):
     ) -> None:
         root = check_root(root)
         if table is None:
-            super().__init__(_from_folders(root, category), root)
+            records, pair_list = _from_folders(root, category), root
         else:
-            super().__init__(_from_table(root, root / table, category), root / table)
+            records, pair_list = _from_table(root, root / table, category), root / table
+        super().__init__(with_matches(records, root / MATCHES), pair_list)
 
 
 def tables(root: Path) -> list[str]:

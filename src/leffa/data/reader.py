@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from leffa.data.batch import Record
 from leffa.data.catalog import CATALOG
 from leffa.data.catalog.spec import (
+    MATCHES,
     SPLITS,
     SYNTHETIC,
     DatasetSpec,
@@ -30,6 +31,7 @@ from leffa.data.layout import (
     read_lines,
     spelling,
 )
+from leffa.data.matches import with_matches
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +92,9 @@ class TryOnPairs(Layout):
             path, rows = _read_group(spec, root, group, listing)
             check_count(root, listing, len(rows), path, allow_subset)
             folder = root / group.folder
-            records += _tryon_records(spec, folder, group, rows, pairs, densepose, truth)
+            found = _tryon_records(spec, folder, group, rows, pairs, densepose, truth)
+            # A person's matches lead to the garment that they wear.
+            records += with_matches(found, folder / MATCHES) if pairs == "paired" else found
         if truth:
             check_truth(root, records)
         super().__init__(records, root / "*" / path.name if spec.totals else path)

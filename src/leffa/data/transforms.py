@@ -32,6 +32,7 @@ from leffa.data.flow import mirror_flow, place_flow, read_flow
 from leffa.data.keypoints import BODY_25_MIRROR
 from leffa.data.labels import GARMENT_LABELS, LabelSet
 from leffa.data.layout import check_choice
+from leffa.data.matches import matches_inside, mirror_matches, place_matches, read_matches
 from leffa.data.pose import draw_skeleton, pose_tensor
 from leffa.data.recipe import AgnosticRecipe, agnostic_mask
 from leffa.io.pictures import open_mask, open_photograph, open_picture
@@ -196,6 +197,9 @@ class PersonTransform:
             if record.truth is not None:  # the mask follows the own garment; no other place changes
                 valid = valid * generated
             sample["flow"], sample["flow_valid"] = flow.permute(1, 2, 0), valid
+        if record.matches is not None:
+            found = read_matches(record, (files.source.size, reference.size))
+            sample["matches"] = matches_inside(place_matches(found, here, there), generated)
         return mirrored(sample) if draw.mirror else sample
 
     def _target(self, files: PersonFiles) -> PersonFiles:
@@ -288,6 +292,8 @@ def mirrored(sample: Sample) -> Sample:
             result[key] = sample[key].flip(-1)
     if "flow" in sample:
         result["flow"] = mirror_flow(sample["flow"].permute(2, 0, 1)).permute(1, 2, 0)
+    if "matches" in sample:
+        result["matches"] = mirror_matches(sample["matches"])
     return result
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from leffa.data.deepfashion import DeepFashion
-from leffa.preprocess.prepare.jobs import make_pictures
+from leffa.preprocess.prepare.jobs import make_files
 from leffa.preprocess.prepare.lists import deepfashion_pictures
 from leffa.preprocess.prepare.resize import SIZES, resize_pictures, resized
 
@@ -126,7 +126,7 @@ def test_processes_make_the_same_files(tmp_path: Path) -> None:
         pictures = {
             folder / f"{n}.png": partial(resized, tmp_path / f"{n}.png", (8, 12)) for n in range(20)
         }
-        assert make_pictures(pictures, workers, None) == []
+        assert make_files(pictures, workers, None) == []
         results.append(contents(folder))
     assert results[0] == results[1]
     assert len(results[0]) == 20

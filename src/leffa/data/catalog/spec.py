@@ -24,6 +24,7 @@ Pairs = Literal["paired", "unpaired"]
 Form = Literal["words", "commas", "csv", "names", "annotation", "release"]
 
 SYNTHETIC = "synthetic.json"  # in the root of a synthetic copy: tells it from the real data set
+MATCHES = "matches"  # folder of a try-on group, made by `leffa prepare matches`
 TREE = "**"  # a folder that ends so holds the In-shop release, whose paths stand for flat names
 SPLITS: tuple[Split, ...] = ("train", "test")
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from leffa.data.batch import Record
-from leffa.data.catalog.spec import TREE, DatasetSpec, FileSpec, GroupSpec
+from leffa.data.catalog.spec import MATCHES, TREE, DatasetSpec, FileSpec, GroupSpec
 from leffa.data.doctor.lists import Listed, read_list
 from leffa.data.doctor.recognise import file_names, folder_names, is_there, official_name, plain
 from leffa.data.doctor.report import Finding
@@ -271,6 +271,7 @@ class Surveyor:
         for group in groups:
             for files in group.files:
                 known |= {Path(group.folder, each).as_posix() for each in files.spellings}
+            known.add(Path(group.folder, MATCHES).as_posix())
         misnamed = {found.name for found in self.survey.findings if found.kind == "folder-misnamed"}
         for base in {self.root / group.folder for group in groups} | {self.root}:
             for name in folder_names(base):

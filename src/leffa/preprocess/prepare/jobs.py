@@ -1,4 +1,4 @@
-"""Makes many small pictures in parallel, each written atomically and none twice.
+"""Makes many small files in parallel, each written atomically and none twice.
 
 Worker processes import this, so it imports no torch.
 """
@@ -12,32 +12,31 @@ from leffa.io.atomic import replacing
 from leffa.io.processes import ProcessPool
 
 Progress = Callable[[int, int], None]  # (files there, files in all)
-Job = tuple[Path, Callable[[], Image.Image]]
+Make = Callable[[], Image.Image | str]  # a picture, or the text of another file
+Job = tuple[Path, Make]
 
 _CHUNK = 8
 
 
-def make_pictures(
-    pictures: Mapping[Path, Callable[[], Image.Image]], workers: int, progress: Progress | None
-) -> list[str]:
-    """Make the PNG files that are not there yet; a killed run is completed by the next.
+def make_files(files: Mapping[Path, Make], workers: int, progress: Progress | None) -> list[str]:
+    """Make the files that are not there yet, PNG or text; a killed run is completed by the next.
 
     Args:
-        pictures: what makes each; it raises ValueError or OSError, naming its input, where it
+        files: what makes each; it raises ValueError or OSError, naming its input, where it
             cannot. With several workers it is pickled.
         workers: processes; the files do not depend on it.
 
     Returns:
         Why files could not be made; the others are made all the same.
     """
-    missing = [(path, make) for path, make in pictures.items() if not path.exists()]
-    there = len(pictures) - len(missing)
+    missing = [(path, make) for path, make in files.items() if not path.exists()]
+    there = len(files) - len(missing)
     failures = []
     for done, failure in enumerate(_run(missing, workers), start=there + 1):
         if failure is not None:
             failures.append(failure)
         if progress is not None:
-            progress(done, len(pictures))
+            progress(done, len(files))
     return failures
 
 
@@ -52,9 +51,12 @@ def _run(jobs: list[Job], workers: int) -> Iterable[str | None]:
 def _do(job: Job) -> str | None:
     path, make = job
     try:
-        picture = make()
+        made = make()
         with replacing(path) as temporary:
-            picture.save(temporary, "PNG")
+            if isinstance(made, str):
+                temporary.write_bytes(made.encode())
+            else:
+                made.save(temporary, "PNG")
     except (ValueError, OSError, SyntaxError) as error:
         return str(error)
     return None

@@ -22,7 +22,7 @@ from leffa.io.files import exclusive_lock
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.agnostic.from_files import mask_from_files
 from leffa.preprocess.notes import agreed_note, read_note, write_note
-from leffa.preprocess.prepare.jobs import Progress, make_pictures
+from leffa.preprocess.prepare.jobs import Progress, make_files
 from leffa.preprocess.prepare.own import MASKS, check_tables, own_masks
 
 
@@ -108,7 +108,7 @@ def _fill(sets: Sequence[MaskSet], recipe: str, workers: int, progress: Progress
     for entry in sets:
         _claim(entry, recipe)
     jobs = {path: job for entry in sets for path, job in entry.jobs(recipe).items()}
-    if failures := make_pictures(jobs, workers, progress):
+    if failures := make_files(jobs, workers, progress):
         raise ValueError(
             f"{len(failures)} of {len(jobs)} masks could not be made, first {failures[0]}; mend "
             "this or take these persons off the list, and run it again"

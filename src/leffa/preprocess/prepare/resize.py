@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from leffa.io.pictures import open_picture
-from leffa.preprocess.prepare.jobs import Progress, make_pictures
+from leffa.preprocess.prepare.jobs import Progress, make_files
 
 SIZES = ((176, 256), (352, 512))  # CFLD, section 4.1; Leffa, section 4.1
 
@@ -52,6 +52,6 @@ def resize_pictures(
         for size, folder in folders.items()
         for name, path in pictures.items()
     }
-    if failures := make_pictures(jobs, workers, progress):
+    if failures := make_files(jobs, workers, progress):
         raise ValueError(f"{len(failures)} pictures could not be resized, first {failures[0]}")
     return list(folders.values())

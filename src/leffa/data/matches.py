@@ -1,0 +1,134 @@
+"""Trusted matches of a pair of photographs: their file, and their way to the canvas.
+
+`leffa prepare matches` makes a file for each pair, also where it finds none, in the folder
+`matches` beside the photographs' folders:
+
+    {"recipe": "...", "person": {"file": "a.jpg", "size": [W, H]}, "garment": {...},
+     "matches": [[x, y, u, v], ...]}
+
+x, y on the person and u, v on the garment are fractions of the pictures, from their outer edges.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leffa.data.batch import Record
+from leffa.data.catalog.spec import MATCHES
+from leffa.data.fit import Placement, Size
+from leffa.io.folders import names_in
+
+Matches = NDArray[np.float32]  # (N, 4)
+
+COMMAND = f"leffa prepare {MATCHES} ROOT"
+
+
+def with_matches(records: Sequence[Record], folder: Path) -> list[Record]:
+    """The records with their files in a folder `matches`, where it has them."""
+    names = names_in(folder)
+    return [
+        replace(record, matches=folder / name)
+        if (name := f"{record.name}.json") in names
+        else record
+        for record in records
+    ]
+
+
+def require_matches(records: Sequence[Record], what: str) -> None:
+    """Raise ValueError, with the remedy, where a pair has no file of matches; `what` needs them."""
+    lacking = [record for record in records if record.matches is None]
+    if lacking:
+        raise ValueError(
+            f"{what}: {len(lacking)} of {len(records)} pairs have no file of trusted matches, "
+            f"first {lacking[0].name}; {COMMAND} makes them"
+        )
+
+
+def format_matches(record: Record, sizes: tuple[Size, Size], recipe: str, matches: Matches) -> str:
+    """The text of a file of matches; `sizes` (width, height) are of source and reference."""
+    pictures = {
+        who: {"file": path.name, "size": list(size)} for who, path, size in _pictures(record, sizes)
+    }
+    rows = [[round(float(value), 6) for value in row] for row in matches]
+    return json.dumps({"recipe": recipe, **pictures, "matches": rows}) + "\n"
+
+
+def read_matches(record: Record, sizes: tuple[Size, Size]) -> Matches:
+    """The matches (N, 4) of a record that has a file of them.
+
+    Raises:
+        FileNotFoundError, ValueError: it is missing or damaged, or was made for another pair or for
+            pictures of other sizes than these (width, height) of source and reference.
+    """
+    path = record.matches
+    assert path is not None
+    content = load_matches(path)
+    for who, picture, size in _pictures(record, sizes):
+        made = content[who]
+        if (made["file"], made["size"]) != (picture.name, list(size)):
+            raise ValueError(
+                f"{path}: was made for the {who} {made['file']} of {_by(made['size'])}, not for "
+                f"{picture.name} of {_by(size)}; delete the folder and run {COMMAND} again"
+            )
+    return np.array(content["matches"], np.float32).reshape(-1, 4)
+
+
+def load_matches(path: Path) -> dict[str, Any]:
+    """The content of a file of matches; raises FileNotFoundError or ValueError as above."""
+    try:
+        content = json.loads(path.read_bytes())
+        told = [content[who][key] for who in ("person", "garment") for key in ("file", "size")]
+        rows = content["matches"]
+        whole = isinstance(content["recipe"], str) and all(
+            len(row) == 4 and all(math.isfinite(value) and 0 <= value <= 1 for value in row)
+            for row in rows
+        )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file; {COMMAND} makes it") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: holds no matches; delete it and run {COMMAND} again") from error
+    if not (whole and all(told)):
+        raise ValueError(f"{path}: holds no matches; delete it and run {COMMAND} again")
+    result: dict[str, Any] = content
+    return result
+
+
+def place_matches(matches: Matches, source: Placement, reference: Placement) -> Tensor:
+    """The matches (N', 4) between two canvases, as (x, y, u, v) in [-1, 1], corner-aligned: those
+    that lie on both, to half a pixel beyond the outermost centres."""
+    moved = np.concatenate(
+        [source.points(matches[:, :2]), reference.points(matches[:, 2:])], axis=1
+    )
+    moved = moved[((moved >= 0) & (moved <= 1)).all(axis=1)]
+    sides = np.array((*source.canvas, *reference.canvas), np.float32)
+    return torch.from_numpy((moved * sides - 0.5) / (sides - 1) * 2 - 1).float()
+
+
+def matches_inside(matches: Tensor, mask: Tensor) -> Tensor:
+    """Those (N', 4) whose place on the person lies in a mask (1, H, W), 0 or 1."""
+    sides = matches.new_tensor(mask.shape[:0:-1]) - 1
+    x, y = ((matches[:, :2] + 1) / 2 * sides).round().long().unbind(dim=1)
+    height, width = mask.shape[1:]
+    return matches[mask[0, y.clamp(0, height - 1), x.clamp(0, width - 1)] > 0]
+
+
+def mirror_matches(matches: Tensor) -> Tensor:
+    """The matches (N, 4) of the mirrored pictures."""
+    return matches * matches.new_tensor([-1, 1, -1, 1])
+
+
+def _pictures(record: Record, sizes: tuple[Size, Size]) -> Iterable[tuple[str, Path, Size]]:
+    paths = (record.source, record.reference)
+    return zip(("person", "garment"), paths, sizes, strict=True)
+
+
+def _by(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))

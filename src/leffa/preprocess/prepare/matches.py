@@ -1,0 +1,145 @@
+"""Trusted matches for all pairs of a try-on data set: a file each, where its class looks for it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from leffa.data.batch import Record
+from leffa.data.catalog import DATASETS
+from leffa.data.catalog.spec import MATCHES, SPLITS
+from leffa.data.doctor.recognise import recognise
+from leffa.data.folder import FolderPairs, is_custom_folder, tables
+from leffa.data.matches import format_matches, load_matches
+from leffa.data.reader import TryOnPairs
+from leffa.io.files import exclusive_lock
+from leffa.io.pictures import open_mask, open_photograph, open_picture
+from leffa.preprocess.matching import RECIPE, find_matches, require_opencv
+from leffa.preprocess.prepare.jobs import Progress, make_files
+
+Open = Callable[[Path], Image.Image]
+
+
+@dataclass(frozen=True)
+class MatchSet:
+    """What a data set's files of matches hold.
+
+    Args:
+        folders: where they are.
+        pairs: their number.
+        covered: pairs with matches.
+        matches: of all pairs.
+    """
+
+    folders: tuple[Path, ...]
+    pairs: int
+    covered: int
+    matches: int
+
+    def __str__(self) -> str:
+        return f"{self.covered} of {self.pairs} pairs have trusted matches, {self.matches:,} in all"
+
+
+def prepare_matches(root: Path, workers: int = 1, progress: Progress | None = None) -> MatchSet:
+    """Find the trusted matches of every pair that has no file of them yet.
+
+    VITON-HD and VITON: `<split>/matches/`; DressCode: `<category>/matches/`; the user's own folder:
+    `matches/`, by the names of the samples of all its tables. Garment masks and try-on masks are
+    heeded where the data set has their files.
+
+    Args:
+        root: of the data set, which is recognised.
+        workers: processes; the files do not depend on it.
+
+    Raises:
+        FileNotFoundError: files of the data set are missing.
+        ValueError: OpenCV is not installed, this is no try-on data set, files of other matches are
+            there, pairs cannot be read, or another run makes matches here.
+    """
+    require_opencv()
+    records, photograph = _records(root)
+    with exclusive_lock(root / f".{MATCHES}.lock", patience=0) as locked:
+        if not locked:
+            raise ValueError(f"{root}: another run makes matches here; let it end first")
+        for path, record in records.items():
+            if path.is_file():
+                _check_made_so(path, record)
+        jobs = {path: partial(match_files, one, photograph) for path, one in records.items()}
+        if failures := make_files(jobs, workers, progress):
+            raise ValueError(
+                f"{len(failures)} of {len(jobs)} pairs could not be matched, first {failures[0]}; "
+                "mend this or take these pairs off the list, and run it again"
+            )
+    counts = [len(load_matches(path)["matches"]) for path in records]
+    folders = tuple(dict.fromkeys(path.parent for path in records))
+    return MatchSet(folders, len(counts), sum(map(bool, counts)), sum(counts))
+
+
+def match_files(record: Record, photograph: Open = open_picture) -> str:
+    """The text of a pair's file of matches (`data.matches`); `photograph` reads its pictures."""
+    person, garment = photograph(record.source), photograph(record.reference)
+    masks = (
+        None if path is None else np.asarray(open_mask(path)) >= 128
+        for path in (record.reference_mask, record.mask)
+    )
+    return format_matches(
+        record, (person.size, garment.size), RECIPE, find_matches(person, garment, *masks)
+    )
+
+
+def _check_made_so(path: Path, record: Record) -> None:
+    """Raise ValueError where a file is of another recipe, or another pair's."""
+    content = load_matches(path)
+    made = content["recipe"], content["person"]["file"], content["garment"]["file"]
+    if made != (RECIPE, record.source.name, record.reference.name):
+        raise ValueError(
+            f"{path}: has the matches of {made[1]} and {made[2]} by {made[0]}, not of "
+            f"{record.source.name} and {record.reference.name} by {RECIPE}; delete {path.parent}, "
+            "and run it again"
+        )
+
+
+def _records(root: Path) -> tuple[Mapping[Path, Record], Open]:
+    """The pairs of a data set by the files of their matches, and what reads their photographs."""
+    if is_custom_folder(root):
+        return _own(root), open_photograph
+    dataset = recognise(root)
+    if dataset is None or not any(
+        files.role == "garment" for files in DATASETS[dataset].groups[0].files
+    ):
+        raise ValueError(
+            f"{root}: matches are found between persons and garments, in viton_hd, viton, "
+            f"dress_code and folder, and this is {dataset or 'none of them'}"
+        )
+    return dict(_published(root, dataset)), open_picture
+
+
+def _published(root: Path, dataset: str) -> Iterator[tuple[Path, Record]]:
+    spec = DATASETS[dataset]
+    for group in spec.groups:
+        for split in SPLITS:
+            if any(one.split == split and one.find(root) for one in group.lists):
+                for record in TryOnPairs(
+                    spec, root, split, allow_subset=True, categories=[group.name]
+                ):
+                    yield root / group.folder / MATCHES / f"{record.name}.json", record
+
+
+def _own(root: Path) -> dict[Path, Record]:
+    """The pairs of all tables, or of the folders; ValueError where two pairs have one name."""
+    found: dict[Path, Record] = {}
+    names: list[str | None] = [*tables(root)] or [None]
+    for table in names:
+        for record in FolderPairs(root, table):
+            path = root / MATCHES / f"{record.name}.json"
+            other = found.setdefault(path, record)
+            if (other.source, other.reference) != (record.source, record.reference):
+                raise ValueError(
+                    f"{root / (table or '')}: the sample {record.name} is another pair in another "
+                    f"table, and both would have the matches {path.name}; give one of them another "
+                    "name, in a column `name`"
+                )
+    return found
