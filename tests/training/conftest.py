@@ -150,11 +150,10 @@ def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
             use_distributed_sampler=False,
             logger=False,
             enable_checkpointing=checkpoints,
-            enable_progress_bar=False,
             enable_model_summary=False,
             default_root_dir=tmp_path,
             callbacks=list(callbacks),
-            **settings,
+            **{"enable_progress_bar": False, **settings},
         )
 
     return make
