@@ -42,4 +42,4 @@ def test_a_protocol_that_resizes_the_truth_gets_it_as_it_is_stored(
 
 def test_only_protocols_for_equal_sizes_take_the_truth_at_ours() -> None:
     at_ours = {name for name, protocol in PROTOCOLS.items() if not protocol.sizes_truth}
-    assert at_ours == {"leffa", "wpose"}
+    assert at_ours == {"leffa", "leffa@2", "wpose"}

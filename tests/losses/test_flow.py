@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from leffa.losses.flow import attention_sharpness, coordinates, flow_field, upsample, warp
+from leffa.losses.flow import (
+    attention_sharpness,
+    coordinates,
+    flow_field,
+    reference_share,
+    upsample,
+    warp,
+)
 
 SHARP = 60.0  # a logit so much larger than the others that softmax is one-hot
 
@@ -124,6 +131,18 @@ def test_equals_the_softmax_written_out(
     flow = flow_field(query, key, (height, width), temperature)
     expected = written_out(query, key, (height, width), temperature)
     torch.testing.assert_close(flow, expected, atol=1e-6, rtol=0)
+
+
+def test_the_references_share_is_the_softmax_over_all_tokens_summed_over_the_references() -> None:
+    query, own, key = (random_heads(2, 3, tokens, 8, tokens) for tokens in (5, 6, 12))
+    logits = query @ torch.cat([own, key], dim=2).transpose(-1, -2) / math.sqrt(8)
+    expected = logits.softmax(dim=-1)[..., 6:].sum(dim=-1).mean(dim=1)
+    torch.testing.assert_close(reference_share(query, own, key), expected)
+
+
+def test_attention_that_prefers_nothing_shares_itself_by_the_number_of_tokens() -> None:
+    share = reference_share(*(torch.zeros(1, 2, tokens, 4) for tokens in (3, 6, 2)))
+    torch.testing.assert_close(share, torch.full((1, 3), 2 / 8))
 
 
 def test_gradients_of_flow_and_warp_are_right_in_float64() -> None:

@@ -28,7 +28,8 @@ from leffa.metrics.plan import make_plan
 from leffa.metrics.protocols import PROTOCOLS, get_protocol, parse_protocol
 from leffa.metrics.score import score_folders
 
-NAMES = ["catvton", "cfld_256", "cfld_512", "hrviton", "ladi", "leffa", "pidm", "vtoneval", "wpose"]
+NAMES = ["catvton", "cfld_256", "cfld_512", "hrviton", "ladi", "leffa", "leffa@2", "pidm"]
+NAMES += ["vtoneval", "wpose"]
 
 
 def picture(seed: int, size: tuple[int, int]) -> Image.Image:
@@ -96,7 +97,7 @@ def test_all_protocols_are_there_and_fit_a_screen() -> None:
     assert sorted(PROTOCOLS) == NAMES
     for name, protocol in PROTOCOLS.items():
         text = (CONF / "protocol" / f"{name}.yaml").read_text()
-        assert protocol.name == name
+        assert name in (protocol.name, protocol.label)
         assert protocol.source
         assert len(text.splitlines()) <= 30
         assert parse_protocol(yaml.safe_load(text), name) == protocol

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from leffa.metrics.distribution import FID, KID
+from leffa.metrics.fidelity import Leakage, RegionColourDifference, RegionMetric, RegionSSIM
 from leffa.metrics.paired import MSE, PSNR, SSIM, MaskedPSNR
 
 FEATURES = 12
@@ -29,6 +30,9 @@ def metrics() -> dict[str, Metric]:
         "psnr_all": PSNR("all"),
         "mse": MSE(),
         "masked_psnr": MaskedPSNR(),
+        "interior_ssim": RegionSSIM("interior"),
+        "interior_ciede2000": RegionColourDifference(),
+        "leakage": Leakage(),
     }
 
 
@@ -42,7 +46,7 @@ def values(found: dict[str, Metric], batches: list[int]) -> dict[str, float]:
             if isinstance(metric, FID | KID):
                 metric.update(features(pred), real=False)
                 metric.update(features(true), real=True)
-            elif isinstance(metric, MaskedPSNR):
+            elif isinstance(metric, MaskedPSNR | RegionMetric):
                 metric.update(pred, true, mask)
             else:
                 metric.update(pred, true)

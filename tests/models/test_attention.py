@@ -6,7 +6,7 @@ from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor
 
-from leffa.losses.flow import attention_sharpness, flow_field
+from leffa.losses.flow import attention_sharpness, flow_field, reference_share
 from leffa.losses.request import FlowRequest
 from leffa.models.attention import (
     AttentionExchange,
@@ -85,6 +85,22 @@ def test_reads_the_flow_from_the_attention_on_the_reference_alone(
     expected = flow_field(query, key, (4, 3), temperature=0.7)
     torch.testing.assert_close(exchange.flows[NAME], expected.view(2, 4, 3, 2))
     torch.testing.assert_close(exchange.sharpness[NAME], attention_sharpness(query, key, 0.7))
+
+
+def test_reads_the_references_share_of_the_attention_that_the_layer_has(
+    attention: Attention, exchange: AttentionExchange
+) -> None:
+    exchange.request = FlowRequest(min_resolution=1 / 8, share=True, samples=torch.tensor([1]))
+    attention.set_processor(ReferenceAttention(NAME))
+    own = tokens(0)
+    attention(own, exchange=exchange)
+    query, key = (split_heads(each(own[1:]), 2) for each in (attention.to_q, attention.to_k))
+    reference = split_heads(attention.to_k(exchange.features[NAME][1:]), 2)
+    expected = reference_share(query, key, reference)
+    torch.testing.assert_close(exchange.shares[NAME], expected.view(1, 4, 3))
+    exchange.request, exchange.shares = FlowRequest(min_resolution=1 / 8), {}
+    attention(own, exchange=exchange)
+    assert exchange.shares == {}
 
 
 @pytest.mark.parametrize("request_", [None, FlowRequest(min_resolution=1 / 4)])

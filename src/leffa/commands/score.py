@@ -44,6 +44,10 @@ def score(
     unpaired: Flag = False,
     real: OptionalFolder = None,
     masks: OptionalFolder = None,
+    worn: OptionalFolder = None,
+    inpainted: OptionalFolder = None,
+    garments: OptionalFolder = None,
+    metrics: Annotated[Repeated[str], arg(metavar="NAME")] = (),
     pairs: OptionalFile = None,
     json: OptionalFile = None,
     markdown: OptionalFile = None,
@@ -55,10 +59,14 @@ def score(
     Args:
         pred: folder of predictions
         true: folder of true images of the same names
-        protocol: a file of conf/protocol, e.g. leffa
+        protocol: a file of conf/protocol, e.g. leffa, or leffa@2 with the garment's fidelity
         unpaired: compare the sets only (FID, KID)
         real: folder of the real set of FID and KID, where it is not TRUE
         masks: folder of masks or parsing maps, for masked metrics; white or any label counts
+        worn: folder of masks of the garment in the true images, for its fidelity (leffa@2)
+        inpainted: folder of the masks that pictures were generated in, likewise
+        garments: folder of the garments' photographs, likewise
+        metrics: only this one of the protocol's; refused where it cannot be computed
         pairs: CSV file with the columns prediction,true: where names differ, or true images repeat
         json: write everything there as well
         markdown: write the table there
@@ -69,6 +77,7 @@ def score(
     from leffa.io.atomic import write_text
     from leffa.io.outputs import check_writable, marked_text
     from leffa.metrics.folders import read_pairs
+    from leffa.metrics.paired import Role
     from leffa.metrics.score import score_folders
 
     (device,) = choose_devices(networks.device, 1)
@@ -76,6 +85,7 @@ def score(
         check_writable([json], option="--json")
     if markdown is not None:
         check_writable([*([json] if json else []), markdown], option="--markdown")
+    beside: dict[Role, Path | None] = {"worn": worn, "inpainted": inpainted, "garments": garments}
     scores = score_folders(
         pred,
         true,
@@ -84,6 +94,8 @@ def score(
         names=read_pairs(pairs) if pairs else None,
         real=real,
         masks=masks,
+        beside={role: folder for role, folder in beside.items() if folder is not None},
+        metrics=metrics or None,
         remarks=list(remark),
         fid_resamples=fid_resamples,
         progress=sys.stderr.isatty(),

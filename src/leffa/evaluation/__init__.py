@@ -4,7 +4,11 @@
     <folder>/true/<name>.png        the true image at the generated size, likewise
     <folder>/originals/<name>.*     the true image as stored, if the protocol resizes it itself
     <folder>/masks/<name>.png       where the person is, if the protocol has a masked metric
+    <folder>/worn/<name>.png        where the garment is in the true image, if it has the garment's
+    <folder>/inpainted/<name>.png   fidelity; the mask of generation; and the garment's photograph
+    <folder>/garments/<name>.*
     <folder>/flow/<name>.json       predicted against ground-truth flow, where the data has one
+    <folder>/attention/<name>.json  the garment's share of the attention, likewise
     <folder>/manifest.csv           each sample's category and files
     <folder>/samples.png            the first samples, column by column
     <folder>/{best,median,worst}.png   the same of these samples, if images have a truth
@@ -16,7 +20,7 @@ Finished images are kept: rerun the same command to resume.
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +28,17 @@ from typing import Any
 from leffa.data.batch import Record
 from leffa.data.dress_code import CATEGORIES
 from leffa.data.transforms import PersonTransform
+from leffa.evaluation.attention import add_attention
 from leffa.evaluation.checks import check_before_work
 from leffa.evaluation.flows import flow_metrics
 from leffa.evaluation.folder import sample_folder
 from leffa.evaluation.generate import Load, generate_all
-from leffa.evaluation.masks import write_masks
+from leffa.evaluation.masks import write_for_fidelity, write_masks
 from leffa.evaluation.samples import rank, write_sheets
 from leffa.evaluation.settings import EvaluationSettings, Work, plan_work
 from leffa.io.atomic import write_text
 from leffa.metrics.folders import FolderMismatch, read_folder
+from leffa.metrics.paired import Role
 from leffa.metrics.protocols import Protocol, get_protocol
 from leffa.metrics.result import Scores, excluded_remark, finite
 from leffa.metrics.score import score_folders
@@ -77,11 +83,14 @@ def evaluate_model(
     work = plan_work(records, transform, folder, settings)
     with work.folder.exclusive_lock():
         truth = _begin(work, protocol)
-        has_masks = settings.paired and write_masks(protocol, work)
+        beside, absent = write_for_fidelity(protocol, work)
+        if settings.paired and write_masks(protocol, work):
+            beside["masks"] = work.folder.masks
         generate_all(work, model, load)
         # Only now: with several, the first device is another process's until here.
         model.to(settings.devices[0])
-        scores = _score(work, truth, has_masks, protocol)
+        scores = _score(work, truth, protocol, beside, absent)
+        add_attention(work, scores)
         metrics = _metrics(work, scores)
         ranking = rank(scores)
         _write_result(work, len(records), truth, scores, metrics, ranking)
@@ -108,13 +117,19 @@ def _begin(work: Work, protocol: Protocol) -> Path:
     place.write_manifest(work.records)
     if not protocol.sizes_truth:
         return place.true
-    place.link_originals(work.records)
+    place.link(place.originals, {r.name: r.target().source for r in work.records})
     if problems := read_folder(place.originals).problems:
         raise FolderMismatch(problems)
     return place.originals
 
 
-def _score(work: Work, truth: Path, has_masks: bool, protocol: Protocol) -> Scores:
+def _score(
+    work: Work,
+    truth: Path,
+    protocol: Protocol,
+    beside: Mapping[Role, Path],
+    absent: Mapping[Role, str],
+) -> Scores:
     """The whole set, and its categories in the same pass over the pictures."""
     settings = work.settings
     return score_folders(
@@ -124,7 +139,8 @@ def _score(work: Work, truth: Path, has_masks: bool, protocol: Protocol) -> Scor
         paired=settings.paired,
         names={record.name: record.name for record in work.records} if settings.paired else None,
         real=settings.real,
-        masks=work.folder.masks if has_masks else None,
+        beside=beside,
+        absent=absent,
         weights=settings.weights,
         fid_resamples=settings.fid_resamples,
         groups=_dress_code_categories(work.records),
@@ -135,11 +151,11 @@ def _score(work: Work, truth: Path, has_masks: bool, protocol: Protocol) -> Scor
 
 
 def _metrics(work: Work, scores: Scores) -> dict[str, float]:
-    """`set/<metric>` of the sets, `paired/<metric>` of pairs, then those of flows."""
-    metrics = {
-        f"{'set' if key.split('_')[0] in SET_METRICS else 'paired'}/{key}": value
-        for key, value in scores.values.items()
-    }
+    """`set/<metric>` of the sets, `paired/<metric>` of pairs, `fidelity/<metric>` of garments, then
+    those of flows."""
+    fidelity = dict.fromkeys(scores.protocol.fidelity, "fidelity")
+    kinds = {k: "set" if k.split("_")[0] in SET_METRICS else "paired" for k in scores.values}
+    metrics = {f"{(kinds | fidelity)[key]}/{key}": value for key, value in scores.values.items()}
     of_flows, unseen = flow_metrics(work)
     if unseen:
         scores.excluded["flow/epe_px"] = unseen

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from leffa.io.outputs import check_unclaimed
 
 SETTINGS = "settings.json"  # says that the folder is an evaluation's
 WRITTEN = (
-    *("images", "true", "originals", "flow", "masks", "manifest.csv", "metrics.json", "metrics.md"),
+    *("images", "true", "originals", "flow", "attention", "masks", "worn", "inpainted", "garments"),
+    *("manifest.csv", "metrics.json", "metrics.md"),
     *(f"{sheet}{end}" for sheet in ("samples", "best", "median", "worst") for end in ("", ".png")),
 )
 # Seconds; the loader processes of a killed evaluation hold its lock until they find that out.
@@ -33,7 +34,11 @@ class EvaluationFolder:
         self.true = path / "true"  # the true pictures at the generated size, <name>.png
         self.originals = path / "originals"  # the same as stored, for protocols that resize them
         self.flows = path / "flow"  # the flow metrics of each sample, <name>.json
+        self.attention = path / "attention"  # the garment's share of it by layer, likewise
         self.masks = path / "masks"  # white where the person is, <name>.png; for masked metrics
+        self.worn = path / "worn"  # white where the garment is in the true picture, likewise
+        self.inpainted = path / "inpainted"  # the masks of generation; these are for its fidelity,
+        self.garments = path / "garments"  # as are the references as stored
         self.result = path / "metrics.json"
 
     @contextmanager
@@ -70,17 +75,16 @@ class EvaluationFolder:
         writer.writerows([getattr(record, column) for column in columns] for record in records)
         write_text(self.path / "manifest.csv", text.getvalue())
 
-    def link_originals(self, records: Iterable[Record]) -> None:
-        """Link the data set's own true pictures under the samples' names, or copy them."""
-        self.originals.mkdir(parents=True, exist_ok=True)
-        for record in records:
-            true = record.target().source
-            place = self.originals / f"{record.name}{true.suffix}"
+    def link(self, folder: Path, files: Mapping[str, Path]) -> None:
+        """Link the data set's own pictures, by the samples' names, into a folder, or copy them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, file in files.items():
+            place = folder / f"{name}{file.suffix}"
             place.unlink(missing_ok=True)  # the data may have moved
             try:
-                place.symlink_to(true.resolve())
+                place.symlink_to(file.resolve())
             except OSError:
-                shutil.copyfile(true, place)
+                shutil.copyfile(file, place)
 
 
 def unfinished(records: Sequence[Record], *folders: Path) -> list[Record]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from leffa.data.batch import Record, target
+from leffa.evaluation.attention import write_attention
 from leffa.evaluation.flows import write_flow_values
 from leffa.evaluation.settings import Work
 from leffa.inference.generate import generate_batches
@@ -41,11 +42,11 @@ def generate_all(work: Work, model: PersonGenerator, load: Load | None) -> None:
         ValueError: several devices without `load`, or a file is unreadable.
         ChildProcessError: one of the processes was killed.
     """
-    images, flows = work.unfinished()
+    images, flows, shares = work.unfinished()
     if len(images) < len(work.records):
         done = len(work.records) - len(images)
         log.info("%d of %d images are there already", done, len(work.records))
-    total = len(images) + len(flows)
+    total = len(images) + len(flows) + len(shares)
     if total == 0:
         return
     devices = work.settings.devices
@@ -68,7 +69,7 @@ def generate_part(
 ) -> None:
     """Do what is not yet done of `work` on one device."""
     model.to(device)
-    images, flows = work.unfinished()
+    images, flows, shares = work.unfinished()
     how = work.how
     if how.sampler.noise == "global":  # drawn for a batch at once, from its seed
         how = replace(how, batch_size=1)
@@ -88,6 +89,9 @@ def generate_part(
     # One at a time, so that no value depends on the batch.
     for batch in how.open_batches(flows, 1, device):
         write_flow_values(model, batch, work)
+        advance(1)
+    for batch in how.open_batches(shares, 1, device):
+        write_attention(model, batch, work)
         advance(1)
 
 

@@ -1,7 +1,7 @@
 """The settings of an evaluation, and the work that follows from them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from leffa.data.transforms import PersonTransform
 from leffa.evaluation.folder import EvaluationFolder, unfinished
 from leffa.inference.generate import Generation, even_batch_size
 from leffa.losses.request import FlowRequest
-from leffa.metrics.protocols import Protocol
+from leffa.metrics.protocols import Protocol, get_protocol
 from leffa.models.sampler import SamplerSettings
 
 
@@ -46,17 +46,25 @@ class Work:
     folder: EvaluationFolder
     how: Generation
     settings: EvaluationSettings
+    share: bool = False  # whether the garment's share of the attention is wanted
 
     @property
     def flow_timesteps(self) -> Sequence[int]:
         """None for unpaired samples."""
         return self.settings.inspect_timesteps if self.settings.paired else ()
 
-    def unfinished(self) -> tuple[list[Record], list[Record]]:
-        """The samples that lack a picture, and those that lack their flow metrics."""
+    @property
+    def share_request(self) -> FlowRequest:
+        """The garment's share of the attention in the layers of the flow request."""
+        return replace(self.settings.flow_request, share=True)
+
+    def unfinished(self) -> tuple[list[Record], list[Record], list[Record]]:
+        """The samples that lack a picture, those that lack their flow metrics, and those that lack
+        their share of the attention."""
         with_flow = [r for r in self.records if self.flow_timesteps and r.flow is not None]
         images = unfinished(self.records, self.folder.images, self.folder.true)
-        return images, unfinished(with_flow, self.folder.flows)
+        shared = unfinished(self.records, self.folder.attention) if self.share else []
+        return images, unfinished(with_flow, self.folder.flows), shared
 
 
 def plan_work(
@@ -69,4 +77,6 @@ def plan_work(
     chosen = list(records[: settings.limit])
     size = even_batch_size(len(chosen), settings.batch_size)
     how = Generation(transform, settings.sampler, size, settings.precision, settings.workers)
-    return Work(chosen, EvaluationFolder(folder), how, settings)
+    fidelity = get_protocol(settings.protocol).fidelity.values()
+    share = transform.task == "tryon" and any(x.metric == "garment_attention" for x in fidelity)
+    return Work(chosen, EvaluationFolder(folder), how, settings, share)

@@ -69,6 +69,26 @@ def flow_field(query: Tensor, key: Tensor, key_grid: tuple[int, int], temperatur
     return at_least_float32(positions[..., :2]).mean(dim=1)
 
 
+def reference_share(query: Tensor, own: Tensor, key: Tensor) -> Tensor:
+    """The share of each query's attention to [own; reference] tokens that the reference gets.
+
+    This is attention whose values are 0 for own tokens and 1 for those of the reference, at the
+    network's own temperature of 1, so no map of L x (L + h*w) is stored.
+
+    Args:
+        query, own: (B, N, L, D), queries and keys of the generative tokens.
+        key: (B, N, h*w, D), of the reference tokens.
+
+    Returns:
+        (B, L) in [0, 1], mean over heads.
+    """
+    keys = torch.cat([own, key], dim=2)
+    value = torch.zeros_like(keys)  # as wide as the keys, for the fused kernels
+    value[:, :, own.shape[2] :, 0] = 1
+    share = F.scaled_dot_product_attention(query, keys, value)[..., 0]
+    return at_least_float32(share).mean(dim=1)
+
+
 def warp(image: Tensor, flow: Tensor) -> Tensor:
     """Sample `image` where `flow` points, at the image's own resolution (Leffa, section 3.2).
 
@@ -262,7 +282,7 @@ class LeffaLoss(nn.Module):
             self.strict,
             samples,
             sharpness,
-            tap,
+            tap=tap,
             layers=self.layers,
         )
 

@@ -121,6 +121,9 @@ def provenance(result: Result) -> dict[str, str]:
         maker = recipe and (recipe.get("path") or recipe["_target_"])
         facts["masks"] = f"made by {maker}" if maker else "of the data set"
         facts["outside the mask"] = "the photograph" if pasted else "as generated"
+    if coverage := scores.get("coverage"):
+        counted = (f"{name} {count:,}" for name, count in coverage.items())
+        facts["images judged"] = ", ".join(counted)
     if scores.get("intervals"):
         facts["95 % intervals"] = ", ".join(
             f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in scores["intervals"].items()

@@ -5,9 +5,9 @@ batch size nor on the number of processes. Images are (B, 3, H, W) floats in [0,
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,17 @@ from leffa.metrics.precision import exact
 Border = Literal["crop", "full"]
 DataRange = Literal["unit", "prediction"]
 Pooling = Literal["image", "all"] | int
+# What is compared with a prediction: its true image, the person in that, the garment worn there,
+# where it was generated, and the photograph of its garment.
+Role = Literal["true", "masks", "worn", "inpainted", "garments"]
 
 
 class PerImageMetric(Metric):
     """One value per image; `aggregate` makes the result of them, by default their mean."""
 
     full_state_update = False
+    needs: ClassVar[tuple[Role, ...]] = ("true",)  # what `update` takes after the prediction
+    unpaired: ClassVar[bool] = False  # whether it judges predictions that have no true image
     values: list[Tensor]  # each (B,)
 
     def __init__(self) -> None:
@@ -121,6 +126,8 @@ class MSE(PerImageMetric):
 class MaskedPSNR(PerImageMetric):
     """PSNR in dB over the pixels of a mask only; images whose mask is empty do not count."""
 
+    needs = ("true", "masks")
+
     def update(self, pred: Tensor, true: Tensor, mask: Tensor) -> None:  # type: ignore[override]
         """Score one batch; mask (B, 1, H, W) is 1 where pixels count."""
         check_images(pred, true)
@@ -140,6 +147,24 @@ def ssim(
     data_range: Tensor | None = None,
 ) -> Tensor:
     """SSIM of each image pair (B, C, H, W), (B,) float64; see `SSIM`. `data_range` is (B,) or 1."""
+    planes = _ssim_planes(pred, true, border, sigma, window, data_range)
+    return torch.stack([each.mean() for each in planes]).view(pred.shape[:2]).mean(dim=1)
+
+
+def ssim_maps(pred: Tensor, true: Tensor, sigma: float = 1.5) -> Tensor:
+    """SSIM at each pixel of each channel, (B, C, H, W) float64, reflected at the border."""
+    return torch.stack(list(_ssim_planes(pred, true, "full", sigma))).view(pred.shape)
+
+
+def _ssim_planes(
+    pred: Tensor,
+    true: Tensor,
+    border: Border,
+    sigma: float,
+    window: int | None = None,
+    data_range: Tensor | None = None,
+) -> Iterator[Tensor]:
+    """The map of each channel of each image pair, one after the other."""
     radius = int(3.5 * sigma + 0.5) if window is None else window // 2
     height, width = pred.shape[-2:]
     if min(height, width) <= 2 * radius:
@@ -152,12 +177,10 @@ def ssim(
     ranges = torch.ones(len(pred)) if data_range is None else data_range
     # float64: variance as a difference of means loses half of float32's digits in flat regions.
     # Plane by plane: the working set stays in the cache, four times faster on a CPU at 1024x768.
-    values = [
-        _ssim_plane(torch.stack(planes), border, radius, partial(means, radius, sigma), sample, top)
-        for p, t, top in zip(exact(pred), exact(true), exact(ranges).tolist(), strict=True)
-        for planes in zip(p, t, strict=True)
-    ]
-    return torch.stack(values).view(pred.shape[:2]).mean(dim=1)
+    for p, t, top in zip(exact(pred), exact(true), exact(ranges).tolist(), strict=True):
+        for pair in zip(p, t, strict=True):
+            local = partial(means, radius, sigma)
+            yield _ssim_plane(torch.stack(pair), border, radius, local, sample, top)
 
 
 def _ssim_plane(
@@ -168,7 +191,7 @@ def _ssim_plane(
     sample: float,
     data_range: float,
 ) -> Tensor:
-    """SSIM of the two planes (2, H, W), a scalar."""
+    """SSIM of the two planes (2, H, W), where the window fits or at each pixel, (h, w)."""
     if border == "full":
         planes = F.pad(planes, [radius] * 4, mode="reflect")
     products = torch.stack([planes[0] ** 2, planes[1] ** 2, planes[0] * planes[1]])
@@ -178,7 +201,7 @@ def _ssim_plane(
     luminance = (2 * mean_p * mean_t + c1) / (mean_p**2 + mean_t**2 + c1)
     variances = sample * (square_p - mean_p**2 + square_t - mean_t**2)
     structure = (2 * sample * (product - mean_p * mean_t) + c2) / (variances + c2)
-    return (luminance * structure).mean()
+    return luminance * structure
 
 
 def _gaussian_means(radius: int, sigma: float, planes: Tensor) -> Tensor:

@@ -6,10 +6,19 @@ from dataclasses import dataclass
 from functools import partial
 
 from leffa.metrics.folders import FolderMismatch, ImageFile, ImageFolder, match, problem
+from leffa.metrics.paired import Role
 from leffa.metrics.protocols import Protocol
 from leffa.metrics.views import Size, View, as_text
 
-Pair = tuple["Picture", ...]  # a prediction, its true image and, where there are masks, its mask
+Group = tuple["Picture", ...]  # a prediction, then what is compared with it
+Matched = tuple[ImageFile, ImageFile | None]  # a prediction and its true image
+BESIDE: dict[Role, str] = {  # what may be given beside predictions and true images, in words
+    "masks": "masks",
+    "worn": "masks of the worn garment",
+    "inpainted": "masks of what was generated",
+    "garments": "garments",
+}
+NO_PERSONS = "TRUE must hold the person of each prediction, under its name and in its size"
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,16 @@ class Plan:
     """What is scored."""
 
     pred: list[Picture]
-    pairs: list[Pair]  # empty if unpaired
+    groups: list[Group]  # of each prediction: itself, then a picture for each of the `roles`
+    roles: tuple[Role, ...]
+    garments: dict[str, ImageFile]  # by the prediction's name
     real: list[Picture] | None  # of FID and KID; None where the protocol's set was not given
+    paired: bool
+
+    @property
+    def pairs(self) -> list[Group]:
+        """The groups, where predictions have true images; otherwise none."""
+        return self.groups if self.paired else []
 
     @property
     def real_is_in_pairs(self) -> bool:
@@ -62,12 +79,13 @@ def make_plan(
     pred: ImageFolder,
     true: ImageFolder,
     real: ImageFolder | None = None,
-    masks: ImageFolder | None = None,
+    beside: Mapping[Role, ImageFolder] | None = None,
     *,
     paired: bool = True,
     names: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Decide which files are compared; the arguments are those of `score_folders`.
+    """Decide which files are compared; the arguments are those of `score_folders`, `beside` its
+    folders of masks and garments.
 
     Raises:
         FolderMismatch: with everything that does not fit.
@@ -75,7 +93,9 @@ def make_plan(
     """
     if names is not None and not paired:
         raise ValueError("names say which images form a pair: they need paired=True")
-    problems = [each for folder in (pred, true, real, masks) if folder for each in folder.problems]
+    beside = beside or {}
+    folders = (pred, true, real, *beside.values())
+    problems = [each for folder in folders if folder for each in folder.problems]
     problems += _size_problems(protocol, pred)
     matched: list[tuple[ImageFile, ImageFile]] = []
     if paired:
@@ -88,19 +108,64 @@ def make_plan(
         )
     if problems:
         raise FolderMismatch(problems)
+    chosen = list(matched) if paired else _with_persons(pred, true, protocol)
     sizes = {file.size for file in pred.images.values()}
     one_size = sizes.pop() if len(sizes) == 1 else None
     as_pred = partial(_picture, protocol.prepare_pred, protocol.views, one_size)
     as_true = partial(_picture, protocol.prepare_true, protocol.views, one_size)
-    pairs = [(as_pred(p), as_true(t), *_mask_of(p, t, masks)) for p, t in matched]
-    if problems := _pair_problems(protocol, pairs, masks is not None):
+    groups = [(as_pred(p), *([as_true(t)] if t else [])) for p, t in chosen]
+    if paired and any(metric.view is None for metric in protocol.paired.values()):
+        problems = problem("sizes differ, resize one side", _unequal(groups))
+    roles: tuple[Role, ...] = ("true",) if all(t for _, t in chosen) else ()
+    files = {role: _files_of(folder, chosen) for role, folder in beside.items()}
+    for role, (found, missing) in files.items():
+        problems += problem(f"{BESIDE[role]} missing", missing)
+        if role != "garments" and not missing:
+            groups, unequal = _with_masks(groups, found, paired)
+            problems += problem(f"{BESIDE[role]} of another size than their image", unequal)
+            roles += (role,)
+    if problems:
         raise FolderMismatch(problems)
     real_files = _real_set(protocol, matched, true, real)
+    garments = zip(chosen, files["garments"][0], strict=True) if "garments" in files else ()
     return Plan(
         pred=[as_pred(file) for file in _by_path(pred.images.values())],
-        pairs=pairs,
+        groups=groups,
+        roles=roles,
+        garments={pair[0].name: file for pair, file in garments},
         real=None if real_files is None else [as_true(file) for file in _by_path(real_files)],
+        paired=paired,
     )
+
+
+def _with_masks(
+    groups: Sequence[Group], files: Sequence[ImageFile], paired: bool
+) -> tuple[list[Group], list[str]]:
+    """Each group with its mask, and those whose size is not that of the image that it is of."""
+    masks = [Picture(file, is_mask=True) for file in files]
+    images = [group[1] if paired else group[0] for group in groups]
+    joined = [(*group, mask) for group, mask in zip(groups, masks, strict=True)]
+    return joined, _unequal(zip(images, masks, strict=True))
+
+
+def _with_persons(pred: ImageFolder, true: ImageFolder, protocol: Protocol) -> list[Matched]:
+    """Unpaired predictions, with the photographs of their persons where the protocol compares
+    what must not change, and TRUE has them all."""
+    files = [pred.images[name] for name in sorted(pred.images)]
+    persons = [true.images.get(file.name) if protocol.fidelity else None for file in files]
+    there = all(t is not None and t.size == p.size for p, t in zip(files, persons, strict=True))
+    return list(zip(files, persons if there else [None] * len(files), strict=True))
+
+
+def _files_of(folder: ImageFolder, chosen: Sequence[Matched]) -> tuple[list[ImageFile], list[str]]:
+    """For each prediction its file in a folder, by its true image's name or its own; and the names
+    that are missing."""
+    found = [
+        (true and folder.images.get(true.name)) or folder.images.get(pred.name)
+        for pred, true in chosen
+    ]
+    missing = [(t or p).name for (p, t), file in zip(chosen, found, strict=True) if file is None]
+    return [file for file in found if file], missing
 
 
 def _picture(
@@ -108,12 +173,6 @@ def _picture(
 ) -> Picture:
     """A file with its sizes in pixels; `one_size` is that of the predictions, if they agree."""
     return Picture(file, prepare and prepare.resolved(file.size, one_size), views)
-
-
-def _mask_of(pred: ImageFile, true: ImageFile, masks: ImageFolder | None) -> tuple[Picture, ...]:
-    """The mask of a pair, by the name of its true image or of its prediction; nothing if none."""
-    found = masks and (masks.images.get(true.name) or masks.images.get(pred.name))
-    return (Picture(found, is_mask=True),) if found else ()
 
 
 def _real_set(
@@ -145,19 +204,7 @@ def _size_problems(protocol: Protocol, pred: ImageFolder) -> list[str]:
     return []
 
 
-def _pair_problems(protocol: Protocol, pairs: Sequence[Pair], masks: bool) -> list[str]:
-    problems = []
-    if any(metric.view is None for metric in protocol.paired.values()):
-        problems = problem("sizes differ, resize one side", _unequal(p[:2] for p in pairs))
-    if masks:
-        unmasked = [pair[1].file.name for pair in pairs if len(pair) < 3]
-        problems += problem("masks missing", unmasked)
-        in_both = (pair[1:] for pair in pairs if len(pair) == 3)
-        problems += problem("masks of another size than their image", _unequal(in_both))
-    return problems
-
-
-def _unequal(pairs: Iterable[Pair]) -> list[str]:
+def _unequal(pairs: Iterable[Group]) -> list[str]:
     return [f"{a} but {b}" for a, b in pairs if a.size != b.size]
 
 

@@ -1,11 +1,12 @@
 """Named, versioned evaluation protocols: everything that decides a number, apart from the pictures.
 
-Each is a file of `conf/protocol`, read here without Hydra. A new metric is a class in this package,
-its settings below, and its entry in `scorer.PAIRED`.
+Each is a file of `conf/protocol`, read here without Hydra: NAME.yaml, and NAME@VERSION.yaml for a
+version that is not the usual one. A new metric is a class in this package, its settings below, and
+its entry in `scorer.METRICS`.
 """
 
-from collections.abc import Mapping
-from dataclasses import field
+from collections.abc import Collection, Mapping
+from dataclasses import field, replace
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -15,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from leffa.conf_folder import CONF
 from leffa.metrics.distribution import KID_SUBSET_SIZE, KID_SUBSETS
 from leffa.metrics.features import FeatureName
+from leffa.metrics.fidelity import MARGIN, Part
 from leffa.metrics.paired import Border, DataRange, Pooling
 from leffa.metrics.perceptual import LpipsNet
 from leffa.metrics.views import CLOSED, Size, View
@@ -79,8 +81,38 @@ class KIDSettings:
     view: View | None = None
 
 
+@dataclass(frozen=True, config=CLOSED)
+class RegionSSIMSettings:
+    metric: Literal["region_ssim"] = "region_ssim"
+    part: Part = "interior"
+    margin: float = MARGIN
+
+
+@dataclass(frozen=True, config=CLOSED)
+class ColourDifferenceSettings:
+    metric: Literal["ciede2000"] = "ciede2000"
+    part: Part = "interior"
+    margin: float = MARGIN
+
+
+@dataclass(frozen=True, config=CLOSED)
+class LeakageSettings:
+    metric: Literal["leakage"] = "leakage"
+    measure: Literal["mean", "share"] = "mean"
+    margin: float = MARGIN
+
+
+@dataclass(frozen=True, config=CLOSED)
+class GarmentAttentionSettings:
+    metric: Literal["garment_attention"] = "garment_attention"  # of the model: `leffa.evaluation`
+
+
 PairedSettings = Annotated[
     SSIMSettings | PSNRSettings | MaskedPSNRSettings | MSESettings | LPIPSSettings,
+    Field(discriminator="metric"),
+]
+FidelitySettings = Annotated[
+    RegionSSIMSettings | ColourDifferenceSettings | LeakageSettings | GarmentAttentionSettings,
     Field(discriminator="metric"),
 ]
 SetSettings = Annotated[FIDSettings | KIDSettings, Field(discriminator="metric")]
@@ -96,6 +128,8 @@ class Protocol:
     source: str = ""  # whose code is reproduced
     paired: dict[str, PairedSettings] = field(default_factory=dict)  # by the result's name
     sets: dict[str, SetSettings] = field(default_factory=dict)  # likewise
+    # Of the garment; what works unpaired is computed there too.
+    fidelity: dict[str, FidelitySettings] = field(default_factory=dict)
     prepare_pred: View | None = None  # of predictions, before any metric sees them
     prepare_true: View | None = None  # of true images and of the real set
     sizes: tuple[Size, ...] = ()  # that predictions may have; empty: any
@@ -103,6 +137,30 @@ class Protocol:
     real: Literal["test", "train"] = "test"  # the real set: true images, or all training images
     drop_last: int | None = None  # FID and LPIPS leave out what does not fill such a batch
     counts: dict[str, int] = field(default_factory=dict)  # predictions of published test sets
+
+    @property
+    def label(self) -> str:
+        """NAME@VERSION."""
+        return f"{self.name}@{self.version}"
+
+    def only(self, metrics: Collection[str]) -> "Protocol":
+        """The same with these metrics alone.
+
+        Raises:
+            ValueError: it has no such metric.
+        """
+        known = {*self.paired, *self.sets, *self.fidelity}
+        if unknown := [name for name in metrics if name not in known]:
+            raise ValueError(
+                f"protocol {self.name} has no metric {unknown[0]}; choose from: "
+                f"{', '.join(sorted(known))}"
+            )
+        return replace(
+            self,
+            paired={name: each for name, each in self.paired.items() if name in metrics},
+            sets={name: each for name, each in self.sets.items() if name in metrics},
+            fidelity={name: each for name, each in self.fidelity.items() if name in metrics},
+        )
 
     @property
     def sizes_truth(self) -> bool:
@@ -126,7 +184,7 @@ def parse_protocol(content: Any, where: str) -> Protocol:
     if not isinstance(content, Mapping):
         raise ValueError(f"{where}: expected keys and values, got {type(content).__name__}")
     content = dict(content)
-    for group in ("paired", "sets"):
+    for group in ("paired", "sets", "fidelity"):
         content[group] = {
             name: {"metric": name, **(settings or {})}
             for name, settings in (content.get(group) or {}).items()
@@ -146,7 +204,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def get_protocol(chosen: str | Mapping[str, Any] | Protocol) -> Protocol:
-    """The protocol of that name, or the one that a mapping describes.
+    """The protocol of that name, or NAME@VERSION, or the one that a mapping describes.
 
     Raises:
         ValueError: there is none of that name, or a mapping has its name but other settings.
@@ -154,11 +212,12 @@ def get_protocol(chosen: str | Mapping[str, Any] | Protocol) -> Protocol:
     if isinstance(chosen, Protocol):
         return chosen
     if isinstance(chosen, str):
-        if chosen not in PROTOCOLS:
-            raise ValueError(f"no protocol {chosen!r}; choose from: {', '.join(sorted(PROTOCOLS))}")
-        return PROTOCOLS[chosen]
+        if found := [p for key, p in PROTOCOLS.items() if chosen in (key, p.label)]:
+            return found[0]
+        raise ValueError(f"no protocol {chosen!r}; choose from: {', '.join(sorted(PROTOCOLS))}")
     described = parse_protocol(chosen, "protocol")
-    if PROTOCOLS.get(described.name, described) != described:
+    named = [each for each in PROTOCOLS.values() if each.name == described.name]
+    if named and described not in named:
         raise ValueError(
             f"protocol {described.name} is changed: its numbers would not be those of "
             f"conf/protocol/{described.name}.yaml; give the changed one its own protocol.name"

@@ -39,5 +39,9 @@ def results_table(
     heads = (column(name).heading for name in columns)
     lines = [["", *heads], ["---", *("---:" for _ in columns)]]
     for name, row in rows.items():
-        lines.append([name, *(f"{row[c]:.{decimals}f}" if c in row else "-" for c in columns)])
+        lines.append([name, *(_text(row[c], decimals) if c in row else "-" for c in columns)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _text(value: float, decimals: int) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{decimals}f}"

@@ -33,6 +33,7 @@ class Scores:
     per_image: dict[str, dict[str, float]]  # metric -> prediction's name -> value
     intervals: dict[str, tuple[float, float]]  # metric -> 95 % bootstrap interval
     excluded: dict[str, list[str]]  # metric -> names of the samples that it cannot judge
+    coverage: dict[str, int]  # metric of the garment's fidelity -> images that it judged
     groups: dict[str, dict[str, float]]  # part of the predictions -> metric -> value
     names_sha256: str  # of the list of pairs: the same for the same images
 
@@ -56,6 +57,8 @@ class Scores:
         if self.intervals:
             rows["95 % from"] = {metric: low for metric, (low, _) in self.intervals.items()}
             rows["95 % to"] = {metric: high for metric, (_, high) in self.intervals.items()}
+        if self.coverage:
+            rows["images judged"] = dict(self.coverage)
         table = results_table(rows, [*self.values, *self.missing])
         remarks = [f"{metric} is missing: {reason}" for metric, reason in self.missing.items()]
         remarks += [excluded_remark(metric, names) for metric, names in self.excluded.items()]

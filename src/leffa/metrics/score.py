@@ -14,7 +14,8 @@ from leffa.metrics.bootstrap import check_resamples
 from leffa.metrics.distribution import small_set_note
 from leffa.metrics.folders import ImageFolder, read_folder
 from leffa.metrics.loading import read_batches
-from leffa.metrics.plan import Plan, make_plan
+from leffa.metrics.paired import Role
+from leffa.metrics.plan import BESIDE, Plan, make_plan
 from leffa.metrics.precision import full_float32
 from leffa.metrics.protocols import Protocol, get_protocol
 from leffa.metrics.result import Scores, library_versions
@@ -34,6 +35,9 @@ def score_folders(
     names: Mapping[str, str] | None = None,
     real: Path | None = None,
     masks: Path | None = None,
+    beside: Mapping[Role, Path] | None = None,
+    metrics: Sequence[str] | None = None,
+    absent: Mapping[Role, str] | None = None,
     weights: Path | None = None,
     remarks: Sequence[str] = (),
     fid_resamples: int = 0,
@@ -52,6 +56,11 @@ def score_folders(
         names: prediction's name -> true image's name, without suffixes, where they differ.
         real: the real set of FID and KID where it is not `true`.
         masks: folder of masks or parsing maps, named as the true images, for masked metrics.
+        beside: folders for the garment's fidelity, of files so named as well: "worn", masks of the
+            garment in the true images; "inpainted", the masks that predictions were generated in;
+            "garments", photographs of the garments.
+        metrics: only these of the protocol's; one that cannot be computed is then refused.
+        absent: why one of these folders is not given, for the result.
         weights: folder of the metrics' networks; see `WeightsFile.locate`.
         fid_resamples: for a confidence interval of FID; each takes up to a second.
         groups: parts of the predictions, by name, each scored as a set of its own; no FID and KID
@@ -65,40 +74,62 @@ def score_folders(
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: give a number from 1")
     protocol = get_protocol(protocol)
+    if metrics is not None:
+        protocol = protocol.only(metrics)
     folders = {"pred": read_folder(pred), "true": read_folder(true)}
     if real is not None:
         folders["real"] = read_folder(real)
-    if masks is not None:
-        folders["masks"] = read_folder(masks, MASK_MODES)
-    plan = make_plan(protocol, **folders, paired=paired, names=names)
+    given = dict(beside or {})
+    if masks is not None and paired:
+        given["masks"] = masks
+    others = {role: _read_beside(role, path, protocol) for role, path in given.items()}
+    plan = make_plan(protocol, **folders, beside=others, paired=paired, names=names)
+    folders |= {str(role): folder for role, folder in others.items()}
     scorer = Scorer(
         protocol,
         paired=paired,
-        masks=masks is not None,
+        roles={*plan.roles, *others},
+        absent=absent,
         sets=None if plan.real is None else (len(plan.pred), len(plan.real)),
         weights=weights,
         device=device,
         fid_resamples=fid_resamples,
         groups=bool(groups),
     )
+    if metrics is not None and scorer.missing:
+        raise ValueError("; ".join(f"{name}: {why}" for name, why in scorer.missing.items()))
     read = partial(read_batches, batch_size=batch_size, workers=workers, progress=progress)
     _feed(scorer, plan, read)
     notes = [*remarks, *_notes(protocol, plan, folders, with_sets=bool(scorer.sets))]
-    return _result(scorer, plan, folders, paired, groups or {}, notes)
+    return _result(scorer, plan, folders, groups or {}, notes)
+
+
+def _read_beside(role: Role, path: Path, protocol: Protocol) -> ImageFolder:
+    """The folder of what is compared beside true images."""
+    if role != "masks" and not protocol.fidelity:
+        raise ValueError(
+            f"--{role} {path}: protocol {protocol.name} has no metric of the garment's fidelity; "
+            "leffa@2 has"
+        )
+    return read_folder(path, ("RGB",) if role == "garments" else MASK_MODES)
 
 
 def _feed(scorer: Scorer, plan: Plan, read: Any) -> None:
     """Show each file to the scorer, once where the real images are those of the pairs."""
-    one_pass = plan.real_is_in_pairs
+    one_pass, fed = plan.real_is_in_pairs, False
     if scorer.per_image or (plan.pairs and scorer.sets):
-        for names, (pred, true, *masks) in read(plan.pairs, "pairs"):
-            scorer.add_pairs(names, pred, true, *masks)
+        fed = True
+        for names, (pred, *others) in read(plan.groups, "pairs" if plan.paired else "predictions"):
+            beside = dict(zip(plan.roles, others, strict=True))
+            if plan.garments:
+                beside["garments"] = [plan.garments[name].path for name in names]
+            scorer.add_images(names, pred, beside)
             scorer.add_set(names, pred, real=False)
             if one_pass:  # under the predictions' names
-                scorer.add_set(names, true, real=True)
+                scorer.add_set(names, beside["true"], real=True)
     if not scorer.sets:
         return
-    if not plan.pairs:
+    if not fed:
         for names, (pred,) in read([(picture,) for picture in plan.pred], "predictions"):
             scorer.add_set(names, pred, real=False)
     if not one_pass and plan.real is not None:
@@ -110,7 +141,6 @@ def _result(
     scorer: Scorer,
     plan: Plan,
     folders: Mapping[str, ImageFolder],
-    paired: bool,
     groups: Mapping[str, Collection[str]],
     notes: Sequence[str],
 ) -> Scores:
@@ -119,7 +149,7 @@ def _result(
     excluded = {key: [n for n, v in each.items() if v != v] for key, each in per_image.items()}
     return Scores(
         protocol=scorer.protocol,
-        paired=paired,
+        paired=plan.paired,
         values=values,
         images={"pred": len(plan.pred), "real": len(plan.real or ())},
         formats={name: folder.count("format") for name, folder in folders.items()},
@@ -131,6 +161,11 @@ def _result(
         intervals=intervals,
         groups={name: scorer.group_values(set(part)) for name, part in groups.items()},
         excluded={key: names for key, names in excluded.items() if names},
+        coverage={
+            key: len(per_image[key]) - len(excluded[key])
+            for key in scorer.protocol.fidelity
+            if key in values
+        },
         names_sha256=plan.fingerprint,
     )
 
@@ -143,7 +178,7 @@ def _notes(
     if "JPEG" in folders["pred"].count("format"):
         yield "predictions are stored as JPEG: its losses are part of these numbers"
     # No protocol's code reads colour profiles, so they are not applied here either.
-    profiles = {side: each.count("profile") for side, each in folders.items() if side != "masks"}
+    profiles = {side: each.count("profile") for side, each in folders.items() if side not in BESIDE}
     if any(found.keys() - {SRGB} for found in profiles.values()):
         counted = "; ".join(
             f"{side}: {', '.join(f'{name} {count:,}' for name, count in found.items())}"

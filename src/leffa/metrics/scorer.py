@@ -12,10 +12,21 @@ from torch import Tensor
 from leffa.metrics.bootstrap import Interval, fid_interval, per_image_interval
 from leffa.metrics.distribution import FID, KID, DistributionMetrics
 from leffa.metrics.features import FeatureName, InceptionFeatures
+from leffa.metrics.fidelity import Leakage, RegionColourDifference, RegionSSIM
 from leffa.metrics.loading import Views
-from leffa.metrics.paired import MSE, PSNR, SSIM, MaskedPSNR, PerImageMetric, full_batches
+from leffa.metrics.paired import (
+    MSE,
+    PSNR,
+    SSIM,
+    MaskedPSNR,
+    PerImageMetric,
+    Role,
+    full_batches,
+)
 from leffa.metrics.perceptual import LPIPS, LPIPS_BACKBONES
+from leffa.metrics.plan import NO_PERSONS
 from leffa.metrics.protocols import (
+    FidelitySettings,
     FIDSettings,
     KIDSettings,
     PairedSettings,
@@ -25,16 +36,27 @@ from leffa.metrics.protocols import (
 from leffa.metrics.views import View
 from leffa.metrics.weights import MissingWeights
 
-NO_MASKS = "it needs a folder of masks: give --masks"
+ABSENT: dict[Role, str] = {
+    "true": NO_PERSONS,
+    "masks": "it needs a folder of masks: give --masks",
+    "worn": "it needs masks of the garment in the true images: give --worn",
+    "inpainted": "it needs the masks that pictures were generated in: give --inpainted",
+    "garments": "it needs the photographs of the garments: give --garments",
+}
+OF_THE_MODEL = "it is read from a model's attention, not from pictures: evaluate.py computes it"
+UNPAIRED = "it needs the true image, which unpaired predictions do not have"
 NO_REAL_SET = "the real set of this protocol is all training images: give their folder with --real"
 TOO_FEW = "it needs two images of each set"
 NOTHING_JUDGED = "there is no image that it can judge"
-PAIRED: dict[str, type[PerImageMetric]] = {
+METRICS: dict[str, type[PerImageMetric]] = {
     "ssim": SSIM,
     "psnr": PSNR,
     "masked_psnr": MaskedPSNR,
     "mse": MSE,
     "lpips": LPIPS,
+    "region_ssim": RegionSSIM,
+    "ciede2000": RegionColourDifference,
+    "leakage": Leakage,
 }
 SetKey = tuple[FeatureName, View | None]
 
@@ -43,7 +65,9 @@ class Scorer:
     """The metrics of a protocol, as far as their networks are on this machine.
 
     Args:
-        paired, masks: whether predictions have true images, and pairs masks.
+        paired: whether predictions have true images.
+        roles: what is there to compare with them.
+        absent: why something is not, where that is known better than `ABSENT` says it.
         sets: how many images of each side, generated and real; None: there is no real set.
         groups: whether `group_values` will be asked for: features are kept, 8 KB per image.
     """
@@ -53,7 +77,8 @@ class Scorer:
         protocol: Protocol,
         *,
         paired: bool,
-        masks: bool = False,
+        roles: Collection[Role] = (),
+        absent: Mapping[Role, str] | None = None,
         sets: tuple[int, int] | None = None,
         weights: Path | None = None,
         device: str = "cpu",
@@ -69,8 +94,20 @@ class Scorer:
         self.per_image: dict[str, PerImageMetric] = {}
         self.sets: dict[SetKey, DistributionMetrics] = {}
         self.to_come = {False: 0, True: 0}
-        if paired:
-            self._build_paired(masks, weights)
+        reasons = ABSENT | dict(absent or {})
+        for name, settings in (protocol.paired | protocol.fidelity).items():
+            if settings.metric == "garment_attention":
+                self.missing[name] = OF_THE_MODEL
+                continue
+            metric = METRICS[settings.metric]
+            lacking = [role for role in metric.needs if role not in roles]
+            if not paired and not metric.unpaired:
+                if name in protocol.fidelity:
+                    self.missing[name] = UNPAIRED
+            elif lacking:
+                self.missing[name] = reasons[lacking[0]]
+            else:
+                self._build(name, settings, weights)
         if sets is None:
             self.missing |= dict.fromkeys(protocol.sets, NO_REAL_SET)
         elif min(sets) < 2:
@@ -80,21 +117,19 @@ class Scorer:
             self.to_come = {False: pred, True: real}
             self._build_sets(weights)
 
-    def _build_paired(self, masks: bool, weights: Path | None) -> None:
-        for name, settings in self.protocol.paired.items():
-            if settings.metric == "masked_psnr" and not masks:
-                self.missing[name] = NO_MASKS
-                continue
-            options = _options(settings)
-            if settings.metric == "lpips":
-                options |= {"weights": weights, "drop_last": self.protocol.drop_last}
-            try:
-                self.per_image[name] = PAIRED[settings.metric](**options).to(self.device)
-            except MissingWeights as error:
-                self.missing[name] = str(error)
-                continue
-            if settings.metric == "lpips":
-                self.weights[name] = LPIPS_BACKBONES[settings.net].label
+    def _build(
+        self, name: str, settings: PairedSettings | FidelitySettings, weights: Path | None
+    ) -> None:
+        options = _options(settings)
+        if settings.metric == "lpips":
+            options |= {"weights": weights, "drop_last": self.protocol.drop_last}
+        try:
+            self.per_image[name] = METRICS[settings.metric](**options).to(self.device)
+        except MissingWeights as error:
+            self.missing[name] = str(error)
+            return
+        if settings.metric == "lpips":
+            self.weights[name] = LPIPS_BACKBONES[settings.net].label
 
     def _build_sets(self, weights: Path | None) -> None:
         for name, settings in self.protocol.sets.items():
@@ -111,20 +146,23 @@ class Scorer:
             self.sets[key].metrics[name] = metric(**_options(settings)).to(self.device)
 
     @torch.no_grad()
-    def add_pairs(
-        self, names: Sequence[str], pred: Views, true: Views, masks: Views | None = None
+    def add_images(
+        self, names: Sequence[str], pred: Views, beside: Mapping[Role, Views | Sequence[Path]]
     ) -> None:
-        """Score the views of some predictions against those of their true images."""
+        """Score the views of some predictions against what belongs to them: the views of true
+        images, masks, and the files of garments."""
         self.names.extend(names)
-        pairs = {
-            view: (p.to(self.device) / 255, t.to(self.device) / 255)
-            for view, p, t in zip(self.protocol.views, pred, true, strict=True)
-        }
         for name, metric in self.per_image.items():
-            images: tuple[Tensor, ...] = pairs[self.protocol.paired[name].view]
-            if isinstance(metric, MaskedPSNR) and masks is not None:
-                images = (*images, masks[0].to(self.device))
-            metric.update(*images)
+            settings = self.protocol.paired.get(name)
+            view = self.protocol.views.index(settings.view if settings else None)
+            seen = pred[view].to(self.device) / 255
+            metric.update(seen, *(self._seen(role, beside[role], view) for role in metric.needs))
+
+    def _seen(self, role: Role, what: Any, view: int) -> Any:
+        """What a metric gets of some pictures: images in [0, 1], masks of 0 and 1, or files."""
+        if role == "garments":
+            return what
+        return what[view].to(self.device) / 255 if role == "true" else what[0].to(self.device)
 
     def add_set(self, names: Sequence[str], views: Views, *, real: bool) -> None:
         """Add the views of some images to one of the two sets."""
@@ -191,7 +229,7 @@ class Scorer:
         return intervals, notes
 
 
-def _options(settings: PairedSettings | SetSettings) -> dict[str, Any]:
+def _options(settings: PairedSettings | FidelitySettings | SetSettings) -> dict[str, Any]:
     """The arguments of the metric that a protocol describes."""
     names = {each.name for each in fields(settings)} - {"metric", "view", "features", "factor"}
     return {name: getattr(settings, name) for name in names}

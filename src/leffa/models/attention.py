@@ -21,7 +21,7 @@ from diffusers.models.attention_processor import Attention
 from einops import rearrange
 from torch import Tensor, nn
 
-from leffa.losses.flow import Sharpness, attention_sharpness, flow_field
+from leffa.losses.flow import Sharpness, attention_sharpness, flow_field, reference_share
 from leffa.losses.request import FlowRequest
 
 
@@ -40,9 +40,13 @@ class Exchange(ABC):
     request: FlowRequest | None = None
     flows: dict[str, Tensor] = field(default_factory=dict)  # (S, h_l, w_l, 2)
     sharpness: dict[str, Sharpness] = field(default_factory=dict)
+    shares: dict[str, Tensor] = field(default_factory=dict)  # (S, h_l, w_l)
 
-    def read_flow(self, name: str, query: Tensor, key: Tensor) -> None:
-        """Record this layer's flow field if the request asks for it; heads first, (B, N, L, D)."""
+    def read_flow(self, name: str, query: Tensor, key: Tensor, own: Tensor | None = None) -> None:
+        """Record this layer's flow field if the request asks for it; heads first, (B, N, L, D).
+
+        `own` are the keys of the generative tokens, if the layer attends to them as well.
+        """
         grid, request = layer_grid(query.shape[2], self.grid), self.request
         if request is None or not request.wants(name, grid[0], self.image_height):
             return
@@ -52,6 +56,10 @@ class Exchange(ABC):
         self.flows[name] = rearrange(flow, "b (h w) xy -> b h w xy", h=grid[0])
         if request.sharpness:
             self.sharpness[name] = attention_sharpness(query, key, request.temperature)
+        if request.share and own is not None:
+            own = own if request.samples is None else own[request.samples]
+            share = reference_share(query, own, key)
+            self.shares[name] = rearrange(share, "b (h w) -> b h w", h=grid[0])
 
     def part(self, prefix: str) -> Self:
         """What layers whose names begin so read and write, by the rest of their names."""
@@ -215,7 +223,7 @@ class ReferenceAttention(ExchangeProcessor):
             )
             for projection, other in zip((attn.to_k, attn.to_v), reference, strict=True)
         )
-        exchange.read_flow(self.name, query, key[:, :, own:])
+        exchange.read_flow(self.name, query, key[:, :, own:], key[:, :, :own])
         return attend(attn, query, key, value)
 
 

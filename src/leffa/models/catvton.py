@@ -76,7 +76,8 @@ class StackedAttention(ExchangeProcessor):
         query, key, value = project(attn, tokens)
         if exchange is not None:
             half = tokens.shape[1] // 2  # tokens run row by row, so the person comes first
-            exchange.read_flow(self.name, query[:, :, :half], key[:, :, half:])
+            own, reference = key.split(half, dim=2)
+            exchange.read_flow(self.name, query[:, :, :half], reference, own)
         return attend(attn, query, key, value)
 
 

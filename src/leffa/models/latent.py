@@ -110,7 +110,8 @@ class LatentGenerator(PersonGenerator):
             cross_attention_kwargs={"exchange": exchange},
             **conditions,
         ).sample
-        return Prediction(at_least_float32(noise), exchange.flows, exchange.sharpness)
+        noise = at_least_float32(noise)
+        return Prediction(noise, exchange.flows, exchange.sharpness, exchange.shares)
 
     def decode(self, latents: Tensor) -> Tensor:
         latents = latents / self.vae.config.scaling_factor + self._shift

@@ -154,6 +154,23 @@ def test_asking_for_flows_changes_no_noise_and_some_samples_are_those_of_all(
         torch.testing.assert_close(flow, everyone.flows[name][chosen])
 
 
+def test_the_garments_share_of_the_attention_is_read_in_every_layer(
+    model: CatVTON, make_batch: MakeBatch
+) -> None:
+    request = FlowRequest(1.0, 0.0, share=True)
+    found = predict(model, make_batch(), request)
+    assert found.shares.keys() == found.flows.keys()
+    for layer, share in found.shares.items():
+        assert share.shape == found.flows[layer].shape[:3]
+        assert ((share > 0) & (share < 1)).all()
+    with torch.no_grad():  # keys of 0: as many tokens of the garment as of the person
+        for name, weight in model.unet.named_parameters():
+            if ".to_k." in name:
+                weight.zero_()
+    for share in predict(model, make_batch(), request).shares.values():
+        torch.testing.assert_close(share, torch.full_like(share, 0.5))
+
+
 def test_the_leffa_loss_reaches_queries_and_keys_of_every_layer(
     model: CatVTON, make_batch: MakeBatch
 ) -> None:

@@ -1,0 +1,88 @@
+"""Damaged pictures of synthetic persons: the table of docs/reference/protocols.md is true."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from leffa.metrics.protocols import PROTOCOLS
+from leffa.metrics.result import Scores
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "protocols.md"
+DAMAGES = ("blur", "shift", "colour", "wrong garment", "changed letters", "bleeding")
+# Metric -> whether higher is better, and a change that deserves notice.
+NOTICE = {
+    "interior_ssim": (True, 0.02),
+    "boundary_ssim": (True, 0.02),
+    "interior_ciede2000": (False, 1.0),
+    "leakage": (False, 0.1),
+    "leakage_share": (False, 0.005),
+}
+HEIGHT, PERSONS = 192, 2
+
+Score = Callable[[str, float], Scores]
+
+
+def table() -> dict[tuple[str, str], str]:
+    """(metric, damage) -> "worse", "same" or "·", as the page has it."""
+    lines = iter(PAGE.read_text(encoding="utf-8").splitlines())
+    heads = next(cells(line) for line in lines if line.startswith("| | blur |"))
+    next(lines)
+    found = {}
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        metric, *claims = cells(line)
+        found |= {(metric.strip("`"), d): c for d, c in zip(heads[1:], claims, strict=True)}
+    return found
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.fixture(scope="module")
+def score(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Score]:
+    """Scores of the persons with a damage of some grade; each is computed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+        import fidelity_damage as program
+
+        folder = tmp_path_factory.mktemp("damage")
+        scenes = [program.draw_scene(number, HEIGHT) for number in range(PERSONS)]
+        program.write_scenes(folder, scenes)
+
+        @cache
+        def scores(damage: str, grade: float) -> Scores:
+            return program.score_damage(folder, scenes, damage, grade, list(NOTICE))
+
+        yield scores
+
+
+def test_the_table_speaks_of_every_metric_and_damage() -> None:
+    claims = table()
+    of_pictures = PROTOCOLS["leffa@2"].fidelity.keys() - {"garment_attention"}
+    assert claims.keys() == {(metric, damage) for metric in of_pictures for damage in DAMAGES}
+    assert NOTICE.keys() == of_pictures
+    assert set(claims.values()) == {"worse", "same", "·"}
+
+
+@pytest.mark.parametrize(("metric", "damage"), [key for key, c in table().items() if c != "·"])
+def test_a_damage_shows_in_the_metrics_that_the_table_names(
+    metric: str, damage: str, score: Score
+) -> None:
+    higher, notice = NOTICE[metric]
+    before, after = (score(damage, grade).values[metric] for grade in (0.0, 1.0))
+    worsened = before - after if higher else after - before
+    if table()[metric, damage] == "worse":
+        assert worsened > notice
+    else:
+        assert abs(worsened) < notice
+
+
+@pytest.mark.parametrize("metric", NOTICE)
+def test_an_undamaged_picture_is_perfect(metric: str, score: Score) -> None:
+    scores = score("blur", 0.0)
+    assert scores.values[metric] == pytest.approx(1.0 if NOTICE[metric][0] else 0.0, abs=1e-6)
+    assert scores.coverage[metric] == PERSONS
