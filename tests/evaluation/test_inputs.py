@@ -48,7 +48,7 @@ def run_that_reads(trained: Path, tmp_path: Path) -> Callable[..., Path]:
 
 def score(folder: Path, ckpt: Path, root: Path, *arguments: str) -> Evaluation:
     """evaluate.py on one sample of DressCode, whose DensePose is part labels."""
-    chosen = ["dataset=dresscode_upper_paired", f"dataset.root={root}", f"ckpt={ckpt}", "limit=1"]
+    chosen = ["dataset=dresscode_all_paired", f"dataset.root={root}", f"ckpt={ckpt}", "limit=1"]
     size = [f"dataset.transform.height={HEIGHT}", f"dataset.transform.width={WIDTH}"]
     quick = ["protocol.name=quick", "~protocol.sets", "~protocol.paired.lpips", "sampler.steps=1"]
     subset = ["dataset.allow_subset=true", "device=cpu", f"paths.output_dir={folder}"]
@@ -98,7 +98,7 @@ def test_a_run_with_colours_is_scored_on_colours_of_dress_code(
     ("inputs", "message"),
     [
         ({"densepose": "iuv"}, "reads DensePose as iuv, which labels files do not hold"),
-        ({"task": "pose"}, "was trained for pose transfer, and dresscode_upper_paired is for"),
+        ({"task": "pose"}, "was trained for pose transfer, and dresscode_all_paired is for"),
     ],
 )
 def test_what_the_data_set_does_not_hold_is_refused_in_one_line(
