@@ -1,6 +1,7 @@
 """The garment's fidelity in an evaluation: what is written, what is scored, what is left out."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,13 +103,15 @@ def test_the_attention_is_that_while_the_generated_picture_is_denoised(
     assert torch.tensor(expected).gt(0).all()
 
 
-def test_real_unpaired_try_on_has_leakage_and_attention_and_says_why_nothing_else(
+def test_real_unpaired_try_on_has_what_needs_no_truth_and_says_why_nothing_else(
     run_evaluation: Evaluate, tmp_path: Path
 ) -> None:
     untrue = ["dataset.records.truth=false", "dataset.paired=false"]
     found = run_evaluation(tmp_path, "dataset=synthetic_tryon_unpaired", *untrue, LEFFA_2)
-    assert found.scores.values.keys() == {"leakage", "leakage_share", "garment_attention"}
-    assert found.scores.missing["interior_ssim"] == UNPAIRED
+    without_extras = found.scores.values.keys() - {"text_similarity", "match_count"}
+    assert without_extras == {"leakage", "leakage_share", "garment_attention"}
+    for name in ("interior_ssim", "boundary_ssim", "match_fidelity", "match_distance"):
+        assert found.scores.missing[name] == UNPAIRED
     assert not (tmp_path / "worn").exists()
 
 
@@ -126,3 +129,33 @@ def test_a_report_shows_the_fidelity(unpaired: Evaluation, tmp_path: Path) -> No
     assert "CIEDE2000 (garment's interior)" in page and "attention to the garment" in page
     assert f"{unpaired.metrics['fidelity/leakage']:.3f}" in page
     assert "images judged: interior_ssim" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["metrics=[interior_ssim]", "dataset.paired=false"],
+            "metrics=interior_ssim: it needs the",
+        ),
+        (["metrics=[psnr]", "dataset.paired=false"], "metrics=psnr: it needs the true image"),
+        (
+            ["metrics=[leakage]", "sampler.paste_back=true"],
+            "metrics=leakage: the photograph is pas",
+        ),
+        (["metrics=[]"], "metrics is empty: name one at least"),
+        (["metrics=leak"], "protocol quick has no metric leak; choose from: "),
+    ],
+)
+def test_a_metric_that_cannot_be_computed_is_refused_before_a_picture_is_generated(
+    run_evaluation: Evaluate, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        run_evaluation(tmp_path, LEFFA_2, *arguments)
+    assert not list(tmp_path.glob("images/*"))
+
+
+def test_only_the_metrics_asked_for_are_scored(run_evaluation: Evaluate, tmp_path: Path) -> None:
+    found = run_evaluation(tmp_path, LEFFA_2, "metrics=[psnr,garment_attention]", "limit=1")
+    assert found.scores.values.keys() == {"psnr", "garment_attention"}
+    assert not found.scores.missing

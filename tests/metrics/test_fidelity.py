@@ -213,6 +213,7 @@ def test_what_cannot_be_computed_is_missing_with_its_reason(sides: dict[str, str
     ("more", "message"),
     [
         (["--metrics", "interior_ssim"], "interior_ssim: it needs masks of the garment in"),
+        (["--metrics", "psnr", "--unpaired"], "psnr: it needs the true image, which unpaired"),
         (["--metrics", "interior"], "protocol leffa has no metric interior; choose from: "),
     ],
 )

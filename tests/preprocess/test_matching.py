@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from leffa.preprocess.matching import FEWEST, find_matches, not_white
+from leffa.data.matching import FEWEST, find_matches, not_white
 
 from .prints import GARMENT, HEIGHT, SIZE, WIDTH, bend, printed, worn
 

@@ -21,7 +21,7 @@ Finished images are kept: rerun the same command to resume.
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from leffa.data.batch import Record
 from leffa.data.dress_code import CATEGORIES
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.attention import add_attention
-from leffa.evaluation.checks import check_before_work
+from leffa.evaluation.checks import check_before_work, refuse_missing
 from leffa.evaluation.flows import flow_metrics
 from leffa.evaluation.folder import sample_folder
 from leffa.evaluation.generate import Load, generate_all
@@ -79,6 +79,9 @@ def evaluate_model(
         FolderMismatch: the real set or the true images cannot be scored.
     """
     protocol = get_protocol(settings.protocol)
+    if settings.metrics is not None:
+        protocol = protocol.only(settings.metrics)
+        settings = replace(settings, protocol=protocol)
     check_before_work(settings, protocol, transform)
     work = plan_work(records, transform, folder, settings)
     with work.folder.exclusive_lock():
@@ -86,6 +89,8 @@ def evaluate_model(
         beside, absent = write_for_fidelity(protocol, work)
         if settings.paired and write_masks(protocol, work):
             beside["masks"] = work.folder.masks
+        if settings.metrics is not None:
+            refuse_missing(work, protocol, beside, absent)
         generate_all(work, model, load)
         # Only now: with several, the first device is another process's until here.
         model.to(settings.devices[0])

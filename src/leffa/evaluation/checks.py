@@ -1,13 +1,17 @@
 """Checks an evaluation before its first picture, so that it does not fail after hours."""
 
 import os
+from collections.abc import Collection, Mapping
 
 from leffa.data.transforms import PersonTransform
-from leffa.evaluation.settings import EvaluationSettings
+from leffa.evaluation.attention import NAME as ATTENTION
+from leffa.evaluation.settings import EvaluationSettings, Work
 from leffa.inference.generate import PRECISIONS
 from leffa.metrics.bootstrap import check_resamples
 from leffa.metrics.folders import FolderMismatch, read_folder
+from leffa.metrics.paired import Role
 from leffa.metrics.protocols import Protocol
+from leffa.metrics.scorer import Scorer
 from leffa.metrics.views import as_text
 
 
@@ -54,3 +58,25 @@ def check_before_work(
             )
         if problems := read_folder(settings.real).problems:
             raise FolderMismatch(problems)
+
+
+def refuse_missing(
+    work: Work, protocol: Protocol, beside: Collection[Role], absent: Mapping[Role, str]
+) -> None:
+    """Raise ValueError where a metric that was asked for by name cannot be computed."""
+    settings = work.settings
+    no_real = protocol.real == "train" and settings.real is None
+    count = len(work.records)
+    scorer = Scorer(
+        protocol,
+        paired=settings.paired,
+        roles={"true", *beside},
+        absent=absent,
+        sets=None if no_real else (count, count),
+        weights=settings.weights,
+    )
+    refused = scorer.not_computed()
+    if work.share:
+        refused.pop(ATTENTION, None)
+    if refused:
+        raise ValueError("; ".join(f"metrics={name}: {why}" for name, why in refused.items()))

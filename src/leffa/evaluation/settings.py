@@ -26,6 +26,7 @@ class EvaluationSettings:
     inspect_timesteps: Sequence[int]  # where flows are compared with the ground truth, if known
     protocol: Protocol | Mapping[str, Any] | str
     batch_size: int  # at most, per device
+    metrics: Sequence[str] | None = None  # only these of the protocol; refused if impossible
     limit: int | None = None  # only the first samples; the result says so
     in_training: Sequence[str] = ()  # samples that are not scored for that reason
     weights: Path | None = None  # folder of the metrics' networks

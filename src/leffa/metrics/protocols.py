@@ -19,6 +19,7 @@ from leffa.metrics.features import FeatureName
 from leffa.metrics.fidelity import MARGIN, Part
 from leffa.metrics.paired import Border, DataRange, Pooling
 from leffa.metrics.perceptual import LpipsNet
+from leffa.metrics.text import CONFIDENCE, LETTERS
 from leffa.metrics.views import CLOSED, Size, View
 
 IdRule = Literal["stem", "eight_characters", "first_part", "pidm"]
@@ -103,6 +104,24 @@ class LeakageSettings:
 
 
 @dataclass(frozen=True, config=CLOSED)
+class TextSettings:
+    metric: Literal["text_similarity"] = "text_similarity"
+    letters: int = LETTERS
+    confidence: float = CONFIDENCE
+
+
+@dataclass(frozen=True, config=CLOSED)
+class MatchCountSettings:
+    metric: Literal["match_count"] = "match_count"
+
+
+@dataclass(frozen=True, config=CLOSED)
+class MatchFidelitySettings:
+    metric: Literal["match_fidelity"] = "match_fidelity"
+    measure: Literal["share", "distance"] = "share"
+
+
+@dataclass(frozen=True, config=CLOSED)
 class GarmentAttentionSettings:
     metric: Literal["garment_attention"] = "garment_attention"  # of the model: `leffa.evaluation`
 
@@ -112,7 +131,13 @@ PairedSettings = Annotated[
     Field(discriminator="metric"),
 ]
 FidelitySettings = Annotated[
-    RegionSSIMSettings | ColourDifferenceSettings | LeakageSettings | GarmentAttentionSettings,
+    RegionSSIMSettings
+    | ColourDifferenceSettings
+    | LeakageSettings
+    | TextSettings
+    | MatchCountSettings
+    | MatchFidelitySettings
+    | GarmentAttentionSettings,
     Field(discriminator="metric"),
 ]
 SetSettings = Annotated[FIDSettings | KIDSettings, Field(discriminator="metric")]
@@ -143,12 +168,15 @@ class Protocol:
         """NAME@VERSION."""
         return f"{self.name}@{self.version}"
 
-    def only(self, metrics: Collection[str]) -> "Protocol":
-        """The same with these metrics alone.
+    def only(self, metrics: str | Collection[str]) -> "Protocol":
+        """The same with these metrics, or this one, alone.
 
         Raises:
-            ValueError: it has no such metric.
+            ValueError: it has no such metric, or none is named.
         """
+        metrics = (metrics,) if isinstance(metrics, str) else metrics
+        if not metrics:
+            raise ValueError("metrics is empty: name one at least, or leave it out for all")
         known = {*self.paired, *self.sets, *self.fidelity}
         if unknown := [name for name in metrics if name not in known]:
             raise ValueError(

@@ -14,6 +14,11 @@ from leffa.io.outputs import marked
 from leffa.metrics.protocols import Protocol
 from leffa.metrics.report import results_table
 
+NOT_JUDGED = {
+    "text_similarity": "on whose garment no letters are read with confidence",
+    "match_fidelity": "whose garment has no trusted matches on the real person",
+    "match_distance": "of whose garment too few points are found on both persons",
+}
 _LIBRARIES = ("torch", "torchvision", "torchmetrics", "lpips", "numpy", "pillow")
 
 
@@ -68,10 +73,9 @@ class Scores:
 def excluded_remark(metric: str, names: Sequence[str], shown: int = 5) -> str:
     """How many samples a metric cannot judge, and the first names."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return (
-        f"{metric}: {len(names)} {'sample' if len(names) == 1 else 'samples'} excluded, whose "
-        f"region for it is empty: {', '.join(names[:shown])}{more}"
-    )
+    samples = "sample" if len(names) == 1 else "samples"
+    why = NOT_JUDGED.get(metric, "whose region for it is empty")
+    return f"{metric}: {len(names)} {samples} excluded, {why}: {', '.join(names[:shown])}{more}"
 
 
 def library_versions() -> dict[str, str]:

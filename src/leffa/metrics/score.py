@@ -96,8 +96,8 @@ def score_folders(
         fid_resamples=fid_resamples,
         groups=bool(groups),
     )
-    if metrics is not None and scorer.missing:
-        raise ValueError("; ".join(f"{name}: {why}" for name, why in scorer.missing.items()))
+    if metrics is not None and (refused := scorer.not_computed()):
+        raise ValueError("; ".join(f"{name}: {why}" for name, why in refused.items()))
     read = partial(read_batches, batch_size=batch_size, workers=workers, progress=progress)
     _feed(scorer, plan, read)
     notes = [*remarks, *_notes(protocol, plan, folders, with_sets=bool(scorer.sets))]

@@ -14,6 +14,7 @@ from leffa.metrics.distribution import FID, KID, DistributionMetrics
 from leffa.metrics.features import FeatureName, InceptionFeatures
 from leffa.metrics.fidelity import Leakage, RegionColourDifference, RegionSSIM
 from leffa.metrics.loading import Views
+from leffa.metrics.matches import MatchCount, MatchFidelity
 from leffa.metrics.paired import (
     MSE,
     PSNR,
@@ -33,6 +34,7 @@ from leffa.metrics.protocols import (
     Protocol,
     SetSettings,
 )
+from leffa.metrics.text import TextSimilarity
 from leffa.metrics.views import View
 from leffa.metrics.weights import MissingWeights
 
@@ -57,6 +59,9 @@ METRICS: dict[str, type[PerImageMetric]] = {
     "region_ssim": RegionSSIM,
     "ciede2000": RegionColourDifference,
     "leakage": Leakage,
+    "text_similarity": TextSimilarity,
+    "match_count": MatchCount,
+    "match_fidelity": MatchFidelity,
 }
 SetKey = tuple[FeatureName, View | None]
 
@@ -144,6 +149,11 @@ class Scorer:
             self.weights[name] = str(self.sets[key].extractor.label)
             metric = KID if isinstance(settings, KIDSettings) else FID
             self.sets[key].metrics[name] = metric(**_options(settings)).to(self.device)
+
+    def not_computed(self) -> dict[str, str]:
+        """Metric -> why, also for those that compare pairs where there are none."""
+        pairs = self.protocol.paired.keys() - self.per_image.keys() - self.missing.keys()
+        return self.missing | dict.fromkeys(pairs, UNPAIRED)
 
     @torch.no_grad()
     def add_images(

@@ -53,6 +53,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         flow_request=loaded.flow_request,
         inspect_timesteps=config["inspect_timesteps"],
         protocol=config["protocol"],
+        metrics=config["metrics"],
         batch_size=batch_size,
         limit=config["limit"],
         in_training=in_training,

@@ -14,10 +14,10 @@ from leffa.data.catalog.spec import MATCHES, SPLITS
 from leffa.data.doctor.recognise import recognise
 from leffa.data.folder import FolderPairs, is_custom_folder, tables
 from leffa.data.matches import format_matches, load_matches
+from leffa.data.matching import RECIPE, find_matches, require_opencv
 from leffa.data.reader import TryOnPairs
 from leffa.io.files import exclusive_lock
 from leffa.io.pictures import open_mask, open_photograph, open_picture
-from leffa.preprocess.matching import RECIPE, find_matches, require_opencv
 from leffa.preprocess.prepare.jobs import Progress, make_files
 
 Open = Callable[[Path], Image.Image]
