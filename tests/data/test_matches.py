@@ -51,7 +51,7 @@ def record(tmp_path: Path) -> Record:
 def store(root: Path, matches: NDArray[np.float32]) -> Record:
     (record,) = FolderPairs(root, None)
     text = format_matches(record, (PERSON, GARMENT), "test@1", matches)
-    write_text(root / "matches/anna.json", text)
+    write_text(root / "matches/anna__anna.json", text)
     return FolderPairs(root, None)[0]
 
 
@@ -135,12 +135,12 @@ def test_a_damaged_file_is_one_line(text: str, message: str, record: Record) -> 
         (
             "person",
             {"file": "anna.png", "size": [60, 80]},
-            "anna.png of 60x80, not for anna.png of ",
+            "person anna.png of 60x80, which has 120x160",
         ),
         (
             "garment",
             {"file": "eve.png", "size": list(GARMENT)},
-            "garment eve.png of 96x96, not for",
+            "garment eve.png, not for anna.png; delete it and run leffa prepare matches",
         ),
         ("matches", [[0.1, 0.2, math.nan, 0.4]], "holds no matches"),
         ("matches", [[0.1, 0.2, 1.4, 0.4]], "holds no matches"),
@@ -163,3 +163,20 @@ def test_pairs_without_a_file_are_counted_and_the_remedy_named(record: Record) -
         ValueError, match=r"^x: 1 of 2 pairs have no file .* first eve; leffa prepare matches ROOT"
     ):
         require_matches([record, lacking], "x")
+
+
+def test_every_file_is_opened_where_matches_are_needed(record: Record) -> None:
+    """A training does not come to a damaged one after hours."""
+    assert record.matches is not None
+    require_matches([record], "x", some=True)
+    other = replace(record, matches=record.matches.with_name("eve.json"))
+    other.matches.write_text("{")  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match=r"eve\.json: holds no matches"):
+        require_matches([record, other], "x")
+    content = json.loads(record.matches.read_bytes())
+    other.matches.write_text(json.dumps(content | {"matches": []}))  # type: ignore[union-attr]
+    require_matches([other], "x")
+    with pytest.raises(ValueError, match=r"^x: none of the 1 pairs has a trusted match"):
+        require_matches([other], "x", some=True)
+    with pytest.raises(ValueError, match=r"was made for the garment anna\.png, not for eve\.png"):
+        require_matches([replace(record, reference=record.reference.with_name("eve.png"))], "x")

@@ -18,7 +18,7 @@ from leffa.explain.view import (
 )
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.inference.generate import generate_batch
-from leffa.losses.attention import nearest_tokens
+from leffa.losses.matches import nearest_tokens
 from leffa.losses.request import FlowRequest
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings

@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import leffa.explain.attention as rows_module
 from leffa.explain.attention import attention_rows, coarser, read_rows
-from leffa.losses.attention import nearest_tokens
 from leffa.losses.flow import coordinates, flow_field
+from leffa.losses.matches import nearest_tokens
 
 GRID = (5, 4)
 TOKENS = GRID[0] * GRID[1]

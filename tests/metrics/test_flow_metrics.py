@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from leffa.losses.flow import upsample
-from leffa.metrics.flow import ConstantFlow, FlowMetrics, identity_flow
+from leffa.metrics.flow import (
+    ConstantFlow,
+    FlowMetrics,
+    MatchMetrics,
+    flow_baselines,
+    identity_flow,
+)
 
 
 def everywhere(images: int, height: int, width: int) -> torch.Tensor:
@@ -122,3 +128,47 @@ def test_two_halves_merge_into_the_whole(split: int) -> None:
     second.update(pred[split:], true[split:], valid[split:])
     first.merge_state(second)
     torch.testing.assert_close(first.compute(), whole.compute(), atol=1e-9, rtol=0)
+
+
+def test_matches_are_scored_at_their_own_points_each_pair_once() -> None:
+    """Two matches 3 and 5 pixels off, and one that is right; a pair without any does not count."""
+    size = (21, 11)  # a pixel is 0.1 in y, 0.2 in x
+    here = torch.tensor([0.13, -0.27])  # between pixels
+    three, five = torch.tensor([0.6, 0.0]), torch.tensor([0.6, 0.4])
+    nan = torch.full((4,), torch.nan)
+    rows = [
+        [torch.cat([here, here + three]), torch.cat([-here, -here + five])],
+        [torch.cat([here, here]), nan],
+        [nan, nan],
+    ]
+    matches = torch.stack([torch.stack(row) for row in rows])
+    metric = MatchMetrics()
+    metric.update(identity_flow(*size).expand(3, -1, -1, -1), matches, size)
+    assert metric.per_image()["match_epe_px"].tolist() == pytest.approx([4, 0], abs=1e-5)
+    values = metric.compute()
+    assert values["match_epe_px"].item() == pytest.approx(2, abs=1e-5)
+    assert values["match_pck_3"].item() == 0.5  # 3 % of the diagonal are 0.7 px
+    coarse = MatchMetrics()
+    coarse.update(identity_flow(2, 2).expand(3, -1, -1, -1), matches, size)
+    assert coarse.compute()["match_epe_px"].item() == pytest.approx(2, abs=1e-5)
+
+
+def test_identity_and_the_best_constant_stand_beside_at_the_same_matches() -> None:
+    size = (21, 11)
+    there = torch.tensor([[0.1, 0.2], [0.3, 0.2], [-0.4, 0.0]])
+    matches = torch.cat([there + torch.tensor([0.6, 0.4]), there], dim=1)
+    batches = [
+        {"source": torch.zeros(1, 3, *size), "name": ["a"], "matches": matches[None, :2]},
+        {"source": torch.zeros(1, 3, *size), "name": ["b"], "matches": matches[None, 2:]},
+        {"source": torch.zeros(1, 3, *size), "name": ["c"], "matches": matches[None, :0]},
+    ]
+    values = flow_baselines(lambda: iter(batches))  # type: ignore[arg-type]
+    assert values["flow/match_pairs"] == 2
+    assert values["flow_identity/match_epe_px"] == pytest.approx(5, abs=1e-5)
+    best = (there[:2].mean(dim=0) + there[2]) / 2  # pairs weigh alike
+    off = torch.linalg.vector_norm((there - best) * torch.tensor([5.0, 10.0]), dim=1)
+    expected = ((off[0] + off[1]) / 2 + off[2]) / 2
+    assert values["flow_constant/match_epe_px"] == pytest.approx(expected.item(), abs=1e-5)
+    assert values["flow_constant/match_spread"] == pytest.approx(0, abs=1e-6)
+    assert not any(key.endswith("/epe_px") for key in values)
+    assert flow_baselines(lambda: iter(batches[2:])) == {"flow/match_pairs": 0}  # type: ignore[arg-type]

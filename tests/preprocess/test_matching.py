@@ -30,9 +30,8 @@ def test_finds_where_the_print_went_to_a_pixel() -> None:
 
 
 def test_another_garment_has_no_match() -> None:
-    assert [len(find_matches(worn(printed(seed)), printed(seed + 1))) for seed in range(4)] == [
-        0
-    ] * 4
+    wrong = [find_matches(worn(printed(seed)), printed(seed + 1)) for seed in range(2)]
+    assert [len(matches) for matches in wrong] == [0, 0]
 
 
 @pytest.mark.parametrize("step", [0, 16])
@@ -99,6 +98,7 @@ def test_without_opencv_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         find_matches(printed(0), printed(0))
 
 
+@pytest.mark.slow
 def test_real_pairs_are_covered_and_wrong_ones_are_not(shared: Path) -> None:
     """33 pairs of VITON-HD: 14 have a print, lettering or lace; no wrong pair has a match."""
     root = shared / "samples/viton_hd_pairs/test"

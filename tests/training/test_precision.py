@@ -17,11 +17,12 @@ from leffa.explain import read_attention
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import LeffaLoss
 from leffa.losses.request import FlowRequest
+from leffa.metrics.flow import FlowMetrics
 from leffa.models.interface import Prediction
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings, generate, sample_latents
 from leffa.predict.flow import look_up_flow
-from leffa.training.inspection import ground_truth_flow_values
+from leffa.training.inspection import true_flow_values
 from leffa.training.module import PersonGenerationModule
 from leffa.training.objective import TrainingObjective
 from leffa.training.stages import Stage
@@ -70,14 +71,14 @@ def test_what_validation_logs_lies_on_the_device_where_processes_agree(
 
 def test_samples_without_a_visible_ground_truth_flow_do_not_count(batch: Batch) -> None:
     flow = torch.zeros(len(batch["name"]), 8, 6, 2)
-    whole, seen = ground_truth_flow_values(flow, batch)
+    whole, seen = true_flow_values(FlowMetrics, flow, batch)
     assert seen == len(batch["name"])
     hidden = {**batch, "flow_valid": batch["flow_valid"].clone()}
     hidden["flow_valid"][1:] = 0
-    one, seen = ground_truth_flow_values(flow, hidden)  # type: ignore[arg-type]
+    one, seen = true_flow_values(FlowMetrics, flow, hidden)  # type: ignore[arg-type]
     assert seen == 1
     hidden["flow_valid"][0] = 0
-    none, seen = ground_truth_flow_values(flow, hidden)  # type: ignore[arg-type]
+    none, seen = true_flow_values(FlowMetrics, flow, hidden)  # type: ignore[arg-type]
     assert seen == 0  # its weight in the mean
     assert whole.keys() == one.keys() == none.keys()
 

@@ -222,8 +222,9 @@ def test_the_model_card_tells_which_loss(synthetic: Path) -> None:
         return model_card(settings)
 
     assert "attention_loss" not in card()
-    assert "attention_loss matches, space tokens, points 85, weight" in card(
-        "attention_loss=matches"
-    )
+    of_truth = "attention_loss matches, space tokens, labels ground_truth, points 85, weight"
+    assert of_truth in card("attention_loss=matches")
+    stored = card("attention_loss=matches", "attention_loss.labels=stored")
+    assert "attention_loss matches, space tokens, labels stored, weight" in stored
     added = card("attention_loss.entropy_weight=0.5")
     assert "attention_loss leffa, entropy_weight 0.5, weight" in added

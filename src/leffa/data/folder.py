@@ -9,7 +9,7 @@ from leffa.data.catalog import FOLDER
 from leffa.data.catalog.folder import COLUMNS
 from leffa.data.catalog.spec import MATCHES
 from leffa.data.layout import Layout, Locate, check_root
-from leffa.data.matches import with_matches
+from leffa.data.matches import pair_name, with_matches
 from leffa.io.folders import (
     SUFFIXES,
     Spelling,
@@ -58,7 +58,7 @@ class FolderPairs(Layout):
             records, pair_list = _from_folders(root, category), root
         else:
             records, pair_list = _from_table(root, root / table, category), root / table
-        super().__init__(with_matches(records, root / MATCHES), pair_list)
+        super().__init__(with_matches(records, root / MATCHES, pair_name), pair_list)
 
 
 def tables(root: Path) -> list[str]:

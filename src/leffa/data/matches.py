@@ -10,9 +10,9 @@ x, y on the person and u, v on the garment are fractions of the pictures, from t
 """
 
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +22,48 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leffa.data.batch import Record
-from leffa.data.catalog.spec import MATCHES
+from leffa.data.catalog.spec import MATCHES, unpaired_name
 from leffa.data.fit import Placement, Size
 from leffa.io.folders import names_in
 
 Matches = NDArray[np.float32]  # (N, 4)
 
 COMMAND = f"leffa prepare {MATCHES} ROOT"
+_AGAIN = f"delete it and run {COMMAND} again"
 
 
-def with_matches(records: Sequence[Record], folder: Path) -> list[Record]:
-    """The records with their files in a folder `matches`, where it has them."""
+def with_matches(
+    records: Sequence[Record], folder: Path, name: Callable[[Record], str] = attrgetter("name")
+) -> list[Record]:
+    """The records with their files in a folder `matches`, where it has them; `name` is a file's."""
     names = names_in(folder)
     return [
-        replace(record, matches=folder / name)
-        if (name := f"{record.name}.json") in names
+        replace(record, matches=folder / file)
+        if (file := f"{name(record)}.json") in names
         else record
         for record in records
     ]
 
 
-def require_matches(records: Sequence[Record], what: str) -> None:
-    """Raise ValueError, with the remedy, where a pair has no file of matches; `what` needs them."""
+def pair_name(record: Record) -> str:
+    """By the two pictures, for folders where a person may have several garments."""
+    return unpaired_name(record.source.name, record.reference.name)
+
+
+def require_matches(records: Sequence[Record], what: str, some: bool = False) -> None:
+    """Raise ValueError, with the remedy, where a pair has no file of matches, or not its own;
+    with `some`, also where none of the pairs has a match. `what` needs them."""
     lacking = [record for record in records if record.matches is None]
     if lacking:
         raise ValueError(
             f"{what}: {len(lacking)} of {len(records)} pairs have no file of trusted matches, "
             f"first {lacking[0].name}; {COMMAND} makes them"
+        )
+    counts = [len(_load_own(record)["matches"]) for record in records]
+    if some and not any(counts):
+        raise ValueError(
+            f"{what}: none of the {len(records)} pairs has a trusted match, as plain garments have "
+            "none; give other data, or do without"
         )
 
 
@@ -68,15 +83,12 @@ def read_matches(record: Record, sizes: tuple[Size, Size]) -> Matches:
         FileNotFoundError, ValueError: it is missing or damaged, or was made for another pair or for
             pictures of other sizes than these (width, height) of source and reference.
     """
-    path = record.matches
-    assert path is not None
-    content = load_matches(path)
-    for who, picture, size in _pictures(record, sizes):
-        made = content[who]
-        if (made["file"], made["size"]) != (picture.name, list(size)):
+    content = _load_own(record)
+    for who, _, size in _pictures(record, sizes):
+        if (made := content[who]["size"]) != list(size):
             raise ValueError(
-                f"{path}: was made for the {who} {made['file']} of {_by(made['size'])}, not for "
-                f"{picture.name} of {_by(size)}; delete the folder and run {COMMAND} again"
+                f"{record.matches}: was made for the {who} {content[who]['file']} of {_by(made)}, "
+                f"which has {_by(size)}; {_AGAIN}"
             )
     return np.array(content["matches"], np.float32).reshape(-1, 4)
 
@@ -84,21 +96,33 @@ def read_matches(record: Record, sizes: tuple[Size, Size]) -> Matches:
 def load_matches(path: Path) -> dict[str, Any]:
     """The content of a file of matches; raises FileNotFoundError or ValueError as above."""
     try:
-        content = json.loads(path.read_bytes())
-        told = [content[who][key] for who in ("person", "garment") for key in ("file", "size")]
-        rows = content["matches"]
-        whole = isinstance(content["recipe"], str) and all(
-            len(row) == 4 and all(math.isfinite(value) and 0 <= value <= 1 for value in row)
-            for row in rows
-        )
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        whole = isinstance(content["recipe"], str)
+        for picture in (content["person"], content["garment"]):
+            sides = [type(side) for side in picture["size"]]
+            whole = whole and isinstance(picture["file"], str) and sides == [int, int]
+        for x, y, u, v in content["matches"]:
+            whole = whole and all(0 <= value <= 1 for value in (x, y, u, v))  # NaN is not
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file; {COMMAND} makes it") from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: holds no matches; delete it and run {COMMAND} again") from error
-    if not (whole and all(told)):
-        raise ValueError(f"{path}: holds no matches; delete it and run {COMMAND} again")
-    result: dict[str, Any] = content
-    return result
+    except (OSError, ValueError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{path}: holds no matches; {_AGAIN}")
+    return content
+
+
+def _load_own(record: Record) -> dict[str, Any]:
+    """The content of a record's file, which must be about its two pictures."""
+    assert record.matches is not None
+    content = load_matches(record.matches)
+    for who, path in (("person", record.source), ("garment", record.reference)):
+        if content[who]["file"] != path.name:
+            raise ValueError(
+                f"{record.matches}: was made for the {who} {content[who]['file']}, not for "
+                f"{path.name}; {_AGAIN}"
+            )
+    return content
 
 
 def place_matches(matches: Matches, source: Placement, reference: Placement) -> Tensor:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from leffa.data.batch import Batch, target
 from leffa.inference.forward import encode_batch, noised_forward
-from leffa.losses.attention import nearest_tokens
 from leffa.losses.flow import coordinates, flow_field
+from leffa.losses.matches import nearest_tokens
 from leffa.losses.precision import at_least_float32
 from leffa.losses.request import FlowRequest
 from leffa.models.interface import PersonGenerator

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.explain.attention import LayerShape
-from leffa.losses.attention import nearest_tokens
 from leffa.losses.flow import coordinates
+from leffa.losses.matches import nearest_tokens
 
 CELLS = (32, 24, 16, 12, 8)  # along a side of a map, finest first
 STRIDES = (1, 2, 3, 4, 6, 8, 12)  # of the lattice, in tokens of the finest layer

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.explain.attention import LayerReading, Layers
-from leffa.losses.attention import nearest_tokens
 from leffa.losses.flow import upsample
+from leffa.losses.matches import nearest_tokens
 from leffa.metrics.flow import FlowMetrics
 
 FADED = 0.2  # what is left of a colour where a picture says little

@@ -14,7 +14,7 @@ compute some rows of A at a time, and again in the backward pass.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -23,33 +23,20 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from leffa.losses.flow import LeffaLoss, upsample
+from leffa.losses.matches import (
+    flow_matches,
+    match_distance,
+    nearest_tokens,
+    stored_matches,
+    thin,
+)
 from leffa.losses.precision import at_least_float32
 from leffa.losses.request import LayerTokens, Supervision
 
 Name = Literal["leffa", "matches", "total_variation", "entropy", "photometric", "oracle"]
 Space = Literal["tokens", "coordinates"]
+Labels = Literal["ground_truth", "stored"]
 ROWS = 512  # of attention, computed together
-
-
-def nearest_tokens(points: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The tokens (P,) of a grid (h, w) that are nearest to points (P, 2), (x, y) in [-1, 1]."""
-    height, width = grid
-    sides = points.new_tensor([width - 1, height - 1])
-    column, row = ((points + 1) / 2 * sides).round().long().unbind(dim=-1)
-    return row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-
-
-def thin(known: Tensor, points: int) -> Tensor:
-    """At most so many pixels of each mask (B, 1, H, W), spread over it, as a mask.
-
-    Which ones depends on the mask alone, so that a picture keeps its points in all steps.
-    """
-    pixels = known.flatten(1) > 0
-    # Multiples of the golden ratio, modulo 1, are spread evenly (Knuth's multiplicative hash).
-    rank = torch.arange(pixels.shape[1], device=known.device) * 2654435761 % 2**32
-    rank = rank.where(pixels, 2**32)
-    first = rank.topk(min(points, pixels.shape[1]), largest=False).indices
-    return torch.zeros_like(pixels).scatter(1, first, True).logical_and(pixels).view_as(known)
 
 
 def flow_error(flow: Tensor, truth: Tensor, chosen: Tensor) -> Tensor:
@@ -100,8 +87,7 @@ def attention_entropy(
 def match_cross_entropy(
     tokens: LayerTokens,
     grid: tuple[int, int],
-    truth: Tensor,
-    chosen: Tensor,
+    matches: Sequence[Tensor],
     temperature: float,
     rows: int = ROWS,
 ) -> Tensor:
@@ -112,18 +98,15 @@ def match_cross_entropy(
 
     Args:
         tokens: of the layer, whose queries are those of `grid` (h, w).
-        truth: (B, H, W, 2), where a pixel's match lies in the reference.
-        chosen: (B, 1, H, W), the pixels that have a match.
+        matches: (P, 4) of each sample, see `losses.matches`.
         rows: queries computed together; memory is N * rows * (number of keys).
     """
     scale = _scale(tokens.key, temperature)
     keys = tokens.key.shape[2]
-    sides = truth.new_tensor([truth.shape[2] - 1, truth.shape[1] - 1]).clamp_min(1)
     found = []
-    for query, key, flow, mask in zip(tokens.query, tokens.key, truth, chosen[:, 0], strict=True):
-        y, x = mask.nonzero(as_tuple=True)
-        person = nearest_tokens(torch.stack([x, y], dim=-1) / sides * 2 - 1, grid)
-        pair = person * keys + nearest_tokens(flow[y, x], tokens.key_grid)
+    for query, key, known in zip(tokens.query, tokens.key, matches, strict=True):
+        person = nearest_tokens(known[:, :2], grid)
+        pair = person * keys + nearest_tokens(known[:, 2:], tokens.key_grid)
         pair, count = pair.unique(return_counts=True)
         token, row = (pair // keys).unique(return_inverse=True)
         label = count / count.new_zeros(len(token)).index_add(0, row, count)[row]
@@ -195,8 +178,10 @@ class AttentionLoss(LeffaLoss):
         name: "leffa", or one of those above.
         space: of "matches": "tokens", cross-entropy of the attention; "coordinates", squared
             distance of the flow.
-        points: of "matches": so many pixels of each picture have a match, as many as a matcher
-            finds on a photograph; None: all whose ground truth is known.
+        labels: of "matches": from the "ground_truth" flow, or "stored" ones (`data.matches`), as
+            photographs have them.
+        points: of ground-truth labels: so many pixels of each picture have a match, as many as a
+            matcher finds on a photograph; None: all whose ground truth is known.
         total_variation_weight, entropy_weight: of the regularisers that are added.
         gates: of `LeffaLoss`.
 
@@ -209,6 +194,7 @@ class AttentionLoss(LeffaLoss):
         name: Name = "leffa",
         space: Space = "tokens",
         points: int | None = 85,
+        labels: Labels = "ground_truth",
         total_variation_weight: float = 0.0,
         entropy_weight: float = 0.0,
         **gates: Any,
@@ -218,6 +204,10 @@ class AttentionLoss(LeffaLoss):
             raise ValueError(f"attention_loss must be one of {_listed(Name)}, got {name!r}")
         if space not in get_args(Space):
             raise ValueError(f"attention_loss.space must be one of {_listed(Space)}, got {space!r}")
+        if labels not in get_args(Labels):
+            raise ValueError(
+                f"attention_loss.labels must be one of {_listed(Labels)}, got {labels!r}"
+            )
         if points is not None and (not isinstance(points, int) or points < 1):
             raise ValueError(f"attention_loss.points must be positive or null, got {points!r}")
         regularisers = {"total_variation": total_variation_weight, "entropy": entropy_weight}
@@ -228,18 +218,20 @@ class AttentionLoss(LeffaLoss):
             raise ValueError(
                 f"leffa_loss.reduction={self.reduction}: attention_loss={name} is a mean alone"
             )
-        self.name, self.space, self.points = name, space, points
+        self.name, self.space, self.points, self.labels = name, space, points, labels
         self.regularisers = {key: weight for key, weight in regularisers.items() if weight}
         by_tokens = name in ("entropy", "photometric") or (name, space) == ("matches", "tokens")
         self.needs_tokens = by_tokens or "entropy" in self.regularisers
-        self.needs_ground_truth = name in ("matches", "oracle")
+        self.needs_matches = (name, labels) == ("matches", "stored")
+        self.needs_ground_truth = name in ("matches", "oracle") and not self.needs_matches
         self.has_target = name not in ("total_variation", "entropy")
 
     def describe(self) -> str:
         """Its settings in a line, for logs."""
         own = []
         if self.name == "matches":
-            own = [f"in {self.space}", f"{self.points or 'all'} points"]
+            own = [f"in {self.space}"]
+            own += ["stored labels" if self.needs_matches else f"{self.points or 'all'} points"]
         own += [f"{key} {weight:g}" for key, weight in self.regularisers.items()]
         return ", ".join([super().describe(), *own])
 
@@ -258,19 +250,17 @@ class AttentionLoss(LeffaLoss):
     def _term(
         self, name: str, flow: Tensor, tokens: LayerTokens | None, supervision: Supervision
     ) -> Tensor:
-        reference, target, region, truth, valid = supervision
+        reference, target, region, truth, valid, _ = supervision
         grid = (flow.shape[1], flow.shape[2])
-        if name in ("matches", "oracle"):
+        if name == "oracle":
             assert truth is not None and valid is not None
-            chosen = valid * region
-            if name == "oracle":
-                return flow_error(flow, truth, chosen)
-            if self.points is not None:
-                chosen = thin(chosen, self.points)
+            return flow_error(flow, truth, valid * region)
+        if name == "matches":
+            matches = self._matches(supervision)
             if self.space == "coordinates":
-                return flow_error(flow, truth, chosen)
+                return match_distance(flow, matches)
             assert tokens is not None
-            return match_cross_entropy(tokens, grid, truth, chosen, self.temperature)
+            return match_cross_entropy(tokens, grid, matches, self.temperature)
         if name == "photometric":
             assert tokens is not None
             return photometric_error(tokens, grid, reference, target, region, self.temperature)
@@ -280,6 +270,16 @@ class AttentionLoss(LeffaLoss):
         assert tokens is not None
         query, key, _ = tokens
         return attention_entropy(query, key, inside.flatten(1), self.temperature)
+
+    def _matches(self, supervision: Supervision) -> list[Tensor]:
+        """The labels of each sample, (P, 4), whose points lie in the loss region."""
+        _, _, region, truth, valid, stored = supervision
+        if self.needs_matches:
+            assert stored is not None
+            return stored_matches(stored, region)
+        assert truth is not None and valid is not None
+        chosen = valid * region
+        return flow_matches(truth, chosen if self.points is None else thin(chosen, self.points))
 
 
 def _listed(choices: Any) -> str:

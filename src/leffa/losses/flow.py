@@ -201,6 +201,7 @@ class LeffaLoss(nn.Module):
     name: str = "leffa"  # `attention_loss`
     needs_tokens = False  # queries and keys of every layer, beside its flow
     needs_ground_truth = False  # the ground-truth flow
+    needs_matches = False  # stored ones
     has_target = True  # whether it says where to look
 
     def __init__(
@@ -295,6 +296,7 @@ class LeffaLoss(nn.Module):
         expected_samples: float,
         tokens: Mapping[str, LayerTokens] | None = None,
         ground_truth: tuple[Tensor, Tensor] | None = None,
+        matches: Tensor | None = None,
     ) -> LeffaLossOutput:
         """The loss of S samples, in float32 or better also under autocast.
 
@@ -302,11 +304,10 @@ class LeffaLoss(nn.Module):
             flows: per layer (S, h_l, w_l, 2).
             reference, target: (S, 3, H, W) in [-1, 1].
             region: (S, 1, H, W) 0 or 1.
-            expected_samples: how many samples of such a batch are selected on average: the size of
-                the batch that the S were selected from, times the probability that a sample is
-                selected. Where all take part, S.
-            tokens, ground_truth: what other losses need beside the flows, see `losses.attention`:
-                queries and keys; the true flow (S, H, W, 2), and where it is known (S, 1, H, W).
+            expected_samples: how many samples of such a batch are selected on average: its size
+                times the probability that a sample is selected. Where all take part, S.
+            tokens, ground_truth, matches: what losses of `losses.attention` need: queries and keys;
+                the true flow (S, H, W, 2), and where it is known (S, 1, H, W); stored ones.
 
         Raises:
             ValueError: `expected_samples` is not positive.
@@ -319,7 +320,7 @@ class LeffaLoss(nn.Module):
                 gaussian_blur(at_least_float32(each), sigma) for each in (reference, target)
             )
             known = (at_least_float32(each) for each in (region, *(ground_truth or ())))
-            supervision = Supervision(*pictures, *known)
+            supervision = Supervision(*pictures, *known)._replace(matches=matches)
             layers = {
                 name: self.per_sample(flow, tokens.get(name), supervision).sum() / expected_samples
                 for name, flow in flows.items()
@@ -331,7 +332,7 @@ class LeffaLoss(nn.Module):
         self, flow: Tensor, tokens: LayerTokens | None, supervision: Supervision
     ) -> Tensor:
         """The loss (S,) of each sample in one layer."""
-        reference, target, region, *_ = supervision
+        reference, target, region = supervision[:3]
         error = (warp(reference, flow) - target).square() * region
         per_sample = error.sum(dim=(1, 2, 3))
         if self.reduction == "mean":

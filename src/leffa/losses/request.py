@@ -28,6 +28,7 @@ class Supervision(NamedTuple):
     region: Tensor  # (S, 1, H, W) 0 or 1
     flow: Tensor | None = None  # (S, H, W, 2), the ground truth
     flow_valid: Tensor | None = None  # (S, 1, H, W) 0 or 1: where it is known
+    matches: Tensor | None = None  # (S, P, 4), stored ones, filled up with NaN
 
 
 def keep_tokens(tokens: dict[str, LayerTokens]) -> AttentionTap:

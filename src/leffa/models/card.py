@@ -71,6 +71,8 @@ def _attention_loss(config: Mapping[str, Any]) -> str:
     shown = {key: loss[key] for key in keys if key in loss}
     other = {key: value for key, value in attention.items() if key != "_target_" and value != 0}
     name = other.pop("name", "leffa")
+    if other.get("labels") == "stored":
+        other.pop("points", None)  # of ground-truth labels
     if other or name != "leffa":
         shown = {"attention_loss": name, **other, **shown}
     return _listed(shown)

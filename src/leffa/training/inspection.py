@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import warp
 from leffa.losses.request import FlowRequest
-from leffa.metrics.flow import FlowMetrics
+from leffa.metrics.flow import PCK_PERCENT, FlowMetrics, MatchMetrics, PlaceMetrics
 from leffa.models.interface import PersonGenerator
 
 
@@ -28,16 +27,20 @@ def warp_values(flow: Tensor, batch: Batch) -> dict[str, Tensor]:
     return {"warp_error": error.sum(dim=(1, 2, 3)) / area, "spread": spread}
 
 
-def ground_truth_flow_values(flow: Tensor, batch: Batch) -> tuple[dict[str, Tensor], int]:
-    """The means of `FlowMetrics` over samples with a visible ground-truth flow, and their number.
+def true_flow_values(
+    kind: type[PlaceMetrics], flow: Tensor, batch: Batch
+) -> tuple[dict[str, Tensor], int]:
+    """The means of `FlowMetrics` over samples with a visible ground-truth flow, or of
+    `MatchMetrics` over those with stored matches, and their number.
 
     With none, the values must not count.
     """
-    valid = batch["flow_valid"]
-    seen = int(valid.flatten(1).any(dim=1).sum())
-    metrics = FlowMetrics().to(flow.device)
-    metrics.update(flow, batch["flow"], valid if seen else torch.ones_like(valid))
-    return metrics.compute(), seen
+    metrics = kind().to(flow.device)
+    metrics.score(flow, batch)
+    if metrics.images:
+        return metrics.compute(), metrics.images
+    names = (f"{kind.prefix}{name}" for name in ("epe_px", f"pck_{PCK_PERCENT}", "spread"))
+    return {name: flow.new_zeros(()) for name in names}, 0
 
 
 def error_by_layer(
@@ -48,11 +51,14 @@ def error_by_layer(
     seed: int = 0,
 ) -> dict[str, float]:
     """The end-point error in pixels of each layer that `request` asks for, over all samples of all
-    processes whose ground-truth flow is visible; their noise comes from (seed, name)."""
-    metrics: dict[str, FlowMetrics] = {}
+    processes whose ground-truth flow is visible, or that have stored matches where there is
+    none; their noise comes from (seed, name)."""
+    metrics: dict[str, PlaceMetrics] = {}
     for batch in batches:
         seen = noised_forward(model, encode_batch(model, batch), timestep, request, seed)
         for name, flow in seen.prediction.flows.items():
-            metric = metrics.setdefault(name, FlowMetrics().to(flow.device))
-            metric.update(flow, batch["flow"], batch["flow_valid"])
-    return {name: float(metric.compute()["epe_px"]) for name, metric in metrics.items()}
+            kind = FlowMetrics if "flow" in batch else MatchMetrics
+            metrics.setdefault(name, kind().to(flow.device)).score(flow, batch)
+    return {
+        name: float(metric.compute()[f"{metric.prefix}epe_px"]) for name, metric in metrics.items()
+    }

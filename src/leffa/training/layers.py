@@ -7,6 +7,7 @@ from torch import nn
 
 from leffa.data.batch import Batch, Record
 from leffa.data.datamodule import PersonDataModule
+from leffa.data.matches import require_matches
 from leffa.losses.flow import LeffaLoss
 from leffa.losses.request import matches
 from leffa.models.attention import flow_layers
@@ -21,7 +22,8 @@ def check_layers(loss: LeffaLoss, model: nn.Module, val: Sequence[Record]) -> No
 
     Raises:
         ValueError: a pattern of `leffa_loss.layers` that no layer fits; or it is auto, and the
-            validation data have no ground-truth flow.
+            validation data have neither ground-truth flow nor stored matches; or only some of them
+            have stored matches.
     """
     known = flow_layers(model)
     for pattern in loss.layers or ():
@@ -30,11 +32,17 @@ def check_layers(loss: LeffaLoss, model: nn.Module, val: Sequence[Record]) -> No
                 f"leffa_loss.layers={pattern}: fits no layer of this {type(model).__name__}; "
                 f"it has {', '.join(known)}"
             )
+    stored = any(record.matches is not None for record in val)
+    if stored:
+        require_matches(val, "data.val")  # processes must log the same metrics
     if loss.to_be_chosen and not any(record.flow is not None for record in val):
-        raise ValueError(
-            "leffa_loss.layers=auto: chooses by the ground-truth flow, which the validation data "
-            "do not have; name the layers, or train with leffa_loss.layers=all"
-        )
+        if not stored:
+            raise ValueError(
+                "leffa_loss.layers=auto: chooses by the ground-truth flow or stored matches, which "
+                "the validation data do not have; name the layers, or train with "
+                "leffa_loss.layers=all"
+            )
+        require_matches(val, "leffa_loss.layers=auto", some=True)
 
 
 def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule) -> None:
@@ -57,6 +65,11 @@ def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule)
             f"{loss.title}: needs the ground-truth flow, which {lacking} do not have; give a "
             "synthetic data set, another attention_loss, or leffa_loss=off"
         )
+    if loss.needs_matches:
+        what = "attention_loss.labels=stored"
+        if data.reconstruct:
+            raise ValueError(f"{what}: data.reconstruct=true pairs have no matches; give false")
+        require_matches(data.train_records, what, some=True)
     if not loss.has_target:
         log.warning(
             "%s: nothing tells the attention where to look, and a collapsed flow costs nothing; "

@@ -21,11 +21,12 @@ from leffa.inference.devices import to_device
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.inference.generate import generate_batch
 from leffa.losses.flow import LeffaLoss
+from leffa.metrics.flow import KINDS
 from leffa.metrics.paired import masked_psnr, ssim
 from leffa.metrics.result import excluded_remark
 from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.sampler import SamplerSettings
-from leffa.training.inspection import ground_truth_flow_values, warp_values
+from leffa.training.inspection import true_flow_values, warp_values
 from leffa.training.layers import choose_layers
 from leffa.training.objective import StepResult, TrainingObjective
 from leffa.training.sharding import shard
@@ -240,10 +241,11 @@ class PersonGenerationModule(LightningModule):
             if name in prediction.sharpness:
                 values |= prediction.sharpness[name]._asdict()
             counts |= dict.fromkeys(values, len(batch["name"])) | {"warp_error": int(judged.sum())}
-            if "flow" in batch:
-                truth, seen = ground_truth_flow_values(flow, batch)
-                values |= truth
-                counts |= dict.fromkeys(truth, seen)
+            for kind in KINDS:
+                if kind.key in batch:
+                    truth, seen = true_flow_values(kind, flow, batch)
+                    values |= truth
+                    counts |= dict.fromkeys(truth, seen)
             for key, value in values.items():
                 self._log_validation(f"layers/{name}/{key}", value, counts[key])
                 per_layer.setdefault(key, []).append(value.float())

@@ -126,6 +126,7 @@ class TrainingObjective:
                 expected_samples=count * self.participation(leffa_loss, steps),
                 tokens=tokens,
                 ground_truth=_ground_truth(batch, selected, leffa_loss.needs_ground_truth),
+                matches=batch["matches"][selected] if leffa_loss.needs_matches else None,
             )
             result.loss = result.loss + leffa_loss.weight * leffa.total
             result.leffa = leffa.total.detach()

@@ -40,17 +40,28 @@ def pairs(prints: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(prints, tmp_path / "pairs"))
 
 
+@pytest.fixture(scope="session")
+def matched(prints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with its matches."""
+    root = Path(shutil.copytree(prints, tmp_path_factory.mktemp("matched") / "pairs"))
+    assert str(prepare_matches(root)).startswith("2 of 3 pairs have trusted matches, ")
+    return root
+
+
+@pytest.fixture
+def done(matched: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(matched, tmp_path / "done"))
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_every_pair_has_a_file_that_its_class_reads(pairs: Path) -> None:
-    assert all(record.matches is None for record in FolderPairs(pairs, None))
-    found = prepare_matches(pairs)
-    assert str(found).startswith("2 of 3 pairs have trusted matches")
-    records = FolderPairs(pairs, None)
+def test_every_pair_has_a_file_that_its_class_reads(prints: Path, done: Path) -> None:
+    assert all(record.matches is None for record in FolderPairs(prints, None))
+    records = FolderPairs(done, None)
     assert [record.matches and record.matches.name for record in records] == [
-        *("anna.json", "ben.json", "carl.json"),
+        *("anna__anna.json", "ben__ben.json", "carl__carl.json"),
     ]
     anna, _, carl = (
         json.loads(record.matches.read_bytes()) for record in records if record.matches
@@ -59,28 +70,23 @@ def test_every_pair_has_a_file_that_its_class_reads(pairs: Path) -> None:
     x, y, u, v = (np.array(anna["matches"]) * (*SIZE, *SIZE)).T
     assert np.median(np.hypot(*np.subtract(bend(x, y), (u, v)))) < 0.3
     assert carl["matches"] == []
-    assert found.matches == sum(
-        len(json.loads(text)["matches"]) for text in contents(pairs / "matches").values()
-    )
+    counted = sum(len(json.loads(text)["matches"]) for text in contents(done / "matches").values())
+    assert prepare_matches(done).matches == counted
 
 
-def test_a_killed_run_is_completed_and_finished_pairs_are_kept(pairs: Path) -> None:
-    prepare_matches(pairs)
-    whole = contents(pairs / "matches")
-    shutil.rmtree(pairs / "matches")
-
+def test_a_killed_run_is_completed_and_finished_pairs_are_kept(pairs: Path, matched: Path) -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         prepare_matches(pairs, progress=stop)
-    assert list(contents(pairs / "matches")) == ["anna.json"]
-    first = (pairs / "matches/anna.json").stat().st_mtime_ns
+    assert list(contents(pairs / "matches")) == ["anna__anna.json"]
+    first = (pairs / "matches/anna__anna.json").stat().st_mtime_ns
     seen: list[tuple[int, int]] = []
     prepare_matches(pairs, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(2, 3), (3, 3)]
-    assert contents(pairs / "matches") == whole
-    assert (pairs / "matches/anna.json").stat().st_mtime_ns == first
+    assert contents(pairs / "matches") == contents(matched / "matches")
+    assert (pairs / "matches/anna__anna.json").stat().st_mtime_ns == first
 
 
 @pytest.mark.parametrize(
@@ -103,19 +109,26 @@ def test_published_layouts_have_them_beside_their_photographs(
     assert not any("matches" in problem.line for problem in examine(root).problems)
 
 
-def test_tables_whose_names_mean_different_pairs_are_refused(pairs: Path) -> None:
+def test_pairs_of_all_tables_have_theirs_and_no_other_pair_does(pairs: Path) -> None:
     for table, garment in (("train", "anna"), ("test", "ben")):
-        row = f"persons/anna.png,garments/{garment}.png"
-        (pairs / f"{table}.csv").write_text(f"person,garment\n{row}\n")
-    with pytest.raises(ValueError, match="the sample anna is another pair in another table"):
+        row = f"persons/anna.png,garments/{garment}.png,anna"
+        (pairs / f"{table}.csv").write_text(f"person,garment,name\n{row}\n")
+    found = prepare_matches(pairs)
+    assert (found.pairs, found.covered) == (2, 1)
+    (own,), (other,) = (FolderPairs(pairs, f"{table}.csv") for table in ("train", "test"))
+    assert own.matches == pairs / "matches/anna__anna.json"
+    assert other.matches == pairs / "matches/anna__ben.json"
+    row = "persons/anna.png,garments/carl.png,anna"
+    (pairs / "test.csv").write_text(f"person,garment,name\n{row}\n")
+    assert FolderPairs(pairs, "test.csv")[0].matches is None
+
+
+def test_two_pairs_of_the_same_names_are_refused(pairs: Path) -> None:
+    shutil.copytree(pairs / "persons", pairs / "others")
+    rows = ["persons/anna.png,garments/anna.png,a", "others/anna.png,garments/anna.png,b"]
+    (pairs / "pairs.csv").write_text("\n".join(["person,garment,name", *rows, ""]))
+    with pytest.raises(ValueError, match=r"would both have the matches anna__anna\.json"):
         prepare_matches(pairs)
-    (pairs / "test.csv").write_text(
-        "person,garment,name\npersons/anna.png,garments/ben.png,other\n"
-    )
-    assert prepare_matches(pairs).covered == 1
-    assert [record.matches for record in FolderPairs(pairs, "test.csv")] == [
-        pairs / "matches/other.json"
-    ]
 
 
 @pytest.mark.parametrize(
@@ -127,23 +140,23 @@ def test_tables_whose_names_mean_different_pairs_are_refused(pairs: Path) -> Non
     ],
 )
 def test_files_of_other_matches_are_refused(
-    change: dict[str, object], message: str, pairs: Path
+    change: dict[str, object], message: str, done: Path
 ) -> None:
-    prepare_matches(pairs)
-    path = pairs / "matches/anna.json"
+    path = done / "matches/anna__anna.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
     with pytest.raises(ValueError, match=message):
-        prepare_matches(pairs)
+        prepare_matches(done)
     assert json.loads(path.read_bytes()).items() >= change.items()
 
 
 def test_the_command_tells_how_many_pairs_are_covered(
-    pairs: Path, capsys: pytest.CaptureFixture[str]
+    done: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (done / "matches/ben__ben.json").unlink()
     for _ in range(2):  # the second time nothing is left to do
-        assert main(["prepare", "matches", str(pairs), "--workers", "1"]) == 0
+        assert main(["prepare", "matches", str(done), "--workers", "1"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert lines[0] == str(pairs / "matches")
+        assert lines[0] == str(done / "matches")
         assert lines[1].startswith("2 of 3 pairs have trusted matches, ")
 
 
@@ -161,4 +174,4 @@ def test_mistakes_are_one_line(
     (pairs / "garments/ben.png").write_bytes(b"no picture")
     assert "1 of 3 pairs could not be matched, first " in (line := told(pairs, "--workers", "1"))
     assert "ben.png: is not a readable image" in line
-    assert (pairs / "matches/carl.json").is_file()
+    assert (pairs / "matches/carl__carl.json").is_file()

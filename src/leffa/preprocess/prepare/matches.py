@@ -13,7 +13,7 @@ from leffa.data.catalog import DATASETS
 from leffa.data.catalog.spec import MATCHES, SPLITS
 from leffa.data.doctor.recognise import recognise
 from leffa.data.folder import FolderPairs, is_custom_folder, tables
-from leffa.data.matches import format_matches, load_matches
+from leffa.data.matches import format_matches, load_matches, pair_name
 from leffa.data.matching import RECIPE, find_matches, require_opencv
 from leffa.data.reader import TryOnPairs
 from leffa.io.files import exclusive_lock
@@ -47,8 +47,8 @@ def prepare_matches(root: Path, workers: int = 1, progress: Progress | None = No
     """Find the trusted matches of every pair that has no file of them yet.
 
     VITON-HD and VITON: `<split>/matches/`; DressCode: `<category>/matches/`; the user's own folder:
-    `matches/`, by the names of the samples of all its tables. Garment masks and try-on masks are
-    heeded where the data set has their files.
+    `matches/PERSON__GARMENT.json`, for the pairs of all its tables. Garment masks and try-on masks
+    are heeded where the data set has their files.
 
     Args:
         root: of the data set, which is recognised.
@@ -129,17 +129,16 @@ def _published(root: Path, dataset: str) -> Iterator[tuple[Path, Record]]:
 
 
 def _own(root: Path) -> dict[Path, Record]:
-    """The pairs of all tables, or of the folders; ValueError where two pairs have one name."""
+    """The pairs of all tables, or of the folders; ValueError where two have one file."""
     found: dict[Path, Record] = {}
     names: list[str | None] = [*tables(root)] or [None]
     for table in names:
         for record in FolderPairs(root, table):
-            path = root / MATCHES / f"{record.name}.json"
+            path = root / MATCHES / f"{pair_name(record)}.json"
             other = found.setdefault(path, record)
             if (other.source, other.reference) != (record.source, record.reference):
                 raise ValueError(
-                    f"{root / (table or '')}: the sample {record.name} is another pair in another "
-                    f"table, and both would have the matches {path.name}; give one of them another "
-                    "name, in a column `name`"
+                    f"{other.source} with {other.reference} and {record.source} with "
+                    f"{record.reference} would both have the matches {path.name}; rename a picture"
                 )
     return found
