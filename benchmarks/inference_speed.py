@@ -27,7 +27,8 @@ from leffa.data.batch import Batch
 from leffa.io.atomic import write_json, write_text
 from leffa.models.leffa import Conditioning, LeffaModel
 from leffa.models.memory import RunMemory
-from leffa.models.sampler import SamplerSettings, generate, guided_noise, make_scheduler, name_noise
+from leffa.models.sampler import SamplerSettings, generate, guided_noise, name_noise
+from leffa.models.schedulers import make_scheduler
 from leffa.training.callbacks.throughput import peak_memory
 
 GUIDANCE, TIMESTEP = 2.5, 500

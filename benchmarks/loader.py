@@ -31,7 +31,7 @@ from leffa.models.leffa import LeffaModel
 from leffa.models.loading import SHIPPED, load_scheduler
 from leffa.run import compose
 from leffa.synthetic.write import write_viton_hd
-from leffa.training.objective import TrainingObjective
+from leffa.training.objective import DiffusionObjective
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = ((512, 384), (1024, 768))
@@ -85,7 +85,7 @@ def measure_step(records: VitonHD, rounds: int) -> dict[str, float]:
     torch.manual_seed(0)
     model = LeffaModel.build(SHIPPED, SHIPPED, load_scheduler(dict(backbone.scheduler)).config)
     transform = PersonTransform(96, 72, densepose="iuv" if synthetic(records) else "colour")
-    objective, loss = TrainingObjective(), LeffaLoss(weight=1.0, max_timestep=1000)
+    objective, loss = DiffusionObjective(), LeffaLoss(weight=1.0, max_timestep=1000)
     indices = [index % len(records) for index in range(8)]
     with tempfile.TemporaryDirectory() as folder:
         cache = LatentCache(Path(folder) / "cache", records, transform, model)

@@ -25,7 +25,7 @@ from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
 from leffa.models.loading import SHIPPED, SHIPPED_UNET, load_unet
 from leffa.run import compose
-from leffa.training.objective import TrainingObjective
+from leffa.training.objective import DiffusionObjective
 
 ONE_LAYER = "down_blocks.0"  # at the latent's resolution
 
@@ -40,7 +40,7 @@ class SmallBench(Bench):
         self.scheduler = dict(scheduler)
         batch = pictures(arguments.batch, arguments.height, arguments.width, self.device)
         self.use(LeffaModel.build(SHIPPED, SHIPPED, self.scheduler), batch)
-        self.objective = TrainingObjective()
+        self.objective = DiffusionObjective()
         self.loss: LeffaLoss | None = None
         self.compiled_calls: list[Any] = []
 

@@ -34,7 +34,7 @@ from leffa.io.atomic import write_json, write_text
 from leffa.losses.flow import LeffaLoss
 from leffa.models.attention import AttentionExchange, attend, project
 from leffa.models.leffa import LeffaModel
-from leffa.training.objective import TrainingObjective
+from leffa.training.objective import DiffusionObjective
 
 # SD1.5's structure - levels, layers, heads, attention at all levels but the last - at a fifth of
 # its width and an autoencoder of a quarter.
@@ -81,7 +81,7 @@ class Bench:
         self.fused, self.plain_adamw = (
             torch.optim.AdamW(self.trained, lr=0.0, fused=fused) for fused in (True, False)
         )
-        self.objective = TrainingObjective(reference_dropout=0.0)
+        self.objective = DiffusionObjective(reference_dropout=0.0)
         self.optimizer = self.plain_adamw
         self.loss: LeffaLoss | None = None
         self.parts = 1  # micro-batches of a step

@@ -32,7 +32,8 @@ from torch import Tensor, nn
 from train_synthetic_vae import HELD_OUT, resumable
 
 from leffa.io.atomic import write_json
-from leffa.losses.diffusion import NoiseSchedule, TimestepSampling, diffusion_loss
+from leffa.losses.diffusion import DiffusionSchedule, TimestepSampling
+from leffa.losses.schedule import denoising_loss
 from leffa.models.attention import PassthroughAttention, SelfAttention, self_attention_names
 from leffa.models.loading import SHIPPED_VAE, Autoencoder, load_scheduler, load_unet, load_vae
 from leffa.synthetic.render import CATEGORIES, VERSION, draw_pose_pair, draw_tryon
@@ -140,7 +141,7 @@ def draw_batch(known: tuple[Tensor, Tensor], batch: int, seed: int) -> tuple[Ten
 
 def train(
     unet: UNet2DConditionModel,
-    schedule: NoiseSchedule,
+    schedule: DiffusionSchedule,
     known: list[tuple[Tensor, Tensor]],
     options: argparse.Namespace,
     until: int | None = None,
@@ -170,7 +171,7 @@ def train(
 
 def denoising_error(
     unet: UNet2DConditionModel,
-    schedule: NoiseSchedule,
+    schedule: DiffusionSchedule,
     clean: Tensor,
     told: Tensor,
     generator: torch.Generator,
@@ -180,7 +181,7 @@ def denoising_error(
     noise = torch.randn(clean.shape, generator=generator)
     noisy = schedule.add_noise(clean, noise, timesteps)
     v = unet(torch.cat([noisy, told], 1), timesteps, None).sample
-    return diffusion_loss(v, schedule.target(clean, noise, timesteps))
+    return denoising_loss(v, schedule.target(clean, noise, timesteps))
 
 
 # Measuring
@@ -190,7 +191,7 @@ def denoising_error(
 def psnr_of_holes(
     unet: UNet2DConditionModel,
     vae: Autoencoder,
-    schedule: NoiseSchedule,
+    schedule: DiffusionSchedule,
     pictures: Tensor,
     masks: Tensor,
 ) -> dict[str, float]:
@@ -241,7 +242,7 @@ def main() -> None:
     unet = load_unet(config(vae.config.latent_channels))
     text = take_out_text(unet)
     scheduler = load_scheduler(SCHEDULER)
-    schedule = NoiseSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
+    schedule = DiffusionSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
     known = [encode(vae, *draw_pictures(0, options.drawings, size)) for size in SIZES]
     unseen = draw_pictures(HELD_OUT, 50, SIZES[-1])
     begun = time.monotonic()

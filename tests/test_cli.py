@@ -20,7 +20,7 @@ from leffa.data.densepose import ENCODINGS
 from leffa.inference.generate import PRECISIONS
 from leffa.models.export import OFFICIAL
 from leffa.models.placement import DTYPES
-from leffa.models.sampler import SCHEDULERS
+from leffa.models.schedulers import SCHEDULERS
 from leffa.performance import Precision
 from leffa.synthetic.labels import CATEGORIES
 

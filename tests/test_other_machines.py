@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from leffa.inference.devices import choose_devices, to_device
-from leffa.losses.diffusion import NoiseSchedule
+from leffa.losses.diffusion import DiffusionSchedule
 from leffa.metrics.distribution import FID, KID, DistributionMetrics
 from leffa.metrics.features import clean_resize
 from leffa.metrics.flow import ConstantFlow, FlowMetrics
@@ -157,7 +157,7 @@ def test_a_device_without_float64_gives_the_same_scores(
 
 
 def test_the_noise_schedule_needs_no_float64(pretended: torch.device) -> None:
-    schedule = NoiseSchedule(torch.linspace(0.9999, 0.01, 1000))
+    schedule = DiffusionSchedule(torch.linspace(0.9999, 0.01, 1000))
     clean, noise, steps = (
         pictures(3, 4, 2, 2),
         pictures(3, 4, 2, 3)[..., :2],

@@ -16,8 +16,8 @@ from leffa.data.viton_hd import VitonHD
 from leffa.evaluation import Evaluation
 from leffa.evaluation.flows import flow_baselines, flow_values, mean_flow_values
 from leffa.inference import LoadedModel, load_model
-from leffa.losses.diffusion import NoiseSchedule
-from leffa.losses.flow import Sharpness
+from leffa.losses.diffusion import DiffusionSchedule
+from leffa.losses.monitoring import Sharpness
 from leffa.losses.request import FlowRequest
 from leffa.models.interface import PersonGenerator, Prediction
 
@@ -31,7 +31,7 @@ class Oracle(PersonGenerator):
 
     def __init__(self) -> None:
         super().__init__()
-        self.schedule = NoiseSchedule(torch.linspace(0.99, 0.01, 1000))
+        self.schedule = DiffusionSchedule(torch.linspace(0.99, 0.01, 1000))
         self.scheduler_config = {}
         self.nothing = nn.Parameter(torch.zeros(1))
 

@@ -135,7 +135,7 @@ import sys
 import torch
 for name in {blocked!r}:
     sys.modules[name] = None
-from leffa.losses.diffusion import NoiseSchedule
+from leffa.losses.diffusion import DiffusionSchedule
 from leffa.losses.flow import LeffaLoss, flow_field
 flow = flow_field(torch.randn(1, 2, 6, 4), torch.randn(1, 2, 6, 4), (3, 2), 2.0)
 picture = torch.zeros(1, 3, 12, 8)
@@ -143,7 +143,8 @@ flows = {{"layer": flow.unflatten(1, (3, 2))}}
 loss = LeffaLoss()(flows, picture, picture + 1, picture[:, :1] + 1, expected_samples=1)
 assert loss.total.item() == 1.0
 ours = sorted(name for name in sys.modules if name.startswith("leffa.losses."))
-assert ours == [f"leffa.losses.{{each}}" for each in ("diffusion", "flow", "precision")], ours
+needed = ("diffusion", "flow", "precision", "request", "schedule")
+assert ours == [f"leffa.losses.{{each}}" for each in needed], ours
 assert {{name.split(".")[1] for name in sys.modules if name.startswith("leffa.")}} == {{"losses"}}
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

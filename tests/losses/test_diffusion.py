@@ -6,7 +6,8 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from leffa.losses.diffusion import NoiseSchedule, TimestepSampling, diffusion_loss, draw
+from leffa.losses.diffusion import DiffusionSchedule, TimestepSampling
+from leffa.losses.schedule import denoising_loss, draw
 
 TIMESTEPS = torch.tensor([0, 1, 400, 999])
 
@@ -27,20 +28,20 @@ def latents(seed: int) -> torch.Tensor:
 
 def test_adds_noise_as_diffusers_does(scheduler: DDPMScheduler) -> None:
     clean, noise = latents(0), latents(1)
-    ours = NoiseSchedule(scheduler.alphas_cumprod).add_noise(clean, noise, TIMESTEPS)
+    ours = DiffusionSchedule(scheduler.alphas_cumprod).add_noise(clean, noise, TIMESTEPS)
     torch.testing.assert_close(ours, scheduler.add_noise(clean, noise, TIMESTEPS))
 
 
 def test_velocity_is_that_of_diffusers(scheduler: DDPMScheduler) -> None:
     clean, noise = latents(0), latents(1)
-    schedule = NoiseSchedule(scheduler.alphas_cumprod, "v_prediction")
+    schedule = DiffusionSchedule(scheduler.alphas_cumprod, "v_prediction")
     expected = scheduler.get_velocity(clean, noise, TIMESTEPS)
     torch.testing.assert_close(schedule.target(clean, noise, TIMESTEPS), expected)
 
 
 def test_epsilon_prediction_asks_for_the_noise(scheduler: DDPMScheduler) -> None:
     noise = latents(1)
-    schedule = NoiseSchedule(scheduler.alphas_cumprod)
+    schedule = DiffusionSchedule(scheduler.alphas_cumprod)
     assert schedule.target(latents(0), noise, TIMESTEPS) is noise
     assert schedule.steps == 1000
 
@@ -51,13 +52,13 @@ def test_epsilon_prediction_asks_for_the_noise(scheduler: DDPMScheduler) -> None
     [("epsilon", [5 / 9, 1.0, 1.0]), ("v_prediction", [5 / 10, 1 / 2, 1 / 5])],
 )
 def test_min_snr_weights_worked_out_by_hand(prediction_type: Any, expected: list[float]) -> None:
-    schedule = NoiseSchedule(torch.tensor([0.9, 0.5, 0.2]), prediction_type)
+    schedule = DiffusionSchedule(torch.tensor([0.9, 0.5, 0.2]), prediction_type)
     weight = schedule.loss_weight(torch.arange(3), min_snr_gamma=5.0)
     torch.testing.assert_close(weight, torch.tensor(expected))
 
 
 def test_no_gamma_weighs_all_timesteps_alike() -> None:
-    schedule = NoiseSchedule(torch.tensor([0.9, 0.5, 0.2]))
+    schedule = DiffusionSchedule(torch.tensor([0.9, 0.5, 0.2]))
     assert torch.equal(schedule.loss_weight(torch.arange(3), None), torch.ones(3))
 
 
@@ -65,7 +66,7 @@ def test_no_gamma_weighs_all_timesteps_alike() -> None:
 def test_coefficients_keep_the_digits_of_float32(dtype: torch.dtype) -> None:
     """bfloat16 would round sigma(990) to 0.9961."""
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
-    schedule = NoiseSchedule((1 - betas).cumprod(dim=0), "v_prediction")
+    schedule = DiffusionSchedule((1 - betas).cumprod(dim=0), "v_prediction")
     zeros, ones = (make(1, 4, 2, 2, dtype=dtype) for make in (torch.zeros, torch.ones))
     at_990 = torch.tensor([990])
     for sigma in (schedule.add_noise(zeros, ones, at_990), -schedule.target(ones, zeros, at_990)):
@@ -74,7 +75,7 @@ def test_coefficients_keep_the_digits_of_float32(dtype: torch.dtype) -> None:
 
 
 def test_min_snr_weights_stay_finite_at_both_ends() -> None:
-    schedule = NoiseSchedule(torch.tensor([1.0, 0.0]))
+    schedule = DiffusionSchedule(torch.tensor([1.0, 0.0]))
     assert schedule.loss_weight(torch.arange(2), 5.0).isfinite().all()
 
 
@@ -105,13 +106,13 @@ def test_a_sample_s_draw_does_not_depend_on_the_batch_it_comes_in() -> None:
 def test_the_loss_is_one_mean_per_sample_times_its_weight() -> None:
     prediction = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(2, 4, 3, 3)
     target = torch.zeros(2, 4, 3, 3)
-    assert diffusion_loss(prediction, target).tolist() == [1.0, 4.0]
-    assert diffusion_loss(prediction, target, torch.tensor([0.5, 2.0])).tolist() == [0.5, 8.0]
+    assert denoising_loss(prediction, target).tolist() == [1.0, 4.0]
+    assert denoising_loss(prediction, target, torch.tensor([0.5, 2.0])).tolist() == [0.5, 8.0]
 
 
 def test_the_error_of_bfloat16_predictions_is_taken_in_float32() -> None:
     prediction = latents(0).bfloat16()
-    loss = diffusion_loss(prediction, torch.zeros_like(prediction))
+    loss = denoising_loss(prediction, torch.zeros_like(prediction))
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, prediction.float().square().flatten(1).mean(dim=1))
 
@@ -128,6 +129,6 @@ def test_timesteps_are_drawn_finely_whatever_the_usual_type_of_numbers() -> None
 
 def test_names_an_unknown_prediction_type_and_distribution() -> None:
     with pytest.raises(ValueError, match="prediction_type must be 'epsilon' or 'v_prediction'"):
-        NoiseSchedule(torch.ones(3), "sample")  # type: ignore[arg-type]
+        DiffusionSchedule(torch.ones(3), "sample")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="timestep_sampling must be 'uniform' or 'cubic'"):
         TimestepSampling("square")  # type: ignore[arg-type]

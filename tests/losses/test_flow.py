@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from leffa.losses.flow import (
-    attention_sharpness,
-    coordinates,
-    flow_field,
-    reference_share,
-    upsample,
-    warp,
-)
+from leffa.losses.flow import coordinates, flow_field, upsample, warp
+from leffa.losses.monitoring import attention_sharpness, reference_share
 
 SHARP = 60.0  # a logit so much larger than the others that softmax is one-hot
 

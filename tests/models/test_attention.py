@@ -6,7 +6,8 @@ from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor
 
-from leffa.losses.flow import attention_sharpness, flow_field, reference_share
+from leffa.losses.flow import flow_field
+from leffa.losses.monitoring import attention_sharpness, reference_share
 from leffa.losses.request import FlowRequest
 from leffa.models.attention import (
     AttentionExchange,

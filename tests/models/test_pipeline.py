@@ -18,7 +18,8 @@ from leffa.data.batch import Batch
 from leffa.models.checkpoints import load_official
 from leffa.models.leffa import LeffaModel
 from leffa.models.pipeline import LeffaPipeline
-from leffa.models.sampler import SamplerSettings, make_scheduler, name_generator, sample_latents
+from leffa.models.sampler import SamplerSettings, name_generator, sample_latents
+from leffa.models.schedulers import make_scheduler
 
 BASES = {"sd15": "stable-diffusion-inpainting", "sdxl": "stable-diffusion-xl-1.0-inpainting-0.1"}
 # diffusers 0.42 hands torch tensors to NumPy 2 in three of its schedulers:

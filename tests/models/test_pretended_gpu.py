@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import diffusion_loss
 from leffa.losses.flow import LeffaLoss
+from leffa.losses.schedule import denoising_loss
 from leffa.models.catvton import CatVTON
 from leffa.models.cfld import CFLD
 from leffa.models.interface import PersonGenerator
@@ -74,7 +74,7 @@ def test_a_model_computes_where_its_weights_are(
         pictures = (batch["reference"], batch["source"], batch["loss_region"])
         found = {
             "picture": model.decode(clean),
-            "diffusion": diffusion_loss(prediction.noise, target, weight),
+            "diffusion": denoising_loss(prediction.noise, target, weight),
             "leffa": loss(prediction.flows, *pictures, expected_samples=count).total,
             **warp_values(next(iter(prediction.flows.values())), batch),
         }

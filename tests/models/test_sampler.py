@@ -16,7 +16,6 @@ from leffa.models.checkpoints import load_official
 from leffa.models.leffa import LeffaModel
 from leffa.models.memory import RunMemory
 from leffa.models.sampler import (
-    SCHEDULERS,
     SamplerSettings,
     generate,
     guided_noise,
@@ -25,6 +24,7 @@ from leffa.models.sampler import (
     paste,
     sample_latents,
 )
+from leffa.models.schedulers import SCHEDULERS
 from leffa.run.config import build, compose
 
 SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

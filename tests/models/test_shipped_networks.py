@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import AutoencoderDC, UNet2DConditionModel
 
-from leffa.losses.diffusion import NoiseSchedule
+from leffa.losses.diffusion import DiffusionSchedule
 from leffa.models.latent import cell_size
 from leffa.models.loading import (
     SHIPPED,
@@ -73,7 +73,7 @@ def test_the_unet_denoises_pictures_that_it_was_not_trained_on(
 ) -> None:
     training = script("train_synthetic_unet")
     scheduler = load_scheduler(training.SCHEDULER)
-    schedule = NoiseSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
+    schedule = DiffusionSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
     pictures = training.draw_pictures(training.HELD_OUT, 3, (96, 72))
     vae = load_vae(SHIPPED)
     latents, told = training.encode(vae, *pictures)

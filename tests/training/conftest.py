@@ -19,7 +19,7 @@ from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings
 from leffa.synthetic.write import write_viton_hd
 from leffa.training.module import PersonGenerationModule
-from leffa.training.objective import TrainingObjective
+from leffa.training.objective import DiffusionObjective
 from leffa.training.stages import Curriculum, MicroBatch, Stage
 
 HEIGHT, WIDTH = 32, 24
@@ -123,7 +123,7 @@ def make_module() -> Callable[..., PersonGenerationModule]:
             optimizer=plain_sgd,
             curriculum=Curriculum(stages, warmup_steps),
             leffa_loss=LeffaLoss(0.1, 1.0, max_timestep=max_timestep, enabled=leffa_loss),
-            objective=TrainingObjective(reference_dropout=0.1),
+            objective=DiffusionObjective(reference_dropout=0.1),
             sampler=SamplerSettings(scheduler="ddim", steps=1, guidance=1.0),
             config={"name": "test"},
         )

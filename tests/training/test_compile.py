@@ -10,13 +10,13 @@ from leffa.data.batch import Batch
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
 from leffa.training.compile import compile_model
-from leffa.training.objective import TrainingObjective
+from leffa.training.objective import DiffusionObjective
 
 
 def step(model: LeffaModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss and gradients by name; every sample takes part in the Leffa loss."""
     loss = LeffaLoss(1.0, temperature=1.0, max_timestep=1000)
-    objective = TrainingObjective(reference_dropout=0.0)
+    objective = DiffusionObjective(reference_dropout=0.0)
     result = objective(model.double(), batch, loss, torch.Generator().manual_seed(0))
     result.loss.backward()
     assert result.selected == len(batch["name"])

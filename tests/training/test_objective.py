@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import TimestepSampling
+from leffa.losses.diffusion import DiffusionSchedule, TimestepSampling
 from leffa.losses.flow import LeffaLoss
 from leffa.losses.request import FlowRequest
 from leffa.models.interface import Prediction
 from leffa.models.leffa import Conditioning, LeffaModel
-from leffa.training.objective import StepResult, TrainingObjective
+from leffa.training.objective import DiffusionObjective, StepResult
 
 ALWAYS = LeffaLoss(weight=0.1, temperature=1.0, max_timestep=1000)
 NEVER = LeffaLoss(weight=0.1, max_timestep=0)
@@ -27,7 +27,7 @@ def step(
     dropout: float = 0.0,
 ) -> StepResult:
     generator = torch.Generator().manual_seed(seed)
-    return TrainingObjective(reference_dropout=dropout)(model, batch, leffa_loss, generator)
+    return DiffusionObjective(reference_dropout=dropout)(model, batch, leffa_loss, generator)
 
 
 def without_gradient(model: LeffaModel) -> list[str]:
@@ -93,14 +93,15 @@ def test_on_average_the_loss_is_that_of_a_selected_sample(
     timestep_sampling: Literal["uniform", "cubic"],
 ) -> None:
     """Of a batch of one, which is selected or not."""
-    objective = TrainingObjective(0.2, timestep_sampling=timestep_sampling)
+    objective = DiffusionObjective(0.2, timestep_sampling=timestep_sampling)
     loss = LeffaLoss(max_timestep=300)
     generator = torch.Generator().manual_seed(0)
     sampling, count = TimestepSampling(timestep_sampling), 100_000
     late = sampling.sample(count, 1000, generator) >= loss.max_timestep
     dropped = torch.rand(count, generator=generator) < objective.reference_dropout
     selected = (~late & ~dropped).double().mean().item()
-    assert objective.participation(loss, 1000) == pytest.approx(selected, rel=0.02)
+    schedule = DiffusionSchedule(torch.linspace(0.99, 0.01, 1000))
+    assert objective.participation(loss, schedule) == pytest.approx(selected, rel=0.02)
 
 
 def test_the_weight_multiplies(model: LeffaModel, batch: Batch) -> None:
@@ -154,4 +155,4 @@ def test_no_flow_is_computed_that_no_loss_needs(
 
 def test_a_dropout_that_is_no_probability_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"reference_dropout must lie in \[0, 1\], got 1.5"):
-        TrainingObjective(reference_dropout=1.5)
+        DiffusionObjective(reference_dropout=1.5)

@@ -24,7 +24,7 @@ from leffa.models.sampler import SamplerSettings, generate, sample_latents
 from leffa.predict.flow import look_up_flow
 from leffa.training.inspection import true_flow_values
 from leffa.training.module import PersonGenerationModule
-from leffa.training.objective import TrainingObjective
+from leffa.training.objective import DiffusionObjective
 from leffa.training.stages import Stage
 
 Make = Callable[..., PersonGenerationModule]
@@ -84,7 +84,7 @@ def test_samples_without_a_visible_ground_truth_flow_do_not_count(batch: Batch) 
 
 
 def train_step(model: LeffaModel, batch: Batch) -> None:
-    TrainingObjective()(model, batch, LeffaLoss(), torch.Generator().manual_seed(0))
+    DiffusionObjective()(model, batch, LeffaLoss(), torch.Generator().manual_seed(0))
 
 
 def validate(model: LeffaModel, batch: Batch) -> None:

@@ -23,7 +23,7 @@ from leffa.run import CONF, compose, train
 from leffa.run.config import build
 from leffa.training.compile import compile_model
 from leffa.training.layers import check_supervision
-from leffa.training.objective import StepResult, TrainingObjective
+from leffa.training.objective import DiffusionObjective, StepResult
 from leffa.training.stages import Stage
 
 sys.path.append(str(Path(__file__).parent / "support"))
@@ -54,7 +54,7 @@ def loss_of(name: str, **settings: Any) -> AttentionLoss:
 
 def step(model: LeffaModel, batch: Batch, loss: LeffaLoss | None) -> StepResult:
     generator = torch.Generator().manual_seed(0)
-    return TrainingObjective(reference_dropout=0.0)(model, batch, loss, generator)
+    return DiffusionObjective(reference_dropout=0.0)(model, batch, loss, generator)
 
 
 def weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ def test_the_mean_over_parts_of_a_batch_is_the_loss_of_the_batch(
         chosen: Any = {key: value[first:last] for key, value in batch.items()}
         generators = [torch.Generator().manual_seed(seed) for seed in range(first, last)]
         loss = loss_of(name)
-        return TrainingObjective(reference_dropout=0.0)(model, chosen, loss, generators)
+        return DiffusionObjective(reference_dropout=0.0)(model, chosen, loss, generators)
 
     parts = StepResult.merge([part(0, 2), part(2, 4), part(4, 6)])
     torch.testing.assert_close(part(0, 6).leffa, parts.leffa)

@@ -88,7 +88,7 @@ class RequestHandler:
             if path is None:
                 name = self.text.files[field]
                 raise ValueError(f"{name} is missing; upload one, or choose an example")
-        request.sampling.check(self.model.limits)
+        request.sampling.check(self.model.limits, self.model.samplers)
         photos = {field: self.photograph(path, field) for field, path in paths.items() if path}
         save_input(photos["reference"], reference := folder / "reference.png")
         with session.mapping:

@@ -8,7 +8,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from leffa.app.ui_text import OPTIONS, TABS
 from leffa.cli_errors import memory_full
 from leffa.data.batch import Record
 from leffa.io.atomic import write_json
-from leffa.models.sampler import SCHEDULERS
+from leffa.models.schedulers import SCHEDULERS
 from leffa.performance import Performance
 from leffa.photo_to_picture import Weights
 from leffa.predict import Job as PredictJob
@@ -53,12 +53,12 @@ class Sampling:
     seed: int = 42
     paste_back: bool = False
 
-    def check(self, limits: Limits) -> None:
+    def check(self, limits: Limits, samplers: Collection[str] = SCHEDULERS) -> None:
         """Raise ValueError for a value that no slider of the page gives."""
         if self.category not in CATEGORIES:
             raise ValueError(f"category: choose one of {', '.join(CATEGORIES)}")
-        if self.scheduler not in SCHEDULERS:
-            raise ValueError(f"sampler: choose one of {', '.join(SCHEDULERS)}")
+        if self.scheduler not in samplers:
+            raise ValueError(f"sampler: choose one of {', '.join(samplers)}")
         if not 1 <= self.steps <= limits.steps:
             raise ValueError(f"steps: give a number from 1 to {limits.steps}")
         if not (math.isfinite(self.guidance) and 1 <= self.guidance <= _LARGEST_GUIDANCE):
@@ -104,7 +104,7 @@ class InferenceSession:
         self.limits = replace(limits, steps=min(limits.steps, weights.timesteps))
         self.device = device
         self.task = self.inputs.task  # also a picture's name, which with the seed fixes its noise
-        self.sampler = weights.settings.sampler
+        self.sampler, self.samplers = weights.settings.sampler, weights.samplers
         # How the body map that the model reads is encoded; "none": it reads none.
         self.body_map = self.inputs.densepose if "densepose" in weights.reads else "none"
         self.needs_densepose = self.body_map not in ("none", "skeleton")
@@ -137,7 +137,7 @@ class InferenceSession:
             Stopped: `stop` was set.
             ValueError: a file or a value is wrong, or the time is over; in words of the page.
         """
-        job.sampling.check(self.limits)
+        job.sampling.check(self.limits, self.samplers)
         start = time.monotonic() if start is None else start
 
         def check_time(where: str) -> None:

@@ -126,7 +126,7 @@ class Tab:
         with gr.Row(equal_height=True):
             name = f"{task}-seed"
             self.seed = gr.Number(sampler.seed, label="Seed", precision=0, minimum=0, elem_id=name)
-            names = [(name, key) for key, name in SAMPLERS.items()]
+            names = [(SAMPLERS[key], key) for key in self.handler.model.samplers]
             self.sampler = gr.Dropdown(names, value=sampler.scheduler, label="Sampler")
         self.new_seed = gr.Button("Another seed", size="sm")
         label = "Keep the photograph outside the mask"

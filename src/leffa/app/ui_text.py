@@ -5,7 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from leffa.models.sampler import SCHEDULERS
+from leffa.models.schedulers import SCHEDULERS
 
 PARTS = Path(__file__).parent / "parts"
 _TEXT = tomllib.loads((PARTS / "ui_text.toml").read_text(encoding="utf-8"))

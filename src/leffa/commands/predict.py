@@ -165,6 +165,7 @@ class Sampling:
     def settings(self, loaded: "LoadedModel", batch_size: int) -> "SamplerSettings":
         """Those of the weights, with the changes."""
         from leffa.models.sampler import SamplerSettings
+        from leffa.models.schedulers import check_sampler
 
         if self.paste_feather is not None and not self.paste_back:
             raise ValueError("--feather goes with --paste-back only")
@@ -173,6 +174,7 @@ class Sampling:
             sampler = SamplerSettings.official(**given)
         else:
             sampler = loaded.settings.sampler.with_changes(**given)
+        check_sampler(sampler.scheduler, loaded.model.scheduler_config)
         if sampler.noise == "global" and batch_size > 1:
             raise ValueError(
                 f"--batch-size {batch_size}: the released pipeline draws the noise of a batch at "

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import diffusion_loss
 from leffa.losses.request import FlowRequest
+from leffa.losses.schedule import denoising_loss
 from leffa.models.interface import Conditioning, PersonGenerator, Prediction
 from leffa.models.sampler import name_noise
 
@@ -32,11 +32,11 @@ class NoisedForward:
     """What a network predicts of noisy latents, and what it should."""
 
     prediction: Prediction  # with the flows that were asked for
-    target: Tensor  # (B, C, h, w): epsilon or v, as the schedule says
+    target: Tensor  # (B, C, h, w): epsilon, v or velocity, as the schedule says
 
     def loss(self) -> Tensor:
-        """The diffusion loss of each sample, (B,)."""
-        return diffusion_loss(self.prediction.noise, self.target)
+        """The denoising loss of each sample, (B,)."""
+        return denoising_loss(self.prediction.noise, self.target)
 
 
 @torch.no_grad()

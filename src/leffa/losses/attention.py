@@ -32,6 +32,7 @@ from leffa.losses.matches import (
 )
 from leffa.losses.precision import at_least_float32
 from leffa.losses.request import LayerTokens, Supervision
+from leffa.losses.schedule import Gate
 
 Name = Literal["leffa", "matches", "total_variation", "entropy", "photometric", "oracle"]
 Space = Literal["tokens", "coordinates"]
@@ -226,14 +227,14 @@ class AttentionLoss(LeffaLoss):
         self.needs_ground_truth = name in ("matches", "oracle") and not self.needs_matches
         self.has_target = name not in ("total_variation", "entropy")
 
-    def describe(self) -> str:
+    def describe(self, gated_by: Gate = "max_timestep") -> str:
         """Its settings in a line, for logs."""
         own = []
         if self.name == "matches":
             own = [f"in {self.space}"]
             own += ["stored labels" if self.needs_matches else f"{self.points or 'all'} points"]
         own += [f"{key} {weight:g}" for key, weight in self.regularisers.items()]
-        return ", ".join([super().describe(), *own])
+        return ", ".join([super().describe(gated_by), *own])
 
     def per_sample(
         self, flow: Tensor, tokens: LayerTokens | None, supervision: Supervision

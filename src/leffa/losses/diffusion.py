@@ -1,24 +1,21 @@
-"""The diffusion loss: timesteps, noising, and the error of an epsilon or v prediction.
+"""Diffusion: timesteps, noising, and the target of an epsilon or v prediction.
 
 z_t = sqrt(a_t) z_0 + sqrt(1 - a_t) eps          a_t: the cumulative product of 1 - beta
 epsilon-prediction asks for eps; v-prediction for sqrt(a_t) eps - sqrt(1 - a_t) z_0
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from leffa.losses.precision import at_least_float32
+from leffa.losses.schedule import Gate, Generators, NoiseSchedule, draw
 
-# Of random draws: one for all samples, one for each of them, or None for torch's global one.
-Generators = torch.Generator | list[torch.Generator] | None
 PredictionType = Literal["epsilon", "v_prediction"]
 
 
-class NoiseSchedule:
+class DiffusionSchedule(NoiseSchedule):
     """The forward process q(z_t | z_0), and what the network is asked for.
 
     No part of a network: its table stays exact when the weights are brought to 16 bits, and what
@@ -28,6 +25,9 @@ class NoiseSchedule:
         alphas_cumprod: (T,) a_t in [0, 1]; diffusers' training schedulers hold it under this name.
         prediction_type: "epsilon" or "v_prediction", as in the scheduler's config.
     """
+
+    kind: ClassVar[str] = "diffusion"
+    gated_by: ClassVar[Gate] = "max_timestep"
 
     def __init__(self, alphas_cumprod: Tensor, prediction_type: PredictionType = "epsilon") -> None:
         if prediction_type not in ("epsilon", "v_prediction"):
@@ -54,6 +54,15 @@ class NoiseSchedule:
             return noise
         signal, sigma = self._weights(timesteps, clean)
         return signal * noise - sigma * clean
+
+    def clean_estimate(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
+        signal, sigma = self._weights(timesteps, noisy)
+        if self.prediction_type == "epsilon":
+            return (noisy - sigma * prediction) / signal
+        return signal * noisy - sigma * prediction
+
+    def gate(self, value: float) -> float:
+        return value
 
     def loss_weight(self, timesteps: Tensor, min_snr_gamma: float | None) -> Tensor:
         """(B,) weights of min-SNR (arXiv 2303.09556, section 3.4); ones where gamma is None."""
@@ -108,36 +117,7 @@ class TimestepSampling:
         share = u if self.distribution == "uniform" else 1 - u**3
         return (share * steps).long().clamp_(0, steps - 1)
 
-    def probability_below(self, timestep: int, steps: int) -> float:
+    def probability_below(self, timestep: float, steps: int) -> float:
         """That a drawn timestep is less than `timestep`, in [0, 1]."""
         share = min(max(timestep / steps, 0.0), 1.0)
         return share if self.distribution == "uniform" else 1 - (1 - share) ** (1 / 3)
-
-
-def draw(
-    function: Callable[..., Tensor],
-    shape: Sequence[int],
-    generators: Generators = None,
-    device: torch.device | None = None,
-) -> Tensor:
-    """`torch.rand` or `torch.randn` of a shape (B, ...), in float32.
-
-    With a generator for each sample, a sample's numbers do not depend on the batch it comes in.
-
-    Args:
-        device: of the result; None for that of the generators.
-    """
-    if isinstance(generators, list):
-        parts = [draw(function, (1, *shape[1:]), each, device) for each in generators]
-        return torch.cat(parts)
-    place = device if generators is None else generators.device
-    drawn = function(*shape, generator=generators, device=place, dtype=torch.float32)
-    return drawn if device is None else drawn.to(device)
-
-
-def diffusion_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Squared error of each sample, (B,), in float32 or better: mean over everything but the batch,
-    times `weight` (B,)."""
-    difference = at_least_float32(prediction) - at_least_float32(target)
-    error = difference.square().flatten(1).mean(dim=1)
-    return error if weight is None else error * weight.to(error.dtype)

@@ -25,6 +25,9 @@ from torch import Tensor, nn
 
 from leffa.losses.precision import at_least_float32, without_autocast
 from leffa.losses.request import AttentionTap, FlowRequest, LayerTokens, Supervision, as_patterns
+from leffa.losses.schedule import Gate, NoiseSchedule
+
+MAX_TIMESTEP, MAX_SIGMA = 500, 0.617  # the gates' defaults
 
 
 def coordinates(grid: tuple[int, int], *, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -67,26 +70,6 @@ def flow_field(query: Tensor, key: Tensor, key_grid: tuple[int, int], temperatur
     scale = 1.0 / (temperature * math.sqrt(width))
     positions = F.scaled_dot_product_attention(query, key, padded, scale=scale)
     return at_least_float32(positions[..., :2]).mean(dim=1)
-
-
-def reference_share(query: Tensor, own: Tensor, key: Tensor) -> Tensor:
-    """The share of each query's attention to [own; reference] tokens that the reference gets.
-
-    This is attention whose values are 0 for own tokens and 1 for those of the reference, at the
-    network's own temperature of 1, so no map of L x (L + h*w) is stored.
-
-    Args:
-        query, own: (B, N, L, D), queries and keys of the generative tokens.
-        key: (B, N, h*w, D), of the reference tokens.
-
-    Returns:
-        (B, L) in [0, 1], mean over heads.
-    """
-    keys = torch.cat([own, key], dim=2)
-    value = torch.zeros_like(keys)  # as wide as the keys, for the fused kernels
-    value[:, :, own.shape[2] :, 0] = 1
-    share = F.scaled_dot_product_attention(query, keys, value)[..., 0]
-    return at_least_float32(share).mean(dim=1)
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
@@ -134,36 +117,6 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     return planes.view_as(image)
 
 
-class Sharpness(NamedTuple):
-    """How peaked an attention is; flat attention means a collapsed flow."""
-
-    peak_mass: Tensor  # () mean over queries and heads of the largest weight, in [1/L, 1]
-    entropy: Tensor  # () mean entropy divided by log L, in [0, 1]; 1 is uniform
-
-
-@torch.no_grad()
-def attention_sharpness(
-    query: Tensor, key: Tensor, temperature: float, chunk: int = 512
-) -> Sharpness:
-    """Peak mass and entropy of the attention that `flow_field` averages, a few queries at a time.
-
-    Args:
-        query, key: (B, N, L, D) as in `flow_field`.
-        chunk: queries computed together; memory is B*N*chunk*L.
-    """
-    scale = 1.0 / (temperature * math.sqrt(key.shape[-1]))
-    peaks, entropies = [], []
-    with without_autocast(key):
-        for part in query.float().split(chunk, dim=2):
-            logits = part @ key.float().transpose(-1, -2) * scale
-            log_weights = logits.log_softmax(dim=-1)
-            weights = log_weights.exp()
-            peaks.append(weights.amax(dim=-1).flatten())
-            entropies.append(-(weights * log_weights).sum(dim=-1).flatten())
-    tokens = max(key.shape[2], 2)
-    return Sharpness(torch.cat(peaks).mean(), torch.cat(entropies).mean() / math.log(tokens))
-
-
 class LeffaLossOutput(NamedTuple):
     total: Tensor  # () unweighted; exactly 0 where nothing was selected
     layers: dict[str, Tensor]  # () per layer
@@ -185,7 +138,7 @@ class LeffaLoss(nn.Module):
         weight: lambda; the caller multiplies, `forward` returns the loss unweighted.
         temperature: tau.
         min_resolution: theta_resolution, see `FlowRequest`.
-        max_timestep: theta_timestep; only samples with t < max_timestep take part.
+        max_timestep: theta_timestep; only samples with t < max_timestep take part. Of diffusion.
         strict: see `FlowRequest`.
         layers: "all"; "auto", the `auto_layers` layers whose flow is nearest to the ground truth
             when the loss is first turned on; or names and patterns, see `FlowRequest`.
@@ -196,6 +149,8 @@ class LeffaLoss(nn.Module):
             detail gives the flow of an untrained attention a strong gradient in no useful
             direction (benchmarks/loss_landscape.py), so training from scratch needs a blur.
         enabled: whether training adds the loss; one that is off still says how flows are read.
+        max_sigma: the gate of flow matching: only samples with sigma < max_sigma take part. Noise
+            over signal, sigma / (1 - sigma), is that of Stable Diffusion after 500 steps, t = 499.
     """
 
     name: str = "leffa"  # `attention_loss`
@@ -209,13 +164,14 @@ class LeffaLoss(nn.Module):
         weight: float = 1e-3,
         temperature: float = 2.0,
         min_resolution: float = 1 / 32,
-        max_timestep: int = 500,
+        max_timestep: int = MAX_TIMESTEP,
         strict: bool = False,
         reduction: Literal["mean", "sum"] = "mean",
         blur: float = 0.0,
         enabled: bool = True,
         layers: str | Sequence[str] = "all",
         auto_layers: int = 1,
+        max_sigma: float = MAX_SIGMA,
     ) -> None:
         super().__init__()
         if not isinstance(enabled, bool):
@@ -230,11 +186,14 @@ class LeffaLoss(nn.Module):
             raise ValueError(f"leffa_loss.blur must not be negative, got {blur}")
         if auto_layers < 1:
             raise ValueError(f"leffa_loss.auto_layers must be positive, got {auto_layers}")
+        if not 0 <= max_sigma <= 1:
+            raise ValueError(f"leffa_loss.max_sigma must lie in [0, 1], got {max_sigma}")
         self.enabled = enabled
         self.weight = weight
         self.temperature = temperature
         self.min_resolution = min_resolution
         self.max_timestep = max_timestep
+        self.max_sigma = max_sigma
         self.strict = strict
         self.reduction = reduction
         self.blur = blur
@@ -257,17 +216,38 @@ class LeffaLoss(nn.Module):
     def title(self) -> str:
         return "Leffa loss" if self.name == "leffa" else f"attention_loss={self.name}"
 
-    def describe(self) -> str:
+    def gate(self, schedule: NoiseSchedule) -> float:
+        """The timestep below which samples take part, by the setting that gates this kind."""
+        return schedule.gate(getattr(self, schedule.gated_by))
+
+    def check_gate(self, schedule: NoiseSchedule) -> None:
+        """Raise ValueError where the other kind's gate, which is not read, was set; one that lets
+        every sample pass may stand, so that an experiment serves both kinds."""
+        gates = {"max_timestep": (MAX_TIMESTEP, schedule.steps), "max_sigma": (MAX_SIGMA, 1)}
+        for name, (usual, every) in gates.items():
+            if name != schedule.gated_by and usual != (value := getattr(self, name)) < every:
+                raise ValueError(
+                    f"leffa_loss.{name}={value}: this model is trained by {schedule.kind}, where "
+                    f"leffa_loss.{schedule.gated_by} says which samples take part; give that, and "
+                    f"leave leffa_loss.{name} at {usual}"
+                )
+
+    def describe(self, gated_by: Gate = "max_timestep") -> str:
         """Its settings in a line, for logs."""
+        sigma = f"sigma below {self.max_sigma:g}"
+        noise = sigma if gated_by == "max_sigma" else f"timesteps below {self.max_timestep}"
         layers = "" if self.layers is None else f", {' '.join(self.layers)}"
         return (
             f"on: weight {self.weight:g}, temperature {self.temperature:g}, layers from "
-            f"{self.min_resolution:g} of the height{layers}, timesteps below {self.max_timestep}"
+            f"{self.min_resolution:g} of the height{layers}, {noise}"
         )
 
-    def select(self, timesteps: Tensor, usable: Tensor | None = None) -> Tensor:
-        """Indices (S,) of the samples that take part: early, and `usable` (B,) where given."""
-        early = timesteps < self.max_timestep
+    def select(
+        self, timesteps: Tensor, usable: Tensor | None = None, below: float | None = None
+    ) -> Tensor:
+        """Indices (S,) of the samples that take part: timesteps below `below` (None: below
+        `max_timestep`), and `usable` (B,) where given."""
+        early = timesteps < (self.max_timestep if below is None else below)
         return (early if usable is None else early & usable).nonzero().flatten()
 
     def request(

@@ -55,7 +55,7 @@ class FlowRequest:
             the layers wanted; None for all.
         samples: indices (S,) of the samples wanted; None for all. The others cost nothing.
         sharpness: also measure peak mass and entropy of every such layer (for monitoring; slower).
-        share: also read the reference's share of the joint attention, see `flow.reference_share`.
+        share: also read the reference's share of the joint attention (`reference_share`).
         tap: is handed what every such layer's flow is made of, to compute more from it.
     """
 

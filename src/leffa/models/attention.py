@@ -21,7 +21,8 @@ from diffusers.models.attention_processor import Attention
 from einops import rearrange
 from torch import Tensor, nn
 
-from leffa.losses.flow import Sharpness, attention_sharpness, flow_field, reference_share
+from leffa.losses.flow import flow_field
+from leffa.losses.monitoring import Sharpness, attention_sharpness, reference_share
 from leffa.losses.request import FlowRequest
 
 

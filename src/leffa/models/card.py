@@ -67,7 +67,9 @@ def _attention_loss(config: Mapping[str, Any]) -> str:
     in_some_stage = not stages or any(stage.get("leffa_loss") for stage in stages)
     if not (in_some_stage and loss.get("enabled", True) and loss.get("weight", 1)):
         return "off"
-    keys = ("weight", "temperature", "min_resolution", "layers", "max_timestep", "blur")
+    matching = "FlowMatching" in str(config.get("objective", {}).get("_target_"))
+    gate = "max_sigma" if matching else "max_timestep"
+    keys = ("weight", "temperature", "min_resolution", "layers", gate, "blur")
     shown = {key: loss[key] for key in keys if key in loss}
     other = {key: value for key, value in attention.items() if key != "_target_" and value != 0}
     name = other.pop("name", "leffa")

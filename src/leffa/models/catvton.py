@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from leffa.data.batch import Batch
 from leffa.io.atomic import replacing
 from leffa.io.weights import load_weights
-from leffa.losses.diffusion import Generators
 from leffa.losses.request import FlowRequest
+from leffa.losses.schedule import Generators
 from leffa.models import interface
 from leffa.models.attention import (
     AttentionExchange,

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal, Protocol, Self
 from torch import Tensor, nn
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import Generators, NoiseSchedule
-from leffa.losses.flow import Sharpness
+from leffa.losses.monitoring import Sharpness
 from leffa.losses.request import FlowRequest
+from leffa.losses.schedule import Generators, NoiseSchedule
 from leffa.models.memory import RunMemory
 
 # What a batch may hold beside the two pictures, and a model may need.
@@ -39,7 +39,7 @@ class Conditioning(Protocol):
 class Prediction:
     """What one evaluation of the network returns."""
 
-    noise: Tensor  # (B, C, h, w): epsilon or v, as the schedule says; at least float32
+    noise: Tensor  # (B, C, h, w): epsilon, v or velocity, as the schedule says; at least float32
     flows: dict[str, Tensor] = field(default_factory=dict)  # layer name -> (S, h_l, w_l, 2)
     sharpness: dict[str, Sharpness] = field(default_factory=dict)
     shares: dict[str, Tensor] = field(default_factory=dict)  # (S, h_l, w_l), the reference's
@@ -102,6 +102,11 @@ class PersonGenerator(nn.Module, ABC):
     @abstractmethod
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
         """(C, h, w) of the noise from which sampling starts."""
+
+    def token_count(self, latent: tuple[int, int, int]) -> int:
+        """Of a latent (C, h, w): by how many tokens flow matching shifts; one a cell, fewer in
+        networks with patches."""
+        return latent[1] * latent[2]
 
     @abstractmethod
     def predict_noise(

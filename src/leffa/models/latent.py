@@ -14,11 +14,11 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import Generators, NoiseSchedule
 from leffa.losses.precision import at_least_float32, without_autocast
+from leffa.losses.schedule import Generators
 from leffa.models.attention import AttentionExchange, Exchange
 from leffa.models.interface import PersonGenerator, Prediction
-from leffa.models.loading import Autoencoder, load_scheduler
+from leffa.models.loading import Autoencoder, noise_schedule
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class LatentGenerator(PersonGenerator):
 
     Args:
         vae: frozen; it stays in evaluation mode.
-        scheduler_config: of a diffusers training scheduler: the noise schedule, and epsilon or v.
+        scheduler_config: of a diffusers scheduler: the noise schedule, and what is predicted.
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference")
@@ -40,8 +40,7 @@ class LatentGenerator(PersonGenerator):
         super().__init__()
         self.vae = vae
         self.scheduler_config = dict(scheduler_config)
-        scheduler = load_scheduler(self.scheduler_config)
-        self.schedule = NoiseSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
+        self.schedule = noise_schedule(self.scheduler_config)
 
     @property
     def downscale(self) -> int:

@@ -17,13 +17,20 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.io.weights import load_weights
-from leffa.losses.diffusion import Generators
 from leffa.losses.request import FlowRequest
+from leffa.losses.schedule import Generators
 from leffa.models import interface
 from leffa.models.attention import AttentionExchange
 from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture, grid_of, reference_features
-from leffa.models.loading import Autoencoder, Source, load_scheduler, load_unet, load_vae
+from leffa.models.loading import (
+    Autoencoder,
+    Source,
+    is_flow_matching,
+    load_scheduler,
+    load_unet,
+    load_vae,
+)
 from leffa.models.lora import add_lora, check_lora
 from leffa.models.memory import RunMemory
 from leffa.models.unets import make_generative, make_reference
@@ -129,6 +136,12 @@ class LeffaModel(LatentGenerator):
         """
         if unknown := sorted(set(parts) - set(PARTS)):
             raise ValueError(f"model.parts: unknown {unknown}; known are {', '.join(PARTS)}")
+        schedule = dict(load_scheduler(scheduler).config)
+        if zero_terminal_snr and is_flow_matching(schedule):
+            raise ValueError(
+                "model.zero_terminal_snr=true: is of diffusion, and the backbone's scheduler is of "
+                "flow matching, which begins with pure noise; leave it at false"
+            )
         if lora is not None:
             check_lora(**lora)
         autoencoder = load_vae(vae)
@@ -145,7 +158,6 @@ class LeffaModel(LatentGenerator):
             generative.enable_gradient_checkpointing()
         if lora is not None:
             add_lora((reference, generative), **lora)
-        schedule = dict(load_scheduler(scheduler).config)
         if zero_terminal_snr:
             schedule["rescale_betas_zero_snr"] = True
         return cls(autoencoder, reference, generative, schedule, tuple(parts))

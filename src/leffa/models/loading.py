@@ -3,6 +3,7 @@ in the network, and every place a key."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,12 +13,16 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     DDPMScheduler,
+    FlowMatchEulerDiscreteScheduler,
     UNet2DConditionModel,
 )
 from diffusers.utils import _get_model_file
 from torch import Tensor, nn
 
 from leffa.io.weights import SUFFIXES, load_weights
+from leffa.losses.diffusion import DiffusionSchedule
+from leffa.losses.flow_matching import DynamicShift, FlowMatchingSchedule
+from leffa.losses.schedule import NoiseSchedule
 
 # SHIPPED, a diffusers folder, a hub id, or a config for random weights.
 Source: TypeAlias = str | Path | dict[str, Any]
@@ -169,12 +174,39 @@ def load_vae(source: Source) -> Autoencoder:
     return vae.requires_grad_(False).eval()
 
 
-def load_scheduler(source: Source) -> DDPMScheduler:
-    """The training noise schedule."""
+def is_flow_matching(scheduler: Mapping[str, Any]) -> bool:
+    """Whether the config of a diffusers scheduler is one of flow matching."""
+    return str(scheduler.get("_class_name")).startswith("FlowMatch")
+
+
+def load_scheduler(source: Source) -> DDPMScheduler | FlowMatchEulerDiscreteScheduler:
+    """The training noise schedule: of a base's scheduler, whichever it is, what training reads."""
     if isinstance(source, dict):
-        return DDPMScheduler.from_config(source)
-    location, subfolder = locate(source, "scheduler", "scheduler_config.json")
-    return DDPMScheduler.from_pretrained(location, subfolder=subfolder)
+        config = source
+    else:
+        location, subfolder = locate(source, "scheduler", "scheduler_config.json")
+        config = DDPMScheduler.load_config(location, subfolder=subfolder)
+    if is_flow_matching(config):
+        return FlowMatchEulerDiscreteScheduler.from_config(config)
+    return DDPMScheduler.from_config(config)
+
+
+def noise_schedule(config: dict[str, Any]) -> NoiseSchedule:
+    """How a scheduler's config adds noise.
+
+    Raises:
+        ValueError: a prediction or a direction of time that is not known here.
+    """
+    scheduler = load_scheduler(config)
+    known = scheduler.config
+    if isinstance(scheduler, DDPMScheduler):
+        return DiffusionSchedule(scheduler.alphas_cumprod, known.prediction_type)
+    if known.invert_sigmas:
+        raise ValueError("backbone.scheduler.invert_sigmas=true: noise at sigma 0 is unknown here")
+    shift: DynamicShift | float = known.shift
+    if known.use_dynamic_shifting:
+        shift = DynamicShift(**{field.name: known[field.name] for field in fields(DynamicShift)})
+    return FlowMatchingSchedule(known.num_train_timesteps, shift)
 
 
 def fill(module: nn.Module, state: dict[str, Tensor], source: str | Path) -> None:

@@ -14,20 +14,31 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeAlias
 
 import torch
-from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DConditionModel
+from diffusers import (
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    ImagePipelineOutput,
+    UNet2DConditionModel,
+)
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import Generators
 from leffa.losses.precision import at_least_float32
+from leffa.losses.schedule import Generators
 from leffa.models.latent import cell_size
 from leffa.models.leffa import PARTS, LeffaModel, input_channels
 from leffa.models.loading import Autoencoder
 from leffa.models.memory import RunMemory
 from leffa.models.pipeline_inputs import Picture, PipelineInputs, float32_autoencoder, on_device
-from leffa.models.sampler import SamplerSettings, denoising_step, global_noise, paste
+from leffa.models.sampler import (
+    SamplerSettings,
+    denoising_step,
+    global_noise,
+    paste,
+)
+from leffa.models.schedulers import initial_sigma, set_timesteps
 from leffa.models.unets import cut_unets, stock_unet
 
 # Called with (pipeline, step, timestep, {"latents": ...}); latents that it returns replace those.
@@ -58,7 +69,7 @@ class LeffaPipeline(DiffusionPipeline):
         vae: Autoencoder,
         reference_unet: UNet2DConditionModel,
         unet: UNet2DConditionModel,
-        scheduler: KarrasDiffusionSchedulers,
+        scheduler: KarrasDiffusionSchedulers | FlowMatchEulerDiscreteScheduler,
         parts: list[str] | None = None,  # a type that diffusers understands
         height: int | None = None,
         width: int | None = None,
@@ -198,14 +209,15 @@ class LeffaPipeline(DiffusionPipeline):
         model, device, scheduler = self.model, self._execution_device, self.scheduler
         conditioning = model.encode(batch, sample=official_noise)
         conditioning = model.attach_cache(conditioning, RunMemory(limit=0))
-        scheduler.set_timesteps(settings.steps, device=device)
+        shape = model.latent_shape(batch)
+        set_timesteps(scheduler, settings.steps, device, model.token_count(shape))
         if latents is None:
-            count, shape = len(batch["name"]), model.latent_shape(batch)
+            count = len(batch["name"])
             if official_noise:
                 latents = global_noise(count, shape, device)
             else:  # float32 whatever the dtype, so that a seed means one noise
                 latents = randn_tensor((count, *shape), generator, device, dtype=torch.float32)
-            latents = latents * scheduler.init_noise_sigma
+            latents = latents * initial_sigma(scheduler)
         latents = at_least_float32(latents.to(device))
         step = denoising_step(model, conditioning, scheduler, generator, settings)
         self._interrupt = False

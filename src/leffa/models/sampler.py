@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import diffusers
 import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
@@ -19,14 +18,8 @@ from leffa.data.batch import Batch
 from leffa.losses.precision import without_autocast
 from leffa.models.interface import Conditioning, PersonGenerator
 from leffa.models.memory import RunMemory
+from leffa.models.schedulers import SCHEDULERS, initial_sigma, make_scheduler, set_timesteps
 
-SCHEDULERS = {
-    "ddpm": "DDPMScheduler",
-    "ddim": "DDIMScheduler",
-    "dpm_solver": "DPMSolverMultistepScheduler",
-    "unipc": "UniPCMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-}
 DDIM_ONLY: dict[str, Any] = {"eta": 0.0, "set_alpha_to_one": None}  # and their values when unset
 
 
@@ -35,7 +28,7 @@ class SamplerSettings:
     """How an image is sampled; the defaults are the released inference.
 
     Args:
-        scheduler: a name of `SCHEDULERS`.
+        scheduler: a name of `SCHEDULERS`; of flow matching, of `FLOW_MATCHING`.
         steps: evaluations of the network.
         guidance: 1 switches classifier-free guidance off.
         guidance_rescale: share by which the guided prediction is brought back to the spread of the
@@ -154,8 +147,8 @@ def sample_latents(
     scheduler = make_scheduler(
         settings.scheduler, model.scheduler_config, settings.set_alpha_to_one
     )
-    scheduler.set_timesteps(settings.steps, device=device)
     shape = model.latent_shape(batch)
+    set_timesteps(scheduler, settings.steps, device, model.token_count(shape))
     generators: torch.Generator | list[torch.Generator]
     if official:
         # The released code hands one generator to the steps and none to the first noise.
@@ -166,7 +159,7 @@ def sample_latents(
         noise = torch.cat([torch.randn(1, *shape, generator=each) for each in generators])
         noise = noise.to(device)
     step = denoising_step(model, conditioning, scheduler, generators, settings)
-    latents = noise * scheduler.init_noise_sigma
+    latents = noise * initial_sigma(scheduler)
     for done, timestep in enumerate(scheduler.timesteps, start=1):
         latents = step(latents, timestep)
         if on_step is not None:
@@ -198,8 +191,13 @@ def denoising_step(
     extra = {name: value for name, value in extra.items() if name in known}
 
     def step(latents: Tensor, timestep: Tensor) -> Tensor:
-        inputs = scheduler.scale_model_input(latents, timestep)
-        noise = guided_noise(model, inputs, timestep, conditioning, settings).to(latents.dtype)
+        inputs, told = latents, timestep
+        if hasattr(scheduler, "scale_model_input"):  # FlowMatchEulerDiscreteScheduler has none
+            inputs = scheduler.scale_model_input(latents, timestep)
+        if scheduler.config.get("use_flow_sigmas"):  # whose timesteps are rounded down
+            sigma = scheduler.sigmas[scheduler.step_index or 0]
+            told = sigma.to(latents) * scheduler.config.num_train_timesteps
+        noise = guided_noise(model, inputs, told, conditioning, settings).to(latents.dtype)
         cleaner = scheduler.step(noise, timestep, latents, **extra, return_dict=False)[0]
         return cleaner.to(latents.dtype)
 
@@ -225,14 +223,6 @@ def guided_noise(
     ratio = conditional.flatten(1).std(dim=1) / guided.flatten(1).std(dim=1)
     rescaled = guided * ratio.view(-1, 1, 1, 1)
     return torch.lerp(guided, rescaled, settings.guidance_rescale)
-
-
-def make_scheduler(
-    name: str, training_config: dict[str, Any], set_alpha_to_one: bool | None = None
-) -> Any:
-    """A diffusers sampler with the noise schedule that the model was trained with."""
-    changes = {} if set_alpha_to_one is None else {"set_alpha_to_one": set_alpha_to_one}
-    return getattr(diffusers, SCHEDULERS[name]).from_config(training_config, **changes)
 
 
 def name_generator(seed: int, name: str) -> torch.Generator:

@@ -13,6 +13,7 @@ from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model
 from leffa.models.export import OFFICIAL, InputSpec, ModelSettings
 from leffa.models.interface import Input
 from leffa.models.sampler import SamplerSettings
+from leffa.models.schedulers import known_samplers
 from leffa.performance import Performance
 from leffa.predict.pairs import pairs_of_files, pairs_of_table
 from leffa.released.bring import store
@@ -146,6 +147,11 @@ class Weights:
         """Of its noise schedule: no sampler has more steps."""
         config = self.loaded.model.scheduler_config if self.loaded else {}
         return int(str(config.get("num_train_timesteps", 1000)))
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """Those that sample what they were trained by."""
+        return known_samplers(self.loaded.model.scheduler_config if self.loaded else {})
 
     @property
     def file(self) -> Path:

@@ -20,6 +20,7 @@ from leffa.inference.loaded import LoadedModel, find_weights, load_model
 from leffa.io.files import exclusive_lock
 from leffa.io.progress import progress_bar
 from leffa.models.interface import PersonGenerator
+from leffa.models.schedulers import check_sampler
 from leffa.run.config import build, check, compose, resolved
 from leffa.training.stages import largest_at
 
@@ -41,6 +42,8 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     if scored := records[: config["limit"]]:
         check_records(scored, transform)
     loaded = _loaded(place, config["weights"], file, written)
+    sampler = build(config["sampler"])
+    check_sampler(sampler.scheduler, loaded.model.scheduler_config)
     names, without = (str(place), dataset["name"]), config["without_densepose"]
     fed = feed(transform, records, loaded.inputs, loaded.model, names, without)
     batch_size = config["batch_size"]
@@ -49,7 +52,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     settings = EvaluationSettings(
         name=dataset["name"],
         paired=dataset["paired"],
-        sampler=build(config["sampler"]),
+        sampler=sampler,
         flow_request=loaded.flow_request,
         inspect_timesteps=config["inspect_timesteps"],
         protocol=config["protocol"],

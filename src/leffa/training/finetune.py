@@ -35,6 +35,7 @@ from leffa.models.export import (
     read_settings,
 )
 from leffa.models.interface import PersonGenerator
+from leffa.models.loading import is_flow_matching
 from leffa.models.lora import without_adapters
 
 log = logging.getLogger(__name__)
@@ -138,6 +139,14 @@ def _check_schedule(model: PersonGenerator, trained: Any, place: Path) -> None:
     """Say where noise differs from what the weights know; a base's name alone tells nothing."""
     here = model.scheduler_config
     if not isinstance(trained, Mapping):
+        return
+    if is_flow_matching(trained) != is_flow_matching(here):
+        before = "flow matching" if is_flow_matching(trained) else "diffusion"
+        log.warning(
+            "start_from=%s: was trained by %s, and this run is by %s: the network begins by "
+            "predicting something else",
+            *(place, before, model.schedule.kind),
+        )
         return
     for key in SCHEDULE:
         if key in trained and key in here and trained[key] != here[key]:

@@ -26,6 +26,7 @@ from leffa.metrics.paired import masked_psnr, ssim
 from leffa.metrics.result import excluded_remark
 from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.sampler import SamplerSettings
+from leffa.models.schedulers import check_sampler
 from leffa.training.inspection import true_flow_values, warp_values
 from leffa.training.layers import choose_layers
 from leffa.training.objective import StepResult, TrainingObjective
@@ -44,7 +45,7 @@ class PersonGenerationModule(LightningModule):
             curriculum's.
         curriculum: the stages of the run.
         leffa_loss: added in the stages that ask for it; or another of `losses.attention`.
-        objective: how the diffusion loss is drawn and weighted.
+        objective: how the denoising loss is drawn and weighted.
         sampler: how validation images are generated.
         inspect_timestep: where validation looks into the attention.
         seed: of the training noise and the validation noise.
@@ -52,7 +53,8 @@ class PersonGenerationModule(LightningModule):
         inputs: what the model reads of a person (`InputSpec`), as plain values; kept likewise.
 
     Raises:
-        ValueError: a stage uses the Leffa loss, and no sample could take part in it.
+        ValueError: objective or sampler are not of the model's kind; or a stage uses the Leffa
+            loss, and no sample could take part in it.
     """
 
     def __init__(
@@ -70,12 +72,8 @@ class PersonGenerationModule(LightningModule):
     ) -> None:
         super().__init__()
         wanted = leffa_loss.active and any(stage.leffa_loss for stage in curriculum.stages)
-        if wanted and not objective.participation(leffa_loss, model.schedule.steps):
-            raise ValueError(
-                f"leffa_loss.max_timestep={leffa_loss.max_timestep} with "
-                f"objective.reference_dropout={objective.reference_dropout:g}: no sample can take "
-                "part in the Leffa loss; change one of them, or give leffa_loss=off"
-            )
+        objective.check(model.schedule, leffa_loss if wanted else None)
+        check_sampler(sampler.scheduler, model.scheduler_config)
         self.model = model
         self.leffa_loss = leffa_loss
         self.leffa_loss_on = False
@@ -112,7 +110,8 @@ class PersonGenerationModule(LightningModule):
                 choose_layers(self.leffa_loss, self.model, batches, timestep, seed)
         if stage is not self._stage:
             self._stage = stage
-            loss = self.leffa_loss.describe() if self.leffa_loss_on else "off"
+            gate = self.model.schedule.gated_by
+            loss = self.leffa_loss.describe(gate) if self.leffa_loss_on else "off"
             log.info("stage %s, %s %s", stage.describe(), self.leffa_loss.title, loss)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
@@ -152,12 +151,11 @@ class PersonGenerationModule(LightningModule):
         means, samples = self.all_gather((means, samples))  # a leading dimension of processes
         loss, leffa = means.mean(dim=0)
         diffusion, timesteps = samples.movedim(1, 0).flatten(1)
-        return replace(
-            result, loss=loss, leffa=leffa, diffusion=diffusion, timesteps=timesteps.long()
-        )
+        timesteps = timesteps.to(result.timesteps.dtype)
+        return replace(result, loss=loss, leffa=leffa, diffusion=diffusion, timesteps=timesteps)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Fixed samples with fixed noise: diffusion loss, attention, and generated images."""
+        """Fixed samples with fixed noise: denoising loss, attention, and generated images."""
         request = self.leffa_loss.request(sharpness=True)
         encoded = encode_batch(self.model, batch)
         seen = noised_forward(self.model, encoded, self.inspect_timestep, request, self.seed)

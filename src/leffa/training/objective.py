@@ -1,16 +1,26 @@
 """One training step as a function of a model and a batch: no trainer, no logging."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import Generators, TimestepSampling, diffusion_loss, draw
+from leffa.losses.diffusion import DiffusionSchedule, TimestepSampling
 from leffa.losses.flow import LeffaLoss
+from leffa.losses.flow_matching import (
+    FlowMatchingSchedule,
+    Law,
+    SigmaSampling,
+    Weighting,
+    resolution_shift,
+    sigma_weight,
+)
 from leffa.losses.request import LayerTokens, keep_tokens
+from leffa.losses.schedule import Generators, NoiseSchedule, TimestepLaw, denoising_loss, draw
 from leffa.models.interface import PersonGenerator
 
 
@@ -47,32 +57,68 @@ class StepResult:
 
 
 @dataclass(frozen=True)
-class TrainingObjective:
-    """L = L_diffusion + weight * L_leffa (Leffa, Eq. 5), or another loss on the attention instead.
+class TrainingObjective(ABC):
+    """L = L_denoising + weight * L_leffa (Leffa, Eq. 5), or another loss on the attention instead.
+
+    What is drawn and how it is weighted is the kind's; all else is here.
 
     Args:
         reference_dropout: probability that a sample loses its reference, for classifier-free
             guidance. The paper states no rate; 0.1 is usual (arXiv 2207.12598).
-        min_snr_gamma: min-SNR weighting of the diffusion loss; None, as in the paper, for none.
-        timestep_sampling: how timesteps are drawn, see `TimestepSampling`.
     """
 
     reference_dropout: float = 0.1
-    min_snr_gamma: float | None = None
-    timestep_sampling: Literal["uniform", "cubic"] = "uniform"
+
+    name: ClassVar[str]  # its file in conf/objective
+    trains: ClassVar[type[NoiseSchedule]]
 
     def __post_init__(self) -> None:
         if not 0 <= self.reference_dropout <= 1:
             raise ValueError(
                 f"objective.reference_dropout must lie in [0, 1], got {self.reference_dropout}"
             )
-        TimestepSampling(self.timestep_sampling)  # refuses what it does not know
 
-    def participation(self, leffa_loss: LeffaLoss, steps: int) -> float:
-        """The probability that a sample takes part in the Leffa loss: an early timestep of the
-        `steps`, and a reference that is not dropped."""
-        sampling = TimestepSampling(self.timestep_sampling)
-        early = sampling.probability_below(leffa_loss.max_timestep, steps)
+    @abstractmethod
+    def law(self, schedule: NoiseSchedule, tokens: int) -> TimestepLaw:
+        """How timesteps are drawn for latents of so many tokens."""
+
+    @abstractmethod
+    def loss_weight(self, schedule: NoiseSchedule, timesteps: Tensor) -> Tensor:
+        """(B,) weights of the denoising loss."""
+
+    def check(self, schedule: NoiseSchedule, leffa_loss: LeffaLoss | None) -> None:
+        """Refuse what cannot train a model of this schedule.
+
+        Args:
+            leffa_loss: None where no stage uses it.
+
+        Raises:
+            ValueError: another kind's schedule, a gate of the other kind, or a gate that no sample
+                can pass.
+        """
+        if not isinstance(schedule, self.trains):
+            raise ValueError(
+                f"objective={self.name}: the backbone's scheduler is of {schedule.kind}; give "
+                f"objective={schedule.kind.replace(' ', '_')}, or another backbone"
+            )
+        if leffa_loss is None:
+            return
+        leffa_loss.check_gate(schedule)
+        if not self.participation(leffa_loss, schedule):
+            gate = schedule.gated_by
+            raise ValueError(
+                f"leffa_loss.{gate}={getattr(leffa_loss, gate)} with "
+                f"objective.reference_dropout={self.reference_dropout:g}: no sample can take "
+                "part in the Leffa loss; change one of them, or give leffa_loss=off"
+            )
+
+    def participation(
+        self, leffa_loss: LeffaLoss, schedule: NoiseSchedule, tokens: int = 1024
+    ) -> float:
+        """The probability that a sample takes part in the Leffa loss: little noise, and a reference
+        that is not dropped."""
+        law = self.law(schedule, tokens)
+        early = law.probability_below(leffa_loss.gate(schedule), schedule.steps)
         return early * (1 - self.reference_dropout)
 
     def __call__(
@@ -88,26 +134,27 @@ class TrainingObjective:
             leffa_loss: or another of `losses.attention`; None where it is off.
             generators: of all that is random about the samples: one for each, or one for all.
         """
-        device, steps = batch["source"].device, model.schedule.steps
-        count = len(batch["name"])
-        sampling = TimestepSampling(self.timestep_sampling)
-        timesteps = sampling.sample(count, steps, generators, device)
+        device, schedule, count = batch["source"].device, model.schedule, len(batch["name"])
+        tokens_each = model.token_count(model.latent_shape(batch))
+        law = self.law(schedule, tokens_each)
+        timesteps = law.sample(count, schedule.steps, generators, device)
         dropped = draw(torch.rand, (count,), generators, device) < self.reference_dropout
         conditioning = model.encode(batch, generators, sample=True).drop(dropped)
         clean = model.encode_target(batch, generators, sample=True)
         noise = draw(torch.randn, clean.shape, generators, device)
-        noisy = model.schedule.add_noise(clean, noise, timesteps)
+        noisy = schedule.add_noise(clean, noise, timesteps)
 
         # Without its reference a sample has nothing to look at.
-        selected = leffa_loss.select(timesteps, usable=~dropped) if leffa_loss else timesteps[:0]
+        gate = leffa_loss.gate(schedule) if leffa_loss else 0.0
+        selected = leffa_loss.select(timesteps, ~dropped, gate) if leffa_loss else timesteps[:0]
         tokens: dict[str, LayerTokens] = {}
         tap = keep_tokens(tokens) if leffa_loss and leffa_loss.needs_tokens else None
         request = leffa_loss.request(selected, tap=tap) if leffa_loss and len(selected) else None
         prediction = model.predict_noise(noisy, timesteps, conditioning, request)
 
-        target = model.schedule.target(clean, noise, timesteps)
-        weight = model.schedule.loss_weight(timesteps, self.min_snr_gamma)
-        diffusion = diffusion_loss(prediction.noise, target, weight)
+        target = schedule.target(clean, noise, timesteps)
+        weight = self.loss_weight(schedule, timesteps)
+        diffusion = denoising_loss(prediction.noise, target, weight)
         result = StepResult(
             diffusion.mean(), diffusion.detach(), timesteps, diffusion.new_zeros(())
         )
@@ -123,7 +170,7 @@ class TrainingObjective:
                 batch["reference"][selected],
                 batch["source"][selected],
                 batch["loss_region"][selected],
-                expected_samples=count * self.participation(leffa_loss, steps),
+                expected_samples=count * self.participation(leffa_loss, schedule, tokens_each),
                 tokens=tokens,
                 ground_truth=_ground_truth(batch, selected, leffa_loss.needs_ground_truth),
                 matches=batch["matches"][selected] if leffa_loss.needs_matches else None,
@@ -133,6 +180,97 @@ class TrainingObjective:
             result.layers = {name: loss.detach() for name, loss in leffa.layers.items()}
             result.selected = len(selected)
         return result
+
+
+@dataclass(frozen=True)
+class DiffusionObjective(TrainingObjective):
+    """Of a model that predicts epsilon or v.
+
+    Args:
+        min_snr_gamma: min-SNR weighting of the denoising loss; None, as in the paper, for none.
+        timestep_sampling: how timesteps are drawn, see `TimestepSampling`.
+    """
+
+    min_snr_gamma: float | None = None
+    timestep_sampling: Literal["uniform", "cubic"] = "uniform"
+
+    name: ClassVar[str] = "diffusion"
+    trains: ClassVar[type[NoiseSchedule]] = DiffusionSchedule
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        TimestepSampling(self.timestep_sampling)  # refuses what it does not know
+
+    def law(self, schedule: NoiseSchedule, tokens: int) -> TimestepLaw:
+        return TimestepSampling(self.timestep_sampling)
+
+    def loss_weight(self, schedule: NoiseSchedule, timesteps: Tensor) -> Tensor:
+        assert isinstance(schedule, DiffusionSchedule)
+        return schedule.loss_weight(timesteps, self.min_snr_gamma)
+
+
+@dataclass(frozen=True)
+class FlowMatchingObjective(TrainingObjective):
+    """Of a model that predicts the velocity, noise - clean (arXiv 2403.03206).
+
+    Args:
+        timestep_sampling, logit_mean, logit_std, mode_scale: how sigmas are drawn, see
+            `SigmaSampling`.
+        shift: of what is drawn: "scheduler", as the base's scheduler shifts in sampling;
+            "resolution", by the square root of the number of tokens (`resolution_shift`); or a
+            number, 1 for none.
+        weighting: of the denoising loss, see `sigma_weight`.
+    """
+
+    timestep_sampling: Law = "logit_normal"
+    logit_mean: float = 0.0
+    logit_std: float = 1.0
+    mode_scale: float = 1.29
+    shift: float | Literal["scheduler", "resolution"] = "scheduler"
+    weighting: Weighting = "none"
+
+    name: ClassVar[str] = "flow_matching"
+    trains: ClassVar[type[NoiseSchedule]] = FlowMatchingSchedule
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named = self.shift in ("scheduler", "resolution")
+        if not named and (isinstance(self.shift, (str, bool)) or self.shift <= 0):
+            raise ValueError(
+                "objective.shift must be scheduler, resolution or a positive number, got "
+                f"{self.shift!r}"
+            )
+        try:
+            self._law(1.0)
+            sigma_weight(torch.ones(1), self.weighting)
+        except ValueError as error:
+            raise ValueError(f"objective.{error}") from None
+        for law, keys in _OF_LAW.items():
+            for key in keys if law != self.timestep_sampling else ():
+                if (value := getattr(self, key)) != getattr(SigmaSampling, key):
+                    raise ValueError(
+                        f"objective.{key}={value} is only for objective.timestep_sampling={law}, "
+                        f"not {self.timestep_sampling}"
+                    )
+
+    def law(self, schedule: NoiseSchedule, tokens: int) -> TimestepLaw:
+        if self.shift == "resolution":
+            return self._law(resolution_shift(tokens))
+        if self.shift == "scheduler":
+            assert isinstance(schedule, FlowMatchingSchedule)
+            return self._law(schedule.shift(tokens))
+        return self._law(float(self.shift))
+
+    def loss_weight(self, schedule: NoiseSchedule, timesteps: Tensor) -> Tensor:
+        return sigma_weight(timesteps / schedule.steps, self.weighting)
+
+    def _law(self, shift: float) -> SigmaSampling:
+        settings = (self.timestep_sampling, self.logit_mean, self.logit_std, self.mode_scale)
+        return SigmaSampling(*settings, shift)
+
+
+# Settings that one law alone reads.
+_OF_LAW = {"logit_normal": ("logit_mean", "logit_std"), "mode": ("mode_scale",)}
 
 
 def _ground_truth(batch: Batch, selected: Tensor, needed: bool) -> tuple[Tensor, Tensor] | None:

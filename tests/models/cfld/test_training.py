@@ -28,7 +28,7 @@ from leffa.losses.flow import LeffaLoss
 from leffa.models.cfld import CFLD, Conditioning
 from leffa.models.loading import SHIPPED, load_unet
 from leffa.models.unets import drop_text_attention, refit_conv_in
-from leffa.training.objective import TrainingObjective
+from leffa.training.objective import DiffusionObjective
 
 pytest.importorskip("timm")
 
@@ -37,7 +37,7 @@ def test_exactly_what_is_published_as_trained_gets_a_gradient(
     base: Path, with_pose: MakeBatch
 ) -> None:
     model = build(base, gradient_checkpointing=False).train()
-    objective = TrainingObjective(reference_dropout=0.5, timestep_sampling="cubic")
+    objective = DiffusionObjective(reference_dropout=0.5, timestep_sampling="cubic")
     loss = LeffaLoss(min_resolution=0.0, max_timestep=1000)
     objective(model, with_pose(4), loss, torch.Generator().manual_seed(0)).loss.backward()
     of_unet = {f"unet.{name}.{p}.weight" for name in SHOWN for p in ("to_k", "to_v")}

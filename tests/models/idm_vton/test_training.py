@@ -15,7 +15,7 @@ from leffa.losses.request import FlowRequest
 from leffa.models.idm_vton import IDMVTON
 from leffa.models.latent import parameter_counts
 from leffa.models.loading import SHIPPED
-from leffa.training.objective import TrainingObjective
+from leffa.training.objective import DiffusionObjective
 
 pytest.importorskip("transformers")
 
@@ -29,7 +29,7 @@ def test_exactly_what_is_trainable_gets_a_gradient(
     encoder = CLIP if "image_encoder" in trainable else str(clip_folder)
     model = IDMVTON.build(SHIPPED, SHIPPED, encoder, WIDE, SCHEDULER, ADAPTER, trainable=trainable)
     torch.nn.init.normal_(model.unet.conv_out.weight)
-    objective = TrainingObjective(reference_dropout=0.0)
+    objective = DiffusionObjective(reference_dropout=0.0)
     batch = make_batch(height=32, width=24)
     loss = LeffaLoss(min_resolution=0.0, max_timestep=1000)
     objective(model, batch, loss, torch.Generator().manual_seed(0)).loss.backward()

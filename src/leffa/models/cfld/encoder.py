@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leffa.io.weights import load_weights, read_pickle
-from leffa.losses.diffusion import Generators, draw
 from leffa.losses.precision import at_least_float32
+from leffa.losses.schedule import Generators, draw
 from leffa.models.latent import network_input
 from leffa.models.loading import check_state, is_hub_id
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import Generators, draw
 from leffa.losses.request import FlowRequest
+from leffa.losses.schedule import Generators, draw
 from leffa.models import interface
 from leffa.models.cfld.appearance import AppearanceBiases
 from leffa.models.cfld.attention import (

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leffa.data.batch import Batch
-from leffa.losses.diffusion import Generators
 from leffa.losses.request import FlowRequest
+from leffa.losses.schedule import Generators
 from leffa.models import interface
 from leffa.models.attention import AttentionExchange
 from leffa.models.idm_vton.encoders import ImageEncoder, Prompt, TextEncoders

@@ -81,7 +81,7 @@ class Health(BatchCallback):
         if step is None:
             return  # a micro-batch that completes no step
         width = module.model.schedule.steps / self.buckets
-        bucket = (step.timesteps / width).long()
+        bucket = (step.timesteps / width).long().clamp_max(self.buckets - 1)  # T itself: pure noise
         for index in range(self.buckets):
             members = step.diffusion[bucket == index]
             name = f"health/diffusion_{int(index * width)}_{int((index + 1) * width)}"

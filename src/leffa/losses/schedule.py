@@ -1,0 +1,87 @@
+"""What diffusion and flow matching have in common: how a latent is noised, what the network must
+predict, and at which timesteps. `losses.diffusion` and `losses.flow_matching` are the two kinds.
+
+A timestep lies in [0, T]; the larger, the noisier. It is what the network is told.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from leffa.losses.precision import at_least_float32
+
+# Of random draws: one for all samples, one for each of them, or None for torch's global one.
+Generators = torch.Generator | list[torch.Generator] | None
+# Which setting of the Leffa loss says from how much noise on a sample takes no part.
+Gate = Literal["max_timestep", "max_sigma"]
+
+
+class NoiseSchedule(Protocol):
+    """How noise is added, and what the network must predict; latents are (B, C, h, w) and
+    timesteps (B,). What is returned has at least float32."""
+
+    kind: ClassVar[str]  # in words, for messages
+    gated_by: ClassVar[Gate]
+
+    @property
+    def steps(self) -> int:
+        """T, the number of training timesteps."""
+
+    def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The noisy latent z_t."""
+
+    def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the network must predict of it."""
+
+    def clean_estimate(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
+        """The clean latent that a prediction implies."""
+
+    def gate(self, value: float) -> float:
+        """The timestep from which on there is too much noise, for a value of `gated_by`."""
+
+
+class TimestepLaw(Protocol):
+    """How training timesteps are drawn."""
+
+    def sample(
+        self,
+        count: int,
+        steps: int,
+        generators: Generators = None,
+        device: torch.device | None = None,
+    ) -> Tensor:
+        """(count,) timesteps of a schedule with so many steps."""
+
+    def probability_below(self, timestep: float, steps: int) -> float:
+        """That a drawn timestep is less than `timestep`, in [0, 1]."""
+
+
+def draw(
+    function: Callable[..., Tensor],
+    shape: Sequence[int],
+    generators: Generators = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """`torch.rand` or `torch.randn` of a shape (B, ...), in float32.
+
+    With a generator for each sample, a sample's numbers do not depend on the batch it comes in.
+
+    Args:
+        device: of the result; None for that of the generators.
+    """
+    if isinstance(generators, list):
+        parts = [draw(function, (1, *shape[1:]), each, device) for each in generators]
+        return torch.cat(parts)
+    place = device if generators is None else generators.device
+    drawn = function(*shape, generator=generators, device=place, dtype=torch.float32)
+    return drawn if device is None else drawn.to(device)
+
+
+def denoising_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Squared error of each sample, (B,), in float32 or better: mean over everything but the batch,
+    times `weight` (B,)."""
+    difference = at_least_float32(prediction) - at_least_float32(target)
+    error = difference.square().flatten(1).mean(dim=1)
+    return error if weight is None else error * weight.to(error.dtype)
