@@ -111,7 +111,7 @@ def rapidocr_reader() -> Reader:
         f"EngineConfig.onnxruntime.{kind}_op_num_threads": torch.get_num_threads()
         for kind in ("intra", "inter")
     }
-    engine = RapidOCR(params={"Global.log_level": "error", **threads})
+    engine: Any = RapidOCR(params={"Global.log_level": "error", **threads})
 
     def read(picture: NDArray[np.uint8]) -> Sequence[TextLine]:
         found = engine(np.ascontiguousarray(picture[..., ::-1]))  # it takes BGR
