@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 
 from leffa.data.batch import Batch
 from leffa.data.dataset import PersonDataset, collate
-from leffa.evaluation.flows import flow_baselines
 from leffa.explain.view import short_names
 from leffa.inference import load_model
 from leffa.inference.devices import choose_devices, to_device
@@ -29,7 +28,7 @@ from leffa.io.atomic import write_json, write_text
 from leffa.io.progress import progress_bar
 from leffa.losses.flow import flow_field
 from leffa.losses.request import FlowRequest
-from leffa.metrics.flow import FlowMetrics
+from leffa.metrics.flow import FlowMetrics, flow_baselines
 from leffa.models.interface import PersonGenerator
 from leffa.pictures import mean_flow
 from leffa.run import test_set

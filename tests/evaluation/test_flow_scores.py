@@ -14,11 +14,12 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.data.transforms import PersonTransform
 from leffa.data.viton_hd import VitonHD
 from leffa.evaluation import Evaluation
-from leffa.evaluation.flows import flow_baselines, flow_values, mean_flow_values
+from leffa.evaluation.flows import flow_values, mean_flow_values
 from leffa.inference import LoadedModel, load_model
 from leffa.losses.diffusion import DiffusionSchedule
 from leffa.losses.monitoring import Sharpness
 from leffa.losses.request import FlowRequest
+from leffa.metrics.flow import flow_baselines
 from leffa.models.interface import PersonGenerator, Prediction
 
 HEIGHT, WIDTH = 64, 48

@@ -29,7 +29,7 @@ from leffa.data.batch import Record
 from leffa.data.dress_code import CATEGORIES
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.attention import add_attention
-from leffa.evaluation.checks import check_before_work, refuse_missing
+from leffa.evaluation.checks import check_before_work, check_matches, refuse_missing
 from leffa.evaluation.flows import flow_metrics
 from leffa.evaluation.folder import sample_folder
 from leffa.evaluation.generate import Load, generate_all
@@ -84,6 +84,7 @@ def evaluate_model(
         settings = replace(settings, protocol=protocol)
     check_before_work(settings, protocol, transform)
     work = plan_work(records, transform, folder, settings)
+    check_matches(work)
     with work.folder.exclusive_lock():
         truth = _begin(work, protocol)
         beside, absent = write_for_fidelity(protocol, work)
@@ -164,6 +165,9 @@ def _metrics(work: Work, scores: Scores) -> dict[str, float]:
     of_flows, unseen = flow_metrics(work)
     if unseen:
         scores.excluded["flow/epe_px"] = unseen
+    if (pairs := of_flows.get("flow/match_pairs")) is not None:
+        shown = f"at the trusted matches of {pairs:.0f} of {len(work.records)} pairs, mean per pair"
+        scores.notes.append(f"flow/match_epe_px and the like: {shown}; the others have none")
     for metric, names in scores.excluded.items():
         log.warning(excluded_remark(metric, names))
     return metrics | of_flows

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Mapping
 
+from leffa.data.matches import require_matches
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.attention import NAME as ATTENTION
 from leffa.evaluation.settings import EvaluationSettings, Work
@@ -13,6 +14,12 @@ from leffa.metrics.paired import Role
 from leffa.metrics.protocols import Protocol
 from leffa.metrics.scorer import Scorer
 from leffa.metrics.views import as_text
+
+
+def check_matches(work: Work) -> None:
+    """Raise ValueError where only some samples have stored matches: the rest would be left out."""
+    if any(record.matches is not None for record in work.with_truth):
+        require_matches(work.records, work.settings.name)
 
 
 def check_before_work(

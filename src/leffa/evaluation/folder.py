@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ class EvaluationFolder:
         self.images = path / "images"  # generated, <name>.png
         self.true = path / "true"  # the true pictures at the generated size, <name>.png
         self.originals = path / "originals"  # the same as stored, for protocols that resize them
-        self.flows = path / "flow"  # the flow metrics of each sample, <name>.json
+        self.flows = path / "flow"  # the flow metrics of each sample, see `flow_file`
         self.attention = path / "attention"  # the garment's share of it by layer, likewise
         self.masks = path / "masks"  # white where the person is, <name>.png; for masked metrics
         self.worn = path / "worn"  # white where the garment is in the true picture, likewise
@@ -51,6 +52,12 @@ class EvaluationFolder:
                     "another paths.output_dir"
                 )
             yield
+
+    def flow_file(self, record: Record) -> Path:
+        """Where a sample's flow metrics go: another place for other matches."""
+        if record.matches is None:
+            return self.flows / f"{record.name}.json"
+        return self.flows / f"{record.name}.{zlib.crc32(record.matches.read_bytes()):08x}.json"
 
     def claim(self, settings: dict[str, Any]) -> None:
         """Write settings.json; ValueError where the folder is another evaluation's or not ours."""

@@ -87,8 +87,8 @@ def generate_part(
         for future in writing:
             future.result()
     # One at a time, so that no value depends on the batch.
-    for batch in how.open_batches(flows, 1, device):
-        write_flow_values(model, batch, work)
+    for record, batch in zip(flows, how.open_batches(flows, 1, device), strict=True):
+        write_flow_values(model, record, batch, work)
         advance(1)
     for batch in how.open_batches(shares, 1, device):
         write_attention(model, batch, work)

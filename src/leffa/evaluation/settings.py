@@ -9,6 +9,7 @@ from leffa.data.batch import Record
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.folder import EvaluationFolder, unfinished
 from leffa.inference.generate import Generation, even_batch_size
+from leffa.io.folders import names_in, normal
 from leffa.losses.request import FlowRequest
 from leffa.metrics.protocols import Protocol, get_protocol
 from leffa.models.sampler import SamplerSettings
@@ -59,13 +60,21 @@ class Work:
         """The garment's share of the attention in the layers of the flow request."""
         return replace(self.settings.flow_request, share=True)
 
+    @property
+    def with_truth(self) -> list[Record]:
+        """The samples whose flow is scored: by a ground-truth flow, or stored matches."""
+        if not self.flow_timesteps:
+            return []
+        return [one for one in self.records if one.flow is not None or one.matches is not None]
+
     def unfinished(self) -> tuple[list[Record], list[Record], list[Record]]:
         """The samples that lack a picture, those that lack their flow metrics, and those that lack
         their share of the attention."""
-        with_flow = [r for r in self.records if self.flow_timesteps and r.flow is not None]
         images = unfinished(self.records, self.folder.images, self.folder.true)
         shared = unfinished(self.records, self.folder.attention) if self.share else []
-        return images, unfinished(with_flow, self.folder.flows), shared
+        done = {normal(name) for name in names_in(self.folder.flows)}
+        files = [(one, self.folder.flow_file(one)) for one in self.with_truth]
+        return images, [one for one, file in files if normal(file.name) not in done], shared
 
 
 def plan_work(

@@ -23,7 +23,8 @@ from leffa.explain.sheets import ENDINGS, write_sheets
 from leffa.explain.view import (
     View,
     attended_position,
-    flow_error,
+    flow_scores,
+    has_matches,
     peak_mass,
     short_names,
     true_matches,
@@ -33,6 +34,8 @@ from leffa.inference.generate import generate_batch
 from leffa.inference.loaded import LoadedModel
 from leffa.io.atomic import write_json, write_text
 from leffa.io.outputs import marked
+from leffa.losses.matches import stored_matches
+from leffa.metrics.flow import PCK_PERCENT, flow_baselines
 from leffa.metrics.result import library_versions
 from leffa.models.interface import PersonGenerator
 
@@ -169,9 +172,22 @@ def _plan(
         "layers": ", ".join(short_names(shapes).values()),
         "points": f"{len(points)}; maps of at most {cells} cells a side",
     }
+    if has_matches(batch):
+        facts["EPE"] = _matches_in_words(batch)
     start = 0 if settings.points else start_point(batch, points)
     view = _first_view(settings, shapes)
     return Explanation(batch, points, start, view, temperature, [], cells, facts)
+
+
+def _matches_in_words(batch: Batch) -> str:
+    """Where the error of attention is measured, and what flows have that need no network."""
+    flows, (known,) = flow_baselines(lambda: [batch]), stored_matches(batch["matches"])
+    told = (
+        f"{name} flow {flows[f'flow_{name}/match_epe_px']:.1f} px, PCK {PCK_PERCENT} % "
+        f"{flows[f'flow_{name}/match_pck_{PCK_PERCENT}']:.2f}"
+        for name in ("identity", "constant")
+    )
+    return f"at {len(known)} trusted matches; {'; '.join(told)}"
 
 
 def _check_comparable(
@@ -252,6 +268,7 @@ def write_explanation(
         "temperature": explanation.temperature,
         "noised": settings.paint,
         "seed": settings.seed,
+        "baselines": flow_baselines(lambda: [explanation.batch]),
         "models": {seen.title: _numbers(explanation, seen, asked) for seen in explanation.readings},
         "versions": library_versions(),
     }
@@ -279,7 +296,8 @@ def _numbers(explanation: Explanation, seen: ModelReading, points: Sequence[int]
         for name in [None, *layers]:
             view = View(timestep, name)
             found.setdefault(str(timestep), {})[name or "all"] = {
-                "epe_px": flow_error(layers, view, explanation.batch),
+                "epe_px": None,  # unless one is known
+                **flow_scores(layers, view, explanation.batch),
                 "points": [
                     {
                         "point": place,

@@ -25,6 +25,7 @@ from leffa.explain.view import (
     View,
     flow_error,
     flow_region,
+    has_matches,
     has_truth,
     short_names,
     true_matches,
@@ -177,7 +178,7 @@ def _layer(seen: LayerReading, cells: int, block: _Block) -> dict[str, Any]:
 
 def _errors(seen: ModelReading, batch: Batch) -> list[Any] | None:
     """EPE by timestep, by layer (the mean of all last), by head (the mean of all last)."""
-    if not has_truth(batch):
+    if not (has_truth(batch) or has_matches(batch)):
         return None
     table = []
     for timestep, layers in seen.layers.items():

@@ -13,8 +13,8 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.explain.attention import LayerReading, Layers
 from leffa.losses.flow import upsample
-from leffa.losses.matches import nearest_tokens
-from leffa.metrics.flow import FlowMetrics
+from leffa.losses.matches import nearest_tokens, stored_matches
+from leffa.metrics.flow import KINDS
 
 FADED = 0.2  # what is left of a colour where a picture says little
 
@@ -80,14 +80,30 @@ def has_truth(batch: Batch) -> bool:
     return "flow" in batch and bool(batch["flow_valid"].any())
 
 
+def has_matches(batch: Batch) -> bool:
+    """Whether there are stored matches of the pair."""
+    return any(map(len, stored_matches(batch["matches"]))) if "matches" in batch else False
+
+
+def flow_scores(layers: Layers, view: View, batch: Batch) -> dict[str, float]:
+    """EPE, PCK and spread of a batch of one: against its ground-truth flow, and as `match_...` at
+    its stored matches; nothing where it has neither."""
+    size = (batch["source"].shape[-2], batch["source"].shape[-1])
+    one = None if view.layer is None else view.heads(layers[view.layer].flows)[None]
+    seen = flow(layers, view, size) if one is None else one  # an evaluation's flows are as coarse
+    scores: dict[str, float] = {}
+    for metric in (kind() for kind in KINDS if kind.key in batch):
+        metric.score(seen, batch)
+        if metric.images:
+            scores |= {key: value.item() for key, value in metric.compute().items()}
+    return scores
+
+
 def flow_error(layers: Layers, view: View, batch: Batch) -> float | None:
-    """EPE in pixels against the ground-truth flow of a batch of one; None where it is unknown."""
-    if not has_truth(batch):
-        return None
-    size = (batch["flow"].shape[1], batch["flow"].shape[2])
-    metric = FlowMetrics()
-    metric.update(flow(layers, view, size), batch["flow"].cpu(), batch["flow_valid"].cpu())
-    return metric.compute()["epe_px"].item()
+    """EPE in pixels against the ground-truth flow of a batch of one, else at its stored matches;
+    None where it has neither."""
+    scores = flow_scores(layers, view, batch)
+    return scores.get("epe_px", scores.get("match_epe_px"))
 
 
 def true_matches(batch: Batch, points: Tensor) -> list[list[float] | None]:

@@ -17,7 +17,10 @@ CATEGORIES = {
     "dresses": "dresscode_dresses",
 }
 SETTINGS = ("paired", "unpaired")  # how the name of a try-on data set ends
-FLOW_COLUMNS = {"flow/epe_px": "epe_px", "flow/pck_3": "pck_3"}
+FLOW_COLUMNS = {
+    f"flow/{name}": name
+    for name in ("epe_px", "pck_3", "match_epe_px", "match_pck_3", "match_pairs")
+}
 
 
 class Benchmark(NamedTuple):
