@@ -72,12 +72,12 @@ def test_a_gradio_that_cannot_be_imported_is_one_line(
     assert told.count("\n") == 1
 
 
-def test_without_a_model_the_page_shows_the_shipped_baseline(
+def test_without_a_model_the_page_shows_the_shipped_baselines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visited: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["app", "--device", "cpu"]) == 0
-    assert "Dress the person" in visited[0]
+    assert "Dress the person" in visited[0] and "Take the pose" in visited[0]
 
 
 def test_without_gradio_one_line_says_what_to_install(

@@ -12,7 +12,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from leffa.app.settings import Serving
 from leffa.commands.options import Flag, OptionalPlace, Preset, Unset
 from leffa.commands.photo import BackEnds, back_ends
-from leffa.commands.predict import BASELINE, tell_baseline
+from leffa.commands.predict import BASELINE, POSE_BASELINE, tell_baseline
 
 if TYPE_CHECKING:
     from leffa.photo_to_picture import Weights
@@ -92,11 +92,11 @@ def app(
 
 
 def _weights(task: str, models: Models) -> Path | None:
-    """What was given for a task; for try-on, where nothing was given at all, the baseline."""
-    given: Path | None = getattr(models, task)
-    if task == "pose" or models.pose or models.released:
+    """What was given for a task; its baseline, where nothing was given at all."""
+    if models.tryon or models.pose or models.released:
+        given: Path | None = getattr(models, task)
         return given
-    return given or BASELINE
+    return BASELINE if task == "tryon" else POSE_BASELINE
 
 
 def _load(task: str, weights: Path, models: Models) -> "Weights":

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from leffa.models.sampler import SamplerSettings
 
 
-BASELINE = Path("tryon_baseline")
+BASELINE, POSE_BASELINE = Path("tryon_baseline"), Path("pose_baseline")
 
 
 def tell_baseline(weights: Path) -> None:
     """Say so where the shipped weights are taken: perhaps an option was forgotten."""
-    if weights == BASELINE:
+    if weights in (BASELINE, POSE_BASELINE):
         print(
-            "tryon_baseline: comes with the package, and knows synthetic persons alone; "
+            f"{weights}: comes with the package, and knows synthetic persons alone; "
             "options of this command take other weights",
             file=sys.stderr,
         )
@@ -48,7 +48,7 @@ class Weights:
 
     Args:
         ckpt: a .ckpt or the folder of a run, a folder of `leffa convert`, a released .pth,
-            or tryon_baseline, which comes with the package, for synthetic pictures
+            or tryon_baseline or pose_baseline, which come with the package, for synthetic pictures
         raw: as trained, not the running average
         base: of a released .pth: see `leffa convert`
         preset: of a released .pth: likewise

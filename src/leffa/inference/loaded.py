@@ -2,7 +2,7 @@
 
 a .ckpt file, or the folder of a run     of ours
 a folder that `leffa convert` wrote
-tryon_baseline                           the one that comes with the package, by its name
+tryon_baseline, pose_baseline            those that come with the package, by their names
 virtual_tryon.pth, ...                   the released files, over a diffusers base folder
 """
 

@@ -105,7 +105,7 @@ OFFICIAL: dict[str, ModelSettings] = {
 
 
 # Trained on the synthetic dataset; they come with the package (benchmarks/ship_baseline.py).
-BASELINES = {name: ASSETS / name for name in ("tryon_baseline",)}
+BASELINES = {name: ASSETS / name for name in ("tryon_baseline", "pose_baseline")}
 
 
 def or_baseline(place: Path) -> Path:

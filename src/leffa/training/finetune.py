@@ -2,7 +2,7 @@
 
 the folder of a run, a .ckpt     of ours; the running average where there is one
 a folder of `leffa convert`      likewise
-tryon_baseline                   the one that comes with the package, by its name
+tryon_baseline, pose_baseline    those that come with the package, by their names
 what its authors published       `PersonGenerator.load_published` knows the layout
 """
 
