@@ -175,7 +175,8 @@ def test_a_validation_needs_no_float64(tmp_path: Path, monkeypatch: pytest.Monke
     run = assemble(compose("train", [*chosen, *places]))
     batch = next(iter(run.datamodule.val_dataloader()))
     # The one thing that torch has for MPS and not for the pretended device.
-    monkeypatch.setattr("leffa.losses.flow.without_autocast", lambda _: nullcontext())
+    for module in ("flow", "monitoring"):
+        monkeypatch.setattr(f"leffa.losses.{module}.without_autocast", lambda _: nullcontext())
 
     def validate(device: torch.device) -> dict[str, float]:
         module, logged = run.module.to(device), {}
