@@ -4,6 +4,7 @@ Each is a mean over a region of the picture, one value an image. An image whose 
 not count; `coverage` says how many do.
 """
 
+from abc import abstractmethod
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -44,13 +45,13 @@ class RegionMetric(PerImageMetric):
         area = exact(region).sum(dim=(1, 2))  # 0: not a number
         self.values.append((values.sum(dim=(1, 2)) / area).detach().float())
 
+    @abstractmethod
     def region(self, mask: Tensor) -> Tensor:
         """Where pixels count, (B, H, W) of bool as the mask."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pixels(self, pred: Tensor, true: Tensor, region: Tensor) -> Tensor:
         """The value of each pixel, (B, H, W); what it is outside the region does not matter."""
-        raise NotImplementedError
 
     def aggregate(self, values: Tensor) -> Tensor:
         """The mean over the images that it can judge, (...)."""
