@@ -1,0 +1,147 @@
+"""Which loss on the attention helps pictures? The last stage with each, in turn.
+
+    python benchmarks/attention_study.py                      screening: one seed, 500 steps each
+    python benchmarks/attention_study.py --final NAME ...     these: 2,000 steps, three seeds
+    python benchmarks/attention_study.py --table              only the tables, of finished runs
+
+All start from the shipped try-on baseline, with the same data, steps and batches; the 64 test
+persons are dressed in their own garment and in another, whose true picture is known too. A setting
+whose numbers stand in benchmarks/results/attention_study.json is not repeated.
+"""
+
+from collections.abc import Iterator
+
+from trials import RESULTS, ROOT, Numbers, Trial, cell, collect, run_trials, study_options
+
+from leffa.io.atomic import write_text
+
+NAME = "attention_study"
+ALL, MATCHING, BEST = "all", "24x18", "best"
+LAYERS = {  # of the ten; what training is told
+    ALL: ["leffa_loss.min_resolution=0.03125"],
+    MATCHING: [],  # the experiment's own three
+    BEST: ["leffa_loss.layers=[up_blocks.2.attentions.1]"],
+}
+PUBLISHED_TEMPERATURE = "leffa_loss.temperature=1.0"  # of all losses but Leffa's
+FULL = ["attention_loss.points=null"]  # every visible pixel has a label
+# Each loss at weights that differ by ten, on the layers at the latent's resolution.
+RIVALS: dict[str, tuple[list[str], tuple[float, ...]]] = {
+    "photometric": (["attention_loss=photometric", PUBLISHED_TEMPERATURE], (0.1, 1.0)),
+    "matches": (["attention_loss=matches", PUBLISHED_TEMPERATURE], (0.001, 0.01, 0.1)),
+    "all_matches": (["attention_loss=matches", *FULL, PUBLISHED_TEMPERATURE], (0.01, 0.1)),
+    "coordinates": (
+        ["attention_loss=matches", "attention_loss.space=coordinates", PUBLISHED_TEMPERATURE],
+        (0.1, 1.0),
+    ),
+    "total_variation": (["attention_loss=total_variation", PUBLISHED_TEMPERATURE], (0.1, 1.0)),
+    "entropy": (["attention_loss=entropy", PUBLISHED_TEMPERATURE], (0.01, 0.1)),
+    "oracle": (["attention_loss=oracle", PUBLISHED_TEMPERATURE], (0.1, 1.0)),
+}
+STEPS, FINAL_STEPS, SEEDS = 500, 2000, 3
+# The baseline's own training set: on the experiment's 600 persons the control alone loses quality.
+DATA = ["data.root=${paths.data_dir}/synthetic_tryon_large_96x72", "data.prepare.train=16000"]
+LEARNING_RATE = 2.0e-4
+EVALUATIONS = {
+    word: [
+        f"dataset=synthetic_tryon{suffix}",
+        "protocol=leffa@2",
+        "metrics=[ssim,psnr,interior_ssim,boundary_ssim,interior_ciede2000,leakage]",
+        "sampler.steps=15",
+    ]
+    for word, suffix in (("paired", ""), ("unpaired", "_unpaired"))
+}
+COLUMNS = {  # of the tables: title, digits
+    "unpaired/paired/psnr": ("PSNR (dB) ↑", 2),
+    "unpaired/paired/ssim": ("SSIM ↑", 3),
+    "unpaired/fidelity/interior_ssim": ("interior SSIM ↑", 3),
+    "unpaired/fidelity/boundary_ssim": ("boundary SSIM ↑", 3),
+    "unpaired/fidelity/interior_ciede2000": ("colour ΔE ↓", 2),
+    "paired/paired/psnr": ("own garment: PSNR (dB) ↑", 2),
+    "paired/flow/epe_px": ("EPE, all layers (px) ↓", 1),
+}
+MATCHING_LAYERS = {  # the end-point errors of single layers
+    "down_blocks.0.attentions.0": "down.0",
+    "up_blocks.2.attentions.0": "up.2.0",
+    "up_blocks.2.attentions.1": "up.2.1",
+}
+
+
+def settings() -> dict[str, list[str]]:
+    """What training is told, by the setting's name."""
+    found = {"none": ["leffa_loss=off"]}
+    for weight in (0.01, 0.1, 1.0):
+        for layers, told in LAYERS.items():
+            found[f"leffa_{layers}_{weight:g}"] = [*told, f"leffa_loss.weight={weight}"]
+    for rival, (told, weights) in RIVALS.items():
+        for weight in weights:
+            found[f"{rival}_{weight:g}"] = [*told, f"leffa_loss.weight={weight}"]
+    return found
+
+
+def start() -> Trial:
+    """The baseline from which all start."""
+    told = {word: [*each, "ckpt=tryon_baseline"] for word, each in EVALUATIONS.items()}
+    return Trial("start", 0, [], told)
+
+
+def trials(names: list[str], steps: int, seeds: int) -> Iterator[Trial]:
+    """By seed first, so that an interrupted study has whole columns."""
+    told = settings()
+    for seed in range(seeds):
+        for name in names:
+            training = [
+                "experiment=tryon_synthetic",
+                *DATA,
+                f"curriculum.stages.0.steps={steps}",
+                f"curriculum.stages.0.learning_rate={LEARNING_RATE}",
+                f"curriculum.cooldown_steps={steps // 2}",
+                "data.val_samples=0",
+                f"seed={seed}",
+                *told[name],
+            ]
+            yield Trial(f"{name}_{steps}_seed{seed}", steps, training, EVALUATIONS)
+
+
+def table(known: dict[str, Numbers], steps: int, seeds: int) -> str:
+    """A row for each setting of which a run of so many steps is finished."""
+    heads = [title for title, _ in COLUMNS.values()] + [
+        f"EPE {n}" for n in MATCHING_LAYERS.values()
+    ]
+    lines = [f"| loss, layers, weight | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    for name in ["start", *settings()]:
+        runs = [f"{name}_{steps}_seed{seed}" for seed in range(seeds)]
+        rows = [known[run] for run in ([name] if name == "start" else runs) if run in known]
+        if not rows:
+            continue
+        cells = [cell([row[key] for row in rows], digits) for key, (_, digits) in COLUMNS.items()]
+        for layer in MATCHING_LAYERS:
+            key = f"paired/flow_layers/{layer}.transformer_blocks.0.attn1/epe_px"
+            cells.append(cell([row[key] for row in rows], 1))
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run what is missing; write the tables."""
+    parser = study_options(__doc__)
+    parser.add_argument("--final", nargs="+", choices=list(settings()), metavar="NAME")
+    options = parser.parse_args()
+    store, out = RESULTS / f"{NAME}.json", options.out or ROOT / "outputs" / NAME
+    if not options.table:
+        names = options.final or list(settings())
+        steps, seeds = (FINAL_STEPS, SEEDS) if options.final else (STEPS, 1)
+        planned = [start(), *trials(names, steps, seeds)]
+        run_trials(planned, store, out, options.at_a_time)
+    known = collect(store, out)
+    text = (
+        "# Which loss on the attention helps pictures\n\n`python benchmarks/attention_study.py`\n\n"
+        f"## {FINAL_STEPS} steps, {SEEDS} seeds: mean (least to greatest)\n\n"
+        f"{table(known, FINAL_STEPS, SEEDS)}\n## Screening: {STEPS} steps, one seed\n\n"
+        f"{table(known, STEPS, 1)}"
+    )
+    write_text(RESULTS / f"{NAME}.md", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

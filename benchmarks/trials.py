@@ -1,0 +1,114 @@
+"""Train, evaluate, keep the numbers: what the studies do for each setting that they compare.
+
+A trial whose numbers stand in the study's JSON file is finished; the file may come from another
+machine. A killed training or evaluation goes on where it was.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from leffa.demo.jobs import Job, run_jobs, steps_done
+from leffa.io.atomic import write_json
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+Numbers = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run and its evaluations.
+
+    Args:
+        name: of its folder, and of its row in the study's JSON file.
+        steps: how many optimizer steps the training has, for the progress bar.
+        training: what `train.py` is told; nothing: no training, and `evaluations` name their ckpt.
+        evaluations: what `evaluate.py` is told, by a word that its numbers begin with.
+    """
+
+    name: str
+    steps: int
+    training: Sequence[str]
+    evaluations: dict[str, Sequence[str]]
+
+
+def run_trials(trials: Iterable[Trial], store: Path, out: Path, at_a_time: int) -> None:
+    """Run, in processes of one thread each, what has no numbers in `store`, and add them."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    known = collect(store, out)
+    jobs = []
+    for trial in trials:
+        if trial.name in known:
+            continue
+        folder = out / trial.name
+        write_json(folder / "trial.json", asdict(trial))
+        arguments = [str(Path(__file__)), str(folder)]
+        log = folder / "log.txt"
+        jobs.append(Job(trial.name, trial.steps, arguments, log, partial(steps_done, folder)))
+    try:
+        run_jobs(jobs, at_a_time)
+    finally:
+        collect(store, out)
+
+
+def collect(store: Path, out: Path) -> dict[str, Numbers]:
+    """The numbers of all finished trials by name, those below `out` added to `store`."""
+    known = json.loads(store.read_text("utf-8")) if store.is_file() else {}
+    found = {path.parent.name: path for path in sorted(out.glob("*/result.json"))}
+    known |= {name: json.loads(path.read_text("utf-8")) for name, path in found.items()}
+    if known:
+        write_json(store, dict(sorted(known.items())))
+    return known
+
+
+def run_trial(folder: Path) -> None:
+    """Train and evaluate as `trial.json` in this folder says."""
+    trial = Trial(**json.loads((folder / "trial.json").read_text("utf-8")))
+    if steps_done(folder) < trial.steps:
+        _python("train.py", [*trial.training, f"paths.output_dir={folder}", "resume=auto"])
+    numbers: Numbers = {}
+    for word, overrides in trial.evaluations.items():
+        place = folder / word
+        ckpt = [f"ckpt={folder}"] if trial.training else []
+        _python("evaluate.py", [*overrides, *ckpt, f"paths.output_dir={place}"])
+        metrics = json.loads((place / "metrics.json").read_text("utf-8"))["metrics"]
+        numbers |= {f"{word}/{key}": value for key, value in metrics.items()}
+    write_json(folder / "result.json", numbers)
+
+
+def _python(program: str, arguments: Sequence[str]) -> None:
+    data = f"paths.data_dir={ROOT / 'data'}"
+    subprocess.run([sys.executable, str(ROOT / program), *arguments, data], cwd=ROOT, check=True)
+
+
+def cell(values: Sequence[float], digits: int) -> str:
+    """Over seeds: the value of one, the mean with the least and the greatest of several."""
+    if not values:
+        return "-"
+    mean = f"{statistics.mean(values):.{digits}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def study_options(description: str | None) -> argparse.ArgumentParser:
+    """The options that all studies have."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--at-a-time", type=int, default=2, help="trainings side by side")
+    parser.add_argument("--out", type=Path, help="folder of the runs; outputs/STUDY")
+    parser.add_argument("--table", action="store_true", help="only collect finished runs")
+    return parser
+
+
+if __name__ == "__main__":
+    run_trial(Path(sys.argv[1]))
