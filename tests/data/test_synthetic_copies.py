@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from leffa.data.batch import Record
+from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.dress_code import DressCode
@@ -139,3 +140,18 @@ def test_a_missing_truth_names_the_command_that_draws_it(root: Path, tmp_path: P
     (copy / "synthetic.json").unlink()
     with pytest.raises(FileNotFoundError, match="photographs do not show"):
         VitonHD(copy, "test", "unpaired", allow_subset=True, truth=True)
+
+
+def test_photographs_have_no_unpaired_poses(deepfashion: Path) -> None:
+    with pytest.raises(ValueError, match="pairs=unpaired: training has no unpaired list"):
+        DeepFashion(deepfashion, "train", pairs="unpaired")
+    (deepfashion / SYNTHETIC).unlink()
+    with pytest.raises(FileNotFoundError, match=r"photographs do not show .* give pairs=paired"):
+        DeepFashion(deepfashion, "test", pairs="unpaired")
+
+
+def test_missing_unpaired_poses_name_the_command_that_draws_them(tmp_path: Path) -> None:
+    write_deepfashion(tmp_path, train=0, test=3, height=HEIGHT, width=WIDTH)  # of one person
+    command = f"leffa draw deepfashion {tmp_path} --train 0 --test 4 --seed 0"
+    with pytest.raises(FileNotFoundError, match=f"its persons are not drawn .*{command}"):
+        DeepFashion(tmp_path, "test", pairs="unpaired")

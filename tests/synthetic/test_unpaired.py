@@ -1,4 +1,4 @@
-"""Persons in the garments of others: the picture, the ground-truth flow, and what is written."""
+"""Persons in what others wear: the picture, the ground-truth flow, and what is written."""
 
 from functools import cache
 from pathlib import Path
@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import maximum_filter
 
+from leffa.data.deepfashion import DeepFashion
 from leffa.synthetic.labels import CATEGORIES, Category
-from leffa.synthetic.render import TryOnDrawing, draw_tryon
-from leffa.synthetic.write import write_viton_hd
+from leffa.synthetic.render import TryOnDrawing, draw_pose_set, draw_tryon
+from leffa.synthetic.write import write_deepfashion, write_viton_hd
 
 from .drawings import COUNT, HEIGHT, WIDTH, contents, pixels, psnr, rows, tryon, warp
 
@@ -103,3 +104,47 @@ def test_a_data_set_without_the_other_garments_is_completed(tmp_path: Path) -> N
     write_viton_hd(tmp_path, train=0, test=2, **options)
     assert contents(tmp_path) == before
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_another_appearance_changes_neither_body_nor_pose() -> None:
+    own, again, other = (
+        draw_pose_set(3, 0, HEIGHT, WIDTH, 2, appearance_of) for appearance_of in (None, 0, 1)
+    )
+    for one, same, taken in zip(own.drawings, again.drawings, other.drawings, strict=True):
+        assert np.array_equal(one.image, same.image)
+        assert np.array_equal(one.iuv, taken.iuv)
+        assert np.array_equal(one.keypoints[:, :2], taken.keypoints[:, :2])
+        assert np.mean(np.any(one.image != taken.image, axis=-1)) > 0.5  # backdrop and clothes
+
+
+def test_the_flow_of_unpaired_poses_leads_to_the_picture_of_the_other() -> None:
+    reference = draw_pose_set(3, 1, HEIGHT, WIDTH, 2)
+    pair = draw_pose_set(3, 0, HEIGHT, WIDTH, 2, appearance_of=1).pair(1, 0, reference)
+    assert np.array_equal(pair.reference.image, reference.drawings[0].image)
+    seen = pair.flow_valid
+    assert seen.sum() > 500
+    warped = warp(pair.reference.image, pair.flow)
+    assert psnr(warped[seen], pair.source.image[seen].astype(float)) >= 26
+    own = draw_pose_set(3, 0, HEIGHT, WIDTH, 2).drawings[1]
+    assert psnr(warped[seen], own.image[seen].astype(float)) < 22
+
+
+def test_the_persons_of_deepfashion_are_drawn_in_each_others_appearance(tmp_path: Path) -> None:
+    write_deepfashion(tmp_path, train=0, test=5, seed=4, **SMALL)
+    paired, unpaired = (
+        DeepFashion(tmp_path, "test", pairs=pairs) for pairs in ("paired", "unpaired")
+    )
+    assert len(unpaired) == len(paired) == 5
+    assert {each.source for each in unpaired} <= {each.source for each in paired} | {
+        each.reference for each in paired
+    }
+    for record in unpaired:
+        source, reference = (path.stem for path in (record.source, record.reference))
+        assert source.split("_")[1] != reference.split("_")[1]  # of two persons
+        assert record.name == f"{reference}_2_{source}"
+        assert record.densepose and record.densepose.stem == source
+        assert record.truth == tmp_path / "unpaired-image" / f"{record.name}.jpg"
+        assert record.flow == tmp_path / "unpaired-flow" / f"{record.name}.npz"
+    people = draw_pose_set(4, 50_000_000, *SMALL.values(), 3, appearance_of=50_000_001)
+    drawn, written = people.drawings[1].image, pixels(unpaired[0].truth or Path())
+    assert np.abs(written.astype(float) - drawn).mean() < 5

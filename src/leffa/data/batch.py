@@ -31,7 +31,7 @@ class Batch(TypedDict):
     category: list[str]
     pose: NotRequired[Tensor]  # (B, 21, H, W) in [0, 1]: skeleton and heat maps of `source`
     latents: NotRequired[dict[str, Tensor]]  # of the pictures, see `data.latent_cache`
-    truth: NotRequired[Tensor]  # (B, 3, H, W) `source` in the reference, where it wears another
+    truth: NotRequired[Tensor]  # (B, 3, H, W) `source` in what `reference` shows, if it differs
     flow: NotRequired[Tensor]  # (B, H, W, 2) ground truth, (x, y) in [-1, 1], corner-aligned
     flow_valid: NotRequired[Tensor]  # (B, 1, H, W) 0 or 1: where `flow` is known and unoccluded
     # (B, P, 4) trusted matches: x, y in the source and in the reference, in [-1, 1],
@@ -61,7 +61,7 @@ class Record:
     reference_keypoints: Path | Annotation | None = None
     flow: Path | None = None  # .npz with `flow` (H, W, 2) and `valid` (H, W); synthetic data only
     matches: Path | None = None  # .json of trusted matches (`data.matches`); try-on only
-    truth: Path | None = None  # `source` in the reference, where it wears another; likewise
+    truth: Path | None = None  # `source` in what `reference` shows, if it differs; likewise
     truth_parse: Path | None = None  # label map of `truth`
 
     def target(self) -> "Record":

@@ -7,10 +7,18 @@ from typing import Literal
 
 from leffa.data.batch import Record
 from leffa.data.catalog import DEEPFASHION
-from leffa.data.catalog.spec import SPLITS, TREE, Split
+from leffa.data.catalog.deepfashion import UNPAIRED
+from leffa.data.catalog.spec import SPLITS, TREE, Pairs, Split
 from leffa.data.inshop import category_of, release_path
 from leffa.data.keypoints import Annotation
-from leffa.data.layout import Layout, check_choice, check_root, read_lines
+from leffa.data.layout import (
+    UNPAIRED_TRAINING,
+    Layout,
+    check_choice,
+    check_root,
+    check_truth,
+    read_lines,
+)
 from leffa.data.reader import Rows, pose_records, read_pairs
 from leffa.io.folders import names_in
 
@@ -33,6 +41,8 @@ class DeepFashion(Layout):
         undetected: a target without a DensePose file is an "error"; or its pairs are left out
             ("drop") and counted in the log, since DensePose does not find everybody.
         allow_subset: the list may be shorter than the official one.
+        pairs: "unpaired", which only synthetic copies have: each person with the reference of
+            another, and the true picture of that.
     """
 
     def __init__(
@@ -44,18 +54,30 @@ class DeepFashion(Layout):
         pictures: str | None = None,
         undetected: Literal["error", "drop"] = "error",
         allow_subset: bool = False,
+        pairs: Pairs = "paired",
     ) -> None:
         check_choice("split", split, SPLITS)
+        check_choice("pairs", pairs, ("paired", "unpaired"))
         check_choice("densepose", densepose, ("iuv", "none"))
         check_choice("lists", lists, ("csv", "txt"))
         check_choice("undetected", undetected, ("error", "drop"))
         root = check_root(root)
         group = DEEPFASHION.group(split)
         listing = group.listing(split, form="csv" if lists == "csv" else "release")
+        if pairs == "unpaired":
+            if split == "train":
+                raise ValueError(UNPAIRED_TRAINING)
+            listing = group.listing(split, pairing="other")
+            if not (root / UNPAIRED).is_file():
+                check_truth(root, [], group)
         path, rows = read_pairs(root, listing, allow_subset)
         _check_split(root / group.listing(split, form="names").names[0], rows, path)
         picture_of, joints_of = find_pictures(root, split, pictures), find_joints(root, split)
-        records = pose_records(group, root, rows, densepose, picture_of, joints_of, category_of)
+        records = pose_records(
+            group, root, rows, densepose, picture_of, joints_of, category_of, pairs
+        )
+        if pairs == "unpaired":
+            check_truth(root, records, group)
         if densepose == "iuv":
             records = _detected(records, root / "densepose", undetected == "drop")
         super().__init__(records, path)

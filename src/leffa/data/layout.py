@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import overload
 
 from leffa.data.batch import Record
-from leffa.data.catalog.spec import SYNTHETIC, Need
+from leffa.data.catalog.spec import SYNTHETIC, GroupSpec, Need
 from leffa.data.keypoints import Annotation, listed_names
 from leffa.io.folders import names_in
 from leffa.io.tables import read_table, read_text
@@ -17,6 +17,7 @@ from leffa.io.tables import read_table, read_text
 # From a file's key to its place, or None where there is no such file.
 Locate = Callable[[str], Path | None]
 
+UNPAIRED_TRAINING = "pairs=unpaired: training has no unpaired list; use pairs=paired, or split=test"
 _SHOWN = 3  # file names in an error message: enough to see the pattern, few enough for one line
 
 
@@ -112,24 +113,28 @@ def check_root(root: str | Path) -> Path:
     return root
 
 
-def check_truth(root: Path, records: Sequence[Record]) -> None:
-    """Raise FileNotFoundError, with the command that draws them, where true pictures, their
-    parsings or flows are missing."""
-    lacking = sum(None in (each.truth, each.truth_parse, each.flow) for each in records)
-    if not lacking:
+def check_truth(root: Path, records: Sequence[Record], group: GroupSpec) -> None:
+    """Raise FileNotFoundError, with the command that draws them, where there are no unpaired
+    records, or true pictures, their parsings or flows are missing."""
+    drawn_files = [each.field for each in group.files if each.role == "unpaired" and each.field]
+    lacking = sum(None in (getattr(each, field) for field in drawn_files) for each in records)
+    if records and not lacking:
         return
     if not (root / SYNTHETIC).is_file():
         raise FileNotFoundError(
-            f"{root}: photographs do not show its persons in other garments, so there is no truth; "
-            "give truth=false, or a synthetic data set"
+            f"{root}: photographs do not show its persons with the references of others, so there "
+            "is no truth; give pairs=paired, or truth=false (try-on), or a synthetic data set"
         )
+    who = f"{lacking} of {len(records)} persons" if records else "its persons"
     drawn = json.loads(read_text(root / SYNTHETIC))
+    if not records:  # pose transfer: it takes two persons, of three pairs each
+        drawn["test"] = max(drawn["test"], 4)
     options = " ".join(
         f"--{key} {drawn[key]}" for key in ("train", "test", "seed", "height", "width")
     )
     raise FileNotFoundError(
-        f"{root}: {lacking} of {len(records)} persons are not drawn in the garment that the list "
-        f"gives them; complete the data set: leffa draw {drawn['layout']} {root} {options}"
+        f"{root}: {who} are not drawn with the reference that the unpaired list gives them; "
+        f"complete the data set: leffa draw {drawn['layout']} {root} {options}"
     )
 
 

@@ -22,6 +22,7 @@ from leffa.data.catalog.spec import (
 )
 from leffa.data.keypoints import Annotation
 from leffa.data.layout import (
+    UNPAIRED_TRAINING,
     Layout,
     check_choice,
     check_root,
@@ -72,9 +73,7 @@ class TryOnPairs(Layout):
         check_choice("split", split, SPLITS)
         check_choice("pairs", pairs, ("paired", "unpaired"))
         if (split, pairs) == ("train", "unpaired"):
-            raise ValueError(
-                "pairs=unpaired: training has no unpaired list; use pairs=paired, or split=test"
-            )
+            raise ValueError(UNPAIRED_TRAINING)
         if truth and pairs == "paired":
             raise ValueError("truth=true: where pairs=paired the person's picture is the true one")
         check_choice("densepose", densepose, (*spec.densepose, "none"))
@@ -96,7 +95,7 @@ class TryOnPairs(Layout):
             # A person's matches lead to the garment that they wear.
             records += with_matches(found, folder / MATCHES) if pairs == "paired" else found
         if truth:
-            check_truth(root, records)
+            check_truth(root, records, group)
         super().__init__(records, root / "*" / path.name if spec.totals else path)
 
 
@@ -244,18 +243,21 @@ def pose_records(
     picture_of: Callable[[str], Path],
     joints_of: Callable[[str], Annotation | None],
     category_of: Callable[[str], str],
+    pairs: Pairs = "paired",
 ) -> list[Record]:
     """The records of pose transfer, named as in the field.
 
     Args:
         rows: (reference, source), by the names of their pictures.
         picture_of, joints_of, category_of: of a picture's name.
+        pairs: "unpaired": reference and source are two persons, and the truth is drawn.
     """
     stem_of = cache(lambda name: PurePath(name).stem)
     picture_of, joints_of, category_of = cache(picture_of), cache(joints_of), cache(category_of)
     references, sources = ([stem_of(row[column]) for row in rows] for column in (0, 1))
     names = [f"{one}_2_{other}" for one, other in zip(references, sources, strict=True)]
-    found = _find_files(group.files, root, {"picture": sources, "pair": names}, densepose)
+    keys = {"picture": sources, "pair" if pairs == "paired" else "unpaired": names}
+    found = _find_files([each for each in group.files if each.role in keys], root, keys, densepose)
     for files in group.files:
         if files.field == "densepose" and files.encoding == densepose:
             find = cache(locate(root / files.spellings[0], files.pattern, "loose"))

@@ -7,7 +7,7 @@ Everything of a sample follows from (seed, index) and the picture's size; the si
 resolution, not the scene.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -74,7 +74,7 @@ class TryOnDrawing:
 
 @dataclass(frozen=True)
 class PosePairDrawing:
-    """One person, in one outfit, in two poses."""
+    """One person's appearance in two poses."""
 
     source: PersonDrawing  # the pose to generate
     reference: PersonDrawing  # where the appearance comes from
@@ -89,10 +89,14 @@ class PoseSet:
     drawings: tuple[PersonDrawing, ...]
     _scenes: tuple[Scene, ...] = field(repr=False)
 
-    def pair(self, source: int, reference: int) -> PosePairDrawing:
-        """Two of the pictures, with the ground-truth flow from the one to the other."""
-        flow, valid = flow_between(self._scenes[source], self._scenes[reference])
-        return PosePairDrawing(self.drawings[source], self.drawings[reference], flow, valid)
+    def pair(
+        self, source: int, reference: int, appearance: "PoseSet | None" = None
+    ) -> PosePairDrawing:
+        """Two of the pictures, with the ground-truth flow from the one to the other; the reference
+        is one of `appearance` where this set was drawn in that person's."""
+        there = appearance or self
+        flow, valid = flow_between(self._scenes[source], there._scenes[reference])
+        return PosePairDrawing(self.drawings[source], there.drawings[reference], flow, valid)
 
 
 def draw_tryon(
@@ -150,21 +154,42 @@ def _dress(
     return rng, place, _lay_out(garments, place, size), worn
 
 
-def draw_pose_set(seed: int, index: int, height: int, width: int, poses: int) -> PoseSet:
-    """Draw one person, from head to foot, in a number of poses."""
-    rng = np.random.default_rng([seed, index, len(CATEGORIES)])
+def draw_pose_set(
+    seed: int, index: int, height: int, width: int, poses: int, appearance_of: int | None = None
+) -> PoseSet:
+    """Draw one person, from head to foot, in a number of poses.
+
+    Args:
+        appearance_of: the index of another person, whose look, outfit and backdrop this one takes.
+            Body, poses and framing stay as they are: the true pictures of unpaired pose transfer,
+            since the DensePose that asks for a pose shows the body that it is asked of.
+    """
     size = (height, width)
-    garments, _ = _draw_outfit(rng, CATEGORIES[rng.choice(3, p=[0.45, 0.25, 0.3])], plain=False)
-    place = _draw_framing(rng, "dresses", size)
-    outfit = tuple(_lay_out(garments, place, size))
-    person = Person(draw_shape(rng), draw_look(rng), outfit)
-    background = draw_backdrop(rng, size)
+    rng, person, place, background = _appear(seed, index, size)
+    if appearance_of is not None:
+        _, other, _, background = _appear(seed, appearance_of, size)
+        person = replace(other, shape=person.shape)
     rendered = []
     for _ in range(poses):
         rendered.append(_render(person, draw_pose(rng), place, background))
         place = _draw_framing(rng, "dresses", size)
     scenes, drawings = zip(*rendered, strict=True)
     return PoseSet(drawings, scenes)
+
+
+def _appear(
+    seed: int, index: int, size: tuple[int, int]
+) -> tuple[Generator, Person, Placement, Floats]:
+    """How a pose set begins: the person, the first framing and the backdrop.
+
+    The generator draws the poses next.
+    """
+    rng = np.random.default_rng([seed, index, len(CATEGORIES)])
+    garments, _ = _draw_outfit(rng, CATEGORIES[rng.choice(3, p=[0.45, 0.25, 0.3])], plain=False)
+    place = _draw_framing(rng, "dresses", size)
+    outfit = tuple(_lay_out(garments, place, size))
+    person = Person(draw_shape(rng), draw_look(rng), outfit)
+    return rng, person, place, draw_backdrop(rng, size)
 
 
 def draw_pose_pair(seed: int, index: int, height: int, width: int) -> PosePairDrawing:

@@ -17,7 +17,13 @@ from leffa.data.inshop import release_path
 from leffa.synthetic import encode
 from leffa.synthetic.labels import Category, Parsing
 from leffa.synthetic.raster import Pixels
-from leffa.synthetic.render import PersonDrawing, TryOnDrawing, draw_pose_set, draw_tryon
+from leffa.synthetic.render import (
+    PersonDrawing,
+    PoseSet,
+    TryOnDrawing,
+    draw_pose_set,
+    draw_tryon,
+)
 
 # What VITON-HD's `image-parse-agnostic` takes out of the label map inside the agnostic mask.
 _HIDDEN = (
@@ -51,7 +57,9 @@ class Sample:
     root: Path  # of the data set
     group: str  # its name in the spec: a split or a category
     number: int  # that it is drawn from
-    garment: int | None = None  # of the sample whose garment the person wears instead of the own
+    # The number of another sample, whose garment the person wears in place of the own one, or in
+    # pose transfer whose whole appearance the person takes.
+    reference: int | None = None
 
     @property
     def spec(self) -> GroupSpec:
@@ -71,7 +79,15 @@ class Sample:
     def pairs(self) -> dict[str, tuple[int, int]]:
         """The pairs of pose transfer: from their key to the places of (reference, source)."""
         pairs = numbering(CATALOG[self.recipe.layout]).pairs
-        return {f"{self.keys[a]}_2_{self.keys[b]}": (a, b) for a, b in pairs}
+        references = (self.other or self).keys
+        return {f"{references[a]}_2_{self.keys[b]}": (a, b) for a, b in pairs}
+
+    @property
+    def other(self) -> "Sample | None":
+        """The sample of `reference`."""
+        if self.reference is None:
+            return None
+        return replace(self, number=self.reference, reference=None)
 
     def files(self) -> Iterator[tuple[Path, str, str]]:
         """Where each file lies, how it is encoded, and its key."""
@@ -83,21 +99,20 @@ class Sample:
                 encoder = "garment"
             for key in self._keys_of(file.role):
                 yield folder / file.pattern.format(key), encoder, key
-        for key in self.keys:
+        for key in self.keys if self.reference is None else ():
             if any(listing.form == "annotation" for listing in spec.lists):
                 yield self.joints(key), "joints", key
             if any(TREE in file.spellings for file in spec.files):  # the release's tree
                 yield self.root / release_path(key), "photo", key
 
     def _keys_of(self, role: str) -> Iterable[str]:
-        """The keys of this role's files; in another garment there is only what shows it."""
-        if self.garment is not None:
-            other = replace(self, number=self.garment, garment=None)
-            name = unpaired_name(self.name("person"), other.name("garment"))
-            return (name,) if role == "unpaired" else ()
-        if role == "unpaired":
+        """The keys of this role's files; with another's reference there is only what shows it."""
+        other = self.other
+        if (other is None) == (role == "unpaired"):
             return ()
-        return self.pairs if role == "pair" else self.keys
+        if other is not None and not self.pairs:
+            return (unpaired_name(self.name("person"), other.name("garment")),)
+        return self.pairs if role in ("pair", "unpaired") else self.keys
 
     def joints(self, key: str) -> Path:
         """Where the joints of a picture are kept until their list is written."""
@@ -109,18 +124,23 @@ class Sample:
         size = (recipe.height, recipe.width)
         if not self.pairs:
             category = cast(Category, self.spec.category)
-            drawing = draw_tryon(recipe.seed, self.number, *size, category, self.garment)
+            drawing = draw_tryon(recipe.seed, self.number, *size, category, self.reference)
             return {
                 path: _encode(path, encoder, drawing.person, drawing)
                 for path, encoder, _ in self.files()
             }
-        people = draw_pose_set(recipe.seed, self.number, *size, len(self.keys))
+        poses = len(self.keys)
+        people = draw_pose_set(recipe.seed, self.number, *size, poses, self.reference)
         persons = dict(zip(self.keys, people.drawings, strict=True))
+        other: PoseSet | None = None
+        if self.reference is not None:
+            other = draw_pose_set(recipe.seed, self.reference, *size, poses)
+            persons = {key: people.drawings[source] for key, (_, source) in self.pairs.items()}
         contents: dict[Path, bytes] = {}
         for path, encoder, key in self.files():
             if encoder == "flow":
                 reference, source = self.pairs[key]
-                pair = people.pair(source, reference)
+                pair = people.pair(source, reference, other)
                 contents[path] = encode.flow(pair.flow, pair.flow_valid)
             elif encoder == "joints":
                 joints, frame = persons[key].keypoints_coco18, CATALOG[recipe.layout].frame

@@ -40,7 +40,8 @@ def write_dataset(
 ) -> None:
     """Write a synthetic data set; everything that its spec names is there, and ground-truth flow.
 
-    In try-on the persons of an unpaired list are also drawn in the garments that it gives them.
+    The persons of an unpaired list are also drawn in the garments, or in pose transfer in the
+    appearance, that it gives them.
 
     Args:
         layout: one of `SYNTHETIC_LAYOUTS`.
@@ -71,7 +72,7 @@ def write_dataset(
     pairs = max(1, len(numbering(spec).pairs))
     samples = {split: _samples(recipe, root, split, -(-counts[split] // pairs)) for split in SPLITS}
     every = [one for groups in samples.values() for group in groups.values() for one in group]
-    every += _in_other_garments(spec, samples["test"], seed)
+    every += _unpaired(spec, samples["test"], seed)
     _draw_missing(every, workers, progress)
     for split, groups in samples.items():
         if layout == "folder":
@@ -138,13 +139,23 @@ def _samples(recipe: Recipe, root: Path, split: Split, count: int) -> Groups:
     }
 
 
-def _in_other_garments(spec: DatasetSpec, groups: Groups, seed: int) -> list[Sample]:
-    """The persons of the unpaired lists in the garments that these give them."""
+def _unpaired(spec: DatasetSpec, groups: Groups, seed: int) -> list[Sample]:
+    """The persons of the unpaired lists with the references that these give them."""
     return [
-        replace(one, garment=samples[other].number)
+        one
         for name, samples in groups.items()
         if any(listing.pairing == "other" for listing in spec.group(name).lists)
-        for one, other in zip(samples, derangement(len(samples), seed), strict=True)
+        for one in _with_others(samples, seed)
+    ]
+
+
+def _with_others(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """Each sample with the reference of another; none where there is one alone."""
+    if len(samples) < 2:
+        return []
+    order = derangement(len(samples), seed)
+    return [
+        replace(one, reference=samples[n].number) for one, n in zip(samples, order, strict=True)
     ]
 
 
@@ -188,6 +199,8 @@ def _write_lists(
         for listing in spec.group(name).lists:
             if listing.split != split or listing.form == "release":
                 continue
+            if listing.pairing == "other" and len(samples) == 1:  # of pose transfer
+                continue
             rows = list(_rows(listing, samples, count, seed))
             _write_lines(root / listing.names[0], rows)
             total = totals.setdefault(PurePath(listing.names[0]).name, [])
@@ -210,9 +223,12 @@ def _rows(listing: ListSpec, samples: Sequence[Sample], count: int, seed: int) -
         case "csv" | "commas":
             separator = "," if listing.form == "csv" else listing.separator
             yield from ["from,to"] if listing.form == "csv" else []
+            if listing.pairing == "other":
+                samples = _with_others(samples, seed)
             pairs = [(one, pair) for one in samples for pair in one.pairs.values()]
-            for one, pair in pairs[:count]:
-                yield separator.join(one.name("picture", place) for place in pair)
+            for one, (reference, source) in pairs[:count]:
+                names = (one.other or one).name("picture", reference), one.name("picture", source)
+                yield separator.join(names)
         case _:
             own = listing.pairing == "own"
             order = range(len(samples)) if own else derangement(len(samples), seed)

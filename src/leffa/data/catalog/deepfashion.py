@@ -14,6 +14,7 @@ from leffa.data.catalog.spec import (
     ListSpec,
     Split,
     SyntheticSpec,
+    drawn_truth,
     pose_lists,
 )
 from leffa.data.inshop import flat_name
@@ -22,6 +23,7 @@ _WORDS = ("fasion-resize", "fashion-resize", "fasion", "fashion")
 _PAIRS = {"train": 101_966, "test": 8_570}  # Zhu et al., 2019; Leffa, appendix A.1
 _PICTURES = {"train": 48_674, "test": 4_038}  # lines of PATN's train.lst and test.lst
 _VIEWS = ("1_front", "2_side", "7_additional")
+UNPAIRED = "unpaired-pairs-test.csv"  # of synthetic copies
 TREES = (f"img/{TREE}", f"img_highres/{TREE}", TREE)
 
 
@@ -51,7 +53,12 @@ def _group(split: Split) -> GroupSpec:
         needed=False,
         instead=pairs.names[0],
     )
-    return GroupSpec(split, "", files, (pairs, joints, names, nted))
+    lists = pairs, joints, names, nted
+    if split == "train":
+        return GroupSpec(split, "", files, lists)
+    # No release has such pairs: the truth of one person in another's pose is only drawn.
+    unpaired = replace(pairs, names=(UNPAIRED,), official=None, pairing="other", needed=False)
+    return GroupSpec(split, "", (*files, *drawn_truth()), (*lists, unpaired))
 
 
 def _keys(number: int) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ class FileSpec:
     pattern: str  # a file's name, `{}` standing for the key
     content: str  # one of `doctor.contents.CONTENTS`
     # Whose key it is: of a column of the lists, of a "pair" of pose transfer, or of an "unpaired"
-    # person and garment.
+    # person and reference.
     role: str = "person"
     need: Need = "whole"
     field: str | None = None  # of a `Record`; None where training and evaluation do not read it
@@ -193,14 +193,13 @@ def unpaired_name(person: str, garment: str) -> str:
     return f"{PurePath(person).stem}__{PurePath(garment).stem}"
 
 
-def drawn_truth(parse: str, encoder: str = "") -> tuple[FileSpec, ...]:
-    """What synthetic copies hold of persons in the garments that an unpaired list gives them: the
-    true picture, its parsing (content and encoder as those of the persons), and the flow."""
-    kinds = (
-        ("image", "{}.jpg", "photo", "truth", ""),
-        ("parse", "{}.png", parse, "truth_parse", encoder),
-        ("flow", "{}.npz", "flow", "flow", ""),
-    )
+def drawn_truth(parse: str | None = None, encoder: str = "") -> tuple[FileSpec, ...]:
+    """What synthetic copies hold of persons with the references that an unpaired list gives them:
+    the true picture, its parsing (content and encoder as those of the persons, None where these
+    have none), and the flow."""
+    kinds = [("image", "{}.jpg", "photo", "truth", ""), ("flow", "{}.npz", "flow", "flow", "")]
+    if parse is not None:
+        kinds.insert(1, ("parse", "{}.png", parse, "truth_parse", encoder))
     return tuple(
         FileSpec(
             *(f"unpaired-{folder}", pattern, content, "unpaired", "loose", field),

@@ -104,9 +104,10 @@ def _collect_keys(listed: Listed, group: GroupSpec) -> Iterator[Finding]:
                 listed.keys.setdefault(role, {})[key] = None
         if roles[0] == "person" and keys:  # paired evaluation asks for the person's own garment
             listed.keys.setdefault("garment", {})[keys[0]] = None
+        other = listed.listing.pairing == "other"
         if roles == ("picture", "picture") and len(keys) == 2:
-            listed.keys.setdefault("pair", {})["_2_".join(keys)] = None
-        if listed.listing.pairing == "other" and len(keys) == 2:
+            listed.keys.setdefault("unpaired" if other else "pair", {})["_2_".join(keys)] = None
+        elif other and len(keys) == 2:
             listed.keys.setdefault("unpaired", {})[unpaired_name(*row)] = None
 
 
