@@ -2,7 +2,7 @@
 
     python benchmarks/attention_losses.py                                    a CPU, a small SD1.5
     python benchmarks/attention_losses.py --device cuda --bf16 --height 1024 --width 768
-    ... --out benchmarks/results                         keeps it: attention_losses*.json and .md
+    ... --out benchmarks/results                keeps it: attention_losses_256x192.json and .md
 
 The method, the networks and the plain step, which has no such loss, are those of `train_step.py`.
 Every sample takes part, and every layer: the most that a loss can cost. The region is a random half
@@ -70,7 +70,8 @@ def main() -> None:
     report += f"\nGoal, at most {GOAL} for each: {most.ratio:.2f} ({most.variant}), {verdict}.\n"
     print(report)
     if arguments.out is not None:
-        name = "attention_losses" if arguments.device == "cpu" else "attention_losses_cuda"
+        device = "" if arguments.device == "cpu" else "_cuda"
+        name = f"attention_losses{device}_{setting['picture']}"
         write_text(arguments.out / f"{name}.md", report)
         write_json(
             arguments.out / f"{name}.json",

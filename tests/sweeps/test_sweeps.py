@@ -209,3 +209,21 @@ def test_a_job_goes_on_in_the_folder_of_an_earlier_version(tmp_path: Path) -> No
     assert job_folder(overrides, str(tmp_path)).startswith("leffa_loss.temperature-0.5__model-a_b")
     (tmp_path / "leffa_loss.temperature=0.5,model=a_b").mkdir()
     assert job_folder(overrides, str(tmp_path)) == "leffa_loss.temperature=0.5,model=a_b"
+
+
+def test_losses_on_the_attention_are_compared_by_name(tmp_path: Path) -> None:
+    """Their own settings are columns only where runs of one loss differ in them."""
+    losses = {
+        "leffa": {"name": "leffa"},
+        "matches": {"name": "matches", "space": "tokens", "points": 85},
+        "coordinates": {"name": "matches", "space": "coordinates", "points": 85},
+        "oracle": {"name": "oracle"},
+    }
+    for number, name in enumerate(("leffa", "matches", "oracle")):
+        job(tmp_path / name, config() | {"attention_loss": losses[name]}, number)
+    sweep = read_sweep(tmp_path)
+    assert sweep.keys == ("attention_loss.name",)
+    assert [cell.values for cell in sweep.cells] == [("leffa",), ("matches",), ("oracle",)]
+    assert panels(tmp_path) == [("attention_loss.name", "val/epe")]
+    job(tmp_path / "space", config() | {"attention_loss": losses["coordinates"]}, 3.0)
+    assert read_sweep(tmp_path).keys == ("attention_loss.name", "attention_loss.space")

@@ -97,6 +97,7 @@ def _size(picture: Image.Image) -> tuple[int, int]:
 
 def _keypoints(picture: Image.Image) -> tuple[Points, NDArray[np.float32]]:
     """Places (N, 2), and RootSIFT descriptors (N, 128) of length 1 (Arandjelovic et al., 2012)."""
+    # By a bilinear filter there are a third more matches, but one pair of 14 less.
     grey = np.asarray(picture.convert("L").resize(_size(picture), Image.Resampling.LANCZOS))
     sift = require_opencv().SIFT_create(_KEYPOINTS, contrastThreshold=_CONTRAST)
     found, descriptors = sift.detectAndCompute(grey, None)

@@ -7,6 +7,7 @@ two keys; every other key has its usual value there, the one that most runs have
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -24,7 +25,7 @@ from leffa.sweeps.jobs import IGNORED_KEYS, Result, job_folders, read_result
 from leffa.training.curves import CSV_LOG, read_curves
 from leffa.training.run_metadata import CONFIG
 
-SEED = "seed"
+SEED, LOSS = "seed", "attention_loss.name"
 Value = Any  # of a key: a number, a text, None
 
 
@@ -91,8 +92,7 @@ def read_sweep(folder: Path, metric: str | None = None, largest: bool = False) -
     if not scores:
         raise ValueError(f"{folder}: no finished run has measured {metric}; {others[0]}")
     configs = {job: _settings(job) for job in scores}
-    names = sorted({key for config in configs.values() for key in config} - {SEED})
-    keys = [key for key in names if len({config.get(key) for config in configs.values()}) > 1]
+    keys = _varied(configs.values())
     # By seed, since sweeps in one folder may share a run.
     groups: dict[tuple[Value, ...], dict[Value, float]] = {}
     for job, config in configs.items():
@@ -101,6 +101,31 @@ def read_sweep(folder: Path, metric: str | None = None, largest: bool = False) -
     cells = [Cell(values, tuple(seeds.values())) for values, seeds in groups.items()]
     cells.sort(key=lambda cell: cell.mean, reverse=largest)
     return Sweep(metric, tuple(keys), tuple(cells), tuple(others))
+
+
+def _varied(configs: Collection[dict[str, Value]]) -> list[str]:
+    """The keys that differ between runs, but for the seed.
+
+    Each loss on the attention has settings of its own: they count where runs of one loss differ.
+    """
+
+    def differ(key: str, runs: Collection[dict[str, Value]]) -> bool:
+        return len({config.get(key) for config in runs}) > 1
+
+    losses: dict[Value, list[dict[str, Value]]] = {}
+    for config in configs:
+        losses.setdefault(config.get(LOSS), []).append(config)
+    names = sorted({key for config in configs for key in config} - {SEED})
+    return [
+        key
+        for key in names
+        if differ(key, configs)
+        and (
+            key == LOSS
+            or not key.startswith("attention_loss.")
+            or any(differ(key, runs) for runs in losses.values())
+        )
+    ]
 
 
 def _objective(folder: Path, results: dict[Path, Result | None]) -> str:

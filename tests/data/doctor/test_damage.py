@@ -1,12 +1,13 @@
 """Every kind of damage is found and named."""
 
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from damages import DAMAGE, LIST, OTHERS, A, Damage, kinds, problem
+from damages import DAMAGE, LIST, OTHERS, A, B, Damage, kinds, problem
 from PIL import Image
 
 from leffa.data.doctor.examine import examine
@@ -116,11 +117,33 @@ def test_a_colour_profile_is_told_and_does_no_harm(
     assert report.clean
 
 
+def test_stored_matches_are_opened(broken: Callable[[str], Path]) -> None:
+    root = broken("viton_hd")
+    folder = root / "test/matches"
+    folder.mkdir()
+    picture = {"file": f"{A}.jpg", "size": [72, 96]}
+    content = {"recipe": "r", "person": picture, "garment": picture, "matches": [[0, 0.5, 1, 1]]}
+    (folder / f"{A}.json").write_text(json.dumps(content))
+    sound = examine(root)
+    assert sound.clean and problem(sound, "partly").names == ("1 of 3 {}.json",)
+    for key, value, said in (
+        ("matches", [[0, 0.5, 1, 1.5]], "holds no matches"),
+        ("matches", [[0, 0.5, 1]], "holds no matches"),
+        ("person", {**picture, "file": f"{B}.jpg"}, f"of {B}.jpg and {A}.jpg"),
+    ):
+        (folder / f"{A}.json").write_text(json.dumps(content | {key: value}))
+        assert said in problem(examine(root), "matches-content").names[0]
+    resized = content | {"person": {**picture, "size": [36, 48]}}
+    (folder / f"{A}.json").write_text(json.dumps(resized))
+    assert f"{A}.json" in problem(examine(root), "size-mismatch").names[0]
+
+
 def test_every_kind_of_damage_has_a_test() -> None:
     tested = {entry[0] for entry in DAMAGE} | {entry[1] for entry in OTHERS}
     elsewhere = {
         *("garment-as-person", "folders-swapped", "list-longer", "files-only", "size-unofficial"),
         *("unknown-layout", "suspect", "colour-profile", "left-out"),
+        "matches-content",
     }
     assert tested | elsewhere == set(KINDS)
     assert len({kind for kind in tested if not KINDS[kind].harmless}) >= 25

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from leffa.data.catalog.spec import unpaired_name
 from leffa.data.keypoints import FRACTIONS, NOBODY, People, near_body, read_people
 from leffa.data.leaks import fingerprint
 from leffa.data.part_colours import DARKEST_BODY, PART_COLOURS, PARTS
@@ -274,6 +275,21 @@ def _arrays(path: Path, data: bytes, result: Inspection, **shapes: tuple[int | N
             result.size = (width, height)
 
 
+def _matches(path: Path, data: bytes, result: Inspection) -> None:
+    """Trusted matches; the person's size that they are of is compared with the photograph's."""
+    from leffa.data.matches import load_matches  # torch, only where there are matches
+
+    try:
+        content = load_matches(path)
+    except ValueError as error:
+        result.add("matches-content", str(error).removeprefix(f"{path}: ").split(";")[0])
+        return
+    person, garment = (content[who]["file"] for who in ("person", "garment"))
+    if path.stem not in (Path(person).stem, unpaired_name(person, garment)):
+        result.add("matches-content", f"of {person} and {garment}")
+    result.size = tuple(content["person"]["size"])
+
+
 _PICTURES: dict[str, Callable[[Image.Image, Inspection], None]] = {
     "photo": _photo,
     "agnostic": _photo,
@@ -292,6 +308,7 @@ _PICTURES: dict[str, Callable[[Image.Image, Inspection], None]] = {
 _FILES: dict[str, Callable[[Path, bytes, Inspection], None]] = {
     "surface": partial(_arrays, uv=(2, None, None)),
     "pose": _pose,
+    "matches": _matches,
     "flow": partial(_arrays, flow=(None, None, 2), valid=(None, None)),
 }
 CONTENTS = frozenset(_PICTURES) | frozenset(_FILES)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from leffa.data.catalog import CATALOG, DATASETS, FOLDER
-from leffa.data.catalog.spec import SYNTHETIC, DatasetSpec, FileSpec
+from leffa.data.catalog.spec import MATCHES, SYNTHETIC, DatasetSpec, FileSpec
 from leffa.data.doctor.contents import Inspection, inspect_file
 from leffa.data.doctor.cross_checks import compare
 from leffa.data.doctor.lists import check_overlap, check_totals
@@ -26,7 +26,10 @@ Progress = Callable[[int, int], None]  # (files done, files in all)
 _UNKNOWN = DatasetSpec("pictures of no known data set", "", ".*", (), same_size=False)
 _CHUNK = 16
 # Of a user's own folder, whose names and suffixes are free.
-_OWN_FILES = tuple(replace(files, pattern="{}") for files in FOLDER.groups[0].files)
+_OWN_FILES = (
+    *(replace(files, pattern="{}") for files in FOLDER.groups[0].files),
+    FileSpec(MATCHES, "{}", MATCHES, field="matches"),
+)
 _OWN_FOLDERS = "pairs"  # the group of samples that no table lists
 
 
@@ -144,7 +147,7 @@ def _survey_custom_folder(root: Path) -> Survey:
                 survey.present.append(Present(path, where.as_posix(), files, *subjects[files.role]))
     for files in _OWN_FILES if names == [None] else ():
         (where,) = files.spellings
-        found = scan(root / where, (".json",) if files.content == "pose" else SUFFIXES)
+        found = scan(root / where, (".json",) if files.content in ("pose", MATCHES) else SUFFIXES)
         for path in found.files.values():
             if path not in seen:
                 survey.add("extra-file", where, path.name)

@@ -123,7 +123,7 @@ class Surveyor:
                 if self.folder(group, files) is None:
                     self._tell_no_folder(group, files)
         keys = self._keys(group, lists, mains)
-        for files in group.files:
+        for files in (*group.files, *_matches(mains)):
             if (folder := self.folder(group, files)) is not None:
                 self._match(group, files, folder, keys.get(files.role, []))
 
@@ -279,6 +279,15 @@ class Surveyor:
                     self.survey.add("hidden-file", self._where(base), name)
                 elif (place := self._where(base / name)) not in known and name not in misnamed:
                     self.survey.add("extra-folder", place)
+
+
+def _matches(mains: Sequence[FileSpec]) -> list[FileSpec]:
+    """What `leffa prepare matches` makes for each person, which no release has."""
+    return [
+        FileSpec(MATCHES, f"{Path(files.pattern).stem}.json", MATCHES, need="loose")
+        for files in mains
+        if files.role == "person"
+    ]
 
 
 def _officially(group: GroupSpec) -> str:
