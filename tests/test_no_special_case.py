@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "leffa"
-NAMED = re.compile(r"cat_?vton|idm[-_ ]?vton|cfld", re.IGNORECASE)
+NAMED = re.compile(r"cat_?vton|idm[-_ ]?vton|cfld|fit_?dit|flux", re.IGNORECASE)
 
 # What every model goes through; none of it has a word about one of them.
 SHARED = (

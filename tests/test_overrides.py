@@ -10,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from leffa.cli_errors import dotted
+from leffa.models.loading import is_flow_matching
 from leffa.run import CONF, choices, compose
 from leffa.run.config import kept_by_experiment
 from leffa.run.program import program, train_job
@@ -93,6 +94,14 @@ def test_an_overlay_chooses_presets_and_does_not_change_them(overlay: str) -> No
         assert isinstance(content, dict)
         assert not content.keys() & {"hardware", "logger", "model", "backbone"}, path
         assert "enabled" not in content.get("leffa_loss", {})
+
+
+def test_the_tiny_backbone_is_of_the_kind_that_the_objective_trains() -> None:
+    for path in (CONF / "objective").glob("*.yaml"):
+        cfg = compose("train", [f"objective={path.stem}", "debug=tiny"])
+        scheduler = OmegaConf.to_container(cfg.backbone.scheduler)
+        assert isinstance(scheduler, dict)
+        assert is_flow_matching(scheduler) == (path.stem == "flow_matching")
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ a .ckpt or run folder of ours     FILE.ckpt                 only weights: for ev
                                                             predict` and train.py's start_from=
 an exported folder                FILE.pth, .safetensors    only Leffa: the layout of the
                                                             released files
-published weights of CatVTON,     FILE.ckpt                 the same as of ours
-CFLD or IDM-VTON (--experiment)
+                                  DIR or FILE (--published) the layout of the model's authors
+published weights of another      FILE.ckpt                 the same as of ours
+model (--experiment)
 """
 
 import json
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 
 from leffa.cli_errors import quoted
+from leffa.conf_folder import CONF
 from leffa.inference.checkpoints import INPUTS
 from leffa.inference.loaded import OFFICIAL_SUFFIXES, LoadedModel, load_model, settings_of_run
 from leffa.io.atomic import replacing
@@ -30,13 +32,6 @@ from leffa.models.interface import Input
 from leffa.models.leffa import LeffaModel
 from leffa.models.lora import merge_adapters
 
-# By model: how an experiment is told where the weights of its authors are.
-PUBLISHED = {
-    "catvton": ["start_from={}"],
-    "cfld": ["start_from={}"],
-    "idm_vton": ["backbone=idm_vton_published", "backbone.source={}"],
-}
-
 
 def convert(
     weights: Path,
@@ -46,15 +41,17 @@ def convert(
     raw: bool = False,
     dtype: str = "float32",
     evaluations: Sequence[Path] = (),
+    published: bool = False,
 ) -> None:
     """Write the weights in the layout that the name `out` asks for; see the module.
 
-    Low-rank adapters are merged into the weights.
+    Low-rank adapters are merged into the weights, unless the published layout is one of adapters.
 
     Args:
         base, preset, raw: see `load_model`.
         dtype: of an exported folder.
         evaluations: folders of `evaluate.py` with these weights, for the model card.
+        published: write the layout of the model's authors.
 
     Raises:
         FileNotFoundError: something is not there.
@@ -62,10 +59,16 @@ def convert(
     """
     check_target(out)
     results = [_read_result(folder) for folder in evaluations]
-    to_folder = out.suffix not in (*OFFICIAL_SUFFIXES, ".ckpt")
+    to_folder = out.suffix not in (*OFFICIAL_SUFFIXES, ".ckpt") and not published
     if not to_folder and (results or dtype != "float32"):
-        raise ValueError(f"{out}: --evaluation and --dtype go with a folder as --out")
-    trained = _merged(load_model(weights, "raw" if raw else None, base, preset))
+        raise ValueError(
+            f"{out}: --evaluation and --dtype go with a folder as --out, without --published"
+        )
+    trained = load_model(weights, "raw" if raw else None, base, preset)
+    if published:
+        trained.model.save_published(out)
+        return
+    trained = _merged(trained)
     if to_folder:
         kind = type(trained.model).__name__
         card = model_card(trained.settings, results, trained.official, kind)
@@ -79,20 +82,20 @@ def convert(
     else:
         raise ValueError(
             f"{out}: the released layout is Leffa's, and {weights} holds a "
-            f"{type(trained.model).__name__}; convert to a folder or a .ckpt instead"
+            f"{type(trained.model).__name__}; convert to a folder or a .ckpt, or give --published"
         )
 
 
 def convert_published(
     weights: Path, out: Path, experiment: str, changes: Sequence[str] = ()
 ) -> None:
-    """Write the published weights of CatVTON, CFLD or IDM-VTON as a checkpoint of an experiment.
+    """Write the published weights of a model other than Leffa as a checkpoint of an experiment.
 
     What the experiment does not train is not in it, as in any checkpoint: the base stays needed.
     Ends the program where an override is wrong.
 
     Args:
-        weights: see docs/reference/models; of IDM-VTON a folder or hub id.
+        weights: see docs/reference/models; of a model whose base they are, a folder or hub id.
         experiment: of `conf/experiment`; says the base, and how the model is fed.
         changes: overrides as for train.py, such as backbone.source=DIR.
 
@@ -143,12 +146,16 @@ def _published_config(place: Path, experiment: str, changes: Sequence[str]) -> d
 
     chosen = [f"experiment={experiment}", *changes]
     check("train", chosen)
-    if (kind := choices("train", chosen)["model"]) not in PUBLISHED:
+    if (kind := choices("train", chosen)["model"]).startswith("leffa"):
         raise ValueError(
-            f"--experiment {experiment}: is of model={kind}; with --experiment go "
-            f"{', '.join(PUBLISHED)}, and a released file of Leffa goes with --base"
+            f"--experiment {experiment}: is of model={kind}; a released file of Leffa goes with "
+            "--base"
         )
-    told = [key.format(quoted(place)) for key in PUBLISHED[kind]]
+    # Where the published weights are a base of their own, a backbone says how they are read.
+    backbone = f"{kind}_published"
+    told = [f"start_from={quoted(place)}"]
+    if (CONF / "backbone" / f"{backbone}.yaml").is_file():
+        told = [f"backbone={backbone}", f"backbone.source={quoted(place)}"]
     if composed("train", chosen)["data"]["root"] == "???":
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))
@@ -166,9 +173,9 @@ def _merged(trained: LoadedModel) -> LoadedModel:
     """The same without adapters, in the model and in the configuration that builds it again."""
     config = trained.settings.config or {}
     adapters = config.get("model", {}).get("lora")
-    if not (adapters and isinstance(trained.model, LeffaModel)):
+    if not adapters:
         return trained
-    merge_adapters((trained.model.reference_unet, trained.model.generative_unet))
+    merge_adapters(list(trained.model.children()))
     config = {**config, "model": {**config["model"], "lora": None}, MERGED_ADAPTERS: adapters}
     return replace(trained, settings=replace(trained.settings, config=config))
 

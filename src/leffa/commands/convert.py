@@ -17,6 +17,7 @@ def convert(
     base: Annotated[str | None, arg(metavar="DIR", help_behavior_hint="")] = None,
     preset: Annotated[Preset | None, arg(name="as", help_behavior_hint="")] = None,
     raw: Flag = False,
+    published: Flag = False,
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
     evaluation: Annotated[Repeated[Path], arg(metavar="DIR")] = (),
     experiment: OptionalName = None,
@@ -31,9 +32,10 @@ def convert(
         base: of a released file: its diffusers base folder, or a hub id
         preset: of a released file: what it is; default: by its name
         raw: weights as trained, not their running average
+        published: write the layout of the model's authors, as docs/reference/models says
         dtype: of a folder
         evaluation: a folder of evaluate.py, for the model card
-        experiment: of published weights of CatVTON, CFLD or IDM-VTON: the experiment whose model
+        experiment: of published weights of a model other than Leffa: the experiment whose model
             they are of, such as catvton_vitonhd; makes a FILE.ckpt
     """
     from leffa.convert import convert as convert_weights
@@ -42,9 +44,9 @@ def convert(
     if experiment is None:
         if changes:
             raise ValueError(f"{changes[0]}: KEY=VALUE goes with --experiment")
-        convert_weights(weights, out, base, preset, raw, dtype, evaluation)
+        convert_weights(weights, out, base, preset, raw, dtype, evaluation, published)
     else:
-        if base or preset or raw or dtype != "float32" or evaluation:
+        if base or preset or raw or dtype != "float32" or evaluation or published:
             raise ValueError("--experiment goes with --weights, --out and KEY=VALUE alone")
         convert_published(weights, out, experiment, changes)
     print(f"written to {out}")

@@ -15,7 +15,7 @@ from PIL import Image
 Fit = Literal["stretch", "pad"]
 Size = tuple[int, int]  # (width, height), PIL's order
 
-WHITE = (255, 255, 255)  # the padding of photographs: Leffa's app and FitDiT use it too
+WHITE = (255, 255, 255)  # the padding of photographs: Leffa's app and others use it too
 _ROUNDING = 1e-6  # of a pixel
 _SQUEEZED = 0.015  # DeepFashion's 750x1101 is squeezed by 1 % to 352x512, and sizes are rounded
 

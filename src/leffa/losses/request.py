@@ -2,7 +2,7 @@
 what a loss on that attention gets."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -72,7 +72,15 @@ class FlowRequest:
         """Whether the layer of this name and height takes part, for an image of this height."""
         ratio = layer_height / image_height
         fine = ratio > self.min_resolution if self.strict else ratio >= self.min_resolution
-        return fine and (self.layers is None or any(matches(name, each) for each in self.layers))
+        return fine and self._names(name)
+
+    def of_layer(self, name: str) -> "FlowRequest | None":
+        """What it asks of the layer of this name, by whatever name that is then called; None:
+        nothing."""
+        return replace(self, layers=None) if self._names(name) else None
+
+    def _names(self, name: str) -> bool:
+        return self.layers is None or any(matches(name, each) for each in self.layers)
 
 
 def matches(layer: str, pattern: str) -> bool:

@@ -135,6 +135,9 @@ class CatVTON(LatentGenerator):
     def load_published(self, place: Path) -> None:
         load_attention(self, place)
 
+    def save_published(self, place: Path) -> None:
+        save_attention(self, place)
+
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
         channels, height, width = super().latent_shape(batch)
         cells = 2 ** (len(self.unet.config.block_out_channels) - 1)

@@ -1,57 +1,92 @@
-"""The repeated blocks of a UNet, compiled once for all layers of a size.
+"""The repeated blocks of a network, compiled once for all layers of a size.
 
 A layer finds its part of the exchange by its name, and a compiled graph serves those names only
 that it was made with. So a compiled block is handed its own part alone, under names that all blocks
 share.
 """
 
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention import BasicTransformerBlock
-from torch import Tensor, nn
+from torch import nn
 
 from leffa.models.attention import Exchange, ExchangeProcessor
 
 _MOST_GRAPHS = 64  # of all sizes of layers and pictures; PyTorch's own limit is 8
 
 
-class CompiledBlock(BasicTransformerBlock):
-    """A transformer block behind `compile_blocks`; where flows are read it computes as usual."""
+class CompiledBlock:
+    """What becomes of a block behind `compile_blocks`; its attention shows one flow at most.
+
+    Where attention is monitored or tapped, it computes as usual.
+    """
 
     prefix: str  # of its layers' names
+    shown: str | None  # the layer whose flow can be read, without the prefix
 
-    def __call__(
-        self, *args: Any, cross_attention_kwargs: dict[str, Exchange], **kwargs: Any
-    ) -> Tensor:
-        exchange = cross_attention_kwargs["exchange"]
-        own = exchange.part(self.prefix)
-        compute = super().__call__ if exchange.request is None else self.forward
-        hidden: Tensor = compute(*args, cross_attention_kwargs={"exchange": own}, **kwargs)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call: Any = super().__call__  # type: ignore[misc]  # of the block
+        exchange = next((e for v in (*args, *kwargs.values()) if (e := _exchange(v))), None)
+        if exchange is None:
+            return call(*args, **kwargs)
+        own, request = exchange.part(self.prefix), exchange.request
+        if request is not None and (request.tap or request.sharpness or request.share):
+            call = self.forward  # type: ignore[attr-defined]  # of the block
+        if request is not None and self.shown is not None:
+            own.request = request.of_layer(self.prefix + self.shown)
+        args = tuple(_handed(value, own) for value in args)
+        output = call(*args, **{key: _handed(value, own) for key, value in kwargs.items()})
         exchange.take_back(own, self.prefix)
-        return hidden
+        return output
 
 
 def compile_blocks(network: nn.Module, backend: Any = "inductor") -> None:
-    """Compile a UNet's transformer blocks when they are first called, without a graph break.
+    """Compile the blocks of a network of diffusers that names such (`_repeated_blocks`) when they
+    are first called, without a graph break.
 
     Other networks stay as they are. A new size of pictures compiles again.
 
     Args:
         backend: of `torch.compile`.
     """
-    if not isinstance(network, UNet2DConditionModel):
+    repeated = getattr(network, "_repeated_blocks", None)
+    if not repeated:
         return
     from torch._dynamo import config  # takes a second to import
 
+    compiled: set[str] = set()
     for name, block in list(network.named_modules()):
-        if type(block) is BasicTransformerBlock:
-            block.__class__ = CompiledBlock
-            block.prefix = f"{name}."
-            for layer in ("attn1", "attn2"):
-                processor = getattr(getattr(block, layer), "processor", None)
-                if isinstance(processor, ExchangeProcessor):
-                    processor.name = layer
+        kind: Any = type(block)
+        if kind.__name__ not in repeated:
+            continue
+        block.__class__ = _compiled(kind)
+        compiled.add(type(block).__name__)
+        shown = None
+        for layer, module in block.named_modules():
+            processor = getattr(module, "processor", None)
+            if isinstance(processor, ExchangeProcessor):
+                processor.name = layer
+                shown = layer if processor.shows_flow else shown
+        block.prefix, block.shown = f"{name}.", shown
     config.recompile_limit = max(config.recompile_limit, _MOST_GRAPHS)
-    network._repeated_blocks = [CompiledBlock.__name__]
-    network.compile_repeated_blocks(fullgraph=True, backend=backend)
+    model = cast(Any, network)  # of diffusers
+    model._repeated_blocks = sorted(compiled)
+    model.compile_repeated_blocks(fullgraph=True, backend=backend)
+
+
+@cache
+def _compiled(kind: Any) -> Any:
+    return type(f"Compiled{kind.__name__}", (CompiledBlock, kind), {})
+
+
+def _exchange(value: Any) -> Exchange | None:
+    """Of an argument of a block: an exchange, or a dict that holds one."""
+    found = value.get("exchange") if isinstance(value, dict) else value
+    return found if isinstance(found, Exchange) else None
+
+
+def _handed(value: Any, own: Exchange) -> Any:
+    """The argument with a block's own part in the place of the exchange."""
+    if _exchange(value) is None:
+        return value
+    return {**value, "exchange": own} if isinstance(value, dict) else own

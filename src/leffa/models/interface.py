@@ -82,6 +82,14 @@ class PersonGenerator(nn.Module, ABC):
             f"of a {type(self).__name__}"
         )
 
+    def save_published(self, place: Path) -> None:
+        """Write weights in its authors' layout, which `load_published` reads.
+
+        Raises:
+            ValueError: this model has no such layout, or the weights have no place in it.
+        """
+        raise ValueError(f"{place}: no other layout is known of a {type(self).__name__}")
+
     @abstractmethod
     def latents(self, batch: Batch) -> dict[str, Tensor]:
         """What the frozen autoencoder makes of a batch's pictures, by the picture's name; a batch

@@ -34,6 +34,7 @@ class LatentGenerator(PersonGenerator):
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference")
+    patch_size: ClassVar[int] = 1  # latent cells along each side of a token
     vae: Autoencoder
 
     def __init__(self, vae: Autoencoder, scheduler_config: dict[str, object]) -> None:
@@ -62,12 +63,16 @@ class LatentGenerator(PersonGenerator):
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
         height, width = batch["source"].shape[-2:]
-        if height % self.downscale or width % self.downscale:
+        side = self.downscale * self.patch_size
+        if height % side or width % side:
+            unit = "cell of the autoencoder" if self.patch_size == 1 else "token of the network"
             raise ValueError(
-                f"images of {height}x{width} are no multiple of {self.downscale} pixels, "
-                "one cell of the autoencoder"
+                f"images of {height}x{width} are no multiple of {side} pixels, one {unit}"
             )
         return self.vae.config.latent_channels, height // self.downscale, width // self.downscale
+
+    def token_count(self, latent: tuple[int, int, int]) -> int:
+        return latent[1] * latent[2] // self.patch_size**2
 
     def latent(
         self,

@@ -31,7 +31,7 @@ from leffa.models.loading import (
     load_unet,
     load_vae,
 )
-from leffa.models.lora import add_lora, check_lora
+from leffa.models.lora import add_lora, check_lora, merge_adapters
 from leffa.models.memory import RunMemory
 from leffa.models.unets import make_generative, make_reference
 
@@ -173,6 +173,12 @@ class LeffaModel(LatentGenerator):
                 "add model.zero_terminal_snr=true"
             )
         load_official_state(self, load_weights(place), name=str(place))
+
+    def save_published(self, place: Path) -> None:
+        from leffa.models.checkpoints import save_official
+
+        merge_adapters((self.reference_unet, self.generative_unet))
+        save_official(self, place)
 
     @property
     def pictures(self) -> tuple[Picture, ...]:  # type: ignore[override]  # `parts` decides

@@ -1,6 +1,7 @@
 """Read the parts of a diffusers base, and check that weights fit: every key of a file needs a place
 in the network, and every place a key."""
 
+import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -207,6 +208,35 @@ def noise_schedule(config: dict[str, Any]) -> NoiseSchedule:
     if known.use_dynamic_shifting:
         shift = DynamicShift(**{field.name: known[field.name] for field in fields(DynamicShift)})
     return FlowMatchingSchedule(known.num_train_timesteps, shift)
+
+
+def load_transformers(kind: Any, source: str | Path, part: str) -> Any:
+    """A network of the package transformers, in float32.
+
+    Args:
+        kind: its class.
+        source, part: see `locate`.
+    """
+    location, subfolder = locate(source, part)
+    where = {"subfolder": subfolder or ""}
+    if on_meta_device():
+        return kind(kind.config_class.from_pretrained(location, **where))
+    model, found = kind.from_pretrained(
+        location, dtype=torch.float32, output_loading_info=True, **where
+    )
+    check_found(source, found)
+    return model
+
+
+def transformers_package(key: str) -> Any:
+    """The package, which is optional.
+
+    Raises:
+        ValueError: it lacks; names the key of the configuration that needs it.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise ValueError(f"{key} needs the package transformers: pip install 'leffa[idm_vton]'")
+    return importlib.import_module("transformers")
 
 
 def fill(module: nn.Module, state: dict[str, Tensor], source: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685) on the attentions of frozen UNets, by peft."""
+"""Low-rank adapters (LoRA, arXiv 2106.09685) on the attentions of frozen networks, by peft."""
 
 import importlib
 import importlib.util
@@ -12,16 +12,16 @@ from torch import nn
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
-def add_lora(unets: Sequence[nn.Module], rank: int, alpha: float) -> None:
-    """Freeze UNets and give every attention adapters, which begin at zero and count alpha / rank
+def add_lora(networks: Sequence[nn.Module], rank: int, alpha: float) -> None:
+    """Freeze networks and give every attention adapters, which begin at zero and count alpha / rank
     (Eq. 3)."""
     adapters = importlib.import_module("peft").LoraConfig(
         r=rank, lora_alpha=alpha, target_modules=ATTENTION
     )
-    for part in unets:
-        unet = cast(Any, part)  # a UNet2DConditionModel, whose adapters are not typed
-        unet.requires_grad_(False)
-        unet.add_adapter(adapters)
+    for part in networks:
+        network = cast(Any, part)  # of diffusers, whose adapters are not typed
+        network.requires_grad_(False)
+        network.add_adapter(adapters)
 
 
 def check_lora(rank: int, alpha: float) -> None:
@@ -32,13 +32,13 @@ def check_lora(rank: int, alpha: float) -> None:
         raise ValueError("model.lora needs the package peft: pip install peft")
 
 
-def merge_adapters(unets: Sequence[nn.Module]) -> None:
+def merge_adapters(networks: Sequence[nn.Module]) -> None:
     """Add adapters, if there are any, to the weights that they change, in place."""
-    for part in unets:
-        unet = cast(Any, part)
-        if hasattr(unet, "peft_config"):
-            unet.fuse_lora()
-            unet.unload_lora()
+    for part in networks:
+        network = cast(Any, part)
+        if hasattr(network, "peft_config"):
+            network.fuse_lora()
+            network.unload_lora()
 
 
 @contextmanager

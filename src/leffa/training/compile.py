@@ -5,6 +5,8 @@ import warnings
 import torch
 from torch import nn
 
+from leffa.models.compiled import compile_blocks
+
 
 def compile_model(
     model: nn.Module, compile_networks: bool, channels_last: bool, backend: str = "inductor"
@@ -13,7 +15,8 @@ def compile_model(
 
     Args:
         model: its children are the networks.
-        compile_networks: compile each trained network (`torch.compile`) when it is first called.
+        compile_networks: compile each trained network (`torch.compile`) when it is first called; of
+            a transformer the block that it repeats, once.
         channels_last: keep the weights of convolutions in NHWC, as the matrix units of GPUs read.
         backend: of `torch.compile`; "aot_eager" captures the same graphs and generates no code.
     """
@@ -24,4 +27,7 @@ def compile_model(
         warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a")
         for network in model.children():
             if any(parameter.requires_grad for parameter in network.parameters()):
-                network.compile(backend=backend)
+                if hasattr(network, "transformer_blocks"):
+                    compile_blocks(network, backend)
+                else:
+                    network.compile(backend=backend)

@@ -141,10 +141,16 @@ def test_what_cannot_become_a_checkpoint_is_refused_in_one_line(
     out, base = str(tmp_path / "x.ckpt"), f"backbone.source={bases(9)}"
     file, published = tmp_path / "none.safetensors", ["--experiment", "catvton_vitonhd"]
     cases = [
-        (tmp_path, out, ["--experiment", "viton_256"], "viton_256: is of model=leffa; with"),
+        (
+            tmp_path,
+            out,
+            ["--experiment", "viton_256"],
+            "viton_256: is of model=leffa; a released file",
+        ),
         (tmp_path, out, [base], f"{base}: KEY=VALUE goes with --experiment"),
         (tmp_path, str(tmp_path / "x"), [*published, base], "give --out FILE.ckpt"),
         (tmp_path, out, [*published, "--raw"], "--experiment goes with --weights, --out and"),
+        (tmp_path, out, [*published, "--published"], "--experiment goes with --weights, --out"),
         (file, out, [*published, base], f"error: --weights {file}: no such file or folder"),
     ]
     for weights, place, arguments, message in cases:

@@ -5,7 +5,6 @@ SDXL's pipeline (`force_zeros_for_empty_prompt`). Its cross-attentions project w
 one such token gives what 77 give: nothing.
 """
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leffa.models.loading import Source, check_found, locate, on_meta_device
+from leffa.models.loading import Source, load_transformers, locate, transformers_package
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures that CLIP was trained on
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -61,13 +60,14 @@ class ImageEncoder(nn.Module):
     @classmethod
     def load(cls, source: Source) -> "ImageEncoder":
         """From a folder or hub id (see `locate`), or a `CLIPVisionConfig` for random weights."""
-        transformers = _transformers("model.image_encoder")
+        transformers = transformers_package("model.image_encoder")
         if isinstance(source, dict):
             if unknown := sorted(source.keys() - transformers.CLIPVisionConfig().to_dict().keys()):
                 raise ValueError(f"model.image_encoder: unknown {unknown[0]!r}")
             config = transformers.CLIPVisionConfig(**source)
             return cls(transformers.CLIPVisionModelWithProjection(config))
-        return cls(_load(transformers.CLIPVisionModelWithProjection, source, "image_encoder"))
+        kind = transformers.CLIPVisionModelWithProjection
+        return cls(load_transformers(kind, source, "image_encoder"))
 
     @property
     def width(self) -> int:
@@ -116,10 +116,10 @@ class TextEncoders(nn.Module):
     @classmethod
     def load(cls, source: str | Path) -> "TextEncoders":
         """`text_encoder`, `text_encoder_2` and their tokenizers of a diffusers folder or hub id."""
-        transformers = _transformers("model.text")
+        transformers = transformers_package("model.text")
         encoders = [
-            _load(transformers.CLIPTextModel, source, "text_encoder"),
-            _load(transformers.CLIPTextModelWithProjection, source, "text_encoder_2"),
+            load_transformers(transformers.CLIPTextModel, source, "text_encoder"),
+            load_transformers(transformers.CLIPTextModelWithProjection, source, "text_encoder_2"),
         ]
         tokenizers = []
         for part in ("tokenizer", "tokenizer_2"):
@@ -151,23 +151,3 @@ class TextEncoders(nn.Module):
 
     def _each(self) -> list[Any]:
         return list(self.encoders)
-
-
-def _load(kind: Any, source: str | Path, part: str) -> Any:
-    location, subfolder = locate(source, part)
-    where = {"subfolder": subfolder or ""}
-    if on_meta_device():
-        return kind(kind.config_class.from_pretrained(location, **where))
-    model, found = kind.from_pretrained(
-        location, dtype=torch.float32, output_loading_info=True, **where
-    )
-    check_found(source, found)
-    return model
-
-
-def _transformers(key: str) -> Any:
-    if importlib.util.find_spec("transformers") is None:
-        raise ValueError(f"{key} needs the package transformers: pip install 'leffa[idm_vton]'")
-    import transformers
-
-    return transformers
