@@ -3,6 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 READY := .venv/.ready
 BOOTSTRAP := build/uv
+PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo app test test-all test-browser check audit format eval bench clean
@@ -19,10 +20,10 @@ app: $(READY) ## the web page, with the shipped baseline: http://127.0.0.1:7860
 	.venv/bin/leffa app $(if $(CKPT),--tryon $(CKPT))
 
 test: $(READY) ## the tests that need no GPU, no network and no downloaded weights
-	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not slow and not gpu and not weights and not browser"
+	$(RUN) -m pytest $(PARALLEL) -m "not slow and not gpu and not weights and not browser"
 
 test-all: $(READY) ## every test that needs no GPU; the pages have `make test-browser`
-	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not gpu and not browser"
+	$(RUN) -m pytest $(PARALLEL) -m "not gpu and not browser"
 
 test-browser: $(READY) ## all pages in a chromium that is installed already; SCREENSHOTS=DIR keeps pictures
 	LEFFA_SCREENSHOTS="$(SCREENSHOTS)" $(RUN) -m pytest -m browser
