@@ -4,7 +4,7 @@
 
 Numbers and curves. Synthetic persons wear a garment with a printed word and marks. Their true
 pictures are damaged in one way at a time, and scored against themselves by protocol leffa@2.
-`tests/metrics/test_damage.py` holds the table of docs/reference/protocols.md, which says what must
+`tests/metrics/test_damage.py` holds the table of docs/reference/metrics.md, which says what must
 fall under which.
 """
 

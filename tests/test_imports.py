@@ -7,7 +7,7 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "leffa"
 
-# What a room may import of ours, beside itself and `leffa` (the version): see docs/architecture.md.
+# What a room may import of ours, beside itself and `leffa` (the version): see docs/explanation/architecture.md.
 PARTS = (
     *("io", "losses", "data", "models", "inference", "metrics", "pictures", "preprocess"),
     *("synthetic", "released", "performance", "conf_folder", "cli_errors"),
@@ -63,6 +63,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "lpips": ("metrics",),
     "diffusers": ("models",),
     "onnxruntime": ("preprocess",),
+    "mediapipe": ("preprocess",),
     "cv2": ("data.matching",),
     "rapidocr": ("metrics.text",),
     "lightning": ("training", "data.datamodule", "run"),

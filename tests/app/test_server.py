@@ -38,7 +38,7 @@ from leffa.app.server import served
 from leffa.app.settings import Serving
 
 pytestmark = [pytest.mark.slow, *OF_GRADIO]
-DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "serve.md"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "deploy.md"
 SOON = 60  # seconds, on a busy machine
 
 

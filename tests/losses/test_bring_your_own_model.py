@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from leffa.losses.flow import LeffaLossOutput
 
-PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "leffa-loss.md").read_text(
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "loss-in-your-model.md").read_text(
     encoding="utf-8"
 )
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)  # a model, what is added; twice

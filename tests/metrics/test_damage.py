@@ -1,4 +1,4 @@
-"""Damaged pictures of synthetic persons: the table of docs/reference/protocols.md is true."""
+"""Damaged pictures of synthetic persons: the table of docs/reference/metrics.md is true."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -10,7 +10,7 @@ import pytest
 from leffa.metrics.protocols import PROTOCOLS
 from leffa.metrics.result import Scores
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "protocols.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 DAMAGES = ("blur", "shift", "colour", "wrong garment", "changed letters", "bleeding")
 # Metric -> whether higher is better, and a change that deserves notice.
 NOTICE = {

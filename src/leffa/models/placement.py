@@ -17,7 +17,6 @@ from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, ModelMixin
 from diffusers.hooks import apply_group_offloading
 from torch import nn
 
-from leffa.io.terminal import first_line
 from leffa.models.compiled import compile_blocks
 from leffa.performance import Offload, Performance
 
@@ -137,5 +136,5 @@ def _set_attention(network: Any, backend: str) -> None:
     try:
         network.set_attention_backend(backend)
     except (ValueError, RuntimeError, ImportError) as error:
-        reason = first_line(error)
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"--attention {backend}: {reason}") from error
