@@ -3,11 +3,10 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 READY := .venv/.ready
 BOOTSTRAP := build/uv
-# MediaPipe needs another protobuf than .venv has: docs/how-to/prepare-photos.md.
-MEDIAPIPE ?= .mediapipe/bin/python
+PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test test-all test-browser test-mediapipe check audit format eval bench clean
+.PHONY: help setup demo app test test-all test-browser check audit format eval bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,18 +20,13 @@ app: $(READY) ## the web page, with the shipped baseline: http://127.0.0.1:7860
 	.venv/bin/leffa app $(if $(CKPT),--tryon $(CKPT))
 
 test: $(READY) ## the tests that need no GPU, no network and no downloaded weights
-	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not slow and not gpu and not weights and not browser"
+	$(RUN) -m pytest $(PARALLEL) -m "not slow and not gpu and not weights and not browser"
 
 test-all: $(READY) ## every test that needs no GPU; the pages have `make test-browser`
-	$(RUN) -m pytest -n auto --maxprocesses 4 -m "not gpu and not browser"
+	$(RUN) -m pytest $(PARALLEL) -m "not gpu and not browser"
 
 test-browser: $(READY) ## all pages in a chromium that is installed already; SCREENSHOTS=DIR keeps pictures
 	LEFFA_SCREENSHOTS="$(SCREENSHOTS)" $(RUN) -m pytest -m browser
-
-test-mediapipe: $(READY) ## MediaPipe on photographs; MEDIAPIPE=PYTHON names the interpreter that has it
-	@"$(MEDIAPIPE)" -c "import mediapipe" 2>/dev/null \
-		|| { echo "$(MEDIAPIPE) has no mediapipe: python3 -m venv .mediapipe && .mediapipe/bin/pip install mediapipe==0.10.14; or name one that has it: make test-mediapipe MEDIAPIPE=PYTHON" >&2; exit 2; }
-	LEFFA_MEDIAPIPE_PYTHON="$(MEDIAPIPE)" $(RUN) -m pytest tests/preprocess/test_mediapipe.py
 
 check: $(READY) ## lint, format and types
 	$(RUN) -m ruff check
@@ -71,6 +65,6 @@ $(READY): requirements.lock pyproject.toml
 	@command -v uv >/dev/null || { $(PYTHON) -m venv $(BOOTSTRAP) && $(BOOTSTRAP)/bin/pip install --quiet uv; }
 	@export PATH="$$PATH:$(CURDIR)/$(BOOTSTRAP)/bin" \
 		&& { test -x $(RUN) || uv venv --python "$$(command -v $(PYTHON))" .venv; } \
-		&& uv pip install --python $(RUN) --requirement requirements.lock \
+		&& uv pip install --compile-bytecode --python $(RUN) --requirement requirements.lock \
 		&& uv pip install --python $(RUN) --no-deps --editable .
 	@touch $@

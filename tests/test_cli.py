@@ -123,13 +123,14 @@ def test_scores_two_folders_as_markdown_and_json(
         folder_of_images(tmp_path / name, shade) for name, shade in (("p", 0), ("t", 100))
     )
     file = tmp_path / "scores.json"
-    assert main(["score", str(pred), str(true), "--protocol", "leffa", "--json", str(file)]) == 0
+    asked = ["--protocol", "leffa", "--metrics", "ssim", "--metrics", "psnr"]
+    assert main(["score", str(pred), str(true), *asked, "--json", str(file)]) == 0
     assert "SSIM ↑" in capsys.readouterr().out
     markdown = tmp_path / "scores.md"
     files = ["--json", str(file), "--markdown", str(markdown)]
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))
-    assert main(["score", str(pred), str(true), "--protocol", "leffa", *files]) == 0  # replaced
+    assert main(["score", str(pred), str(true), *asked, *files]) == 0  # replaced
     assert "SSIM ↑" in markdown.read_text(encoding="utf-8")
     sys.stdout.flush()
     assert b"SSIM ?" in written.getvalue()

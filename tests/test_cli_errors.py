@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from leffa.cli_errors import fail
 from leffa.metrics.folders import FolderMismatch
 from leffa.run import CONF, assemble, compose, evaluate, train
+from leffa.run.config import CONFIG_ERRORS
 from leffa.run.program import program
 from leffa.synthetic.write import write_viton
 
@@ -210,23 +211,20 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
         ),
     ],
 )
-def test_a_wrong_value_is_named(
-    command: Callable[..., str], viton: Path, mistake: str, line: str
-) -> None:
-    printed = command("train", "experiment=viton_256", "debug=tiny", f"data.root={viton}", mistake)
-    assert printed.startswith(line)
+def test_a_wrong_value_is_named(viton: Path, tmp_path: Path, mistake: str, line: str) -> None:
+    """By the errors that `program` prints."""
+    chosen = ["experiment=viton_256", "debug=tiny", f"data.root={viton}"]
+    with pytest.raises((ValueError, OSError, *CONFIG_ERRORS)) as caught:
+        train(compose("train", [*chosen, f"paths.output_dir={tmp_path}", mistake]))
+    assert str(caught.value).startswith(line)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for a machine without a GPU")
-@pytest.mark.parametrize(
-    "several", ["trainer.devices=8", "trainer.devices=-1", "trainer.num_nodes=2"]
-)
-def test_processes_on_the_cpu_are_asked_for_by_name(
-    command: Callable[..., str], viton: Path, tmp_path: Path, several: str
-) -> None:
+def test_processes_on_the_cpu_are_asked_for_by_name(viton: Path, tmp_path: Path) -> None:
     chosen = ["experiment=viton_256", "debug=tiny", f"data.root={viton}"]
-    printed = command("train", *chosen, several)
-    assert printed.startswith(f"{several}: this machine has no GPU; leave it out")
+    for several in ("trainer.devices=8", "trainer.devices=-1", "trainer.num_nodes=2"):
+        with pytest.raises(ValueError, match=f"^{several}: this machine has no GPU; leave it out"):
+            assemble(compose("train", [*chosen, f"paths.output_dir={tmp_path}", several]))
     asked = ["trainer.devices=2", "trainer.accelerator=cpu", f"paths.output_dir={tmp_path}"]
     assert assemble(compose("train", [*chosen, *asked])).trainer.world_size == 2
 

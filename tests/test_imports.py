@@ -63,7 +63,6 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "lpips": ("metrics",),
     "diffusers": ("models",),
     "onnxruntime": ("preprocess",),
-    "mediapipe": ("preprocess",),
     "cv2": ("data.matching",),
     "rapidocr": ("metrics.text",),
     "lightning": ("training", "data.datamodule", "run"),

@@ -46,7 +46,6 @@ LOGGED = (
     *("leffa.predict", "leffa.io.progress", "leffa.models.checkpoints"),
     "leffa.io.folders",
 )
-OPTIONAL_VALUE = "--mediapipe"  # may stand alone; tyro has no such options
 USAGE = "usage: leffa [-h] COMMAND ..."
 Run = partial[int | None]  # gives the exit code; None is 0
 
@@ -107,10 +106,6 @@ def _parse(command: str, words: Sequence[str]) -> Run:
         return partial(called, *args, **kwargs)
 
     parse = partial(tyro.cli, bind, prog=f"leffa {command}", config=(tyro.conf.DisallowNone,))
-    words = [
-        f"{word}=" if word == OPTIONAL_VALUE and follower.startswith("-") else word
-        for word, follower in zip(words, [*words[1:], "-"], strict=False)
-    ]
     refusal = io.StringIO()
     try:
         with redirect_stderr(refusal):

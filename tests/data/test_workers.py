@@ -20,6 +20,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
+@pytest.mark.slow
 def test_samples_after_the_first_cause_hardly_any_page_faults() -> None:
     def faults(how: str) -> int:
         command = [sys.executable, "-c", FAULTS, how]

@@ -29,6 +29,7 @@ import cfld_parts
 import idm_vton_parts
 
 CPU = torch.device("cpu")
+SLOW = pytest.mark.slow
 SOURCES = (cfld_parts.UNET, cfld_parts.VAE, idm_vton_parts.SCHEDULER)
 CFLD_PARTS = {"encoder": cfld_parts.ENCODER, "decoder": cfld_parts.DECODER, "appearance_depth": 1}
 MODELS: dict[str, Callable[[], PersonGenerator]] = {
@@ -60,8 +61,14 @@ def native() -> Iterator[None]:
     _AttentionBackendRegistry.set_active_backend(AttentionBackendName.NATIVE)
 
 
-@pytest.mark.parametrize("kind", ["model", "sequential", "group"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=[] if name == "leffa" or kind == "model" else SLOW)
+        for name in MODELS
+        for kind in ("model", "sequential", "group")
+    ],
+)
 def test_offloading_changes_no_picture(name: str, kind: Any, batch: Batch) -> None:
     expected = pictures(built(name), batch)
     model = built(name)
@@ -155,6 +162,7 @@ def flows_of(model: PersonGenerator, batch: Batch) -> dict[str, Tensor]:
     return flows
 
 
+@SLOW
 def test_one_graph_serves_all_layers_of_a_size(batch: Batch) -> None:
     torch._dynamo.reset()
     unet = cfld_parts.UNET | {"layers_per_block": 3}

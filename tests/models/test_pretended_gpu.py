@@ -52,7 +52,10 @@ MODELS: dict[str, Callable[[], PersonGenerator]] = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name == "leffa" else pytest.mark.slow) for name in MODELS],
+)
 def test_a_model_computes_where_its_weights_are(
     name: str, make_batch: Callable[..., Batch]
 ) -> None:

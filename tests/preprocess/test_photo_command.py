@@ -51,7 +51,7 @@ def test_a_read_only_folder_is_told_before_networks_are_loaded(
     )
 
 
-@pytest.mark.parametrize("option", ["--atr", "--openpose", "--densepose", "--mediapipe"])
+@pytest.mark.parametrize("option", ["--atr", "--openpose", "--densepose"])
 def test_the_command_names_a_missing_file(
     root: Path, option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,7 +108,7 @@ def start(
 @pytest.mark.filterwarnings(RESUMES)
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(start: Start, tmp_path: Path) -> None:
     whole, every = start(STAGES, LARGEST, ACCUMULATE)
-    for done in (1, 2, 3, 5):
+    for done in (2, 5):
         resumed, rest = start(STAGES, LARGEST, ACCUMULATE, resume=tmp_path / f"step={done}.ckpt")
         images = min(done, 2) * 2 + max(done - 2, 0) * 4
         assert rest == every[images:]

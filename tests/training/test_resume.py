@@ -120,6 +120,7 @@ def test_a_killed_run_ends_as_one_that_was_not(
     assert_same_end(folder, whole(1))
 
 
+@pytest.mark.slow
 def test_two_processes_are_killed_and_end_as_two_that_were_not(
     whole: Whole, synthetic: Path, tmp_path: Path
 ) -> None:

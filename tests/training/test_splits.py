@@ -41,7 +41,7 @@ class Step(Callback):
         self.results.append(outputs["result"])
 
 
-@pytest.mark.parametrize("max_timestep", [100, 500])
+@pytest.mark.parametrize("max_timestep", [pytest.param(100, marks=pytest.mark.slow), 500])
 def test_a_batch_of_8_is_2_of_4_and_8_of_1(
     make_module: Callable[..., PersonGenerationModule],
     make_datamodule: Callable[..., PersonDataModule],

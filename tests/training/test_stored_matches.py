@@ -53,7 +53,7 @@ def photographs(synthetic: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint")  # it deals on exactly
-@pytest.mark.parametrize("space", ["tokens", "coordinates"])
+@pytest.mark.parametrize("space", ["tokens", pytest.param("coordinates", marks=pytest.mark.slow)])
 def test_trains_on_them_and_resumes_where_it_stopped(
     space: str, photographs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

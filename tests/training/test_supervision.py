@@ -29,11 +29,12 @@ from leffa.training.stages import Stage
 sys.path.append(str(Path(__file__).parent / "support"))
 import runs
 
+SLOW = pytest.mark.slow  # what a run keeps does not depend on its loss
 NAMES = sorted(path.stem for path in (CONF / "attention_loss").glob("*.yaml"))
 CHOICES = [
-    *NAMES,
-    "matches attention_loss.space=coordinates",
-    "leffa attention_loss.entropy_weight=0.1",
+    *(name if name == "photometric" else pytest.param(name, marks=SLOW) for name in NAMES),
+    pytest.param("matches attention_loss.space=coordinates", marks=SLOW),
+    pytest.param("leffa attention_loss.entropy_weight=0.1", marks=SLOW),
 ]
 SHORT = [
     "curriculum.stages=[{name: leffa, steps: 2, height: 32, width: 24, batch_size: 2,"

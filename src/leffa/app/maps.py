@@ -19,8 +19,8 @@ from leffa.preprocess.synthetic_labels import SyntheticLabels
 
 DEFAULT_RECIPE = "leffa_hd_clean"  # of models that were trained on mask files
 _NO_KEYPOINTS = (
-    "This model needs the joints of the photograph: start the page with --openpose FILE or "
-    "--mediapipe, which finds them."
+    "This model needs the joints of the photograph: start the page with --openpose FILE, which "
+    "finds them."
 )
 _NO_DENSEPOSE = (
     "This model needs the DensePose map of the photograph: upload one under “Maps from files”, or "
@@ -28,7 +28,7 @@ _NO_DENSEPOSE = (
 )
 _NO_MASK = (
     "Brush over what is to be repainted, or upload a mask; the page makes masks itself when it is "
-    "started with --atr FILE and --openpose FILE, or with --mediapipe."
+    "started with --atr FILE and --openpose FILE."
 )
 
 

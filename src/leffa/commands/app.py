@@ -1,6 +1,5 @@
 """The command that serves the web page."""
 
-import contextlib
 import importlib
 import importlib.util
 from dataclasses import dataclass, replace
@@ -76,19 +75,18 @@ def app(
     if serving.mcp and importlib.util.find_spec("mcp") is None:
         raise ValueError("--mcp needs the package mcp: pip install 'gradio[mcp]'")
     paths = {task: path for task in TITLES if (path := _weights(task, models)) is not None}
-    with contextlib.ExitStack() as stack:
-        weights: dict[str, list[Weights]] = {}
-        tools: Tools | PublishedTools = back_ends(maps, device, stack)
-        if models.released:
-            wanted, photos = TITLES.keys() - paths.keys(), maps == BackEnds()
-            weights |= bring_released(wanted, photos, lambda line: print(line, flush=True))
-            if photos:
-                tools = PublishedTools(PublishedNetworks("cuda" if "cuda" in device else "cpu"))
-        weights |= {task: [_load(task, path, models)] for task, path in paths.items()}
-        print("Starting the page ...", flush=True)
-        with served(weights, tools, replace(serving, device=device)) as address:
-            print(f"{address}  (Ctrl-C ends it)", flush=True)
-            wait_for_the_end()
+    weights: dict[str, list[Weights]] = {}
+    tools: Tools | PublishedTools = back_ends(maps, device)
+    if models.released:
+        wanted, photos = TITLES.keys() - paths.keys(), maps == BackEnds()
+        weights |= bring_released(wanted, photos, lambda line: print(line, flush=True))
+        if photos:
+            tools = PublishedTools(PublishedNetworks("cuda" if "cuda" in device else "cpu"))
+    weights |= {task: [_load(task, path, models)] for task, path in paths.items()}
+    print("Starting the page ...", flush=True)
+    with served(weights, tools, replace(serving, device=device)) as address:
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        wait_for_the_end()
 
 
 def _weights(task: str, models: Models) -> Path | None:

@@ -1,11 +1,9 @@
 """The command that makes one's own photos ready for try-on."""
 
-import contextlib
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from tyro.conf import OmitArgPrefixes, arg
+from tyro.conf import OmitArgPrefixes
 
 from leffa.commands.options import Category, Device, OptionalFile, OptionalName, Root, Unset
 from leffa.data.labels import LabelSet
@@ -13,7 +11,6 @@ from leffa.data.labels import LabelSet
 if TYPE_CHECKING:
     from leffa.preprocess.parsing import PersonParser
     from leffa.preprocess.photo import Tools
-    from leffa.preprocess.pose.mediapipe import MediaPipe
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,6 @@ class BackEnds:
         densepose: the published model_final_162be9.pkl, or an .onnx export of it
         channels: that DensePose expects; rgb, as the demos hand it
         uv_range: of DensePose's U and V: 0 to 1, or stretched over each person
-        mediapipe: keypoints, and a rough parsing, by MediaPipe, without weights; PYTHON is the
-            interpreter of the environment that has mediapipe; without it, this one
     """
 
     atr: OptionalFile = None
@@ -37,7 +32,6 @@ class BackEnds:
     densepose: OptionalFile = None
     channels: Literal["rgb", "bgr"] = "rgb"
     uv_range: Literal["unit", "per_person"] = "unit"
-    mediapipe: Annotated[Path | None, arg(metavar="[PYTHON]", help_behavior_hint="")] = None
 
 
 def photo(
@@ -68,10 +62,9 @@ def photo(
     wanted = Tools(  # a misspelt name is told before weights are read
         label_set=label_set, encoding=encoding, recipe=recipe, category=category
     )
-    with contextlib.ExitStack() as stack:
-        found = back_ends(tools, device, stack)
-        all_tools = replace(wanted, parser=found.parser, pose=found.pose, densepose=found.densepose)
-        progress = stack.enter_context(progress_bar("preparing"))
+    found = back_ends(tools, device)
+    all_tools = replace(wanted, parser=found.parser, pose=found.pose, densepose=found.densepose)
+    with progress_bar("preparing") as progress:
         result = prepare_photos(root, all_tools, progress)
     for path in result.written:
         print(path)
@@ -82,27 +75,20 @@ def photo(
     return 1 if result.failed else 0
 
 
-def back_ends(chosen: BackEnds, device: str, stack: contextlib.ExitStack) -> "Tools":
-    """What the options name, loaded; it ends with the stack."""
+def back_ends(chosen: BackEnds, device: str) -> "Tools":
+    """What the options name, loaded."""
     from leffa.preprocess.densepose.load import load_densepose
     from leffa.preprocess.photo import Tools
-    from leffa.preprocess.pose.mediapipe import MediaPipe
     from leffa.preprocess.pose.openpose import openpose
 
-    mediapipe = None
-    if chosen.mediapipe is not None:
-        python = chosen.mediapipe if chosen.mediapipe != Path() else None
-        mediapipe = stack.enter_context(MediaPipe(python))
-    body = openpose(chosen.openpose, device) if chosen.openpose else mediapipe
+    body = openpose(chosen.openpose, device) if chosen.openpose else None
     surface = None
     if chosen.densepose:
         surface = load_densepose(chosen.densepose, device, chosen.channels, chosen.uv_range)
-    return Tools(parser=_parser(chosen, device, mediapipe), pose=body, densepose=surface)
+    return Tools(parser=_parser(chosen, device), pose=body, densepose=surface)
 
 
-def _parser(chosen: BackEnds, device: str, mediapipe: "MediaPipe | None") -> "PersonParser | None":
-    """The parser of the options; what weights say goes before the rough one."""
-    from leffa.preprocess.parsing.coarse import CoarseParser
+def _parser(chosen: BackEnds, device: str) -> "PersonParser | None":
     from leffa.preprocess.parsing.neck import ATRWithNeck
     from leffa.preprocess.parsing.schp import schp
 
@@ -110,4 +96,4 @@ def _parser(chosen: BackEnds, device: str, mediapipe: "MediaPipe | None") -> "Pe
     lip = schp(chosen.lip, "lip", device) if chosen.lip else None
     if atr and lip:
         return ATRWithNeck(atr, lip)
-    return atr or lip or (CoarseParser(mediapipe) if mediapipe else None)
+    return atr or lip

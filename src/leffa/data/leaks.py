@@ -4,7 +4,7 @@ Two files hold one picture where their perceptual hashes nearly agree and then, 
 pixels do; a mirrored copy counts too. Imports no torch, for the doctor's processes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from leffa.data.batch import Record
 from leffa.io.pictures import decode
-from leffa.io.processes import ProcessPool
+from leffa.io.processes import map_items
 
 Print = tuple[Path, int]  # a file and its `fingerprint`
 
@@ -75,7 +75,8 @@ def leaked(
     """
     fields = ("source", "reference")
     files = sorted({getattr(each, field) for each in (*records, *training) for field in fields})
-    known = dict(zip(files, _fingerprints(files, workers, progress), strict=True))
+    prints = map_items(_fingerprint_of, files, workers, progress, chunk=_CHUNK)
+    known = dict(zip(files, prints, strict=True))
     found: dict[str, str] = {}
     for field, word in zip(fields, ("person", "reference"), strict=True):
         tests, trained = (
@@ -87,22 +88,6 @@ def leaked(
             if (path := again.get(getattr(record, field))) is not None:
                 found.setdefault(record.name, f"its {word} is {path}")
     return found
-
-
-def _fingerprints(
-    files: Sequence[Path], workers: int, progress: Callable[[int, int], None] | None
-) -> Iterator[int]:
-    def told(prints: Iterable[int]) -> Iterator[int]:
-        for done, bits in enumerate(prints, start=1):
-            if progress is not None:
-                progress(done, len(files))
-            yield bits
-
-    if workers < 2:
-        yield from told(map(_fingerprint_of, files))
-        return
-    with ProcessPool(workers) as pool:
-        yield from told(pool.map(_fingerprint_of, files, chunksize=_CHUNK))
 
 
 def _fingerprint_of(path: Path) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from leffa.conf_folder import CONF
+from leffa.io.terminal import first_line
 from leffa.models.interface import PersonGenerator
 
 TARGET = "_target_"
@@ -37,7 +38,7 @@ def build_model(config: Mapping[str, Any], file: Path) -> PersonGenerator:
     try:
         return pkgutil.resolve_name(target)(**part)
     except (TypeError, LookupError, AttributeError, RuntimeError, ImportError) as error:
-        reason = next(iter(str(error).splitlines()), "")
+        reason = first_line(error)
         raise ValueError(
             f"{file}: its model cannot be built ({type(error).__name__}: {reason})"
         ) from error

@@ -3,10 +3,13 @@
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class ProcessPool(ProcessPoolExecutor):
@@ -30,6 +33,30 @@ class ProcessPool(ProcessPoolExecutor):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.shutdown(cancel_futures=kind is not None)
+
+
+def map_items(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    progress: Callable[[int, int], None] | None = None,
+    there: int = 0,
+    chunk: int = 8,
+) -> Iterator[Result]:
+    """What a function gives of each item, in order; a few items are not worth processes.
+
+    Args:
+        workers: processes; below 2, this one alone.
+        progress: called with (items done, items in all), of which so many were `there` before.
+        chunk: items that a process takes at a time.
+    """
+    parallel = workers > 1 and len(items) >= 2 * chunk
+    with ProcessPool(workers) if parallel else nullcontext() as pool:
+        results = pool.map(function, items, chunksize=chunk) if pool else map(function, items)
+        for done, result in enumerate(results, start=there + 1):
+            if progress is not None:
+                progress(done, there + len(items))
+            yield result
 
 
 @contextmanager

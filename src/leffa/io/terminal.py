@@ -25,6 +25,11 @@ def command_line(kept: str = "") -> Iterator[None]:
         _end(kept)  # Lightning makes exit code 1 of it
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says, for a message of ours."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 @contextmanager
 def until_reader_leaves() -> Iterator[None]:
     """Run a program whose output may be cut off, as by `| head`: then it ends without a trace."""

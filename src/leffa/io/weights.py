@@ -9,6 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from leffa.io.terminal import first_line
+
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
@@ -66,7 +68,7 @@ def read_pickle(path: Path) -> Any:
 
 
 def _not_plain(path: Path, error: Exception) -> ValueError:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    reason = first_line(error)
     if "legacy .tar" in reason:
         reason = (
             "a tar archive of a PyTorch before 2017; if you trust it, torch.load it with "

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 from leffa.io.atomic import new_folder, write_json, write_text
 from leffa.io.outputs import check_folder
+from leffa.io.terminal import first_line
 from leffa.losses.request import FlowRequest
 from leffa.models.interface import PersonGenerator
 from leffa.models.leffa import LeffaModel, input_channels
@@ -233,7 +234,7 @@ def _load_unet(folder: Path) -> UNet2DConditionModel:
     try:
         return load_unet(folder, changes={})
     except (OSError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise ValueError(f"{folder}: cannot be read ({reason})") from error
 
 

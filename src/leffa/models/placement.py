@@ -17,6 +17,7 @@ from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, ModelMixin
 from diffusers.hooks import apply_group_offloading
 from torch import nn
 
+from leffa.io.terminal import first_line
 from leffa.models.compiled import compile_blocks
 from leffa.performance import Offload, Performance
 
@@ -136,5 +137,5 @@ def _set_attention(network: Any, backend: str) -> None:
     try:
         network.set_attention_backend(backend)
     except (ValueError, RuntimeError, ImportError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise ValueError(f"--attention {backend}: {reason}") from error

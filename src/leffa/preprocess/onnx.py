@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from leffa.io.terminal import first_line
+
 
 class OnnxModel:
     """A network with one input, on the processor.
@@ -29,7 +31,9 @@ class OnnxModel:
                 str(self.path), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's own types, which derive from Exception only
-            raise ValueError(f"{path}: is not a readable ONNX model ({_reason(error)})") from error
+            raise ValueError(
+                f"{path}: is not a readable ONNX model ({first_line(error)})"
+            ) from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"{path}: has {len(inputs)} inputs, expected one picture")
@@ -47,10 +51,6 @@ class OnnxModel:
         except Exception as error:  # onnxruntime's own types again
             raise ValueError(
                 f"{self.path}: cannot run on a picture {picture.shape} of {picture.dtype} "
-                f"({_reason(error)}); is it an export of this network, for any size?"
+                f"({first_line(error)}); is it an export of this network, for any size?"
             ) from error
         return outputs
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

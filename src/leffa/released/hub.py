@@ -21,6 +21,7 @@ from huggingface_hub.utils import tqdm as _Bar
 
 from leffa.io.atomic import replacing, write_text
 from leffa.io.files import sha256_of
+from leffa.io.terminal import first_line
 from leffa.released.catalogue import Released, read_catalogue
 from leffa.released.files import RemoteFile, not_here
 
@@ -194,7 +195,7 @@ def _ask(entry: Released, repository: str, **how: Any) -> Any:
         return snapshot_download(repository, allow_patterns=list(entry.parts[repository]), **how)
     except Exception as error:  # of its own, of its transport, of the disk
         cause = error.__cause__ or error
-        reason = next(iter(str(cause).splitlines()), type(cause).__name__)
+        reason = first_line(cause)
         command = f"leffa weights fetch {entry.name} --from DIR"
         copy = f"copy its files to this machine and type `{command}`"
         remedy = f"rerun the same command to fetch what is missing; without a network, {copy}"

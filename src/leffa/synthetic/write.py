@@ -7,7 +7,6 @@ any order. Files are complete or absent, and only what is missing is drawn.
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -18,7 +17,7 @@ from leffa.data.catalog import CATALOG
 from leffa.data.catalog.folder import COLUMNS
 from leffa.data.catalog.spec import SPLITS, SYNTHETIC, DatasetSpec, ListSpec, Split
 from leffa.io.atomic import write_bytes
-from leffa.io.processes import ProcessPool
+from leffa.io.processes import map_items
 from leffa.synthetic.render import VERSION
 from leffa.synthetic.samples import Recipe, Sample, numbering
 
@@ -164,14 +163,10 @@ def _draw_missing(
 ) -> None:
     """Draw the samples that lack a file, and write them."""
     missing = [one for one in samples if not all(path.exists() for path, _, _ in one.files())]
-    there, total = len(samples) - len(missing), len(samples)
+    there = len(samples) - len(missing)
     log.info("drawing %d samples, %d are there already", len(missing), there)
-    parallel = workers > 1 and len(missing) > 1
-    with ProcessPool(workers) if parallel else nullcontext() as pool:
-        drawn = pool.map(_draw, missing, chunksize=8) if pool else map(_draw, missing)
-        for done, _ in enumerate(drawn, start=there + 1):
-            if progress is not None:
-                progress(done, total)
+    for _ in map_items(_draw, missing, workers, progress, there):
+        pass
 
 
 def _draw(sample: Sample) -> None:

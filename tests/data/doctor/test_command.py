@@ -21,6 +21,7 @@ from leffa.data.doctor.quick import quick_check
 from leffa.data.viton_hd import VitonHD
 
 
+@pytest.mark.slow
 def test_processes_find_the_same(broken: Callable[[str], Path]) -> None:
     root = broken("viton_hd")
     fill(MASK, 0)(root)

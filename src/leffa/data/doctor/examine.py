@@ -19,7 +19,7 @@ from leffa.data.doctor.survey import Present, Survey, Surveyor
 from leffa.data.folder import FolderPairs, is_custom_folder, tables
 from leffa.data.layout import check_choice
 from leffa.io.folders import SUFFIXES, is_hidden, scan
-from leffa.io.processes import ProcessPool
+from leffa.io.processes import map_items
 
 Progress = Callable[[int, int], None]  # (files done, files in all)
 
@@ -57,7 +57,9 @@ def examine(
     check_choice("dataset", dataset, ("auto", *CATALOG))
     began = time.perf_counter()
     name, spec, survey = _survey(root, dataset)
-    inspected = list(_inspect(survey.present, workers, progress))
+    tasks = [(entry.path, entry.files.content) for entry in survey.present]
+    results = map_items(inspect_file, tasks, workers, progress, chunk=_CHUNK)
+    inspected = list(zip(survey.present, results, strict=True))
     synthetic = (root / SYNTHETIC).is_file()
     counts = [listed.count for group in survey.lists.values() for listed in group]
     if synthetic:  # official numbers do not bind it
@@ -169,21 +171,3 @@ def _survey_pictures(root: Path, name: str | None) -> Survey:
         raise ValueError(f"{root}: does not hold {wanted}; give the folder that holds its lists")
     survey.add("unknown-layout", str(root))
     return survey
-
-
-def _inspect(
-    present: Sequence[Present], workers: int, progress: Progress | None
-) -> Iterator[tuple[Present, Inspection]]:
-    tasks = [(entry.path, entry.files.content) for entry in present]
-    for done, pair in enumerate(zip(present, _run(tasks, workers), strict=True), start=1):
-        if progress is not None:
-            progress(done, len(tasks))
-        yield pair
-
-
-def _run(tasks: Sequence[tuple[Path, str]], workers: int) -> Iterator[Inspection]:
-    if workers <= 1 or len(tasks) < 2 * _CHUNK:
-        yield from map(inspect_file, tasks)
-        return
-    with ProcessPool(workers) as pool:
-        yield from pool.map(inspect_file, tasks, chunksize=_CHUNK)

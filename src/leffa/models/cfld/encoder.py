@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leffa.io.terminal import first_line
 from leffa.io.weights import load_weights, read_pickle
 from leffa.losses.precision import at_least_float32
 from leffa.losses.schedule import Generators, draw
@@ -160,7 +161,7 @@ def _read(weights: str | Path) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = hub.load_state_dict_from_hf(str(weights), weights_only=True)
     except OSError as error:  # of the network, and of a hub that knows no such name
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise FileNotFoundError(
             f"model.encoder_weights={weights}: no such file here, and the hub did not give it "
             f"({reason}); give the path of your copy"

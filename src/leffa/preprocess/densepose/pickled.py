@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leffa.io.terminal import first_line
+
 
 def _latin1(text: str, encoding: str) -> bytes:
     """What `_codecs.encode` is to a pickle of Python 2: the bytes of an array."""
@@ -54,7 +56,7 @@ def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as file:
             content = _ArraysOnly(file, encoding="latin1").load()
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise ValueError(
             f"{path}: not a pickle of plain arrays, so it is not loaded ({reason})"
         ) from error

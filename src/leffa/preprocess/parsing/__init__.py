@@ -1,8 +1,7 @@
 """Human parsing: from a photo to one label a pixel.
 
 Back ends: SCHP from its ONNX files (`schp`), its two models joined as the released demos do
-(`neck`), a rough one from pose and silhouette that needs no weights (`coarse`), and the exact
-labels of synthetic persons (`preprocess.synthetic_labels`).
+(`neck`), and the exact labels of synthetic persons (`preprocess.synthetic_labels`).
 """
 
 from typing import Protocol

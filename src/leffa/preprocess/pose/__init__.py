@@ -1,8 +1,7 @@
 """Body keypoints from a photo.
 
-Back ends: OpenPose's body network from its published weights (`openpose`), MediaPipe, whose models
-come in its package (`mediapipe`), and the exact joints of synthetic persons
-(`preprocess.synthetic_labels`).
+Back ends: OpenPose's body network from its published weights (`openpose`), and the exact joints of
+synthetic persons (`preprocess.synthetic_labels`).
 """
 
 from typing import Protocol

@@ -3,19 +3,17 @@
 Worker processes import this, so it imports no torch.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from PIL import Image
 
 from leffa.io.atomic import replacing
-from leffa.io.processes import ProcessPool
+from leffa.io.processes import map_items
 
 Progress = Callable[[int, int], None]  # (files there, files in all)
 Make = Callable[[], Image.Image | str]  # a picture, or the text of another file
 Job = tuple[Path, Make]
-
-_CHUNK = 8
 
 
 def make_files(files: Mapping[Path, Make], workers: int, progress: Progress | None) -> list[str]:
@@ -30,22 +28,8 @@ def make_files(files: Mapping[Path, Make], workers: int, progress: Progress | No
         Why files could not be made; the others are made all the same.
     """
     missing = [(path, make) for path, make in files.items() if not path.exists()]
-    there = len(files) - len(missing)
-    failures = []
-    for done, failure in enumerate(_run(missing, workers), start=there + 1):
-        if failure is not None:
-            failures.append(failure)
-        if progress is not None:
-            progress(done, len(files))
-    return failures
-
-
-def _run(jobs: list[Job], workers: int) -> Iterable[str | None]:
-    if workers <= 1 or len(jobs) < 2 * _CHUNK:
-        yield from map(_do, jobs)
-        return
-    with ProcessPool(workers) as pool:
-        yield from pool.map(_do, jobs, chunksize=_CHUNK)
+    done = map_items(_do, missing, workers, progress, len(files) - len(missing))
+    return [failure for failure in done if failure is not None]
 
 
 def _do(job: Job) -> str | None:
