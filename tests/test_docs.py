@@ -35,7 +35,7 @@ def broken(page: Path, link: str) -> bool:
         return False
     path, _, anchor = link.partition("#")
     target = (page.parent / path).resolve() if path else page
-    return not target.exists() or bool(anchor) and anchor not in anchors(target)
+    return not target.exists() or (bool(anchor) and anchor not in anchors(target))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -45,9 +45,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(
-        "# One `two`, three\n[a](#one-two-three) [b](#four) [c](none.md) [d](page.md)\n\n[e]: out.md"
-    )
+    there, wrong = "[a](#one-two-three) [d](page.md)", "[b](#four) [c](none.md)"
+    page.write_text(f"# One `two`, three\n{there}\n{wrong}\n\n[e]: out.md")
     assert [link for link in links(page) if broken(page, link)] == ["#four", "none.md", "out.md"]
 
 

@@ -7,7 +7,8 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "leffa"
 
-# What a room may import of ours, beside itself and `leffa` (the version): see docs/explanation/architecture.md.
+# What a room may import of ours, beside itself and `leffa` (the version); drawn in
+# docs/explanation/architecture.md.
 PARTS = (
     *("io", "losses", "data", "models", "inference", "metrics", "pictures", "preprocess"),
     *("synthetic", "released", "performance", "conf_folder", "cli_errors"),
