@@ -23,8 +23,8 @@ from PIL import Image
 from leffa.data.batch import Record
 from leffa.data.dataset import PersonDataset, collate, keep_freed_memory
 from leffa.data.latent_cache import LatentCache
+from leffa.data.published import VitonHD
 from leffa.data.transforms import PersonTransform
-from leffa.data.viton_hd import VitonHD
 from leffa.io.atomic import write_json
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel

@@ -22,7 +22,6 @@ from leffa.models.export import OFFICIAL
 from leffa.models.placement import DTYPES
 from leffa.models.schedulers import SCHEDULERS
 from leffa.performance import Precision
-from leffa.synthetic.labels import CATEGORIES
 
 SCORE = ["score", ".", ".", "--protocol", "leffa"]
 
@@ -235,7 +234,6 @@ def test_a_misspelt_option_is_answered_with_the_usage_of_its_command(
 
 def test_choices_in_help_are_those_that_are_read() -> None:
     for choices, known in (
-        (options.Category, CATEGORIES),
         (options.Encoding, (*ENCODINGS, "skeleton", "none")),
         (Precision, (*PRECISIONS, *DTYPES)),
         (options.Preset, OFFICIAL),

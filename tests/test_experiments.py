@@ -33,11 +33,11 @@ SIZE = (64, 48)
 
 # A new data set that an experiment trains on needs its small copy here.
 WRITERS: dict[str, Callable[[Path], None]] = {
-    "leffa.data.viton.Viton": lambda root: write_viton(root, 4, 2, 0, *SIZE),
-    "leffa.data.viton_hd.VitonHD": lambda root: write_viton_hd(root, 4, 2, 0, *SIZE),
-    "leffa.data.dress_code.DressCode": lambda root: write_dress_code(root, 2, 2, 0, *SIZE),
+    "leffa.data.published.Viton": lambda root: write_viton(root, 4, 2, 0, *SIZE),
+    "leffa.data.published.VitonHD": lambda root: write_viton_hd(root, 4, 2, 0, *SIZE),
+    "leffa.data.published.DressCode": lambda root: write_dress_code(root, 2, 2, 0, *SIZE),
     "leffa.data.deepfashion.DeepFashion": lambda root: write_deepfashion(root, 6, 3, 0, *SIZE),
-    "leffa.data.market1501.Market1501": lambda root: write_market1501(root, 6, 6, 0, *SIZE),
+    "leffa.data.published.Market1501": lambda root: write_market1501(root, 6, 6, 0, *SIZE),
     "leffa.data.folder.FolderPairs": lambda root: write_folder(root, 4, 3, 0, *SIZE),
 }
 
@@ -106,7 +106,7 @@ def test_every_experiment_trains_two_steps(
 def test_a_rehearsal_is_of_the_experiment_s_own_base_data_and_sizes(
     small_copy: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    root = small_copy("leffa.data.viton_hd.VitonHD")
+    root = small_copy("leffa.data.published.VitonHD")
     places = [f"data.root={root}", "data.prepare=null", f"paths.output_dir={tmp_path}"]
     chosen = ["experiment=tryon_synthetic", *places, "resume=auto"]
     train(compose("train", [*chosen, "debug=rehearse"]))

@@ -20,9 +20,8 @@ from torch.nn import functional as F
 from leffa.data.batch import Record
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.densepose import ColourDensePose
-from leffa.data.dress_code import DressCode
+from leffa.data.published import DressCode, VitonHD
 from leffa.data.transforms import PersonTransform, Sample
-from leffa.data.viton_hd import VitonHD
 from leffa.synthetic.write import write_deepfashion, write_dress_code, write_viton_hd
 
 HEIGHT, WIDTH = 192, 144

@@ -27,12 +27,12 @@ DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
 
 # The synthetic copy of a layout class, as (train, test) of the usual writer.
 COPIES: dict[str, tuple[Callable[..., None], int, int]] = {
-    "leffa.data.viton.Viton": (write_viton, 2, 2),
-    "leffa.data.viton_hd.VitonHD": (write_viton_hd, 2, 2),
-    "leffa.data.dress_code.DressCode": (write_dress_code, 2, 2),
+    "leffa.data.published.Viton": (write_viton, 2, 2),
+    "leffa.data.published.VitonHD": (write_viton_hd, 2, 2),
+    "leffa.data.published.DressCode": (write_dress_code, 2, 2),
     "leffa.data.deepfashion.DeepFashion": (write_deepfashion, 3, 4),
-    "leffa.data.market1501.Market1501": (write_market1501, 6, 6),
-    "leffa.data.wpose.WPose": (write_wpose, 0, 3),
+    "leffa.data.published.Market1501": (write_market1501, 6, 6),
+    "leffa.data.published.WPose": (write_wpose, 0, 3),
     "leffa.data.folder.FolderPairs": (write_folder, 3, 3),
 }
 

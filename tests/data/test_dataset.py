@@ -7,9 +7,8 @@ from torch.utils.data import DataLoader
 
 from leffa.data.datamodule import PersonDataModule
 from leffa.data.dataset import PersonDataset, collate
-from leffa.data.dress_code import DressCode
+from leffa.data.published import DressCode, VitonHD
 from leffa.data.transforms import PersonTransform
-from leffa.data.viton_hd import VitonHD
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from leffa.data.files import PersonFiles
 from leffa.data.keypoints import BODY_25_MIRROR, Annotation, read_annotation, read_keypoints
 from leffa.data.pose import draw_skeleton
-from leffa.data.viton_hd import VitonHD
+from leffa.data.published import VitonHD
 
 SIZE = (24, 32)
 

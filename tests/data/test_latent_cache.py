@@ -13,8 +13,9 @@ from leffa.data.dataset import PersonDataset, collate
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.keypoints import Annotation
 from leffa.data.latent_cache import LatentCache
+from leffa.data.layout import Layout
+from leffa.data.published import VitonHD
 from leffa.data.transforms import PersonTransform
-from leffa.data.viton_hd import VitonHD
 from leffa.models.leffa import LeffaModel
 from leffa.run import compose
 from leffa.synthetic.write import write_deepfashion, write_viton_hd
@@ -23,7 +24,7 @@ TRANSFORM = PersonTransform(height=32, width=24, densepose="iuv")
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> VitonHD:
+def records(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     root = tmp_path_factory.mktemp("world")
     write_viton_hd(root, 5, 2, seed=3, height=64, width=48)
     return VitonHD(root, densepose="iuv")
@@ -36,12 +37,12 @@ def model() -> LeffaModel:
     return LeffaModel.build(*(backbone[part] for part in ("unet", "vae", "scheduler")))
 
 
-def build(folder: Path, records: VitonHD, model: LeffaModel, **changes: object) -> LatentCache:
+def build(folder: Path, records: Layout, model: LeffaModel, **changes: object) -> LatentCache:
     return LatentCache(folder, records, replace(TRANSFORM, **changes), model, batch_size=2)
 
 
 def test_a_batch_with_latents_is_encoded_as_one_without(
-    records: VitonHD, model: LeffaModel, tmp_path: Path
+    records: Layout, model: LeffaModel, tmp_path: Path
 ) -> None:
     cache = build(tmp_path, records, model)
     fresh, kept = (
@@ -60,7 +61,7 @@ def test_a_batch_with_latents_is_encoded_as_one_without(
 
 
 def test_latents_of_a_model_in_channels_last_are_the_same(
-    records: VitonHD, model: LeffaModel, tmp_path: Path
+    records: Layout, model: LeffaModel, tmp_path: Path
 ) -> None:
     turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
     ours, theirs = build(tmp_path / "a", records, model), build(tmp_path / "b", records, turned)
@@ -70,7 +71,7 @@ def test_latents_of_a_model_in_channels_last_are_the_same(
 
 
 def test_keeps_the_finished_part_of_an_interrupted_run(
-    records: VitonHD, model: LeffaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    records: Layout, model: LeffaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latent_cache, "SHARD", 2)
     whole = build(tmp_path / "whole", records, model)
@@ -92,7 +93,7 @@ def test_keeps_the_finished_part_of_an_interrupted_run(
     [({"image_filter": "bicubic"}, "transform"), ({"height": 40}, "transform")],
 )
 def test_refuses_latents_of_another_transform(
-    records: VitonHD, model: LeffaModel, tmp_path: Path, changes: dict[str, object], named: str
+    records: Layout, model: LeffaModel, tmp_path: Path, changes: dict[str, object], named: str
 ) -> None:
     build(tmp_path, records, model)
     with pytest.raises(ValueError, match=rf"changed: {named}\); delete"):
@@ -100,7 +101,7 @@ def test_refuses_latents_of_another_transform(
 
 
 def test_refuses_latents_of_another_autoencoder(
-    records: VitonHD, model: LeffaModel, tmp_path: Path
+    records: Layout, model: LeffaModel, tmp_path: Path
 ) -> None:
     build(tmp_path, records, model)
     other = copy.deepcopy(model)
@@ -120,7 +121,7 @@ def test_refuses_latents_of_files_that_changed(model: LeffaModel, tmp_path: Path
 
 
 def test_refuses_a_transform_that_augments(
-    records: VitonHD, model: LeffaModel, tmp_path: Path
+    records: Layout, model: LeffaModel, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="switch the augmentation or the cache off"):
         build(tmp_path, records, model, flip=0.5)
@@ -146,7 +147,7 @@ def test_takes_moved_files_and_looks_at_each_once(
 
 
 def test_takes_the_same_files_by_another_path(
-    records: VitonHD, model: LeffaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    records: Layout, model: LeffaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = records[0].source.parents[2]
     whole = build(tmp_path, records, model)

@@ -6,10 +6,9 @@ import pytest
 from leffa.data.catalog import VITON
 from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.deepfashion import DeepFashion
-from leffa.data.dress_code import CATEGORIES, DressCode
+from leffa.data.labels import CATEGORIES
+from leffa.data.published import DressCode, Viton, VitonHD
 from leffa.data.reader import check_count
-from leffa.data.viton import Viton
-from leffa.data.viton_hd import VitonHD
 from leffa.synthetic.write import write_viton
 
 

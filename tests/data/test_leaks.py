@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from leffa.data.leaks import find_again, fingerprint, leaked, same_picture
-from leffa.data.viton_hd import VitonHD
+from leffa.data.published import VitonHD
 from leffa.synthetic.write import write_viton_hd
 
 SAVED_ANEW: dict[str, Callable[[Image.Image], Image.Image]] = {

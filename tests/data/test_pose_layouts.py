@@ -14,9 +14,9 @@ from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.inshop import category_of, flat_name, release_path
 from leffa.data.keypoints import Annotation, read_annotation, read_pose
-from leffa.data.market1501 import Market1501
+from leffa.data.layout import Layout
+from leffa.data.published import Market1501, WPose
 from leffa.data.transforms import PersonTransform
-from leffa.data.wpose import WPose
 from leffa.synthetic.render import draw_pose_set
 from leffa.synthetic.write import write_deepfashion, write_market1501, write_wpose
 
@@ -48,7 +48,7 @@ def wpose(synthetic: Path, tmp_path: Path) -> Path:
     return shutil.copytree(synthetic / "wpose", tmp_path / "wpose")
 
 
-def names(records: DeepFashion | Market1501 | WPose) -> list[str]:
+def names(records: Layout) -> list[str]:
     return [record.name for record in records]
 
 

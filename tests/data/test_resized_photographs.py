@@ -12,8 +12,8 @@ from leffa.data.deepfashion import DeepFashion
 from leffa.data.doctor.examine import examine
 from leffa.data.doctor.quick import quick_check
 from leffa.data.inshop import release_path
+from leffa.data.published import VitonHD
 from leffa.data.transforms import PersonTransform
-from leffa.data.viton_hd import VitonHD
 from leffa.run import CONF
 
 MAKE = PersonTransform(32, 24, task="pose", densepose="iuv", loss_region="foreground")

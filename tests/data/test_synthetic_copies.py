@@ -12,12 +12,8 @@ from leffa.data.batch import Record
 from leffa.data.catalog.spec import SYNTHETIC
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.deepfashion import DeepFashion
-from leffa.data.dress_code import DressCode
-from leffa.data.market1501 import Market1501
+from leffa.data.published import DressCode, Market1501, Viton, VitonHD, WPose
 from leffa.data.transforms import PersonTransform
-from leffa.data.viton import Viton
-from leffa.data.viton_hd import VitonHD
-from leffa.data.wpose import WPose
 from leffa.preprocess.agnostic import viton as viton_mask
 from leffa.synthetic.write import (
     write_deepfashion,
@@ -105,7 +101,7 @@ def test_unpaired_flow_warps_the_garment_onto_the_true_picture(
 def test_unpaired_inputs_are_those_of_the_person_in_the_own_garment(root: Path) -> None:
     transform = PersonTransform(HEIGHT, WIDTH, densepose="iuv", loss_region="garment")
     paired = VitonHD(root / "viton_hd", split="test", densepose="iuv")
-    unpaired = VitonHD(root / "viton_hd", "test", "unpaired", "iuv", truth=True)
+    unpaired = VitonHD(root / "viton_hd", "test", "unpaired", densepose="iuv", truth=True)
     samples = PersonDataset(paired, transform), PersonDataset(unpaired, transform)
     for own, other in zip(*samples, strict=True):
         for key in ("source", "mask", "densepose"):

@@ -12,12 +12,10 @@ from leffa.data.batch import Record
 from leffa.data.dataset import collate
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.densepose import MIRROR
-from leffa.data.dress_code import DressCode
 from leffa.data.fit import unpad
+from leffa.data.published import DressCode, Viton, VitonHD
 from leffa.data.recipe import PersonMaps
 from leffa.data.transforms import PersonTransform, Sample
-from leffa.data.viton import Viton
-from leffa.data.viton_hd import VitonHD
 
 SIZE = {"height": 16, "width": 12}
 IMAGES = ("source", "reference", "mask", "densepose", "loss_region")

@@ -17,9 +17,8 @@ from hydra.errors import MissingConfigException
 from PIL import Image
 
 from leffa.cli import main
-from leffa.data.dress_code import DressCode
+from leffa.data.published import DressCode, VitonHD
 from leffa.data.transforms import PersonTransform
-from leffa.data.viton_hd import VitonHD
 from leffa.evaluation import Evaluation, EvaluationSettings, evaluate_model, sample_folder
 from leffa.evaluation.masks import write_masks
 from leffa.evaluation.settings import plan_work

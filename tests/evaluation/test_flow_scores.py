@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.published import VitonHD
 from leffa.data.transforms import PersonTransform
-from leffa.data.viton_hd import VitonHD
 from leffa.evaluation import Evaluation
 from leffa.evaluation.flows import flow_values, mean_flow_values
 from leffa.inference import LoadedModel, load_model

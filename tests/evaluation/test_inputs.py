@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from leffa.data.dress_code import DressCode
+from leffa.data.published import DressCode
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation import Evaluation
 from leffa.inference.inputs import feed

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from leffa.cli import main
+from leffa.data.published import VitonHD
 from leffa.data.transforms import PersonTransform
-from leffa.data.viton_hd import VitonHD
 from leffa.evaluation import EvaluationSettings
 from leffa.evaluation.masks import write_masks
 from leffa.evaluation.settings import plan_work

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from leffa.data.matches import format_matches
-from leffa.data.viton_hd import VitonHD
+from leffa.data.published import VitonHD
 from leffa.evaluation import Evaluation
 from leffa.evaluation.flows import flow_values
 from leffa.io.atomic import write_text

@@ -8,8 +8,8 @@ import yaml
 
 from leffa.data.batch import Batch
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.published import VitonHD
 from leffa.data.transforms import PersonTransform
-from leffa.data.viton_hd import VitonHD
 from leffa.models.export import InputSpec, ModelSettings, save_exported
 from leffa.models.leffa import LeffaModel
 from leffa.run import CONF

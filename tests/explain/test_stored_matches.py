@@ -12,7 +12,7 @@ import torch
 from leffa.cli import main
 from leffa.data.batch import Batch
 from leffa.data.matches import format_matches
-from leffa.data.viton_hd import VitonHD
+from leffa.data.published import VitonHD
 from leffa.evaluation.flows import flow_values
 from leffa.explain.attention import read_attention
 from leffa.explain.view import View, flow_error, flow_scores

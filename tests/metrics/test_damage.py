@@ -24,6 +24,7 @@ NOTICE = {
     "match_fidelity": (True, 0.1),
     "match_distance": (False, 1.0),
 }
+QUICK = ("blur", "wrong garment", "changed letters")  # the others take as long again
 HEIGHT, PERSONS = 256, 2
 # What needs an extra.
 PACKAGES = {name: "cv2" if name.startswith("match_") else "" for name in NOTICE}
@@ -78,7 +79,14 @@ def test_the_table_speaks_of_every_metric_and_damage() -> None:
     assert set(claims.values()) == {"worse", "same", "·"}
 
 
-@pytest.mark.parametrize(("metric", "damage"), [key for key, c in table().items() if c != "·"])
+@pytest.mark.parametrize(
+    ("metric", "damage"),
+    [
+        pytest.param(*key, marks=[] if key[1] in QUICK else pytest.mark.slow)
+        for key, claim in table().items()
+        if claim != "·"
+    ],
+)
 def test_a_damage_shows_in_the_metrics_that_the_table_names(
     metric: str, damage: str, score: Score
 ) -> None:

@@ -108,6 +108,7 @@ def recorded_stages(
     return seen, outputs
 
 
+@pytest.mark.slow
 def test_every_stage_and_the_result_are_those_of_detectron2(
     network: ChartRCNN, shared: Path
 ) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from leffa.synthetic.labels import Category
+from leffa.data.labels import Category
 from leffa.synthetic.raster import sample
 from leffa.synthetic.render import TryOnDrawing, draw_tryon
 

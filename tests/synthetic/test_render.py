@@ -5,13 +5,12 @@ from functools import cache
 import numpy as np
 import pytest
 
+from leffa.data.labels import CATEGORIES, Category
 from leffa.synthetic.body import SIGN
 from leffa.synthetic.labels import (
     ATR_OF_CIHP,
     BODY_25,
-    CATEGORIES,
     DENSEPOSE_RGB,
-    Category,
     Parsing,
 )
 from leffa.synthetic.render import (

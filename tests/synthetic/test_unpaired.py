@@ -8,7 +8,7 @@ import pytest
 from scipy.ndimage import maximum_filter
 
 from leffa.data.deepfashion import DeepFashion
-from leffa.synthetic.labels import CATEGORIES, Category
+from leffa.data.labels import CATEGORIES, Category
 from leffa.synthetic.render import TryOnDrawing, draw_pose_set, draw_tryon
 from leffa.synthetic.write import write_deepfashion, write_viton_hd
 

@@ -12,8 +12,8 @@ from torch import nn
 from leffa.data.batch import Batch
 from leffa.data.datamodule import PersonDataModule
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.published import VitonHD
 from leffa.data.transforms import PersonTransform
-from leffa.data.viton_hd import VitonHD
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from leffa.data.matches import format_matches
-from leffa.data.viton_hd import VitonHD
+from leffa.data.published import VitonHD
 from leffa.io.atomic import write_text
 from leffa.losses.attention import AttentionLoss
 from leffa.losses.flow import LeffaLoss

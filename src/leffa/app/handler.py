@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from leffa.app.inference import CATEGORIES, InferenceSession, Job, Result, Sampling
+from leffa.app.inference import InferenceSession, Job, Result, Sampling
 from leffa.app.limits import as_photograph, open_upload
 from leffa.app.maps import MapMaker, Maps, save_input
 from leffa.app.sessions import Session
 from leffa.app.ui_text import TABS
 from leffa.data.batch import Record
+from leffa.data.labels import CATEGORIES
 from leffa.io.pictures import open_mask
 
 

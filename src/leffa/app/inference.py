@@ -19,6 +19,7 @@ from leffa.app.limits import Limits
 from leffa.app.ui_text import OPTIONS, TABS
 from leffa.cli_errors import memory_full
 from leffa.data.batch import Record
+from leffa.data.labels import CATEGORIES
 from leffa.io.atomic import write_json
 from leffa.models.schedulers import SCHEDULERS
 from leffa.performance import Performance
@@ -27,7 +28,6 @@ from leffa.predict import Job as PredictJob
 from leffa.predict import predict
 from leffa.predict.inputs import photo_transform
 
-CATEGORIES = ("upper_body", "lower_body", "dresses")
 _LARGEST_GUIDANCE = 20.0
 _LARGEST_SEED = 2**32 - 1
 

@@ -9,9 +9,9 @@ import gradio as gr
 from leffa.app import ui_text
 from leffa.app.actions import Actions
 from leffa.app.handler import RequestHandler
-from leffa.app.inference import CATEGORIES
 from leffa.app.sessions import Sessions
 from leffa.app.tab import Tab
+from leffa.data.labels import CATEGORIES
 
 # Fonts that every system has: nothing is fetched from the network.
 FONT = ("ui-sans-serif", "system-ui", "sans-serif")

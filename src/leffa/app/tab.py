@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from leffa.app.actions import Actions
-from leffa.app.inference import CATEGORIES
 from leffa.app.sessions import Session
 from leffa.app.ui_text import READY, SAMPLERS, status, title
 from leffa.app.widgets import editor_value, widget
+from leffa.data.labels import CATEGORIES
 
 _CATEGORY_NAMES = ("Upper body", "Lower body", "Dress")
 _HEIGHT = 330  # pixels, of the pictures of the first row

@@ -23,7 +23,6 @@ OptionalPlace = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint=""
 OptionalName = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
 Device = Annotated[str, arg(metavar="auto|cpu|cuda|mps")]
 
-Category = Literal["upper_body", "lower_body", "dresses"]
 Encoding = Literal["colour", "iuv", "vui", "ivu", "labels", "labels_uv", "skeleton", "none"]
 Preset = Literal["virtual_tryon", "virtual_tryon_dc", "pose_transfer"]
 Scheduler = Literal["ddpm", "ddim", "dpm_solver", "unipc", "euler"]

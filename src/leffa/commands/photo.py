@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import OmitArgPrefixes
 
-from leffa.commands.options import Category, Device, OptionalFile, OptionalName, Root, Unset
-from leffa.data.labels import LabelSet
+from leffa.commands.options import Device, OptionalFile, OptionalName, Root, Unset
+from leffa.data.labels import Category, LabelSet
 
 if TYPE_CHECKING:
     from leffa.preprocess.parsing import PersonParser

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import OmitArgPrefixes, arg
 
 from leffa.commands.options import (
-    Category,
     Device,
     Encoding,
     Flag,
@@ -21,7 +20,7 @@ from leffa.commands.options import (
     Scheduler,
     Unset,
 )
-from leffa.data.labels import LabelSet
+from leffa.data.labels import Category, LabelSet
 from leffa.performance import Performance
 
 if TYPE_CHECKING:

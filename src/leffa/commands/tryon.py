@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from leffa.commands.options import (
-    Category,
     Device,
     Flag,
     Folder,
     OptionalPlace,
     Unset,
 )
+from leffa.data.labels import Category
 from leffa.io.folders import check_there
 from leffa.performance import Performance
 

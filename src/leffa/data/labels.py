@@ -1,7 +1,9 @@
 """What the labels of parsing maps mean, and which are the garment of a category."""
 
-from typing import Literal
+from typing import Literal, get_args
 
+Category = Literal["upper_body", "lower_body", "dresses"]  # of garments: DressCode's, in its order
+CATEGORIES: tuple[Category, ...] = get_args(Category)
 LabelSet = Literal["cihp", "lip", "atr"]
 
 # VITON-HD is parsed with CIHP-20, VITON with LIP-20, DressCode with ATR-18.

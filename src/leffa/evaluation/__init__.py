@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from leffa.data.batch import Record
-from leffa.data.dress_code import CATEGORIES
+from leffa.data.labels import CATEGORIES
 from leffa.data.transforms import PersonTransform
 from leffa.evaluation.attention import add_attention
 from leffa.evaluation.checks import check_before_work, check_matches, refuse_missing

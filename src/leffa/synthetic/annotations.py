@@ -8,8 +8,9 @@ Face, hair, hands, shoes and other clothes stay. This is what VITON-HD's `agnost
 import numpy as np
 from numpy.typing import NDArray
 
+from leffa.data.labels import Category
 from leffa.synthetic.body import ANKLE, SIGN, THIGH, TORSO, UPPER_ARM, WRIST
-from leffa.synthetic.labels import BODY_25, Category, Parsing
+from leffa.synthetic.labels import BODY_25, Parsing
 from leffa.synthetic.raster import Floats, Mask, Pixels
 from leffa.synthetic.scene import Scene
 

@@ -1,15 +1,11 @@
 """Label sets of the data sets, as far as synthetic data sets use them."""
 
 from enum import IntEnum
-from typing import Literal, get_args
 
 import numpy as np
 
 from leffa.data.part_colours import PART_COLOURS
 from leffa.synthetic.raster import Pixels
-
-Category = Literal["upper_body", "lower_body", "dresses"]  # DressCode's, in its order
-CATEGORIES: tuple[Category, ...] = get_args(Category)
 
 
 class Parsing(IntEnum):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.random import Generator
 
+from leffa.data.labels import CATEGORIES, Category
 from leffa.synthetic import labels
 from leffa.synthetic.annotations import agnostic_mask, body_map, find_keypoints
 from leffa.synthetic.backdrop import draw_backdrop
@@ -20,7 +21,6 @@ from leffa.synthetic.figure import Placement, build_figure
 from leffa.synthetic.flatlay import FlatLay, lay_flat
 from leffa.synthetic.flows import flow_between, flow_to_flat
 from leffa.synthetic.garments import Garment, Kind, draw_garment
-from leffa.synthetic.labels import CATEGORIES, Category
 from leffa.synthetic.looks import draw_look
 from leffa.synthetic.raster import Floats, Mask, Pixels
 from leffa.synthetic.scene import Person, Scene

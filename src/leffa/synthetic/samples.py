@@ -14,8 +14,9 @@ import numpy as np
 from leffa.data.catalog import CATALOG
 from leffa.data.catalog.spec import TREE, DatasetSpec, GroupSpec, SyntheticSpec, unpaired_name
 from leffa.data.inshop import release_path
+from leffa.data.labels import Category
 from leffa.synthetic import encode
-from leffa.synthetic.labels import Category, Parsing
+from leffa.synthetic.labels import Parsing
 from leffa.synthetic.raster import Pixels
 from leffa.synthetic.render import (
     PersonDrawing,

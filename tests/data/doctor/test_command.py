@@ -18,7 +18,7 @@ from PIL import Image
 from leffa.cli import main
 from leffa.data.doctor.examine import examine
 from leffa.data.doctor.quick import quick_check
-from leffa.data.viton_hd import VitonHD
+from leffa.data.published import VitonHD
 
 
 @pytest.mark.slow

@@ -8,8 +8,7 @@ import pytest
 
 from leffa.data.deepfashion import DeepFashion
 from leffa.data.doctor.examine import examine
-from leffa.data.market1501 import Market1501
-from leffa.data.viton_hd import VitonHD
+from leffa.data.published import Market1501, VitonHD
 from leffa.preprocess.prepare.lists import (
     list_deepfashion,
     list_dress_code,

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from leffa.data.doctor.examine import examine
-from leffa.data.dress_code import DressCode
-from leffa.data.viton_hd import VitonHD
+from leffa.data.published import DressCode, VitonHD
 from leffa.preprocess.prepare.masks import make_masks
 
 

@@ -11,9 +11,8 @@ from PIL import Image
 
 from leffa.cli import main
 from leffa.data.doctor.examine import examine
-from leffa.data.dress_code import DressCode
 from leffa.data.folder import FolderPairs
-from leffa.data.viton_hd import VitonHD
+from leffa.data.published import DressCode, VitonHD
 from leffa.preprocess.prepare.matches import prepare_matches
 
 from ..prints import SIZE, bend, printed, worn

@@ -195,8 +195,8 @@ def fill_cache(data: Path, folder: Path, out: Path, start: Any, shard: int) -> N
     """The life of one of several processes that need the same latents: wait for the others, make
     the cache, and write down what it holds."""
     from leffa.data import latent_cache
+    from leffa.data.published import VitonHD
     from leffa.data.transforms import PersonTransform
-    from leffa.data.viton_hd import VitonHD
     from leffa.models.leffa import LeffaModel
     from leffa.run import settings
 

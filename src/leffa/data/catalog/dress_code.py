@@ -12,8 +12,8 @@ from leffa.data.catalog.spec import (
     drawn_truth,
     six_digits,
 )
+from leffa.data.labels import CATEGORIES
 
-CATEGORIES = ("upper_body", "lower_body", "dresses")
 _TRAIN = {"upper_body": 13_563, "lower_body": 7_151, "dresses": 27_678}  # Leffa, appendix A.1
 _TEST = 1_800
 _FILES = (

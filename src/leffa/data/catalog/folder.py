@@ -1,7 +1,7 @@
 """The user's own folder, whose names are free; in a table the files' fields have columns."""
 
 from leffa.data.catalog.spec import DatasetSpec, FileSpec, GroupSpec, SyntheticSpec, six_digits
-from leffa.data.labels import GARMENT_LABELS
+from leffa.data.labels import CATEGORIES
 
 COLUMNS = {
     **{"source": "person", "reference": "garment", "mask": "mask", "densepose": "densepose"},
@@ -25,7 +25,7 @@ FOLDER = DatasetSpec(
     "a folder of your own",
     "",
     ".*",
-    tuple(GroupSpec(category, "", _FILES, (), category) for category in GARMENT_LABELS["cihp"]),
+    tuple(GroupSpec(category, "", _FILES, (), category) for category in CATEGORIES),
     same_size=False,
     synthetic=SyntheticSpec(six_digits, 100_000),
 )

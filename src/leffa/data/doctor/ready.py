@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from leffa.data.batch import Record
-from leffa.data.labels import GARMENT_LABELS
+from leffa.data.labels import CATEGORIES
 
 TRAINED_ALL_THE_SAME = ("format-differs", "few-colours")  # kinds of findings
 _PREDICTED_ALL_THE_SAME = ("format-differs", "exif-rotated")
@@ -54,7 +54,7 @@ class Ready:
         if self.masks is not None:
             tryon = f"try-on, {_MASKS[self.masks]}: {self._able}"
         elif self.strange:
-            known = ", ".join(GARMENT_LABELS["cihp"])
+            known = ", ".join(CATEGORIES)
             why = f"and recipes know {known}, not the category {self.strange[0]}"
             tryon = f"try-on: not ready: {self._lack('mask')}, {why}"
         else:
@@ -89,7 +89,7 @@ def readiness(table: str | None, records: Sequence[Record], problems: Collection
     complete = {field for field, count in files.items() if count == len(records)}
     if poses := sorted(kind for kind in problems if kind.startswith("pose-")):
         complete.discard("keypoints")
-    strange = {record.category for record in records} - GARMENT_LABELS["cihp"].keys()
+    strange = {record.category for record in records} - set(CATEGORIES)
     masks = "recipe" if complete.issuperset(("parse", "keypoints")) and not strange else None
     refused = {}
     for command in _COMMANDS:

@@ -12,8 +12,8 @@ from pathlib import Path
 from leffa.data.catalog import DATASETS
 from leffa.data.catalog.spec import SPLITS, Split
 from leffa.data.deepfashion import find_joints, find_pictures
-from leffa.data.dress_code import CATEGORIES
 from leffa.data.keypoints import Annotation, listed_names, read_annotation
+from leffa.data.labels import CATEGORIES
 from leffa.data.layout import read_csv_pairs, read_lines, spelling
 from leffa.io.atomic import write_text
 
