@@ -41,6 +41,8 @@ def test_a_data_set_without_training_split_is_refused_before_the_work(
 ) -> None:
     root = shutil.copytree(leaking, tmp_path / "synthetic")
     (root / "train_pairs.txt").unlink()
+    with pytest.raises(ValueError, match=r"dataset.clean=maybe: give true or false"):
+        run_evaluation(tmp_path / "out", "dataset.clean=maybe")
     message = r"dataset.clean=true reads the training split: .*train_pairs.txt: no such list"
     with pytest.raises(FileNotFoundError, match=message):
         run_evaluation(tmp_path / "out", f"dataset.root={root}", "dataset.clean=true")
