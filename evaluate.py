@@ -7,7 +7,6 @@ from leffa.io.terminal import command_line
 
 if __name__ == "__main__":
     with command_line("rerun the same command to resume"):
-        from leffa.run import evaluate
-        from leffa.run.program import program
+        from leffa.run.program import evaluation_job, program
 
-        program("evaluate", evaluate)
+        program("evaluate", evaluation_job)

@@ -116,3 +116,38 @@ def test_the_program_ends_with_one_line_and_code_1(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "Traceback" not in ended.stdout + ended.stderr
     assert ended.stderr.strip().splitlines()[-1].startswith(f"error: {nowhere}: ")
+
+
+QUICK = """
+import sys, time
+from leffa.run.program import evaluation_job, program, train_job
+
+for words in (["train", "--help"], ["evaluate", "-h"], ["train", "--cfg", "job", "seed=7"]):
+    sys.argv = [f"{words[0]}.py", *words[1:]]
+    program(words[0], {"train": train_job, "evaluate": evaluation_job}[words[0]])
+print(time.process_time(), sorted({"torch", "lightning", "diffusers"} & set(sys.modules)))
+"""
+
+
+def test_help_and_configuration_wait_for_no_network_library() -> None:
+    done = subprocess.run([sys.executable, "-c", QUICK], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *shown, last = done.stdout.splitlines()
+    seconds, imported = last.split(" ", 1)
+    assert imported == "[]" and float(seconds) < 3
+    train, evaluate = (
+        next(n for n, line in enumerate(shown) if line.startswith(f"usage: python {name}.py"))
+        for name in ("train", "evaluate")
+    )
+    assert evaluate - train < 40  # a screen
+    assert "  leffa_loss: off on" in shown and "seed: 7" in shown
+
+
+def test_a_configuration_that_lacks_a_choice_is_refused_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--cfg", "job"])
+    with pytest.raises(SystemExit):
+        program("evaluate", lambda cfg: None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: You must specify") and "; dataset is one of: " in line

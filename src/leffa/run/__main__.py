@@ -14,10 +14,9 @@ def main() -> None:
         sys.exit(f"usage: python -m leffa.run {{{','.join(PROGRAMS)}}} KEY=VALUE ...")
     name = sys.argv.pop(1)
     with command_line("rerun the same command to resume"):
-        from leffa.run import evaluate
-        from leffa.run.program import program, train_job
+        from leffa.run.program import evaluation_job, program, train_job
 
-        program(name, train_job if name == "train" else evaluate)
+        program(name, train_job if name == "train" else evaluation_job)
 
 
 if __name__ == "__main__":

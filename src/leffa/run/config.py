@@ -13,13 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from leffa.cli_errors import check_overrides, dotted
 from leffa.conf_folder import CONF
-from leffa.models.export import SETTINGS
 from leffa.training.run_metadata import differences
 
 VERSION_BASE = "1.3"
@@ -34,7 +32,14 @@ PATH_KEYS = (
     *("ckpt", "start_from", "resume", "latent_cache", "weights_dir"),
     *("data.root", "dataset.root", "paths.output_dir", "paths.data_dir"),
 )
-CONFIG_ERRORS = (HydraException, OmegaConfBaseException, MisconfigurationException)
+CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Whether what the user gave is at fault; Lightning's error by its name, as its import takes
+    seconds."""
+    lightning = type(error).__name__ == "MisconfigurationException"
+    return lightning or isinstance(error, (ValueError, OSError, *CONFIG_ERRORS))
 
 
 def job_folder(overrides: str, sweep: str) -> str:
@@ -83,6 +88,8 @@ def evaluation_folder(*, _root_: DictConfig) -> str:
 
 def _written(ckpt: Path) -> float:
     """When a checkpoint, a run's newest, or an exported folder was written; 0 for none."""
+    from leffa.models.export import SETTINGS  # torch, which a configuration alone needs not
+
     files = [ckpt] if ckpt.is_file() else [*ckpt.glob("**/last.ckpt"), *ckpt.glob(SETTINGS)]
     return max((file.stat().st_mtime for file in files), default=0.0)
 
@@ -241,6 +248,4 @@ def build(part: dict[str, Any], **extra: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, TypeError):  # a value of the wrong type, or one missing
             raise ValueError(f"{part['_target_']}: {cause}") from error
-        raise (
-            cause if isinstance(cause, (ValueError, OSError, *CONFIG_ERRORS)) else error
-        ) from None
+        raise (cause if cause is not None and is_user_error(cause) else error) from None

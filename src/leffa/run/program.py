@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback as HydraCallback
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from leffa.cli_errors import check_plugins, fail, memory_full, quoted
+from leffa.cli_errors import check_plugins, fail, is_memory_full, memory_full, quoted
 from leffa.io.outputs import check_folder
-from leffa.run import train
-from leffa.run.config import CONF, CONFIG_ERRORS, VERSION_BASE, check, in_sweep, resolved
+from leffa.run.config import (
+    CONF,
+    CONFIG_ERRORS,
+    VERSION_BASE,
+    check,
+    in_sweep,
+    is_user_error,
+    resolved,
+)
+from leffa.run.usage import usage
 from leffa.sweeps.jobs import FAILURES, run_job, summary
 
 # Of each program: what decides how much memory it needs and changes no result.
@@ -27,31 +33,55 @@ _MEMORY_KEYS = {"train": "hardware.micro_batch", "evaluate": "batch_size"}
 
 
 def program(name: str, task: Callable[[DictConfig], Any]) -> None:
-    """Run a Hydra program; a user error is one line and exit code 1."""
-    check_plugins(sys.argv[1:])
-    check(name, sys.argv[1:])
+    """Run a Hydra program; a user error is one line and exit code 1.
+
+    What the task needs it imports itself, so that help and configuration are quick.
+    """
+    words = sys.argv[1:]
+    if not {"-h", "--help"}.isdisjoint(words):
+        print(usage(name))
+        return
+    check_plugins(words)
+    if not {"-c", "--cfg"}.isdisjoint(words):  # which has flags, and no sweep
+        words = [word for word in words if "=" in word and not word.startswith("-")]
+    check(name, words)
 
     @hydra.main(config_path=str(CONF), config_name=name, version_base=VERSION_BASE)
     def main(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except torch.OutOfMemoryError:
-            fail(memory_full(f"give a smaller {_MEMORY_KEYS[name]}"))
-        except (ValueError, OSError, *CONFIG_ERRORS) as error:
-            fail(error)
+        except Exception as error:
+            if is_memory_full(error):
+                fail(memory_full(f"give a smaller {_MEMORY_KEYS[name]}"))
+            if is_user_error(error):
+                fail(error)
+            raise
 
     main()
 
 
 def train_job(cfg: DictConfig) -> float | None:
     """`train`; as a job of a sweep it is not done twice, and its failure does not end the sweep."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    from leffa.run.training import train
+
     if not in_sweep():
         return train(cfg)
     # A job of joblib's has joblib's own way to start processes, which ours cannot be started in.
     multiprocessing.set_start_method(None, force=True)
     folder = Path(HydraConfig.get().runtime.output_dir)
     first = getattr(rank_zero_only, "rank", 0) == 0
-    return run_job(folder, resolved(cfg), partial(train, cfg), (*FAILURES, *CONFIG_ERRORS), first)
+    failures = (*FAILURES, *CONFIG_ERRORS, MisconfigurationException)
+    return run_job(folder, resolved(cfg), partial(train, cfg), failures, first)
+
+
+def evaluation_job(cfg: DictConfig) -> Any:
+    """`evaluate`."""
+    from leffa.run.evaluation import evaluate
+
+    return evaluate(cfg)
 
 
 class OutputFolder(HydraCallback):

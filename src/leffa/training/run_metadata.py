@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from leffa.io.atomic import write_text
@@ -55,6 +54,8 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 
 def environment() -> dict[str, Any]:
     """Where a run runs, as plain values."""
+    import torch  # a configuration alone needs it not
+
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
