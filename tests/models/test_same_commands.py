@@ -21,9 +21,11 @@ pytestmark = pytest.mark.slow
 HEIGHT, WIDTH = 64, 48
 FLOW_MATCHING = ["backbone=tiny_flow_matching", "objective=flow_matching", "start_from=null"]
 FLOW_SAMPLER = ["sampler=flow_matching"]
+UNGUIDED = ["sampler=flow_matching_unguided"]
 # How a model is trained, how it is sampled, and whether it reads DensePose.
 MODELS = {
     "catvton": (["experiment=catvton_synthetic"], [], False),
+    "catvton_flux": (["experiment=catvton_flux_synthetic"], UNGUIDED, False),
     "idm_vton": (["experiment=idm_vton_synthetic"], [], True),
     "leffa by flow matching": (
         ["experiment=tryon_synthetic", *FLOW_MATCHING, *FLOW_SAMPLER],

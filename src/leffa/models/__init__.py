@@ -1,1 +1,1 @@
-"""Leffa, CatVTON, IDM-VTON and CFLD behind one interface; the sampler; layouts of weights."""
+"""The models behind one interface; the sampler; layouts of weights."""

@@ -22,7 +22,8 @@ from leffa.models.loading import Autoencoder, noise_schedule
 
 log = logging.getLogger(__name__)
 
-Picture = Literal["source", "reference", "masked_source", "densepose"]
+# "pair" and "masked_pair" show both pictures as one; a model that asks for them makes them.
+Picture = Literal["source", "reference", "masked_source", "densepose", "pair", "masked_pair"]
 
 
 class LatentGenerator(PersonGenerator):
@@ -73,6 +74,13 @@ class LatentGenerator(PersonGenerator):
 
     def token_count(self, latent: tuple[int, int, int]) -> int:
         return latent[1] * latent[2] // self.patch_size**2
+
+    def image(self, batch: Batch, picture: Picture) -> Tensor:
+        """What the autoencoder is to see, (B, 3, H, W)."""
+        if picture == "masked_source":
+            return batch["source"] * (batch["mask"] < 0.5)
+        image: Tensor = batch[picture]  # type: ignore[typeddict-item]  # a pair is a model's own
+        return image
 
     def latent(
         self,
@@ -125,10 +133,7 @@ class LatentGenerator(PersonGenerator):
     def _encoded(self, batch: Batch, picture: Picture) -> Tensor:
         """The posterior's parameters (B, 2C, h, w), or the latent (B, C, h, w) of an autoencoder
         that has none."""
-        if picture == "masked_source":
-            image = batch["source"] * (batch["mask"] < 0.5)
-        else:
-            image = batch[picture]
+        image = self.image(batch, picture)
         with torch.no_grad(), self._exact(image):
             encoded = self.vae.encode(network_input(self.vae, image))
         if isinstance(self.vae, AutoencoderKL):
