@@ -42,6 +42,7 @@ NO_TEXT: dict[str, Any] = {"addition_embed_type": None, "encoder_hid_dim_type": 
 UNUSED = (
     "add_embedding.",  # see NO_TEXT
     "vision_model.embeddings.position_ids",  # a range of numbers in older files
+    *("text_model.", "text_projection.", "logit_scale"),  # CLIP's other half
 )
 
 

@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leffa.models.clip import clip_pixels
 from leffa.models.loading import Source, load_transformers, locate, transformers_package
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures that CLIP was trained on
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class Prompt(NamedTuple):
@@ -86,14 +83,7 @@ class ImageEncoder(nn.Module):
 
     def prepare(self, images: Tensor) -> Tensor:
         """What CLIP is shown, (B, 3, S, S)."""
-        side, (height, width) = self.clip.config.image_size, images.shape[-2:]
-        short = min(height, width)
-        size = (height * side // short, width * side // short)
-        images = F.interpolate(images.float(), size, mode="bicubic", antialias=True).clamp(-1, 1)
-        top, left = ((whole - side) // 2 for whole in size)
-        images = images[..., top : top + side, left : left + side]
-        mean, std = (images.new_tensor(each).view(3, 1, 1) for each in (CLIP_MEAN, CLIP_STD))
-        return ((images + 1) / 2 - mean) / std
+        return clip_pixels(images, self.clip.config.image_size)
 
     def _tokens(self, pixels: Tensor) -> Tensor:
         pixels = pixels.to(self.clip.dtype)
