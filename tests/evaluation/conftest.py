@@ -29,13 +29,17 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(
+    synthetic: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    lightened: Callable[[Path], Path],
+) -> Path:
     """The folder of a run of two steps."""
     folder = tmp_path_factory.mktemp("trained")
     chosen = ["experiment=tryon_synthetic", "debug=tiny", "+trainer.limit_val_batches=0"]
     data = [f"data.root={synthetic}", "data.prepare=null", f"paths.output_dir={folder}"]
     train(compose("train", chosen + data))
-    return folder
+    return lightened(folder)
 
 
 @pytest.fixture(scope="session")

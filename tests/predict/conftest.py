@@ -41,10 +41,14 @@ def run_folder(experiment: str, data: Path, folder: Path, *changes: str) -> Path
 
 
 @pytest.fixture(scope="session")
-def run(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(
+    synthetic: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    lightened: Callable[[Path], Path],
+) -> Path:
     """The folder of a try-on run of two steps, with a running average."""
     folder = tmp_path_factory.mktemp("run")
-    return run_folder("tryon_synthetic", synthetic, folder, "callbacks=ema")
+    return lightened(run_folder("tryon_synthetic", synthetic, folder, "callbacks=ema"))
 
 
 @pytest.fixture(scope="session")

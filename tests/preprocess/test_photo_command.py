@@ -60,13 +60,6 @@ def test_the_command_names_a_missing_file(
     assert capsys.readouterr().err.startswith(f"error: {missing}: no such")
 
 
-def test_the_command_takes_the_authors_files_of_schp_too(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["photo", str(root), "--lip", "exp-schp-lip.pth"]) == 1
-    assert "error: exp-schp-lip.pth: no such weights file" in capsys.readouterr().err
-
-
 class Reddish(torch.nn.Module):
     """Stands for DensePose: the whole picture is part 2; U is how bright the first channel is."""
 

@@ -18,8 +18,8 @@ class BackEnds:
     """What makes maps from a photograph.
 
     Args:
-        atr: parsing by SCHP: parsing_atr.onnx or the authors' .pth; with --lip as in demos
-        lip: the same: parsing_lip.onnx or .pth
+        atr: parsing by SCHP: parsing_atr.onnx; with --lip as in the demos
+        lip: the same: parsing_lip.onnx
         openpose: keypoints by OpenPose: body_pose_model.pth
         densepose: the published model_final_162be9.pkl, or an .onnx export of it
         channels: that DensePose expects; rgb, as the demos hand it
@@ -85,15 +85,15 @@ def back_ends(chosen: BackEnds, device: str) -> "Tools":
     surface = None
     if chosen.densepose:
         surface = load_densepose(chosen.densepose, device, chosen.channels, chosen.uv_range)
-    return Tools(parser=_parser(chosen, device), pose=body, densepose=surface)
+    return Tools(parser=_parser(chosen), pose=body, densepose=surface)
 
 
-def _parser(chosen: BackEnds, device: str) -> "PersonParser | None":
+def _parser(chosen: BackEnds) -> "PersonParser | None":
     from leffa.preprocess.parsing.neck import ATRWithNeck
     from leffa.preprocess.parsing.schp import schp
 
-    atr = schp(chosen.atr, "atr", device) if chosen.atr else None
-    lip = schp(chosen.lip, "lip", device) if chosen.lip else None
+    atr = schp(chosen.atr, "atr") if chosen.atr else None
+    lip = schp(chosen.lip, "lip") if chosen.lip else None
     if atr and lip:
         return ATRWithNeck(atr, lip)
     return atr or lip

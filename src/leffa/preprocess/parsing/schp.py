@@ -1,4 +1,4 @@
-"""SCHP (Li et al., 2019, arXiv 1910.09777), from the released demos' ONNX or the authors' files.
+"""SCHP (Li et al., 2019, arXiv 1910.09777), from the ONNX files of the released demos.
 
 The network sees the whole picture, centred in a square: the longer side's first and last pixels
 fall on the square's first and last (corner-aligned), the rest of the square is black. Nothing is
@@ -19,7 +19,6 @@ from leffa.data.fit import Placement
 from leffa.data.labels import LabelSet
 from leffa.preprocess.canvas import bgr_tensor, to_canvas
 from leffa.preprocess.onnx import OnnxModel
-from leffa.preprocess.parsing.schp_net import load_schp
 
 # Labels and the side of the square that the released networks read (SCHP, `simple_extractor.py`).
 _CLASSES: dict[LabelSet, int] = {"lip": 20, "atr": 18}
@@ -54,15 +53,11 @@ class SCHPParser:
         return labels_from_square(logits, self.side, placement).numpy()
 
 
-def schp(path: str | Path, label_set: LabelSet, device: str = "cpu") -> SCHPParser:
-    """From `parsing_atr.onnx` or `parsing_lip.onnx`, or the authors' `exp-schp-*.pth`.
+def schp(path: str | Path, label_set: LabelSet) -> SCHPParser:
+    """From `parsing_atr.onnx` or `parsing_lip.onnx`, on the processor.
 
-    The ONNX files give the parsing branch, the fusion branch and the edges, in this order; the
-    fusion branch is the result (OOTDiffusion, `parsing_api.py`). A file with one output is taken as
-    it.
-
-    Args:
-        device: of the authors' network; ONNX runs on the CPU.
+    The files give the parsing branch, the fusion branch and the edges, in this order; the fusion
+    branch is the result (OOTDiffusion, `parsing_api.py`). A file with one output is taken as it.
 
     Raises:
         FileNotFoundError: no such file.
@@ -70,13 +65,6 @@ def schp(path: str | Path, label_set: LabelSet, device: str = "cpu") -> SCHPPars
     """
     if label_set not in _CLASSES:
         raise ValueError(f"label_set={label_set}: SCHP has networks for {' and '.join(_CLASSES)}")
-    if Path(path).suffix != ".onnx":
-        network = load_schp(path, _CLASSES[label_set]).to(device)
-        return SCHPParser(lambda square: network(square.to(device)).fusion, label_set)
-    return SCHPParser(_onnx_network(path, label_set), label_set)
-
-
-def _onnx_network(path: str | Path, label_set: LabelSet) -> Callable[[Tensor], Tensor]:
     model = OnnxModel(path)
 
     def network(square: Tensor) -> Tensor:
@@ -89,7 +77,7 @@ def _onnx_network(path: str | Path, label_set: LabelSet) -> Callable[[Tensor], T
             )
         return torch.from_numpy(scores)
 
-    return network
+    return SCHPParser(network, label_set)
 
 
 def to_square(image: Image.Image, side: int) -> Tensor:
