@@ -1,4 +1,4 @@
-"""DensePose exports: charts pasted by hand-computed cases, and files in every encoding."""
+"""DensePose: charts pasted by hand-computed cases, and files in every encoding."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,20 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from leffa.data.densepose import ENCODINGS, densepose_encoding
-from leffa.preprocess.densepose.chart import (
-    ChartDensePose,
-    ChartOutput,
-    paste,
-    read_outputs,
-)
+from leffa.preprocess.densepose.chart import ChartDensePose, ChartOutput, paste
 from leffa.preprocess.densepose.files import encode_surface, write_surface
-from leffa.preprocess.densepose.load import load_densepose
 
 
 def chart(
     boxes: Sequence[Sequence[float]], parts: Sequence[int], u: float = 0.5, v: float = 0.25
-) -> list[Tensor]:
-    """People whose whole box is one part each; 8 cells a side."""
+) -> ChartOutput:
+    """People whose whole box is one part each; 8 cells a side; the last is the surest."""
     people, side = len(boxes), 8
     foreground = torch.zeros(people, 2, side, side)
     foreground[:, 1] = 1
@@ -31,15 +25,12 @@ def chart(
     for person, part in enumerate(parts):
         scores[person, part] = 1
     uv = [torch.full((people, 25, side, side), value) for value in (u, v)]
-    return [torch.tensor(boxes).view(people, 4), foreground, scores, *uv]
-
-
-def output(*arguments: Sequence[object], **values: float) -> ChartOutput:
-    return read_outputs(chart(*arguments, **values))  # type: ignore[arg-type]
+    sure = torch.linspace(0.6, 0.9, people)
+    return ChartOutput(torch.tensor(boxes).view(people, 4), foreground, scores, *uv, sure)
 
 
 def test_a_part_fills_its_box_and_nothing_else() -> None:
-    surface = paste(output([[10.7, 20.2, 30.9, 50.8]], [15]), 0, (64, 80))
+    surface = paste(chart([[10.7, 20.2, 30.9, 50.8]], [15]), 0, (64, 80))
     assert surface.shape == (80, 64, 3)
     # As detectron2: the corner is cut to whole pixels, and so are width and height.
     assert (surface[20:50, 10:30] == (15, 127, 63)).all()
@@ -47,9 +38,9 @@ def test_a_part_fills_its_box_and_nothing_else() -> None:
 
 
 def test_a_box_may_reach_over_the_edges() -> None:
-    surface = paste(output([[-5.0, -8.0, 20.0, 12.0]], [3]), 0, (12, 10))
+    surface = paste(chart([[-5.0, -8.0, 20.0, 12.0]], [3]), 0, (12, 10))
     assert (surface[..., 0] == 3).all()
-    surface = paste(output([[8.0, 6.0, 40.0, 40.0]], [3]), 0, (12, 10))
+    surface = paste(chart([[8.0, 6.0, 40.0, 40.0]], [3]), 0, (12, 10))
     assert (surface[6:, 8:, 0] == 3).all()
     assert not surface[:6].any()
 
@@ -58,7 +49,7 @@ def test_background_cells_and_part_zero_stay_empty() -> None:
     outputs = chart([[0.0, 0.0, 8.0, 8.0]], [2])
     outputs[1][0, 0, :, :4] = 2  # not foreground
     outputs[2][0, 0, 4:] = 3  # foreground, but of no part
-    surface = paste(read_outputs(outputs), 0, (8, 8))
+    surface = paste(outputs, 0, (8, 8))
     assert (surface[:4, 4:, 0] == 2).all()
     assert not surface[:, :4].any()
     assert not surface[4:].any()
@@ -68,7 +59,7 @@ def test_each_pixel_has_the_u_and_v_of_its_part() -> None:
     outputs = chart([[0.0, 0.0, 8.0, 8.0]], [1])
     outputs[2][0, 7, :, 4:] = 2
     outputs[3][0, 1], outputs[3][0, 7] = 0.2, 1.4  # beyond 1 is cut
-    surface = paste(read_outputs(outputs), 0, (8, 8))
+    surface = paste(outputs, 0, (8, 8))
     assert surface[0, 0].tolist() == [1, 51, 63]
     assert surface[0, 7].tolist() == [7, 255, 63]
 
@@ -83,7 +74,7 @@ def test_a_large_person_is_pasted_in_bands_as_if_at_once() -> None:
         torch.nn.functional.interpolate(one, (height, width), mode="bilinear")[0] for one in charts
     )
     part = (parts.argmax(dim=0) * foreground.argmax(dim=0)).numpy()
-    surface = paste(read_outputs([boxes, *charts]), 0, (width, height))
+    surface = paste(ChartOutput(boxes, *charts, torch.ones(1)), 0, (width, height))
     assert (surface[..., 0] == part).mean() > 0.999  # a tie may be rounded the other way
     for channel, chart in ((1, u), (2, v)):
         expected = 255 * np.take_along_axis(chart.numpy(), part[None], axis=0)[0] * (part > 0)
@@ -93,54 +84,30 @@ def test_a_large_person_is_pasted_in_bands_as_if_at_once() -> None:
 def test_the_demos_range_of_u_and_v_is_the_persons_own() -> None:
     outputs = chart([[0.0, 0.0, 8.0, 8.0]], [1], u=0.5, v=0.2)
     outputs[1][0, 0, 0, 0] = 9  # one cell of background: 0 is the least
-    surface = paste(read_outputs(outputs), 0, (8, 8), "per_person")
+    surface = paste(outputs, 0, (8, 8), "per_person")
     assert surface[4, 4].tolist() == [1, 255, 102]
 
 
-def test_the_highest_score_wins_and_without_scores_the_largest_box() -> None:
-    boxes = [[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 16.0, 16.0], [2.0, 2.0, 6.0, 6.0]]
-    outputs = chart(boxes, [1, 2, 3])
+def test_the_highest_score_wins() -> None:
+    boxes = [[2.0, 2.0, 6.0, 6.0], [0.0, 0.0, 16.0, 16.0], [0.0, 0.0, 8.0, 8.0]]
+    found = chart(boxes, [1, 2, 3])
     image = Image.new("RGB", (16, 16))
-    assert ChartDensePose(lambda _: outputs).find_surface(image)[4, 4, 0] == 2
-    scored = [*outputs, torch.tensor([0.6, 0.7, 0.9]), torch.tensor([0, 0, 0])]
-    assert ChartDensePose(lambda _: scored).find_surface(image)[4, 4, 0] == 3
+    assert ChartDensePose(lambda _: found).find_surface(image)[4, 4, 0] == 3
+    other = found._replace(scores=torch.tensor([0.6, 0.9, 0.7]))
+    assert ChartDensePose(lambda _: other).find_surface(image)[4, 4, 0] == 2
 
 
 def test_nobody_is_told() -> None:
-    image = Image.new("RGB", (16, 16))
-    for outputs in (
-        chart([], []),
-        [*chart([[0.0, 0.0, 8.0, 8.0]], [1]), torch.tensor([0.3])],
-    ):
+    unsure = chart([[0.0, 0.0, 8.0, 8.0]], [1])._replace(scores=torch.tensor([0.3]))
+    for found in (chart([], []), unsure):
         with pytest.raises(ValueError, match="no person was found"):
-            ChartDensePose(lambda _, outputs=outputs: outputs).find_surface(image)  # type: ignore[misc]
-
-
-def test_outputs_of_another_model_are_told() -> None:
-    with pytest.raises(ValueError, match=r"gives \[\(1, 4\), \(1, 2, 8, 8\)\], not one"):
-        read_outputs(chart([[0.0, 0.0, 8.0, 8.0]], [1])[:2])
-
-
-@pytest.mark.parametrize("prefix", ["", "pred_densepose."])
-def test_named_outputs_are_told_apart_by_their_names(prefix: str) -> None:
-    boxes, foreground, parts, _, _ = chart([[0.0, 0.0, 8.0, 8.0]], [7])
-    u, v = torch.full_like(parts, 0.6), torch.full_like(parts, 0.2)
-    charts = {"v": v, "u": u, "fine_segm": parts, "coarse_segm": foreground}
-    named = {f"{prefix}{name}": tensor for name, tensor in charts.items()} | {"pred_boxes": boxes}
-    surface = ChartDensePose(lambda _: named).find_surface(Image.new("RGB", (8, 8)))
-    assert surface[4, 4].tolist() == [7, 153, 51]
-
-
-def test_outputs_by_unknown_names_are_told_apart_by_their_order() -> None:
-    outputs = dict(zip("abcde", chart([[0.0, 0.0, 8.0, 8.0]], [7]), strict=True))
-    surface = ChartDensePose(lambda _: outputs).find_surface(Image.new("RGB", (8, 8)))
-    assert surface[4, 4].tolist() == [7, 127, 63]
+            ChartDensePose(lambda _, found=found: found).find_surface(Image.new("RGB", (16, 16)))  # type: ignore[misc]
 
 
 def test_channels_come_in_the_order_asked_for() -> None:
     seen: list[Tensor] = []
 
-    def network(picture: Tensor) -> list[Tensor]:
+    def network(picture: Tensor) -> ChartOutput:
         seen.append(picture)
         return chart([[0.0, 0.0, 4.0, 4.0]], [1])
 
@@ -151,13 +118,6 @@ def test_channels_come_in_the_order_asked_for() -> None:
     assert seen[0].dtype == torch.uint8
     with pytest.raises(ValueError, match="channels=gbr: choose one of rgb, bgr"):
         ChartDensePose(network, "gbr")  # type: ignore[arg-type]
-
-
-def test_missing_files_and_those_of_another_kind_are_told(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such model"):
-        load_densepose(tmp_path / "none.onnx")
-    with pytest.raises(ValueError, match=r"export.pt: DensePose is read from the published .pkl"):
-        load_densepose(tmp_path / "export.pt")
 
 
 def surface() -> np.ndarray:
@@ -182,31 +142,3 @@ def test_a_file_of_every_encoding_is_read_back(encoding: str, tmp_path: Path) ->
 def test_an_unknown_encoding_is_told() -> None:
     with pytest.raises(ValueError, match="densepose=rgb: choose one of colour"):
         encode_surface(surface(), "rgb")
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("boxes", "foreground", "parts", "u", "v"),
-        ("v", "u", "fine_segm", "coarse_segm", "pred_boxes"),  # as of a dict, in another order
-    ],
-)
-def test_an_onnx_export_is_read_by_its_path(names: tuple[str, ...], tmp_path: Path) -> None:
-    """A model that knows one person, whatever the picture, and says so in ONNX."""
-    onnx = pytest.importorskip("onnx", reason="writes an ONNX file; onnx is not installed")
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    helper, types = onnx.helper, onnx.TensorProto
-    tensors = chart([[2.0, 4.0, 10.0, 12.0]], [24], u=1.0, v=0.0)
-    tensors = tensors[:: -1 if names[0] == "v" else 1]
-    nodes, outputs = [], []
-    for name, tensor in zip(names, tensors, strict=True):
-        constant = onnx.numpy_helper.from_array(tensor.numpy(), name)
-        nodes.append(helper.make_node("Constant", [], [name], value=constant))
-        outputs.append(helper.make_tensor_value_info(name, types.FLOAT, list(tensor.shape)))
-    picture = helper.make_tensor_value_info("image", types.UINT8, [3, None, None])
-    graph = helper.make_graph(nodes, "densepose", [picture], outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.save(model, tmp_path / "densepose.onnx")
-    found = load_densepose(tmp_path / "densepose.onnx").find_surface(Image.new("RGB", (16, 20)))
-    assert (found[4:12, 2:10] == (24, 255, 0)).all()
-    assert (found[..., 0] > 0).sum() == 64

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from leffa.preprocess.densepose import densepose_r50_fpn, r50_fpn
 from leffa.preprocess.densepose.chart import ChartDensePose, paste
-from leffa.preprocess.densepose.load import load_densepose
 from leffa.preprocess.densepose.r50_fpn import ChartRCNN, load_network
 
 # Variance of a weight times the number of its inputs, by a part of its name; the first that fits.
@@ -164,7 +163,7 @@ def test_the_weights_of_another_network_are_told(tmp_path: Path) -> None:
     model = {"backbone.bottom_up.res4.9.conv1.weight": np.ones(3)}
     path.write_bytes(pickle.dumps({"model": model}, protocol=2))
     with pytest.raises(ValueError, match=r"r101.pkl: .*is it the file of another network"):
-        load_densepose(path)
+        densepose_r50_fpn(path)
 
 
 @pytest.mark.parametrize(

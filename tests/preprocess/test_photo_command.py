@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from leffa.cli import main
-from leffa.preprocess.densepose.chart import ChartDensePose
+from leffa.preprocess.densepose.chart import ChartDensePose, ChartOutput
 from leffa.preprocess.photo import Tools, prepare_photos
 from leffa.preprocess.synthetic_labels import SyntheticLabels
 from leffa.synthetic.render import PersonDrawing
@@ -63,13 +63,13 @@ def test_the_command_names_a_missing_file(
 class Reddish(torch.nn.Module):
     """Stands for DensePose: the whole picture is part 2; U is how bright the first channel is."""
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, picture: Tensor) -> ChartOutput:
         box = torch.tensor([[0.0, 0.0, float(picture.shape[2]), float(picture.shape[1])]])
         foreground, parts = torch.zeros(1, 2, 4, 4), torch.zeros(1, 25, 4, 4)
         foreground[:, 1] = 1
         parts[:, 2] = 1
         u = torch.ones(1, 25, 4, 4) * picture[0].float().mean() / 255
-        return box, foreground, parts, u, torch.full((1, 25, 4, 4), 0.25)
+        return ChartOutput(box, foreground, parts, u, torch.full_like(u, 0.25), torch.ones(1))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_command_hands_on_how_densepose_is_read(
     (tmp_path / "persons").mkdir()
     Image.new("RGB", (24, 32), (255, 0, 0)).save(tmp_path / "persons" / "red.png")
     monkeypatch.setattr(
-        "leffa.preprocess.densepose.load.densepose_r50_fpn",
+        "leffa.preprocess.densepose.densepose_r50_fpn",
         lambda _, device, *how: ChartDensePose(Reddish(), *how),
     )
     usual = ["--densepose", "published.pkl", "--encoding", "iuv"]

@@ -21,7 +21,7 @@ class BackEnds:
         atr: parsing by SCHP: parsing_atr.onnx; with --lip as in the demos
         lip: the same: parsing_lip.onnx
         openpose: keypoints by OpenPose: body_pose_model.pth
-        densepose: the published model_final_162be9.pkl, or an .onnx export of it
+        densepose: the published model_final_162be9.pkl
         channels: that DensePose expects; rgb, as the demos hand it
         uv_range: of DensePose's U and V: 0 to 1, or stretched over each person
     """
@@ -77,14 +77,14 @@ def photo(
 
 def back_ends(chosen: BackEnds, device: str) -> "Tools":
     """What the options name, loaded."""
-    from leffa.preprocess.densepose.load import load_densepose
+    from leffa.preprocess.densepose import densepose_r50_fpn
     from leffa.preprocess.photo import Tools
     from leffa.preprocess.pose.openpose import openpose
 
     body = openpose(chosen.openpose, device) if chosen.openpose else None
     surface = None
     if chosen.densepose:
-        surface = load_densepose(chosen.densepose, device, chosen.channels, chosen.uv_range)
+        surface = densepose_r50_fpn(chosen.densepose, device, chosen.channels, chosen.uv_range)
     return Tools(parser=_parser(chosen), pose=body, densepose=surface)
 
 

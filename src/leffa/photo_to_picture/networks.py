@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from leffa.preprocess.densepose import DensePoseEstimator
-from leffa.preprocess.densepose.load import load_densepose
+from leffa.preprocess.densepose import DensePoseEstimator, densepose_r50_fpn
 from leffa.preprocess.parsing import PersonParser
 from leffa.preprocess.parsing.neck import ATRWithNeck
 from leffa.preprocess.parsing.schp import schp
@@ -52,7 +51,7 @@ class PublishedNetworks:
     @cached_property
     def densepose(self) -> DensePoseEstimator:
         """From the published .pkl."""
-        return load_densepose(published("densepose"), self.device)
+        return densepose_r50_fpn(published("densepose"), self.device)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """DensePose from a photo: which point of the body's surface a pixel shows.
 
-Back ends: the published weights of the R50-FPN chart model (`densepose_r50_fpn`), an export of it
-as ONNX (`load`), and the exact maps of synthetic persons (`synthetic_labels`).
+Back ends: the published weights of the R50-FPN chart model (`densepose_r50_fpn`), and the exact
+maps of synthetic persons (`synthetic_labels`).
 `files` writes a map in each encoding of `data.densepose`.
 """
 

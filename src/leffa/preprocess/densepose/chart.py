@@ -6,8 +6,8 @@ foreground gets its likeliest part and that part's U and V (Guler et al., 2018; 
 `DensePoseChartPredictorOutput`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,14 +17,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from leffa.data.layout import check_choice
-from leffa.data.part_colours import PARTS
 from leffa.preprocess.pose import NOBODY
 
 Channels = Literal["rgb", "bgr"]
 UVRange = Literal["unit", "per_person"]
 
-# Of parts, U and V: detectron2's, and those of its older outputs.
-_CHART_NAMES = (("fine_segm", "u", "v"), ("i", "u", "v"))
 _BAND = 128  # rows enlarged at once: all 77 planes of a large photo would take gigabytes
 _LEAST_SCORE = 0.5  # of a person (Leffa, `densepose_predictor.py`)
 
@@ -37,18 +34,14 @@ class ChartOutput(NamedTuple):
     parts: Tensor  # (N, 25, S, S)
     u: Tensor  # (N, 25, S, S)
     v: Tensor  # (N, 25, S, S)
-    scores: Tensor | None  # (N,); None where the export leaves them out
-
-
-# Of an export: tensors, or tensors by name.
-Outputs: TypeAlias = Sequence[Tensor | None] | Mapping[str, Tensor]
+    scores: Tensor  # (N,)
 
 
 class ChartDensePose:
-    """The person of the highest score; of the largest box where there are no scores.
+    """The person of the highest score.
 
     Args:
-        network: from a picture (3, H, W), bytes, to what `read_outputs` reads.
+        network: from a picture (3, H, W), bytes, to its people.
         channels: the order that the network expects. The model was trained on "bgr"; the demos
             hand it "rgb".
         uv_range: U and V from 0 to 1 become 0 to 255 ("unit"), or their smallest and largest value
@@ -57,7 +50,7 @@ class ChartDensePose:
 
     def __init__(
         self,
-        network: Callable[[Tensor], Outputs],
+        network: Callable[[Tensor], ChartOutput],
         channels: Channels = "rgb",
         uv_range: UVRange = "unit",
     ) -> None:
@@ -71,37 +64,11 @@ class ChartDensePose:
         picture = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
         if self.channels == "bgr":
             picture = picture.flip(0)
-        output = read_outputs(self.network(picture.contiguous()))
-        return paste(output, _foremost(output), image.size, self.uv_range)
-
-
-def read_outputs(outputs: Outputs) -> ChartOutput:
-    """The outputs by their shapes, whatever else an export adds.
-
-    Parts, U and V have one shape: they are told apart by detectron2's names where the outputs have
-    them, else by their order.
-
-    Raises:
-        ValueError: they are not those of a chart model.
-    """
-    if isinstance(outputs, Mapping):
-        named = {name.rpartition(".")[2].lower(): tensor for name, tensor in outputs.items()}
-        charts_first = next((one for one in _CHART_NAMES if named.keys() >= set(one)), ())
-        outputs = [named[name] for name in dict.fromkeys([*charts_first, *named])]
-    tensors = [one.detach().float().cpu() for one in outputs if isinstance(one, Tensor)]
-    boxes = [one for one in tensors if one.ndim == 2 and one.shape[1] == 4]
-    foreground = [one for one in tensors if one.ndim == 4 and one.shape[1] == 2]
-    charts = [one for one in tensors if one.ndim == 4 and one.shape[1] == PARTS + 1]
-    if not (len(boxes) == len(foreground) == 1 and len(charts) == 3):
-        raise ValueError(
-            f"the model gives {[tuple(one.shape) for one in tensors]}, not one (N, 4), one "
-            "(N, 2, S, S) and three (N, 25, S, S); give an export of DensePose's chart model with "
-            "two coarse labels"
-        )
-    # Classes are whole numbers, so what is a list of fractions is the scores.
-    lists = [one for one in tensors if one.ndim == 1 and one.shape[0] == boxes[0].shape[0]]
-    scores = next((one for one in lists if bool((one % 1 != 0).any())), None)
-    return ChartOutput(boxes[0], foreground[0], charts[0], charts[1], charts[2], scores)
+        output = self.network(picture.contiguous())
+        output = ChartOutput(*(one.detach().float().cpu() for one in output))
+        if len(output.scores) == 0 or output.scores.max() < _LEAST_SCORE:
+            raise ValueError(NOBODY)
+        return paste(output, int(output.scores.argmax()), image.size, self.uv_range)
 
 
 def paste(
@@ -153,12 +120,3 @@ def _enlarge(chart: Tensor, box: tuple[int, int], rows: slice) -> Tensor:
     between = between.contiguous(memory_format=torch.channels_last)
     size = (len(places), box[1])
     return functional.interpolate(between, size, mode="bilinear", align_corners=False)[0]
-
-
-def _foremost(output: ChartOutput) -> int:
-    """The number of the person that stands out most."""
-    sides = output.boxes[:, 2:] - output.boxes[:, :2]
-    ranks = sides.prod(dim=1) if output.scores is None else output.scores
-    if len(ranks) == 0 or (output.scores is not None and ranks.max() < _LEAST_SCORE):
-        raise ValueError(NOBODY)
-    return int(ranks.argmax())
