@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
@@ -17,6 +17,9 @@ from leffa.commands.options import (
     OptionalName,
     Repeated,
 )
+
+if TYPE_CHECKING:
+    from leffa.metrics.paired import Role
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,42 @@ class Networks:
     workers: int = 0
 
 
+@dataclass(frozen=True)
+class Folders:
+    """Folders of further pictures, which have the names of the true ones.
+
+    Args:
+        real: the real set of FID and KID, where it is not TRUE
+        masks: masks or parsing maps, for masked metrics; white or any label counts
+        worn: masks of the garment in the true images, for its fidelity (leffa@2)
+        inpainted: the masks that pictures were generated in, likewise
+        garments: the garments' photographs, likewise
+    """
+
+    real: OptionalFolder = None
+    masks: OptionalFolder = None
+    worn: OptionalFolder = None
+    inpainted: OptionalFolder = None
+    garments: OptionalFolder = None
+
+    @property
+    def beside(self) -> "dict[Role, Path]":
+        """Those of the garment's fidelity that were given."""
+        folders: dict[Role, Path | None] = {
+            "worn": self.worn,
+            "inpainted": self.inpainted,
+            "garments": self.garments,
+        }
+        return {role: folder for role, folder in folders.items() if folder is not None}
+
+
 def score(
     pred: Annotated[Path, Positional, arg(metavar="PRED")],
     true: Annotated[Path, Positional, arg(metavar="TRUE")],
     protocol: Name,
+    folders: OmitArgPrefixes[Folders],
     networks: OmitArgPrefixes[Networks],
     unpaired: Flag = False,
-    real: OptionalFolder = None,
-    masks: OptionalFolder = None,
-    worn: OptionalFolder = None,
-    inpainted: OptionalFolder = None,
-    garments: OptionalFolder = None,
     metrics: Annotated[Repeated[str], arg(metavar="NAME")] = (),
     pairs: OptionalFile = None,
     json: OptionalFile = None,
@@ -61,11 +89,6 @@ def score(
         true: folder of true images of the same names
         protocol: a file of conf/protocol, e.g. leffa, or leffa@2 with the garment's fidelity
         unpaired: compare the sets only (FID, KID)
-        real: folder of the real set of FID and KID, where it is not TRUE
-        masks: folder of masks or parsing maps, for masked metrics; white or any label counts
-        worn: folder of masks of the garment in the true images, for its fidelity (leffa@2)
-        inpainted: folder of the masks that pictures were generated in, likewise
-        garments: folder of the garments' photographs, likewise
         metrics: only this one of the protocol's; refused where it cannot be computed
         pairs: CSV file with the columns prediction,true: where names differ, or true images repeat
         json: write everything there as well
@@ -77,7 +100,6 @@ def score(
     from leffa.io.atomic import write_text
     from leffa.io.outputs import check_writable, marked_text
     from leffa.metrics.folders import read_pairs
-    from leffa.metrics.paired import Role
     from leffa.metrics.score import score_folders
 
     (device,) = choose_devices(networks.device, 1)
@@ -85,16 +107,15 @@ def score(
         check_writable([json], option="--json")
     if markdown is not None:
         check_writable([*([json] if json else []), markdown], option="--markdown")
-    beside: dict[Role, Path | None] = {"worn": worn, "inpainted": inpainted, "garments": garments}
     scores = score_folders(
         pred,
         true,
         protocol,
         paired=not unpaired,
         names=read_pairs(pairs) if pairs else None,
-        real=real,
-        masks=masks,
-        beside={role: folder for role, folder in beside.items() if folder is not None},
+        real=folders.real,
+        masks=folders.masks,
+        beside=folders.beside,
         metrics=metrics or None,
         remarks=list(remark),
         fid_resamples=fid_resamples,

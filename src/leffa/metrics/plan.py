@@ -97,15 +97,10 @@ def make_plan(
     folders = (pred, true, real, *beside.values())
     problems = [each for folder in folders if folder for each in folder.problems]
     problems += _size_problems(protocol, pred)
-    matched: list[tuple[ImageFile, ImageFile]] = []
-    if paired:
-        matched, mismatches = match(pred, true, names, protocol.ids)
-        problems += mismatches
-    elif real is None and protocol.real == "test" and len(pred.images) != len(true.images):
-        problems.append(
-            f"{len(pred.images)} predictions but {len(true.images)} true images: generate one for "
-            "each, or name the real set by itself (--real) to compare sets of different size"
-        )
+    matched, mismatches = match(pred, true, names, protocol.ids) if paired else ([], [])
+    problems += mismatches
+    if not paired and real is None:
+        problems += _count_problems(protocol, pred, true)
     if problems:
         raise FolderMismatch(problems)
     chosen = list(matched) if paired else _with_persons(pred, true, protocol)
@@ -136,6 +131,16 @@ def make_plan(
         real=None if real_files is None else [as_true(file) for file in _by_path(real_files)],
         paired=paired,
     )
+
+
+def _count_problems(protocol: Protocol, pred: ImageFolder, true: ImageFolder) -> list[str]:
+    """Sets of different size, where the true images are the real set."""
+    if protocol.real != "test" or len(pred.images) == len(true.images):
+        return []
+    return [
+        f"{len(pred.images)} predictions but {len(true.images)} true images: generate one for "
+        "each, or name the real set by itself (--real) to compare sets of different size"
+    ]
 
 
 def _with_masks(
