@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 from omegaconf import OmegaConf
 
 from leffa.cli_errors import dotted
 from leffa.models.loading import is_flow_matching
-from leffa.run import CONF, choices, compose
-from leffa.run.config import kept_by_experiment
+from leffa.run import CONF, compose
+from leffa.run.config import VERSION_BASE, kept_by_experiment
 from leffa.run.program import program, train_job
 
 # One that chooses most groups and sets values in most of what is an experiment's own.
@@ -39,14 +40,17 @@ def words(chosen: dict[str, str]) -> list[str]:
 
 def test_a_choice_on_the_command_line_wins_over_the_experiment() -> None:
     for chosen in rounds(GROUPS - OVERLAYS - EVALUATION):
-        overrides = [EXPERIMENT, *words(chosen)]
-        assert choices("train", overrides).items() >= chosen.items()
-        cfg = OmegaConf.to_container(compose("train", overrides))
+        with hydra.initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+            composed = hydra.compose(
+                "train", [EXPERIMENT, *words(chosen)], return_hydra_config=True
+            )
+        assert composed.hydra.runtime.choices.items() >= chosen.items()
+        cfg: Any = OmegaConf.to_container(composed)
         for group, choice in chosen.items():
             named = dotted(OmegaConf.to_container(OmegaConf.load(CONF / group / f"{choice}.yaml")))
             named.pop("defaults", None)
             if group not in OWN:
-                assert dotted(cfg[group]).items() >= named.items()  # type: ignore[index, call-overload]
+                assert dotted(cfg[group]).items() >= named.items()
 
 
 def test_a_preset_leaves_nothing_of_the_experiment_s() -> None:
