@@ -102,7 +102,6 @@ def test_a_misspelt_column_of_a_table_is_told(tmp_path: Path) -> None:
         ("viton_hd_pairs", "viton_hd", "subset: 33 of 2,032"),
         ("viton_hd_densepose", "viton_hd", "a subset; officially 2,032"),
         ("viton_hd_parse_pose", "viton_hd", "a subset; officially 2,032"),
-        ("deepfashion_iuv", "deepfashion_iuv", "no problems"),
         ("deepfashion_lists", "deepfashion", "a subset; officially 101,966"),
         ("ubc_fashion", "unknown", "no layout the doctor knows"),
     ],

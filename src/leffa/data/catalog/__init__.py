@@ -4,7 +4,7 @@ A configuration then reads it with `leffa.data.reader.TryOnPairs` or `PosePairs`
 `spec`; `leffa doctor` and `leffa draw` know it, too.
 """
 
-from leffa.data.catalog.deepfashion import DEEPFASHION, DEEPFASHION_IUV
+from leffa.data.catalog.deepfashion import DEEPFASHION
 from leffa.data.catalog.dress_code import DRESS_CODE
 from leffa.data.catalog.folder import FOLDER
 from leffa.data.catalog.market1501 import MARKET1501
@@ -20,7 +20,6 @@ DATASETS: dict[str, DatasetSpec] = {
     "deepfashion": DEEPFASHION,
     "market1501": MARKET1501,
     "wpose": WPOSE,
-    "deepfashion_iuv": DEEPFASHION_IUV,
 }
 """The published data sets by name."""
 

@@ -79,16 +79,3 @@ DEEPFASHION = DatasetSpec(
     frame=(176, 256),
     synthetic=SyntheticSpec(_keys, 50_000_000, (176, 256), ((0, 1), (1, 2), (2, 0))),
 )
-
-_IUV_FILES = (
-    FileSpec("", "{}_iuv.png", "iuv", "picture", field="densepose"),
-    FileSpec("", "{}_sil.png", "silhouette", "picture", "loose", "mask"),
-    FileSpec("", "{}.png", "photo", "picture", "always", "source", main=True),
-)
-DEEPFASHION_IUV = DatasetSpec(
-    "DeepFashion pictures with IUV, as in pose-with-style",  # in one folder
-    DEEPFASHION.page,
-    DEEPFASHION.key,
-    (GroupSpec("pictures", "", _IUV_FILES),),
-    size=(348, 512),
-)

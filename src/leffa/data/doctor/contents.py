@@ -156,12 +156,6 @@ def _garment_mask(image: Image.Image, result: Inspection) -> None:
         result.add("mask-inverted")
 
 
-def _silhouette(image: Image.Image, result: Inspection) -> None:
-    region = _region(image, result)
-    if region is not None:
-        result.show_body(region)
-
-
 def _labels(image: Image.Image, result: Inspection, kind: str) -> Pixels | None:
     """The labels, None with a finding of this kind where it is no label map."""
     if image.mode not in ("L", "P"):
@@ -296,7 +290,6 @@ _PICTURES: dict[str, Callable[[Image.Image, Inspection], None]] = {
     "drawing": _drawing,
     "mask": _agnostic_mask,
     "garment_mask": _garment_mask,
-    "silhouette": _silhouette,
     "parse_20": partial(_parse, highest=19),  # CIHP and LIP
     "parse_any": partial(_parse, highest=255),
     "parse_18": partial(_parse, highest=18),  # ATR; 18 is the neck of OOTDiffusion's parsing
