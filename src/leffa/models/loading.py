@@ -24,6 +24,7 @@ from leffa.io.weights import SUFFIXES, load_weights
 from leffa.losses.diffusion import DiffusionSchedule
 from leffa.losses.flow_matching import DynamicShift, FlowMatchingSchedule
 from leffa.losses.schedule import NoiseSchedule
+from leffa.models.taef2 import AutoencoderTAEF2, is_taef2, load_taef2
 
 # SHIPPED, a diffusers folder, a hub id, or a config for random weights.
 Source: TypeAlias = str | Path | dict[str, Any]
@@ -157,6 +158,8 @@ def load_vae(source: Source) -> Autoencoder:
     """A frozen autoencoder; of a config for random weights, an AutoencoderKL if it names no
     other."""
     location = None
+    if isinstance(source, str | Path) and is_taef2(Path(source)):
+        return load_taef2(Path(source)).requires_grad_(False).eval()
     if isinstance(source, dict):
         config = {"_class_name": "AutoencoderKL", **source}
     else:
@@ -166,6 +169,7 @@ def load_vae(source: Source) -> Autoencoder:
         "AutoencoderKL": AutoencoderKL,
         "AutoencoderTiny": AutoencoderTiny,
         "AutoencoderDC": AutoencoderDC,
+        "AutoencoderTAEF2": AutoencoderTAEF2,
     }
     if (name := config["_class_name"]) not in classes:
         raise ValueError(f"{source}: the autoencoder is a {name}; known are {', '.join(classes)}")
