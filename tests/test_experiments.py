@@ -27,7 +27,7 @@ from leffa.training.finetune import find_start
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 # Leffa is trained below and in other tests; what others change is composed in test_overrides.
-QUICK = {"catvton_vitonhd", "cfld_256", "idm_vton_vitonhd"}
+QUICK = {"catvton_vitonhd", "cfld_256", "fitdit_vitonhd", "idm_vton_vitonhd"}
 SIZE = (64, 48)
 
 
@@ -122,7 +122,7 @@ def test_a_rehearsal_is_of_the_experiment_s_own_base_data_and_sizes(
 
 
 @pytest.mark.slow  # convolutions in 16 bits are slow on a CPU
-@pytest.mark.parametrize("kind", ["tryon", "pose", "catvton", "idm_vton", "cfld"])
+@pytest.mark.parametrize("kind", ["tryon", "pose", "catvton", "fitdit", "idm_vton", "cfld"])
 def test_every_kind_of_model_trains_in_the_precision_of_the_gpu_presets(
     kind: str, overrides: Callable[[str], list[str]], tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ UNGUIDED = ["sampler=flow_matching_unguided"]
 MODELS = {
     "catvton": (["experiment=catvton_synthetic"], [], False),
     "catvton_flux": (["experiment=catvton_flux_synthetic"], UNGUIDED, False),
+    "fitdit": (["experiment=fitdit_synthetic"], FLOW_SAMPLER, True),
     "idm_vton": (["experiment=idm_vton_synthetic"], [], True),
     "leffa by flow matching": (
         ["experiment=tryon_synthetic", *FLOW_MATCHING, *FLOW_SAMPLER],

@@ -39,6 +39,8 @@ def without_weights(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _local(key: str, value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_local(f"{key}.{index}", each, folder) for index, each in enumerate(value)]
     on_the_hub = isinstance(value, str) and _HUB_ID.fullmatch(value)
     if not on_the_hub or Path(value).exists():
         return value

@@ -89,7 +89,9 @@ def locate(source: str | Path, part: str, config: str = "config.json") -> tuple[
     if (folder / part / config).is_file():
         return str(folder), part
     if folder.is_dir():
-        raise FileNotFoundError(f"{folder}: has no {part}/{config}; give a diffusers folder")
+        raise FileNotFoundError(
+            f"{folder}: has no {Path(part, config).as_posix()}; give a diffusers folder"
+        )
     if not is_hub_id(str(source)):
         raise FileNotFoundError(
             f"{source}: does not exist; give a diffusers folder, or a hub id such as owner/name"

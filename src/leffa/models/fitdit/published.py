@@ -107,7 +107,7 @@ def load_encoders(sources: Sequence[str | Path], width: int) -> PooledEncoders:
     if not sources:
         raise ValueError("model.pooled=clip: give the folders of CLIP's image encoders, model.clip")
     kind = transformers_package("model.pooled=clip").CLIPVisionModelWithProjection
-    encoders = PooledEncoders([load_transformers(kind, each, "image_encoder") for each in sources])
+    encoders = PooledEncoders([load_transformers(kind, each, "") for each in sources])
     if encoders.width != width:
         raise ValueError(
             f"model.clip={list(map(str, sources))}: embeddings of {encoders.width} in all, and the "
