@@ -16,11 +16,13 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import torch
+from torch.nn.functional import interpolate
 from train_step import Bench, describe_step, measure, step_options, table
 
 from leffa.data.batch import Batch
 from leffa.io.atomic import write_json, write_text
 from leffa.losses.attention import AttentionLoss
+from leffa.metrics.flow import identity_flow
 
 GOAL = 1.3
 LOSSES: dict[str, dict[str, Any]] = {
@@ -37,12 +39,14 @@ LOSSES: dict[str, dict[str, Any]] = {
 
 
 class LossBench(Bench):
-    """The bench with a ground-truth flow."""
+    """The bench with a ground-truth flow, as smooth as cloth bends: the identity and a bend."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         super().__init__(arguments)
         count, _, height, width = self.batch["source"].shape
-        flow = torch.rand(count, height, width, 2, device=self.device) * 2 - 1
+        bend = 0.15 * torch.randn(count, 2, 5, 4, device=self.device)
+        bend = interpolate(bend, (height, width), mode="bicubic", align_corners=True)
+        flow = (identity_flow(height, width).to(bend) + bend.movedim(1, -1)).clamp(-1, 1)
         known = {"flow": flow, "flow_valid": torch.ones_like(self.batch["mask"])}
         self.batch = cast(Batch, {**self.batch, **known})
 

@@ -246,9 +246,13 @@ class LeffaLoss(nn.Module):
         self, timesteps: Tensor, usable: Tensor | None = None, below: float | None = None
     ) -> Tensor:
         """Indices (S,) of the samples that take part: timesteps below `below` (None: below
-        `max_timestep`), and `usable` (B,) where given."""
+        `max_timestep`), and `usable` (B,) where given.
+
+        How many these are must be known: with timesteps on a GPU that waits for it."""
         early = timesteps < (self.max_timestep if below is None else below)
-        return (early if usable is None else early & usable).nonzero().flatten()
+        chosen = (early if usable is None else early & usable).tolist()
+        indices = [index for index, takes_part in enumerate(chosen) if takes_part]
+        return torch.tensor(indices, dtype=torch.long, device=timesteps.device)
 
     def request(
         self,

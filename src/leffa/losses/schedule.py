@@ -76,7 +76,8 @@ def draw(
         return torch.cat(parts)
     place = device if generators is None else generators.device
     drawn = function(*shape, generator=generators, device=place, dtype=torch.float32)
-    return drawn if device is None else drawn.to(device)
+    # A GPU that draws from the CPU's generator need not be waited for.
+    return drawn if device is None else drawn.to(device, non_blocking=True)
 
 
 def denoising_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:

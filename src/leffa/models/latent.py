@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.losses.precision import at_least_float32, without_autocast
-from leffa.losses.schedule import Generators
+from leffa.losses.schedule import Generators, draw
 from leffa.models.attention import AttentionExchange, Exchange
 from leffa.models.interface import PersonGenerator, Prediction
 from leffa.models.loading import Autoencoder, noise_schedule
@@ -95,7 +95,10 @@ class LatentGenerator(PersonGenerator):
         encoded = at_least_float32(encoded)  # only the autoencoder itself computes in 16 bits
         if isinstance(self.vae, AutoencoderKL):
             posterior = DiagonalGaussianDistribution(encoded)
-            encoded = posterior.sample(generator) if sample else posterior.mode()
+            encoded = posterior.mode()
+            if sample:
+                noise = draw(torch.randn, encoded.shape, generator, encoded.device)
+                encoded = encoded + posterior.std * noise
         return (encoded - self._shift) * self.vae.config.scaling_factor
 
     def evaluate(

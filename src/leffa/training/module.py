@@ -131,7 +131,7 @@ class PersonGenerationModule(LightningModule):
     def evaluate_objective(self, batch: Batch, batch_idx: int) -> StepResult:
         """The loss of a micro-batch; the same again each time it is asked for."""
         seeds = self.sample_seeds(batch_idx, len(batch["name"]))
-        generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]  # alike on any device
         loss = self.leffa_loss if self.leffa_loss_on else None
         return self.objective(self.model, batch, loss, generators)
 
@@ -143,8 +143,10 @@ class PersonGenerationModule(LightningModule):
         return [hash((self.seed, trainer.current_epoch, draw)) % 2**63 for draw in draws]
 
     def _over_processes(self, result: StepResult) -> StepResult:
-        """The result of all processes' samples; layers are those of this process."""
-        if self.trainer.world_size == 1:
+        """The result of all processes' samples in a step that is logged, of this one's in others;
+        layers are always those of this process."""
+        trainer = self.trainer
+        if trainer.world_size == 1 or not trainer._logger_connector.should_update_logs:
             return result
         means = torch.stack([result.loss.double(), result.leffa.double()])
         samples = torch.stack([result.diffusion.double(), result.timesteps.double()])

@@ -137,16 +137,20 @@ class TrainingObjective(ABC):
         device, schedule, count = batch["source"].device, model.schedule, len(batch["name"])
         tokens_each = model.token_count(model.latent_shape(batch))
         law = self.law(schedule, tokens_each)
-        timesteps = law.sample(count, schedule.steps, generators, device)
-        dropped = draw(torch.rand, (count,), generators, device) < self.reference_dropout
+        # Drawn where the generators are: with the CPU's, who takes part is known without waiting.
+        timesteps = law.sample(count, schedule.steps, generators)
+        dropped = draw(torch.rand, (count,), generators) < self.reference_dropout
+        # Without its reference a sample has nothing to look at.
+        gate = leffa_loss.gate(schedule) if leffa_loss else 0.0
+        selected = leffa_loss.select(timesteps, ~dropped, gate) if leffa_loss else timesteps[:0]
+        timesteps, dropped, selected = (
+            each.to(device, non_blocking=True) for each in (timesteps, dropped, selected)
+        )
         conditioning = model.encode(batch, generators, sample=True).drop(dropped)
         clean = model.encode_target(batch, generators, sample=True)
         noise = draw(torch.randn, clean.shape, generators, device)
         noisy = schedule.add_noise(clean, noise, timesteps)
 
-        # Without its reference a sample has nothing to look at.
-        gate = leffa_loss.gate(schedule) if leffa_loss else 0.0
-        selected = leffa_loss.select(timesteps, ~dropped, gate) if leffa_loss else timesteps[:0]
         tokens: dict[str, LayerTokens] = {}
         tap = keep_tokens(tokens) if leffa_loss and leffa_loss.needs_tokens else None
         request = leffa_loss.request(selected, tap=tap) if leffa_loss and len(selected) else None

@@ -30,11 +30,16 @@ class StopOnSignal(BatchCallback):
     save in the middle of a step.
 
     Args:
+        every: of several processes, steps after which they ask each other; one alone asks itself
+            after each step.
         requeue: whether SIGUSR1 (`#SBATCH --signal=USR1@300`) also requeues a SLURM job.
     """
 
-    def __init__(self, requeue: bool = True) -> None:
+    def __init__(self, requeue: bool = True, every: int = 10) -> None:
+        if every < 1:
+            raise ValueError(f"callbacks.stop_on_signal.every must be positive, got {every}")
         self.requeue = requeue
+        self.every = every
         self.received = 0
         self.before: dict[signal.Signals, Any] = {}
 
@@ -44,10 +49,13 @@ class StopOnSignal(BatchCallback):
                 self.before[number] = signal.signal(number, self._receive)
 
     def batch_start(self, module: Module, batch: Batch, index: int) -> None:
-        if index % module.trainer.accumulate_grad_batches:
+        trainer = module.trainer
+        if index % trainer.accumulate_grad_batches:
             return  # in the middle of a step
-        if module.trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
-            self._stop(module.trainer)
+        if trainer.world_size > 1 and trainer.global_step % self.every:
+            return
+        if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
+            self._stop(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: Module, stage: str) -> None:  # type: ignore[override]
         for number, handler in self.before.items():
