@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from leffa.cli import main
-from leffa.io.processes import ProcessPool
+from leffa.io.processes import ProcessPool, map_items
 from leffa.io.terminal import command_line
 
 
@@ -71,3 +71,12 @@ def test_an_interrupt_drops_the_calls_that_wait() -> None:
         waiting = [pool.submit(int, "1") for _ in range(2000)]
         raise KeyboardInterrupt
     assert waiting[-1].cancelled()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_items_come_in_order_whoever_computes_them(workers: int) -> None:
+    told: list[tuple[int, int]] = []
+    items = range(-4, 4)
+    found = map_items(abs, items, workers, lambda *one: told.append(one), there=2, chunk=2)
+    assert list(found) == [abs(item) for item in items]
+    assert told == [(done, 10) for done in range(3, 11)]

@@ -165,7 +165,7 @@ def _draw_missing(
     missing = [one for one in samples if not all(path.exists() for path, _, _ in one.files())]
     there = len(samples) - len(missing)
     log.info("drawing %d samples, %d are there already", len(missing), there)
-    for _ in map_items(_draw, missing, workers, progress, there):
+    for _ in map_items(_draw, missing, workers, progress, there, chunk=1):
         pass
 
 
