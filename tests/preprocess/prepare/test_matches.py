@@ -171,6 +171,7 @@ def test_mistakes_are_one_line(
     assert "and this is market1501" in told(download("market1501"))
     assert "and this is none of them" in told(pairs / "persons")
     (pairs / "garments/ben.png").write_bytes(b"no picture")
-    assert "1 of 3 pairs could not be matched, first " in (line := told(pairs, "--workers", "1"))
+    line = told(pairs, "--workers", "1")
+    assert "1 of 3 files of matches could not be made, first " in line
     assert "ben.png: is not a readable image" in line
     assert (pairs / "matches/carl__carl.json").is_file()

@@ -3,36 +3,54 @@
 Worker processes import this, so it imports no torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 
 from leffa.io.atomic import replacing
+from leffa.io.files import exclusive_lock
 from leffa.io.processes import map_items
 
 Progress = Callable[[int, int], None]  # (files there, files in all)
 Make = Callable[[], Image.Image | str]  # a picture, or the text of another file
-Job = tuple[Path, Make]
 
 
-def make_files(files: Mapping[Path, Make], workers: int, progress: Progress | None) -> list[str]:
+@contextmanager
+def alone(root: Path, what: str) -> Iterator[None]:
+    """Raise ValueError where another run makes these files of a data set meanwhile."""
+    with exclusive_lock(root / f".{what}.lock", patience=0) as locked:
+        if not locked:
+            raise ValueError(f"{root}: another run makes {what} here; let it end first")
+        yield
+
+
+def make_files(
+    files: Mapping[Path, Make], what: str, workers: int, progress: Progress | None
+) -> None:
     """Make the files that are not there yet, PNG or text; a killed run is completed by the next.
 
     Args:
         files: what makes each; it raises ValueError or OSError, naming its input, where it
             cannot. With several workers it is pickled.
+        what: they are called in messages.
         workers: processes; the files do not depend on it.
 
-    Returns:
-        Why files could not be made; the others are made all the same.
+    Raises:
+        ValueError: some could not be made; the others are made all the same.
     """
     missing = [(path, make) for path, make in files.items() if not path.exists()]
-    done = map_items(_do, missing, workers, progress, len(files) - len(missing))
-    return [failure for failure in done if failure is not None]
+    made = map_items(_make, missing, workers, progress, len(files) - len(missing))
+    if failures := [failure for failure in made if failure is not None]:
+        raise ValueError(
+            f"{len(failures)} of {len(files)} {what} could not be made, first {failures[0]}; mend "
+            "this or take these samples off the list, and run it again"
+        )
 
 
-def _do(job: Job) -> str | None:
+def _make(job: tuple[Path, Make]) -> str | None:
+    """Why it could not be made."""
     path, make = job
     try:
         made = make()

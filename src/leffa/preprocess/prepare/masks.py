@@ -1,6 +1,6 @@
 """Cloth-agnostic masks for a whole data set, by a named recipe."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,10 @@ from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.data.reader import TryOnPairs
 from leffa.io.atomic import write_text
-from leffa.io.files import exclusive_lock
 from leffa.preprocess.agnostic import AGNOSTIC
 from leffa.preprocess.agnostic.from_files import mask_from_files
 from leffa.preprocess.notes import agreed_note, read_note, write_note
-from leffa.preprocess.prepare.jobs import Progress, make_files
+from leffa.preprocess.prepare.jobs import Progress, alone, make_files
 from leffa.preprocess.prepare.own import MASKS, check_tables, own_masks
 
 
@@ -97,27 +96,17 @@ def make_masks(
     sets = list(_mask_sets(root, label_set, encoding))
     for entry in sets:
         check_tables(entry.tables)
-    with exclusive_lock(root / ".masks.lock", patience=0) as locked:
-        if not locked:
-            raise ValueError(f"{root}: another run makes masks here; let it end first")
-        _fill(sets, recipe, workers, progress)
+    with alone(root, "masks"):
+        for entry in sets:
+            _claim(entry, recipe)
+        jobs = {path: job for entry in sets for path, job in entry.jobs(recipe).items()}
+        make_files(jobs, "masks", workers, progress)
+        for entry in sets:
+            if not entry.folder.is_dir():
+                entry.unfinished.replace(entry.folder)
+            for path, content in entry.tables.items():
+                write_text(path, content)
     return sets
-
-
-def _fill(sets: Sequence[MaskSet], recipe: str, workers: int, progress: Progress | None) -> None:
-    for entry in sets:
-        _claim(entry, recipe)
-    jobs = {path: job for entry in sets for path, job in entry.jobs(recipe).items()}
-    if failures := make_files(jobs, workers, progress):
-        raise ValueError(
-            f"{len(failures)} of {len(jobs)} masks could not be made, first {failures[0]}; mend "
-            "this or take these persons off the list, and run it again"
-        )
-    for entry in sets:
-        if not entry.folder.is_dir():
-            entry.unfinished.replace(entry.folder)
-        for path, content in entry.tables.items():
-            write_text(path, content)
 
 
 def _claim(entry: MaskSet, recipe: str) -> None:

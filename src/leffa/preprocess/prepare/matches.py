@@ -16,9 +16,8 @@ from leffa.data.folder import FolderPairs, is_custom_folder, tables
 from leffa.data.matches import format_matches, load_matches, pair_name
 from leffa.data.matching import RECIPE, find_matches, require_opencv
 from leffa.data.reader import TryOnPairs
-from leffa.io.files import exclusive_lock
 from leffa.io.pictures import open_mask, open_photograph, open_picture
-from leffa.preprocess.prepare.jobs import Progress, make_files
+from leffa.preprocess.prepare.jobs import Progress, alone, make_files
 
 Open = Callable[[Path], Image.Image]
 
@@ -61,18 +60,12 @@ def prepare_matches(root: Path, workers: int = 1, progress: Progress | None = No
     """
     require_opencv()
     records, photograph = _records(root)
-    with exclusive_lock(root / f".{MATCHES}.lock", patience=0) as locked:
-        if not locked:
-            raise ValueError(f"{root}: another run makes matches here; let it end first")
+    with alone(root, MATCHES):
         for path, record in records.items():
             if path.is_file():
                 _check_made_so(path, record)
         jobs = {path: partial(match_files, one, photograph) for path, one in records.items()}
-        if failures := make_files(jobs, workers, progress):
-            raise ValueError(
-                f"{len(failures)} of {len(jobs)} pairs could not be matched, first {failures[0]}; "
-                "mend this or take these pairs off the list, and run it again"
-            )
+        make_files(jobs, "files of matches", workers, progress)
     counts = [len(load_matches(path)["matches"]) for path in records]
     folders = tuple(dict.fromkeys(path.parent for path in records))
     return MatchSet(folders, len(counts), sum(map(bool, counts)), sum(counts))
