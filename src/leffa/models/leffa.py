@@ -31,7 +31,7 @@ from leffa.models.loading import (
     load_unet,
     load_vae,
 )
-from leffa.models.lora import add_lora, check_lora, merge_adapters
+from leffa.models.lora import add_lora, check_lora, merge_adapters, without_adapters
 from leffa.models.memory import RunMemory
 from leffa.models.unets import make_generative, make_reference
 
@@ -172,7 +172,8 @@ class LeffaModel(LatentGenerator):
                 f"{place}: released weights on SDXL were trained up to pure noise: "
                 "add model.zero_terminal_snr=true"
             )
-        load_official_state(self, load_weights(place), name=str(place))
+        with without_adapters(self):
+            load_official_state(self, load_weights(place), name=str(place))
 
     def save_published(self, place: Path) -> None:
         from leffa.models.checkpoints import save_official

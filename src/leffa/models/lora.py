@@ -12,11 +12,17 @@ from torch import nn
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
-def add_lora(networks: Sequence[nn.Module], rank: int, alpha: float) -> None:
+def add_lora(
+    networks: Sequence[nn.Module], rank: int, alpha: float, targets: Sequence[str] = ATTENTION
+) -> None:
     """Freeze networks and give every attention adapters, which begin at zero and count alpha / rank
-    (Eq. 3)."""
+    (Eq. 3).
+
+    Args:
+        targets: the ends of the names of the layers that get them.
+    """
     adapters = importlib.import_module("peft").LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=ATTENTION
+        r=rank, lora_alpha=alpha, target_modules=list(targets)
     )
     for part in networks:
         network = cast(Any, part)  # of diffusers, whose adapters are not typed
@@ -37,8 +43,22 @@ def merge_adapters(networks: Sequence[nn.Module]) -> None:
     for part in networks:
         network = cast(Any, part)
         if hasattr(network, "peft_config"):
+            if getattr(network, "hf_quantizer", None) is not None:
+                raise ValueError(
+                    "adapters cannot be merged into quantised weights: convert with --published, "
+                    "which keeps them apart"
+                )
             network.fuse_lora()
             network.unload_lora()
+
+
+def adapter_weights(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of the adapters by the names that files of adapters have."""
+    return {
+        name.replace(".default.", "."): parameter
+        for name, parameter in network.named_parameters()
+        if ".lora_" in name
+    }
 
 
 @contextmanager

@@ -77,21 +77,22 @@ def find_start(given: str | Path) -> Start:
 
 
 def load_start(model: PersonGenerator, start: Start) -> None:
-    """Fill a model with trained weights. Adapters that it has stay as they begin.
+    """Fill a model with trained weights. Adapters that it has stay as they begin, unless what the
+    model's authors published is adapters.
 
     Raises:
         FileNotFoundError: the folder does not have what it should.
         ValueError: the weights are of another architecture, have adapters, or are of what this
             model keeps frozen.
     """
+    if start.checkpoint is None and not is_exported(start.place):
+        model.load_published(start.place)
+        return
     with without_adapters(model):
         if start.checkpoint is not None:
             state, schedule = _of_checkpoint(start.checkpoint, start.place)
-        elif is_exported(start.place):
-            state, schedule = _of_folder(start.place)
         else:
-            model.load_published(start.place)
-            return
+            state, schedule = _of_folder(start.place)
         _check_schedule(model, schedule, start.place)
         _fill(model, state, start.place)
 

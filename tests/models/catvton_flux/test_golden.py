@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ class Recorded(NamedTuple):
     def conditioning(self, masked: str, guidance: float) -> Conditioning:
         """Of a recorded latent of the masked pair."""
         cells = (unpack(self.golden[name], GRID) for name in (masked, "mask_packed"))
-        return Conditioning(*cells, guidance)
+        return Conditioning(guidance, *cells)
 
     def velocity(self, conditioning: Conditioning, flow: FlowRequest | None = None) -> Tensor:
         """Of the first call, as tokens."""
@@ -42,16 +42,28 @@ class Recorded(NamedTuple):
         return pack(self.model.predict_noise(noise, timesteps, conditioning, flow).noise)
 
 
+Build = Callable[..., Recorded]
+
+
 @pytest.fixture(scope="module")
-def recorded(
-    recordings: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Recorded:
+def build(recordings: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Build:
     folder = recordings("catvton_flux")
     golden = load_file(folder / "golden.safetensors")
     text = tmp_path_factory.mktemp("text") / "text.safetensors"
     save_file({name: golden[name] for name in NAMES}, text)
-    model = CatVTONFlux.build(folder, folder, folder, {"file": str(text)})
-    return Recorded(model.eval().requires_grad_(False), golden)
+
+    def make(**changes: Any) -> Recorded:
+        model = CatVTONFlux.build(folder, folder, folder, {"file": str(text)}, **changes)
+        return Recorded(model.eval(), golden)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def recorded(build: Build) -> Recorded:
+    made = build()
+    made.model.requires_grad_(False)
+    return made
 
 
 def batch_of(person: Tensor, garment: Tensor, mask: Tensor) -> Batch:
@@ -165,3 +177,14 @@ def test_a_training_step_is_the_recorded_one(recorded: Recorded) -> None:
     target = model.schedule.target(clean, golden["train_noise"], timesteps)
     close(target, golden["train_target"])
     close(denoising_loss(prediction, target), golden["train_loss"])
+
+
+@torch.no_grad()
+def test_the_published_adapters_give_the_recorded_velocity(
+    build: Build, recordings: Callable[[str], Path]
+) -> None:
+    pytest.importorskip("peft")
+    adapted = build(lora={"rank": 4, "alpha": 4})
+    adapted.model.load_published(recordings("catvton_flux") / "lora")
+    velocity = adapted.velocity(adapted.conditioning("masked_latent_packed", GUIDANCE))
+    close(velocity, adapted.golden["velocity_lora"])

@@ -18,16 +18,16 @@ from catvton_flux_parts import (
     leffa_loss,
     predict,
 )
-from diffusers import FluxTransformer2DModel, SD3Transformer2DModel
+from diffusers import SD3Transformer2DModel
 from torch import Tensor
 
 from leffa.losses.flow import coordinates
 from leffa.losses.request import FlowRequest
 from leffa.models.catvton_flux import CatVTONFlux
 from leffa.models.catvton_flux.attention import JointExchange
-from leffa.models.catvton_flux.model import split_pair
-from leffa.models.catvton_flux.networks import prepare
+from leffa.models.catvton_flux.networks import Training, trained_transformer
 from leffa.models.catvton_flux.packing import beside
+from leffa.models.catvton_flux.pair import split_pair
 from leffa.models.sampler import SamplerSettings, generate
 
 
@@ -76,8 +76,7 @@ def test_the_flow_is_where_the_person_looks_in_the_garment(kind: str) -> None:
         **{"num_attention_heads": 1, "attention_head_dim": width},
         **{"axes_dims_rope": [2, 2, 2], "num_single_layers": 1},
     }
-    transformer = FluxTransformer2DModel.from_config(config)
-    prepare(transformer, config, "all", "before_rope")
+    transformer = trained_transformer(config, Training("all", tap="before_rope"))
     attn = transformer.get_submodule(f"{kind}.0.attn")
     with torch.no_grad():
         for name, parameter in attn.named_parameters():
@@ -204,8 +203,7 @@ def test_attention_alone_is_what_has_attn_in_its_name() -> None:
     """Of FLUX.1-Fill, as published: 684 tensors of 1,160, 2,511.1 M parameters of 11,902.4 M."""
     config = {"in_channels": 384, "out_channels": 64, "guidance_embeds": True}
     with torch.device("meta"):
-        transformer = FluxTransformer2DModel.from_config(config)
-        prepare(transformer, config, "attention", "after_rope")
+        transformer = trained_transformer(config, Training("attention"))
     parameters = dict(transformer.named_parameters())
     chosen = [p.numel() for p in parameters.values() if p.requires_grad]
     assert (len(chosen), len(parameters)) == (684, 1160)
@@ -232,7 +230,7 @@ def test_a_checkpoint_holds_what_is_trained(tmp_path: Path) -> None:
             {"trainable": "attention"},
             "model.trainable=attention: the rest of the transformer stays",
         ),
-        ({"trainable": "half"}, "model.trainable must be 'attention' or 'all', got 'half'"),
+        ({"trainable": "half"}, "model.trainable must be one of attention, all, got 'half'"),
         ({"tap": "norm"}, "model.tap must be one of after_rope, before_rope, got 'norm'"),
         (
             {"transformer": TRANSFORMER | {"in_channels": 16}},
@@ -251,7 +249,7 @@ def test_what_does_not_fit_is_told_in_one_line(changes: dict[str, Any], expected
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
     with torch.device("meta"):
         SD3Transformer2DModel(num_layers=1).save_config(tmp_path / "transformer")
-    with pytest.raises(ValueError, match="is a SD3Transformer2DModel, not a FluxTransformer2DMod"):
+    with pytest.raises(ValueError, match="holds a SD3Transformer2DModel, not a FluxTransform"):
         build(tmp_path)
 
 

@@ -7,6 +7,7 @@ The three columns are joined along the channels of a token. Both halves are deno
 garment's is discarded. Tokens of both meet in every attention, where the flow is read.
 """
 
-from leffa.models.catvton_flux.model import CatVTONFlux, Conditioning
+from leffa.models.catvton_flux.model import CatVTONFlux
+from leffa.models.catvton_flux.pair import Conditioning, PairFlux
 
-__all__ = ["CatVTONFlux", "Conditioning"]
+__all__ = ["CatVTONFlux", "Conditioning", "PairFlux"]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.embeddings import apply_rotary_emb
-from torch import Tensor
+from torch import Tensor, nn
 
 from leffa.models.attention import AttentionExchange, ExchangeProcessor
 
@@ -83,8 +83,9 @@ class JointAttention(ExchangeProcessor):
         if exchange is not None and exchange.request is not None:
             tapped = tapped if self.tap == "before_rope" else (query, key)
             exchange.read_joint(self.name, *(each.transpose(1, 2) for each in tapped))
+        query, key = query.to(value.dtype), key.to(value.dtype)
         heads = dispatch_attention_fn(query, key, value, backend=self._attention_backend)
-        tokens = heads.flatten(2).to(query.dtype)
+        tokens = heads.flatten(2)
         if encoder_hidden_states is None:
             return tokens
         projection, dropout = attn.to_out
@@ -100,7 +101,7 @@ def _projected(attn: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         projection(tokens).unflatten(-1, (-1, attn.head_dim))
         for projection in (attn.to_q, attn.to_k, attn.to_v)
     )
-    return attn.norm_q(query), attn.norm_k(key), value
+    return _normalised(attn.norm_q, query), _normalised(attn.norm_k, key), value
 
 
 def _projected_text(attn: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,7 +109,13 @@ def _projected_text(attn: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         projection(tokens).unflatten(-1, (-1, attn.head_dim))
         for projection in (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj)
     )
-    return attn.norm_added_q(query), attn.norm_added_k(key), value
+    return _normalised(attn.norm_added_q, query), _normalised(attn.norm_added_k, key), value
+
+
+def _normalised(norm: nn.Module, heads: Tensor) -> Tensor:
+    """In the precision of the norm's weights: autocast does not know this one."""
+    normalised: Tensor = norm(heads.to(next(norm.parameters()).dtype))
+    return normalised
 
 
 def tap_joint_attention(transformer: Any, tap: Tap) -> None:

@@ -1,44 +1,41 @@
-"""catvton-flux behind the interface of all models.
+"""FLUX behind the interface of all models, however person and garment reach it.
 
-conditioning = model.encode(batch)          the masked pair, its mask
+conditioning = model.encode(batch)          what is known of person and garment
 prediction = model.predict_noise(noisy, t, conditioning, flow=FlowRequest(...))
-prediction.noise                            the velocity of both halves
+prediction.noise                            the velocity
 """
 
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
-from leffa.data.batch import Batch
 from leffa.losses.precision import at_least_float32
 from leffa.losses.request import FlowRequest
-from leffa.losses.schedule import Generators
 from leffa.models import interface
-from leffa.models.catvton_flux.attention import JointExchange, Tap
-from leffa.models.catvton_flux.networks import Trainable, load_transformer, prepare
-from leffa.models.catvton_flux.packing import (
-    AXES,
-    PATCH,
-    beside,
-    mask_cells,
-    pack,
-    positions,
-    unpack,
+from leffa.models.catvton_flux.attention import JointExchange, Split, Tap
+from leffa.models.catvton_flux.networks import (
+    Quantization,
+    Trainable,
+    Training,
+    trained_transformer,
+)
+from leffa.models.catvton_flux.packing import AXES, PATCH, Grid, unpack
+from leffa.models.catvton_flux.published import (
+    load_lora,
+    load_whole,
+    lora_file,
+    save_lora,
+    save_whole,
 )
 from leffa.models.catvton_flux.text import Text, fixed_text
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import (
-    LatentGenerator,
-    Picture,
-    cell_size,
-    log_parameters,
-    network_input,
-)
+from leffa.models.latent import LatentGenerator, log_parameters
 from leffa.models.loading import (
     Autoencoder,
     Source,
@@ -50,46 +47,50 @@ from leffa.models.loading import (
 
 @dataclass(frozen=True)
 class Conditioning(interface.Conditioning):
-    """What the network knows beside the noisy pair.
+    """What is known beside the noisy latent; each layout has more.
 
     The scale of guidance is an input of a distilled network: there is one branch, the conditional
     one.
     """
 
-    masked: Tensor  # (B, C, h, 2w) latent of [garment | masked person]
-    mask: Tensor  # (B, M, h, 2w) its mask at full resolution, M pixels of each cell
     guidance: float | None  # what the network is told; None: it is not distilled
 
-    def branches(self, guidance: float) -> list[tuple[float, "Conditioning"]]:
+    def branches(self, guidance: float) -> list[tuple[float, Self]]:
         if self.guidance is None:
             return super().branches(guidance)
         return [(1.0, replace(self, guidance=guidance))]
 
-    def unconditional(self) -> "Conditioning":
-        """A garment whose latent is zeros. Our choice: what was published has no such input."""
-        return self.drop(torch.ones(len(self.masked), dtype=torch.bool, device=self.masked.device))
 
-    def drop(self, dropped: Tensor) -> "Conditioning":
-        garment, person = self.masked.chunk(2, dim=-1)
-        kept = (~dropped).to(garment).view(-1, 1, 1, 1)
-        return replace(self, masked=beside(garment * kept, person))
+class TokenSequence(NamedTuple):
+    """The tokens of one evaluation, and where person and garment are among them."""
+
+    tokens: Tensor  # (B, L, K)
+    positions: Tensor  # (L, 3)
+    generated: Grid  # of the tokens that the velocity is of; they come first
+    person: Grid
+    garment: Grid
+    split: Split
 
 
 class CatVTONFlux(LatentGenerator):
-    """A FLUX transformer on the pair [garment | person].
+    """A FLUX transformer that is shown person and garment.
 
     Args:
         transformer: see `networks`.
         text: what it is told in words.
+        trainable: which of its weights a checkpoint holds, where they have no adapters.
         training_guidance: the scale of guidance that it is told in training; in sampling,
             `sampler.guidance`.
     """
 
-    pictures: ClassVar[tuple[Picture, ...]] = ("pair", "masked_pair")
     inputs: ClassVar[frozenset[Input]] = frozenset({"mask"})
     patch_size: ClassVar[int] = PATCH
+    layouts: ClassVar[dict[str, type["CatVTONFlux"]]] = {}
     text: Tensor
     pooled: Tensor
+
+    def __init_subclass__(cls, layout: str) -> None:
+        cls.layouts[layout] = cls
 
     def __init__(
         self,
@@ -97,10 +98,12 @@ class CatVTONFlux(LatentGenerator):
         transformer: Any,
         text: Text,
         scheduler_config: dict[str, Any],
+        trainable: Trainable = "attention",
         training_guidance: float = 1.0,
     ) -> None:
         super().__init__(vae, scheduler_config)
         self.transformer = transformer
+        self.trainable = trainable
         distilled = transformer.config.guidance_embeds
         self.training_guidance = float(training_guidance) if distilled else None
         self.register_buffer("text", text.tokens, persistent=False)
@@ -113,145 +116,126 @@ class CatVTONFlux(LatentGenerator):
         vae: Source,
         scheduler: Source,
         text: Mapping[str, Any],
+        layout: str = "pair",
         trainable: Trainable = "attention",
+        lora: dict[str, Any] | None = None,
+        quantization: Quantization = "none",
+        frozen_dtype: str = "float32",
         tap: Tap = "after_rope",
         training_guidance: float = 1.0,
         gradient_checkpointing: bool = False,
     ) -> "CatVTONFlux":
-        """From FLUX.1-Fill, or a config with random weights; see `loading.Source`.
+        """From a FLUX.1, or a config with random weights; see `loading.Source`.
 
         Args:
             text: see `fixed_text`.
-            trainable, tap: see `networks.prepare`.
+            layout: of `layouts`, how person and garment reach the network.
+            trainable, lora, quantization, frozen_dtype, tap: see `networks.Training`.
+
+        Raises:
+            FileNotFoundError, ValueError: a part is not there, or does not fit the others.
         """
-        autoencoder = load_vae(vae)
-        network = load_transformer(transformer)
+        if layout not in cls.layouts:
+            raise ValueError(
+                f"model.layout must be one of {', '.join(cls.layouts)}, got {layout!r}"
+            )
+        training = Training(trainable, lora, quantization, frozen_dtype, tap)
+        autoencoder, kind = load_vae(vae), cls.layouts[layout]
         config = dict(load_scheduler(scheduler).config)
-        _check(autoencoder, network, config, transformer)
-        prepare(network, transformer, trainable, tap)
+        if not is_flow_matching(config):
+            raise ValueError(
+                "model.scheduler: FLUX is trained by flow matching, and this is the scheduler of "
+                "diffusion; give a FlowMatchEulerDiscreteScheduler, such as that of a FLUX.1"
+            )
+        network = trained_transformer(transformer, training)
+        kind.check_channels(network.config.in_channels, autoencoder, transformer)
         if gradient_checkpointing:
             network.enable_gradient_checkpointing()
         widths = network.config.joint_attention_dim, network.config.pooled_projection_dim
-        model = cls(autoencoder, network, fixed_text(text, *widths), config, training_guidance)
+        told = fixed_text(text, *widths)
+        model = kind(autoencoder, network, told, config, trainable, training_guidance)
         log_parameters(model)
         return model
 
+    @classmethod
+    @abstractmethod
+    def check_channels(cls, channels: int, vae: Autoencoder, source: Source) -> None:
+        """Raise ValueError where a transformer with so many input channels does not fit."""
+
+    @abstractmethod
+    def arrange(self, noisy: Tensor, conditioning: Any) -> TokenSequence:
+        """What the transformer reads for a noisy latent (B, C, h, w)."""
+
     def excluded_keys(self) -> frozenset[str]:
-        """All but what is trained: the configuration names the rest."""
-        trained = {name for name, p in self.named_parameters() if p.requires_grad}
-        return frozenset(self.state_dict()) - trained
+        """All but what is trained, or was before adapters were merged into it; the configuration
+        names the rest."""
+        keys = [key for key in self.state_dict() if key.startswith("transformer.")]
+        kept = [key for key in keys if ".lora_" in key]
+        kept = kept or [key for key in keys if self.trainable == "all" or "attn" in key]
+        return frozenset(self.state_dict()) - frozenset(kept)
 
-    def image(self, batch: Batch, picture: Picture) -> Tensor:
-        if picture == "pair":
-            return beside(batch["reference"], batch["source"])
-        if picture == "masked_pair":
-            return beside(batch["reference"], super().image(batch, "masked_source"))
-        return super().image(batch, picture)
+    def load_published(self, place: Path) -> None:
+        if (file := lora_file(place)) is not None:
+            load_lora(self.transformer, file)
+        else:
+            load_whole(self.transformer, place)
 
-    def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
-        """Of the pair."""
-        channels, height, width = super().latent_shape(batch)
-        return channels, height, 2 * width
-
-    def encode(
-        self, batch: Batch, generator: Generators = None, sample: bool = False
-    ) -> Conditioning:
-        self.latent_shape(batch)  # refuses what has no whole tokens
-        masked = self.latent(batch, "masked_pair", generator, sample)
-        mask = beside(torch.zeros_like(batch["mask"]), batch["mask"])
-        return Conditioning(masked, mask_cells(mask, self.downscale), self.training_guidance)
-
-    def encode_target(
-        self, batch: Batch, generator: Generators = None, sample: bool = False
-    ) -> Tensor:
-        """[garment | person], (B, C, h, 2w): both halves are denoised."""
-        return self.latent(batch, "pair", generator, sample)
+    def save_published(self, place: Path) -> None:
+        adapted = hasattr(self.transformer, "peft_config")
+        (save_lora if adapted else save_whole)(self.transformer, place)
 
     def predict_noise(
         self,
         noisy: Tensor,
         timesteps: Tensor,
-        conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
+        conditioning: Conditioning,  # type: ignore[override]  # each layout is given its own
         flow: FlowRequest | None = None,
     ) -> Prediction:
-        grid = (noisy.shape[-2] // PATCH, noisy.shape[-1] // PATCH)
-        tokens = pack(torch.cat([noisy, conditioning.masked], dim=1))
-        tokens = torch.cat([tokens, pack(conditioning.mask)], dim=-1)
-        half = (grid[0], grid[1] // 2)
+        sequence = self.arrange(noisy, conditioning)
         exchange = JointExchange(
             image_height=noisy.shape[-2] * self.downscale,
-            grid=half,
-            reference_grid=half,
+            grid=sequence.person,
+            reference_grid=sequence.garment,
             request=flow,
             text=self.text.shape[1],
-            split=partial(split_pair, rows=grid[0]),
+            split=sequence.split,
         )
-        velocity = self._velocity(tokens, positions(grid), timesteps, conditioning, exchange)
+        velocity = self._velocity(sequence, timesteps, conditioning.guidance, exchange)
         return Prediction(
-            unpack(velocity, grid), exchange.flows, exchange.sharpness, exchange.shares
+            unpack(velocity, sequence.generated),
+            exchange.flows,
+            exchange.sharpness,
+            exchange.shares,
         )
-
-    def predict_branches(
-        self,
-        noisy: Tensor,
-        timesteps: Tensor,
-        branches: Sequence[Conditioning],  # type: ignore[override]
-    ) -> list[Tensor]:
-        return [self.predict_noise(noisy, timesteps, branch).noise for branch in branches]
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """The person half of (B, C, h, 2w) as images (B, 3, H, W). The pair is decoded as it was
-        encoded, as one picture."""
-        return super().decode(latents).chunk(2, dim=-1)[1]
 
     def _velocity(
         self,
-        tokens: Tensor,
-        ids: Tensor,
+        sequence: TokenSequence,
         timesteps: Tensor,
-        conditioning: Conditioning,
+        told: float | None,
         exchange: JointExchange,
     ) -> Tensor:
-        """One evaluation of the transformer on tokens (B, L, K) at positions (L, 3)."""
-        count, device = len(tokens), tokens.device
-        told = conditioning.guidance
-        guidance = None if told is None else torch.full((count,), told, device=device)
-        found = self.transformer(
-            network_input(self.transformer, tokens),
-            encoder_hidden_states=network_input(self.transformer, self.text).expand(count, -1, -1),
-            pooled_projections=network_input(self.transformer, self.pooled).expand(count, -1),
-            timestep=at_least_float32(timesteps) / self.schedule.steps,
-            img_ids=ids.to(device),
-            txt_ids=torch.zeros(self.text.shape[1], AXES, device=device),
-            guidance=guidance,
-            joint_attention_kwargs={"exchange": exchange},
-        )
-        return at_least_float32(found.sample)
+        """Of the generated tokens, (B, h*w, 4C)."""
+        tokens, count = sequence.tokens, len(sequence.tokens)
+        device, dtype = tokens.device, self.transformer.dtype
+        with self._one_precision(device):
+            found = self.transformer(
+                tokens.to(dtype),
+                encoder_hidden_states=self.text.to(dtype).expand(count, -1, -1),
+                pooled_projections=self.pooled.to(dtype).expand(count, -1),
+                timestep=at_least_float32(timesteps) / self.schedule.steps,
+                img_ids=sequence.positions.to(device),
+                txt_ids=torch.zeros(self.text.shape[1], AXES, device=device),
+                guidance=None if told is None else torch.full((count,), told, device=device),
+                joint_attention_kwargs={"exchange": exchange},
+            ).sample
+        height, width = sequence.generated
+        return at_least_float32(found[:, : height * width])
 
-
-def split_pair(tokens: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Person and garment among the tokens of a pair (B, N, L, D): in each row the garment's come
-    first."""
-    halves = rearrange(tokens, "b n (h half w) d -> half b n (h w) d", h=rows, half=2)
-    return halves[1], halves[0]
-
-
-def _check(vae: Autoencoder, transformer: Any, scheduler: dict[str, Any], source: Source) -> None:
-    """Refuse a base whose parts do not fit.
-
-    Raises:
-        ValueError: the schedule is not of flow matching, or the transformer reads other channels.
-    """
-    if not is_flow_matching(scheduler):
-        raise ValueError(
-            "model.scheduler: FLUX is trained by flow matching, and this is the scheduler of "
-            f"{scheduler.get('_class_name', 'diffusion')}; give a FlowMatchEulerDiscreteScheduler"
-        )
-    cell = vae.config.latent_channels * PATCH**2
-    pixels = (cell_size(vae) * PATCH) ** 2
-    found, wanted = transformer.config.in_channels, 2 * cell + pixels
-    if found != wanted:
-        raise ValueError(
-            f"model.transformer={source}: reads {found} channels, not the {wanted} of noisy pair, "
-            "masked pair and mask; give a FLUX.1-Fill, such as backbone=flux_fill"
-        )
+    def _one_precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Where frozen weights have 16 bits and trained ones 32, mixed precision, if it is not on
+        anyway."""
+        kinds = {p.dtype for p in self.transformer.parameters() if p.is_floating_point()}
+        if len(kinds) < 2 or torch.is_autocast_enabled(device.type):
+            return nullcontext()
+        return torch.autocast(device.type, torch.bfloat16)

@@ -1,19 +1,98 @@
-"""FLUX's transformer as a model of try-on has it: what is trained, and what stays as it is."""
+"""FLUX's transformer as a model of try-on has it: what is trained, and how the rest is kept."""
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
 
 import torch
-from diffusers import FluxTransformer2DModel
+from diffusers import BitsAndBytesConfig, FluxTransformer2DModel
 
 from leffa.models.catvton_flux.attention import Tap, tap_joint_attention
 from leffa.models.loading import Source, check_found, locate, on_meta_device
+from leffa.models.lora import ATTENTION, add_lora, check_lora
 
 Trainable = Literal["attention", "all"]
-TAPS = ("after_rope", "before_rope")
+Quantization = Literal["none", "8bit", "4bit"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# What is called "attn", without the norms: also of the text, of which single blocks have none.
+LORA = [*ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
 
 
-def load_transformer(source: Source) -> FluxTransformer2DModel:
-    """A stock transformer in float32, see `loading.Source`.
+@dataclass(frozen=True)
+class Training:
+    """What of a transformer is trained.
+
+    Args:
+        trainable: "attention", what has "attn" in its name, as published: projections, norms of
+            queries and keys, and outputs, of which single blocks have none of their own; or "all".
+        lora: `rank` and `alpha` of adapters on the attentions; all else is frozen then.
+        quantization: of the weights under adapters: bitsandbytes' 8 bits, or its 4 bits (NF4).
+        frozen_dtype: of the other frozen weights. Mixed precision computes in 16 bits anyway.
+        tap: where the flow is read.
+    """
+
+    trainable: Trainable = "attention"
+    lora: dict[str, Any] | None = None
+    quantization: Quantization = "none"
+    frozen_dtype: str = "float32"
+    tap: Tap = "after_rope"
+
+    def __post_init__(self) -> None:
+        choices = {
+            "trainable": get_args(Trainable),
+            "quantization": get_args(Quantization),
+            "frozen_dtype": tuple(DTYPES),
+            "tap": get_args(Tap),
+        }
+        for key, known in choices.items():
+            if (value := getattr(self, key)) not in known:
+                raise ValueError(f"model.{key} must be one of {', '.join(known)}, got {value!r}")
+        if self.lora is not None:
+            check_lora(**self.lora)
+        elif self.quantization != "none":
+            raise ValueError(
+                f"model.quantization={self.quantization}: quantised weights cannot be trained, but "
+                "adapters on them can: add model=catvton_flux_lora"
+            )
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of the base stays as it is."""
+        return self.lora is None and self.trainable == "all"
+
+    def check(self, source: Source) -> None:
+        """Refuse what cannot be with this base, on this machine.
+
+        Raises:
+            ValueError: frozen random weights; or quantised ones without the package or a GPU.
+        """
+        if on_meta_device():
+            return
+        if isinstance(source, dict) and not self.whole:
+            key = "lora" if self.lora is not None else f"trainable={self.trainable}"
+            raise ValueError(
+                f"model.{key}: the rest of the transformer stays as it is, and this "
+                "backbone's is random; take a pretrained backbone, or model.trainable=all"
+            )
+        if self.quantization == "none":
+            return
+        for package in ("bitsandbytes", "accelerate"):
+            if find_spec(package) is None:
+                raise ValueError(
+                    f"model.quantization={self.quantization} needs the package {package}: "
+                    f"pip install {package}"
+                )
+        if not torch.cuda.is_available():
+            raise ValueError(
+                f"model.quantization={self.quantization} needs an NVIDIA GPU, and there is none "
+                "here; give model.quantization=none"
+            )
+
+
+def load_transformer(
+    source: Source, dtype: torch.dtype = torch.float32, quantization: Quantization = "none"
+) -> FluxTransformer2DModel:
+    """A stock transformer, see `loading.Source`.
 
     Raises:
         FileNotFoundError: there is no such base.
@@ -25,36 +104,44 @@ def load_transformer(source: Source) -> FluxTransformer2DModel:
     config = FluxTransformer2DModel.load_config(location, subfolder=subfolder)
     name = FluxTransformer2DModel.__name__
     if (found := config.get("_class_name", name)) != name:
-        raise ValueError(f"model.transformer={source}: is a {found}, not a {name}; give a FLUX.1")
+        raise ValueError(f"{source}: holds a {found}, not a {name}; give a FLUX.1")
     if on_meta_device():
         return FluxTransformer2DModel.from_config(config)
+    more: dict[str, Any] = {"low_cpu_mem_usage": False, "ignore_mismatched_sizes": True}
+    if quantization != "none":
+        more = {"quantization_config": _bits(quantization)}
     transformer, found = FluxTransformer2DModel.from_pretrained(
-        location,
-        subfolder=subfolder,
-        torch_dtype=torch.float32,
-        ignore_mismatched_sizes=True,
-        low_cpu_mem_usage=False,
-        output_loading_info=True,
+        location, subfolder=subfolder, torch_dtype=dtype, output_loading_info=True, **more
     )
     check_found(source, found)
     return transformer
 
 
-def prepare(transformer: Any, source: Source, trainable: Trainable, tap: Tap) -> None:
-    """Train the attentions alone, or all; and make the flow readable.
+def _bits(quantization: Quantization) -> BitsAndBytesConfig:
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    )
 
-    Attentions are what has "attn" in its name, as published: projections, norms of queries and
-    keys, and outputs, of which single blocks have none of their own.
+
+def trained_transformer(source: Source, training: Training) -> FluxTransformer2DModel:
+    """A transformer whose flow can be read, of which some is trained.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_transformer` and `Training.check`.
     """
-    if trainable not in ("attention", "all"):
-        raise ValueError(f"model.trainable must be 'attention' or 'all', got {trainable!r}")
-    if tap not in TAPS:
-        raise ValueError(f"model.tap must be one of {', '.join(TAPS)}, got {tap!r}")
-    if isinstance(source, dict) and trainable != "all" and not on_meta_device():
-        raise ValueError(
-            f"model.trainable={trainable}: the rest of the transformer stays as it is, and this "
-            "backbone's is random; take a pretrained backbone, or model.trainable=all"
-        )
+    training.check(source)
+    frozen = DTYPES[training.frozen_dtype]
+    read = torch.float32 if training.lora is None else frozen
+    transformer: Any = load_transformer(source, read, training.quantization)
     for name, parameter in transformer.named_parameters():
-        parameter.requires_grad_(trainable == "all" or "attn" in name)
-    tap_joint_attention(transformer, tap)
+        if parameter.is_floating_point():
+            parameter.requires_grad_(training.trainable == "all" or "attn" in name)
+    if training.lora is not None:
+        add_lora((transformer,), **training.lora, targets=LORA)
+    for parameter in transformer.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad else frozen)
+    tap_joint_attention(transformer, training.tap)
+    return transformer
