@@ -35,6 +35,7 @@ SYNTHETIC = [
             "fitdit_synthetic",
             "idm_vton_synthetic",
             "cfld_synthetic",
+            "catvton_flux_synthetic",
         )
     ),
 ]
@@ -190,6 +191,11 @@ def test_checkpointing_keeps_less_and_repeats_what_it_does_not_keep(
         (
             ["idm_vton_vitonhd", "backbone.idm_vton.text=${backbone.source}"],
             "7,061.6 M parameters: 2,991.2 M trained, 83.7 M in the autoencoder",
+        ),
+        # FLUX.1-Fill and its autoencoder: 11,902.39 + 83.82; what has "attn" in its name.
+        (
+            ["catvton_flux_vitonhd"],
+            "11,986.2 M parameters: 2,511.1 M trained, 83.8 M in the autoencoder",
         ),
         # CFLD: 248.2 is what we know from its paper.
         (["cfld_512"], "1,181.1 M parameters: 248.2 M trained, 83.7 M in the autoencoder"),

@@ -52,6 +52,7 @@ class Weights:
     trained: int
     autoencoder: int
     gathered: int = 0  # with trainer=fsdp, at once on a device beside its share
+    frozen_bytes: int = 0  # of those that are not trained
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def count_weights(build: Build) -> Weights:
         trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
         autoencoder=sum(p.numel() for p in model.vae.parameters()),
         gathered=gathered_at_once(model),
+        frozen_bytes=model.frozen_bytes(),
     )
 
 

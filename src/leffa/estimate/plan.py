@@ -2,7 +2,7 @@
 
 The formula, in bytes per device:
 
-    weights       4 for each parameter: mixed precision keeps them in 32 bits
+    weights       4 for each trained one: mixed precision keeps them in 32 bits; others as they are
     16-bit copies 2 for each trained one, under mixed precision
     gradients     4 for each trained one; 8 with several devices, whose buckets are a second copy
     AdamW         8 for each trained one: two moments
@@ -66,7 +66,7 @@ def memory(weights: Weights, step: StepCount, setting: Setting, stage: Stage) ->
     gathered = weights.gathered if setting.sharded else 0
     copies = 8.0 if setting.devices > 1 and not setting.sharded else 4.0
     parts = {
-        "weights": 4.0 * (weights.total - weights.trained + held + gathered),
+        "weights": weights.frozen_bytes + 4.0 * (held + gathered),
         "16-bit copies": 2.0 * weights.trained * setting.half,
         "gradients": copies * held + 8.0 * gathered,
         "AdamW": 8.0 * held,

@@ -65,6 +65,10 @@ class PersonGenerator(nn.Module, ABC):
         frozen = frozenset(name for name, p in self.named_parameters() if not p.requires_grad)
         return frozen | {key for key in self.state_dict() if key.startswith("vae.")}
 
+    def frozen_bytes(self) -> int:
+        """What the weights that are not trained occupy on a device."""
+        return sum(p.nbytes for p in self.parameters() if not p.requires_grad)
+
     def saved_state(self) -> dict[str, Tensor]:
         """The weights that checkpoints hold."""
         excluded = self.excluded_keys()

@@ -25,7 +25,7 @@ from leffa.losses.flow import coordinates
 from leffa.losses.request import FlowRequest
 from leffa.models.catvton_flux import CatVTONFlux
 from leffa.models.catvton_flux.attention import JointExchange
-from leffa.models.catvton_flux.networks import Training, trained_transformer
+from leffa.models.catvton_flux.networks import TransformerSettings, trained_transformer
 from leffa.models.catvton_flux.packing import beside
 from leffa.models.catvton_flux.pair import split_pair
 from leffa.models.sampler import SamplerSettings, generate
@@ -76,7 +76,7 @@ def test_the_flow_is_where_the_person_looks_in_the_garment(kind: str) -> None:
         **{"num_attention_heads": 1, "attention_head_dim": width},
         **{"axes_dims_rope": [2, 2, 2], "num_single_layers": 1},
     }
-    transformer = trained_transformer(config, Training("all", tap="before_rope"))
+    transformer = trained_transformer(config, TransformerSettings("all", tap="before_rope"))
     attn = transformer.get_submodule(f"{kind}.0.attn")
     with torch.no_grad():
         for name, parameter in attn.named_parameters():
@@ -203,7 +203,7 @@ def test_attention_alone_is_what_has_attn_in_its_name() -> None:
     """Of FLUX.1-Fill, as published: 684 tensors of 1,160, 2,511.1 M parameters of 11,902.4 M."""
     config = {"in_channels": 384, "out_channels": 64, "guidance_embeds": True}
     with torch.device("meta"):
-        transformer = trained_transformer(config, Training("attention"))
+        transformer = trained_transformer(config, TransformerSettings("attention"))
     parameters = dict(transformer.named_parameters())
     chosen = [p.numel() for p in parameters.values() if p.requires_grad]
     assert (len(chosen), len(parameters)) == (684, 1160)

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from leffa.data.batch import Batch
 from leffa.models.catvton_flux import CatVTONFlux
 from leffa.models.catvton_flux.attention import tap_joint_attention
-from leffa.models.catvton_flux.networks import Training
+from leffa.models.catvton_flux.networks import TransformerSettings
 from leffa.models.catvton_flux.published import LORA_FILE
 from leffa.models.lora import merge_adapters
 
@@ -216,9 +216,31 @@ def test_quantisation_is_refused_without_adapters_its_package_or_a_gpu(
 
 def test_a_wrong_choice_is_told() -> None:
     with pytest.raises(ValueError, match=r"model.quantization must be one of none, 8bit, 4bit"):
-        Training(quantization="2bit")  # type: ignore[arg-type]
+        TransformerSettings(quantization="2bit")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"model.lora: rank=0 and alpha=1 must be positive"):
-        Training(lora={"rank": 0, "alpha": 1})
+        TransformerSettings(lora={"rank": 0, "alpha": 1})
     with pytest.raises(ValueError, match=r"model.lora: the rest of the transformer stays as it is"):
         pytest.importorskip("peft")
         build(lora=LORA)
+
+
+@pytest.mark.parametrize(
+    ("settings", "bits"),
+    [
+        ({"frozen_dtype": "float32"}, 32),
+        ({"frozen_dtype": "bfloat16"}, 16),
+        ({"quantization": "8bit"}, 8),
+        ({"quantization": "4bit"}, 4.5),
+    ],
+)
+def test_an_estimate_knows_what_frozen_weights_occupy(settings: dict[str, Any], bits: int) -> None:
+    """By shapes alone, without the package or a GPU: linear layers have all weights but biases."""
+    pytest.importorskip("peft")
+    with torch.device("meta"):
+        model = build(lora=LORA, **settings)
+    frozen = [p for p in model.transformer.parameters() if not p.requires_grad]
+    weights = sum(p.numel() for p in frozen if p.ndim == 2)
+    rest = sum(p.numel() for p in frozen if p.ndim == 1)
+    width = {"float32": 4, "bfloat16": 2}[settings.get("frozen_dtype", "float32")]
+    autoencoder = 4 * sum(p.numel() for p in model.vae.parameters())
+    assert model.frozen_bytes() == int(weights * bits / 8) + rest * width + autoencoder

@@ -22,7 +22,8 @@ from leffa.models.catvton_flux.attention import JointExchange, Split, Tap
 from leffa.models.catvton_flux.networks import (
     Quantization,
     Trainable,
-    Training,
+    TransformerSettings,
+    quantised_bytes,
     trained_transformer,
 )
 from leffa.models.catvton_flux.packing import AXES, PATCH, Grid, unpack
@@ -78,7 +79,7 @@ class CatVTONFlux(LatentGenerator):
     Args:
         transformer: see `networks`.
         text: what it is told in words.
-        trainable: which of its weights a checkpoint holds, where they have no adapters.
+        settings: what of it is trained, and how the rest is kept.
         training_guidance: the scale of guidance that it is told in training; in sampling,
             `sampler.guidance`.
     """
@@ -98,12 +99,12 @@ class CatVTONFlux(LatentGenerator):
         transformer: Any,
         text: Text,
         scheduler_config: dict[str, Any],
-        trainable: Trainable = "attention",
+        settings: TransformerSettings,
         training_guidance: float = 1.0,
     ) -> None:
         super().__init__(vae, scheduler_config)
         self.transformer = transformer
-        self.trainable = trainable
+        self.settings = settings
         distilled = transformer.config.guidance_embeds
         self.training_guidance = float(training_guidance) if distilled else None
         self.register_buffer("text", text.tokens, persistent=False)
@@ -130,7 +131,7 @@ class CatVTONFlux(LatentGenerator):
         Args:
             text: see `fixed_text`.
             layout: of `layouts`, how person and garment reach the network.
-            trainable, lora, quantization, frozen_dtype, tap: see `networks.Training`.
+            trainable, lora, quantization, frozen_dtype, tap: see `networks.TransformerSettings`.
 
         Raises:
             FileNotFoundError, ValueError: a part is not there, or does not fit the others.
@@ -139,7 +140,7 @@ class CatVTONFlux(LatentGenerator):
             raise ValueError(
                 f"model.layout must be one of {', '.join(cls.layouts)}, got {layout!r}"
             )
-        training = Training(trainable, lora, quantization, frozen_dtype, tap)
+        settings = TransformerSettings(trainable, lora, quantization, frozen_dtype, tap)
         autoencoder, kind = load_vae(vae), cls.layouts[layout]
         config = dict(load_scheduler(scheduler).config)
         if not is_flow_matching(config):
@@ -147,13 +148,13 @@ class CatVTONFlux(LatentGenerator):
                 "model.scheduler: FLUX is trained by flow matching, and this is the scheduler of "
                 "diffusion; give a FlowMatchEulerDiscreteScheduler, such as that of a FLUX.1"
             )
-        network = trained_transformer(transformer, training)
+        network = trained_transformer(transformer, settings)
         kind.check_channels(network.config.in_channels, autoencoder, transformer)
         if gradient_checkpointing:
             network.enable_gradient_checkpointing()
         widths = network.config.joint_attention_dim, network.config.pooled_projection_dim
         told = fixed_text(text, *widths)
-        model = kind(autoencoder, network, told, config, trainable, training_guidance)
+        model = kind(autoencoder, network, told, config, settings, training_guidance)
         log_parameters(model)
         return model
 
@@ -171,8 +172,15 @@ class CatVTONFlux(LatentGenerator):
         names the rest."""
         keys = [key for key in self.state_dict() if key.startswith("transformer.")]
         kept = [key for key in keys if ".lora_" in key]
-        kept = kept or [key for key in keys if self.trainable == "all" or "attn" in key]
+        kept = kept or [key for key in keys if self.settings.trainable == "all" or "attn" in key]
         return frozenset(self.state_dict()) - frozenset(kept)
+
+    def frozen_bytes(self) -> int:
+        kind = self.settings.quantization
+        if kind == "none":
+            return super().frozen_bytes()
+        vae = sum(parameter.nbytes for parameter in self.vae.parameters())
+        return vae + quantised_bytes(self.transformer, kind)
 
     def load_published(self, place: Path) -> None:
         if (file := lora_file(place)) is not None:

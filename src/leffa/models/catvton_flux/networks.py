@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from diffusers import BitsAndBytesConfig, FluxTransformer2DModel
+from torch import nn
 
 from leffa.models.catvton_flux.attention import Tap, tap_joint_attention
 from leffa.models.loading import Source, check_found, locate, on_meta_device
@@ -13,14 +14,15 @@ from leffa.models.lora import ATTENTION, add_lora, check_lora
 
 Trainable = Literal["attention", "all"]
 Quantization = Literal["none", "8bit", "4bit"]
+PART = "transformer"  # its folder in a base
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # What is called "attn", without the norms: also of the text, of which single blocks have none.
 LORA = [*ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
 
 
 @dataclass(frozen=True)
-class Training:
-    """What of a transformer is trained.
+class TransformerSettings:
+    """What of a transformer is trained, how the rest is kept, and where the flow is read.
 
     Args:
         trainable: "attention", what has "attn" in its name, as published: projections, norms of
@@ -100,8 +102,14 @@ def load_transformer(
     """
     if isinstance(source, dict):
         return FluxTransformer2DModel.from_config(source)
-    location, subfolder = locate(source, "transformer")
-    config = FluxTransformer2DModel.load_config(location, subfolder=subfolder)
+    location, subfolder = locate(source, PART)
+    try:
+        config = FluxTransformer2DModel.load_config(location, subfolder=subfolder)
+    except OSError:
+        if subfolder != PART:
+            raise
+        subfolder = None  # a repository of the transformer alone, as catvton-flux's are
+        config = FluxTransformer2DModel.load_config(location)
     name = FluxTransformer2DModel.__name__
     if (found := config.get("_class_name", name)) != name:
         raise ValueError(f"{source}: holds a {found}, not a {name}; give a FLUX.1")
@@ -125,23 +133,32 @@ def _bits(quantization: Quantization) -> BitsAndBytesConfig:
     )
 
 
-def trained_transformer(source: Source, training: Training) -> FluxTransformer2DModel:
+def quantised_bytes(transformer: nn.Module, quantization: Quantization) -> int:
+    """What the frozen weights of a transformer, not quantised yet, will occupy."""
+    bits = {"8bit": 8.0, "4bit": 4.5}[quantization]  # NF4: and a scale of 32 bits for 64 weights
+    frozen = {id(p): p for p in transformer.parameters() if not p.requires_grad}
+    linear = [m.weight for m in transformer.modules() if isinstance(m, nn.Linear)]
+    quantised = sum(weight.numel() for weight in linear if frozen.pop(id(weight), None) is not None)
+    return int(quantised * bits / 8) + sum(weight.nbytes for weight in frozen.values())
+
+
+def trained_transformer(source: Source, settings: TransformerSettings) -> FluxTransformer2DModel:
     """A transformer whose flow can be read, of which some is trained.
 
     Raises:
-        FileNotFoundError, ValueError: see `load_transformer` and `Training.check`.
+        FileNotFoundError, ValueError: see `load_transformer` and `TransformerSettings.check`.
     """
-    training.check(source)
-    frozen = DTYPES[training.frozen_dtype]
-    read = torch.float32 if training.lora is None else frozen
-    transformer: Any = load_transformer(source, read, training.quantization)
+    settings.check(source)
+    frozen = DTYPES[settings.frozen_dtype]
+    read = torch.float32 if settings.lora is None else frozen
+    transformer: Any = load_transformer(source, read, settings.quantization)
     for name, parameter in transformer.named_parameters():
         if parameter.is_floating_point():
-            parameter.requires_grad_(training.trainable == "all" or "attn" in name)
-    if training.lora is not None:
-        add_lora((transformer,), **training.lora, targets=LORA)
+            parameter.requires_grad_(settings.trainable == "all" or "attn" in name)
+    if settings.lora is not None:
+        add_lora((transformer,), **settings.lora, targets=LORA)
     for parameter in transformer.parameters():
         if parameter.is_floating_point():
             parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad else frozen)
-    tap_joint_attention(transformer, training.tap)
+    tap_joint_attention(transformer, settings.tap)
     return transformer
