@@ -12,8 +12,9 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.request import FlowRequest, LayerTokens, keep_tokens
 from leffa.losses.schedule import denoising_loss
-from leffa.models.catvton_flux import CatVTONFlux, Conditioning
+from leffa.models.catvton_flux import CatVTONFlux
 from leffa.models.catvton_flux.packing import pack, positions, unpack
+from leffa.models.catvton_flux.pair import Conditioning
 from leffa.models.catvton_flux.text import NAMES
 from leffa.models.sampler import SamplerSettings, denoising_step
 from leffa.models.schedulers import make_scheduler, set_timesteps

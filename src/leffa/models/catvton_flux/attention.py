@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from leffa.models.attention import AttentionExchange, ExchangeProcessor
 
 Tap = Literal["after_rope", "before_rope"]
-# From the tokens of all pictures (B, N, L, D) to those of the person and those of the garment.
-Split = Callable[[Tensor], tuple[Tensor, Tensor]]
+# From the tokens of all pictures (B, N, L, D) to those of person, garment and any others.
+Split = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(kw_only=True)
@@ -28,7 +28,7 @@ class JointExchange(AttentionExchange):
 
     Args:
         text: how many tokens of text come first.
-        split: finds person and garment among the others.
+        split: finds person and garment among the rest.
     """
 
     text: int
@@ -36,10 +36,10 @@ class JointExchange(AttentionExchange):
 
     def read_joint(self, name: str, query: Tensor, key: Tensor) -> None:
         """Record the flow of a layer with these queries and keys of all tokens, (B, N, L, D)."""
-        person, _ = self.split(query[:, :, self.text :])
-        own, garment = self.split(key[:, :, self.text :])
+        person, *_ = self.split(query[:, :, self.text :])
+        own, garment, others = self.split(key[:, :, self.text :])
         if self.request is not None and self.request.share:
-            own = torch.cat([key[:, :, : self.text], own], dim=2)
+            own = torch.cat([key[:, :, : self.text], own, others], dim=2)
         self.read_flow(name, person, garment, own)
 
 

@@ -94,8 +94,8 @@ class PairFlux(CatVTONFlux, layout="pair"):
         return super().decode(latents).chunk(2, dim=-1)[1]
 
 
-def split_pair(tokens: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Person and garment among the tokens of a pair (B, N, L, D): in each row the garment's come
-    first."""
+def split_pair(tokens: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Person, garment and nothing else of the tokens of a pair (B, N, L, D): in each row the
+    garment's come first."""
     halves = rearrange(tokens, "b n (h half w) d -> half b n (h w) d", h=rows, half=2)
-    return halves[1], halves[0]
+    return halves[1], halves[0], tokens[:, :, :0]
