@@ -226,14 +226,15 @@ class CatVTONFlux(LatentGenerator):
         """Of the generated tokens, (B, h*w, 4C)."""
         tokens, count = sequence.tokens, len(sequence.tokens)
         device, dtype = tokens.device, self.transformer.dtype
+        text, pooled = (each.to(device, dtype) for each in (self.text, self.pooled))
         with self._one_precision(device):
             found = self.transformer(
                 tokens.to(dtype),
-                encoder_hidden_states=self.text.to(dtype).expand(count, -1, -1),
-                pooled_projections=self.pooled.to(dtype).expand(count, -1),
+                encoder_hidden_states=text.expand(count, -1, -1),
+                pooled_projections=pooled.expand(count, -1),
                 timestep=at_least_float32(timesteps) / self.schedule.steps,
                 img_ids=sequence.positions.to(device),
-                txt_ids=torch.zeros(self.text.shape[1], AXES, device=device),
+                txt_ids=torch.zeros(text.shape[1], AXES, device=device),
                 guidance=None if told is None else torch.full((count,), told, device=device),
                 joint_attention_kwargs={"exchange": exchange},
             ).sample
