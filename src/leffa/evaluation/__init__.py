@@ -148,6 +148,7 @@ def _score(
         beside=beside,
         absent=absent,
         weights=settings.weights,
+        features=settings.features,
         fid_resamples=settings.fid_resamples,
         groups=_dress_code_categories(work.records),
         device=settings.devices[0],

@@ -31,6 +31,7 @@ class EvaluationSettings:
     limit: int | None = None  # only the first samples; the result says so
     in_training: Sequence[str] = ()  # samples that are not scored for that reason
     weights: Path | None = None  # folder of the metrics' networks
+    features: Path | None = None  # folder where the features of real sets are kept
     real: Path | None = None  # the real set behind FID and KID; None: the true images
     fid_resamples: int = 0  # for a confidence interval of FID, at least 2
     depends_on: dict[str, Any] = field(default_factory=dict)  # what else the pictures depend on

@@ -173,9 +173,14 @@ class DistributionMetrics(nn.Module):
         self.kept: dict[bool, list[Tensor]] = {False: [], True: []}
 
     @torch.no_grad()
-    def update(self, images: Tensor, *, real: bool) -> None:
-        """Add images as the extractor takes them, generated or real."""
-        features = self.extractor(images)
+    def update(self, images: Tensor, *, real: bool) -> Tensor:
+        """Add images as the extractor takes them, generated or real; gives their features."""
+        features: Tensor = self.extractor(images)
+        self.add_features(features, real=real)
+        return features
+
+    def add_features(self, features: Tensor, *, real: bool) -> None:
+        """Add images by their features, (B, D)."""
         self._add(features, real)
         if self.keep:
             self.kept[real].append(features.cpu())

@@ -18,6 +18,7 @@ from leffa.metrics.paired import Role
 from leffa.metrics.plan import BESIDE, Plan, make_plan
 from leffa.metrics.precision import full_float32
 from leffa.metrics.protocols import Protocol, get_protocol
+from leffa.metrics.real_features import RealFeatures
 from leffa.metrics.result import Scores, library_versions
 from leffa.metrics.scorer import Scorer
 from leffa.metrics.views import as_text
@@ -39,6 +40,7 @@ def score_folders(
     metrics: Sequence[str] | None = None,
     absent: Mapping[Role, str] | None = None,
     weights: Path | None = None,
+    features: Path | None = None,
     remarks: Sequence[str] = (),
     fid_resamples: int = 0,
     groups: Mapping[str, Collection[str]] | None = None,
@@ -62,6 +64,8 @@ def score_folders(
         metrics: only these of the protocol's; one that cannot be computed is then refused.
         absent: why one of these folders is not given, for the result.
         weights: folder of the metrics' networks; see `WeightsFile.locate`.
+        features: folder where the features of a real set that is not `true` are kept, and taken
+            from where its pictures are the same; None: they are computed anew.
         fid_resamples: for a confidence interval of FID; each takes up to a second.
         groups: parts of the predictions, by name, each scored as a set of its own; no FID and KID
             where `real` is another set.
@@ -99,7 +103,7 @@ def score_folders(
     if metrics is not None and (refused := scorer.not_computed()):
         raise ValueError("; ".join(f"{name}: {why}" for name, why in refused.items()))
     read = partial(read_batches, batch_size=batch_size, workers=workers, progress=progress)
-    _feed(scorer, plan, read)
+    _feed(scorer, plan, read, features)
     notes = [*remarks, *_notes(protocol, plan, folders, with_sets=bool(scorer.sets))]
     return _result(scorer, plan, folders, groups or {}, notes)
 
@@ -114,7 +118,7 @@ def _read_beside(role: Role, path: Path, protocol: Protocol) -> ImageFolder:
     return read_folder(path, ("RGB",) if role == "garments" else MASK_MODES)
 
 
-def _feed(scorer: Scorer, plan: Plan, read: Any) -> None:
+def _feed(scorer: Scorer, plan: Plan, read: Any, features: Path | None) -> None:
     """Show each file to the scorer, once where the real images are those of the pairs."""
     one_pass, fed = plan.real_is_in_pairs, False
     if scorer.per_image or (plan.pairs and scorer.sets):
@@ -133,8 +137,15 @@ def _feed(scorer: Scorer, plan: Plan, read: Any) -> None:
         for names, (pred,) in read([(picture,) for picture in plan.pred], "predictions"):
             scorer.add_set(names, pred, real=False)
     if not one_pass and plan.real is not None:
+        kept = None if features is None else RealFeatures(features, scorer, plan.real)
+        if kept is not None and kept.load():
+            return
         for names, (true,) in read([(picture,) for picture in plan.real], "real set"):
-            scorer.add_set(names, true, real=True)
+            found = scorer.add_set(names, true, real=True)
+            if kept is not None:
+                kept.add(names, found)
+        if kept is not None:
+            kept.save()
 
 
 def _result(

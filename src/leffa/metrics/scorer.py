@@ -174,17 +174,28 @@ class Scorer:
             return what
         return what[view].to(self.device) / 255 if role == "true" else what[0].to(self.device)
 
-    def add_set(self, names: Sequence[str], views: Views, *, real: bool) -> None:
-        """Add the views of some images to one of the two sets."""
+    def add_set(self, names: Sequence[str], views: Views, *, real: bool) -> list[Tensor]:
+        """Add the views of some images to one of the two sets; gives the features (B, D) of those
+        that count, by each of `sets`."""
         kept = min(len(views[0]), self.to_come[real])
         self.to_come[real] -= kept
         if not kept:
-            return
+            return []
         self.set_names[real].extend(names[:kept])
         by_view = dict(zip(self.protocol.views, views, strict=True))
+        found = []
         for (_, view), metrics in self.sets.items():
             images = by_view[view][:kept].to(self.device)
-            metrics.update(images / 255 if images.is_floating_point() else images, real=real)
+            images = images / 255 if images.is_floating_point() else images
+            found.append(metrics.update(images, real=real))
+        return found
+
+    def add_features(self, names: Sequence[str], features: Sequence[Tensor], *, real: bool) -> None:
+        """Add images that `add_set` has seen before, by what it gave."""
+        self.to_come[real] -= len(names)
+        self.set_names[real].extend(names)
+        for metrics, found in zip(self.sets.values(), features, strict=True):
+            metrics.add_features(found.to(self.device), real=real)
 
     def values(self) -> dict[str, float]:
         """Result's name -> value over all images so far, in the protocol's order."""
