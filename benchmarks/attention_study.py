@@ -48,6 +48,7 @@ EVALUATIONS = {
         "protocol=leffa@2",
         "metrics=[ssim,psnr,interior_ssim,boundary_ssim,interior_ciede2000,leakage]",
         "sampler.steps=15",
+        "inspect_layers=all",
     ]
     for word, suffix in (("paired", ""), ("unpaired", "_unpaired"))
 }
@@ -58,7 +59,7 @@ COLUMNS = {  # of the tables: title, digits
     "unpaired/fidelity/boundary_ssim": ("boundary SSIM ↑", 3),
     "unpaired/fidelity/interior_ciede2000": ("colour ΔE ↓", 2),
     "paired/paired/psnr": ("own garment: PSNR (dB) ↑", 2),
-    "paired/flow/epe_px": ("EPE, all layers (px) ↓", 1),
+    "paired/flow/epe_px": ("EPE, ten layers (px) ↓", 1),
 }
 MATCHING_LAYERS = {  # the end-point errors of single layers
     "down_blocks.0.attentions.0": "down.0",

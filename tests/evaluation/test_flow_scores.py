@@ -109,6 +109,18 @@ def test_without_a_ground_truth_flow_nothing_is_claimed(synthetic: Path) -> None
     assert mean_flow_values([]) == {}
 
 
+def test_the_layers_that_are_read_can_be_chosen(run_evaluation: Evaluate, tmp_path: Path) -> None:
+    layers = []
+    for chosen in ("training", "all", "mid_block"):
+        metrics = run_evaluation(tmp_path / chosen, "limit=1", f"inspect_layers={chosen}").metrics
+        found = {key.split("/")[1] for key in metrics if key.startswith("flow_layers/")}
+        layers.append(found)
+    training, every, middle = layers
+    assert training < every
+    assert middle < every
+    assert {name.split(".")[0] for name in middle} == {"mid_block"}
+
+
 def test_an_evaluation_without_a_layer_for_the_flow_says_so(
     run_evaluation: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:

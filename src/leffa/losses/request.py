@@ -88,13 +88,18 @@ def matches(layer: str, pattern: str) -> bool:
     return layer.startswith(f"{pattern}.") or fnmatchcase(layer, pattern)
 
 
-def as_patterns(layers: str | Sequence[str]) -> tuple[str, ...]:
+def as_patterns(
+    layers: str | Sequence[str], known: str = "leffa_loss.layers must be all, auto"
+) -> tuple[str, ...]:
     """One pattern or several, as `FlowRequest.layers` has them.
+
+    Args:
+        known: begins the message of an error: the key, and what else it takes.
 
     Raises:
         ValueError: there is none.
     """
     patterns = (layers,) if isinstance(layers, str) else tuple(layers)
     if not patterns or not all(isinstance(each, str) and each for each in patterns):
-        raise ValueError(f"leffa_loss.layers must be all, auto, or names of layers, got {layers!r}")
+        raise ValueError(f"{known}, or names of layers, got {layers!r}")
     return patterns

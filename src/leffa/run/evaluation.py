@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from leffa.inference.inputs import feed
 from leffa.inference.loaded import LoadedModel, find_weights, load_model
 from leffa.io.files import exclusive_lock
 from leffa.io.progress import progress_bar
+from leffa.losses.request import FlowRequest, as_patterns
 from leffa.models.interface import PersonGenerator
 from leffa.models.schedulers import check_sampler
 from leffa.run.config import build, check, compose, resolved
+from leffa.training.layers import check_patterns
 from leffa.training.stages import largest_at
 
 log = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         name=dataset["name"],
         paired=dataset["paired"],
         sampler=sampler,
-        flow_request=loaded.flow_request,
+        flow_request=_flow_request(loaded, config["inspect_layers"]),
         inspect_timesteps=config["inspect_timesteps"],
         protocol=config["protocol"],
         metrics=config["metrics"],
@@ -74,6 +77,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
             "transform": dataset["transform"],
             **_as_fed(fed, transform),
             "clean": dataset["clean"],
+            "inspect_layers": config["inspect_layers"],
         },
         devices=devices,
         workers=config["hardware"]["num_workers"],
@@ -92,6 +96,18 @@ def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, b
     dataset = resolved(compose("evaluate", [*overrides, "ckpt=none"]))["dataset"]
     prepare_data(dataset)
     return build(dataset["records"]), build(dataset["transform"]), bool(dataset["paired"])
+
+
+def _flow_request(loaded: LoadedModel, layers: str | list[str]) -> FlowRequest:
+    """How the model's attention is read, in the layers of `inspect_layers`."""
+    if layers == "training":
+        return loaded.flow_request
+    every = replace(loaded.flow_request, min_resolution=0.0, layers=None)
+    if layers == "all":
+        return every
+    patterns = as_patterns(layers, "inspect_layers must be training, all")
+    check_patterns("inspect_layers", patterns, loaded.model)
+    return replace(every, layers=patterns)
 
 
 def _loaded_model(

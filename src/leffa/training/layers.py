@@ -25,13 +25,7 @@ def check_layers(loss: LeffaLoss, model: nn.Module, val: Sequence[Record]) -> No
             validation data have neither ground-truth flow nor stored matches; or only some of them
             have stored matches.
     """
-    known = flow_layers(model)
-    for pattern in loss.layers or ():
-        if not any(matches(name, pattern) for name in known):
-            raise ValueError(
-                f"leffa_loss.layers={pattern}: fits no layer of this {type(model).__name__}; "
-                f"it has {', '.join(known)}"
-            )
+    check_patterns("leffa_loss.layers", loss.layers or (), model)
     stored = any(record.matches is not None for record in val)
     if stored:
         require_matches(val, "data.val")  # processes must log the same metrics
@@ -43,6 +37,17 @@ def check_layers(loss: LeffaLoss, model: nn.Module, val: Sequence[Record]) -> No
                 "leffa_loss.layers=all"
             )
         require_matches(val, "leffa_loss.layers=auto", some=True)
+
+
+def check_patterns(key: str, patterns: Iterable[str], model: nn.Module) -> None:
+    """Raise ValueError for a pattern, the value of a configuration's `key`, that fits no layer."""
+    known = flow_layers(model)
+    for pattern in patterns:
+        if not any(matches(name, pattern) for name in known):
+            raise ValueError(
+                f"{key}={pattern}: fits no layer of this {type(model).__name__}; "
+                f"it has {', '.join(known)}"
+            )
 
 
 def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule) -> None:
