@@ -1,0 +1,124 @@
+"""Does the Leffa loss teach the joint attention of diffusion transformers, and in which blocks?
+
+    python benchmarks/dit_study.py                      FitDiT and catvton-flux, tiny, one seed each
+    python benchmarks/dit_study.py NAME ... --seeds 3   these settings
+    python benchmarks/dit_study.py --table              only the table, of finished runs
+
+Each model is trained from random weights on the synthetic data set, first without the loss, then
+with it on some blocks: all, the third or the single one whose attention is then nearest to the
+ground-truth flow. The same steps without it are the control. Numbers are kept in
+benchmarks/results/dit_study.json; a setting that stands there is not repeated.
+"""
+
+from collections.abc import Iterator
+
+from trials import RESULTS, ROOT, Numbers, Trial, cell, collect, run_trials, study_options
+
+from leffa.io.atomic import write_text
+
+NAME = "dit_study"
+STAGES = {"denoising": 1500, "leffa": 500}  # steps of each
+BLOCKS = {"fitdit": 6, "catvton_flux": 6}  # of the tiny ones
+COLUMNS = {
+    "flow/epe_px": ("EPE, all blocks (px) ↓", 1),
+    "best_block": ("best block ↓", 1),
+    "paired/psnr": ("PSNR (dB) ↑", 2),
+    "paired/ssim": ("SSIM ↑", 3),
+    "fidelity/interior_ssim": ("interior SSIM ↑", 3),
+    "fidelity/interior_ciede2000": ("colour ΔE ↓", 2),
+}
+
+
+def settings() -> dict[str, tuple[str, list[str]]]:
+    """Model, and what training is told, by the setting's name."""
+    found = {}
+    for model, blocks in BLOCKS.items():
+        chosen = {
+            "none": ["leffa_loss=off"],
+            "all": ["leffa_loss.layers=all"],
+            "third": ["leffa_loss.layers=auto", f"leffa_loss.auto_layers={blocks // 3}"],
+            "best": ["leffa_loss.layers=auto", "leffa_loss.auto_layers=1"],
+        }
+        if model == "catvton_flux":
+            before = "model.tap=before_rope"
+            chosen |= {f"{name}_before_rope": [*chosen[name], before] for name in ("all", "third")}
+        found |= {f"{model}_{name}": (model, told) for name, told in chosen.items()}
+    return found
+
+
+def trials(names: list[str], seeds: int) -> Iterator[Trial]:
+    """By seed first, so that an interrupted study has whole columns."""
+    stages = [
+        f"{{name:{name},steps:{steps},height:96,width:72,batch_size:8,learning_rate:1.0e-3,"
+        f"leffa_loss:{str(name == 'leffa').lower()}}}"
+        for name, steps in STAGES.items()
+    ]
+    for seed in range(seeds):
+        for name in names:
+            model, told = settings()[name]
+            training = [
+                f"experiment={model}_synthetic",
+                f"curriculum.stages=[{','.join(stages)}]",
+                f"curriculum.cooldown_steps={STAGES['leffa']}",
+                f"seed={seed}",
+                *told,
+            ]
+            sampler = "flow_matching_unguided" if model == "catvton_flux" else "flow_matching"
+            evaluation = [
+                "dataset=synthetic_tryon",
+                "protocol=leffa@2",
+                "metrics=[ssim,psnr,interior_ssim,interior_ciede2000]",
+                f"sampler={sampler}",
+                "inspect_layers=all",
+            ]
+            yield Trial(
+                f"{name}_seed{seed}", sum(STAGES.values()), training, {"paired": evaluation}
+            )
+
+
+def table(known: dict[str, Numbers], seeds: int) -> str:
+    """A row for each setting of which a run is finished."""
+    heads = " | ".join(title for title, _ in COLUMNS.values())
+    lines = [f"| model, blocks | {heads} |", "|---|" + "---:|" * len(COLUMNS)]
+    for name in settings():
+        runs = [f"{name}_seed{seed}" for seed in range(seeds)]
+        rows = [_with_best_block(known[run]) for run in runs if run in known]
+        if rows:
+            cells = [cell([r[key] for r in rows], digits) for key, (_, digits) in COLUMNS.items()]
+            lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _with_best_block(numbers: Numbers) -> Numbers:
+    """Without the evaluation's word, and with the least end-point error of a block."""
+    plain = {key.removeprefix("paired/"): value for key, value in numbers.items()}
+    blocks = [
+        value
+        for key, value in plain.items()
+        if key.startswith("flow_layers/") and key.endswith("/epe_px")
+    ]
+    return {**plain, "best_block": min(blocks)}
+
+
+def main() -> None:
+    """Run what is missing; write the table."""
+    parser = study_options(__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(settings())}")
+    parser.add_argument("--seeds", type=int, default=1)
+    options = parser.parse_args()
+    store, out = RESULTS / f"{NAME}.json", options.out or ROOT / "outputs" / NAME
+    if not options.table:
+        names = options.names or list(settings())
+        if unknown := set(names) - set(settings()):
+            parser.error(f"no such setting: {', '.join(sorted(unknown))}")
+        run_trials(trials(names, options.seeds), store, out, options.at_a_time)
+    text = (
+        "# The Leffa loss on the joint attention of tiny diffusion transformers\n\n"
+        f"`python benchmarks/dit_study.py`\n\n{table(collect(store, out), 3)}"
+    )
+    write_text(RESULTS / f"{NAME}.md", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
