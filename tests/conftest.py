@@ -12,6 +12,8 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hypothesis import settings
+
+from leffa.io.weights import read_pickle
 
 # Tiny networks gain nothing from threads, and tests may run side by side.
 torch.set_num_threads(1)
@@ -122,6 +126,27 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """A program of `benchmarks/` as a module; they import one another."""
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
     return importlib.import_module
+
+
+@cache
+def _content(path: Path, size: int, modified: int) -> Any:
+    return read_pickle(path)
+
+
+@pytest.fixture(scope="module")
+def read_once() -> Iterator[None]:
+    """Checkpoints that many tests load are unpickled once while they stay as they are."""
+
+    def read(path: Path) -> Any:
+        status = path.stat()
+        content = _content(path, status.st_size, status.st_mtime_ns)
+        if isinstance(content, dict) and "config" in content:
+            return content | {"config": deepcopy(content["config"])}
+        return content
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leffa.inference.checkpoints.read_pickle", read)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,11 @@ Evaluate = Callable[..., Evaluation]
 QUICK = ["protocol=leffa", "protocol.name=quick", "~protocol.sets", "~protocol.paired.lpips"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _read_once(read_once: None) -> None:
+    """For all tests here."""
+
+
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("synthetic")

@@ -16,6 +16,11 @@ Files = dict[str, Path]
 GIVEN = ("person", "garment", "mask", "densepose")  # what try-on with a mask file needs
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _read_once(read_once: None) -> None:
+    """For all tests here."""
+
+
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Try-on samples in VITON-HD's layout."""
