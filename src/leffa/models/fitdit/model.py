@@ -37,13 +37,7 @@ from leffa.models.fitdit.published import (
 )
 from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture, grid_of, log_parameters, network_input
-from leffa.models.loading import (
-    Autoencoder,
-    Source,
-    is_flow_matching,
-    load_scheduler,
-    load_vae,
-)
+from leffa.models.loading import Autoencoder, Source, is_flow_matching, load_scheduler, load_vae
 from leffa.models.lora import add_lora, check_lora, merge_adapters
 from leffa.models.memory import RunMemory
 
@@ -264,8 +258,7 @@ class FitDiT(LatentGenerator):
                 reference_grid=grid_of(noisy),
                 request=flow,
             )
-        given = (network_input(network, each) for each in (inputs, pooled))
-        latent, vector = given
+        latent, vector = network_input(network, inputs), network_input(network, pooled)
         velocity = at_least_float32(network(latent, timesteps, vector, exchange, body))
         return Prediction(velocity, exchange.flows, exchange.sharpness, exchange.shares)
 
@@ -276,15 +269,11 @@ class FitDiT(LatentGenerator):
             parts = [self._tokens_of_one(branch).projected for branch in branches]
             if len(parts) == 1:
                 return GarmentTokens(parts[0])
-            return GarmentTokens(
-                {
-                    name: (
-                        torch.cat([part[name][0].expand(count, -1, -1) for part in parts]),
-                        torch.cat([part[name][1].expand(count, -1, -1) for part in parts]),
-                    )
-                    for name in parts[0]
-                }
-            )
+
+            def joined(name: str, which: int) -> Tensor:
+                return torch.cat([part[name][which].expand(count, -1, -1) for part in parts])
+
+            return GarmentTokens({name: (joined(name, 0), joined(name, 1)) for name in parts[0]})
 
         kept, key = branches[0].picture, tuple(branch.empty for branch in branches)
         return compute() if kept is None else kept.get_or_compute(key, compute)
