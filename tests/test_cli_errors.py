@@ -151,6 +151,11 @@ def test_a_model_on_a_base_without_its_parts_is_answered_with_the_bases_that_hav
         "model.encoder needs backbone.cfld.encoder, which the chosen backbone does not have; "
         "give one of: backbone=sd15, backbone=tiny, backbone=tiny_from_scratch"
     )
+    printed = command("train", "experiment=catvton_flux_synthetic", "backbone=sd15")
+    assert printed == (  # one of them names its own source there, which it alone cannot resolve
+        "model.transformer needs backbone.flux.transformer, which the chosen backbone does not "
+        "have; give one of: backbone=flux_fill, backbone=tiny_flow_matching"
+    )
 
 
 def test_a_root_that_was_not_given_is_asked_for(

@@ -70,7 +70,8 @@ def case(synthetic: Path, synthetic_poses: Path, tmp_path: Path) -> Callable[[st
 
 
 @pytest.mark.parametrize(
-    "experiment", ["pose_synthetic", "catvton_synthetic", "idm_vton_synthetic"]
+    "experiment",
+    ["pose_synthetic", "catvton_synthetic", "catvton_flux_synthetic", "idm_vton_synthetic"],
 )
 def test_the_page_tells_the_errors_that_an_evaluation_measures(
     case: Callable[[str], Case], tmp_path: Path, experiment: str

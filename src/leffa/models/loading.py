@@ -73,6 +73,11 @@ def is_shipped(source: Source) -> bool:
     return source == SHIPPED
 
 
+def named(source: Source) -> str:
+    """A source in a message: what the user named, and not all of a config."""
+    return "the backbone's new network" if isinstance(source, dict) else str(source)
+
+
 def locate(source: str | Path, part: str, config: str = "config.json") -> tuple[str, str | None]:
     """(folder or hub id, subfolder) of a part of a diffusers base.
 

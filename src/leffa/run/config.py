@@ -234,7 +234,8 @@ def _unmet(error: InterpolationKeyError) -> str:
     having = [
         f"{group}={path.stem}"
         for path in sorted((CONF / group).glob("*.yaml"))
-        if OmegaConf.select(OmegaConf.load(path), inner, throw_on_missing=False) is not None
+        # As written: alone, a file knows nothing of what its interpolations name.
+        if dotted(OmegaConf.to_container(OmegaConf.load(path))).get(inner) is not None
     ]
     remedy = f"; give one of: {', '.join(having)}" if having else ""
     return f"{error.full_key} needs {wanted}, which the chosen {group} does not have{remedy}"

@@ -14,7 +14,7 @@ from leffa.models.catvton_flux import model
 from leffa.models.catvton_flux.model import CatVTONFlux, TokenSequence
 from leffa.models.catvton_flux.packing import PATCH, beside, mask_cells, pack, positions
 from leffa.models.latent import Picture, cell_size
-from leffa.models.loading import Autoencoder, Source
+from leffa.models.loading import Autoencoder, Source, named
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class PairFlux(CatVTONFlux, layout="pair"):
         wanted = 2 * cell + (cell_size(vae) * PATCH) ** 2
         if channels != wanted:
             raise ValueError(
-                f"model.transformer={source}: reads {channels} channels, not the {wanted} of noisy "
-                "pair, masked pair and mask; give a FLUX.1-Fill, such as backbone=flux_fill"
+                f"model.transformer: {named(source)} reads {channels} channels, not the {wanted} "
+                "of noisy pair, masked pair and mask; give a FLUX.1-Fill: backbone=flux_fill"
             )
 
     def image(self, batch: Batch, picture: Picture) -> Tensor:

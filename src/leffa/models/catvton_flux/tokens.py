@@ -19,7 +19,7 @@ from leffa.models.catvton_flux import model
 from leffa.models.catvton_flux.model import CatVTONFlux, TokenSequence
 from leffa.models.catvton_flux.packing import PATCH, pack, positions
 from leffa.models.latent import Picture
-from leffa.models.loading import Autoencoder, Source
+from leffa.models.loading import Autoencoder, Source, named
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class TokensFlux(CatVTONFlux, layout="tokens"):
         wanted = vae.config.latent_channels * PATCH**2
         if channels != wanted:
             raise ValueError(
-                f"model.transformer={source}: reads {channels} channels, not the {wanted} of a "
-                "latent; give a FLUX.1-Kontext, such as backbone=flux_kontext, or model.layout=pair"
+                f"model.transformer: {named(source)} reads {channels} channels, not the {wanted} "
+                "of a latent; give a FLUX.1-Kontext: backbone=flux_kontext; or model.layout=pair"
             )
 
     def encode(
