@@ -188,6 +188,13 @@ class DatasetSpec:
         return tuple(dict.fromkeys(found))
 
 
+def groups_of_splits(
+    files: tuple[FileSpec, ...], lists: tuple[ListSpec, ...], category: str
+) -> tuple[GroupSpec, ...]:
+    """A group for each list, whose split is its folder."""
+    return tuple(GroupSpec(each.split, each.split, files, (each,), category) for each in lists)
+
+
 def unpaired_name(person: str, garment: str) -> str:
     """What the sample of a person and another's garment is called, by their pictures' names."""
     return f"{PurePath(person).stem}__{PurePath(garment).stem}"

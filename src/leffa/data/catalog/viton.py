@@ -3,10 +3,10 @@
 from leffa.data.catalog.spec import (
     DatasetSpec,
     FileSpec,
-    GroupSpec,
     ListSpec,
     SyntheticSpec,
     drawn_truth,
+    groups_of_splits,
     six_digits,
 )
 
@@ -39,7 +39,7 @@ VITON = DatasetSpec(
     "VITON",
     "https://github.com/xthan/VITON",
     r"\d{6}",
-    tuple(GroupSpec(each.split, each.split, _FILES, (each,), "upper_body") for each in _LISTS),
+    groups_of_splits(_FILES, _LISTS, "upper_body"),
     size=(192, 256),
     own_by_name=True,
     synthetic=SyntheticSpec(six_digits, 100_000),

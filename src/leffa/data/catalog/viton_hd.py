@@ -3,10 +3,10 @@
 from leffa.data.catalog.spec import (
     DatasetSpec,
     FileSpec,
-    GroupSpec,
     ListSpec,
     SyntheticSpec,
     drawn_truth,
+    groups_of_splits,
 )
 
 _FILES = (
@@ -43,7 +43,7 @@ VITON_HD = DatasetSpec(
     "VITON-HD",
     "https://github.com/shadow2496/VITON-HD",
     r"\d{5}_00",
-    tuple(GroupSpec(each.split, each.split, _FILES, (each,), "upper_body") for each in _LISTS),
+    groups_of_splits(_FILES, _LISTS, "upper_body"),
     size=(768, 1024),
     disjoint=False,  # whether the official splits share numbers is not documented
     own_by_name=True,
