@@ -73,6 +73,12 @@ def tables(root: Path) -> list[str]:
     )
 
 
+def pairs_by_table(root: Path) -> dict[str | None, FolderPairs]:
+    """The pairs of every table of a folder; without a table those of its folders, under None."""
+    names: list[str | None] = [*tables(root)] or [None]
+    return {name: FolderPairs(root, name) for name in names}
+
+
 def is_custom_folder(root: Path) -> bool:
     """Whether `FolderPairs` would read the folder."""
     return bool(tables(root)) or ((root / "persons").is_dir() and (root / "garments").is_dir())

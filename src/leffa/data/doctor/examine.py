@@ -16,7 +16,7 @@ from leffa.data.doctor.recognise import recognise, recognise_below
 from leffa.data.doctor.report import Count, Finding, Report, gather
 from leffa.data.doctor.sheet import pick_rows
 from leffa.data.doctor.survey import Present, Survey, Surveyor
-from leffa.data.folder import FolderPairs, is_custom_folder, tables
+from leffa.data.folder import is_custom_folder, pairs_by_table
 from leffa.data.layout import check_choice
 from leffa.io.folders import SUFFIXES, is_hidden, scan
 from leffa.io.processes import map_items
@@ -128,12 +128,10 @@ def _survey_custom_folder(root: Path) -> Survey:
     survey = Survey()
     seen: set[Path] = set()
     owners: dict[Path, tuple[str, str]] = {}
-    names: list[str | None] = [*tables(root)] or [None]
-    for table in names:
+    for table, records in pairs_by_table(root).items():
         group = table or _OWN_FOLDERS
-        survey.lists[group] = []
-        survey.own[table] = FolderPairs(root, table=table)
-        for record in survey.own[table]:
+        survey.lists[group], survey.own[table] = [], records
+        for record in records:
             # Two tables may name one photograph: what they give it belongs together.
             subjects = {
                 "person": owners.setdefault(record.source, (group, record.name)),
@@ -147,7 +145,7 @@ def _survey_custom_folder(root: Path) -> Survey:
                 inside = path.parent.is_relative_to(root)
                 where = path.parent.relative_to(root) if inside else path.parent
                 survey.present.append(Present(path, where.as_posix(), files, *subjects[files.role]))
-    for files in _OWN_FILES if names == [None] else ():
+    for files in _OWN_FILES if survey.own.keys() == {None} else ():
         (where,) = files.spellings
         found = scan(root / where, (".json",) if files.content in ("pose", MATCHES) else SUFFIXES)
         for path in found.files.values():

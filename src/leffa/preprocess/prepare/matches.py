@@ -12,7 +12,7 @@ from leffa.data.batch import Record
 from leffa.data.catalog import DATASETS
 from leffa.data.catalog.spec import MATCHES, SPLITS
 from leffa.data.doctor.recognise import recognise
-from leffa.data.folder import FolderPairs, is_custom_folder, tables
+from leffa.data.folder import is_custom_folder, pairs_by_table
 from leffa.data.matches import format_matches, load_matches, pair_name
 from leffa.data.matching import RECIPE, find_matches, require_opencv
 from leffa.data.reader import TryOnPairs
@@ -124,9 +124,8 @@ def _published(root: Path, dataset: str) -> Iterator[tuple[Path, Record]]:
 def _own(root: Path) -> dict[Path, Record]:
     """The pairs of all tables, or of the folders; ValueError where two have one file."""
     found: dict[Path, Record] = {}
-    names: list[str | None] = [*tables(root)] or [None]
-    for table in names:
-        for record in FolderPairs(root, table):
+    for records in pairs_by_table(root).values():
+        for record in records:
             path = root / MATCHES / f"{pair_name(record)}.json"
             other = found.setdefault(path, record)
             if (other.source, other.reference) != (record.source, record.reference):
