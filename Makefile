@@ -6,7 +6,7 @@ BOOTSTRAP := build/uv
 PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test test-all test-browser check audit format eval bench clean
+.PHONY: help setup demo app test test-all test-browser docs docs-serve check audit format eval bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,16 +22,23 @@ app: $(READY) ## the web page, with the shipped baseline: http://127.0.0.1:7860
 test: $(READY) ## the tests that need no GPU, no network and no downloaded weights
 	$(RUN) -m pytest $(PARALLEL) -m "not slow and not gpu and not weights and not browser"
 
-test-all: $(READY) ## every test that needs no GPU; the pages have `make test-browser`
+test-all: docs ## every test that needs no GPU, and `make docs`; the pages have `make test-browser`
 	$(RUN) -m pytest $(PARALLEL) -m "not gpu and not browser"
 
 test-browser: $(READY) ## all pages in a chromium that is installed already; SCREENSHOTS=DIR keeps pictures
 	LEFFA_SCREENSHOTS="$(SCREENSHOTS)" $(RUN) -m pytest -m browser
 
-check: $(READY) ## lint, format and types
+docs: $(READY) ## the documentation as a site: build/docs/index.html; any warning is an error
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs build/docs
+
+docs-serve: docs ## the same, shown: http://127.0.0.1:8000
+	$(RUN) -m http.server --bind 127.0.0.1 --directory build/docs 8000
+
+check: $(READY) ## lint, format, types, and the links of the documentation
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy src
+	$(RUN) -m pytest --quiet tests/test_docs.py
 
 audit: $(READY) ## known security holes in what requirements.lock pins; asks PyPI, run by hand
 	PATH="$$PATH:$(CURDIR)/$(BOOTSTRAP)/bin" uv tool run pip-audit --strict --disable-pip --no-deps \

@@ -2,9 +2,16 @@
 
 import re
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+
+from leffa.cli import COMMANDS
+from leffa.conf_folder import CONF
+from leffa.released.catalogue import read_catalogue
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -61,3 +68,33 @@ def test_the_index_has_every_page() -> None:
     linked = {(INDEX.parent / link).resolve() for link in links(INDEX)}
     hidden = {page for page in PAGES[1:] if page != INDEX} - linked
     assert sorted(page.name for page in hidden) == []
+
+
+@pytest.fixture
+def generated(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The sections that the site makes from the code."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    return import_module("generated")
+
+
+@pytest.mark.parametrize("program", ["train", "evaluate"])
+def test_every_key_of_a_program_is_on_its_page(program: str, generated: Any) -> None:
+    path = CONF / f"{program}.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    rows = list(generated.keys(path))
+    names = [name.strip("`") for name, _, _ in rows]
+    for key in content.keys() - {"defaults", "hydra"}:
+        assert any(name.split(".")[0] == key for name in names), key
+    page = generated.configuration()
+    assert all(f"| `{name}` |" in page for name in names)
+    assert "| `leffa_loss.temperature` | `2.0` |" in page
+
+
+def test_every_experiment_weight_and_command_is_on_its_page(generated: Any) -> None:
+    for path in (CONF / "experiment").glob("*.yaml"):
+        assert f"| `{path.stem}` |" in generated.experiments()
+        assert f"experiment={path.stem}" in generated.experiments()
+    assert all(f"| `{name}` |" in generated.weights() for name in read_catalogue())
+    page = generated.commands()
+    assert all(f"## leffa {name}\n" in page for name in COMMANDS)
+    assert page.count("usage: leffa ") == len(COMMANDS)

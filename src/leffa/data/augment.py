@@ -24,8 +24,8 @@ class Draw:
 
     mirror: bool = False
     zoom: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)  # right and down, fractions of the canvas
-    colours: Matrix | None = None  # (3, 4), from RGB and 1 to RGB, in bytes
+    shift: tuple[float, float] = (0.0, 0.0)  #: right and down, fractions of the canvas
+    colours: Matrix | None = None  #: (3, 4), from RGB and 1 to RGB, in bytes
 
     @property
     def moves(self) -> bool:

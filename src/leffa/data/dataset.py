@@ -36,7 +36,7 @@ class PersonDataset(Dataset[Sample]):
     seed: int = 0
     # What the autoencoder makes of each sample, by name (`data.latent_cache`).
     latents: Mapping[str, dict[str, Tensor]] | None = None
-    reconstruct: bool = False  # every second draw is the `reconstruction` of its sample instead
+    reconstruct: bool = False  #: every second draw is the `reconstruction` of its sample instead
 
     def __len__(self) -> int:
         return len(self.records)

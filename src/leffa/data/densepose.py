@@ -43,7 +43,7 @@ class DensePoseEncoding(ABC):
     """
 
     resampling = Image.Resampling.NEAREST
-    files: "DensePoseEncoding | None" = None  # the encoding of the files, where it is another
+    files: "DensePoseEncoding | None" = None  #: the encoding of the files, where it is another
 
     def read(self, path: Path) -> Image.Image:
         """The file as an image in this encoding; raises ValueError for a file of another kind."""

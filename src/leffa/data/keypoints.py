@@ -70,9 +70,9 @@ class Annotation:
     NTED's."""
 
     path: Path
-    frame: tuple[int, int]  # (width, height) of the picture that the joints were found in
-    row: str | None = None  # the picture's name in the list; None: the file is of one picture
-    left: int = 0  # pixels of white border at the left, which the pictures in use do not have
+    frame: tuple[int, int]  #: (width, height) of the picture that the joints were found in
+    row: str | None = None  #: the picture's name in the list; None: the file is of one picture
+    left: int = 0  #: pixels of white border at the left, which the pictures in use do not have
 
 
 class People(NamedTuple):

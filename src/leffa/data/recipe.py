@@ -16,11 +16,11 @@ Mask = NDArray[np.bool_]
 class PersonMaps:
     """The maps of one person, all of one size."""
 
-    parse: NDArray[np.uint8]  # (H, W) label ids of `label_set`
-    keypoints: Joints | None = None  # (25, 3) BODY_25, x and y in pixels
-    category: str = "upper_body"  # what is to be exchanged, a key of `GARMENT_LABELS`
+    parse: NDArray[np.uint8]  #: (H, W) label ids of `label_set`
+    keypoints: Joints | None = None  #: (25, 3) BODY_25, x and y in pixels
+    category: str = "upper_body"  #: what is to be exchanged, a key of `GARMENT_LABELS`
     label_set: LabelSet = "cihp"
-    densepose: NDArray[np.uint8] | None = None  # (H, W) part ids
+    densepose: NDArray[np.uint8] | None = None  #: (H, W) part ids
 
     @property
     def height(self) -> int:

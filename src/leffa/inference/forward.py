@@ -22,8 +22,8 @@ from leffa.models.sampler import name_noise
 class EncodedBatch:
     """A batch as a network reads it, for any number of timesteps."""
 
-    batch: Batch  # with its `latents`, so that whoever reads it next need not encode it
-    clean: Tensor  # (B, C, h, w), the latent that noise is added to
+    batch: Batch  #: with its `latents`, so that whoever reads it next need not encode it
+    clean: Tensor  #: (B, C, h, w), the latent that noise is added to
     conditioning: Conditioning
 
 
@@ -31,8 +31,8 @@ class EncodedBatch:
 class NoisedForward:
     """What a network predicts of noisy latents, and what it should."""
 
-    prediction: Prediction  # with the flows that were asked for
-    target: Tensor  # (B, C, h, w): epsilon, v or velocity, as the schedule says
+    prediction: Prediction  #: with the flows that were asked for
+    target: Tensor  #: (B, C, h, w): epsilon, v or velocity, as the schedule says
 
     def loss(self) -> Tensor:
         """The denoising loss of each sample, (B,)."""

@@ -66,8 +66,8 @@ class GeneratedBatch(NamedTuple):
     """Pictures, and what they were made of; a filled batch repeats its last sample."""
 
     records: Sequence[Record]
-    batch: Batch  # on the model's device
-    images: Tensor  # (B, 3, H, W) in [-1, 1], at least float32, there as well
+    batch: Batch  #: on the model's device
+    images: Tensor  #: (B, 3, H, W) in [-1, 1], at least float32, there as well
 
 
 def generate_batches(

@@ -47,9 +47,9 @@ class LoadedModel:
     """A model in evaluation mode, and what is known of its training."""
 
     model: PersonGenerator
-    settings: ModelSettings  # how it is fed and sampled
-    file: Path  # which was read: its time tells one state of the weights from another
-    official: str | None = None  # which released file it is, if it is one
+    settings: ModelSettings  #: how it is fed and sampled
+    file: Path  #: which was read: its time tells one state of the weights from another
+    official: str | None = None  #: which released file it is, if it is one
 
     @property
     def inputs(self) -> InputSpec:
@@ -58,7 +58,7 @@ class LoadedModel:
 
     @property
     def flow_request(self) -> FlowRequest:
-        """How its flows are read: at the temperature and resolution of its training."""
+        """How its flows are read, at the temperature and resolution of its training."""
         return self.settings.flow_request
 
     @property

@@ -118,8 +118,10 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
 
 
 class LeffaLossOutput(NamedTuple):
-    total: Tensor  # () unweighted; exactly 0 where nothing was selected
-    layers: dict[str, Tensor]  # () per layer
+    """What `LeffaLoss` gives: multiply `total` by the weight, log `layers`."""
+
+    total: Tensor  #: () unweighted; exactly 0 where nothing was selected
+    layers: dict[str, Tensor]  #: () per layer
 
 
 class LeffaLoss(nn.Module):
@@ -153,7 +155,7 @@ class LeffaLoss(nn.Module):
             over signal, sigma / (1 - sigma), is that of Stable Diffusion after 500 steps, t = 499.
     """
 
-    name: str = "leffa"  # `attention_loss`
+    name: str = "leffa"  #: `attention_loss`
     needs_tokens = False  # queries and keys of every layer, beside its flow
     needs_ground_truth = False  # the ground-truth flow
     needs_matches = False  # stored ones

@@ -13,8 +13,8 @@ from leffa.losses.precision import at_least_float32, without_autocast
 class Sharpness(NamedTuple):
     """How peaked an attention is; flat attention means a collapsed flow."""
 
-    peak_mass: Tensor  # () mean over queries and heads of the largest weight, in [1/L, 1]
-    entropy: Tensor  # () mean entropy divided by log L, in [0, 1]; 1 is uniform
+    peak_mass: Tensor  #: () mean over queries and heads of the largest weight, in [1/L, 1]
+    entropy: Tensor  #: () mean entropy divided by log L, in [0, 1]; 1 is uniform
 
 
 @torch.no_grad()

@@ -15,20 +15,20 @@ AttentionTap = Callable[[str, Tensor, Tensor, tuple[int, int], tuple[int, int]],
 class LayerTokens(NamedTuple):
     """What a layer's attention on the reference is made of."""
 
-    query: Tensor  # (S, N, L, D)
-    key: Tensor  # (S, N, h*w, D)
-    key_grid: tuple[int, int]  # (h, w) of the reference tokens
+    query: Tensor  #: (S, N, L, D)
+    key: Tensor  #: (S, N, h*w, D)
+    key_grid: tuple[int, int]  #: (h, w) of the reference tokens
 
 
 class Supervision(NamedTuple):
     """What the attention of S samples is compared with, in float32 or better."""
 
-    reference: Tensor  # (S, 3, H, W)
-    target: Tensor  # (S, 3, H, W)
-    region: Tensor  # (S, 1, H, W) 0 or 1
-    flow: Tensor | None = None  # (S, H, W, 2), the ground truth
-    flow_valid: Tensor | None = None  # (S, 1, H, W) 0 or 1: where it is known
-    matches: Tensor | None = None  # (S, P, 4), stored ones, filled up with NaN
+    reference: Tensor  #: (S, 3, H, W)
+    target: Tensor  #: (S, 3, H, W)
+    region: Tensor  #: (S, 1, H, W) 0 or 1
+    flow: Tensor | None = None  #: (S, H, W, 2), the ground truth
+    flow_valid: Tensor | None = None  #: (S, 1, H, W) 0 or 1: where it is known
+    matches: Tensor | None = None  #: (S, P, 4), stored ones, filled up with NaN
 
 
 def keep_tokens(tokens: dict[str, LayerTokens]) -> AttentionTap:

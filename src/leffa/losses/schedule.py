@@ -22,7 +22,7 @@ class NoiseSchedule(Protocol):
     """How noise is added, and what the network must predict; latents are (B, C, h, w) and
     timesteps (B,). What is returned has at least float32."""
 
-    kind: ClassVar[str]  # in words, for messages
+    kind: ClassVar[str]  #: in words, for messages
     gated_by: ClassVar[Gate]
 
     @property

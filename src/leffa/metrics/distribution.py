@@ -29,9 +29,9 @@ class FID(Float64Metric):
     """
 
     full_state_update = False
-    count: Tensor  # (2,); index 0 = generated, 1 = real
-    total: Tensor  # (2, D)
-    products: Tensor  # (2, D, D)
+    count: Tensor  #: (2,); index 0 = generated, 1 = real
+    total: Tensor  #: (2, D)
+    products: Tensor  #: (2, D, D)
 
     def __init__(self, features: int = FEATURES) -> None:
         super().__init__()

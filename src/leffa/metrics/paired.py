@@ -29,9 +29,9 @@ class PerImageMetric(Metric):
     """One value per image; `aggregate` makes the result of them, by default their mean."""
 
     full_state_update = False
-    needs: ClassVar[tuple[Role, ...]] = ("true",)  # what `update` takes after the prediction
-    unpaired: ClassVar[bool] = False  # whether it judges predictions that have no true image
-    values: list[Tensor]  # each (B,)
+    needs: ClassVar[tuple[Role, ...]] = ("true",)  #: what `update` takes after the prediction
+    unpaired: ClassVar[bool] = False  #: whether it judges predictions that have no true image
+    values: list[Tensor]  #: each (B,)
 
     def __init__(self) -> None:
         super().__init__()

@@ -148,20 +148,20 @@ class Protocol:
     """How two folders of images are compared."""
 
     name: str
-    version: int  # rises when a number may change
+    version: int  #: rises when a number may change
     description: str
-    source: str = ""  # whose code is reproduced
+    source: str = ""  #: whose code is reproduced
     paired: dict[str, PairedSettings] = field(default_factory=dict)  # by the result's name
     sets: dict[str, SetSettings] = field(default_factory=dict)  # likewise
     # Of the garment; what works unpaired is computed there too.
     fidelity: dict[str, FidelitySettings] = field(default_factory=dict)
-    prepare_pred: View | None = None  # of predictions, before any metric sees them
-    prepare_true: View | None = None  # of true images and of the real set
-    sizes: tuple[Size, ...] = ()  # that predictions may have; empty: any
-    ids: IdRule = "stem"  # how names that differ belong together
-    real: Literal["test", "train"] = "test"  # the real set: true images, or all training images
-    drop_last: int | None = None  # FID and LPIPS leave out what does not fill such a batch
-    counts: dict[str, int] = field(default_factory=dict)  # predictions of published test sets
+    prepare_pred: View | None = None  #: of predictions, before any metric sees them
+    prepare_true: View | None = None  #: of true images and of the real set
+    sizes: tuple[Size, ...] = ()  #: that predictions may have; empty: any
+    ids: IdRule = "stem"  #: how names that differ belong together
+    real: Literal["test", "train"] = "test"  #: the real set: true images, or all training images
+    drop_last: int | None = None  #: FID and LPIPS leave out what does not fill such a batch
+    counts: dict[str, int] = field(default_factory=dict)  #: predictions of published test sets
 
     @property
     def label(self) -> str:
@@ -198,7 +198,7 @@ class Protocol:
 
     @property
     def views(self) -> tuple[View | None, ...]:
-        """The different views that metrics have, None first: the prepared picture as it is."""
+        """The different views that metrics have, the first of them None (as prepared)."""
         settings = [*self.paired.values(), *self.sets.values()]
         return (None, *dict.fromkeys(each.view for each in settings if each.view is not None))
 

@@ -28,19 +28,19 @@ class Scores:
 
     protocol: Protocol
     paired: bool
-    values: dict[str, float]  # by metric
-    images: dict[str, int]  # how many of "pred" and of "real", the set behind FID and KID
-    formats: dict[str, dict[str, int]]  # folder -> file format -> number of files
-    missing: dict[str, str]  # metric -> why it is not among the values
-    notes: list[str]  # what a reader of the numbers should know
-    weights: dict[str, str]  # metric -> its network's file and SHA256
-    versions: dict[str, str]  # of libraries
-    per_image: dict[str, dict[str, float]]  # metric -> prediction's name -> value
-    intervals: dict[str, tuple[float, float]]  # metric -> 95 % bootstrap interval
-    excluded: dict[str, list[str]]  # metric -> names of the samples that it cannot judge
-    coverage: dict[str, int]  # metric of the garment's fidelity -> images that it judged
-    groups: dict[str, dict[str, float]]  # part of the predictions -> metric -> value
-    names_sha256: str  # of the list of pairs: the same for the same images
+    values: dict[str, float]  #: by metric
+    images: dict[str, int]  #: how many of "pred" and of "real", the set behind FID and KID
+    formats: dict[str, dict[str, int]]  #: folder -> file format -> number of files
+    missing: dict[str, str]  #: metric -> why it is not among the values
+    notes: list[str]  #: what a reader of the numbers should know
+    weights: dict[str, str]  #: metric -> its network's file and SHA256
+    versions: dict[str, str]  #: of libraries
+    per_image: dict[str, dict[str, float]]  #: metric -> prediction's name -> value
+    intervals: dict[str, tuple[float, float]]  #: metric -> 95 % bootstrap interval
+    excluded: dict[str, list[str]]  #: metric -> names of the samples that it cannot judge
+    coverage: dict[str, int]  #: metric of the garment's fidelity -> images that it judged
+    groups: dict[str, dict[str, float]]  #: part of the predictions -> metric -> value
+    names_sha256: str  #: of the list of pairs: the same for the same images
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""

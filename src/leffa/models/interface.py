@@ -39,10 +39,10 @@ class Conditioning(Protocol):
 class Prediction:
     """What one evaluation of the network returns."""
 
-    noise: Tensor  # (B, C, h, w): epsilon, v or velocity, as the schedule says; at least float32
-    flows: dict[str, Tensor] = field(default_factory=dict)  # layer name -> (S, h_l, w_l, 2)
+    noise: Tensor  #: (B, C, h, w): epsilon, v or velocity, as the schedule says; at least float32
+    flows: dict[str, Tensor] = field(default_factory=dict)  #: layer name -> (S, h_l, w_l, 2)
     sharpness: dict[str, Sharpness] = field(default_factory=dict)
-    shares: dict[str, Tensor] = field(default_factory=dict)  # (S, h_l, w_l), the reference's
+    shares: dict[str, Tensor] = field(default_factory=dict)  #: (S, h_l, w_l), the reference's
 
 
 class PersonGenerator(nn.Module, ABC):
@@ -55,10 +55,10 @@ class PersonGenerator(nn.Module, ABC):
     or None for torch's global one.
     """
 
-    inputs: ClassVar[frozenset[Input]]  # what it reads of a person beside the two pictures
+    inputs: ClassVar[frozenset[Input]]  #: what it reads of a person beside the two pictures
     schedule: NoiseSchedule
     scheduler_config: dict[str, object]
-    vae: nn.Module  # frozen
+    vae: nn.Module  #: frozen
 
     def excluded_keys(self) -> frozenset[str]:
         """The keys that checkpoints leave out: frozen weights, which the configuration names."""
