@@ -6,7 +6,7 @@ BOOTSTRAP := build/uv
 PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test test-all test-browser docs docs-serve check audit format eval bench clean
+.PHONY: help setup demo app test test-all test-browser test-docs docs docs-serve check audit format eval bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,13 +20,16 @@ app: $(READY) ## the web page, with the shipped baseline: http://127.0.0.1:7860
 	.venv/bin/leffa app $(if $(CKPT),--tryon $(CKPT))
 
 test: $(READY) ## the tests that need no GPU, no network and no downloaded weights
-	$(RUN) -m pytest $(PARALLEL) -m "not slow and not gpu and not weights and not browser"
+	$(RUN) -m pytest $(PARALLEL) -m "not slow and not gpu and not weights and not browser and not pages"
 
 test-all: docs ## every test that needs no GPU, and `make docs`; the pages have `make test-browser`
-	$(RUN) -m pytest $(PARALLEL) -m "not gpu and not browser"
+	$(RUN) -m pytest $(PARALLEL) -m "not gpu and not browser and not pages"
 
 test-browser: $(READY) ## all pages in a chromium that is installed already; SCREENSHOTS=DIR keeps pictures
 	LEFFA_SCREENSHOTS="$(SCREENSHOTS)" $(RUN) -m pytest -m browser
+
+test-docs: $(READY) ## run every command of README and the tutorials, in their order: 20 minutes
+	$(RUN) -m pytest -m pages
 
 docs: $(READY) ## the documentation as a site: build/docs/index.html; any warning is an error
 	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs build/docs
