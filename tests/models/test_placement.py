@@ -22,10 +22,12 @@ from leffa.models.interface import PersonGenerator
 from leffa.models.leffa import LeffaModel
 from leffa.models.placement import compute_device, networks_of, offload, place_model
 from leffa.models.sampler import SamplerSettings, generate
+from leffa.models.schedulers import known_samplers
 from leffa.performance import Performance
 
-sys.path += [str(Path(__file__).parent / folder) for folder in ("cfld", "idm_vton")]
+sys.path += [str(Path(__file__).parent / folder) for folder in ("cfld", "fitdit", "idm_vton")]
 import cfld_parts
+import fitdit_parts
 import idm_vton_parts
 
 CPU = torch.device("cpu")
@@ -35,6 +37,7 @@ CFLD_PARTS = {"encoder": cfld_parts.ENCODER, "decoder": cfld_parts.DECODER, "app
 MODELS: dict[str, Callable[[], PersonGenerator]] = {
     "leffa": lambda: LeffaModel.build(*SOURCES),
     "catvton": lambda: CatVTON.build(*SOURCES, trainable="all"),
+    "fitdit": fitdit_parts.random,
     "idm_vton": idm_vton_parts.build,
     "cfld": lambda: CFLD.build(*SOURCES, trainable="all", **CFLD_PARTS),
 }
@@ -51,7 +54,8 @@ def batch(make_batch: Callable[..., Batch]) -> Batch:
 
 
 def pictures(model: PersonGenerator, batch: Batch, **changes: Any) -> Tensor:
-    return generate(model, batch, SamplerSettings(steps=2, **changes))
+    sampler = known_samplers(model.scheduler_config)[0]
+    return generate(model, batch, SamplerSettings(scheduler=sampler, steps=2, **changes))
 
 
 @pytest.fixture
