@@ -18,6 +18,7 @@ from leffa.data.batch import Batch
 from leffa.estimate.bases import SCHEDULER, SD15_UNET, SDXL_UNET, VAE, without_weights
 from leffa.estimate.count import CPU_ATTENTION, count_sampling, count_step, count_weights
 from leffa.losses.flow import LeffaLoss
+from leffa.models.attention import flow_layers
 from leffa.models.interface import PersonGenerator
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings, generate
@@ -25,6 +26,7 @@ from leffa.models.schedulers import known_samplers
 from leffa.photo_to_picture.duration import RELEASED
 from leffa.run import settings
 from leffa.run.config import build
+from leffa.training.layers import check_layers
 
 SYNTHETIC = [
     "catvton_synthetic",
@@ -241,6 +243,17 @@ def test_of_a_local_base_its_configs_are_enough(tmp_path: Path) -> None:
     )  # of three in down, one in the middle, three in up blocks
     assert found.trained % attention == 0
     assert 0 < found.trained < found.total
+
+
+def test_the_blocks_that_an_experiment_names_are_those_of_its_network(tmp_path: Path) -> None:
+    """debug=tiny does not see them."""
+    chosen = ["experiment=fitdit_vitonhd", "backbone.fitdit.pooled=none"]
+    config = settings("train", chosen, "model", "leffa_loss")
+    model = build_shapes(without_weights(config["model"], tmp_path), False)
+    loss = build(config["leffa_loss"])
+    check_layers(loss, model, [])
+    wanted = [name for name in flow_layers(model) if loss.request().wants(name, 64, 1024)]
+    assert wanted == [f"transformer_blocks.{index}.attn" for index in range(8, 16)]
 
 
 def test_weights_that_only_fill_a_network_are_not_asked_for(tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ class FlowRequest:
         min_resolution: theta_resolution; layers with h_l / H at least this give a flow.
         strict: compare with > instead of >=. The paper writes "greater than", yet reports a result
             for 1/8 that only >= makes possible, so >= is the default.
-        layers: names, dotted beginnings of names ("down_blocks.0") or patterns ("up_blocks.*") of
-            the layers wanted; None for all.
+        layers: names, dotted beginnings of names ("down_blocks.0") or patterns of either
+            ("up_blocks.[12]") of the layers wanted; None for all.
         samples: indices (S,) of the samples wanted; None for all. The others cost nothing.
         sharpness: also measure peak mass and entropy of every such layer (for monitoring; slower).
         share: also read the reference's share of the joint attention (`reference_share`).
@@ -84,8 +84,9 @@ class FlowRequest:
 
 
 def matches(layer: str, pattern: str) -> bool:
-    """Whether a layer's dotted name is the pattern, begins with it, or fits its wildcards."""
-    return layer.startswith(f"{pattern}.") or fnmatchcase(layer, pattern)
+    """Whether a layer's dotted name, or a dotted beginning of it, is the pattern or fits its
+    wildcards."""
+    return fnmatchcase(layer, pattern) or fnmatchcase(layer, f"{pattern}.*")
 
 
 def as_patterns(
