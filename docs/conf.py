@@ -52,6 +52,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/cli": generated.commands,
     "reference/config": generated.configuration,
     "reference/experiments": generated.experiments,
+    "reference/mask-recipes": generated.mask_recipes,
     "reference/weights": generated.weights,
     "reference/python-api": generated.python_api,
     "README": lambda: "".join(menu(shelf) for shelf in ("Tutorials", *SHELVES)),

@@ -14,6 +14,7 @@ import yaml
 
 from leffa.cli import COMMANDS, function, main
 from leffa.conf_folder import CONF
+from leffa.preprocess import agnostic
 from leffa.released.catalogue import Released, read_catalogue
 
 WIDTH = "100"  # of the printed help, in characters
@@ -54,6 +55,13 @@ def _weights(entry: Released) -> list[str]:
     size = "" if entry.about is None else f"{entry.about:g}"
     row = [f"`{entry.name}`", entry.purpose, address, size, entry.licence, str(entry.seen)]
     return row
+
+
+def mask_recipes() -> str:
+    """Every recipe of a mask: what all share, and the docstring of each."""
+    about = (getdoc(agnostic) or "").partition("\n\n")[2]
+    each = (f"## {name}\n\n{getdoc(recipe)}\n" for name, recipe in agnostic.AGNOSTIC.items())
+    return "\n".join([about, "", *each])
 
 
 def experiments() -> str:

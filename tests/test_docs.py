@@ -98,3 +98,33 @@ def test_every_experiment_weight_and_command_is_on_its_page(generated: Any) -> N
     page = generated.commands()
     assert all(f"## leffa {name}\n" in page for name in COMMANDS)
     assert page.count("usage: leffa ") == len(COMMANDS)
+
+
+def code(page: Path) -> str:
+    """What a page has in code: blocks, and words between backticks."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```|^(    [^\n]*)$", text, flags=re.M | re.S)
+    lines = ["".join(block) for block in blocks] + re.findall(r"`([^`\n]+)`", text)
+    return "\n".join(lines).replace("\\\n", " ")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_options_and_choices_exist(page: Path, helps: dict[str, str]) -> None:
+    text = code(page)
+    for name, rest in re.findall(r"\bleffa (?!leffa)([a-z][a-z-]+)\b([^\n|#;]*)", text):
+        assert name in helps, name
+        for option in re.findall(r"(?<!\S)--[a-z][\w-]*", rest):
+            assert f"{option}" in helps[name], f"leffa {name} {option}"
+    groups = "|".join(path.name for path in CONF.iterdir() if path.is_dir())
+    for group, chosen in re.findall(rf"(?<![\w.])({groups})=([a-z][\w@,]*)(?![\w.*}}{{])", text):
+        for option in chosen.split(","):
+            assert (CONF / group / f"{option}.yaml").is_file() or option == "null", option
+
+
+@pytest.fixture(scope="session")
+def helps() -> dict[str, str]:
+    """The help of every command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "docs")
+        sections = import_module("generated").commands().split("## leffa ")[1:]
+    return {name: text for name, _, text in (each.partition("\n") for each in sections)}
