@@ -24,6 +24,7 @@ copyright = author
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "README"
 html_theme = "furo"  # system fonts; nothing is loaded from elsewhere
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_title = f"Leffa {version}"
 html_copy_source = False
 html_show_sphinx = False
@@ -31,6 +32,7 @@ html_show_sphinx = False
 myst_heading_anchors = 4  # as GitHub names them
 suppress_warnings = ["misc.highlighting_failure"]  # shell lines, data files
 highlight_language = "none"
+default_role = "code"  # of docstrings, which are no reStructuredText
 
 nitpicky = True
 nitpick_ignore_regex = [
