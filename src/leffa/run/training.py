@@ -1,10 +1,12 @@
 """From a configuration to a training: compose -> assemble -> fit."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Trainer, seed_everything
 from omegaconf import DictConfig
 
@@ -129,6 +131,7 @@ def assemble(cfg: DictConfig, resumed: ResumePoint | None = None) -> Run:
         config=config,
         inputs=asdict(inputs_of_config(config)),
     )
+    check_sizes(module.model, curriculum.stages)
     check_layers(leffa_loss, module.model, datamodule.val_records)
     if leffa_loss.active and any(stage.leffa_loss for stage in curriculum.stages):
         check_supervision(leffa_loss, module.model, datamodule)
@@ -136,6 +139,20 @@ def assemble(cfg: DictConfig, resumed: ResumePoint | None = None) -> Run:
     if config["latent_cache"] is not None:
         datamodule.cache_latents(Path(config["latent_cache"]), module.model)
     return Run(config, datamodule, module, trainer)
+
+
+def check_sizes(model: PersonGenerator, stages: Sequence[Stage]) -> None:
+    """Refuse pictures that the model cannot make.
+
+    Raises:
+        ValueError: names the stage.
+    """
+    for stage in stages:
+        picture = torch.empty(1, 3, stage.height, stage.width, device="meta")
+        try:
+            model.latent_shape({"source": picture})  # type: ignore[typeddict-item]  # all it reads
+        except ValueError as error:
+            raise ValueError(f"curriculum.stages, {stage.name}: {error}") from None
 
 
 def _curriculum(config: dict[str, Any]) -> Curriculum:

@@ -29,6 +29,8 @@ from leffa.models.catvton_flux.networks import TransformerSettings, trained_tran
 from leffa.models.catvton_flux.packing import beside
 from leffa.models.catvton_flux.pair import split_pair
 from leffa.models.sampler import SamplerSettings, generate
+from leffa.run.training import check_sizes
+from leffa.training.stages import Stage
 
 
 def test_hides_the_source_inside_the_mask(model: CatVTONFlux, make_batch: MakeBatch) -> None:
@@ -259,3 +261,6 @@ def test_a_picture_without_whole_tokens_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="images of 18x12 are no multiple of 4 pixels, one tok"):
         model.encode(make_batch(2, 18, 12))
+    stages = [Stage("small", 1, 16, 12, 1, 1e-3), Stage("full", 1, 18, 12, 1, 1e-3)]
+    with pytest.raises(ValueError, match=r"curriculum\.stages, full: images of 18x12 are no mult"):
+        check_sizes(model, stages)
