@@ -24,7 +24,7 @@ LAYERS = {  # of the ten; what training is told
 }
 PUBLISHED_TEMPERATURE = "leffa_loss.temperature=1.0"  # of all losses but Leffa's
 FULL = ["attention_loss.points=null"]  # every visible pixel has a label
-# Each loss at weights that differ by ten, on the layers at the latent's resolution.
+# Each loss at weights that differ by ten, on the layers at the latent's resolution or the best.
 RIVALS: dict[str, tuple[list[str], tuple[float, ...]]] = {
     "photometric": (["attention_loss=photometric", PUBLISHED_TEMPERATURE], (0.1, 1.0)),
     "matches": (["attention_loss=matches", PUBLISHED_TEMPERATURE], (0.001, 0.01, 0.1)),
@@ -36,6 +36,10 @@ RIVALS: dict[str, tuple[list[str], tuple[float, ...]]] = {
     "total_variation": (["attention_loss=total_variation", PUBLISHED_TEMPERATURE], (0.1, 1.0)),
     "entropy": (["attention_loss=entropy", PUBLISHED_TEMPERATURE], (0.01, 0.1)),
     "oracle": (["attention_loss=oracle", PUBLISHED_TEMPERATURE], (0.1, 1.0)),
+    "oracle_best": (
+        ["attention_loss=oracle", *LAYERS[BEST], PUBLISHED_TEMPERATURE],
+        (0.1, 1.0),
+    ),
 }
 STEPS, FINAL_STEPS, SEEDS = 500, 2000, 3
 # The first persons of the baseline's own training set: more than the experiment's 600, to which
