@@ -15,6 +15,7 @@ from leffa.data.batch import Batch
 from leffa.data.datamodule import PersonDataModule
 from leffa.losses.attention import AttentionLoss
 from leffa.losses.flow import LeffaLoss
+from leffa.models.attention import ReferenceAttention
 from leffa.models.card import model_card
 from leffa.models.export import InputSpec, ModelSettings
 from leffa.models.leffa import LeffaModel
@@ -168,6 +169,10 @@ def test_what_needs_the_ground_truth_is_refused_where_it_is_unknown(
 
 def test_what_needs_tokens_is_refused_where_the_attention_has_none(make_datamodule: Make) -> None:
     data, blind = make_datamodule(STAGES), nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="no attention of this Linear looks at a reference as it"):
+        check_supervision(loss_of("leffa"), blind, data)
+    blind.processor = ReferenceAttention("attn")
+    blind.processor.taps = False
     for loss in (loss_of("oracle"), loss_of("leffa"), loss_of("matches", space="coordinates")):
         check_supervision(loss, blind, data)
     for loss in (loss_of("matches"), loss_of("photometric"), loss_of("leffa", entropy_weight=1.0)):

@@ -54,9 +54,15 @@ def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule)
     """Refuse a loss that this model or these data cannot have; warn of one without a target.
 
     Raises:
-        ValueError: queries and keys are needed, and no layer has them for a picture's tokens; or
-            the ground-truth flow, which not all training samples have.
+        ValueError: no layer looks at a reference; queries and keys are needed, and no layer has
+            them for a picture's tokens; or the ground-truth flow, which not all training samples
+            have.
     """
+    if not flow_layers(model):
+        raise ValueError(
+            f"{loss.title}: no attention of this {type(model).__name__} looks at a reference as it "
+            "is configured; give leffa_loss=off"
+        )
     if loss.needs_tokens and not flow_layers(model, tapped=True):
         raise ValueError(
             f"{loss.title}: needs attention on the tokens of the reference, which this "
