@@ -24,7 +24,7 @@ TWO_STEPS = (  # whose second finds the weights of the first
 
 
 def record(
-    data: Path, folder: Path, ranks: int, *changes: str
+    data: Path, folder: Path, ranks: int, *changes: str, experiment: str = "tryon_synthetic"
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """The mean loss and the gradients of two steps, in float64, on so many processes: one with the
     timestep threshold 100, one with 500, so that not every sample takes part in the Leffa loss."""
@@ -39,6 +39,9 @@ def record(
         runs.keep_gradients(folder, 100, 500),
         *changes,
     )
+    if experiment != "tryon_synthetic":  # with a backbone of its own
+        kept = [word for word in arguments if not word.startswith(("experiment=", "backbone"))]
+        arguments = [f"experiment={experiment}", *kept]
     folder.mkdir()
     assert runs.train(arguments, folder.with_suffix(".log"), ranks) == [0] * ranks
     losses = [json.loads(path.read_text()) for path in sorted(folder.glob("losses.*.json"))]
@@ -52,20 +55,23 @@ def record(
 
 
 @pytest.mark.parametrize(
-    ("ranks", "checkpointing"),
+    ("ranks", "checkpointing", "experiment"),
     [
-        (2, False),
-        pytest.param(2, True, marks=pytest.mark.slow),
-        pytest.param(4, True, marks=pytest.mark.slow),
+        (2, False, "tryon_synthetic"),
+        pytest.param(2, True, "tryon_synthetic", marks=pytest.mark.slow),
+        pytest.param(4, True, "tryon_synthetic", marks=pytest.mark.slow),
+        pytest.param(2, True, "fitdit_synthetic", marks=pytest.mark.slow),
     ],
 )
 def test_processes_have_the_loss_and_gradients_of_one_that_accumulates(
-    synthetic: Path, tmp_path: Path, ranks: int, checkpointing: bool
+    synthetic: Path, tmp_path: Path, ranks: int, checkpointing: bool, experiment: str
 ) -> None:
     """Eight images in four micro-batches, however many processes deal with them."""
     change = f"hardware.gradient_checkpointing={str(checkpointing).lower()}"
-    loss, gradients = record(synthetic, tmp_path / "one", 1)
-    other_loss, other_gradients = record(synthetic, tmp_path / "many", ranks, change)
+    loss, gradients = record(synthetic, tmp_path / "one", 1, experiment=experiment)
+    other_loss, other_gradients = record(
+        synthetic, tmp_path / "many", ranks, change, experiment=experiment
+    )
     assert other_loss == pytest.approx(loss, abs=1e-12)
     assert gradients.keys() == other_gradients.keys()
     assert sum(value.square().sum() for value in gradients.values()) > 1e-6
