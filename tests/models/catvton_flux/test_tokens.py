@@ -18,7 +18,7 @@ from catvton_flux_parts import (
 from diffusers import FluxKontextPipeline, FluxTransformer2DModel
 
 from leffa.losses.request import FlowRequest
-from leffa.models.catvton_flux import CatVTONFlux, TokensFlux
+from leffa.models.catvton_flux import CatVTONFlux, PairFlux, TokensFlux
 from leffa.models.catvton_flux.tokens import split_tokens
 from leffa.models.sampler import SamplerSettings, generate
 
@@ -110,6 +110,13 @@ def test_samples_pictures_that_depend_on_the_garment(
     pictures, others = (generate(model.eval(), each, settings) for each in (batch, other))
     assert pictures.shape == (2, 3, 16, 12)
     assert not torch.equal(pictures, others)
+
+
+def test_a_class_that_a_library_makes_of_a_layout_is_no_other_layout() -> None:
+    """FSDP gives a model such a class."""
+    known = dict(CatVTONFlux.layouts)
+    assert isinstance(type("FSDPTokensFlux", (TokensFlux,), {}), type)
+    assert CatVTONFlux.layouts == known == {"pair": PairFlux, "tokens": TokensFlux}
 
 
 def test_another_flux_is_refused() -> None:

@@ -90,8 +90,10 @@ class CatVTONFlux(LatentGenerator):
     text: Tensor
     pooled: Tensor
 
-    def __init_subclass__(cls, layout: str) -> None:
-        cls.layouts[layout] = cls
+    def __init_subclass__(cls, layout: str | None = None) -> None:
+        super().__init_subclass__()
+        if layout is not None:  # FSDP makes classes of its own
+            cls.layouts[layout] = cls
 
     def __init__(
         self,
