@@ -23,6 +23,11 @@ def compile_model(
     if channels_last:
         model.to(memory_format=torch.channels_last)
     if compile_networks:
+        from torch._dynamo import config  # takes a second to import
+
+        # Under gradient checkpointing a block hands its features and flows out in the forward pass
+        # alone; to do so again in the backward pass would break the graph.
+        config.skip_fwd_side_effects_in_bwd_under_checkpoint = True
         # The compiler asks every tensor that a network is handed for its gradient.
         warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a")
         for network in model.children():
