@@ -109,7 +109,7 @@ def open_mask(path: Path) -> Image.Image:
     Some copies of VITON-HD have the grey agnostic picture in the mask's place: it is refused.
     """
     mask = _in_mode(_check_plain(check_upright(decode(path), path), path), "L")
-    _check_black_and_white(np.asarray(mask), path)
+    _check_black_and_white(mask, path)
     return mask
 
 
@@ -126,7 +126,7 @@ def marked_region(path: Path) -> NDArray[np.bool_]:
     coloured = int((brightest - darkest).max()) > (_COLOURED if lossy else 0)
     bright = brightest >= _WHITE
     if not coloured and 2 * np.count_nonzero(bright) >= np.count_nonzero(brightest):
-        _check_black_and_white(brightest, path)
+        _check_black_and_white(Image.fromarray(brightest), path)
         return bright
     check_exact(image.format, path)
     return brightest > 0
@@ -199,8 +199,8 @@ def _check_plain(image: Image.Image, path: Path) -> Image.Image:
     return image
 
 
-def _check_black_and_white(pixels: NDArray[np.uint8], path: Path) -> None:
-    grey = np.bincount(pixels.ravel(), minlength=256)[slice(*_GREY)].sum() / pixels.size
+def _check_black_and_white(mask: Image.Image, path: Path) -> None:
+    grey = sum(mask.histogram()[slice(*_GREY)]) / (mask.width * mask.height)
     if grey > _MOST_GREY:
         raise ValueError(
             f"{path}: {grey:.0%} of it is grey, so it is no mask; use the black and white mask file"
