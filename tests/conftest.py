@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
         for item in items:
             folder = item.path.parent
             group = folder if folder.name in TOGETHER else item.path
-            item.add_marker(pytest.mark.xdist_group(str(group)))
+            item.add_marker(pytest.mark.xdist_group(group.relative_to(config.rootpath).as_posix()))
     if os.name == "nt":
         for item in items:
             if item.get_closest_marker("posix"):
