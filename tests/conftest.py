@@ -41,16 +41,7 @@ ARGUMENTS = [
 STARTING = 120_000  # milliseconds: the machine may be busy
 
 
-# Of these folders one process runs all tests, which share what takes long to make: runs, models.
-TOGETHER = ("evaluation", "explain", "predict", "training")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-    if config.pluginmanager.hasplugin("xdist"):  # --dist loadgroup: a module stays together, too
-        for item in items:
-            folder = item.path.parent
-            group = folder if folder.name in TOGETHER else item.path
-            item.add_marker(pytest.mark.xdist_group(group.relative_to(config.rootpath).as_posix()))
     if os.name == "nt":
         for item in items:
             if item.get_closest_marker("posix"):

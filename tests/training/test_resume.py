@@ -81,6 +81,7 @@ def log(folder: Path) -> list[dict[str, str]]:
     return [row for row in rows if row.keys() != {"epoch", "step"}]
 
 
+@pytest.mark.slow
 def test_two_processes_log_what_one_does_in_one_folder(whole: Whole) -> None:
     folder = whole(2)
     assert [path.name for path in folder.rglob("metrics.csv")] == ["metrics.csv"]
