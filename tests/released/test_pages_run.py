@@ -76,7 +76,7 @@ def test_the_commands_of_a_page_run(
     page: str, repository: Path, everything: dict[str, bytes], tmp_path: Path
 ) -> None:
     typed = list(commands(ROOT / page))
-    assert len(typed) > 4
+    assert len(typed) > 3
     hub = FakeHub({published.LEFFA: everything})
     with hub.serving() as address:
         settings = os.environ | {
