@@ -61,8 +61,11 @@ eval: $(READY) ## evaluate: make eval DATASET=NAME [ROOT=DIR] [CKPT=RUN] [PROTOC
 	$(RUN) evaluate.py dataset=$(DATASET) ckpt=$(WEIGHTS) $(if $(ROOT),dataset.root=$(ROOT)) \
 		$(if $(PROTOCOL),protocol=$(PROTOCOL)) $(if $(DEVICES),devices=$(DEVICES)) $(ARGS)
 
-bench: $(READY) ## speed and memory of the flow field, into benchmarks/results
+bench: $(READY) ## the quick half of the speed benchmarks, into benchmarks/results
+	$(RUN) benchmarks/arithmetic.py --out benchmarks/results
 	$(RUN) benchmarks/flow_field.py
+	$(RUN) benchmarks/train_step.py --rounds 3 --skip torch.compile --out benchmarks/results
+	$(RUN) benchmarks/attention_losses.py --rounds 3 --out benchmarks/results
 
 clean: ## remove caches and build products; .venv and outputs stay
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage

@@ -63,10 +63,14 @@ def _variant(settings: dict[str, Any]) -> Callable[[LossBench], Any]:
 
 def main() -> None:
     """Measure and print the table; with --out, write it as .json and .md too."""
-    arguments = step_options(__doc__).parse_args()
+    parser = step_options(__doc__)
+    parser.add_argument("--only", nargs="+", default=[*LOSSES], choices=[*LOSSES], metavar="LOSS")
+    arguments = parser.parse_args()
     setting = describe_step(arguments)
     variants: dict[str, Callable[[LossBench], Any]] = {"plain": LossBench.plain}
-    variants |= {name: _variant(settings) for name, settings in LOSSES.items()}
+    variants |= {
+        name: _variant(settings) for name, settings in LOSSES.items() if name in arguments.only
+    }
     rows = measure(LossBench(arguments), arguments.rounds, variants)
     most = max(rows, key=lambda row: row.ratio)
     report = "# A training step: what each loss on the attention costs\n\n" + table(setting, rows)

@@ -24,6 +24,7 @@ from typing import Any, cast
 
 import psutil
 import torch
+from arithmetic import flop_counter
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
@@ -209,6 +210,7 @@ class Row:
     lowest: float  # quartiles of the ratio
     highest: float
     memory_gb: float | None  # most held during a step, on a GPU
+    arithmetic: float | None = None  # ratio of operations to the plain step's (`arithmetic.py`)
 
 
 def pictures(batch: int, height: int, width: int, device: torch.device) -> Batch:
@@ -239,26 +241,47 @@ def measure(bench: Any, rounds: int, variants: Mapping[str, Callable[[Any], Any]
     """Each variant once per round, after one step of each that does not count."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     memory: dict[str, float] = {}
+    operations: dict[str, int] = {}
     for number in range(rounds + 1):
         for name, variant in variants.items():
             with variant(bench):
                 if number == 0 and name == "torch.compile":
                     bench.step()  # compiles; the next one may compile once more
+                elif number == 0:
+                    with flop_counter() as counter:
+                        bench.step()
+                    operations[name] = counter.get_total_flops()
+                if number == 0:
+                    continue
                 if bench.device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats()
                 seconds = bench.step()
                 if bench.device.type == "cuda":
                     memory[name] = torch.cuda.max_memory_allocated() / 1e9
-            if number:
-                times[name].append(seconds)
+            times[name].append(seconds)
         print(f"round {number} of {rounds}", file=sys.stderr)
-    return [_row(name, times[name], times["plain"], memory.get(name)) for name in variants]
+    return [
+        _row(
+            name,
+            times[name],
+            times["plain"],
+            memory.get(name),
+            operations[name] / operations["plain"] if name in operations else None,
+        )
+        for name in variants
+    ]
 
 
-def _row(name: str, seconds: list[float], plain: list[float], memory: float | None) -> Row:
+def _row(
+    name: str,
+    seconds: list[float],
+    plain: list[float],
+    memory: float | None,
+    arithmetic: float | None,
+) -> Row:
     ratios = [own / other for own, other in zip(seconds, plain, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return Row(name, statistics.median(seconds), middle, low, high, memory)
+    return Row(name, statistics.median(seconds), middle, low, high, memory, arithmetic)
 
 
 def describe(
@@ -296,14 +319,17 @@ def table(setting: dict[str, Any], rows: list[Row]) -> str:
     """The setting, and a line for each variant."""
     lines = [", ".join(f"{key}: {value}" for key, value in setting.items()), ""]
     lines += [
-        "| step | seconds | ratio to plain | quartiles | memory (GB) |",
-        "|---|---:|---:|---:|---:|",
+        "| step | seconds | ratio to plain | quartiles | arithmetic | time by it | memory (GB) |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         held = "" if row.memory_gb is None else f"{row.memory_gb:.1f}"
+        counted = " | "
+        if row.arithmetic is not None:
+            counted = f"{row.arithmetic:.2f} | {row.ratio / row.arithmetic:.2f}"
         lines.append(
             f"| {row.variant} | {row.seconds:.3f} | {row.ratio:.2f} | "
-            f"{row.lowest:.2f} to {row.highest:.2f} | {held} |"
+            f"{row.lowest:.2f} to {row.highest:.2f} | {counted} | {held} |"
         )
     return "\n".join(lines) + "\n"
 

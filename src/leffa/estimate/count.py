@@ -101,7 +101,7 @@ def count_step(
     model = build(checkpointing).train()
     # A tensor that comes out of Python's own values is real, such as the tokens of a text.
     with FakeTensorMode(allow_non_fake_inputs=True):
-        _forget_values(model)
+        forget_values(model)
         if half:
             _norms_in_32_bits(model)
         counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
@@ -109,13 +109,13 @@ def count_step(
         one, two = (_batch(model, count, height, width) for count in (1, 2))
         with counter:
             with saved.hooks(saved.kept):
-                loss = _loss(model, one, half, leffa_loss)
+                loss = step_loss(model, one, half, leffa_loss)
             kept = saved.bytes
             loss.backward()
             flops = counter.get_total_flops() + saved.repeated
         saved.reset()
         with saved.hooks(saved.kept):
-            loss = _loss(model, two, half, leffa_loss)
+            loss = step_loss(model, two, half, leffa_loss)
     return StepCount(saved.bytes - kept, _encoding(model, height, width, half), flops)
 
 
@@ -198,7 +198,7 @@ class _SavedTensors:
         return tensor
 
 
-def _forget_values(model: nn.Module) -> None:
+def forget_values(model: nn.Module) -> None:
     """Every parameter and buffer as a fake tensor of its shape; `Module.to` cannot do that."""
     for module in model.modules():
         for name, weight in module._parameters.items():
@@ -248,7 +248,9 @@ def _pictures(count: int, height: int, width: int) -> Batch:
     return {**planes, "name": names, "category": ["upper_body"] * count}  # type: ignore[typeddict-item]  # the keys of a Batch
 
 
-def _loss(model: PersonGenerator, batch: Batch, half: bool, leffa_loss: LeffaLoss | None) -> Tensor:
+def step_loss(
+    model: PersonGenerator, batch: Batch, half: bool, leffa_loss: LeffaLoss | None
+) -> Tensor:
     """The forward pass as in `training.objective`, without its draws, which need values."""
     count = len(batch["name"])
     request = leffa_loss.request() if leffa_loss is not None else None
