@@ -121,6 +121,16 @@ def test_the_layers_that_are_read_can_be_chosen(run_evaluation: Evaluate, tmp_pa
     assert {name.split(".")[0] for name in middle} == {"mid_block"}
 
 
+def test_the_temperature_that_flows_are_read_with_can_be_chosen(
+    run_evaluation: Evaluate, tmp_path: Path
+) -> None:
+    spread = [
+        run_evaluation(tmp_path / f"{tau}", "limit=1", f"inspect_temperature={tau}").metrics
+        for tau in (0.1, 10)
+    ]
+    assert spread[0]["flow/spread"] > spread[1]["flow/spread"]
+
+
 def test_an_evaluation_without_a_layer_for_the_flow_says_so(
     run_evaluation: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:

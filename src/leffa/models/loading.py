@@ -161,9 +161,11 @@ def load_unet(
     return unet
 
 
-def load_vae(source: Source) -> Autoencoder:
+def load_vae(source: Source | None) -> Autoencoder:
     """A frozen autoencoder; of a config for random weights, an AutoencoderKL if it names no
     other."""
+    if source is None:
+        raise ValueError("backbone.vae=null: give the folder of an autoencoder, backbone.vae=DIR")
     location = None
     if isinstance(source, str | Path) and is_taef2(Path(source)):
         return load_taef2(Path(source)).requires_grad_(False).eval()

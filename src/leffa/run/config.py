@@ -26,7 +26,8 @@ NAME_BYTES = 200  # of a sweep job's folder; a file system takes 255, and others
 # Of an evaluation: what its pictures and their scores depend on, beside the checkpoint.
 PICTURE_KEYS = (
     *("dataset", "protocol", "sampler", "limit", "precision", "weights"),
-    *("inspect_layers", "inspect_timesteps", "fid_resamples", "without_densepose"),
+    *("inspect_layers", "inspect_temperature", "inspect_timesteps"),
+    *("fid_resamples", "without_densepose"),
 )
 PATH_KEYS = (
     *("ckpt", "start_from", "resume", "latent_cache", "weights_dir"),

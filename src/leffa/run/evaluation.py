@@ -56,7 +56,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         name=dataset["name"],
         paired=dataset["paired"],
         sampler=sampler,
-        flow_request=_flow_request(loaded, config["inspect_layers"]),
+        flow_request=_flow_request(loaded, config["inspect_layers"], config["inspect_temperature"]),
         inspect_timesteps=config["inspect_timesteps"],
         protocol=config["protocol"],
         metrics=config["metrics"],
@@ -78,6 +78,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
             **_as_fed(fed, transform),
             "clean": dataset["clean"],
             "inspect_layers": config["inspect_layers"],
+            "inspect_temperature": config["inspect_temperature"],
         },
         devices=devices,
         workers=config["hardware"]["num_workers"],
@@ -98,11 +99,18 @@ def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, b
     return build(dataset["records"]), build(dataset["transform"]), bool(dataset["paired"])
 
 
-def _flow_request(loaded: LoadedModel, layers: str | list[str]) -> FlowRequest:
-    """How the model's attention is read, in the layers of `inspect_layers`."""
+def _flow_request(
+    loaded: LoadedModel, layers: str | list[str], temperature: float | None
+) -> FlowRequest:
+    """How the model's attention is read: `inspect_layers` and `inspect_temperature`."""
+    request = loaded.flow_request
+    if temperature is not None:
+        if temperature <= 0:
+            raise ValueError(f"inspect_temperature={temperature}: give a number above 0, or null")
+        request = replace(request, temperature=temperature)
     if layers == "training":
-        return loaded.flow_request
-    every = replace(loaded.flow_request, min_resolution=0.0, layers=None)
+        return request
+    every = replace(request, min_resolution=0.0, layers=None)
     if layers == "all":
         return every
     patterns = as_patterns(layers, "inspect_layers must be training, all")
