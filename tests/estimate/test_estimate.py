@@ -143,7 +143,7 @@ def test_hours_say_what_they_rest_on(
 
 def test_shards_hold_a_share_and_what_is_gathered() -> None:
     """Of 10^9 trained weights on four devices a quarter each, and 10^8 gathered at a time."""
-    weights = replace(WEIGHTS, total=11 * 10**8, gathered=10**8)  # a frozen tenth
+    weights = replace(WEIGHTS, total=11 * 10**8, gathered=10**8, frozen_bytes=4 * 10**8)
     shards = replace(GPU, devices=8, node=4, sharded=True, average=True)
     parts = memory(weights, StepCount(0, 0, 1), shards, STAGE)
     found = [parts[key] / GB for key in ("weights", "gradients", "AdamW", "average")]
