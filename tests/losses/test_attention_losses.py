@@ -11,6 +11,7 @@ from leffa.losses.attention import (
     AttentionLoss,
     attention_entropy,
     flow_error,
+    log_sum_exp,
     match_cross_entropy,
     photometric_error,
     total_variation,
@@ -89,10 +90,9 @@ def test_a_token_s_matches_are_a_histogram_and_tokens_weigh_alike() -> None:
     matched = histogram.sum(dim=1) > 0
     label = histogram[matched] / histogram[matched].sum(dim=1, keepdim=True)
     expected = -(label * log_attention[:, matched]).sum(dim=-1).mean()
-    for rows in (3, 512):
-        tokens = LayerTokens(query, key, GRID)
-        found = match_cross_entropy(tokens, GRID, flow_matches(truth, chosen), 1.5, rows)
-        torch.testing.assert_close(found, expected[None])
+    tokens = LayerTokens(query, key, GRID)
+    found = match_cross_entropy(tokens, GRID, flow_matches(truth, chosen), 1.5)
+    torch.testing.assert_close(found, expected[None])
     assert 1 < matched.sum() < TOKENS
     assert histogram.max() > 1
 
@@ -154,9 +154,26 @@ def test_entropy_is_that_of_the_written_out_attention() -> None:
     entropy = -(weights * weights.log()).sum(dim=-1) / math.log(TOKENS)
     inside = random(2, 20, seed=2) > 0
     expected = torch.stack([entropy[s][:, inside[s]].mean() for s in range(2)])
-    for rows in (3, 512):
-        found = attention_entropy(query, key, inside, 0.7, rows)
-        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(attention_entropy(query, key, inside, 0.7), expected)
+
+
+@pytest.mark.parametrize("largest", [0.01, 1.0, 30.0, 80.0])
+def test_log_sum_exp_and_mean_key_are_those_of_the_logits(largest: float) -> None:
+    query, key = random(3, 20, 5), random(3, 17, 5, seed=1)
+    logits = query @ key.mT
+    scale = largest / logits.abs().max().item()
+    found = log_sum_exp(query.float(), key.float(), scale)
+    exact = log_sum_exp(query, key, scale)
+    logits = logits * scale
+    for ours, expected in ((exact[0], logits.logsumexp(-1)), (exact[1], logits.softmax(-1) @ key)):
+        torch.testing.assert_close(ours, expected)
+    for single, double in zip(found, exact, strict=True):
+        torch.testing.assert_close(single.double(), double, atol=1e-4, rtol=1e-5)
+
+
+def test_log_sum_exp_has_its_gradients() -> None:
+    query, key = random(2, 4, 3).requires_grad_(), random(2, 6, 3, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda q, k: log_sum_exp(q, k, 0.7), (query, key))
 
 
 def test_photometric_error_moves_colours_as_the_attention_does() -> None:
@@ -268,21 +285,21 @@ def test_mixed_precision_costs_no_more_than_its_tokens_do(name: Any) -> None:
 
 @pytest.mark.parametrize("name", ["matches", "entropy", "photometric"])
 def test_no_map_of_all_queries_by_all_keys_is_stored(name: str) -> None:
-    grid, heads, rows = (32, 24), 2, 16
+    grid, heads = (32, 24), 2
     count = grid[0] * grid[1]
     query, key = (torch.randn(1, heads, count, 8, requires_grad=True) for _ in range(2))
     tokens = LayerTokens(query, key, grid)
     with LargestTensor() as ours:
         if name == "matches":
             matches = flow_matches(identity(grid), everywhere(grid))
-            loss = match_cross_entropy(tokens, grid, matches, 2.0, rows)
+            loss = match_cross_entropy(tokens, grid, matches, 2.0)
         elif name == "entropy":
-            loss = attention_entropy(query, key, torch.ones(1, count).bool(), 2.0, rows)
+            loss = attention_entropy(query, key, torch.ones(1, count).bool(), 2.0)
         else:
             pictures = torch.rand(2, 1, 3, *grid)
             loss = photometric_error(tokens, grid, *pictures, everywhere(grid), 2.0)
         loss.sum().backward()
-    assert ours.elements <= heads * rows * count
+    assert ours.elements <= heads * 16 * (count + 1)
 
 
 @pytest.mark.parametrize(

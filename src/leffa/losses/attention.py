@@ -9,18 +9,17 @@ A is the attention of the person's tokens i on the reference tokens j, F its flo
     entropy          -sum_j A_ij log A_ij (CORAL), a regulariser: 0 where each token looks at one
 
 Each is a mean over the tokens (pixels, points) of a sample's loss region. No L x L map is stored,
-forward or backward: `photometric` is an attention whose values are colours, those with log A
-compute some rows of A at a time, and again in the backward pass.
+forward or backward: `photometric` is an attention whose values are colours, and those with log A
+need no more than each row's log-sum-exp, which is one as well (`log_sum_exp`).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from leffa.losses.flow import LeffaLoss, upsample
 from leffa.losses.matches import (
@@ -30,14 +29,13 @@ from leffa.losses.matches import (
     stored_matches,
     thin,
 )
-from leffa.losses.precision import at_least_float32
+from leffa.losses.precision import at_least_float32, without_autocast
 from leffa.losses.request import LayerTokens, Supervision
 from leffa.losses.schedule import Gate
 
 Name = Literal["leffa", "matches", "total_variation", "entropy", "photometric", "oracle"]
 Space = Literal["tokens", "coordinates"]
 Labels = Literal["ground_truth", "stored"]
-ROWS = 512  # of attention, computed together
 
 
 def flow_error(flow: Tensor, truth: Tensor, chosen: Tensor) -> Tensor:
@@ -66,21 +64,48 @@ def total_variation(flow: Tensor, inside: Tensor) -> Tensor:
     return total
 
 
-def attention_entropy(
-    query: Tensor, key: Tensor, inside: Tensor, temperature: float, rows: int = ROWS
-) -> Tensor:
+def log_sum_exp(query: Tensor, key: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """What the logits s_ij = scale q_i k_j of an attention sum to, without storing them.
+
+    One attention computes both: beside the keys stands one with a known logit m, and its weight
+    is w = 1 / (1 + exp(log-sum-exp - m)).
+
+    Args:
+        query, key: (N, R, D) and (N, K, D).
+
+    Returns:
+        log sum_j exp s_ij, (N, R), and the mean key sum_j A_ij k_j, (N, R, D).
+    """
+    query, key = at_least_float32(query), at_least_float32(key)
+    width, count = key.shape[-1], key.shape[-2]
+    # The least that the log-sum-exp can be (Jensen), so w is at most 1/2, and seldom near 0.
+    least = (query @ key.mean(dim=-2, keepdim=True).mT * scale).detach() + math.log(count)
+    padding = -(width + 1) % 8  # for the fused kernels
+    known = F.pad(key.new_tensor([[1 / scale]]), (width, padding)).expand(len(key), 1, -1)
+    keys = torch.cat([F.pad(key, (0, 1 + padding)), known], dim=-2)
+    values = torch.cat([keys[..., :-1, :], known * scale], dim=-2)  # keys, and 1 of the known one
+    queries = F.pad(torch.cat([query, least], dim=-1), (0, padding))
+    with without_autocast(queries):  # a logarithm of 8 bits would be off by parts of its gradient
+        seen = F.scaled_dot_product_attention(queries, keys, values, scale=scale)
+    weight = seen[..., width].clamp_min(torch.finfo(seen.dtype).tiny)
+    mean_key = seen[..., :width] / (1 - weight)[..., None]
+    return least[..., 0] + torch.log1p(-weight) - weight.log(), mean_key
+
+
+def attention_entropy(query: Tensor, key: Tensor, inside: Tensor, temperature: float) -> Tensor:
     """Entropy of the attention, (B,), as a share of the largest possible: the mean over heads and
     the queries that are inside (B, L).
 
     Args:
         query, key: (B, N, L, D) as in `flow_field`.
-        rows: queries computed together; memory is N * rows * (number of keys).
     """
     scale = _scale(key, temperature)
     most = math.log(max(key.shape[2], 2))
     found = []
     for own_query, own_key, own in zip(query, key, inside, strict=True):
-        entropy = _by_rows(_entropy, own_query[:, own], own_key, scale, rows)
+        chosen = at_least_float32(own_query[:, own])
+        log_sum, mean_key = log_sum_exp(chosen, own_key, scale)
+        entropy = log_sum - (chosen * mean_key).sum(dim=-1) * scale  # -sum_j A_ij log A_ij
         found.append(entropy.sum() / max(entropy.numel(), 1) / most)
     return torch.stack(found)
 
@@ -90,7 +115,6 @@ def match_cross_entropy(
     grid: tuple[int, int],
     matches: Sequence[Tensor],
     temperature: float,
-    rows: int = ROWS,
 ) -> Tensor:
     """Cross-entropy of each head's attention to the matches, (B,): the mean over heads and over the
     tokens with a match, 0 where there is none.
@@ -100,7 +124,6 @@ def match_cross_entropy(
     Args:
         tokens: of the layer, whose queries are those of `grid` (h, w).
         matches: (P, 4) of each sample, see `losses.matches`.
-        rows: queries computed together; memory is N * rows * (number of keys).
     """
     scale = _scale(tokens.key, temperature)
     keys = tokens.key.shape[2]
@@ -113,7 +136,7 @@ def match_cross_entropy(
         label = count / count.new_zeros(len(token)).index_add(0, row, count)[row]
         own = at_least_float32(query[:, token])
         logits = (own[:, row] * at_least_float32(key[:, pair % keys])).sum(dim=-1) * scale
-        log_attention = logits - _by_rows(_log_sum, own, key, scale, rows)[:, row]
+        log_attention = logits - log_sum_exp(own, key, scale)[0][:, row]
         found.append(-(label * log_attention).sum() / max(len(query) * len(token), 1))
     return torch.stack(found)
 
@@ -146,27 +169,6 @@ def photometric_error(
 
 def _scale(key: Tensor, temperature: float) -> float:
     return 1.0 / (temperature * math.sqrt(key.shape[-1]))
-
-
-def _by_rows(
-    function: Callable[..., Tensor], query: Tensor, key: Tensor, scale: float, rows: int
-) -> Tensor:
-    """A function of each row of logits, (N, R); rows are computed again in the backward pass."""
-    key = at_least_float32(key)
-    parts = [
-        checkpoint(function, part, key, scale, use_reentrant=False, preserve_rng_state=False)
-        for part in at_least_float32(query).split(rows, dim=1)
-    ]
-    return torch.cat(parts, dim=1)
-
-
-def _log_sum(query: Tensor, key: Tensor, scale: float) -> Tensor:
-    return (query @ key.mT * scale).logsumexp(dim=-1)
-
-
-def _entropy(query: Tensor, key: Tensor, scale: float) -> Tensor:
-    log_weights = (query @ key.mT * scale).log_softmax(dim=-1)
-    return -(log_weights.exp() * log_weights).sum(dim=-1)
 
 
 class AttentionLoss(LeffaLoss):
