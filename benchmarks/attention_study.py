@@ -11,7 +11,7 @@ whose numbers stand in benchmarks/results/attention_study.json is not repeated.
 
 from collections.abc import Iterator
 
-from trials import RESULTS, ROOT, Numbers, Trial, cell, collect, run_trials, study_options
+from trials import RESULTS, ROOT, Numbers, Trial, collect, run_trials, study_options, table
 
 from leffa.io.atomic import write_text
 
@@ -60,7 +60,8 @@ EVALUATIONS = {
     ]
     for word, suffix in (("paired", ""), ("unpaired", "_unpaired"))
 }
-COLUMNS = {  # of the tables: title, digits
+HEADING = "loss, layers, weight"
+COLUMNS = {
     "unpaired/paired/psnr": ("PSNR (dB) ↑", 2),
     "unpaired/paired/ssim": ("SSIM ↑", 3),
     "unpaired/fidelity/interior_ssim": ("interior SSIM ↑", 3),
@@ -69,11 +70,9 @@ COLUMNS = {  # of the tables: title, digits
     "paired/paired/psnr": ("own garment: PSNR (dB) ↑", 2),
     "paired/flow/epe_px": ("EPE, ten layers (px) ↓", 1),
 }
-MATCHING_LAYERS = {  # the end-point errors of single layers
-    "down_blocks.0.attentions.0": "down.0",
-    "up_blocks.2.attentions.0": "up.2.0",
-    "up_blocks.2.attentions.1": "up.2.1",
-}
+for layer in ("down_blocks.0.attentions.0", "up_blocks.2.attentions.0", "up_blocks.2.attentions.1"):
+    key = f"paired/flow_layers/{layer}.transformer_blocks.0.attn1/epe_px"
+    COLUMNS[key] = (f"EPE {layer.replace('_blocks', '').replace('attentions.', '')}", 1)
 
 
 def settings() -> dict[str, list[str]]:
@@ -112,45 +111,32 @@ def trials(names: list[str], steps: int, seeds: int) -> Iterator[Trial]:
             yield Trial(f"{name}_{steps}_seed{seed}", steps, training, EVALUATIONS)
 
 
-def table(known: dict[str, Numbers], steps: int, seeds: int) -> str:
-    """A row for each setting of which a run of so many steps is finished."""
-    heads = [title for title, _ in COLUMNS.values()] + [
-        f"EPE {n}" for n in MATCHING_LAYERS.values()
-    ]
-    lines = [f"| loss, layers, weight | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
-    for name in ["start", *settings()]:
-        runs = [f"{name}_{steps}_seed{seed}" for seed in range(seeds)]
-        rows = [known[run] for run in ([name] if name == "start" else runs) if run in known]
-        if not rows:
-            continue
-        cells = [cell([row[key] for row in rows], digits) for key, (_, digits) in COLUMNS.items()]
-        for layer in MATCHING_LAYERS:
-            key = f"paired/flow_layers/{layer}.transformer_blocks.0.attn1/epe_px"
-            cells.append(cell([row[key] for row in rows if key in row], 1))
-        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def rows(known: dict[str, Numbers], steps: int) -> dict[str, list[Numbers]]:
+    """The finished runs of so many steps, by setting; the start is one whatever the steps."""
+    named = {"start": "start", **{name: f"{name}_{steps}" for name in settings()}}
+    return {
+        name: [numbers for run, numbers in known.items() if run.partition("_seed")[0] == begins]
+        for name, begins in named.items()
+    }
 
 
 def main() -> None:
     """Run what is missing; write the tables."""
-    parser = study_options(__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(settings())}")
+    parser = study_options(__doc__, settings())
     parser.add_argument("--final", action="store_true")
     options = parser.parse_args()
     store, out = RESULTS / f"{NAME}.json", options.out or ROOT / "outputs" / NAME
     if not options.table:
-        names = options.names or list(settings())
-        if unknown := set(names) - set(settings()):
-            parser.error(f"no such setting: {', '.join(sorted(unknown))}")
         steps, seeds = (FINAL_STEPS, SEEDS) if options.final else (STEPS, 1)
-        planned = [start(), *trials(names, steps, seeds)]
+        planned = [start(), *trials(options.names, steps, seeds)]
         run_trials(planned, store, out, options.at_a_time)
     known = collect(store, out)
     text = (
         "# Which loss on the attention helps pictures\n\n`python benchmarks/attention_study.py`\n\n"
         f"## {FINAL_STEPS} steps, {SEEDS} seeds: mean (least to greatest)\n\n"
-        f"{table(known, FINAL_STEPS, SEEDS)}\n## Screening: {STEPS} steps, one seed\n\n"
-        f"{table(known, STEPS, 1)}"
+        f"{table(HEADING, COLUMNS, rows(known, FINAL_STEPS))}\n"
+        f"## Screening: {STEPS} steps, one seed\n\n"
+        f"{table(HEADING, COLUMNS, rows(known, STEPS))}"
     )
     write_text(RESULTS / f"{NAME}.md", text)
     print(text)

@@ -12,7 +12,7 @@ benchmarks/results/dit_study.json; a setting that stands there is not repeated.
 
 from collections.abc import Iterator
 
-from trials import RESULTS, ROOT, Numbers, Trial, cell, collect, run_trials, study_options
+from trials import RESULTS, ROOT, Numbers, Trial, collect, run_trials, study_options, table
 
 from leffa.io.atomic import write_text
 
@@ -76,17 +76,16 @@ def trials(names: list[str], seeds: int) -> Iterator[Trial]:
             )
 
 
-def table(known: dict[str, Numbers], seeds: int) -> str:
-    """A row for each setting of which a run is finished."""
-    heads = " | ".join(title for title, _ in COLUMNS.values())
-    lines = [f"| model, blocks | {heads} |", "|---|" + "---:|" * len(COLUMNS)]
-    for name in settings():
-        runs = [f"{name}_seed{seed}" for seed in range(seeds)]
-        rows = [_with_best_block(known[run]) for run in runs if run in known]
-        if rows:
-            cells = [cell([r[key] for r in rows], digits) for key, (_, digits) in COLUMNS.items()]
-            lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def rows(known: dict[str, Numbers]) -> dict[str, list[Numbers]]:
+    """The finished runs, by setting."""
+    return {
+        name: [
+            _with_best_block(numbers)
+            for run, numbers in known.items()
+            if run.rpartition("_seed")[0] == name
+        ]
+        for name in settings()
+    }
 
 
 def _with_best_block(numbers: Numbers) -> Numbers:
@@ -102,19 +101,16 @@ def _with_best_block(numbers: Numbers) -> Numbers:
 
 def main() -> None:
     """Run what is missing; write the table."""
-    parser = study_options(__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(settings())}")
+    parser = study_options(__doc__, settings())
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
     store, out = RESULTS / f"{NAME}.json", options.out or ROOT / "outputs" / NAME
     if not options.table:
-        names = options.names or list(settings())
-        if unknown := set(names) - set(settings()):
-            parser.error(f"no such setting: {', '.join(sorted(unknown))}")
-        run_trials(trials(names, options.seeds), store, out, options.at_a_time)
+        run_trials(trials(options.names, options.seeds), store, out, options.at_a_time)
+    shown = table("model, blocks", COLUMNS, rows(collect(store, out)))
     text = (
         "# The Leffa loss on the joint attention of tiny diffusion transformers\n\n"
-        f"`python benchmarks/dit_study.py`\n\n{table(collect(store, out), 3)}"
+        f"`python benchmarks/dit_study.py`\n\n{shown}"
     )
     write_text(RESULTS / f"{NAME}.md", text)
     print(text)

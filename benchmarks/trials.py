@@ -10,7 +10,7 @@ import logging
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from leffa.io.atomic import write_json
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 Numbers = dict[str, float]
+Column = tuple[str, int]  # its title, and the digits of its numbers
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,34 @@ def cell(values: Sequence[float], digits: int) -> str:
     return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def study_options(description: str | None) -> argparse.ArgumentParser:
-    """The options that all studies have."""
+def table(heading: str, columns: Mapping[str, Column], rows: Mapping[str, list[Numbers]]) -> str:
+    """A row for each setting with finished runs; what they do not have is a dash."""
+    heads = " | ".join(title for title, _ in columns.values())
+    lines = [f"| {heading} | {heads} |", "|---|" + "---:|" * len(columns)]
+    for name, runs in rows.items():
+        if runs:
+            cells = [
+                cell([run[key] for run in runs if key in run], digits)
+                for key, (_, digits) in columns.items()
+            ]
+            lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def study_options(description: str | None, settings: Iterable[str]) -> argparse.ArgumentParser:
+    """The options that all studies have; `names` are some of the settings, all by default."""
+    known = list(settings)
+
+    def setting(name: str) -> str:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"no such setting: {name}")
+        return name
+
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    about = f"of {', '.join(known)}"
+    parser.add_argument("names", nargs="*", type=setting, default=known, metavar="NAME", help=about)
     parser.add_argument("--at-a-time", type=int, default=2, help="trainings side by side")
     parser.add_argument("--out", type=Path, help="folder of the runs; outputs/STUDY")
     parser.add_argument("--table", action="store_true", help="only collect finished runs")

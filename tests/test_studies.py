@@ -32,6 +32,23 @@ def test_a_cell_has_mean_and_range(script: Script) -> None:
     assert cell([1.0, 4.0, 2.0], 1) == "2.3 (1.0 to 4.0)"
 
 
+def test_a_table_has_a_row_for_each_setting_with_runs(script: Script) -> None:
+    numbers = {"paired/psnr": 20.0, "paired/flow_layers/a/epe_px": 3.0}
+    known = {
+        "start": numbers,
+        "none_500_seed0": numbers,
+        "none_500_seed1": {},
+        "oracle_1_2000_seed0": numbers,
+    }
+    rows = script("attention_study").rows(known, 500)
+    assert {name: len(runs) for name, runs in rows.items() if runs} == {"start": 1, "none": 2}
+    columns = {"paired/psnr": ("PSNR", 1), "ssim": ("SSIM", 3)}
+    lines = script("trials").table("loss", columns, rows).splitlines()
+    assert lines[2:] == ["| start | 20.0 | - |", "| none | 20.0 | - |"]
+    blocks = script("dit_study").rows({"fitdit_all_seed2": numbers})["fitdit_all"]
+    assert [run["best_block"] for run in blocks] == [3.0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("study", ["attention_study", "dit_study"])
 def test_every_setting_composes(script: Script, study: str) -> None:

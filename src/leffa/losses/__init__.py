@@ -1,13 +1,13 @@
 """The Leffa loss and the diffusion loss, in torch alone."""
 
 from leffa.losses.attention import AttentionLoss
+from leffa.losses.blur import gaussian_blur
 from leffa.losses.diffusion import DiffusionSchedule, TimestepSampling
 from leffa.losses.flow import (
     LeffaLoss,
     LeffaLossOutput,
     coordinates,
     flow_field,
-    gaussian_blur,
     upsample,
     warp,
 )

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leffa.losses.blur import gaussian_blur
 from leffa.losses.precision import at_least_float32, without_autocast
 from leffa.losses.request import AttentionTap, FlowRequest, LayerTokens, Supervision, as_patterns
 from leffa.losses.schedule import Gate, NoiseSchedule
@@ -101,20 +102,6 @@ def upsample(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     return F.interpolate(planes, size=tuple(size), mode="bilinear", align_corners=True).movedim(
         1, -1
     )
-
-
-def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur (B, C, H, W) with a Gaussian of `sigma` pixels, cut at 3 sigma; 0 changes nothing."""
-    radius = math.ceil(3 * sigma)
-    if radius == 0:
-        return image
-    offsets = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
-    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    weights = weights / weights.sum()
-    planes = image.flatten(0, 1).unsqueeze(1)
-    planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), "replicate"), weights.view(1, 1, 1, -1))
-    planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), "replicate"), weights.view(1, 1, -1, 1))
-    return planes.view_as(image)
 
 
 class LeffaLossOutput(NamedTuple):

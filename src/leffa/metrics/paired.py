@@ -43,7 +43,7 @@ class PerImageMetric(Metric):
 
     def score(self, pred: Tensor, true: Tensor) -> Tensor:
         """The values (B,) of one batch; a metric that reads a mask as well overrides `update`."""
-        raise NotImplementedError
+        raise NotImplementedError  # not abstract: those that override `update` have none
 
     def per_image(self) -> Tensor:
         """The values so far, (number of images,), in the order in which they came."""

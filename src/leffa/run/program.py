@@ -50,7 +50,7 @@ def program(name: str, task: Callable[[DictConfig], Any]) -> None:
     def main(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except Exception as error:
+        except Exception as error:  # told apart by name: torch and Lightning take seconds to import
             if is_memory_full(error):
                 fail(memory_full(f"give a smaller {_MEMORY_KEYS[name]}"))
             if is_user_error(error):

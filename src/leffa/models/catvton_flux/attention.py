@@ -92,6 +92,7 @@ class JointAttention(ExchangeProcessor):
         return dropout(projection(tokens[:, text:])), attn.to_add_out(tokens[:, :text])
 
     def process(self, attn: Any, tokens: Tensor, text: Tensor | None, exchange: Any) -> Tensor:
+        # Required by the base; `__call__` is overridden, since FLUX passes rotary positions.
         raise NotImplementedError("FLUX calls this processor with positions")
 
 
