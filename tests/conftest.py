@@ -61,7 +61,7 @@ def missing() -> list[str]:
     lines = [
         f"the package {name} ({command})"
         for name, command in (
-            ("gradio", "pip install 'leffa[app]'"),
+            ("gradio", "pip install -e '.[app]'"),
             ("playwright", "pip install playwright; its own browsers are not needed"),
         )
         if importlib.util.find_spec(name) is None

@@ -86,7 +86,7 @@ def test_without_gradio_one_line_says_what_to_install(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["app"]) == 1
     assert capsys.readouterr().err == (
-        "error: the web page needs the package gradio: pip install 'leffa[app]'\n"
+        "error: the web page needs the package gradio: pip install -e '.[app]'\n"
     )
 
 

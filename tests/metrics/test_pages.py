@@ -99,7 +99,7 @@ def test_where_masks_come_from_and_what_is_pasted_back_is_told(tmp_path: Path) -
     folder = evaluation(tmp_path / "p", "vitonhd_paired", PAIRED, **changes)
     facts = provenance(read_results([folder])[0])
     assert facts["masks"] == "made by leffa.preprocess.agnostic.hr_viton"
-    assert facts["outside the mask"] == "the photograph"
+    assert facts["outside the mask"] == "copied from the photograph"
 
 
 def test_intervals_are_told(tmp_path: Path) -> None:

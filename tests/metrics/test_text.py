@@ -93,7 +93,7 @@ def test_without_the_package_it_is_missing_or_refused_with_the_remedy(
     protocol = PROTOCOLS["leffa@2"].only(["psnr", "text_similarity"])
     beside = {"garments": sides[2]}
     scores = score_folders(*sides[:2], protocol, beside=beside)
-    assert scores.missing["text_similarity"].endswith("pip install 'leffa[ocr]'")
+    assert scores.missing["text_similarity"].endswith("pip install -e '.[ocr]'")
     assert "psnr" in scores.values
     with pytest.raises(ValueError, match="text_similarity: it needs RapidOCR"):
         score_folders(*sides[:2], "leffa@2", beside=beside, metrics=["text_similarity"])

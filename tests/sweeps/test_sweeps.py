@@ -124,8 +124,12 @@ def test_the_report_has_curves_and_a_heat_map(
     grid: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["sweep-report", str(grid)]) == 0
-    assert {path.name for path in (grid / "report").iterdir()} == {"report.md", "report.png"}
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    names = {"report.html", "report.md", "report.png"}
+    assert {path.name for path in (grid / "report").iterdir()} == names
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    page = (grid / "report" / "report.html").read_text()
+    assert "<td>0.1414</td>" in page and "bad: failed: diverged" in page
+    assert "end-point error" in page, "the metric is defined"
     assert panels(grid) == [
         ("leffa_loss.temperature", "val/epe"),
         ("leffa_loss.weight", "val/epe"),
@@ -152,7 +156,8 @@ def test_one_at_a_time_sweeps_have_curves_alone(tmp_path: Path) -> None:
 
 def test_a_single_run_has_a_table_alone(tmp_path: Path) -> None:
     job(tmp_path / "a", config(), 3.0)
-    assert write_report(tmp_path, tmp_path / "out") == [tmp_path / "out" / "report.md"]
+    out = tmp_path / "out"
+    assert write_report(tmp_path, out) == [out / "report.html", out / "report.md"]
 
 
 @pytest.mark.parametrize(("metric", "words"), [(None, "holds no run"), ("val/x", "holds no run")])

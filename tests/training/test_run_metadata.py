@@ -132,13 +132,15 @@ def test_the_page_holds_curves_pictures_changes_and_environment(tmp_path: Path) 
     (tmp_path / "images").mkdir()
     for step in range(5):
         Image.new("RGB", (4, 4)).save(tmp_path / "images" / f"step_{step:06d}.png")
-    write_run_metadata(tmp_path, {"name": "<tryon>"}, {"seed": (0, 1)}, 0)
-    write_run_metadata(tmp_path, {"name": "<tryon>"}, {"seed": (0, 1)}, 3)
+    changes = {"seed": (0, 1), "stages": (None, [{"name": "leffa", "steps": 5}])}
+    write_run_metadata(tmp_path, {"name": "<tryon>"}, changes, 0)
+    write_run_metadata(tmp_path, {"name": "<tryon>"}, changes, 3)
     page = write_report(tmp_path, "training, 5 of 9 steps").read_text()
     assert "<title>&lt;tryon&gt;</title>" in page
     assert "training, 5 of 9 steps" in page
     assert page.count("data:image/png;base64,") == 3
     assert "<th>seed</th><td>0</td><td>1</td>" in page
+    assert "<td>-</td><td>- name: leffa\n  steps: 5</td>" in page
     assert ">Loss</text>" in page
     assert not re.search(r'(src|href)="(?!data:|#)', page), "the page is self-contained"
     starts = yaml.safe_load((tmp_path / "environment.yaml").read_text())
@@ -146,7 +148,7 @@ def test_the_page_holds_curves_pictures_changes_and_environment(tmp_path: Path) 
 
 
 def test_the_page_of_a_run_that_has_nothing_yet(tmp_path: Path) -> None:
-    assert "the experiment as it stands" in write_report(tmp_path, "training").read_text()
+    assert "<p>None.</p>" in write_report(tmp_path, "training").read_text()
 
 
 def test_a_curve_leaves_out_what_is_no_number(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def app(
         maps: without, users upload or brush them
     """
     if importlib.util.find_spec("gradio") is None:
-        raise ValueError("the web page needs the package gradio: pip install 'leffa[app]'")
+        raise ValueError("the web page needs the package gradio: pip install -e '.[app]'")
     try:
         importlib.import_module("gradio")
     except ImportError as error:  # behind a SOCKS proxy it wants another package

@@ -40,7 +40,7 @@ def require_opencv() -> Any:
         import cv2
     except ImportError as error:
         raise ValueError(
-            f"matches need OpenCV, which is not installed ({error}); pip install 'leffa[matches]'"
+            f"matches need OpenCV, which is not installed ({error}); pip install -e '.[matches]'"
         ) from error
     return cv2
 

@@ -253,7 +253,7 @@ function buildStage() {
     element("div", stage, { className: "head", textContent: title });
   }
   const rows = data.models.map((model, m) => [`m${m}`, model.title]);
-  if (data.truth) rows.push(["true", "the truth"]);
+  if (data.truth) rows.push(["true", "ground truth"]);
   for (const [row, title] of rows) {
     const text = element("div", stage, { className: `row ${row}`, id: `${row}-text` });
     const cells = PANELS.map((panel) => {
@@ -289,8 +289,8 @@ function pickable(canvas, label) {
 function buildMarks() {
   const texts = {
     point: "the chosen point",
-    looks: "where it looks, on average",
-    ...(data.truth ? { true: "where it truly comes from" } : {}),
+    looks: "mean position it looks at",
+    ...(data.truth ? { true: "true position" } : {}),
   };
   for (const [kind, text] of Object.entries(texts)) {
     const span = element("span", byId("marks"));
@@ -388,7 +388,7 @@ function show() {
   byId("layer-out").textContent = layer ? `${layer.short} · ${layer.grid.join("×")}` : "all layers";
   const heads = layer ? layer.heads : 1;
   byId("head-out").textContent =
-    heads < 2 ? (layer ? "the only one" : "mean") : view.head < 0 ? `mean of ${heads}` : `${view.head + 1} of ${heads}`;
+    heads < 2 ? (layer ? "single head" : "mean") : view.head < 0 ? `mean of ${heads}` : `${view.head + 1} of ${heads}`;
   const truth = data.truth && data.truth.at[view.point];
   const point = [["point", data.points[view.point]]];
   data.models.forEach((model, m) => showModel(model, m, point, truth));

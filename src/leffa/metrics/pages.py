@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -119,8 +118,8 @@ def provenance(result: Result) -> dict[str, str]:
         recipe = content["transform"].get("agnostic")
         pasted = content.get("sampler", {}).get("paste_back")
         maker = recipe and (recipe.get("path") or recipe["_target_"])
-        facts["masks"] = f"made by {maker}" if maker else "of the data set"
-        facts["outside the mask"] = "the photograph" if pasted else "as generated"
+        facts["masks"] = f"made by {maker}" if maker else "from the dataset"
+        facts["outside the mask"] = "copied from the photograph" if pasted else "as generated"
     if coverage := scores.get("coverage"):
         counted = (f"{name} {count:,}" for name, count in coverage.items())
         facts["images judged"] = ", ".join(counted)
@@ -133,15 +132,22 @@ def provenance(result: Result) -> dict[str, str]:
         facts["excluded"] = "; ".join(excluded_remark(*each) for each in excluded.items())
     facts |= {f"missing: {metric}": why for metric, why in scores.get("missing", {}).items()}
     if scores.get("notes"):
-        facts["to know"] = "; ".join(scores["notes"])
+        facts["notes"] = "; ".join(scores["notes"])
     return {key: str(fact) for key, fact in facts.items()}
 
 
 def _words(facts: dict[str, Any]) -> str:
+    """Settings as "key value, key value"; what is nested stands in brackets."""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, dict):
+            return f"({_words(value)})"
+        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
     return ", ".join(
-        f"{key} {json.dumps(value) if isinstance(value, dict | list) else value}"
+        f"{key} {shown(value)}"
         for key, value in facts.items()
-        if key != "_target_"
+        if key != "_target_" and value is not None
     )
 
 

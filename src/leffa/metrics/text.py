@@ -105,7 +105,7 @@ def rapidocr_reader() -> Reader:
         from rapidocr import RapidOCR
     except ImportError as error:
         raise MissingWeights(
-            f"it needs RapidOCR, which is not installed ({error}): pip install 'leffa[ocr]'"
+            f"it needs RapidOCR, which is not installed ({error}): pip install -e '.[ocr]'"
         ) from error
     threads = {
         f"EngineConfig.onnxruntime.{kind}_op_num_threads": torch.get_num_threads()

@@ -249,7 +249,7 @@ def transformers_package(key: str) -> Any:
         ValueError: it lacks; names the key of the configuration that needs it.
     """
     if importlib.util.find_spec("transformers") is None:
-        raise ValueError(f"{key} needs the package transformers: pip install 'leffa[idm_vton]'")
+        raise ValueError(f"{key} needs the package transformers: pip install -e '.[idm_vton]'")
     return importlib.import_module("transformers")
 
 

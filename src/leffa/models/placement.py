@@ -58,7 +58,7 @@ def check_performance(device: str, how: Performance) -> None:
             "--offload model"
         )
     if find_spec("accelerate") is None:
-        raise ValueError("--offload needs the package accelerate: pip install 'leffa[offload]'")
+        raise ValueError("--offload needs the package accelerate: pip install -e '.[offload]'")
 
 
 def compute_device(model: nn.Module) -> torch.device:

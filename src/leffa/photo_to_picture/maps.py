@@ -66,7 +66,7 @@ def check_packages(kinds: set[str]) -> None:
     """Raise ValueError where a package is missing, before anything is fetched."""
     if "parse" in kinds and find_spec("onnxruntime") is None:
         raise ValueError(
-            "parsing a photo needs the package onnxruntime: pip install 'leffa[onnx]'; with --mask "
+            "parsing a photo needs the package onnxruntime: pip install -e '.[onnx]'; with --mask "
             "no photo is parsed"
         )
 

@@ -227,7 +227,7 @@ def _other_way(entry: Released) -> str:
 def _check_packages(experiment: str) -> None:
     """Raise ValueError where the model of an experiment needs a package that is not there."""
     if experiment.startswith("idm_vton") and find_spec("transformers") is None:
-        raise ValueError("IDM-VTON needs the package transformers: pip install 'leffa[idm_vton]'")
+        raise ValueError("IDM-VTON needs the package transformers: pip install -e '.[idm_vton]'")
 
 
 def _published_place(entry: Released) -> Path:

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from leffa.cli_errors import dotted
 from leffa.io.atomic import replacing, write_text
 from leffa.io.outputs import PNG_TEXT, check_writable, marked_text
+from leffa.io.pages import data_address, render
 from leffa.sweeps.jobs import IGNORED_KEYS, Result, job_folders, read_result
 from leffa.training.curves import CSV_LOG, read_curves
 from leffa.training.run_metadata import CONFIG
@@ -166,31 +167,48 @@ def _settings(job: Path) -> dict[str, Value]:
 def write_report(
     folder: Path, out: Path, metric: str | None = None, largest: bool = False
 ) -> list[Path]:
-    """Write `report.md`, and `report.png` where something was varied; gives their paths."""
+    """Write `report.html`, `report.md` and, where something was varied, `report.png`.
+
+    Returns:
+        The paths of what was written.
+    """
     sweep = read_sweep(folder, metric, largest)
-    page, picture = out / "report.md", out / "report.png"
-    check_writable([page, picture])
-    text, figure = to_markdown(sweep), draw(sweep, largest)
+    page, text, picture = (out / f"report.{suffix}" for suffix in ("html", "md", "png"))
+    check_writable([page, text, picture])
+    markdown, figure, address = to_markdown(sweep), draw(sweep, largest), ""
     if figure is not None:
-        text += f"\n\n![curves and heat maps]({picture.name})"
+        markdown += f"\n\n![curves and heat maps]({picture.name})"
         with replacing(picture) as temporary:
             figure.savefig(temporary, format="png", dpi=110, metadata=PNG_TEXT)
-    write_text(page, marked_text(f"{text}\n", ".md"))
-    return [page] if figure is None else [page, picture]
+        address = data_address(picture.read_bytes())
+    head, *rows = _table(sweep)
+    shown = {"metric": sweep.metric, "largest": largest, "others": sweep.others}
+    name = folder.resolve().name
+    write_text(
+        page,
+        render("sweeps/report.html", name=name, head=head, rows=rows, picture=address, **shown),
+    )
+    write_text(text, marked_text(f"{markdown}\n", ".md"))
+    return [page, text] if figure is None else [page, text, picture]
 
 
 def to_markdown(sweep: Sweep) -> str:
     """The ranking, best first, and what is not in it."""
-    head = ["rank", *sweep.keys, sweep.metric, "std", "runs"]
-    rows = [head, ["---:"] * len(head)]
+    head, *rows = _table(sweep)
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---:"] * len(head), *rows]]
+    if sweep.others:
+        lines += ["", "Not in the ranking:", "", *(f"- {line}" for line in sweep.others)]
+    return "\n".join(lines)
+
+
+def _table(sweep: Sweep) -> list[list[str]]:
+    """The ranking as text, its head first."""
+    rows = [["rank", *sweep.keys, sweep.metric, "std", "runs"]]
     for rank, cell in enumerate(sweep.cells, 1):
         spread = f"{cell.spread:.4g}" if len(cell.scores) > 1 else "-"
         values = [_text(value) for value in cell.values]
         rows.append([str(rank), *values, f"{cell.mean:.5g}", spread, str(len(cell.scores))])
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    if sweep.others:
-        lines += ["", "Not in the ranking:", "", *(f"- {line}" for line in sweep.others)]
-    return "\n".join(lines)
+    return rows
 
 
 def draw(sweep: Sweep, largest: bool = False) -> Figure | None:

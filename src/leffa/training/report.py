@@ -1,4 +1,4 @@
-"""One page, without scripts, that tells how a run goes, from the files in its folder alone."""
+"""The report of a training run: one page without scripts, made from the files in its folder."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -38,13 +38,20 @@ CHARTS = {
 def write_report(folder: Path, state: str) -> Path:
     """Write `<folder>/report.html` of a run; `state` is a line on how far it is."""
     config = _read(folder / CONFIG) or {}
+    curves = read_curves(folder / CSV_LOG)
+    changes = _read(folder / CHANGES) or {}
     page = render(
         "training/report.html",
         name=config.get("name", folder.name),
         state=state,
-        charts=list(_charts(read_curves(folder / CSV_LOG))),
+        charts=list(_charts(curves)),
+        curves=list(curves),
+        smoothed=SMOOTHED,
         grids=list(_grids(folder / "images")),
-        changes=_read(folder / CHANGES) or {},
+        changes={
+            key: {side: _value_text(value) for side, value in both.items()}
+            for key, both in changes.items()
+        },
         starts=_read(folder / ENVIRONMENT) or [],
         config=yaml.safe_dump(config, sort_keys=False),
     )
@@ -54,7 +61,11 @@ def write_report(folder: Path, state: str) -> Path:
 
 def _charts(curves: Mapping[str, Points]) -> Iterator[str]:
     for title, beginnings in CHARTS.items():
-        names = [name for name in sorted(curves) if name.startswith(beginnings)]
+        names = [
+            name
+            for name in sorted(curves)
+            if name.startswith(beginnings) and not name.endswith("_excluded")
+        ]
         lines = [
             Line(name.partition("/")[2], _thinned(name, curves[name]), colour)
             for name, colour in zip(names, cycle(COLOURS), strict=False)
@@ -81,6 +92,13 @@ def _grids(folder: Path) -> Iterator[tuple[int, str]]:
         pictures = [pictures[0], pictures[len(pictures) // 2], pictures[-1]]
     for path in pictures:
         yield int(path.stem.removeprefix("step_")), data_address(path.read_bytes())
+
+
+def _value_text(value: Any) -> str:
+    """A configuration value: lists and tables as YAML, "-" where there is none."""
+    if value is None:
+        return "-"
+    return yaml.safe_dump(value, sort_keys=False).strip() if isinstance(value, list) else str(value)
 
 
 def _read(path: Path) -> Any:
