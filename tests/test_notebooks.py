@@ -1,6 +1,6 @@
-"""The notebooks run from top to bottom, and are stored without outputs but for the first.
+"""The notebooks run from top to bottom, and are stored with their outputs.
 
-To store that one anew:  jupyter execute --inplace notebooks/00_diffusion_in_pictures.ipynb
+To store them anew:  make demo; python notebooks/store.py
 """
 
 import re
@@ -11,12 +11,13 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-EXECUTED = NOTEBOOKS / "00_diffusion_in_pictures.ipynb"  # is read without being run, too
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+PICTURES = {"00": 6, "01": 3, "02": 7, "03": 5}  # stored, at least, by the number of a notebook
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_from_top_to_bottom(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,27 +34,20 @@ def test_runs_from_top_to_bottom(
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
 
 
-def test_the_first_one_is_stored_as_it_ran() -> None:
-    cells = [cell for cell in nbformat.read(EXECUTED, 4).cells if cell.cell_type == "code"]
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_is_stored_as_it_ran(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
-    assert {output.output_type for output in outputs} == {"display_data", "stream"}
-    kinds = [kind for output in outputs for kind in output.get("data", {})]
-    assert kinds.count("image/jpeg") + kinds.count("image/png") == 6
+    assert not [each for each in outputs if each.output_type == "error"]
+    pictures = [o for o in outputs if {"image/jpeg", "image/png"} & o.get("data", {}).keys()]
+    assert len(pictures) >= PICTURES[path.stem[:2]]
     streams = [output for output in outputs if output.output_type == "stream"]
-    assert {stream.name for stream in streams} == {"stdout"}
+    assert {stream.name for stream in streams} <= {"stdout"}
     told = "".join(stream.text for stream in streams)
-    assert not re.search(r"[\w.-]*(/[\w.-]+){2,}", told)  # no paths
+    assert not re.search(r"(?<![\w.])(/[\w.-]+){2,}", told), "a path of this machine"
     assert socket.gethostname() not in told
-    assert EXECUTED.stat().st_size < 600_000
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted(path for path in NOTEBOOKS.glob("*.ipynb") if path != EXECUTED),
-    ids=lambda path: path.stem,
-)
-def test_stores_no_outputs(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells)
-    assert path.stat().st_size < 20_000
+def test_all_of_them_are_small() -> None:
+    assert sum(path.stat().st_size for path in NOTEBOOKS) < 5_000_000

@@ -27,8 +27,8 @@ def rows(
 @pytest.mark.parametrize(
     ("found", "flow", "check"),
     [
-        (rows(12.0, 3.0), "75% nearer to the true place", "only the model with the loss"),
-        (rows(4.0, 6.0), "50% farther from the true place", "both models clearly beat"),
+        (rows(12.0, 3.0), "75% closer to the true position", "only the model with the loss"),
+        (rows(4.0, 6.0), "50% farther from the true position", "both models clearly beat"),
         (rows(15.0, 15.2), "made no clear difference", "neither model clearly beats"),
         (rows(4.0, 12.0), "200% farther", "only the model without the loss"),
     ],

@@ -11,7 +11,7 @@ EQUAL_SSIM = 0.005
 
 
 def findings(rows: Rows) -> list[str]:
-    """Three sentences: where the attention looks, whether that beats no network, the pictures.
+    """Three sentences: where the attention looks, whether that beats no network, and image quality.
 
     Args:
         rows: of `leffa.demo.results.Results`.
@@ -26,20 +26,20 @@ def _attention(rows: Rows) -> str:
     if abs(change) < EQUAL_EPE:
         verdict = "the Leffa loss made no clear difference to where the attention looks"
     else:
-        where = "nearer to" if change < 0 else "farther from"
+        where = "closer to" if change < 0 else "farther from"
         verdict = (
-            f"with the Leffa loss the attention looks {abs(change):.0%} {where} the true place"
+            f"with the Leffa loss the attention looks {abs(change):.0%} {where} the true position"
         )
     return (
         f"Flow: {verdict} (mean error {leffa:.1f} px with it, {control:.1f} px without, "
-        f"{before:.1f} px before this stage)."
+        f"{before:.1f} px before training)."
     )
 
 
 def _against_no_network(rows: Rows) -> str:
     best, name = min(
         (rows["identity"]["flow/epe_px"], "looking straight ahead"),
-        (rows["constant"]["flow/epe_px"], "looking at one point from everywhere"),
+        (rows["constant"]["flow/epe_px"], "looking at one point everywhere"),
     )
     with_loss, without = (
         rows[model]["flow/epe_px"] < (1 - EQUAL_EPE) * best for model in ("leffa", "control")
@@ -50,7 +50,7 @@ def _against_no_network(rows: Rows) -> str:
         who = f"only the model {'with' if with_loss else 'without'} the loss clearly beats it"
     else:
         who = "neither model clearly beats it"
-    return f"Check: {name}, which needs no network, has {best:.1f} px; {who}."
+    return f"Baseline without a network: {name} has {best:.1f} px; {who}."
 
 
 def _pictures(rows: Rows) -> str:
@@ -67,7 +67,7 @@ def _pictures(rows: Rows) -> str:
     else:
         verdict = f"{'better' if signs.pop() else 'worse'} with the Leffa loss"
     return (
-        f"Pictures: {verdict} (PSNR {leffa['paired/psnr']:.2f} dB with it, "
+        f"Image quality: {verdict} (PSNR {leffa['paired/psnr']:.2f} dB with it, "
         f"{control['paired/psnr']:.2f} dB without; SSIM {leffa['paired/ssim']:.3f} and "
         f"{control['paired/ssim']:.3f})."
     )
