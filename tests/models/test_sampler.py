@@ -117,16 +117,16 @@ def test_a_sample_does_not_depend_on_its_batch(
 
 
 @pytest.mark.parametrize("to_one", [True, False])
-def test_ddim_with_eta_adds_the_noise_of_its_paper_and_ends_where_it_is_told(
+def test_ddim_begins_with_scaled_noise_adds_that_of_its_paper_and_ends_where_it_is_told(
     model: LeffaModel, make_batch: Callable[..., Batch], to_one: bool
 ) -> None:
     """Song et al., 2021, Eq. 12 and 16, written out."""
     model.scheduler_config = {**SCHEDULER, "clip_sample": False}
     batch = only(make_batch(), [0])
-    settings = replace(QUICK, eta=1.0, guidance=1.0, set_alpha_to_one=to_one)
+    settings = replace(QUICK, eta=1.0, guidance=1.0, set_alpha_to_one=to_one, noise_scale=0.7)
     generator = name_generator(settings.seed, batch["name"][0])
     shape = (1, *model.latent_shape(batch))
-    latents, conditioning = torch.randn(shape, generator=generator), model.encode(batch)
+    latents, conditioning = 0.7 * torch.randn(shape, generator=generator), model.encode(batch)
     alphas = model.schedule.alphas_cumprod.float()
     for timestep, before in ((500, 0), (0, None)):
         alpha = alphas[timestep]
@@ -308,6 +308,7 @@ def test_images_lie_in_range_and_each_step_is_told(
         ({"scheduler": "magic"}, "sampler.scheduler: unknown 'magic'; known are ddpm, ddim"),
         ({"steps": 0}, "sampler.steps must be at least 1, got 0"),
         ({"noise": "white"}, "sampler.noise must be 'per_name' or 'global', got 'white'"),
+        ({"noise_scale": 70}, r"sampler.noise_scale must lie in \[0, 1\], got 70"),
         ({"scheduler": "ddim", "eta": 1.5}, r"sampler.eta must lie in \[0, 1\], got 1.5"),
         ({"eta": 1.0}, "sampler.eta=1.0 is only for sampler.scheduler=ddim, not ddpm"),
         ({"set_alpha_to_one": False}, "sampler.set_alpha_to_one=False is only for .* set .*=null"),
