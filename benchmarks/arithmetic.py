@@ -126,7 +126,7 @@ def rows_of(network: str, height: int, width: int) -> list[Row]:
     """All steps of a network at a size."""
     unet = UNETS[network] | {"in_channels": 9}
     with torch.device("meta"):
-        model = LeffaModel.build(unet, {"_class_name": "AutoencoderKL", **VAE}, SCHEDULER)
+        model = LeffaModel(unet, {"_class_name": "AutoencoderKL", **VAE}, SCHEDULER)
     with FakeTensorMode(allow_non_fake_inputs=True):
         forget_values(model)
         with torch.no_grad():

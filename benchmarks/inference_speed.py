@@ -75,7 +75,7 @@ class Row:
 def build_model() -> LeffaModel:
     """Stable Diffusion 1.5's shape; both UNets share what they have in common."""
     torch.manual_seed(0)
-    model = LeffaModel.build(SD15, {"_class_name": "AutoencoderKL", **VAE}, SCHEDULER)
+    model = LeffaModel(SD15, {"_class_name": "AutoencoderKL", **VAE}, SCHEDULER)
     own = model.generative_unet.state_dict()
     reference = model.reference_unet.state_dict()
     shared = {key: own[key] for key in reference if key != "conv_in.weight"}

@@ -83,7 +83,7 @@ def measure_step(records: VitonHD, rounds: int) -> dict[str, float]:
     """A training step at 96x72 with the Leffa loss, batch 8, latents fresh or cached."""
     backbone = compose("train", []).backbone
     torch.manual_seed(0)
-    model = LeffaModel.build(SHIPPED, SHIPPED, load_scheduler(dict(backbone.scheduler)).config)
+    model = LeffaModel(SHIPPED, SHIPPED, load_scheduler(dict(backbone.scheduler)).config)
     transform = PersonTransform(96, 72, densepose="iuv" if synthetic(records) else "colour")
     objective, loss = DiffusionObjective(), LeffaLoss(weight=1.0, max_timestep=1000)
     indices = [index % len(records) for index in range(8)]

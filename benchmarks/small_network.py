@@ -39,7 +39,7 @@ class SmallBench(Bench):
         scheduler = compose("train", ["backbone=tiny"]).backbone.scheduler
         self.scheduler = dict(scheduler)
         batch = pictures(arguments.batch, arguments.height, arguments.width, self.device)
-        self.use(LeffaModel.build(SHIPPED, SHIPPED, self.scheduler), batch)
+        self.use(LeffaModel(SHIPPED, SHIPPED, self.scheduler), batch)
         self.objective = DiffusionObjective()
         self.loss: LeffaLoss | None = None
         self.compiled_calls: list[Any] = []
@@ -70,7 +70,7 @@ class SmallBench(Bench):
         before = self.model, self.batch, self.trained, self.optimizer
         if not hasattr(self, "other"):
             config = {**load_unet(SHIPPED_UNET).config, "use_linear_projection": False}
-            self.use(LeffaModel.build(config, SHIPPED, self.scheduler), self.batch)
+            self.use(LeffaModel(config, SHIPPED, self.scheduler), self.batch)
             self.other = self.model, self.batch, self.trained, self.optimizer
         self.model, self.batch, self.trained, self.optimizer = self.other
         yield

@@ -76,7 +76,7 @@ class Bench:
         unet, vae = (SD15_UNET, VAE) if large else (SMALL_UNET, SMALL_VAE)
         self.device = torch.device(arguments.device)
         self.bf16 = arguments.bf16
-        self.model = LeffaModel.build(unet, vae, SCHEDULER).to(self.device).train()
+        self.model = LeffaModel(unet, vae, SCHEDULER).to(self.device).train()
         self.batch = pictures(arguments.batch, arguments.height, arguments.width, self.device)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.fused, self.plain_adamw = (

@@ -84,6 +84,11 @@ def test_an_unknown_option_is_answered_with_the_known_ones(
         ("evaluate", ["protocol=leffa", "dataset=vitonhd_pared"], "did you mean vitonhd_paired?"),
         ("evaluate", ["dataset=vitonhd"], "did you mean vitonhd_paired or vitonhd_unpaired?"),
         ("train", ["trainer.max_epochs=3"], "did you mean trainer.max_steps?"),
+        (
+            "train",
+            ["model=catvton_flux_tokens"],
+            "give model=catvton_flux model.layout=tokens instead",
+        ),
         *(
             (
                 "train",

@@ -60,7 +60,7 @@ def small_copy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 def official_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model in the official layout, for what starts from one."""
     backbone = compose("train", ["backbone=tiny"]).backbone
-    model = LeffaModel.build(
+    model = LeffaModel(
         backbone.unet, backbone.vae, {str(key): value for key, value in backbone.scheduler.items()}
     )
     path = tmp_path_factory.mktemp("official") / "official.safetensors"

@@ -124,6 +124,8 @@ def _suggestion(
         if (group := conf / key).is_dir():
             if (group / f"{value}.yaml").is_file():
                 continue
+            if (instead := _retired(conf).get(argument)) is not None:
+                return f"; give {instead} instead"
             return nearest(value, _choices(group).split(", "), f"{key} is one of")
         try:
             keys = dotted(compose([other for other in arguments if other != argument]))
@@ -141,6 +143,14 @@ def _suggestion(
         if close := nearest(key, keys):
             return close
     return ""
+
+
+def _retired(conf: Path) -> dict[str, str]:
+    """What to give in the place of choices that are no more."""
+    import yaml
+
+    found: dict[str, str] = yaml.safe_load((conf / "retired.yaml").read_text(encoding="utf-8"))
+    return found
 
 
 def _choices(group: Path) -> str:

@@ -42,7 +42,7 @@ SCHEDULE = {  # as conf/backbone/tiny.yaml
 def tiny(task: Literal["tryon", "pose"]) -> LoadedModel:
     """The small model as a training begins with it: it paints something, and looks somewhere."""
     torch.manual_seed(0)
-    model = LeffaModel.build(vae=SHIPPED, unet=SHIPPED, scheduler=SCHEDULE, parts=PARTS)
+    model = LeffaModel(vae=SHIPPED, unet=SHIPPED, scheduler=SCHEDULE, parts=PARTS)
     inputs = InputSpec(task, HEIGHT, WIDTH, densepose="iuv")
     settings = ModelSettings(inputs, SHIPPED, sampler=SAMPLER)
     return LoadedModel(model.eval(), settings, Path(SHIPPED))

@@ -34,7 +34,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 def model() -> LeffaModel:
     backbone = OmegaConf.to_container(compose("train", []).backbone)
     assert isinstance(backbone, dict)
-    return LeffaModel.build(*(backbone[part] for part in ("unet", "vae", "scheduler")))
+    return LeffaModel(*(backbone[part] for part in ("unet", "vae", "scheduler")))
 
 
 def build(folder: Path, records: Layout, model: LeffaModel, **changes: object) -> LatentCache:

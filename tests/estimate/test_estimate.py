@@ -27,7 +27,7 @@ GPU = Setting("small", 24, 4, "bf16-mixed", False)
 def tiny(checkpointing: bool = False) -> LeffaModel:
     backbone = settings("train", ["backbone=tiny_from_scratch"], "backbone")["backbone"]
     sources = {part: backbone[part] for part in ("unet", "vae", "scheduler")}
-    return LeffaModel.build(**sources, gradient_checkpointing=checkpointing)
+    return LeffaModel(**sources, gradient_checkpointing=checkpointing)
 
 
 def counted(stage: Stage, setting: Setting) -> StepCount:

@@ -132,7 +132,7 @@ def test_the_released_models_cost_what_is_told_before_they_are_fetched(
     preset: str, unet: dict[str, Any]
 ) -> None:
     with torch.device("meta"):
-        model = LeffaModel.build(unet=unet, vae=VAE, scheduler=SCHEDULER)
+        model = LeffaModel(unet=unet, vae=VAE, scheduler=SCHEDULER)
     counted = count_sampling(model, 1024, 768, guidance=2.5)
     assert RELEASED[preset] == pytest.approx([number / 1e12 for number in counted], rel=0.01)
 

@@ -25,7 +25,7 @@ def tiny_model(seed: int) -> LeffaModel:
     """With queries and keys far enough from zero that attention is not flat."""
     torch.manual_seed(seed)
     backbone = yaml.safe_load((CONF / "backbone" / "tiny.yaml").read_text())
-    model = LeffaModel.build(backbone["unet"], backbone["vae"], backbone["scheduler"])
+    model = LeffaModel(backbone["unet"], backbone["vae"], backbone["scheduler"])
     with torch.no_grad():
         for name, parameter in model.generative_unet.named_parameters():
             if "attn1.to_q" in name or "attn1.to_k" in name:

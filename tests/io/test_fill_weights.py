@@ -19,12 +19,12 @@ def test_a_network_without_memory_of_its_own_gets_its_weights() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bias": None}, "bias is missing"),
-        ({"gain": torch.zeros(1)}, "gain has no place"),
-        ({"bias": torch.zeros(9)}, "bias has another shape"),
+        ({"bias": None}, r"1 keys are missing \(bias\)"),
+        ({"gain": torch.zeros(1)}, r"1 keys have no place here \(gain\)"),
+        ({"bias": torch.zeros(9)}, r"1 keys have another shape \(bias \(9,\) for \(2,\)\)"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(change: dict[str, Tensor | None], message: str) -> None:
     state = {key: value for key, value in (WEIGHTS | change).items() if value is not None}
-    with pytest.raises(ValueError, match=f"w.pth: {message}"):
+    with pytest.raises(ValueError, match=f"w.pth: does not fit: {message}"):
         fill(nn.Linear(3, 2), state, "w.pth")

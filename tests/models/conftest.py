@@ -44,7 +44,7 @@ def build_model() -> Callable[..., LeffaModel]:
     ) -> LeffaModel:
         torch.manual_seed(0)
         scheduler = SCHEDULER | {"prediction_type": prediction_type}
-        return LeffaModel.build(unet, VAE, scheduler, parts, gradient_checkpointing)
+        return LeffaModel(unet, VAE, scheduler, parts, gradient_checkpointing)
 
     return build
 

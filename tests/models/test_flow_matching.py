@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 def build(scheduler: dict[str, Any] = FLOW, **settings: Any) -> LeffaModel:
     torch.manual_seed(0)
-    return LeffaModel.build(SD15, VAE, scheduler, **settings).eval()
+    return LeffaModel(SD15, VAE, scheduler, **settings).eval()
 
 
 def sigmas(settings: SamplerSettings, config: dict[str, Any], tokens: int = 48) -> Tensor:

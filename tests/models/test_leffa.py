@@ -276,7 +276,7 @@ def test_a_tiny_autoencoder_serves_as_well(
         num_decoder_blocks=(1, 1),
     )
     vae.save_pretrained(tmp_path / "vae")
-    model = LeffaModel.build(sd15_config, vae=tmp_path, scheduler={})
+    model = LeffaModel(sd15_config, vae=tmp_path, scheduler={})
     assert predict(model, make_batch()).noise.shape == (2, 4, 8, 6)
 
 

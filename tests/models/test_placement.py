@@ -35,11 +35,11 @@ SLOW = pytest.mark.slow
 SOURCES = (cfld_parts.UNET, cfld_parts.VAE, idm_vton_parts.SCHEDULER)
 CFLD_PARTS = {"encoder": cfld_parts.ENCODER, "decoder": cfld_parts.DECODER, "appearance_depth": 1}
 MODELS: dict[str, Callable[[], PersonGenerator]] = {
-    "leffa": lambda: LeffaModel.build(*SOURCES),
-    "catvton": lambda: CatVTON.build(*SOURCES, trainable="all"),
+    "leffa": lambda: LeffaModel(*SOURCES),
+    "catvton": lambda: CatVTON(*SOURCES, trainable="all"),
     "fitdit": fitdit_parts.random,
     "idm_vton": idm_vton_parts.build,
-    "cfld": lambda: CFLD.build(*SOURCES, trainable="all", **CFLD_PARTS),
+    "cfld": lambda: CFLD(*SOURCES, trainable="all", **CFLD_PARTS),
 }
 
 
@@ -170,7 +170,7 @@ def flows_of(model: PersonGenerator, batch: Batch) -> dict[str, Tensor]:
 def test_one_graph_serves_all_layers_of_a_size(batch: Batch) -> None:
     torch._dynamo.reset()
     unet = cfld_parts.UNET | {"layers_per_block": 3}
-    model = LeffaModel.build(unet, *SOURCES[1:]).eval().requires_grad_(False)
+    model = LeffaModel(unet, *SOURCES[1:]).eval().requires_grad_(False)
     counter = torch._dynamo.testing.CompileCounter()
     compile_blocks(model.generative_unet, counter)
     blocks = [part for part in model.modules() if isinstance(part, CompiledBlock)]

@@ -45,10 +45,10 @@ def move(module: nn.Module) -> None:
 SOURCES = (cfld_parts.UNET, cfld_parts.VAE, idm_vton_parts.SCHEDULER)
 CFLD_PARTS = {"encoder": cfld_parts.ENCODER, "decoder": cfld_parts.DECODER, "appearance_depth": 1}
 MODELS: dict[str, Callable[[], PersonGenerator]] = {
-    "leffa": lambda: LeffaModel.build(*SOURCES),
-    "catvton": lambda: CatVTON.build(*SOURCES, trainable="all"),
+    "leffa": lambda: LeffaModel(*SOURCES),
+    "catvton": lambda: CatVTON(*SOURCES, trainable="all"),
     "idm_vton": idm_vton_parts.build,
-    "cfld": lambda: CFLD.build(*SOURCES, trainable="all", **CFLD_PARTS),
+    "cfld": lambda: CFLD(*SOURCES, trainable="all", **CFLD_PARTS),
 }
 
 

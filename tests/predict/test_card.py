@@ -70,17 +70,17 @@ def rights(target: str, start: object, older: bool = False) -> str:
 
 
 def test_the_terms_of_published_weights_go_with_what_was_trained_on_them() -> None:
-    catvton = rights("leffa.models.catvton.CatVTON.build", "attention/model.safetensors")
+    catvton = rights("leffa.models.catvton.CatVTON", "attention/model.safetensors")
     assert "Started from. `attention/model.safetensors`. CatVTON's published attention" in catvton
     assert "CC BY-NC-SA 4.0" in catvton
-    leffa = rights("leffa.models.leffa.LeffaModel.build", "weights/virtual_tryon_dc.pth")
+    leffa = rights("leffa.models.leffa.LeffaModel", "weights/virtual_tryon_dc.pth")
     assert "Released by Leffa's authors: MIT. DressCode: research only" in leffa
-    baseline = rights("leffa.models.leffa.LeffaModel.build", "tryon_baseline")
+    baseline = rights("leffa.models.leffa.LeffaModel", "tryon_baseline")
     assert "Started from. `tryon_baseline`. A small network of this package" in baseline
-    cfld = rights("leffa.models.cfld.CFLD.build", {"encoder": "owner/swin"}, older=True)
+    cfld = rights("leffa.models.cfld.CFLD", {"encoder": "owner/swin"}, older=True)
     assert "Started from. `owner/swin`. Its own terms" in cfld
 
 
 def test_a_run_from_scratch_started_from_nothing() -> None:
-    assert "Started" not in rights("leffa.models.leffa.LeffaModel.build", None)
-    assert "Started" not in rights("leffa.models.cfld.CFLD.build", {"encoder": None}, older=True)
+    assert "Started" not in rights("leffa.models.leffa.LeffaModel", None)
+    assert "Started" not in rights("leffa.models.cfld.CFLD", {"encoder": None}, older=True)

@@ -134,7 +134,7 @@ def test_a_fine_tuning_of_an_earlier_version_is_known() -> None:
     """Its model was built by a function that is no more, with the place where it started."""
     before = {"_target_": "leffa.training.start.build_from", "start_from": "x", "lora": None}
     part = model_part({"model": before}, Path("x.ckpt"))
-    assert part == before | {"_target_": "leffa.models.leffa.LeffaModel.build"}
+    assert part == before | {"_target_": "leffa.models.leffa.LeffaModel"}
 
 
 def test_a_model_of_the_user_s_own_is_known_once_conf_names_it(

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from leffa.data.labels import LABELS, LabelSet
-from leffa.models.catvton import CatVTON, published_keys, save_attention
+from leffa.models.catvton import CatVTON
 from leffa.models.checkpoints import save_official
 from leffa.models.leffa import LeffaModel
 from leffa.preprocess.densepose.r50_fpn import ChartRCNN
@@ -89,7 +89,7 @@ def publish(folder: Path, tools: bool = True) -> dict[str, bytes]:
             kind = "scheduler_config" if part == "scheduler" else "config"
             _place(folder, f"{base}/{part}/{kind}.json").write_text(json.dumps(config))
         torch.manual_seed(seed)
-        save_official(LeffaModel.build(UNET, VAE, SCHEDULER), folder / name)
+        save_official(LeffaModel(UNET, VAE, SCHEDULER), folder / name)
     if tools:
         import onnx
 
@@ -116,11 +116,11 @@ def publish_catvton(folder: Path) -> dict[str, dict[str, bytes]]:
     DDPMScheduler.from_config(SCHEDULER).save_pretrained(base / "scheduler")
     for place in (base / "vae", vae):
         AutoencoderKL.from_config(VAE).save_pretrained(place)
-    model = CatVTON.build(base, vae, base)
-    for weight in published_keys(model).values():
+    model = CatVTON(base, vae, base)
+    for weight in model.published_keys().values():
         nn.init.normal_(weight, std=0.5)
     for dataset in ("vitonhd", "dresscode"):
-        save_attention(model, _place(ours, f"{dataset}-16k-512/attention/model.safetensors"))
+        model.save_published(_place(ours, f"{dataset}-16k-512/attention/model.safetensors"))
     return {place.relative_to(folder).as_posix(): files_of(place) for place in (ours, base, vae)}
 
 

@@ -50,7 +50,7 @@ SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_
 def tiny(model_class: type[LeffaModel] = LeffaModel) -> LeffaModel:
     """The same random weights each time."""
     torch.manual_seed(0)
-    return model_class.build(UNET, VAE, SCHEDULER)
+    return model_class(UNET, VAE, SCHEDULER)
 
 
 def plain_sgd(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

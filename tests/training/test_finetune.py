@@ -77,7 +77,7 @@ def test_any_model_starts_from_a_run_its_checkpoint_or_what_it_was_exported_to(
 
 
 def test_starts_from_a_released_file(base: Config, tmp_path: Path) -> None:
-    trained, model = LeffaModel.build(**base), LeffaModel.build(**base)
+    trained, model = LeffaModel(**base), LeffaModel(**base)
     save_official(trained, tmp_path / "official.safetensors")
     load_start(model, find_start(tmp_path / "official.safetensors"))
     assert same(model, trained)
@@ -105,7 +105,10 @@ def test_a_shipped_baseline_has_a_name(
             ["backbone=tiny_from_scratch"],
             "the backbone begins with random weights.* add start_from=null",
         ),
-        (["model=leffa_9_channels"], "is of another model: .*; start_from=null begins without"),
+        (
+            ["model.parts=[mask,masked_source]"],
+            "is of another model: .*; start_from=null begins without",
+        ),
     ],
 )
 def test_a_baseline_replaces_nothing_that_was_asked_for(chosen: list[str], reason: str) -> None:
@@ -122,7 +125,7 @@ def test_a_published_base_is_told_from_a_start(tmp_path: Path) -> None:
 
 
 def test_starts_from_the_running_average_where_there_is_one(base: Config, tmp_path: Path) -> None:
-    model = LeffaModel.build(**base)
+    model = LeffaModel(**base)
     name = "model.generative_unet.conv_out.bias"
     average = {"weights": {name: torch.full_like(model.generative_unet.conv_out.bias, 7.0)}}
     load_start(model, find_start(checkpoint(tmp_path / "a.ckpt", model, ema=average)))
@@ -132,7 +135,7 @@ def test_starts_from_the_running_average_where_there_is_one(base: Config, tmp_pa
 def test_a_checkpoint_is_read_once(
     base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, read = LeffaModel.build(**base), []
+    model, read = LeffaModel(**base), []
     path = checkpoint(tmp_path / "a.ckpt", model)
     monkeypatch.setattr(
         "leffa.inference.checkpoints.read_pickle",
@@ -145,9 +148,9 @@ def test_a_checkpoint_is_read_once(
 
 
 def test_another_architecture_is_refused(base: Config, tmp_path: Path) -> None:
-    path = checkpoint(tmp_path / "a.ckpt", LeffaModel.build(**base, parts=["densepose"]))
+    path = checkpoint(tmp_path / "a.ckpt", LeffaModel(**base, parts=["densepose"]))
     with pytest.raises(ValueError, match=f"start_from={path}: is of another model"):
-        load_start(LeffaModel.build(**base), find_start(path))
+        load_start(LeffaModel(**base), find_start(path))
 
 
 def test_weights_that_no_checkpoint_would_keep_are_refused(tmp_path: Path) -> None:
@@ -164,7 +167,7 @@ def test_a_missing_file_is_named() -> None:
 
 
 def test_adapters_are_no_start(base: Config, tmp_path: Path) -> None:
-    model, config = LeffaModel.build(**base), {"model": {"lora": {"rank": 4}}}
+    model, config = LeffaModel(**base), {"model": {"lora": {"rank": 4}}}
     with pytest.raises(ValueError, match="low-rank adapters"):
         load_start(model, find_start(checkpoint(tmp_path / "a.ckpt", model, config=config)))
 
@@ -172,7 +175,7 @@ def test_adapters_are_no_start(base: Config, tmp_path: Path) -> None:
 def test_another_noise_schedule_is_said(
     base: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = LeffaModel.build(**base)
+    model = LeffaModel(**base)
     scheduler = {**base["scheduler"], "prediction_type": "epsilon"}
     path = checkpoint(tmp_path / "a.ckpt", model, config={"model": {"scheduler": scheduler}})
     with caplog.at_level(logging.WARNING):
@@ -183,7 +186,7 @@ def test_another_noise_schedule_is_said(
 
 def test_the_schedule_can_end_in_pure_noise(base: Config) -> None:
     scheduler = {**base["scheduler"], "rescale_betas_zero_snr": False}
-    model = LeffaModel.build(**{**base, "scheduler": scheduler}, zero_terminal_snr=True)
+    model = LeffaModel(**{**base, "scheduler": scheduler}, zero_terminal_snr=True)
     assert model.schedule.alphas_cumprod[-1] == pytest.approx(0, abs=1e-6)
 
 
@@ -191,9 +194,9 @@ def test_adapters_begin_at_zero_and_are_all_that_is_trained(
     base: Config, tmp_path: Path, predicted: Callable[[LeffaModel], torch.Tensor]
 ) -> None:
     pytest.importorskip("peft")
-    path = checkpoint(tmp_path / "a.ckpt", LeffaModel.build(**base))
-    plain = LeffaModel.build(**base)
-    adapted = LeffaModel.build(**base, lora={"rank": 4, "alpha": 4})
+    path = checkpoint(tmp_path / "a.ckpt", LeffaModel(**base))
+    plain = LeffaModel(**base)
+    adapted = LeffaModel(**base, lora={"rank": 4, "alpha": 4})
     for model in (plain, adapted):
         load_start(model.eval(), find_start(path))
     trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
@@ -220,13 +223,13 @@ def test_a_start_that_lacks_weights_is_refused_though_they_are_frozen(
 ) -> None:
     """Under adapters nothing else is trained, and all of it must be there."""
     pytest.importorskip("peft")
-    model = LeffaModel.build(**base)
+    model = LeffaModel(**base)
     path = checkpoint(tmp_path / "a.ckpt", model)
     content = torch.load(path, weights_only=True)
     del content["state_dict"]["model.generative_unet.conv_out.bias"]
     torch.save(content, path)
     add_lora((model.reference_unet, model.generative_unet), rank=2, alpha=2)
-    with pytest.raises(ValueError, match=r"1 weights missing, first model\.generative_unet\.conv"):
+    with pytest.raises(ValueError, match=r"1 keys are missing \(generative_unet\.conv"):
         load_start(model, find_start(path))
 
 
@@ -235,4 +238,4 @@ def test_peft_is_asked_for_where_it_is_missing(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install peft"):
-        LeffaModel.build(**base, lora={"rank": 4, "alpha": 4})
+        LeffaModel(**base, lora={"rank": 4, "alpha": 4})

@@ -37,7 +37,7 @@ CHOSEN = ["backbone=tiny_flow_matching", "objective=flow_matching", "sampler=flo
 def flow_model(model: LeffaModel) -> LeffaModel:
     """The tiny model with a flow-matching schedule."""
     return LeffaModel(
-        model.vae, model.reference_unet, model.generative_unet, FLOW, model.parts
+        model.generative_unet, model.vae, FLOW, model.parts, reference_unet=model.reference_unet
     ).train()
 
 

@@ -126,7 +126,7 @@ def test_a_run_of_whole_copies_does_not_go_on_in_shards(synthetic: Path, tmp_pat
 
 def test_little_of_a_real_network_is_gathered_at_once() -> None:
     with torch.device("meta"):
-        model = LeffaModel.build(SD15_UNET, VAE, {"beta_schedule": "scaled_linear"})
+        model = LeffaModel(SD15_UNET, VAE, {"beta_schedule": "scaled_linear"})
     networks = (model.reference_unet, model.generative_unet)
     parts = [part for network in networks for part in _parts(network)]
     held = [id(module) for part in parts for module in part.modules()]

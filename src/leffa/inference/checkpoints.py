@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from leffa.io.weights import read_pickle
+from leffa.io.weights import check_state, read_pickle
 from leffa.models.interface import PersonGenerator
 
 LAST = "last.ckpt"
@@ -78,18 +78,9 @@ def fill_model(model: PersonGenerator, state: dict[str, Tensor], file: Path) -> 
     Raises:
         ValueError: the weights are of another model.
     """
-    known = {f"model.{key}" for key in model.state_dict()}
-    needed = known - {f"model.{key}" for key in model.excluded_keys()}
-    problem = ""
-    if unknown := sorted(state.keys() - known):
-        problem = f"{len(unknown)} unknown weights, first {unknown[0]}"
-    elif missing := sorted(needed - state.keys()):
-        problem = f"{len(missing)} weights missing, first {missing[0]}"
-    else:
-        own = {key.removeprefix("model."): value for key, value in state.items()}
-        try:
-            model.load_state_dict(own, strict=False)
-        except RuntimeError as error:  # of another shape
-            problem = str(error).splitlines()[1].strip()
-    if problem:
-        raise ValueError(f"ckpt={file}: is of another model: {problem}")
+    own = model.state_dict()
+    excluded = model.excluded_keys()
+    state = {key.removeprefix("model."): value for key, value in state.items()}
+    places = {key: own[key] for key in own if key in state or key not in excluded}
+    check_state(f"ckpt={file}: is of another model", state, places)
+    model.load_state_dict(state, strict=False)

@@ -20,7 +20,8 @@ from leffa.models.interface import PersonGenerator
 TARGET = "_target_"
 # In a model's configuration: what fills networks that every checkpoint holds.
 FILLING = ("encoder_weights", "start_from")
-RENAMED = {"leffa.training.start.build_from": "leffa.models.leffa.LeffaModel.build"}
+RENAMED = {"leffa.training.start.build_from": "leffa.models.leffa.LeffaModel"}
+METHOD = ".build"  # of its class, by which earlier versions built a model
 _SHOWN = 60  # characters of a stranger's text in a message
 
 
@@ -54,8 +55,11 @@ def model_part(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
     if not isinstance(part, dict):
         raise ValueError(f"{file}: its configuration has no model, so nothing is built from it")
     target = part.get(TARGET)
-    target = RENAMED.get(target, target) if isinstance(target, str) else target
-    if not isinstance(target, str) or target not in _targets(CONF):
+    known = _targets(CONF)
+    if isinstance(target, str) and target not in known:
+        bare = RENAMED.get(target, target).removesuffix(METHOD)
+        target = bare if bare in known else target
+    if not isinstance(target, str) or target not in known:
         raise ValueError(
             f"{file}: its configuration calls {_shown(target)} to build its model, which no file "
             f"of {CONF / 'model'} does, so it is not loaded; if you trust it, add such a file"

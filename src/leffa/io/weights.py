@@ -1,6 +1,7 @@
 """Files of weights, read as plain data: nothing in them is ever run."""
 
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +37,45 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def fill(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    """Give a model, of the device "meta" for instance, its weights.
+def fill(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Load a state dict strictly, numbers in float32; the module may still be on the device "meta".
 
     Raises:
-        ValueError: a weight is missing, of another shape, or of no use here.
+        ValueError: see `refuse`.
     """
-    wanted = model.state_dict()
-    wrong = [key for key in state if key in wanted and state[key].shape != wanted[key].shape]
-    for problem, keys in (
-        ("is missing", wanted.keys() - state.keys()),
-        ("has no place in this network", state.keys() - wanted.keys()),
-        ("has another shape", wrong),
-    ):
-        if keys:
-            raise ValueError(
-                f"{name}: {min(keys)} {problem} ({len(keys)} such weights); is it the file of "
-                "another network?"
-            )
-    model.load_state_dict(state, assign=True)
+    check_state(source, state, module.state_dict())
+    exact = {key: each.float() if each.is_floating_point() else each for key, each in state.items()}
+    module.load_state_dict(exact, assign=True)
+
+
+def check_state(
+    source: str | Path, state: Mapping[str, Tensor], places: Mapping[str, Tensor]
+) -> None:
+    """Compare what a file holds with what a network needs, by the same names."""
+    wrong = [
+        f"{key} {tuple(tensor.shape)} for {tuple(places[key].shape)}"
+        for key, tensor in state.items()
+        if key in places and places[key].shape != tensor.shape
+    ]
+    foreign, missing = state.keys() - places.keys(), places.keys() - state.keys()
+    refuse(source, sorted(foreign), sorted(missing), wrong)
+
+
+def refuse(
+    source: str | Path, foreign: Sequence[str], missing: Sequence[str], wrong: Sequence[str]
+) -> None:
+    """Say in one line what does not fit, if anything does not.
+
+    Raises:
+        ValueError: keys that have no place, keys that are missing, or tensors of another shape.
+    """
+    found = {"have no place here": foreign, "are missing": missing, "have another shape": wrong}
+    if faults := [
+        f"{len(keys)} keys {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for what, keys in found.items()
+        if keys
+    ]:
+        raise ValueError(f"{source}: does not fit: {'; '.join(faults)}")
 
 
 def read_pickle(path: Path) -> Any:

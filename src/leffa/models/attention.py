@@ -23,7 +23,9 @@ from torch import Tensor, nn
 
 from leffa.losses.flow import flow_field
 from leffa.losses.monitoring import Sharpness, attention_sharpness, reference_share
+from leffa.losses.precision import at_least_float32
 from leffa.losses.request import FlowRequest
+from leffa.models.interface import Prediction
 
 
 @dataclass(kw_only=True)
@@ -61,6 +63,11 @@ class Exchange(ABC):
             own = own if request.samples is None else own[request.samples]
             share = reference_share(query, own, key)
             self.shares[name] = rearrange(share, "b (h w) -> b h w", h=grid[0])
+
+    def prediction(self, noise: Tensor) -> Prediction:
+        """What a network predicted, with what its layers recorded."""
+        noise = at_least_float32(noise)
+        return Prediction(noise, self.flows, self.sharpness, self.shares)
 
     def part(self, prefix: str) -> Self:
         """What layers whose names begin so read and write, by the rest of their names."""

@@ -12,12 +12,13 @@ The flow of the Leffa loss goes from the queries of the upper half to the keys o
 its softmax is over the garment keys only.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -27,7 +28,6 @@ from leffa.io.atomic import replacing
 from leffa.io.weights import load_weights
 from leffa.losses.request import FlowRequest
 from leffa.losses.schedule import Generators
-from leffa.models import interface
 from leffa.models.attention import (
     AttentionExchange,
     ExchangeProcessor,
@@ -37,27 +37,23 @@ from leffa.models.attention import (
     self_attention_names,
 )
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture, log_parameters
-from leffa.models.loading import Autoencoder, Source, copy_weights, load_scheduler, load_vae
+from leffa.models.latent import LatentGenerator, Picture
+from leffa.models.loading import Autoencoder, Source, copy_weights
+from leffa.models.reference import ReferenceConditioning
+from leffa.models.trainable import check_choice, checkpoint_gradients
 from leffa.models.unets import drop_text_attention, load_partly_trained
 
 Trainable = Literal["attention", "all"]
 
 
 @dataclass(frozen=True)
-class Conditioning(interface.Conditioning):
+class Conditioning(ReferenceConditioning):
     """What CatVTON knows beside the noisy latent, half by half."""
 
+    references = ("garment",)
     mask: Tensor  # (B, 1, h, w) 0 or 1
     person: Tensor  # (B, C, h, w) latent of the masked source
     garment: Tensor  # (B, C, h, w) clean latent of the reference; zeros: no garment
-
-    def unconditional(self) -> "Conditioning":
-        return replace(self, garment=torch.zeros_like(self.garment))
-
-    def drop(self, dropped: Tensor) -> "Conditioning":
-        kept = (~dropped).to(self.garment).view(-1, 1, 1, 1)
-        return replace(self, garment=self.garment * kept)
 
     def planes(self) -> Tensor:
         """What joins the noisy latent along channels, (B, 1 + C, 2h, w)."""
@@ -85,8 +81,7 @@ class CatVTON(LatentGenerator):
     """The one-UNet model of concatenated pictures.
 
     Args:
-        unet: a stock UNet with the channels of inpainting (noisy C, mask 1, masked source C); it
-            loses its text attention here.
+        unet: an inpainting base (noisy C, mask 1, masked source C); it loses its text attention.
         trainable: "attention", only the self-attentions, as published; or "all" of the UNet.
     """
 
@@ -95,48 +90,52 @@ class CatVTON(LatentGenerator):
 
     def __init__(
         self,
-        vae: Autoencoder,
-        unet: Any,
-        scheduler_config: dict[str, Any],
-        trainable: Trainable = "attention",
-    ) -> None:
-        super().__init__(vae, scheduler_config)
-        if trainable not in ("attention", "all"):
-            raise ValueError(f"model.trainable must be 'attention' or 'all', got {trainable!r}")
-        drop_text_attention(unet)
-        names = self_attention_names(unet)
-        unet.set_attn_processor({f"{name}.processor": StackedAttention(name) for name in names})
-        if trainable == "attention":
-            unet.requires_grad_(False)
-            for name in names:
-                unet.get_submodule(name).requires_grad_(True)
-        self.unet = unet
-
-    @classmethod
-    def build(
-        cls,
-        unet: Source,
-        vae: Source,
+        unet: Source | UNet2DConditionModel,
+        vae: Source | Autoencoder,
         scheduler: Source,
         trainable: Trainable = "attention",
         gradient_checkpointing: bool = False,
-    ) -> "CatVTON":
-        """From an inpainting base, see `loading.Source`."""
-        autoencoder = load_vae(vae)
-        channels = 2 * autoencoder.config.latent_channels + 1
+    ) -> None:
+        check_choice("model.trainable", trainable, get_args(Trainable))
+        super().__init__(vae, scheduler)
+        channels = 2 * self.latent_channels + 1
         base = ("an inpainting base", "sd15_inpainting")
-        network = load_partly_trained(unet, channels, trainable, base)
-        if gradient_checkpointing:
-            network.enable_gradient_checkpointing()
-        model = cls(autoencoder, network, dict(load_scheduler(scheduler).config), trainable)
-        log_parameters(model)
-        return model
+        self.unet = load_partly_trained(unet, channels, trainable, base)
+        checkpoint_gradients(gradient_checkpointing, self.unet)
+        drop_text_attention(self.unet)
+        names = self_attention_names(self.unet)
+        self.unet.set_attn_processor(
+            {f"{name}.processor": StackedAttention(name) for name in names}
+        )
+        if trainable == "attention":
+            self.unet.requires_grad_(False)
+            for name in names:
+                self.unet.get_submodule(name).requires_grad_(True)
 
     def load_published(self, place: Path) -> None:
-        load_attention(self, place)
+        """The self-attentions from a file, or the folder that holds it."""
+        file = place / "model.safetensors" if place.is_dir() else place
+        copy_weights(file, load_weights(file), self.published_keys())
 
     def save_published(self, place: Path) -> None:
-        save_attention(self, place)
+        state = {key: p.detach().contiguous() for key, p in self.published_keys().items()}
+        with replacing(place) as temporary:
+            save_file(state, temporary)
+
+    def published_keys(self) -> dict[str, nn.Parameter]:
+        """The parameters of the self-attentions by their name in the published files.
+
+        A number stands for the layer, in the order in which the UNet holds them (down, up, middle),
+        and counts the modules below each of them too: `0.to_q.weight`, `8.to_q.weight`, ...
+        `120.to_out.0.bias` (github.com/Zheng-Chong/CatVTON/issues/109).
+        """
+        modules = self.unet.named_modules()
+        layers = [module for name, module in modules if name.endswith(".attn1")]
+        return {
+            f"{8 * place}.{name}": parameter
+            for place, layer in enumerate(layers)
+            for name, parameter in layer.named_parameters()
+        }
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
         channels, height, width = super().latent_shape(batch)
@@ -193,32 +192,3 @@ def stack(person: Tensor, garment: Tensor) -> Tensor:
         sizes = " and ".join(f"{p.shape[-2]}x{p.shape[-1]}" for p in (person, garment))
         raise ValueError(f"person and garment must have one size, got latents of {sizes}")
     return torch.cat([person, garment], dim=-2)
-
-
-def load_attention(model: CatVTON, path: str | Path) -> None:
-    """Fill the self-attentions from a file in the published layout, or the folder that holds it."""
-    path = Path(path)
-    path = path / "model.safetensors" if path.is_dir() else path
-    copy_weights(path, load_weights(path), published_keys(model))
-
-
-def save_attention(model: CatVTON, path: str | Path) -> None:
-    """Write the self-attentions in the published layout, which `load_attention` reads."""
-    tensors = {key: p.detach().contiguous() for key, p in published_keys(model).items()}
-    with replacing(Path(path)) as temporary:
-        save_file(tensors, temporary)
-
-
-def published_keys(model: CatVTON) -> dict[str, nn.Parameter]:
-    """The parameters of the self-attentions by their name in the published files.
-
-    A number stands for the layer, in the order in which the UNet holds them (down, up, middle), and
-    counts the modules below each of them too: `0.to_q.weight`, `8.to_q.weight`, ...
-    `120.to_out.0.bias` (github.com/Zheng-Chong/CatVTON/issues/109).
-    """
-    layers = [module for name, module in model.unet.named_modules() if name.endswith(".attn1")]
-    return {
-        f"{8 * place}.{name}": parameter
-        for place, layer in enumerate(layers)
-        for name, parameter in layer.named_parameters()
-    }

@@ -4,6 +4,7 @@ Every key is loaded, or dropped for a reason that `DROPPED` names; anything else
 """
 
 import logging
+from collections.abc import Set
 from pathlib import Path
 
 import torch
@@ -12,11 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from leffa.io.atomic import replacing
-from leffa.io.weights import load_weights
-from leffa.models.attention import FinalFeatureBlock
+from leffa.io.weights import check_state, load_weights
 from leffa.models.leffa import LeffaModel
-from leffa.models.loading import check_state, load_scheduler
-from leffa.models.unets import stock_state
+from leffa.models.loading import load_scheduler
+from leffa.models.unets import stock_state, stock_weights
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def load_official(base: str | Path, weights: str | Path) -> LeffaModel:
     scheduler = dict(load_scheduler(base).config)
     if unet.get("addition_embed_type") == "text_time":  # older configs lack what is newer
         scheduler["rescale_betas_zero_snr"] = True
-    model = LeffaModel.build(unet=unet, vae=vae, scheduler=scheduler)
+    model = LeffaModel(unet=unet, vae=vae, scheduler=scheduler)
     state = load_weights(weights)
     dropped = load_official_state(model, state, name=str(weights))
     counts = (len(state) - len(dropped), len(dropped))
@@ -65,7 +65,12 @@ def load_official_state(
         for part, prefix in PREFIXES.items()
         for key, tensor in model.get_submodule(part).state_dict().items()
     }
-    reasons = {key: _why_unused(model, key) for key in state.keys() - places.keys()}
+    stock = {
+        prefix + key
+        for part, prefix in PREFIXES.items()
+        for key in stock_weights(model.get_submodule(part))
+    }
+    reasons = {key: _why_unused(stock, key) for key in state.keys() - places.keys()}
     dropped = {key: reason for key, reason in reasons.items() if reason is not None}
     used = {key: tensor for key, tensor in state.items() if key not in dropped}
     check_state(name, used, places)
@@ -105,31 +110,14 @@ def _of_part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _why_unused(model: LeffaModel, key: str) -> str | None:
-    """The reason of `DROPPED` for a key that our UNets lack; None: there is no reason."""
-    part, _, own = key.partition(".")
-    if part not in ("unet", "unet_encoder"):
-        return None
-    if ".attn2." in own:
-        return DROPPED["text"]
-    if own.startswith("add_embedding."):
+def _why_unused(stock: Set[str], key: str) -> str | None:
+    """The reason of `DROPPED` for a key that our networks lack; None: there is no reason.
+
+    Args:
+        stock: of the stock networks, ours among them.
+    """
+    if ".add_embedding." in key:
         return DROPPED["add_embedding"]
-    if part == "unet_encoder" and _after_final_feature(model.reference_unet, own):
-        return DROPPED["after_final_feature"]
-    return None
-
-
-def _after_final_feature(unet: UNet2DConditionModel, key: str) -> bool:
-    if key.startswith(("conv_norm_out.", "conv_out.")):
-        return True
-    if not key.startswith("up_blocks."):
-        return False
-    stage = int(key.split(".")[1])
-    if stage >= len(unet.up_blocks):
-        return True
-    last = next(
-        name for name, module in unet.named_modules() if isinstance(module, FinalFeatureBlock)
-    )
-    transformer = last.rsplit(".transformer_blocks.", 1)[0]
-    ended = (f"{last}.", f"{transformer}.proj_out.", f"up_blocks.{stage}.upsamplers.")
-    return stage == len(unet.up_blocks) - 1 and key.startswith(ended)
+    if key not in stock:
+        return None
+    return DROPPED["text" if ".attn2." in key else "after_final_feature"]

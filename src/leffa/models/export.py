@@ -187,7 +187,7 @@ def load_exported(folder: Path) -> tuple[LeffaModel, ModelSettings]:
     latent = vae.config.latent_channels
     cut_unets(reference, generative, latent, input_channels(latent, parts))
     scheduler = dict(load_scheduler(folder).config)
-    model = LeffaModel(vae, reference, generative, scheduler, parts).eval()
+    model = LeffaModel(generative, vae, scheduler, parts, reference_unet=reference).eval()
     for tensor in (*model.parameters(), *model.buffers()):
         # Where they lie in the file is no multiple of what kernels load at once, and they round
         # otherwise then: the same weights from a checkpoint would give other bits.

@@ -56,6 +56,8 @@ class PersonGenerator(nn.Module, ABC):
     """
 
     inputs: ClassVar[frozenset[Input]]  #: what it reads of a person beside the two pictures
+    #: the backbone that reads what its authors published, where that is no more than a base
+    published_base: ClassVar[str | None] = None
     schedule: NoiseSchedule
     scheduler_config: dict[str, object]
     vae: nn.Module  #: frozen
@@ -81,9 +83,15 @@ class PersonGenerator(nn.Module, ABC):
             FileNotFoundError: there is no such file.
             ValueError: they do not fit, or this model has no such layout.
         """
+        kind = type(self).__name__
+        if self.published_base is not None:
+            raise ValueError(
+                f"{place}: a published {kind} is a base: give backbone={self.published_base} "
+                f"backbone.source={place} instead of start_from"
+            )
         raise ValueError(
             f"{place}: is no run, .ckpt or folder of `leffa convert`, and no other layout is known "
-            f"of a {type(self).__name__}"
+            f"of a {kind}"
         )
 
     def save_published(self, place: Path) -> None:

@@ -1,7 +1,8 @@
 """What every latent diffusion model of persons shares: a frozen autoencoder around the network.
 
 A model says in `pictures` what the autoencoder is to see, and asks for a latent by its name:
-encoded now, or taken from the batch where a cache has brought it.
+encoded now, or taken from the batch where a cache has brought it. Its constructor takes what
+`conf/model` names: folders, hub ids or configs, see `loading.Source`.
 """
 
 import logging
@@ -18,7 +19,14 @@ from leffa.losses.precision import at_least_float32, without_autocast
 from leffa.losses.schedule import Generators, draw
 from leffa.models.attention import AttentionExchange, Exchange
 from leffa.models.interface import PersonGenerator, Prediction
-from leffa.models.loading import Autoencoder, noise_schedule
+from leffa.models.loading import (
+    Autoencoder,
+    Source,
+    is_flow_matching,
+    load_scheduler,
+    load_vae,
+    noise_schedule,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +38,30 @@ class LatentGenerator(PersonGenerator):
     """A `PersonGenerator` in the latent space of a frozen autoencoder.
 
     Args:
-        vae: frozen; it stays in evaluation mode.
-        scheduler_config: of a diffusers scheduler: the noise schedule, and what is predicted.
+        vae: becomes frozen, and stays in evaluation mode.
+        scheduler: of a diffusers base: the noise schedule, and what is predicted.
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference")
     patch_size: ClassVar[int] = 1  # latent cells along each side of a token
+    needs_flow_matching: ClassVar[bool] = False
     vae: Autoencoder
 
-    def __init__(self, vae: Autoencoder, scheduler_config: dict[str, object]) -> None:
+    def __init__(self, vae: Source | Autoencoder, scheduler: Source) -> None:
         super().__init__()
-        self.vae = vae
-        self.scheduler_config = dict(scheduler_config)
+        self.scheduler_config = dict(load_scheduler(scheduler).config)
+        if self.needs_flow_matching and not is_flow_matching(self.scheduler_config):
+            raise ValueError(
+                f"model.scheduler: a {type(self).__name__} is trained by flow matching, and this "
+                "scheduler is of diffusion; give a FlowMatchEulerDiscreteScheduler, as the "
+                "model's own base and backbone=tiny_flow_matching have it"
+            )
         self.schedule = noise_schedule(self.scheduler_config)
+        self.vae = load_vae(vae)
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.vae.config.latent_channels)
 
     @property
     def downscale(self) -> int:
@@ -70,7 +89,7 @@ class LatentGenerator(PersonGenerator):
             raise ValueError(
                 f"images of {height}x{width} are no multiple of {side} pixels, one {unit}"
             )
-        return self.vae.config.latent_channels, height // self.downscale, width // self.downscale
+        return self.latent_channels, height // self.downscale, width // self.downscale
 
     def token_count(self, latent: tuple[int, int, int]) -> int:
         return latent[1] * latent[2] // self.patch_size**2
@@ -118,15 +137,10 @@ class LatentGenerator(PersonGenerator):
             conditions: more arguments of `UNet2DConditionModel.forward`.
         """
         text = None if text is None else network_input(unet, text)
-        noise = unet(
-            network_input(unet, noisy),
-            timesteps,
-            text,
-            cross_attention_kwargs={"exchange": exchange},
-            **conditions,
-        ).sample
-        noise = at_least_float32(noise)
-        return Prediction(noise, exchange.flows, exchange.sharpness, exchange.shares)
+        kwargs = {"cross_attention_kwargs": {"exchange": exchange}, **conditions}
+        return exchange.prediction(
+            unet(network_input(unet, noisy), timesteps, text, **kwargs).sample
+        )
 
     def decode(self, latents: Tensor) -> Tensor:
         latents = latents / self.vae.config.scaling_factor + self._shift

@@ -13,26 +13,21 @@ from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.io.weights import load_weights
 from leffa.losses.request import FlowRequest
 from leffa.losses.schedule import Generators
-from leffa.models import interface
 from leffa.models.attention import AttentionExchange
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture, grid_of, reference_features
-from leffa.models.loading import (
-    Autoencoder,
-    Source,
-    is_flow_matching,
-    load_scheduler,
-    load_unet,
-    load_vae,
-)
+from leffa.models.latent import Picture, grid_of, reference_features
+from leffa.models.loading import Autoencoder, Source, is_flow_matching, load_scheduler, load_unet
 from leffa.models.lora import add_lora, check_lora, merge_adapters, without_adapters
 from leffa.models.memory import RunMemory
+from leffa.models.reference import ReferenceConditioning, ReferenceGenerator, ReferenceTokens
+from leffa.models.trainable import checkpoint_gradients
 from leffa.models.unets import make_generative, make_reference
 
 SDXL_TEXT = 2048  # width of SDXL's text features: how an SDXL base is known
@@ -45,122 +40,62 @@ PARTS: tuple[Part, ...] = ("mask", "masked_source", "densepose")
 Features = dict[str, Tensor]
 
 
-@dataclass
-class ReferenceTokens:
-    """What the generative UNet reads of references at one timestep, by layer name."""
-
-    features: Features  # (B or 1, L, C)
-    projected: dict[str, tuple[Tensor, Tensor]] | None = None  # see `AttentionExchange`
-
-    @property
-    def nbytes(self) -> int:
-        projected = (self.projected or {}).values()
-        tensors = (*self.features.values(), *(tensor for pair in projected for tensor in pair))
-        return sum(tensor.nbytes for tensor in tensors)
-
-
 @dataclass(frozen=True)
-class Conditioning(interface.Conditioning):
-    """What Leffa knows beside the noisy latent.
+class Conditioning(ReferenceConditioning):
+    """What Leffa knows beside the noisy latent."""
 
-    With a memory, all samples of a prediction must have one timestep, as in sampling.
-    """
-
+    references = ("reference",)
     concat: Tensor  # (B, K, h, w) joins the noisy latent along channels, in the order of `PARTS`
     reference: Tensor  # (B, C, h, w) clean latent of the reference; zeros: none; B may be 1
-    empty: bool = False  # the reference is zeros in every sample
-    frozen_at: int | None = None  # the reference UNet's timestep; None: that of each prediction
-    run: RunMemory | None = None  # of all pictures of a sampling run
-    picture: RunMemory | None = None  # of the steps of these pictures
-
-    @property
-    def shared(self) -> bool:
-        """Whether other pictures of the run need the features of this reference."""
-        run = self.run
-        return run is not None and run.limit > 0 and (self.empty or run.one_reference)
-
-    def unconditional(self) -> "Conditioning":
-        # One empty reference is as good as many where it is evaluated at one timestep.
-        one = self.run is not None or self.frozen_at is not None
-        reference = self.reference[:1] if one else self.reference
-        return replace(self, reference=torch.zeros_like(reference), empty=True)
-
-    def drop(self, dropped: Tensor) -> "Conditioning":
-        kept = (~dropped).to(self.reference).view(-1, 1, 1, 1)
-        return replace(self, reference=self.reference * kept)
 
 
-class LeffaModel(LatentGenerator):
-    """The two-UNet model; both UNets are trained, the autoencoder is frozen.
+class LeffaModel(ReferenceGenerator):
+    """The two-UNet model; the autoencoder is frozen.
+
+    A base with inpainting channels (noisy 4, mask 1, masked source 4) keeps their weights where
+    `parts` begins with both; every further input channel starts at zero.
 
     Args:
-        vae, reference_unet, generative_unet: already fitted together, see `build`.
-        scheduler_config: see `LatentGenerator`.
+        unet: where the generative UNet starts, and the reference UNet as well unless
+            `reference_unet` is given. One that is built already is cut to its form.
         parts: what is concatenated to the noisy latent. All three: the official 12 channels; the
             paper's: 9 without "densepose" for try-on, 7 with only "densepose" for pose.
+        zero_terminal_snr: rescale the noise schedule so that its last step is pure noise, as
+            the released code does on SDXL.
+        lora: `rank` and `alpha` of adapters; the UNets are frozen then. None trains all.
     """
 
     def __init__(
         self,
-        vae: Autoencoder,
-        reference_unet: torch.nn.Module,
-        generative_unet: torch.nn.Module,
-        scheduler_config: dict[str, Any],
-        parts: tuple[Part, ...] = PARTS,
-    ) -> None:
-        super().__init__(vae, scheduler_config)
-        self.reference_unet = reference_unet
-        self.generative_unet = generative_unet
-        self.parts = tuple(part for part in PARTS if part in parts)
-
-    @classmethod
-    def build(
-        cls,
-        unet: Source,
-        vae: Source,
+        unet: Source | UNet2DConditionModel,
+        vae: Source | Autoencoder,
         scheduler: Source,
-        parts: tuple[Part, ...] | list[Part] = PARTS,
+        parts: Sequence[Part] = PARTS,
         gradient_checkpointing: bool = False,
         zero_terminal_snr: bool = False,
         lora: dict[str, Any] | None = None,
-    ) -> "LeffaModel":
-        """Both UNets start from the same base, see `loading.Source`.
-
-        A base with inpainting channels (noisy 4, mask 1, masked source 4) keeps their weights where
-        `parts` begins with both; every further input channel starts at zero.
-
-        Args:
-            zero_terminal_snr: rescale the noise schedule so that its last step is pure noise, as
-                the released code does on SDXL.
-            lora: `rank` and `alpha` of adapters; the UNets are frozen then. None trains all.
-        """
+        reference_unet: Source | UNet2DConditionModel | None = None,
+    ) -> None:
         if unknown := sorted(set(parts) - set(PARTS)):
             raise ValueError(f"model.parts: unknown {unknown}; known are {', '.join(PARTS)}")
-        schedule = dict(load_scheduler(scheduler).config)
-        if zero_terminal_snr and is_flow_matching(schedule):
-            raise ValueError(
-                "model.zero_terminal_snr=true: is of diffusion, and the backbone's scheduler is of "
-                "flow matching, which begins with pure noise; leave it at false"
-            )
+        if zero_terminal_snr:
+            scheduler = _zero_terminal(scheduler)
         if lora is not None:
             check_lora(**lora)
-        autoencoder = load_vae(vae)
-        latent = autoencoder.config.latent_channels
-        channels = input_channels(latent, parts)
+        super().__init__(vae, scheduler)
+        self.parts = tuple(part for part in PARTS if part in parts)
+        latent, channels = self.latent_channels, input_channels(self.latent_channels, parts)
         # A new network has nothing to keep: all its inputs are born alike.
         inpainting = isinstance(unet, dict) or {"mask", "masked_source"} <= set(parts)
-        reference = make_reference(load_unet(unet, latent), latent)
-        generative = make_generative(
+        reference = load_unet(unet if reference_unet is None else reference_unet, latent)
+        self.reference_unet = make_reference(reference, latent)
+        self.generative_unet = make_generative(
             load_unet(unet, channels), channels, keep=None if inpainting else latent
         )
-        if gradient_checkpointing:
-            reference.enable_gradient_checkpointing()
-            generative.enable_gradient_checkpointing()
+        networks = self.reference_unet, self.generative_unet
+        checkpoint_gradients(gradient_checkpointing, *networks)
         if lora is not None:
-            add_lora((reference, generative), **lora)
-        if zero_terminal_snr:
-            schedule["rescale_betas_zero_snr"] = True
-        return cls(autoencoder, reference, generative, schedule, tuple(parts))
+            add_lora(networks, **lora)
 
     def load_published(self, place: Path) -> None:
         # Imported here: the layout is written in terms of this class.
@@ -210,33 +145,14 @@ class LeffaModel(LatentGenerator):
         """See `latent.reference_features`."""
         return reference_features(self.reference_unet, latent, timesteps)
 
-    def predict_noise(
-        self,
-        noisy: Tensor,
-        timesteps: Tensor,
-        conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
-        flow: FlowRequest | None = None,
-    ) -> Prediction:
-        return self._predict(noisy, timesteps, (conditioning,), flow)
-
-    def predict_branches(
-        self,
-        noisy: Tensor,
-        timesteps: Tensor,
-        branches: Sequence[Conditioning],  # type: ignore[override]
-    ) -> list[Tensor]:
-        """All in one batch: a network's weights are read once."""
-        together = self._predict(noisy, timesteps, branches)
-        return list(together.noise.chunk(len(branches)))
-
-    def _predict(
+    def predict_together(
         self,
         noisy: Tensor,
         timesteps: Tensor,
         branches: Sequence[Conditioning],
         flow: FlowRequest | None = None,
     ) -> Prediction:
-        tokens = self._reference_tokens(branches, timesteps)
+        tokens = self.reference_tokens(branches, timesteps)
         exchange = AttentionExchange(
             features=tokens.features,
             projected=tokens.projected,
@@ -249,28 +165,21 @@ class LeffaModel(LatentGenerator):
         timesteps = timesteps.repeat(len(branches))
         return self.evaluate(self.generative_unet, inputs, timesteps, exchange)
 
-    def attach_cache(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:  # type: ignore[override]
-        reference = conditioning.reference[:1] if memory.one_reference else conditioning.reference
-        return replace(conditioning, reference=reference, run=memory)
-
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:  # type: ignore[override]
         """The official "ref_acceleration": features of one timestep serve all steps, and are
         evaluated when they are first needed."""
         picture = RunMemory(limit=math.inf)  # few: one timestep
         return replace(conditioning, frozen_at=timestep, picture=picture)
 
-    def _reference_tokens(
+    def read_references(
         self, branches: Sequence[Conditioning], timesteps: Tensor
     ) -> ReferenceTokens:
-        """Of all branches, one after the other along the batch."""
-        kept, frozen_at = branches[0].picture, branches[0].frozen_at
-        at = timesteps if frozen_at is None else torch.full_like(timesteps, frozen_at)
-        if kept is None:
-            return ReferenceTokens(self._features(branches, at))
-        key = tuple(branch.empty for branch in branches)
-        return kept.get_or_compute(
-            key, lambda: ReferenceTokens(dict(self._features(branches, at)), {})
-        )
+        at = branches[0].frozen_at
+        timesteps = timesteps if at is None else torch.full_like(timesteps, at)
+        features = self._features(branches, timesteps)
+        if branches[0].picture is None:
+            return ReferenceTokens(features)
+        return ReferenceTokens(dict(features), {})  # their projections are kept as well
 
     def _features(self, branches: Sequence[Conditioning], timesteps: Tensor) -> Features:
         if len(branches) == 1:
@@ -296,10 +205,18 @@ class LeffaModel(LatentGenerator):
         def compute() -> ReferenceTokens:
             return ReferenceTokens(self.reference_features(latent, timesteps[: len(latent)]))
 
-        if branch.run is None or not branch.shared:
-            return compute().features
-        key = (float(timesteps[0]), branch.empty, latent.shape, latent.dtype, latent.device)
-        return branch.run.get_or_compute(key, compute).features
+        return branch.get_or_compute(compute, timesteps).features
+
+
+def _zero_terminal(scheduler: Source) -> dict[str, Any]:
+    """The config of a scheduler whose last step is pure noise."""
+    config = dict(load_scheduler(scheduler).config)
+    if is_flow_matching(config):
+        raise ValueError(
+            "model.zero_terminal_snr=true: is of diffusion, and the backbone's scheduler is of "
+            "flow matching, which begins with pure noise; leave it at false"
+        )
+    return {**config, "rescale_betas_zero_snr": True}
 
 
 def input_channels(latent: int, parts: Sequence[str]) -> int:

@@ -3,7 +3,7 @@ in the network, and every place a key."""
 
 import importlib.util
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ from diffusers import (
 from diffusers.utils import _get_model_file
 from torch import Tensor, nn
 
-from leffa.io.weights import SUFFIXES, load_weights
+from leffa.io.weights import SUFFIXES, check_state, load_weights, refuse
 from leffa.losses.diffusion import DiffusionSchedule
 from leffa.losses.flow_matching import DynamicShift, FlowMatchingSchedule
 from leffa.losses.schedule import NoiseSchedule
@@ -133,14 +133,19 @@ def _fetched(location: str, name: str, subfolder: str | None = None) -> Path:
 
 
 def load_unet(
-    source: Source, channels: int | None = None, changes: Mapping[str, Any] = NO_TEXT
+    source: Source | UNet2DConditionModel,
+    channels: int | None = None,
+    changes: Mapping[str, Any] = NO_TEXT,
 ) -> UNet2DConditionModel:
     """A stock UNet in float32.
 
     Args:
+        source: one that is built already is returned as it is.
         channels: input channels of a new one, where `source` is a config.
         changes: replace values of its config.
     """
+    if isinstance(source, UNet2DConditionModel):
+        return source
     if isinstance(source, dict):
         inputs = {} if channels is None else {"in_channels": channels}
         return UNet2DConditionModel.from_config({**source, **changes, **inputs})
@@ -161,11 +166,13 @@ def load_unet(
     return unet
 
 
-def load_vae(source: Source | None) -> Autoencoder:
+def load_vae(source: Source | Autoencoder | None) -> Autoencoder:
     """A frozen autoencoder; of a config for random weights, an AutoencoderKL if it names no
-    other."""
+    other. One that is built already is returned as it is."""
     if source is None:
         raise ValueError("backbone.vae=null: give the folder of an autoencoder, backbone.vae=DIR")
+    if isinstance(source, nn.Module):
+        return source
     location = None
     if isinstance(source, str | Path) and is_taef2(Path(source)):
         return load_taef2(Path(source)).requires_grad_(False).eval()
@@ -253,12 +260,6 @@ def transformers_package(key: str) -> Any:
     return importlib.import_module("transformers")
 
 
-def fill(module: nn.Module, state: dict[str, Tensor], source: str | Path) -> None:
-    """Load a state dict strictly, in float32; the module may still be on the device "meta"."""
-    check_state(source, state, module.state_dict())
-    module.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)
-
-
 def copy_weights(
     source: str | Path, state: Mapping[str, Tensor], places: Mapping[str, Tensor]
 ) -> None:
@@ -277,33 +278,3 @@ def check_found(source: str | Path, found: Mapping[str, Iterable[Any]]) -> None:
     ]
     foreign = [key for key in found["unexpected_keys"] if not key.startswith(UNUSED)]
     refuse(source, foreign, sorted(found["missing_keys"]), wrong)
-
-
-def check_state(
-    source: str | Path, state: Mapping[str, Tensor], places: Mapping[str, Tensor]
-) -> None:
-    """Compare what a file holds with what a network needs, by the same names."""
-    wrong = [
-        f"{key} {tuple(tensor.shape)} for {tuple(places[key].shape)}"
-        for key, tensor in state.items()
-        if key in places and places[key].shape != tensor.shape
-    ]
-    foreign, missing = state.keys() - places.keys(), places.keys() - state.keys()
-    refuse(source, sorted(foreign), sorted(missing), wrong)
-
-
-def refuse(
-    source: str | Path, foreign: Sequence[str], missing: Sequence[str], wrong: Sequence[str]
-) -> None:
-    """Say in one line what does not fit, if anything does not.
-
-    Raises:
-        ValueError: keys that have no place, keys that are missing, or tensors of another shape.
-    """
-    found = {"have no place here": foreign, "are missing": missing, "have another shape": wrong}
-    if faults := [
-        f"{len(keys)} keys {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-        for what, keys in found.items()
-        if keys
-    ]:
-        raise ValueError(f"{source}: does not fit: {'; '.join(faults)}")

@@ -122,11 +122,11 @@ class LeffaPipeline(DiffusionPipeline):
     def model(self) -> LeffaModel:
         """The parts as a `LeffaModel`; nothing is copied."""
         return LeffaModel(
-            self.vae,
-            self.reference_unet,
             self.unet,
+            self.vae,
             dict(self.scheduler.config),
-            tuple(self.config.parts),
+            self.config.parts,
+            reference_unet=self.reference_unet,
         ).eval()
 
     @property

@@ -20,6 +20,7 @@ from leffa.models.attention import (
     self_attention_names,
 )
 from leffa.models.loading import Source, load_unet
+from leffa.models.trainable import check_pretrained
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def refit_conv_in(unet: UNet2DConditionModel, channels: int, keep: int | None = 
 
 
 def load_partly_trained(
-    source: Source, channels: int, trainable: str, base: tuple[str, str]
+    source: Source | UNet2DConditionModel, channels: int, trainable: str, base: tuple[str, str]
 ) -> UNet2DConditionModel:
     """A stock UNet with so many input channels, of which `trainable` is trained.
 
@@ -55,11 +56,8 @@ def load_partly_trained(
         base: what such a UNet is of, and the `backbone` that is one.
     """
     whole = trainable == "all"
-    if isinstance(source, dict) and not whole:
-        raise ValueError(
-            f"model.trainable={trainable}: the rest of the UNet stays as it is, and this "
-            "backbone's is random; take a pretrained backbone, or model.trainable=all"
-        )
+    if not whole:
+        check_pretrained(source, f"model.trainable={trainable}")
     unet = load_unet(source, channels)
     if unet.config.in_channels != channels and not whole:
         raise ValueError(
@@ -74,7 +72,9 @@ def make_generative(
     unet: UNet2DConditionModel, channels: int, keep: int | None = None
 ) -> UNet2DConditionModel:
     """Turn a stock UNet into the generative one: `channels` inputs, no text, attention on the
-    reference."""
+    reference. One that is, stays."""
+    if _has(unet, PassthroughAttention):
+        return unet
     refit_conv_in(unet, channels, keep)
     drop_text_attention(unet)
     unet.set_attn_processor(
@@ -85,7 +85,9 @@ def make_generative(
 
 def make_reference(unet: UNet2DConditionModel, channels: int) -> UNet2DConditionModel:
     """Turn a stock UNet into the reference one: a clean latent in, nothing kept after the last
-    recorded feature."""
+    recorded feature. One that is, stays."""
+    if _has(unet, FinalFeatureBlock):
+        return unet
     refit_conv_in(unet, channels)
     drop_text_attention(unet)
     unet.set_attn_processor(
@@ -137,10 +139,8 @@ def cut_unets(
                 f"{name} takes {network.config.in_channels} channels, {inputs} are wanted; "
                 "`leffa convert` makes a folder that fits"
             )
-    if not _has(reference_unet, FinalFeatureBlock):
-        make_reference(reference_unet, latent_channels)
-    if not _has(unet, PassthroughAttention):
-        make_generative(unet, channels)
+    make_reference(reference_unet, latent_channels)
+    make_generative(unet, channels)
 
 
 def stock_unet(unet: UNet2DConditionModel) -> UNet2DConditionModel:
@@ -157,9 +157,7 @@ def stock_state(network: Any, unused: Mapping[str, Tensor] | None = None) -> dic
     Raises:
         ValueError: a weight of ours has no place in the stock network, and would be lost.
     """
-    own = network.state_dict()
-    with torch.device("meta"):
-        stock = type(network).from_config(network.config).state_dict()
+    own, stock = network.state_dict(), stock_weights(network)
     if homeless := [key for key in own if key not in stock]:
         raise ValueError(
             f"{type(network).__name__}: {len(homeless)} weights have no place in the stock "
@@ -171,6 +169,13 @@ def stock_state(network: Any, unused: Mapping[str, Tensor] | None = None) -> dic
         key: known[key] if key in known else torch.zeros(tensor.shape, dtype=network.dtype)
         for key, tensor in stock.items()
     }
+
+
+def stock_weights(network: Any) -> dict[str, Tensor]:
+    """The weights of the stock network that ours was cut from, without values."""
+    with torch.device("meta"):
+        state: dict[str, Tensor] = type(network).from_config(network.config).state_dict()
+    return state
 
 
 def _has(unet: nn.Module, kind: type[nn.Module]) -> bool:

@@ -62,6 +62,5 @@ def declared_inputs(model: dict[str, Any]) -> frozenset[Input]:
     """What a model will read of a person, by its configuration; see `PersonGenerator.inputs`."""
     if "parts" in model:  # Leffa's
         return frozenset(model["parts"])
-    build = pkgutil.resolve_name(model["_target_"])  # a class's method, as a rule
-    declared: Any = getattr(getattr(build, "__self__", None), "inputs", frozenset())
+    declared: Any = getattr(pkgutil.resolve_name(model["_target_"]), "inputs", frozenset())
     return declared if isinstance(declared, frozenset) else frozenset()

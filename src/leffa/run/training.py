@@ -16,6 +16,7 @@ from leffa.inference.loaded import inputs_of_config
 from leffa.io.outputs import check_unclaimed
 from leffa.models.export import BASELINES
 from leffa.models.interface import PersonGenerator
+from leffa.models.latent import log_parameters
 from leffa.run.config import (
     build,
     changes,
@@ -169,15 +170,18 @@ def _curriculum(config: dict[str, Any]) -> Curriculum:
 
 def first_model(part: dict[str, Any], start: Start | None) -> PersonGenerator:
     """The model that a training begins with: built over its base, filled with `start_from`."""
+    model: PersonGenerator
     if start is None:
-        return build(part)
-    if isinstance(part.get("unet"), dict) and start.place in BASELINES.values():
-        raise ValueError(
-            f"start_from={start.place.name}: the backbone begins with random weights, which these "
-            "would replace; add start_from=null, or take backbone=tiny"
-        )
-    model: PersonGenerator = build({key: part[key] for key in part if key not in FILLING})
-    load_start(model, start)
+        model = build(part)
+    else:
+        if isinstance(part.get("unet"), dict) and start.place in BASELINES.values():
+            raise ValueError(
+                f"start_from={start.place.name}: the backbone begins with random weights, which "
+                "these would replace; add start_from=null, or take backbone=tiny"
+            )
+        model = build({key: part[key] for key in part if key not in FILLING})
+        load_start(model, start)
+    log_parameters(model)
     return model
 
 

@@ -18,7 +18,7 @@ Bases = Callable[[int], Path]
 
 
 def build(base: Path, **changes: Any) -> CatVTON:
-    return CatVTON.build(base, base, base, **changes)
+    return CatVTON(base, base, base, **changes)
 
 
 def predict(model: CatVTON, batch: Batch, flow: FlowRequest | None = None) -> Prediction:

@@ -13,7 +13,7 @@ from torch import nn
 
 from leffa.cli import main
 from leffa.inference import load_model
-from leffa.models.catvton import CatVTON, load_attention, published_keys, save_attention
+from leffa.models.catvton import CatVTON
 from leffa.models.latent import parameter_counts
 from leffa.models.loading import load_vae
 
@@ -32,10 +32,10 @@ def test_the_published_layout_comes_back_as_it_was(bases: Bases, tmp_path: Path)
     with torch.no_grad():
         for parameter in model.unet.parameters():
             parameter.add_(0.1)
-    save_attention(model, tmp_path / "model.safetensors")
+    model.save_published(tmp_path / "model.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
     for place in (tmp_path, tmp_path / "model.safetensors"):
-        load_attention(fresh, place)
+        fresh.load_published(place)
         for name, parameter in fresh.unet.named_parameters():
             changed = torch.equal(parameter, model.unet.get_parameter(name))
             assert changed == (".attn1." in name)
@@ -55,14 +55,14 @@ def test_the_layout_is_that_of_a_list_of_all_modules_of_the_attentions(bases: Ba
     unet.set_attn_processor({name: Processor() for name in unet.attn_processors})
     listed = nn.ModuleList(m for name, m in unet.named_modules() if "attn1" in name)
     theirs = dict(listed.named_parameters())  # each once
-    ours = published_keys(build(bases(9)))
+    ours = build(bases(9)).published_keys()
     assert list(ours) == list(theirs)
     for key, parameter in ours.items():
         assert torch.equal(parameter, theirs[key])
 
 
 def test_the_published_layout_numbers_the_layers_down_up_middle(model: CatVTON) -> None:
-    keys = published_keys(model)
+    keys = model.published_keys()
     assert {key.split(".")[0] for key in keys} == {"0", "8", "16", "24"}
     middle = model.unet.mid_block.attentions[0].transformer_blocks[0].attn1
     assert keys["24.to_out.0.bias"] is middle.to_out[0].bias
@@ -84,7 +84,7 @@ def test_weights_that_do_not_fit_are_listed_and_nothing_is_loaded(
     model: CatVTON, tmp_path: Path, change: dict[str, Any], expected: str
 ) -> None:
     path = tmp_path / "model.safetensors"
-    save_attention(model, path)
+    model.save_published(path)
     state = load_file(path)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = {key: tensor + 1 for key, tensor in state.items()}
@@ -94,7 +94,7 @@ def test_weights_that_do_not_fit_are_listed_and_nothing_is_loaded(
             state[key] = torch.zeros(shape)
     save_file(state, path)
     with pytest.raises(ValueError, match=expected) as caught:
-        load_attention(model, path)
+        model.load_published(path)
     assert str(caught.value).startswith(f"{path}: does not fit: ")
     assert "\n" not in str(caught.value)
     torch.testing.assert_close(model.state_dict(), before, atol=0, rtol=0)
@@ -105,11 +105,11 @@ def test_has_the_published_numbers_of_parameters() -> None:
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(SD15)
         vae = load_vae(SD15_VAE)
-    model = CatVTON(vae, unet, {"beta_schedule": "scaled_linear"})
+    model = CatVTON(unet, vae, {"beta_schedule": "scaled_linear"})
     trained, whole = parameter_counts(model)["all"]
     assert (trained, whole) == (49_574_080, 899_226_667)
     assert round(trained / 1e6, 2) == 49.57
-    keys = published_keys(model)
+    keys = model.published_keys()
     assert len(keys) == 16 * 5
     assert {int(key.split(".")[0]) for key in keys} == set(range(0, 121, 8))
     assert keys["120.to_q.weight"].shape == (1280, 1280)  # the middle
@@ -120,10 +120,10 @@ def test_published_attention_becomes_a_checkpoint_that_can_be_evaluated(
 ) -> None:
     model, file = build(bases(9)), tmp_path / "it's = here" / "model.safetensors"
     with torch.no_grad():
-        for parameter in published_keys(model).values():
+        for parameter in model.published_keys().values():
             parameter.add_(0.1)
     file.parent.mkdir()
-    save_attention(model, file)
+    model.save_published(file)
     out = tmp_path / "catvton.ckpt"
     where = ["--weights", str(file.parent), "--experiment", "catvton_vitonhd", "--out", str(out)]
     assert main(["convert", *where, f"backbone.source={bases(9)}"]) == 0
@@ -137,7 +137,7 @@ def test_published_attention_becomes_a_checkpoint_that_can_be_evaluated(
 def test_what_cannot_become_a_checkpoint_is_refused_in_one_line(
     bases: Bases, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_attention(build(bases(9)), tmp_path / "model.safetensors")
+    build(bases(9)).save_published(tmp_path / "model.safetensors")
     out, base = str(tmp_path / "x.ckpt"), f"backbone.source={bases(9)}"
     file, published = tmp_path / "none.safetensors", ["--experiment", "catvton_vitonhd"]
     cases = [

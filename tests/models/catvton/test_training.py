@@ -101,8 +101,8 @@ def test_a_base_without_inpainting_channels_is_refused_for_attention_only(
 def test_a_random_base_is_refused_for_attention_only(bases: Bases) -> None:
     config = UNet2DConditionModel.load_config(bases(9), subfolder="unet")
     with pytest.raises(ValueError, match="this backbone's is random; take a pretrained backbone"):
-        CatVTON.build(config, bases(9), bases(9))
-    assert CatVTON.build(config, bases(9), bases(9), trainable="all").unet.config.in_channels == 9
+        CatVTON(config, bases(9), bases(9))
+    assert CatVTON(config, bases(9), bases(9), trainable="all").unet.config.in_channels == 9
 
 
 def test_an_unknown_choice_of_what_is_trained_is_named(bases: Bases) -> None:

@@ -38,7 +38,7 @@ BLOCKS = [
 def build(transformer: dict[str, Any] | Path = TRANSFORMER, **changes: Any) -> CatVTONFlux:
     torch.manual_seed(0)
     settings: dict[str, Any] = {"trainable": "all", **changes}
-    return CatVTONFlux.build(transformer, VAE, SCHEDULER, TEXT, **settings)
+    return CatVTONFlux(transformer, VAE, SCHEDULER, TEXT, **settings)
 
 
 def predict(model: CatVTONFlux, batch: Batch, flow: FlowRequest | None = None) -> Prediction:

@@ -54,7 +54,7 @@ def build(recordings: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
     save_file({name: golden[name] for name in NAMES}, text)
 
     def make(**changes: Any) -> Recorded:
-        model = CatVTONFlux.build(folder, folder, folder, {"file": str(text)}, **changes)
+        model = CatVTONFlux(folder, folder, folder, {"file": str(text)}, **changes)
         return Recorded(model.eval(), golden)
 
     return make

@@ -231,7 +231,7 @@ def test_a_checkpoint_holds_what_is_trained(tmp_path: Path) -> None:
     [
         (
             {"trainable": "attention"},
-            "model.trainable=attention: the rest of the transformer stays",
+            "model.trainable=attention: the rest of the network stays",
         ),
         ({"trainable": "half"}, "model.trainable must be one of attention, all, got 'half'"),
         ({"tap": "norm"}, "model.tap must be one of after_rope, before_rope, got 'norm'"),
@@ -239,13 +239,13 @@ def test_a_checkpoint_holds_what_is_trained(tmp_path: Path) -> None:
             {"transformer": TRANSFORMER | {"in_channels": 16}},
             "reads 16 channels, not the 48 of noisy pair, masked pair and mask; give a FLUX.1-Fill",
         ),
-        ({"scheduler": {"beta_start": 0.1}}, "FLUX is trained by flow matching, and this is"),
+        ({"scheduler": {"beta_start": 0.1}}, "a PairFlux is trained by flow matching, and"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(changes: dict[str, Any], expected: str) -> None:
     parts = {"transformer": TRANSFORMER, "vae": VAE, "scheduler": SCHEDULER, "text": TEXT}
     with pytest.raises(ValueError, match=expected) as caught:
-        CatVTONFlux.build(**{**parts, "trainable": "all", **changes})
+        CatVTONFlux(**{**parts, "trainable": "all", **changes})
     assert "\n" not in str(caught.value)
 
 

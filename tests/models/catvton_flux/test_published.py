@@ -126,7 +126,7 @@ def test_adapters_without_alpha_have_that_of_their_rank(
     save_file(load_file(tmp_path / "out" / LORA_FILE), file)  # without metadata
     message = (
         f"{file}: holds adapters of rank 2, alpha 2, and the model has {{}}; "
-        "give model=catvton_flux_lora model.lora.rank=2 model.lora.alpha=2"
+        'give "model.lora={{rank: 2, alpha: 2}}"'
     )
     with pytest.raises(ValueError) as caught:
         build(base, trainable="attention", lora=LORA).load_published(file)
@@ -219,7 +219,7 @@ def test_a_wrong_choice_is_told() -> None:
         TransformerSettings(quantization="2bit")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"model.lora: rank=0 and alpha=1 must be positive"):
         TransformerSettings(lora={"rank": 0, "alpha": 1})
-    with pytest.raises(ValueError, match=r"model.lora: the rest of the transformer stays as it is"):
+    with pytest.raises(ValueError, match=r"model.lora: the rest of the network stays as it is"):
         pytest.importorskip("peft")
         build(lora=LORA)
 

@@ -28,7 +28,7 @@ KONTEXT = TRANSFORMER | {"in_channels": 16}
 @pytest.fixture
 def model() -> CatVTONFlux:
     torch.manual_seed(0)
-    return CatVTONFlux.build(KONTEXT, VAE, SCHEDULER, TEXT, layout="tokens", trainable="all")
+    return CatVTONFlux(KONTEXT, VAE, SCHEDULER, TEXT, layout="tokens", trainable="all")
 
 
 def test_reads_what_kontext_s_pipeline_would_hand_a_stock_transformer(
@@ -122,6 +122,6 @@ def test_a_class_that_a_library_makes_of_a_layout_is_no_other_layout() -> None:
 def test_another_flux_is_refused() -> None:
     parts = (VAE, SCHEDULER, TEXT)
     with pytest.raises(ValueError, match="reads 48 channels, not the 16 of a latent; give a FLUX"):
-        CatVTONFlux.build(TRANSFORMER, *parts, layout="tokens", trainable="all")
+        CatVTONFlux(TRANSFORMER, *parts, layout="tokens", trainable="all")
     with pytest.raises(ValueError, match=r"model\.layout must be one of pair, tokens, got 'row'"):
-        CatVTONFlux.build(TRANSFORMER, *parts, layout="row", trainable="all")
+        CatVTONFlux(TRANSFORMER, *parts, layout="row", trainable="all")

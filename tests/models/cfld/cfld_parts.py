@@ -36,7 +36,7 @@ def build(base: Path, seed: int = 0, **changes: Any) -> CFLD:
     """With biases that are not zero, unlike at the start of a training."""
     torch.manual_seed(seed)
     parts = {"encoder": ENCODER, "decoder": DECODER, "appearance_depth": 1}
-    model = CFLD.build(base, base, base, **(parts | changes))
+    model = CFLD(base, base, base, **(parts | changes))
     for bias in model.appearance.biases:
         torch.nn.init.normal_(bias.conv_in.weight, std=0.5)
         torch.nn.init.normal_(bias.conv_out.weight, std=0.5)

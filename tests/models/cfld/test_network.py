@@ -59,7 +59,7 @@ def test_the_prediction_depends_on_what_is_known(
 
 def test_new_biases_change_nothing_until_they_have_learnt(base: Path, with_pose: MakeBatch) -> None:
     torch.manual_seed(0)
-    model = CFLD.build(base, base, base, ENCODER, DECODER, appearance_depth=1)
+    model = CFLD(base, base, base, ENCODER, DECODER, appearance_depth=1)
     known = model.encode(with_pose())
     assert all(not bias.any() for bias in known.biases.values())
     sum(bias.sum() for bias in known.biases.values()).backward()

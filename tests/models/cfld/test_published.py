@@ -32,7 +32,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build(base: Path, seed: int = 0, **changes: Any) -> CFLD:
     torch.manual_seed(seed)
-    return CFLD.build(base, base, base, ENCODER, DECODER, appearance_depth=1, **changes).eval()
+    return CFLD(base, base, base, ENCODER, DECODER, appearance_depth=1, **changes).eval()
 
 
 def published(model: CFLD) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -5,10 +5,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from leffa.models.cfld import CFLD
-from leffa.models.cfld.encoder import SourceEncoder
 from leffa.models.cfld.published import published_keys
 from leffa.models.latent import parameter_counts
-from leffa.models.loading import load_vae
 
 pytest.importorskip("timm")
 
@@ -25,7 +23,7 @@ def whole() -> CFLD:
     }
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config({"in_channels": 4, "cross_attention_dim": 768})
-        return CFLD(load_vae(sd15_vae), unet, SourceEncoder(), {"beta_schedule": "scaled_linear"})
+        return CFLD(unet, sd15_vae, {"beta_schedule": "scaled_linear"}, {})
 
 
 def test_the_parts_have_their_numbers_of_parameters_at_the_published_sizes(whole: CFLD) -> None:

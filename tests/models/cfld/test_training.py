@@ -170,7 +170,7 @@ def test_the_shipped_network_begins_as_the_one_that_was_trained(with_pose: MakeB
     """It knows no text: new cross-attentions stand beside the term that it was trained with."""
     scheduler = {"beta_schedule": "scaled_linear"}
     decoder = DECODER | {"heads": 4}
-    model = CFLD.build(SHIPPED, SHIPPED, scheduler, ENCODER, decoder, 1, trainable="all")
+    model = CFLD(SHIPPED, SHIPPED, scheduler, ENCODER, decoder, 1, trainable="all")
     stock = load_unet(SHIPPED)
     refit_conv_in(stock, model.vae.config.latent_channels)
     drop_text_attention(stock)
@@ -185,7 +185,7 @@ def test_the_shipped_network_begins_as_the_one_that_was_trained(with_pose: MakeB
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"trainable": "some"}, r"model\.trainable must be 'prompt' or 'all', got 'some'"),
+        ({"trainable": "some"}, r"model\.trainable must be one of prompt, all, got 'some'"),
         ({"unet": UNET}, "this backbone's is random; take a pretrained backbone, or model.train"),
         ({"unet": SHIPPED}, f"{SHIPPED} takes 33 channels, not the 4 of a latent; take backbone="),
         ({"decoder": DECODER | {"heads": 5}}, "heads=5: does not divide 12, the width of the pro"),
@@ -222,7 +222,7 @@ def test_what_cannot_work_is_refused_in_one_line(
 ) -> None:
     parts = {"unet": base, "encoder": ENCODER, "decoder": DECODER, "appearance_depth": 1}
     with pytest.raises(ValueError, match=line) as caught:
-        CFLD.build(vae=base, scheduler=base, **(parts | changes))
+        CFLD(vae=base, scheduler=base, **(parts | changes))
     assert "\n" not in str(caught.value)
 
 
@@ -235,7 +235,7 @@ def test_a_base_without_text_is_refused_where_it_would_stay_as_it_is(
             torch.nn.init.zeros_(parameter)
     unet.save_pretrained(tmp_path / "unet")
     with pytest.raises(ValueError, match="this base was trained without text"):
-        CFLD.build(tmp_path, base, base, ENCODER, DECODER, 1)
+        CFLD(tmp_path, base, base, ENCODER, DECODER, 1)
 
 
 def test_a_batch_without_a_pose_is_told_what_to_set(model: CFLD, make_batch: MakeBatch) -> None:

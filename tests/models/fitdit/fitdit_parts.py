@@ -45,7 +45,7 @@ def build(published: Path, **changes: Any) -> FitDiT:
         "scheduler": published,
         "clip": [f"{published}/image_encoder_large", f"{published}/image_encoder_bigG"],
     }
-    return FitDiT.build(**sources | changes)
+    return FitDiT(**sources | changes)
 
 
 def random(**changes: Any) -> FitDiT:
@@ -58,7 +58,7 @@ def random(**changes: Any) -> FitDiT:
         "vae": VAE,
         "scheduler": SCHEDULER,
     }
-    model = FitDiT.build(**sources | changes)
+    model = FitDiT(**sources | changes)
     torch.manual_seed(1)
     torch.nn.init.normal_(model.pose_guider.out.weight, std=0.1)
     return model

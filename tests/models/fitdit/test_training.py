@@ -191,18 +191,18 @@ def test_the_garment_network_learns_first_to_denoise_garments(batch: Batch) -> N
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"pooled": "text"}, "model.pooled must be clip or none, got 'text'"),
+        ({"pooled": "text"}, "model.pooled must be one of clip, none, got 'text'"),
         ({"pooled": "clip"}, "model.pooled=clip: give the folders of CLIP's image encoders, model"),
         ({"trainable": ["unet"]}, "model.trainable: unknown 'unet'; known are garment, denoiser"),
         ({"trainable": ["denoiser"]}, "model.garment: a config gives random weights, and it is fr"),
-        ({"denoises": "both"}, "model.denoises must be person or garment, got 'both'"),
+        ({"denoises": "both"}, "model.denoises must be one of person, garment, got 'both'"),
         (
             {"denoises": "garment", "trainable": ["denoiser"]},
             "model.denoises=garment: trains the garment network; add it to trainable",
         ),
         (
             {"scheduler": {"beta_schedule": "linear"}},
-            "model.scheduler: this model is trained by fl",
+            "model.scheduler: a FitDiT is trained by flow",
         ),
         ({"pose_guider": [4, 8, 8]}, "model.pose_guider: halves the picture to 1/4, and a latent"),
         (

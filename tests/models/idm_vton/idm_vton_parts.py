@@ -40,7 +40,7 @@ def build(seed: int = 0, **changes: Any) -> IDMVTON:
     torch.manual_seed(seed)
     parts = {"unet": SDXL, "garment_unet": SDXL, "image_encoder": CLIP, "adapter": ADAPTER}
     settings = {"vae": VAE, "scheduler": SCHEDULER, "trainable": ALL, **parts, **changes}
-    model = IDMVTON.build(**settings).eval()
+    model = IDMVTON(**settings).eval()
     for processor in model.unet.attn_processors.values():
         if hasattr(processor, "to_v_ip"):
             torch.nn.init.normal_(processor.to_v_ip[0].weight, std=0.5)

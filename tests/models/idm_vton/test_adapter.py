@@ -56,7 +56,7 @@ def test_an_adapter_of_scale_zero_is_the_network_without_it(batch: Batch, noisy:
 def test_a_new_adapter_changes_nothing_until_it_has_learnt(batch: Batch, noisy: Tensor) -> None:
     torch.manual_seed(0)
     parts = {"unet": SDXL, "garment_unet": SDXL, "image_encoder": CLIP, "adapter": ADAPTER}
-    model = IDMVTON.build(**parts, vae=VAE, scheduler=SCHEDULER, trainable=ALL)
+    model = IDMVTON(**parts, vae=VAE, scheduler=SCHEDULER, trainable=ALL)
     known = model.encode(batch)
     begun = predict(model, noisy, known)
     scale_adapter(model, 0.0)

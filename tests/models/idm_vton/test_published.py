@@ -97,7 +97,7 @@ def published(
 
 def build(folder: Path, adapter: Path | None) -> IDMVTON:
     garment, image = folder / "unet_encoder", folder / "image_encoder"
-    return IDMVTON.build(folder, garment, image, folder, folder, adapter).eval()
+    return IDMVTON(folder, garment, image, folder, folder, adapter).eval()
 
 
 def values(state: State) -> Tensor:

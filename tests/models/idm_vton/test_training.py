@@ -27,7 +27,7 @@ def test_exactly_what_is_trainable_gets_a_gradient(
     trainable: tuple[str, ...], make_batch: Callable[..., Batch], clip_folder: Path
 ) -> None:
     encoder = CLIP if "image_encoder" in trainable else str(clip_folder)
-    model = IDMVTON.build(SHIPPED, SHIPPED, encoder, WIDE, SCHEDULER, ADAPTER, trainable=trainable)
+    model = IDMVTON(SHIPPED, SHIPPED, encoder, WIDE, SCHEDULER, ADAPTER, trainable=trainable)
     torch.nn.init.normal_(model.unet.conv_out.weight)
     objective = DiffusionObjective(reference_dropout=0.0)
     batch = make_batch(height=32, width=24)
@@ -51,7 +51,7 @@ def test_a_checkpoint_holds_what_was_trained_and_nothing_else(
     def shipped(seed: int) -> IDMVTON:
         torch.manual_seed(seed)
         sources = (SHIPPED, SHIPPED, clip_folder, WIDE, SCHEDULER, ADAPTER)
-        return IDMVTON.build(*sources).eval()
+        return IDMVTON(*sources).eval()
 
     first, second = shipped(0), shipped(1)
     second.vae.load_state_dict(first.vae.state_dict())  # this one is random
@@ -71,7 +71,7 @@ def test_a_checkpoint_holds_what_was_trained_and_nothing_else(
 
 
 def test_what_is_frozen_stays_in_evaluation_mode(clip_folder: Path) -> None:
-    model = IDMVTON.build(SHIPPED, SHIPPED, clip_folder, WIDE, SCHEDULER, ADAPTER).train()
+    model = IDMVTON(SHIPPED, SHIPPED, clip_folder, WIDE, SCHEDULER, ADAPTER).train()
     modes = {name: part.training for name, part in model.named_children() if name != "schedule"}
     assert modes == {"vae": False, "unet": True, "garment_unet": False, "image_encoder": False}
 

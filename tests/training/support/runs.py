@@ -203,7 +203,7 @@ def fill_cache(data: Path, folder: Path, out: Path, start: Any, shard: int) -> N
     torch.set_num_threads(1)
     latent_cache.SHARD = shard
     backbone = settings("train", ["backbone=tiny_from_scratch"], "backbone")["backbone"]
-    model = LeffaModel.build(*(backbone[part] for part in ("unet", "vae", "scheduler")))
+    model = LeffaModel(*(backbone[part] for part in ("unet", "vae", "scheduler")))
     transform = PersonTransform(height=32, width=24, densepose="iuv")
     start.wait(LIMIT)
     cache = latent_cache.LatentCache(folder, VitonHD(data, densepose="iuv"), transform, model, 2)

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from leffa.losses.precision import at_least_float32
 from leffa.losses.request import FlowRequest
-from leffa.models import interface
 from leffa.models.catvton_flux.attention import JointExchange, Split, Tap
 from leffa.models.catvton_flux.networks import (
     Quantization,
@@ -34,20 +33,16 @@ from leffa.models.catvton_flux.published import (
     save_lora,
     save_whole,
 )
-from leffa.models.catvton_flux.text import Text, fixed_text
+from leffa.models.catvton_flux.text import fixed_text
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, log_parameters
-from leffa.models.loading import (
-    Autoencoder,
-    Source,
-    is_flow_matching,
-    load_scheduler,
-    load_vae,
-)
+from leffa.models.latent import LatentGenerator
+from leffa.models.loading import Autoencoder, Source
+from leffa.models.reference import ReferenceConditioning
+from leffa.models.trainable import check_choice, checkpoint_gradients
 
 
 @dataclass(frozen=True)
-class Conditioning(interface.Conditioning):
+class Conditioning(ReferenceConditioning):
     """What is known beside the noisy latent; each layout has more.
 
     The scale of guidance is an input of a distilled network: there is one branch, the conditional
@@ -77,15 +72,20 @@ class CatVTONFlux(LatentGenerator):
     """A FLUX transformer that is shown person and garment.
 
     Args:
-        transformer: see `networks`.
-        text: what it is told in words.
-        settings: what of it is trained, and how the rest is kept.
+        transformer: a FLUX.1, or a config with random weights; see `loading.Source`.
+        text: what it is told in words, see `fixed_text`.
+        trainable, lora, quantization, frozen_dtype, tap: see `networks.TransformerSettings`.
         training_guidance: the scale of guidance that it is told in training; in sampling,
             `sampler.guidance`.
+        layout: of `layouts`, how person and garment reach the network: the class that is made.
+
+    Raises:
+        FileNotFoundError, ValueError: a part is not there, or does not fit the others.
     """
 
     inputs: ClassVar[frozenset[Input]] = frozenset({"mask"})
     patch_size: ClassVar[int] = PATCH
+    needs_flow_matching: ClassVar[bool] = True
     layouts: ClassVar[dict[str, type["CatVTONFlux"]]] = {}
     text: Tensor
     pooled: Tensor
@@ -95,31 +95,16 @@ class CatVTONFlux(LatentGenerator):
         if layout is not None:  # FSDP makes classes of its own
             cls.layouts[layout] = cls
 
+    def __new__(cls, *args: Any, layout: str = "pair", **settings: Any) -> "CatVTONFlux":
+        check_choice("model.layout", layout, cls.layouts)
+        return super().__new__(cls.layouts[layout] if cls is CatVTONFlux else cls)
+
     def __init__(
         self,
-        vae: Autoencoder,
-        transformer: Any,
-        text: Text,
-        scheduler_config: dict[str, Any],
-        settings: TransformerSettings,
-        training_guidance: float = 1.0,
-    ) -> None:
-        super().__init__(vae, scheduler_config)
-        self.transformer = transformer
-        self.settings = settings
-        distilled = transformer.config.guidance_embeds
-        self.training_guidance = float(training_guidance) if distilled else None
-        self.register_buffer("text", text.tokens, persistent=False)
-        self.register_buffer("pooled", text.pooled, persistent=False)
-
-    @classmethod
-    def build(
-        cls,
         transformer: Source,
-        vae: Source,
+        vae: Source | Autoencoder,
         scheduler: Source,
         text: Mapping[str, Any],
-        layout: str = "pair",
         trainable: Trainable = "attention",
         lora: dict[str, Any] | None = None,
         quantization: Quantization = "none",
@@ -127,38 +112,21 @@ class CatVTONFlux(LatentGenerator):
         tap: Tap = "after_rope",
         training_guidance: float = 1.0,
         gradient_checkpointing: bool = False,
-    ) -> "CatVTONFlux":
-        """From a FLUX.1, or a config with random weights; see `loading.Source`.
-
-        Args:
-            text: see `fixed_text`.
-            layout: of `layouts`, how person and garment reach the network.
-            trainable, lora, quantization, frozen_dtype, tap: see `networks.TransformerSettings`.
-
-        Raises:
-            FileNotFoundError, ValueError: a part is not there, or does not fit the others.
-        """
-        if layout not in cls.layouts:
-            raise ValueError(
-                f"model.layout must be one of {', '.join(cls.layouts)}, got {layout!r}"
-            )
+        *,
+        layout: str = "pair",
+    ) -> None:
         settings = TransformerSettings(trainable, lora, quantization, frozen_dtype, tap)
-        autoencoder, kind = load_vae(vae), cls.layouts[layout]
-        config = dict(load_scheduler(scheduler).config)
-        if not is_flow_matching(config):
-            raise ValueError(
-                "model.scheduler: FLUX is trained by flow matching, and this is the scheduler of "
-                "diffusion; give a FlowMatchEulerDiscreteScheduler, such as that of a FLUX.1"
-            )
+        super().__init__(vae, scheduler)
         network = trained_transformer(transformer, settings)
-        kind.check_channels(network.config.in_channels, autoencoder, transformer)
-        if gradient_checkpointing:
-            network.enable_gradient_checkpointing()
-        widths = network.config.joint_attention_dim, network.config.pooled_projection_dim
-        told = fixed_text(text, *widths)
-        model = kind(autoencoder, network, told, config, settings, training_guidance)
-        log_parameters(model)
-        return model
+        config = network.config
+        self.check_channels(config.in_channels, self.vae, transformer)
+        checkpoint_gradients(gradient_checkpointing, network)
+        told = fixed_text(text, config.joint_attention_dim, config.pooled_projection_dim)
+        self.transformer = network
+        self.settings = settings
+        self.training_guidance = float(training_guidance) if config.guidance_embeds else None
+        self.register_buffer("text", told.tokens, persistent=False)
+        self.register_buffer("pooled", told.pooled, persistent=False)
 
     @classmethod
     @abstractmethod
@@ -211,12 +179,7 @@ class CatVTONFlux(LatentGenerator):
             split=sequence.split,
         )
         velocity = self._velocity(sequence, timesteps, conditioning.guidance, exchange)
-        return Prediction(
-            unpack(velocity, sequence.generated),
-            exchange.flows,
-            exchange.sharpness,
-            exchange.shares,
-        )
+        return exchange.prediction(unpack(velocity, sequence.generated))
 
     def _velocity(
         self,
@@ -241,7 +204,7 @@ class CatVTONFlux(LatentGenerator):
                 joint_attention_kwargs={"exchange": exchange},
             ).sample
         height, width = sequence.generated
-        return at_least_float32(found[:, : height * width])
+        return found[:, : height * width]
 
     def _one_precision(self, device: torch.device) -> AbstractContextManager[Any]:
         """Where frozen weights have 16 bits and trained ones 32, mixed precision, if it is not on

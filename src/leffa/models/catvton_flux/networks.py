@@ -11,6 +11,7 @@ from torch import nn
 from leffa.models.catvton_flux.attention import Tap, tap_joint_attention
 from leffa.models.loading import Source, check_found, locate, on_meta_device
 from leffa.models.lora import ATTENTION, add_lora, check_lora
+from leffa.models.trainable import check_choice, check_pretrained
 
 Trainable = Literal["attention", "all"]
 Quantization = Literal["none", "8bit", "4bit"]
@@ -47,14 +48,13 @@ class TransformerSettings:
             "tap": get_args(Tap),
         }
         for key, known in choices.items():
-            if (value := getattr(self, key)) not in known:
-                raise ValueError(f"model.{key} must be one of {', '.join(known)}, got {value!r}")
+            check_choice(f"model.{key}", getattr(self, key), known)
         if self.lora is not None:
             check_lora(**self.lora)
         elif self.quantization != "none":
             raise ValueError(
                 f"model.quantization={self.quantization}: quantised weights cannot be trained, but "
-                "adapters on them can: add model=catvton_flux_lora"
+                'adapters on them can: add "model.lora={rank: 128, alpha: 128}"'
             )
 
     @property
@@ -70,12 +70,9 @@ class TransformerSettings:
         """
         if on_meta_device():
             return
-        if isinstance(source, dict) and not self.whole:
+        if not self.whole:
             key = "lora" if self.lora is not None else f"trainable={self.trainable}"
-            raise ValueError(
-                f"model.{key}: the rest of the transformer stays as it is, and this "
-                "backbone's is random; take a pretrained backbone, or model.trainable=all"
-            )
+            check_pretrained(source, f"model.{key}")
         if self.quantization == "none":
             return
         for package in ("bitsandbytes", "accelerate"):

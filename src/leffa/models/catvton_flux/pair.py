@@ -15,6 +15,7 @@ from leffa.models.catvton_flux.model import CatVTONFlux, TokenSequence
 from leffa.models.catvton_flux.packing import PATCH, beside, mask_cells, pack, positions
 from leffa.models.latent import Picture, cell_size
 from leffa.models.loading import Autoencoder, Source, named
+from leffa.models.reference import without
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,7 @@ class Conditioning(model.Conditioning):
 
     def drop(self, dropped: Tensor) -> "Conditioning":
         garment, person = self.masked.chunk(2, dim=-1)
-        kept = (~dropped).to(garment).view(-1, 1, 1, 1)
-        return replace(self, masked=beside(garment * kept, person))
+        return replace(self, masked=beside(without(garment, dropped), person))
 
 
 class PairFlux(CatVTONFlux, layout="pair"):

@@ -12,8 +12,9 @@ from diffusers import FluxPipeline
 from torch import nn
 
 from leffa.io.atomic import new_folder
+from leffa.io.weights import check_state
 from leffa.models.catvton_flux.networks import load_transformer
-from leffa.models.loading import check_state, copy_weights
+from leffa.models.loading import copy_weights
 from leffa.models.lora import adapter_weights
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -48,7 +49,7 @@ def load_lora(transformer: Any, place: Path) -> None:
         here = "none" if own is None else f"ones of rank {own.r}, alpha {own.lora_alpha:g}"
         raise ValueError(
             f"{place}: holds adapters of rank {rank}, alpha {alpha:g}, and the model has {here}; "
-            f"give model=catvton_flux_lora model.lora.rank={rank} model.lora.alpha={alpha:g}"
+            f'give "model.lora={{rank: {rank}, alpha: {alpha:g}}}"'
         )
     places = {f"{PREFIX}{key}": weight for key, weight in adapter_weights(transformer).items()}
     copy_weights(place, state, places)

@@ -6,7 +6,7 @@ Rows and columns of each picture begin at 0; the first axis of a position tells 
 0, 1, 2. All have one size here; RefTon can show what is known smaller.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -26,15 +26,9 @@ from leffa.models.loading import Autoencoder, Source, named
 class Conditioning(model.Conditioning):
     """The pictures that follow the noisy one."""
 
+    references = ("garment",)
     person: Tensor  # (B, C, h, w) latent of the masked source
     garment: Tensor  # (B, C, h, w); zeros: no garment
-
-    def unconditional(self) -> "Conditioning":
-        return replace(self, garment=torch.zeros_like(self.garment))
-
-    def drop(self, dropped: Tensor) -> "Conditioning":
-        kept = (~dropped).to(self.garment).view(-1, 1, 1, 1)
-        return replace(self, garment=self.garment * kept)
 
 
 class TokensFlux(CatVTONFlux, layout="tokens"):

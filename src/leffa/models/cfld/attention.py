@@ -112,8 +112,6 @@ def prepare_unet(unet: UNet2DConditionModel, trainable: Trainable) -> list[UpLay
     Returns:
         The cross-attentions of the up blocks, in the order in which they run.
     """
-    if trainable not in ("prompt", "all"):
-        raise ValueError(f"model.trainable must be 'prompt' or 'all', got {trainable!r}")
     prompt_names = [name.removesuffix("attn1") + "attn2" for name in self_attention_names(unet)]
     attentions = {name: _attention(unet, name) for name in prompt_names}
     layers = [

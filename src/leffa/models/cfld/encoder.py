@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leffa.io.terminal import first_line
-from leffa.io.weights import load_weights, read_pickle
+from leffa.io.weights import check_state, load_weights, read_pickle
 from leffa.losses.precision import at_least_float32
 from leffa.losses.schedule import Generators, draw
 from leffa.models.latent import network_input
-from leffa.models.loading import check_state, is_hub_id
+from leffa.models.loading import is_hub_id
 
 SWIN = "timm.models.swin_transformer"
 

@@ -7,9 +7,10 @@ prediction = model.predict_noise(noisy, t, conditioning)
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
+from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from leffa.data.batch import Batch
@@ -28,8 +29,9 @@ from leffa.models.cfld.encoder import SourceEncoder, load_encoder
 from leffa.models.cfld.pose import PoseAdapter
 from leffa.models.cfld.published import load_published
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture, grid_of, log_parameters
-from leffa.models.loading import Autoencoder, Source, load_scheduler, load_vae
+from leffa.models.latent import LatentGenerator, Picture, grid_of
+from leffa.models.loading import Autoencoder, Source
+from leffa.models.trainable import check_choice, checkpoint_gradients
 from leffa.models.unets import load_partly_trained
 
 POSE_CHANNELS = 21  # skeleton 3, heat maps 18
@@ -77,8 +79,8 @@ class CFLD(LatentGenerator):
     """Coarse-to-fine latent diffusion.
 
     Args:
-        unet: stock, with the channels of a latent; it gets its attention here.
-        encoder: sees the reference.
+        unet: a base without inpainting, which gets its attention here.
+        encoder: of `SourceEncoder`, which sees the reference.
         decoder: queries, depth and heads of `PerceptionDecoder`; None for the published ones.
         appearance_depth: see `AppearanceBiases`.
         trainable: see `prepare_unet`; all the rest but the autoencoder is trained always.
@@ -86,6 +88,7 @@ class CFLD(LatentGenerator):
         reference_flip: probability that the encoder sees the mirrored reference, in training.
         drop_biases: a sample that loses its reference in training loses the biases too; published:
             only the prompt.
+        encoder_weights: a Swin, see `load_encoder`; None leaves random weights.
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source",)
@@ -93,39 +96,8 @@ class CFLD(LatentGenerator):
 
     def __init__(
         self,
-        vae: Autoencoder,
-        unet: Any,
-        encoder: SourceEncoder,
-        scheduler_config: dict[str, Any],
-        decoder: dict[str, int] | None = None,
-        appearance_depth: int = 4,
-        trainable: Trainable = "prompt",
-        pose_guidance: float = 2.0,
-        reference_flip: float = 0.5,
-        drop_biases: bool = False,
-    ) -> None:
-        super().__init__(vae, scheduler_config)
-        if not 0 <= reference_flip <= 1:
-            raise ValueError(f"model.reference_flip must lie in [0, 1], got {reference_flip}")
-        width, groups = unet.config.cross_attention_dim, unet.config.norm_num_groups
-        layers = prepare_unet(unet, trainable)
-        self.encoder = encoder
-        self.decoder = PerceptionDecoder(
-            width, encoder.channels[-1], encoder.last_grid, **(decoder or {})
-        )
-        self.appearance = AppearanceBiases(layers, encoder.channels[:-1], appearance_depth)
-        self.pose_adapter = PoseAdapter(POSE_CHANNELS, adapted_channels(unet), groups)
-        self.no_prompt = nn.Parameter(torch.randn(1, *self.decoder.queries.shape))
-        self.unet = unet
-        self.pose_guidance = pose_guidance
-        self.reference_flip = reference_flip
-        self.drop_biases = drop_biases
-
-    @classmethod
-    def build(
-        cls,
-        unet: Source,
-        vae: Source,
+        unet: Source | UNet2DConditionModel,
+        vae: Source | Autoencoder,
         scheduler: Source,
         encoder: dict[str, Any],
         decoder: dict[str, int] | None = None,
@@ -136,36 +108,32 @@ class CFLD(LatentGenerator):
         drop_biases: bool = False,
         encoder_weights: str | Path | None = None,
         gradient_checkpointing: bool = False,
-    ) -> "CFLD":
-        """From a base without inpainting, see `loading.Source`.
-
-        Args:
-            encoder: of `SourceEncoder`.
-            encoder_weights: a Swin, see `load_encoder`; None leaves random weights.
-        """
-        autoencoder = load_vae(vae)
-        channels = autoencoder.config.latent_channels
-        network = load_partly_trained(unet, channels, trainable, ("a latent", "sd15"))
-        model = cls(
-            autoencoder,
-            network,
-            SourceEncoder(**encoder),
-            dict(load_scheduler(scheduler).config),
-            decoder,
-            appearance_depth,
-            trainable,
-            pose_guidance,
-            reference_flip,
-            drop_biases,
+    ) -> None:
+        if not 0 <= reference_flip <= 1:
+            raise ValueError(f"model.reference_flip must lie in [0, 1], got {reference_flip}")
+        check_choice("model.trainable", trainable, get_args(Trainable))
+        super().__init__(vae, scheduler)
+        network = load_partly_trained(unet, self.latent_channels, trainable, ("a latent", "sd15"))
+        self.encoder = SourceEncoder(**encoder)
+        layers, config = prepare_unet(network, trainable), network.config
+        widths = self.encoder.channels
+        self.decoder = PerceptionDecoder(
+            config.cross_attention_dim, widths[-1], self.encoder.last_grid, **(decoder or {})
         )
-        if gradient_checkpointing:
-            network.enable_gradient_checkpointing()
-            model.encoder.swin.set_grad_checkpointing(True)
-            model.appearance.gradient_checkpointing = True
+        self.appearance = AppearanceBiases(layers, widths[:-1], appearance_depth)
+        self.pose_adapter = PoseAdapter(
+            POSE_CHANNELS, adapted_channels(network), config.norm_num_groups
+        )
+        self.no_prompt = nn.Parameter(torch.randn(1, *self.decoder.queries.shape))
+        self.unet = network
+        self.pose_guidance = pose_guidance
+        self.reference_flip = reference_flip
+        self.drop_biases = drop_biases
+        checkpoint_gradients(gradient_checkpointing, network)
+        self.encoder.swin.set_grad_checkpointing(gradient_checkpointing)
+        self.appearance.gradient_checkpointing = gradient_checkpointing
         if encoder_weights is not None:
-            load_encoder(model.encoder, encoder_weights)
-        log_parameters(model)
-        return model
+            load_encoder(self.encoder, encoder_weights)
 
     def load_published(self, place: Path) -> None:
         """The folder of a checkpoint of the authors: see `models.cfld.published`."""

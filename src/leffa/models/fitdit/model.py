@@ -7,9 +7,8 @@ prediction.noise, prediction.flows["transformer_blocks.0.attn"]
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +19,10 @@ from leffa.losses.precision import at_least_float32
 from leffa.losses.request import FlowRequest
 from leffa.losses.schedule import Generators
 from leffa.models.attention import AttentionExchange, ReferenceAttention
-from leffa.models.fitdit.conditioning import Conditioning, GarmentTokens
+from leffa.models.fitdit.conditioning import Conditioning
 from leffa.models.fitdit.networks import (
     PATCH,
-    PooledEncoders,
-    PoseGuider,
     RecordingAttention,
-    Transformer,
     freeze_unread,
 )
 from leffa.models.fitdit.published import (
@@ -36,125 +32,91 @@ from leffa.models.fitdit.published import (
     save_published,
 )
 from leffa.models.interface import Input, Prediction
-from leffa.models.latent import LatentGenerator, Picture, grid_of, log_parameters, network_input
-from leffa.models.loading import Autoencoder, Source, is_flow_matching, load_scheduler, load_vae
+from leffa.models.latent import Picture, grid_of, network_input
+from leffa.models.loading import Autoencoder, Source
 from leffa.models.lora import add_lora, check_lora, merge_adapters
 from leffa.models.memory import RunMemory
+from leffa.models.reference import ReferenceGenerator, ReferenceTokens
+from leffa.models.trainable import (
+    check_choice,
+    check_trainable,
+    checkpoint_gradients,
+    freeze_all_but,
+)
 
 Part = Literal["garment", "denoiser", "pose_guider"]
 PARTS: tuple[Part, ...] = ("garment", "denoiser", "pose_guider")
 Denoised = Literal["person", "garment"]
+Pooled = Literal["clip", "none"]
 
 
-class FitDiT(LatentGenerator):
-    """The garment network, the denoising network and the pose guider.
+class FitDiT(ReferenceGenerator):
+    """The garment network, the denoising network and the pose guider; see `published`.
 
     Args:
-        garment, denoiser, pose_guider: they fit each other and the autoencoder, see `build`.
-        encoders: give the pooled embedding of the garment; None for zeros.
+        garment, denoiser, pose_guider: they fit each other and the autoencoder.
+        pooled: what stands in the place of the pooled text: "clip", the embeddings of the
+            garment's picture by the encoders of `clip`; or "none", zeros.
         trainable: which of `PARTS` are trained.
         denoises: "garment": the first of the published stages, in which the garment network learns
             to denoise garments, alone and unconditioned.
+        lora: `rank` and `alpha` of adapters on the transformers of `trainable`, which are
+            frozen then. None trains them whole.
+
+    Raises:
+        FileNotFoundError: there is no such base.
+        ValueError: another base, sizes that do not fit, or options that exclude each other.
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference", "masked_source")
     inputs: ClassVar[frozenset[Input]] = frozenset({"mask", "densepose"})
     patch_size: ClassVar[int] = PATCH
+    needs_flow_matching: ClassVar[bool] = True
+    published_base = "fitdit_published"
 
     def __init__(
         self,
-        vae: Autoencoder,
-        garment: Transformer,
-        denoiser: Transformer,
-        pose_guider: PoseGuider,
-        scheduler_config: dict[str, Any],
-        encoders: PooledEncoders | None = None,
-        trainable: Sequence[Part] = PARTS,
-        denoises: Denoised = "person",
-    ) -> None:
-        super().__init__(vae, scheduler_config)
-        self.garment = garment
-        self.denoiser = denoiser
-        self.pose_guider = pose_guider
-        self.encoders = encoders
-        self.denoises = denoises
-        for part in PARTS:
-            if part not in trainable or (denoises == "garment" and part != "garment"):
-                self.get_submodule(part).requires_grad_(False)
-        garment.attend_by(RecordingAttention)
-        if denoises == "person":
-            denoiser.attend_by(ReferenceAttention)
-            freeze_unread(garment)
-
-    @classmethod
-    def build(
-        cls,
         garment: Source,
         denoiser: Source,
         pose_guider: str | Path | Sequence[int],
-        vae: Source,
+        vae: Source | Autoencoder,
         scheduler: Source,
-        pooled: Literal["clip", "none"] = "none",
+        pooled: Pooled = "none",
         clip: Sequence[str | Path] = (),
         trainable: Sequence[Part] = PARTS,
         denoises: Denoised = "person",
         lora: dict[str, Any] | None = None,
         gradient_checkpointing: bool = False,
-    ) -> "FitDiT":
-        """From pretrained networks, or from configs with random weights; see `published`.
-
-        Args:
-            pooled: what stands in the place of the pooled text: "clip", the embeddings of the
-                garment's picture by the encoders of `clip`; or "none", zeros.
-            lora: `rank` and `alpha` of adapters on the transformers of `trainable`, which are
-                frozen then. None trains them whole.
-
-        Raises:
-            FileNotFoundError: there is no such base.
-            ValueError: another base, sizes that do not fit, or options that exclude each other.
-        """
-        _check_options(pooled, trainable, denoises)
-        sources = {"garment": garment, "denoiser": denoiser}
-        for part, source in sources.items():
-            if isinstance(source, dict) and part not in trainable and denoises == "person":
-                raise ValueError(
-                    f"model.{part}: a config gives random weights, and it is frozen; give a "
-                    f"pretrained one, or add {part} to model.trainable"
-                )
+    ) -> None:
+        check_choice("model.pooled", pooled, get_args(Pooled))
+        check_choice("model.denoises", denoises, get_args(Denoised))
+        sources: dict[str, Any] = dict(zip(PARTS, (garment, denoiser, pose_guider), strict=True))
+        trained = trainable if denoises == "person" else ("garment",)
+        check_trainable(trainable, sources if denoises == "person" else dict.fromkeys(PARTS))
+        if not set(trained) <= set(trainable):
+            raise ValueError(
+                "model.denoises=garment: trains the garment network; add it to trainable"
+            )
         if lora is not None:
             check_lora(**lora)
-        config = dict(load_scheduler(scheduler).config)
-        if not is_flow_matching(config):
-            raise ValueError(
-                "model.scheduler: this model is trained by flow matching, and the backbone's "
-                "scheduler is of diffusion; take backbone=fitdit or tiny_flow_matching"
-            )
-        autoencoder = load_vae(vae)
-        latent = autoencoder.config.latent_channels
-        networks = (
-            load_transformer(garment, latent, latent),
-            load_transformer(denoiser, 2 * latent + 1, latent),
-        )
-        guider = load_guider(pose_guider, networks[1].width)
-        width = networks[1].config.pooled_projection_dim
-        encoders = load_encoders(clip, width) if pooled == "clip" else None
+        super().__init__(vae, scheduler)
+        latent = self.latent_channels
+        self.garment = load_transformer(garment, latent, latent)
+        self.denoiser = load_transformer(denoiser, 2 * latent + 1, latent)
+        self.pose_guider = load_guider(pose_guider, self.denoiser.width)
+        width = self.denoiser.config.pooled_projection_dim
+        self.encoders = load_encoders(clip, width) if pooled == "clip" else None
+        self.denoises = denoises
+        _check_fit(self)
+        networks = {"garment": self.garment, "denoiser": self.denoiser}
+        checkpoint_gradients(gradient_checkpointing, *networks.values())
         if lora is not None:
-            add_lora(
-                [n for n, part in zip(networks, PARTS, strict=False) if part in trainable], **lora
-            )
-        model = cls(autoencoder, *networks, guider, config, encoders, trainable, denoises)
-        _check_fit(model)
-        if gradient_checkpointing:
-            for network in networks:
-                network.enable_gradient_checkpointing()
-        log_parameters(model)
-        return model
-
-    def load_published(self, place: Path) -> None:
-        raise ValueError(
-            f"{place}: a published FitDiT is a base: give backbone=fitdit_published "
-            f"backbone.source={place} instead of start_from"
-        )
+            add_lora([networks[part] for part in networks if part in trainable], **lora)
+        freeze_all_but(self, trained, PARTS)
+        self.garment.attend_by(RecordingAttention)
+        if denoises == "person":
+            self.denoiser.attend_by(ReferenceAttention)
+            freeze_unread(self.garment)
 
     def save_published(self, place: Path) -> None:
         merge_adapters((self.garment, self.denoiser))
@@ -197,52 +159,27 @@ class FitDiT(LatentGenerator):
         picture: Picture = "source" if self.denoises == "person" else "reference"
         return self.latent(batch, picture, generator, sample)
 
-    def predict_noise(
-        self,
-        noisy: Tensor,
-        timesteps: Tensor,
-        conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
-        flow: FlowRequest | None = None,
-    ) -> Prediction:
-        return self._predict(noisy, timesteps, (conditioning,), flow)
-
-    def predict_branches(
-        self,
-        noisy: Tensor,
-        timesteps: Tensor,
-        branches: Sequence[Conditioning],  # type: ignore[override]
-    ) -> list[Tensor]:
-        """All in one batch: a network's weights are read once."""
-        return list(self._predict(noisy, timesteps, branches).noise.chunk(len(branches)))
-
-    def attach_cache(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:  # type: ignore[override]
-        """The garment network runs once for all steps: its timestep is 0."""
-        one = slice(1 if memory.one_reference else None)
-        return replace(
-            conditioning,
-            garment=conditioning.garment[one],
-            pooled=conditioning.pooled[one],
-            run=memory,
-            picture=RunMemory(limit=math.inf),  # one entry
-        )
-
-    def garment_tokens(self, garment: Tensor, pooled: Tensor) -> GarmentTokens:
+    def garment_tokens(self, garment: Tensor, pooled: Tensor) -> ReferenceTokens:
         """What the garment network records of clean latents (B, C, h, w)."""
         exchange = AttentionExchange(projected={})
         network = self.garment
         latent, vector = network_input(network, garment), network_input(network, pooled)
         timesteps = latent.new_zeros(len(latent))
         network(latent, timesteps, vector, exchange, predict=False)
-        return GarmentTokens(cast(dict[str, tuple[Tensor, Tensor]], exchange.projected))
+        return ReferenceTokens(projected=exchange.projected)
 
-    def _predict(
+    def attach_cache(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:  # type: ignore[override]
+        """The garment network runs once for all steps: its timestep is 0."""
+        return conditioning.attach(memory, picture=RunMemory(limit=math.inf))  # one entry
+
+    def predict_together(
         self,
         noisy: Tensor,
         timesteps: Tensor,
         branches: Sequence[Conditioning],
         flow: FlowRequest | None = None,
     ) -> Prediction:
-        count, timesteps = len(noisy), timesteps.repeat(len(branches))
+        count, all_timesteps = len(noisy), timesteps.repeat(len(branches))
         pooled = torch.cat([branch.pooled.expand(count, -1) for branch in branches])
         if self.denoises == "garment":
             inputs = torch.cat([noisy] * len(branches))
@@ -252,54 +189,32 @@ class FitDiT(LatentGenerator):
             inputs = torch.cat([torch.cat([noisy, branch.known], dim=1) for branch in branches])
             network, body = self.denoiser, torch.cat([branch.body for branch in branches])
             exchange = AttentionExchange(
-                projected=dict(self._tokens(branches, count).projected),
+                projected=dict(self.reference_tokens(branches, timesteps).projected or {}),
                 image_height=noisy.shape[-2] * self.downscale,
                 grid=grid_of(noisy),
                 reference_grid=grid_of(noisy),
                 request=flow,
             )
         latent, vector = network_input(network, inputs), network_input(network, pooled)
-        velocity = at_least_float32(network(latent, timesteps, vector, exchange, body))
-        return Prediction(velocity, exchange.flows, exchange.sharpness, exchange.shares)
+        return exchange.prediction(network(latent, all_timesteps, vector, exchange, body))
 
-    def _tokens(self, branches: Sequence[Conditioning], count: int) -> GarmentTokens:
-        """Of all branches, one after the other along the batch of `count` samples each."""
+    def read_references(
+        self, branches: Sequence[Conditioning], timesteps: Tensor
+    ) -> ReferenceTokens:
+        parts = [self._tokens_of_one(branch).projected or {} for branch in branches]
+        if len(parts) == 1:
+            return ReferenceTokens(projected=parts[0])
 
-        def compute() -> GarmentTokens:
-            parts = [self._tokens_of_one(branch).projected for branch in branches]
-            if len(parts) == 1:
-                return GarmentTokens(parts[0])
+        def joined(name: str, which: int) -> Tensor:
+            return torch.cat([each[name][which].expand(len(timesteps), -1, -1) for each in parts])
 
-            def joined(name: str, which: int) -> Tensor:
-                return torch.cat([part[name][which].expand(count, -1, -1) for part in parts])
+        return ReferenceTokens(
+            projected={name: (joined(name, 0), joined(name, 1)) for name in parts[0]}
+        )
 
-            return GarmentTokens({name: (joined(name, 0), joined(name, 1)) for name in parts[0]})
-
-        kept, key = branches[0].picture, tuple(branch.empty for branch in branches)
-        return compute() if kept is None else kept.get_or_compute(key, compute)
-
-    def _tokens_of_one(self, branch: Conditioning) -> GarmentTokens:
-        garment = branch.garment
-
-        def compute() -> GarmentTokens:
-            return self.garment_tokens(garment, branch.pooled)
-
-        run = branch.run
-        if run is None or not (branch.empty or run.one_reference):
-            return compute()
-        key = (branch.empty, garment.shape, garment.dtype, garment.device)
-        return run.get_or_compute(key, compute)
-
-
-def _check_options(pooled: str, trainable: Sequence[str], denoises: str) -> None:
-    if pooled not in ("clip", "none"):
-        raise ValueError(f"model.pooled must be clip or none, got {pooled!r}")
-    if denoises not in ("person", "garment"):
-        raise ValueError(f"model.denoises must be person or garment, got {denoises!r}")
-    if unknown := sorted(set(trainable) - set(PARTS)):
-        raise ValueError(f"model.trainable: unknown {unknown[0]!r}; known are {', '.join(PARTS)}")
-    if denoises == "garment" and "garment" not in trainable:
-        raise ValueError("model.denoises=garment: trains the garment network; add it to trainable")
+    def _tokens_of_one(self, branch: Conditioning) -> ReferenceTokens:
+        garment, pooled = branch.garment, branch.pooled
+        return branch.get_or_compute(lambda: self.garment_tokens(garment, pooled))
 
 
 def _check_fit(model: FitDiT) -> None:

@@ -19,11 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from leffa.io.atomic import new_folder
-from leffa.io.weights import SUFFIXES, load_weights
+from leffa.io.weights import SUFFIXES, fill, load_weights
 from leffa.models.fitdit.networks import GUIDER, PATCH, PooledEncoders, PoseGuider, Transformer
 from leffa.models.loading import (
     Source,
-    fill,
     hub_file,
     load_scheduler,
     load_transformers,

@@ -15,9 +15,9 @@ from diffusers.models.attention_processor import Attention, IPAdapterAttnProcess
 from diffusers.models.embeddings import IPAdapterPlusImageProjection, MultiIPAdapterImageProjection
 from torch import Tensor
 
-from leffa.io.weights import load_weights, read_pickle
+from leffa.io.weights import fill, load_weights, read_pickle
 from leffa.models.attention import AttentionExchange
-from leffa.models.loading import fill, hub_file
+from leffa.models.loading import hub_file
 
 State = dict[str, Tensor]
 

@@ -33,11 +33,11 @@ from leffa.models.latent import (
     LatentGenerator,
     Picture,
     grid_of,
-    log_parameters,
     network_input,
     reference_features,
 )
-from leffa.models.loading import Autoencoder, Source, load_scheduler, load_vae
+from leffa.models.loading import Autoencoder, Source
+from leffa.models.trainable import check_trainable, checkpoint_gradients, freeze_all_but
 
 # The published prompts (inference.py).
 PERSON_PROMPT = "model is wearing a {}"
@@ -83,94 +83,50 @@ class IDMVTON(LatentGenerator):
     """The try-on network, the garment network and the image-prompt adapter.
 
     Args:
-        unet, garment_unet: see `networks`; they fit each other layer by layer.
-        image_encoder: its tokens fit the adapter of `unet`.
-        text: None for no captions; see `encoders`.
+        unet: an inpainting SDXL, or the folder of a published IDM-VTON.
+        garment_unet: an SDXL, or `unet_encoder` of a published IDM-VTON.
+        image_encoder: see `ImageEncoder.load`; its tokens fit the adapter.
+        adapter: an IP-Adapter Plus file, the config of a new one, or None where `unet` has one.
+        text: a folder with SDXL's text encoders and tokenizers; None for no captions.
         captions: words for each category of garment; one that is not named stands for itself.
         trainable: which of `PARTS` are trained; "unet" has the adapter in it.
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference", "masked_source", "densepose")
     inputs: ClassVar[frozenset[Input]] = frozenset({"mask", "densepose"})
+    published_base = "idm_vton_published"  # with its frozen networks
 
     def __init__(
         self,
-        vae: Autoencoder,
-        unet: Any,
-        garment_unet: Any,
-        image_encoder: ImageEncoder,
-        text: TextEncoders | None,
-        scheduler_config: dict[str, Any],
-        captions: Mapping[str, str] | None = None,
-        trainable: Sequence[Part] = ("unet",),
-    ) -> None:
-        super().__init__(vae, scheduler_config)
-        self.unet = unet
-        self.garment_unet = garment_unet
-        self.image_encoder = image_encoder
-        self.text = text
-        self.captions = dict(captions or {})
-        self.trainable = tuple(trainable)
-        for part in PARTS:
-            if part not in self.trainable:
-                self.get_submodule(part).requires_grad_(False)
-        if text is None:
-            freeze_text(unet)
-        self.train(self.training)
-
-    @classmethod
-    def build(
-        cls,
         unet: Source,
         garment_unet: Source,
         image_encoder: Source,
-        vae: Source,
+        vae: Source | Autoencoder,
         scheduler: Source,
         adapter: str | Path | dict[str, Any] | None = None,
         text: str | Path | None = None,
         captions: Mapping[str, str] | None = None,
         trainable: Sequence[Part] = ("unet",),
         gradient_checkpointing: bool = False,
-    ) -> "IDMVTON":
-        """From pretrained networks, or from configs with random weights.
-
-        Args:
-            unet: an inpainting SDXL, or the folder of a published IDM-VTON.
-            garment_unet: an SDXL, or `unet_encoder` of a published IDM-VTON.
-            adapter: an IP-Adapter Plus file, the config of a new one, or None where `unet` has one.
-            text: a folder with SDXL's text encoders and tokenizers; None for no captions.
-        """
-        if unknown := sorted(set(trainable) - set(PARTS)):
-            raise ValueError(
-                f"model.trainable: unknown {unknown[0]!r}; known are {', '.join(PARTS)}"
-            )
-        for part, source in zip(PARTS, (unet, garment_unet, image_encoder), strict=True):
-            if isinstance(source, dict) and part not in trainable:
-                raise ValueError(
-                    f"model.{part}: a config gives random weights, and it is frozen; give a "
-                    f"pretrained one, or add {part} to model.trainable"
-                )
-        autoencoder = load_vae(vae)
-        latent = autoencoder.config.latent_channels
+    ) -> None:
+        sources = (unet, garment_unet, image_encoder)
+        check_trainable(trainable, dict(zip(PARTS, sources, strict=True)))
+        super().__init__(vae, scheduler)
         image = ImageEncoder.load(image_encoder)
-        tryon = load_tryon(unet, latent, image.width, adapter)
-        garment = load_garment(garment_unet, latent)
-        texts = None if text is None else TextEncoders.load(text)
-        check_fit(tryon, garment, None if texts is None else texts.width)
-        if gradient_checkpointing:
-            tryon.enable_gradient_checkpointing()
-            if "garment_unet" in trainable:
-                garment.enable_gradient_checkpointing()
-        config = dict(load_scheduler(scheduler).config)
-        model = cls(autoencoder, tryon, garment, image, texts, config, captions, trainable)
-        log_parameters(model)
-        return model
-
-    def load_published(self, place: Path) -> None:
-        raise ValueError(
-            f"{place}: a published IDM-VTON is a base, with its frozen networks: give "
-            f"backbone=idm_vton_published backbone.source={place} instead of start_from"
-        )
+        self.unet = load_tryon(unet, self.latent_channels, image.width, adapter)
+        self.garment_unet = load_garment(garment_unet, self.latent_channels)
+        self.image_encoder = image
+        self.text = None if text is None else TextEncoders.load(text)
+        check_fit(self.unet, self.garment_unet, None if self.text is None else self.text.width)
+        self.captions = dict(captions or {})
+        self.trainable = tuple(trainable)
+        checkpoint_gradients(gradient_checkpointing, self.unet)
+        if "garment_unet" in trainable:
+            checkpoint_gradients(gradient_checkpointing, self.garment_unet)
+        freeze_all_but(self, trainable, PARTS)
+        if text is None:
+            freeze_text(self.unet)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         """Like any module, but what is frozen stays in evaluation mode."""

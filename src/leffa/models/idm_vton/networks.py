@@ -16,6 +16,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
+from leffa.io.weights import fill
 from leffa.models.attention import (
     ExchangeProcessor,
     ReferenceAttention,
@@ -36,7 +37,6 @@ from leffa.models.idm_vton.adapter import (
 )
 from leffa.models.loading import (
     Source,
-    fill,
     is_shipped,
     load_unet,
     locate,

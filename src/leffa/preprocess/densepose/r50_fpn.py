@@ -161,7 +161,7 @@ def load_network(path: str | Path) -> ChartRCNN:
         for name, array in load_arrays(path).items()
         if not name.startswith(_CONSTANTS)
     }
-    fill(model, weights, str(path))
+    fill(model, weights, path)
     return model.eval()
 
 

@@ -94,5 +94,5 @@ def load_openpose(path: str | Path) -> OpenPoseBody:
         model = OpenPoseBody()
     state = load_weights(Path(path))
     # A saved module of the port has its own blocks before the layer's name.
-    fill(model, {".".join(key.split(".")[-2:]): value for key, value in state.items()}, str(path))
+    fill(model, {".".join(key.split(".")[-2:]): value for key, value in state.items()}, path)
     return model.eval()
