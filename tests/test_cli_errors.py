@@ -154,7 +154,7 @@ def test_a_model_on_a_base_without_its_parts_is_answered_with_the_bases_that_hav
     printed = command("train", "experiment=cfld_synthetic", "backbone=sdxl_inpainting")
     assert printed == (
         "model.encoder needs backbone.cfld.encoder, which the chosen backbone does not have; "
-        "give one of: backbone=sd15, backbone=tiny, backbone=tiny_from_scratch"
+        "give one of: backbone=sd15, backbone=tiny"
     )
     printed = command("train", "experiment=catvton_flux_synthetic", "backbone=sd15")
     assert printed == (  # one of them names its own source there, which it alone cannot resolve
