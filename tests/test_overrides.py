@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from leffa.cli_errors import dotted
 from leffa.models.loading import is_flow_matching
 from leffa.run import CONF, compose
-from leffa.run.config import VERSION_BASE, kept_by_experiment
+from leffa.run.config import VERSION_BASE, build, kept_by_experiment, settings
 from leffa.run.program import program, train_job
 
 # One that chooses most groups and sets values in most of what is an experiment's own.
@@ -134,6 +134,14 @@ def test_what_an_experiment_keeps_of_a_chosen_group_is_said(kept: Any) -> None:
         "data=dress_code: experiment=catvton_vitonhd keeps data.transform.densepose=none, "
         "data.val.densepose=none; name a key to change it"
     )
+
+
+def test_an_experiment_s_option_that_another_model_lacks_can_be_removed() -> None:
+    chosen = ["experiment=virtual_tryon_1024", "model=catvton", "backbone=tiny"]
+    removed = r"CatVTON: .*'parts'; ~GROUP\.parts removes what an experiment sets"
+    with pytest.raises(ValueError, match=removed):
+        build(settings("train", chosen, "model")["model"])
+    assert "parts" not in settings("train", [*chosen, "~model.parts"], "model")["model"]
 
 
 def test_nothing_is_said_where_the_choice_won(kept: Any) -> None:

@@ -248,6 +248,8 @@ def build(part: dict[str, Any], **extra: Any) -> Any:
         return instantiate(part, _convert_="all", **extra)
     except HydraException as error:
         cause = error.__cause__
-        if isinstance(cause, TypeError):  # a value of the wrong type, or one missing
-            raise ValueError(f"{part['_target_']}: {cause}") from error
+        if isinstance(cause, TypeError):  # a value of the wrong type, one missing, or one too many
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+            remedy = f"; ~GROUP.{unknown[1]} removes what an experiment sets" if unknown else ""
+            raise ValueError(f"{part['_target_']}: {cause}{remedy}") from error
         raise (cause if cause is not None and is_user_error(cause) else error) from None
