@@ -137,6 +137,11 @@ def test_a_fine_tuning_of_an_earlier_version_is_known() -> None:
     assert part == before | {"_target_": "leffa.models.leffa.LeffaModel"}
 
 
+def test_a_model_that_an_earlier_version_built_by_a_method_is_known() -> None:
+    part = model_part({"model": {"_target_": "leffa.models.cfld.CFLD.build"}}, Path("x.ckpt"))
+    assert part == {"_target_": "leffa.models.cfld.CFLD"}
+
+
 def test_a_model_of_the_user_s_own_is_known_once_conf_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
