@@ -206,30 +206,20 @@ def test_a_full_gpu_is_one_line_and_another_fault_of_the_program_is_not(
         main([*SCORE, "--batch-size", size])
 
 
-def test_a_misspelt_option_is_answered_with_the_usage_of_its_command(
+def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["predict", "--persn", "a.jpg", "--ckpt", "x", "--out", "y"])
-    assert stopped.value.code == 2
-    printed = capsys.readouterr().err
-    assert printed.startswith("usage: leffa predict ")
-    assert printed.endswith("unrecognized arguments: --persn a.jpg; did you mean --person?\n")
-    with pytest.raises(SystemExit) as stopped:
-        main(["score", ".", ".", "--protocl", "leffa"])  # a required one
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err.endswith("--protocl; did you mean --protocol?\n")
-    with pytest.raises(SystemExit) as stopped:
-        main(["weights", "lst"])
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err.endswith("\nlst; did you mean list?\n")
-    for words in (["prdict"], []):
+    for words, meant in (
+        (["predict", "--persn", "a.jpg", "--out", "y"], "--person PATH"),
+        (["score", ".", ".", "--protocl", "leffa"], "--protocol NAME"),  # a required one
+        (["weights", "lst"], "'list'"),
+        (["prdict"], "did you mean predict?"),
+        ([], "usage: leffa "),
+    ):
         with pytest.raises(SystemExit) as stopped:
             main(words)
         assert stopped.value.code == 2
-        printed = capsys.readouterr().err
-        assert printed.startswith("usage: leffa ")
-        assert ("did you mean predict?" in printed) == (words == ["prdict"])
+        assert meant in capsys.readouterr().err
 
 
 def test_choices_in_help_are_those_that_are_read() -> None:

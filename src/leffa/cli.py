@@ -5,13 +5,11 @@ help of the docstring. What it needs it imports only when it runs, so that the h
 command is a new function, and its line in `COMMANDS`.
 """
 
-import io
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager
 from functools import partial, wraps
 from importlib import import_module
 from inspect import getdoc
@@ -105,37 +103,7 @@ def _parse(command: str, words: Sequence[str]) -> Run:
     def bind(*args: object, **kwargs: object) -> Run:
         return partial(called, *args, **kwargs)
 
-    parse = partial(tyro.cli, bind, prog=f"leffa {command}", config=(tyro.conf.DisallowNone,))
-    refusal = io.StringIO()
-    try:
-        with redirect_stderr(refusal):
-            run, unknown = parse(args=words, return_unknown_args=True)
-        if not unknown:
-            return run
-    except SystemExit as ended:
-        given = [word.partition("=")[0] for word in words if word.startswith("--")]
-        if not ended.code or not (unknown := [word for word in given if word not in _help(parse)]):
-            print(refusal.getvalue() + _nearest_choice(refusal.getvalue()), end="", file=sys.stderr)
-            raise  # --help, or what tyro has said
-    shown = _help(parse)
-    hint = nearest(unknown[0], sorted(set(re.findall(r"--[a-z][a-z-]+", shown))))
-    usage, wrong = shown.split("\n\n")[0], " ".join(unknown)
-    _refuse(f"{usage}\nleffa {command}: error: unrecognized arguments: {wrong}{hint}")
-
-
-def _help(parse: Callable[..., object]) -> str:
-    """What --help shows."""
-    with redirect_stdout(io.StringIO()) as shown, suppress(SystemExit):
-        parse(args=["--help"])
-    return shown.getvalue()
-
-
-def _nearest_choice(refusal: str) -> str:
-    """A line with the choice that was probably meant, where tyro refuses one; else nothing."""
-    text = " ".join(refusal.replace("│", " ").split())
-    found = re.search(r"invalid choice '(.*?)' .*one of \((.*?)\)", text)
-    hint = nearest(found[1], re.findall(r"'(.*?)'", found[2])) if found else ""
-    return f"{found[1]}{hint}\n" if found and hint else ""
+    return tyro.cli(bind, prog=f"leffa {command}", args=words, config=(tyro.conf.DisallowNone,))
 
 
 def _refuse(message: str) -> NoReturn:
