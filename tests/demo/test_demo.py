@@ -135,6 +135,7 @@ def test_a_second_run_reuses_what_is_finished(settings: DemoSettings, results: R
     (settings.out / "report.html").unlink()
     again, printed = run(settings)
     assert printed.count("reused") == 5
+    assert "EPE (px)" in printed
     assert checkpoint.stat().st_mtime_ns == written
     assert again.rows == results.rows
     assert (settings.out / "report.html").is_file()

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from leffa.demo.findings import findings
 from leffa.demo.results import Results, running_mean
 from leffa.demo.settings import REPORT
 from leffa.evaluation import sample_folder
@@ -69,7 +68,7 @@ def write_report(results: Results, out: Path) -> list[Path]:
     settings = results.settings
     page = render(
         "demo/report.html",
-        findings=findings(results.rows),
+        epe={name: row["flow/epe_px"] for name, row in results.rows.items() if name != "true"},
         steps=f"{settings['steps']:,}",
         trained=f"{settings['train_samples']:,}",
         scored=f"{results.samples:,}",

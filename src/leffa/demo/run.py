@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
 from leffa.cli_errors import quoted
-from leffa.demo.findings import findings
 from leffa.demo.jobs import Job, pictures_done, run_jobs, steps_done
 from leffa.demo.results import Results, collect
 from leffa.demo.reuse import claim, fingerprint, finish
@@ -68,15 +68,17 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
     console.print("[bold]3/4[/] Generating and scoring test samples")
     _run(settings, console, evaluations, "evaluate")
     console.print("[bold]4/4[/] Writing the report")
-    from leffa.demo.report import write_report  # here, so that the first lines come at once
+    # Here, so that the first lines come at once.
+    from leffa.demo.report import metrics_table, write_report
 
     runs = {name: part.folder for name, part in trainings.items()}
     results = collect(settings, runs, {name: part.folder for name, part in evaluations.items()})
     paths = write_report(results, settings.out)
-    console.print()
-    for sentence in findings(results.rows):
-        console.print(f"  {sentence}", highlight=False)
-    console.print()
+    numbers = metrics_table(results.rows)
+    table = Table("", *(f"{title} {arrow}" for title, arrow in numbers["head"]))
+    for _, title, cells in numbers["rows"]:
+        table.add_row(title, *(text for text, _ in cells))
+    console.print(table)
     for path in paths:
         console.print(f"  {path}", highlight=False, soft_wrap=True)
     return results
