@@ -128,12 +128,6 @@ def png_named_jpg(root: Path) -> None:
     Image.open(root / f"test/image/{A}.jpg").save(root / f"test/image/{A}.jpg", format="PNG")
 
 
-def jpg_saved_as_png(root: Path) -> None:
-    path = root / f"test/image/{A}.jpg"
-    Image.open(path).save(path.with_suffix(".png"))
-    path.unlink()
-
-
 def swap_lists(root: Path) -> None:
     folder = root / "upper_body"
     paired, unpaired = folder / "test_pairs_paired.txt", folder / "test_pairs_unpaired.txt"
@@ -194,9 +188,6 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     ("list-missing", "", remove(LIST)),
     ("list-empty", "", write(LIST, "\n\n")),
     ("list-encoding", "0xe9 in line 1", write(LIST, "é.jpg 50001_00.jpg\n".encode("latin-1"))),
-    ("list-bom", "utf-16", lambda r: write(LIST, (r / LIST).read_text().encode("utf-16"))(r)),
-    ("list-bom", "", lambda r: write(LIST, b"\xef\xbb\xbf" + (r / LIST).read_bytes())(r)),
-    ("list-spaces", "line 4", append(LIST, "\n")),
     ("list-columns", "line 4", append(LIST, "50000_00.jpg\n")),
     ("list-columns", "000006_00.png", append(LIST, "000006_00.png 50001_00.jpg\n")),
     ("list-duplicate", A, append(LIST, f"{A}.jpg {B}.jpg\n")),
@@ -205,17 +196,11 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     # names
     ("file-missing", f"{A}.jpg", remove(f"test/image-densepose/{A}.jpg")),
     ("folder-missing", "", lambda r: shutil.rmtree(r / "test/cloth")),
-    ("folder-misnamed", "image_densepose", rename("test/image-densepose", "test/image_densepose")),
     ("optional-absent", "", lambda r: shutil.rmtree(r / "test/image-densepose")),
     ("split-absent", "", lambda r: (shutil.rmtree(r / "train"), remove("train_pairs.txt")(r))),
-    ("case-differs", f"{A}.JPG", rename(f"test/image/{A}.jpg", f"test/image/{A}.JPG")),
-    ("suffix-differs", f"{A}.png", jpg_saved_as_png),
-    ("elsewhere", "train/image", rename(f"test/image/{A}.jpg", f"train/image/{A}.jpg")),
     ("link-broken", f"{A}.jpg", link_to_nowhere),
     ("extra-file", "12345_00.jpg", copy(f"test/cloth/{A}.jpg", "test/cloth/12345_00.jpg")),
     ("extra-folder", "", lambda r: (r / "test/results").mkdir()),
-    ("hidden-file", f"._{A}.jpg", write(f"test/image/._{A}.jpg", b"\0\5\x16\7")),
-    ("hidden-file", ".DS_Store", write("test/image/.DS_Store", b"Bud1")),
     ("partly", "2 of 3", remove(f"test/cloth-mask/{A}.jpg")),
     ("nested", "zalando-hd-resized", deeper),
     # any file
@@ -240,7 +225,6 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     ("same-picture", f"{B}.jpg", copy(f"test/image/{A}.jpg", f"test/image/{B}.jpg")),
     ("train-in-test", f"{A}.jpg", copy("train/image/00000_00.jpg", f"test/image/{A}.jpg")),
     ("train-in-test", f"{A}.jpg (is train/cloth/00001_00.jpg)", saved_anew),
-    ("mismatch", f"{A}.jpg", copy(f"test/agnostic-v3.2/{B}.jpg", f"test/agnostic-v3.2/{A}.jpg")),
     ("mismatch", f"{A}.png", other_body),
     # masks
     ("mask-grey", "grey", lambda r: Image.open(r / f"test/agnostic-v3.2/{A}.jpg").save(r / MASK)),

@@ -45,35 +45,17 @@ def test_finds_what_other_layouts_suffer_from(
     assert not report.clean
 
 
-def test_tells_persons_from_garments_by_their_looks(tmp_path: Path) -> None:
-    """Enough pictures of each, so that one in the wrong folder is unlike all the others."""
-    rng = np.random.default_rng(0)
+def test_tells_swapped_folders_by_the_white_around_garments(tmp_path: Path) -> None:
     lines = []
-    for number in range(30):
+    for number in range(24):
         stem = f"{number:05}_00"
-        lines.append(f"{stem}.jpg {(number + 1) % 30:05}_00.jpg\n")
-        person = np.full((64, 48, 3), rng.integers(140, 220), np.uint8)
-        person[8:, 14:34] = rng.integers(0, 200, 3)
-        garment = np.full((64, 48, 3), 255, np.uint8)
-        garment[20:50, 8:40] = rng.integers(0, 200, 3)
-        for folder, pixels in (("image", person), ("cloth", garment)):
+        lines.append(f"{stem}.jpg {(number + 1) % 24:05}_00.jpg\n")
+        for folder, ground in (("cloth", 150), ("image", 255)):
             (tmp_path / "test" / folder).mkdir(parents=True, exist_ok=True)
-            shown = Image.fromarray(garment if folder == "image" and number == 7 else pixels)
-            shown.save(tmp_path / "test" / folder / f"{stem}.jpg", quality=90 - number % 3)
+            pixels = np.full((64, 48, 3), ground, np.uint8)
+            pixels[20:50, 8:40] = number, 0, 100
+            Image.fromarray(pixels).save(tmp_path / "test" / folder / f"{stem}.jpg")
     (tmp_path / LIST).write_text("".join(lines))
-    replaced = tmp_path / "test/image/00007_00.jpg"
-    Image.open(replaced).save(replaced, quality=60)  # other bytes than the garment's file
-    found = problem(examine(tmp_path), "garment-as-person")
-    assert found.names == ("00007_00.jpg",)
-    stranger = np.full((64, 48, 3), 150, np.uint8)
-    stranger[8:, 14:34] = (200, 30, 90)
-    Image.fromarray(stranger).save(tmp_path / "test/cloth/00009_00.jpg")
-    suspects = problem(examine(tmp_path), "suspect")
-    assert suspects.where == "test/cloth"
-    assert suspects.names == ("00009_00.jpg",)
-    (tmp_path / "test/image").rename(tmp_path / "test/kept")
-    (tmp_path / "test/cloth").rename(tmp_path / "test/image")
-    (tmp_path / "test/kept").rename(tmp_path / "test/cloth")
     assert "folders-swapped" in kinds(examine(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""What only several files show: sizes that differ, persons among garments, another's body map."""
+"""What only several files show: sizes that differ, swapped folders, another's body map."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -20,14 +20,11 @@ WithPhoto = Sequence[tuple[Present, Inspection, Inspection]]
 # The splits, or tables of a user's own, that list a photograph.
 Splits = Callable[[Present], Set[str]]
 
-_FEWEST_TO_COMPARE = 24  # pictures of each kind before one can be called unlike the others
-_UNLIKE = -0.5  # of a prediction in which 1 is one's own kind and -1 the other
+_FEWEST_TO_COMPARE = 24  # pictures of each kind
 _WHITE = 245
 _OTHER_BODY = 0.25  # overlap of two silhouettes below which they are two persons'
 _LARGER = (1.18, 1.25, 1.33)  # scales at which joints are tried that do not all lie on the body
 _MOST_ON_BODY, _ALL_ON_BODY = 0.9, 0.98  # before and after
-_OTHER_PICTURE = 12.0  # mean difference of an agnostic picture from its photograph where it is kept
-_AGNOSTIC_GREY = (118, 138)
 # Contents that are read at any resolution; a drawing is what one's own folder has as DensePose.
 _ANY_RESOLUTION = frozenset({"colour", "iuv", "vui", "labels", "drawing"})
 
@@ -46,9 +43,8 @@ def compare(inspected: Inspected, spec: DatasetSpec, splits: Splits) -> Iterator
     ]
     yield from _sizes(with_photo)
     yield from _bodies(with_photo)
-    yield from _agnostic_pictures(with_photo)
     yield from _odd_sizes(inspected, spec)
-    yield from _wrong_kind(inspected)
+    yield from _swapped_folders(inspected)
     yield from _same_pictures(inspected, splits)
     yield from _leaks(inspected, splits)
 
@@ -110,19 +106,6 @@ def _beside(person: Joints, near: NDArray[np.bool_]) -> bool:
     return share < LEAST_ON_BODY or (share < _MOST_ON_BODY and max(larger) > _ALL_ON_BODY)
 
 
-def _agnostic_pictures(with_photo: WithPhoto) -> Iterator[Finding]:
-    """Where it is not grey, an agnostic picture is the photograph."""
-    low, high = _AGNOSTIC_GREY
-    for present, result, photo in with_photo:
-        if present.files.content != "agnostic" or result.thumb is None or photo.thumb is None:
-            continue
-        grey = ((result.thumb > low) & (result.thumb < high)).all(axis=-1)
-        difference = np.abs(result.thumb.astype(int) - photo.thumb).mean(axis=-1)
-        # The median: cells at the edge of the grey region are half grey.
-        if (~grey).sum() > 16 and np.median(difference[~grey]) > _OTHER_PICTURE:
-            yield Finding("mismatch", present.where, present.path.name)
-
-
 def _odd_sizes(inspected: Inspected, spec: DatasetSpec) -> Iterator[Finding]:
     """Photographs of another size than most, and folders of another size than the release's."""
     folders: dict[str, list[tuple[str, tuple[int, int]]]] = defaultdict(list)
@@ -139,12 +122,8 @@ def _odd_sizes(inspected: Inspected, spec: DatasetSpec) -> Iterator[Finding]:
                 yield Finding("size-odd", where, name, f"{_by(size)}, others {_by(usual)}")
 
 
-def _wrong_kind(inspected: Inspected) -> Iterator[Finding]:
-    """Persons among garments and garments among persons.
-
-    The small pictures of both kinds are told apart by a ridge regression, each predicted from all
-    others. A garment lies on white, which makes it certain; what is merely unusual is a suspect.
-    """
+def _swapped_folders(inspected: Inspected) -> Iterator[Finding]:
+    """Garments, which lie on white, where persons should be, and the other way round."""
     for group in sorted({present.group for present, _ in inspected}):
         kinds: dict[str, list[tuple[Present, Pixels]]] = {"person": [], "garment": []}
         for present, result in inspected:
@@ -156,31 +135,12 @@ def _wrong_kind(inspected: Inspected) -> Iterator[Finding]:
         white = {kind: np.median([_whiteness(thumb) for _, thumb in kinds[kind]]) for kind in kinds}
         if white["person"] > 0.8 and white["garment"] < 0.2:
             yield Finding("folders-swapped", f"{people[0][0].where} and {garments[0][0].where}")
-            continue
-        likeness = _likeness([thumb for _, thumb in people + garments], len(people))
-        for (present, thumb), alike in zip(people + garments, likeness, strict=True):
-            if alike <= _UNLIKE:
-                certain = present.files.role == "person" and _whiteness(thumb) > 0.9
-                kind = "garment-as-person" if certain else "suspect"
-                yield Finding(kind, present.where, present.path.name)
 
 
 def _whiteness(thumb: Pixels) -> float:
     """The share of the border that is as white as the ground of a garment's photograph."""
     border = np.concatenate([thumb[0], thumb[:, 0], thumb[:, -1]])
     return float((border.min(axis=-1) >= _WHITE).mean())
-
-
-def _likeness(thumbs: Sequence[Pixels], people: int, ridge: float = 10.0) -> NDArray[np.float64]:
-    """How like its own kind each picture is, by what all others teach: about 1, or -1 if unlike."""
-    pixels = np.stack([thumb.ravel() for thumb in thumbs]).astype(np.float64) / 127.5 - 1
-    pixels = np.concatenate([pixels, np.ones((len(pixels), 1))], axis=1)
-    kinds = np.where(np.arange(len(pixels)) < people, 1.0, -1.0)
-    square = pixels.T @ pixels + ridge * np.eye(pixels.shape[1])
-    solved = np.linalg.solve(square, pixels.T)
-    leverage = np.einsum("ij,ji->i", pixels, solved)
-    own: NDArray[np.float64] = kinds * (pixels @ (solved @ kinds) - leverage * kinds)
-    return own / (1 - leverage)
 
 
 def _same_pictures(inspected: Inspected, splits: Splits) -> Iterator[Finding]:

@@ -18,12 +18,11 @@ from leffa.data.doctor.sheet import pick_rows
 from leffa.data.doctor.survey import Present, Survey, Surveyor
 from leffa.data.folder import is_custom_folder, pairs_by_table
 from leffa.data.layout import check_choice
-from leffa.io.folders import SUFFIXES, is_hidden, scan
+from leffa.io.folders import SUFFIXES, scan
 from leffa.io.processes import map_items
 
 Progress = Callable[[int, int], None]  # (files done, files in all)
 
-_UNKNOWN = DatasetSpec("pictures of no known data set", "", ".*", (), same_size=False)
 _CHUNK = 16
 # Of a user's own folder, whose names and suffixes are free.
 _OWN_FILES = (
@@ -111,12 +110,16 @@ def _survey(root: Path, dataset: str) -> tuple[str, DatasetSpec, Survey]:
     name = recognise(root) if dataset == "auto" else dataset
     survey = Surveyor(root, DATASETS[name]).run() if name is not None else Survey()
     if not survey.present and not any(survey.lists.values()):
-        if deeper := recognise_below(root):
-            survey = Survey()
-            survey.add("nested", str(root), str(deeper))
-        else:
-            survey = _survey_pictures(root, name)
-    return name or "unknown", DATASETS[name] if name is not None else _UNKNOWN, survey
+        deeper = recognise_below(root)
+        if deeper is None:
+            wanted = f"the data set {name}" if name else f"a data set ({', '.join(CATALOG)})"
+            raise ValueError(
+                f"{root}: does not hold {wanted}; give the folder that holds its lists"
+            )
+        name, survey = name or recognise(deeper), Survey()
+        survey.add("nested", str(root), str(deeper))
+    assert name is not None
+    return name, DATASETS[name], survey
 
 
 def _survey_custom_folder(root: Path) -> Survey:
@@ -153,19 +156,4 @@ def _survey_custom_folder(root: Path) -> Survey:
                 survey.add("extra-file", where, path.name)
         for path in found.excluded:
             survey.add("left-out", where, path.name)
-    return survey
-
-
-def _survey_pictures(root: Path, name: str | None) -> Survey:
-    """Every picture below a folder of no known data set."""
-    survey = Survey()
-    files = FileSpec("", "{}", "photo", "picture", main=True)
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not is_hidden(path.name):
-            where = path.parent.relative_to(root).as_posix()
-            survey.present.append(Present(path, where, files, "", path.name))
-    if name is not None or not survey.present:
-        wanted = f"the data set {name}" if name else f"a data set ({', '.join(CATALOG)})"
-        raise ValueError(f"{root}: does not hold {wanted}; give the folder that holds its lists")
-    survey.add("unknown-layout", str(root))
     return survey

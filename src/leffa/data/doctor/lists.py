@@ -10,7 +10,7 @@ from leffa.data.catalog.spec import GroupSpec, ListSpec, unpaired_name
 from leffa.data.doctor.report import Count, Finding
 from leffa.data.keypoints import COCO_18
 from leffa.data.layout import read_csv_pairs
-from leffa.io.tables import decode_text
+from leffa.io.tables import read_text
 
 
 @dataclass
@@ -68,16 +68,11 @@ def read_list(
 def _lines(path: Path, where: str, findings: list[Finding]) -> list[tuple[int, str]]:
     """(number, text) of the lines that are not blank."""
     try:
-        text, encoding = decode_text(path.read_bytes(), path)
+        text = read_text(path)
     except ValueError as error:
         findings.append(Finding("list-encoding", where, str(error).removeprefix(f"{path}: ")))
         return []
-    if encoding != "utf-8":
-        findings.append(Finding("list-bom", where, encoding.removesuffix("-sig")))
-    numbered = list(enumerate(text.splitlines(), start=1))
-    stray = [number for number, line in numbered if line != line.strip() or not line]
-    findings += [Finding("list-spaces", where, f"line {number}") for number in stray]
-    return [(number, line) for number, line in numbered if line.strip()]
+    return [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
 def _has_keypoints(cells: list[str]) -> bool:

@@ -89,8 +89,3 @@ def folder_names(folder: Path) -> list[str]:
         return []
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir())
-
-
-def plain(name: str) -> str:
-    """A folder's name without the marks that copies of a data set change."""
-    return re.sub("[-_ ]", "", name.lower())

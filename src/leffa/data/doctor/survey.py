@@ -9,7 +9,7 @@ from pathlib import Path
 from leffa.data.batch import Record
 from leffa.data.catalog.spec import MATCHES, TREE, DatasetSpec, FileSpec, GroupSpec
 from leffa.data.doctor.lists import Listed, read_list
-from leffa.data.doctor.recognise import file_names, folder_names, is_there, official_name, plain
+from leffa.data.doctor.recognise import file_names, folder_names, is_there, official_name
 from leffa.data.doctor.report import Finding
 from leffa.io.folders import is_hidden
 
@@ -67,8 +67,7 @@ class Surveyor:
     def __init__(self, root: Path, dataset: DatasetSpec) -> None:
         self.root, self.dataset = root, dataset
         self.survey = Survey()
-        self.names, self.guises = cache(file_names), cache(self._guises)
-        self.folder, self.listed = cache(self._folder), cache(self._listed)
+        self.names, self.folder = cache(file_names), cache(self._folder)
         self._expected: dict[Path, set[str]] = defaultdict(set)
 
     def run(self) -> Survey:
@@ -97,10 +96,6 @@ class Surveyor:
                 lists.append(listed)
                 self.survey.findings += findings
         return lists
-
-    def _listed(self, group: GroupSpec, role: str) -> set[str]:
-        """The keys that the lists of a group name."""
-        return {key for entry in self.survey.lists[group.name] for key in entry.keys.get(role, ())}
 
     def _survey_group(self, group: GroupSpec) -> None:
         where, lists = group.folder or group.name, self.survey.lists[group.name]
@@ -138,16 +133,7 @@ class Surveyor:
 
     def _tell_no_folder(self, group: GroupSpec, files: FileSpec) -> None:
         where = "/".join(part for part in (group.folder, files.spellings[0]) if part)
-        declared = {name for other in group.files for name in other.spellings}
-        wanted = {plain(spelling) for spelling in files.spellings}
-        alike = [
-            name
-            for name in folder_names(self.root / group.folder)
-            if name not in declared and plain(name) in wanted
-        ]
-        if alike:
-            self.survey.add("folder-misnamed", where, alike[0])
-        elif files.need == "always":
+        if files.need == "always":
             self.survey.add("folder-missing", where)
         elif files.need == "whole" and not files.synthetic:
             self.survey.add("optional-absent", where, detail=_WITHOUT.get(files.content, ""))
@@ -178,9 +164,11 @@ class Surveyor:
             }
             if files not in own:
                 continue
-            wanted, places = keys[files.role], list(own.items())
+            wanted = keys[files.role]
             there = {
-                key for key in wanted if any(self._find(group, *place, key) for place in places)
+                key
+                for key in wanted
+                if any(one.pattern.format(key) in self.names(place) for one, place in own.items())
             }
             for listed in lists:
                 for key in listed.keys.get(files.role, {}).keys() - there:
@@ -201,22 +189,16 @@ class Surveyor:
                 yield name
 
     def _match(self, group: GroupSpec, files: FileSpec, folder: Path, keys: list[str]) -> None:
-        """Sort the keys into present and missing, and say why where it shows."""
+        """Sort the keys into present and missing."""
         where, expected, missing = self._where(folder), self._expected[folder], []
         for key in keys:
             name = files.pattern.format(key)
             expected.add(name)
-            if (found := self._find(group, files, folder, key)) is None:
+            if (found := self.names(folder).get(name)) is None:
                 missing.append(name)
-            elif found[0] == "":
-                base = folder.parent if folder.name == TREE else folder
-                path = base / self.names(folder)[name]
-                self.survey.present.append(Present(path, where, files, group.name, key))
             else:
-                kind, other = found
-                expected.add(other)
-                is_in = "is in" if kind == "elsewhere" else "is"
-                self.survey.add(kind, where, name, f"{is_in} {other}")
+                path = (folder.parent if folder.name == TREE else folder) / found
+                self.survey.present.append(Present(path, where, files, group.name, key))
         if not missing:
             return
         if files.need in ("loose", "split"):
@@ -230,39 +212,10 @@ class Surveyor:
             for name in missing:
                 self.survey.add("file-missing", where, name)
 
-    def _find(
-        self, group: GroupSpec, files: FileSpec, folder: Path, key: str
-    ) -> tuple[str, str] | None:
-        """Where the file of a key is: ("", its name), or the kind of finding under which it goes
-        and where it is instead; None where it is missing."""
-        name = files.pattern.format(key)
-        if name in self.names(folder):
-            return "", name
-        lower, stems = self.guises(folder)
-        if other := lower.get(name.lower()):
-            return "case-differs", other
-        if other := stems.get(Path(name).stem):
-            return "suffix-differs", other
-        for elsewhere in self.dataset.groups:
-            place = self.folder(elsewhere, files)
-            if elsewhere is group or place is None or place == folder:
-                continue
-            if name in self.names(place) and key not in self.listed(elsewhere, files.role):
-                return "elsewhere", self._where(place)
-        return None
-
-    def _guises(self, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-        """The names in a folder by their lower case, and by their stems."""
-        names = self.names(folder)
-        visible = {Path(name).stem: name for name in names if not is_hidden(name)}
-        return {name.lower(): name for name in names}, visible
-
     def _find_extra_files(self) -> None:
         for folder, expected in self._expected.items():
             for name in self.names(folder).keys() - expected:
-                if is_hidden(name):
-                    self.survey.add("hidden-file", self._where(folder), name)
-                elif folder != self.root:
+                if folder != self.root and not is_hidden(name):
                     self.survey.add("extra-file", self._where(folder), name)
 
     def _find_extra_folders(self) -> None:
@@ -272,12 +225,9 @@ class Surveyor:
             for files in group.files:
                 known |= {Path(group.folder, each).as_posix() for each in files.spellings}
             known.add(Path(group.folder, MATCHES).as_posix())
-        misnamed = {found.name for found in self.survey.findings if found.kind == "folder-misnamed"}
         for base in {self.root / group.folder for group in groups} | {self.root}:
             for name in folder_names(base):
-                if is_hidden(name):
-                    self.survey.add("hidden-file", self._where(base), name)
-                elif (place := self._where(base / name)) not in known and name not in misnamed:
+                if not is_hidden(name) and (place := self._where(base / name)) not in known:
                     self.survey.add("extra-folder", place)
 
 
