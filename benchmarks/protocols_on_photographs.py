@@ -221,7 +221,7 @@ def paired_values(
             pictures.folder,
             protocol,
             names={source.name: true.name for source, true in pairs},
-            masks=masks if "masked_psnr" in metrics else None,
+            beside={"masks": masks} if "masked_psnr" in metrics else None,
             workers=workers,
             progress=True,
         )

@@ -143,7 +143,6 @@ def test_scores_two_folders_as_markdown_and_json(
         (["score", ".", ".", "--protocol", "best"], "no protocol 'best'; choose from: catvton, "),
         ([*SCORE, "--device", "cuda:99"], "device=cuda:99: this machine has "),
         ([*SCORE, "--batch-size", "0"], "batch_size=0: give a number from 1"),
-        ([*SCORE, "--fid-resamples", "1"], "fid_resamples=1: give 0 for no interval"),
         (["draw", "viton_hd", "new", "--train", "1", "--test", "1"], "test=1"),
         (["demo", "--steps", "0"], "--steps must be at least 1, got 0"),
     ],

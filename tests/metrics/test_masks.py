@@ -33,7 +33,9 @@ def test_a_mask_counts_as_what_it_shows(tmp_path: Path, how: str) -> None:
     suffix, options = (".jpg", {"quality": 30}) if how == "jpeg" else (".png", {})
     mask.save(tmp_path / "masks" / f"1{suffix}", **options)
     protocol = replace(LEFFA, sets={}, paired={"masked_psnr": MaskedPSNRSettings()})
-    scores = score_folders(tmp_path / "pred", tmp_path / "true", protocol, masks=tmp_path / "masks")
+    scores = score_folders(
+        tmp_path / "pred", tmp_path / "true", protocol, beside={"masks": tmp_path / "masks"}
+    )
     assert scores.values["masked_psnr"] == pytest.approx(20 * np.log10(255 / 147), abs=1e-6)
 
 
@@ -48,7 +50,7 @@ def test_pairs_whose_mask_is_black_are_excluded_from_masked_psnr_and_named(
         for name in ("00", "01", "02"):
             grey = 0 if name in black else 255
             Image.new("L", (24, 32), grey).save(masks / f"{name}.png")
-        values.append(score_folders(*folders, protocol, masks=masks))
+        values.append(score_folders(*folders, protocol, beside={"masks": masks}))
     whole, two, none = values
     each = whole.per_image["masked_psnr"]
     assert two.excluded == {"masked_psnr": ["01"]}

@@ -1,5 +1,6 @@
 """SSIM, PSNR, masked PSNR and squared error against independent implementations."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -227,3 +228,20 @@ def test_two_halves_merge_into_the_whole(
     second.update(pred[1:], true[1:])
     first.merge_state(second)
     torch.testing.assert_close(first.compute(), whole.compute(), atol=1e-9, rtol=0)
+
+
+def test_the_interval_of_a_mean_is_that_of_the_central_limit_theorem() -> None:
+    metric = PSNR()
+    metric.values.append(torch.randn(400, generator=torch.Generator().manual_seed(0)) * 3 + 20)
+    half = 1.96 * metric.values[0].std().item() / 20
+    middle = metric.values[0].mean().item()
+    expected = pytest.approx((middle - half, middle + half), abs=0.1 * half)
+    assert metric.interval(resamples=2000) == expected
+    assert metric.interval(resamples=2000) == metric.interval(resamples=2000)
+
+
+@pytest.mark.parametrize("values", [[20.0], [20.0, math.inf]])
+def test_one_image_or_an_infinite_value_has_no_interval(values: list[float]) -> None:
+    metric = PSNR()
+    metric.values.append(torch.tensor(values))
+    assert metric.interval() is None

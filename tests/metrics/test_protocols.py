@@ -256,9 +256,9 @@ def test_wpose_scores_the_person_alone_where_masks_are_given(tmp_path: Path) -> 
     for stem in ("00001_00", "00002_00"):
         Image.fromarray(parsing).save(tmp_path / "masks" / f"{stem}.png")
     with pytest.raises(ValueError, match=r"masks missing \(1\): 00003_00"):
-        score_folders(pred, true, "wpose", masks=tmp_path / "masks")
+        score_folders(pred, true, "wpose", beside={"masks": tmp_path / "masks"})
     Image.fromarray(parsing).save(tmp_path / "masks" / "00003_00.png")
-    values = score_folders(pred, true, "wpose", masks=tmp_path / "masks").values
+    values = score_folders(pred, true, "wpose", beside={"masks": tmp_path / "masks"}).values
     expected = [
         peak_signal_noise_ratio(t[parsing > 0], p[parsing > 0], data_range=1)
         for t, p in zip(arrays(opened(true)), arrays(opened(pred)), strict=True)

@@ -191,17 +191,6 @@ def test_jpeg_data_in_a_png_name_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("thumbnails")
-def test_the_interval_of_fid_is_asked_for(tmp_path: Path) -> None:
-    pred = draw(tmp_path / "p", *(f"{n}.png" for n in range(6)), seed=1)
-    true = draw(tmp_path / "t", *(f"{n}.png" for n in range(6)))
-    protocol = replace(PROTOCOLS["leffa"], paired={})
-    scores = score_folders(pred, true, protocol, fid_resamples=5)
-    low, high = scores.intervals["fid"]
-    assert low < scores.values["fid"] < high
-    assert "95 % from" in scores.to_markdown()
-
-
-@pytest.mark.usefixtures("thumbnails")
 def test_nothing_is_kept_between_two_scorings_that_could_go_stale(tmp_path: Path) -> None:
     """clean-fid's named statistics, PIDM's statistics.npz and VtonEval's resized truth all do."""
     names = [f"{n}.png" for n in range(4)]

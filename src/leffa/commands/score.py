@@ -61,8 +61,9 @@ class Folders:
 
     @property
     def beside(self) -> "dict[Role, Path]":
-        """Those of the garment's fidelity that were given."""
+        """Those that were given, but for the real set."""
         folders: dict[Role, Path | None] = {
+            "masks": self.masks,
             "worn": self.worn,
             "inpainted": self.inpainted,
             "garments": self.garments,
@@ -82,7 +83,6 @@ def score(
     json: OptionalFile = None,
     markdown: OptionalFile = None,
     remark: Annotated[Repeated[str], arg(metavar="TEXT")] = (),
-    fid_resamples: int = 0,
 ) -> None:
     """Score a folder of predictions against a folder of true images; prints Markdown.
 
@@ -96,7 +96,6 @@ def score(
         json: write everything there as well
         markdown: write the table there
         remark: for the result: where masks come from, repaint, guidance, seed
-        fid_resamples: for a confidence interval of FID: from 2, such as 30
     """
     from leffa.inference.devices import choose_devices
     from leffa.io.atomic import write_text
@@ -116,11 +115,9 @@ def score(
         paired=not unpaired,
         names=read_pairs(pairs) if pairs else None,
         real=folders.real,
-        masks=folders.masks,
         beside=folders.beside,
         metrics=metrics or None,
         remarks=list(remark),
-        fid_resamples=fid_resamples,
         progress=sys.stderr.isatty(),
         **asdict(networks) | {"device": device},
     )

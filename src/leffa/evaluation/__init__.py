@@ -149,7 +149,6 @@ def _score(
         absent=absent,
         weights=settings.weights,
         features=settings.features,
-        fid_resamples=settings.fid_resamples,
         groups=_dress_code_categories(work.records),
         device=settings.devices[0],
         workers=settings.workers,

@@ -8,7 +8,6 @@ from leffa.data.transforms import PersonTransform
 from leffa.evaluation.attention import NAME as ATTENTION
 from leffa.evaluation.settings import EvaluationSettings, Work
 from leffa.inference.generate import PRECISIONS
-from leffa.metrics.bootstrap import check_resamples
 from leffa.metrics.folders import FolderMismatch, read_folder
 from leffa.metrics.paired import Role
 from leffa.metrics.protocols import Protocol
@@ -48,7 +47,6 @@ def check_before_work(
         raise ValueError(f"precision={settings.precision}: choose one of {known}")
     if not settings.inspect_timesteps:
         raise ValueError("inspect_timesteps is empty: give one at least, such as [200]")
-    check_resamples(settings.fid_resamples)
     size = (transform.height, transform.width)
     # Pictures without padding have sizes of their own, which only scoring sees.
     if protocol.sizes and transform.fit != "pad" and size not in protocol.sizes:

@@ -33,7 +33,6 @@ class EvaluationSettings:
     weights: Path | None = None  # folder of the metrics' networks
     features: Path | None = None  # folder where the features of real sets are kept
     real: Path | None = None  # the real set behind FID and KID; None: the true images
-    fid_resamples: int = 0  # for a confidence interval of FID, at least 2
     depends_on: dict[str, Any] = field(default_factory=dict)  # what else the pictures depend on
     devices: Sequence[str] = ("cpu",)  # a process each
     workers: int = 0  # processes per device that open files

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -56,6 +57,20 @@ class PerImageMetric(Metric):
     def compute(self) -> Tensor:
         """The result over all images, a scalar."""
         return self.aggregate(self.per_image())
+
+    def interval(self, resamples: int = 1000, seed: int = 0) -> tuple[float, float] | None:
+        """The 95 % percentile bootstrap interval of the result over test sets of the same size;
+        None below two images, or not finite."""
+        values = self.per_image().cpu()
+        values = values[~values.isnan()]  # which it cannot judge
+        count = len(values)
+        if count < 2 or not values.isfinite().all():
+            return None
+        random = np.random.default_rng(seed)
+        draws = (torch.from_numpy(random.integers(0, count, count)) for _ in range(resamples))
+        found = torch.stack([self.aggregate(values[draw]) for draw in draws]).double()
+        low, high = found.quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+        return low, high
 
 
 class SSIM(PerImageMetric):

@@ -168,12 +168,14 @@ class Protocol:
         """NAME@VERSION."""
         return f"{self.name}@{self.version}"
 
-    def only(self, metrics: str | Collection[str]) -> "Protocol":
-        """The same with these metrics, or this one, alone.
+    def only(self, metrics: str | Collection[str] | None) -> "Protocol":
+        """The same with these metrics, or this one, alone; None: with all.
 
         Raises:
             ValueError: it has no such metric, or none is named.
         """
+        if metrics is None:
+            return self
         metrics = (metrics,) if isinstance(metrics, str) else metrics
         if not metrics:
             raise ValueError("metrics is empty: name one at least, or leave it out for all")

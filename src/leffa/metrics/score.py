@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from leffa.io.colour import SRGB
-from leffa.metrics.bootstrap import check_resamples
 from leffa.metrics.distribution import small_set_note
 from leffa.metrics.folders import ImageFolder, read_folder
 from leffa.metrics.loading import read_batches
@@ -35,14 +34,12 @@ def score_folders(
     paired: bool = True,
     names: Mapping[str, str] | None = None,
     real: Path | None = None,
-    masks: Path | None = None,
     beside: Mapping[Role, Path] | None = None,
     metrics: Sequence[str] | None = None,
     absent: Mapping[Role, str] | None = None,
     weights: Path | None = None,
     features: Path | None = None,
     remarks: Sequence[str] = (),
-    fid_resamples: int = 0,
     groups: Mapping[str, Collection[str]] | None = None,
     device: str = "cpu",
     batch_size: int = 16,
@@ -57,65 +54,62 @@ def score_folders(
         paired: compare image by image; without, only FID and KID of the two sets are computed.
         names: prediction's name -> true image's name, without suffixes, where they differ.
         real: the real set of FID and KID where it is not `true`.
-        masks: folder of masks or parsing maps, named as the true images, for masked metrics.
-        beside: folders for the garment's fidelity, of files so named as well: "worn", masks of the
-            garment in the true images; "inpainted", the masks that predictions were generated in;
-            "garments", photographs of the garments.
+        beside: folders of files named as the true images: "masks" or parsing maps for masked
+            metrics of pairs; for the garment's fidelity "worn", its masks in the true images,
+            "inpainted", the masks that were generated in, and "garments", their photographs.
         metrics: only these of the protocol's; one that cannot be computed is then refused.
         absent: why one of these folders is not given, for the result.
         weights: folder of the metrics' networks; see `WeightsFile.locate`.
-        features: folder where the features of a real set that is not `true` are kept, and taken
-            from where its pictures are the same; None: they are computed anew.
-        fid_resamples: for a confidence interval of FID; each takes up to a second.
-        groups: parts of the predictions, by name, each scored as a set of its own; no FID and KID
-            where `real` is another set.
+        features: folder that keeps the features of a real set that is not `true`; None: none does.
+        groups: parts of the predictions by name, scored apart; FID and KID only without `real`.
 
     Raises:
         FolderMismatch: the folders do not fit each other; lists how, before anything is computed.
         FileNotFoundError, ValueError: a folder does not exist, or a setting is wrong.
     """
-    check_resamples(fid_resamples)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: give a number from 1")
-    protocol = get_protocol(protocol)
-    if metrics is not None:
-        protocol = protocol.only(metrics)
-    folders = {"pred": read_folder(pred), "true": read_folder(true)}
-    if real is not None:
-        folders["real"] = read_folder(real)
-    given = dict(beside or {})
-    if masks is not None and paired:
-        given["masks"] = masks
-    others = {role: _read_beside(role, path, protocol) for role, path in given.items()}
-    plan = make_plan(protocol, **folders, beside=others, paired=paired, names=names)
-    folders |= {str(role): folder for role, folder in others.items()}
+    protocol = get_protocol(protocol).only(metrics)
+    folders, plan = _read(protocol, pred, true, real, beside or {}, paired, names)
     scorer = Scorer(
         protocol,
         paired=paired,
-        roles={*plan.roles, *others},
+        roles={*plan.roles, *(beside or {})},
         absent=absent,
         sets=None if plan.real is None else (len(plan.pred), len(plan.real)),
         weights=weights,
         device=device,
-        fid_resamples=fid_resamples,
         groups=bool(groups),
+        complete=metrics is not None,
     )
-    if metrics is not None and (refused := scorer.not_computed()):
-        raise ValueError("; ".join(f"{name}: {why}" for name, why in refused.items()))
     read = partial(read_batches, batch_size=batch_size, workers=workers, progress=progress)
     _feed(scorer, plan, read, features)
     notes = [*remarks, *_notes(protocol, plan, folders, with_sets=bool(scorer.sets))]
     return _result(scorer, plan, folders, groups or {}, notes)
 
 
-def _read_beside(role: Role, path: Path, protocol: Protocol) -> ImageFolder:
-    """The folder of what is compared beside true images."""
-    if role != "masks" and not protocol.fidelity:
-        raise ValueError(
-            f"--{role} {path}: protocol {protocol.name} has no metric of the garment's fidelity; "
-            "leffa@2 has"
-        )
-    return read_folder(path, ("RGB",) if role == "garments" else MASK_MODES)
+def _read(
+    protocol: Protocol,
+    pred: Path,
+    true: Path,
+    real: Path | None,
+    beside: Mapping[Role, Path],
+    paired: bool,
+    names: Mapping[str, str] | None,
+) -> tuple[dict[str, ImageFolder], Plan]:
+    """The folders by what they hold, and what of them is compared."""
+    named = {"pred": pred, "true": true} | ({"real": real} if real is not None else {})
+    folders, others = {side: read_folder(path) for side, path in named.items()}, {}
+    for role, path in beside.items():
+        if role != "masks" and not protocol.fidelity:
+            raise ValueError(
+                f"--{role} {path}: protocol {protocol.name} has no metric of the garment's "
+                "fidelity; leffa@2 has"
+            )
+        if paired or role != "masks":
+            others[role] = read_folder(path, ("RGB",) if role == "garments" else MASK_MODES)
+    plan = make_plan(protocol, **folders, beside=others, paired=paired, names=names)
+    return folders | {str(role): folder for role, folder in others.items()}, plan
 
 
 def _feed(scorer: Scorer, plan: Plan, read: Any, features: Path | None) -> None:
@@ -153,10 +147,9 @@ def _result(
     plan: Plan,
     folders: Mapping[str, ImageFolder],
     groups: Mapping[str, Collection[str]],
-    notes: Sequence[str],
+    notes: list[str],
 ) -> Scores:
     values, per_image = scorer.values(), scorer.values_per_image()
-    intervals, on_intervals = scorer.intervals()
     excluded = {key: [n for n, v in each.items() if v != v] for key, each in per_image.items()}
     return Scores(
         protocol=scorer.protocol,
@@ -165,11 +158,11 @@ def _result(
         images={"pred": len(plan.pred), "real": len(plan.real or ())},
         formats={name: folder.count("format") for name, folder in folders.items()},
         missing=scorer.missing,
-        notes=[*notes, *on_intervals],
+        notes=notes,
         weights=scorer.weights,
         versions=library_versions(),
         per_image={key: {n: v for n, v in x.items() if v == v} for key, x in per_image.items()},
-        intervals=intervals,
+        intervals=scorer.intervals(),
         groups={name: scorer.group_values(set(part)) for name, part in groups.items()},
         excluded={key: names for key, names in excluded.items() if names},
         coverage={

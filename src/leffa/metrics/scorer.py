@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leffa.metrics.bootstrap import Interval, fid_interval, per_image_interval
 from leffa.metrics.distribution import FID, KID, DistributionMetrics
 from leffa.metrics.features import FeatureName, InceptionFeatures
 from leffa.metrics.fidelity import Leakage, RegionColourDifference, RegionSSIM
@@ -28,7 +27,6 @@ from leffa.metrics.perceptual import LPIPS, LPIPS_BACKBONES
 from leffa.metrics.plan import NO_PERSONS
 from leffa.metrics.protocols import (
     FidelitySettings,
-    FIDSettings,
     KIDSettings,
     PairedSettings,
     Protocol,
@@ -75,6 +73,7 @@ class Scorer:
         absent: why something is not, where that is known better than `ABSENT` says it.
         sets: how many images of each side, generated and real; None: there is no real set.
         groups: whether `group_values` will be asked for: features are kept, 8 KB per image.
+        complete: raise ValueError, with the reasons, where a metric cannot be computed.
     """
 
     def __init__(
@@ -87,11 +86,10 @@ class Scorer:
         sets: tuple[int, int] | None = None,
         weights: Path | None = None,
         device: str = "cpu",
-        fid_resamples: int = 0,
         groups: bool = False,
+        complete: bool = False,
     ) -> None:
-        self.protocol, self.device, self.fid_resamples = protocol, device, fid_resamples
-        self.keep = fid_resamples > 0 or groups
+        self.protocol, self.device, self.groups = protocol, device, groups
         self.names: list[str] = []
         self.set_names: dict[bool, list[str]] = {False: [], True: []}
         self.missing: dict[str, str] = {}  # metric -> why
@@ -121,6 +119,8 @@ class Scorer:
             pred, real = (full_batches(images, protocol.drop_last) for images in sets)
             self.to_come = {False: pred, True: real}
             self._build_sets(weights)
+        if complete and (refused := self.not_computed()):
+            raise ValueError("; ".join(f"{name}: {why}" for name, why in refused.items()))
 
     def _build(
         self, name: str, settings: PairedSettings | FidelitySettings, weights: Path | None
@@ -142,7 +142,7 @@ class Scorer:
             try:
                 if key not in self.sets:
                     extractor = InceptionFeatures(weights, settings.features)
-                    self.sets[key] = DistributionMetrics(extractor, {}, self.keep).to(self.device)
+                    self.sets[key] = DistributionMetrics(extractor, {}, self.groups).to(self.device)
             except MissingWeights as error:
                 self.missing[name] = str(error)
                 continue
@@ -233,21 +233,10 @@ class Scorer:
             values |= {key: computed[key].item() * factor for key in found}
         return values
 
-    def intervals(self) -> tuple[dict[str, Interval], list[str]]:
-        """Result's name -> 95 % interval, and remarks on them."""
-        found = {name: per_image_interval(metric) for name, metric in self.per_image.items()}
-        intervals = {name: interval for name, interval in found.items() if interval is not None}
-        notes = []
-        for name, settings in self.protocol.sets.items() if self.fid_resamples else ():
-            metrics = self.sets.get((settings.features, settings.view))
-            if metrics is not None and isinstance(settings, FIDSettings):
-                features = metrics.features(real=False), metrics.features(real=True)
-                intervals[name], bias = fid_interval(*features, self.fid_resamples)
-                notes.append(
-                    f"{name}: its interval covers the choice of test images, not the bias of small "
-                    f"sets; resampling these images raises it by {bias:.2f}"
-                )
-        return intervals, notes
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Result's name -> 95 % interval, of metrics that judge single images."""
+        found = {name: metric.interval() for name, metric in self.per_image.items()}
+        return {name: interval for name, interval in found.items() if interval is not None}
 
 
 def _options(settings: PairedSettings | FidelitySettings | SetSettings) -> dict[str, Any]:

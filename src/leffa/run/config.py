@@ -27,7 +27,7 @@ NAME_BYTES = 200  # of a sweep job's folder; a file system takes 255, and others
 PICTURE_KEYS = (
     *("dataset", "protocol", "sampler", "limit", "precision", "weights"),
     *("inspect_layers", "inspect_temperature", "inspect_timesteps"),
-    *("fid_resamples", "without_densepose"),
+    "without_densepose",
 )
 PATH_KEYS = (
     *("ckpt", "start_from", "resume", "latent_cache", "weights_dir"),

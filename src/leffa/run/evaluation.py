@@ -66,7 +66,6 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         weights=Path(config["weights_dir"]) if config["weights_dir"] else None,
         features=Path(config["features_dir"]) if config["features_dir"] else None,
         real=Path(dataset["real"]) if dataset.get("real") else None,
-        fid_resamples=config["fid_resamples"],
         depends_on={
             "ckpt": str(loaded.file),
             "ckpt_written": written // 10**9,
