@@ -9,7 +9,7 @@ from leffa.commands.options import OptionalFile, OptionalName, Root, Unset, usab
 from leffa.data.catalog import CATALOG
 from leffa.data.labels import LabelSet
 
-Preparation = Literal["deepfashion", "dress_code", "viton_hd", "market1501", "masks", "matches"]
+Preparation = Literal["deepfashion", "masks", "matches"]
 Sizes = Annotated[tuple[str, ...], arg(metavar="HxW [HxW ...]", help_behavior_hint="")]
 if TYPE_CHECKING:
     Dataset = str
@@ -60,10 +60,10 @@ def prepare(
     html: OptionalFile = None,
     workers: int = usable_cores(),
 ) -> None:
-    """Make what training reads from a download: resized pictures, missing lists, masks, matches.
+    """Make what training reads from a download: resized pictures, masks, matches.
 
     Args:
-        what: a data set, or the masks or the trusted matches of one
+        what: the resized pictures of DeepFashion, or the masks or trusted matches of a data set
         root: its folder; a killed run is completed by the next
         sizes: deepfashion: of the pictures; default: 256x176 512x352
         recipe: masks: of preprocess.agnostic
@@ -77,7 +77,8 @@ def prepare(
     from leffa.io.outputs import check_writable
     from leffa.io.progress import progress_bar
     from leffa.preprocess.prepare.matches import prepare_matches
-    from leffa.preprocess.prepare.run import prepare_dataset, prepare_masks
+    from leffa.preprocess.prepare.resize import resize_deepfashion
+    from leffa.preprocess.prepare.run import prepare_masks
 
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; give the data set's folder")
@@ -102,7 +103,7 @@ def prepare(
         if what == "masks" and recipe is not None:
             made = prepare_masks(root, recipe, html, workers, progress, label_set, encoding)
         else:
-            made = prepare_dataset(what, root, pixels, workers, progress)
+            made = resize_deepfashion(root, pixels, workers, progress)
     for path in made:
         print(path)
     if not made:

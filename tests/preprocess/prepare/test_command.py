@@ -27,15 +27,10 @@ def test_the_command_makes_masks_and_their_contact_sheet(
         (["masks", "."], "--recipe is missing"),
         (["masks", ".", "--recipe", "mine"], "recipe=mine: choose one of"),
         (["masks", ".", "--recipe", "hr_viton"], "masks are made for viton_hd"),
-        (["viton_hd", ".", "--label-set", "atr"], "--label-set goes with `leffa prepare masks`"),
-        (["viton_hd", "nowhere"], "nowhere: no such folder"),
-        (["viton_hd", "."], "test_pairs.txt: no such list"),
+        (["matches", ".", "--label-set", "atr"], "--label-set goes with `leffa prepare masks`"),
+        (["matches", "nowhere"], "nowhere: no such folder"),
         (["deepfashion", "."], "train.lst: no such list"),
-        (["market1501", "."], "holds no pictures; ask for the data set at https://"),
-        (
-            ["dress_code", ".", "--sizes", "256x176"],
-            "--sizes goes with `leffa prepare deepfashion`",
-        ),
+        (["matches", ".", "--sizes", "256x176"], "--sizes goes with `leffa prepare deepfashion`"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,16 +15,7 @@ from PIL import Image
 
 from leffa.data.deepfashion import DeepFashion
 from leffa.preprocess.prepare.jobs import make_files
-from leffa.preprocess.prepare.lists import deepfashion_pictures
-from leffa.preprocess.prepare.resize import SIZES, resize_pictures, resized
-
-
-def resize_deepfashion(
-    root: Path,
-    sizes: Sequence[tuple[int, int]] = SIZES,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Path]:
-    return resize_pictures(deepfashion_pictures(root), root, sizes, progress=progress)
+from leffa.preprocess.prepare.resize import resize_deepfashion, resized
 
 
 def contents(folder: Path) -> dict[str, bytes]:

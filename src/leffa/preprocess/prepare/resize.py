@@ -1,14 +1,15 @@
-"""DeepFashion's pictures at the sizes that pose transfer is trained and scored at.
+"""DeepFashion's pictures at the sizes that pose transfer is trained and scored at."""
 
-Worker processes import this, so it imports no torch.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
+from leffa.data.catalog import DEEPFASHION
+from leffa.data.catalog.spec import SPLITS
+from leffa.data.deepfashion import find_pictures
+from leffa.data.layout import read_csv_pairs, read_lines
 from leffa.io.pictures import open_picture
 from leffa.preprocess.prepare.jobs import Progress, make_files
 
@@ -31,22 +32,26 @@ def resized(path: Path, size: tuple[int, int]) -> Image.Image:
     return picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def resize_pictures(
-    pictures: Mapping[str, Path],
+def resize_deepfashion(
     root: Path,
-    sizes: Sequence[tuple[int, int]] = SIZES,
+    sizes: Sequence[tuple[int, int]] | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Write every picture, by flat name, to `<root>/<height>x<width>/<flat stem>.png`.
+    """Write every listed picture to `<root>/<height>x<width>/<flat stem>.png`.
+
+    Args:
+        sizes: (width, height); None for `SIZES`.
 
     Returns:
         The folders.
 
     Raises:
+        FileNotFoundError: lists or pictures are missing; the message says where to ask for them.
         ValueError: pictures cannot be read; the others are made all the same.
     """
-    folders = {size: root / f"{size[1]}x{size[0]}" for size in sizes}
+    pictures = _listed_pictures(root)
+    folders = {size: root / f"{size[1]}x{size[0]}" for size in sizes or SIZES}
     jobs = {
         folder / f"{Path(name).stem}.png": partial(resized, path, size)
         for size, folder in folders.items()
@@ -54,3 +59,22 @@ def resize_pictures(
     }
     make_files(jobs, "pictures", workers, progress)
     return list(folders.values())
+
+
+def _listed_pictures(root: Path) -> dict[str, Path]:
+    """Every picture of the lists of pictures and of pairs, by its flat name."""
+    found: dict[str, Path] = {}
+    for split in SPLITS:
+        names = set(read_lines(root / f"{split}.lst"))
+        pairs = DEEPFASHION.group(split).listing(split).find(root)
+        if pairs is not None:
+            names.update(name for pair in read_csv_pairs(pairs) for name in pair)
+        locate = find_pictures(root, split, None)
+        found |= {name: locate(name) for name in sorted(names)}
+    missing = [path for path in found.values() if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{missing[0]}: no such picture, and {len(missing) - 1:,} more of {len(found):,} are "
+            f"missing; ask for the data set at {DEEPFASHION.page}"
+        )
+    return found

@@ -1,4 +1,4 @@
-"""`leffa prepare`: which steps each data set needs."""
+"""`leffa prepare masks`: the masks of a data set, and their contact sheet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,35 +8,7 @@ from leffa.data.doctor.report import Count, Report, Row
 from leffa.data.doctor.sheet import write_sheet
 from leffa.data.labels import LabelSet
 from leffa.preprocess.prepare.jobs import Progress
-from leffa.preprocess.prepare.lists import LISTS, deepfashion_pictures
 from leffa.preprocess.prepare.masks import MaskSet, make_masks
-from leffa.preprocess.prepare.resize import SIZES, resize_pictures
-
-
-def prepare_dataset(
-    dataset: str,
-    root: Path,
-    sizes: Sequence[tuple[int, int]] | None = None,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> list[Path]:
-    """Write the lists that are missing and, for DeepFashion, the pictures at the sizes in use.
-
-    Args:
-        dataset: a key of `lists.LISTS`.
-        sizes: (width, height) of DeepFashion's pictures; None for 176x256 and 352x512.
-
-    Returns:
-        The lists and folders that were written.
-
-    Raises:
-        FileNotFoundError, ValueError: the message names what is missing and where to ask for it.
-    """
-    written = LISTS[dataset](root)
-    if dataset == "deepfashion":
-        pictures = deepfashion_pictures(root)
-        written += resize_pictures(pictures, root, sizes or SIZES, workers, progress)
-    return written
 
 
 def prepare_masks(
