@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def weights(
-    action: Positional[Literal["list", "fetch", "where", "verify", "remove"]],
+    action: Positional[Literal["list", "fetch", "where", "verify"]],
     names: Annotated[
         tuple[str, ...], Positional, arg(metavar="[NAME ...]", help_behavior_hint="")
     ] = (),
     source: Annotated[Path | None, arg(name="from", metavar="DIR", help_behavior_hint="")] = None,
 ) -> int:
-    """Published weights: list them, fetch them, say where they are, check them, remove them.
+    """Published weights: list them, fetch them, say where they are, check them.
 
     Args:
         action: what to do
@@ -38,7 +38,7 @@ def weights(
     ]
     if not chosen:
         print("nothing of the list is here")
-    act = {"fetch": _fetch, "where": _where, "verify": _verify, "remove": _remove}[action]
+    act = {"fetch": _fetch, "where": _where, "verify": _verify}[action]
     return max([act(entry, source) for entry in chosen], default=0)
 
 
@@ -88,11 +88,3 @@ def _verify(entry: "Released", _: Path | None) -> int:
     elif not wrong:
         print(f"{entry.name}: {count_files(files)}, all hashes match")
     return 1 if wrong else 0
-
-
-def _remove(entry: "Released", _: Path | None) -> int:
-    from leffa.released.bring import store
-
-    for path in store(entry).remove(entry):
-        print(f"removed {path}")
-    return 0

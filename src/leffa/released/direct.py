@@ -72,14 +72,6 @@ def is_intact(path: Path) -> bool | None:
     return sha256_of(path).startswith(_digits(path))
 
 
-def remove(entry: Released) -> list[Path]:
-    """Delete its files; returns them."""
-    deleted = [path for _, path in files_of(entry)]
-    for path in deleted:
-        path.unlink()
-    return deleted
-
-
 def adopt(entry: Released, source: Path) -> None:
     """Copy files that somebody copied to where torch looks.
 

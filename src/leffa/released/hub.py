@@ -1,4 +1,4 @@
-"""Published weights in the cache of Hugging Face's hub: fetched, found, checked, removed.
+"""Published weights in the cache of Hugging Face's hub: fetched, found, checked.
 
 `huggingface_hub` does the work, so its cache is shared with other programs, and its settings hold:
 HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, a token. A file's content lies in `blobs/` under the name of
@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from huggingface_hub.utils import tqdm as _Bar
 from leffa.io.atomic import replacing, write_text
 from leffa.io.files import sha256_of
 from leffa.io.terminal import first_line
-from leffa.released.catalogue import Released, read_catalogue
+from leffa.released.catalogue import Released
 from leffa.released.files import RemoteFile, not_here
 
 _BRANCH = "main"
@@ -75,7 +74,9 @@ def fetch(entry: Released, files: list[RemoteFile]) -> None:
     folders = where(entry)
     wrong = [file for file in missing if is_intact(folders[file.repository] / file.path) is False]
     for file in wrong:
-        _delete(file.repository, file.path)
+        place = folders[file.repository] / file.path
+        place.resolve().unlink()  # the content; elsewhere in the cache it would be as wrong
+        place.unlink(missing_ok=True)
     if wrong:
         raise ValueError(
             f"{entry.name}: {wrong[0].path} is not what its hash says ({len(wrong)} such files); "
@@ -126,19 +127,6 @@ def is_intact(path: Path) -> bool | None:
         return None
     content = path.read_bytes()  # small: git's own files
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == expected
-
-
-def remove(entry: Released) -> list[Path]:
-    """Delete its files from the cache but those that other weights need; returns the deleted."""
-    needed: set[tuple[str, Path]] = set()
-    for other in read_catalogue().values():
-        if other.name != entry.name:
-            with contextlib.suppress(ValueError):  # is not here
-                needed.update(files_of(other))
-    deleted = [one for one in files_of(entry) if one not in needed]
-    for repository, path in deleted:
-        _delete(repository, path.relative_to(_snapshot(repository)).as_posix())
-    return [path for _, path in deleted]
 
 
 def adopt(entry: Released, source: Path) -> None:
@@ -218,18 +206,3 @@ def _remove_leftovers(repository: str) -> None:
             lock.parent.mkdir(parents=True, exist_ok=True)
             with WeakFileLock(lock, timeout=0.1):
                 path.unlink(missing_ok=True)
-
-
-def _delete(repository: str, name: str) -> None:
-    """A file, in each snapshot that shows the same content, and the content."""
-    content = (_snapshot(repository) / name).resolve()
-    for pointer in _pointers(repository):
-        if pointer.resolve() == content and pointer.as_posix().endswith(f"/{name}"):
-            pointer.unlink()
-    if not any(pointer.resolve() == content for pointer in _pointers(repository)):
-        content.unlink(missing_ok=True)
-
-
-def _pointers(repository: str) -> Iterator[Path]:
-    snapshots = _folder(repository) / "snapshots"
-    return (path for path in snapshots.rglob("*") if path.is_file() or path.is_symlink())
