@@ -15,8 +15,7 @@ ENCODINGS = {
     "utf-8": lambda text: text.encode(),
     "utf-8 with a mark": lambda text: codecs.BOM_UTF8 + text.encode(),
     "utf-16": lambda text: text.encode("utf-16"),
-    "utf-16 without a mark": lambda text: text.encode("utf-16-le"),
-    "utf-16, big end first": lambda text: text.encode("utf-16-be"),
+    "utf-16, big end first": lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
 }
 NEEDED = ("prediction", "true")
 

@@ -89,11 +89,6 @@ def write_json(path: Path, content: Any, indent: int | None = 2, durable: bool =
     write_text(path, json.dumps(content, indent=indent) + "\n", durable)
 
 
-def is_temporary(name: str) -> bool:
-    """Whether a file or folder of this name is still being written, or was never finished."""
-    return name.endswith(SUFFIX)
-
-
 def _refuse_filled(path: Path) -> None:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(f"{path}: there already; give another name, or delete it")

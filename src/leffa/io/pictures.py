@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from leffa.io.colour import as_srgb, profile_name
 
@@ -36,15 +36,6 @@ _MOST_GREY = 0.1  # of a mask's pixels: soft edges stay far below, an agnostic p
 _WHITE = 128  # masks are cut in the middle between black and white
 _COLOURED = 48  # difference of two channels that JPEG does not make of a grey picture
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, and writers put 0 where they know nothing
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _SAYS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
@@ -134,13 +125,7 @@ def marked_region(path: Path) -> NDArray[np.bool_]:
 
 def upright(image: Image.Image) -> Image.Image:
     """The picture turned as the camera says; its metadata no longer says how."""
-    method = _UPRIGHT.get(orientation(image))
-    if method is None:
-        return image
-    turned = image.transpose(method)
-    for key in _SAYS_ORIENTATION:
-        turned.info.pop(key, None)
-    return turned
+    return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def orientation(image: Image.Image) -> int:
@@ -149,7 +134,7 @@ def orientation(image: Image.Image) -> int:
         value = image.getexif().get(_ORIENTATION, 1)
     except (*UNREADABLE, TypeError, KeyError):  # the pixels are whole all the same
         return 1
-    return int(value) if value in _UPRIGHT else 1
+    return int(value) if value in range(2, 9) else 1
 
 
 def check_upright(image: Image.Image, path: Path) -> Image.Image:

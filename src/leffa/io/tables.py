@@ -11,17 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_MARKS = (  # UTF-32's begins with UTF-16's
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _NO_TEXT = {  # by the first bytes
     b"PK\x03\x04": "an Excel workbook or another archive, not text; save it as CSV (UTF-8)",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook, not text; save it as CSV (UTF-8)",
-    b"%PDF": "a PDF, not text; save it as CSV (UTF-8)",
     b"<html": "a web page, not the file behind it; download the file itself",
     b"<!doc": "a web page, not the file behind it; download the file itself",
 }
@@ -42,18 +33,16 @@ def read_text(path: Path) -> str:
     Raises:
         ValueError: it is no text, or in an unknown encoding.
     """
-    return decode_text(path.read_bytes(), path)[0]
+    return _decode(path.read_bytes(), path)
 
 
-def decode_text(data: bytes, path: Path) -> tuple[str, str]:
-    """The text of a file's bytes, and the encoding; see `read_text`."""
+def _decode(data: bytes, path: Path) -> str:
     for beginning, kind in _NO_TEXT.items():
         if data[:5].lower().startswith(beginning.lower()):
             raise ValueError(f"{path}: is {kind}")
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
-    encoding = encoding or _guess_encoding(data)
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = data.decode(encoding)
+        text = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise ValueError(
@@ -62,7 +51,7 @@ def decode_text(data: bytes, path: Path) -> tuple[str, str]:
         ) from error
     if "\0" in text:
         raise ValueError(f"{path}: is not a text file; use a good copy, saved as UTF-8")
-    return text, encoding
+    return text
 
 
 def read_table(path: Path, needed: Sequence[str], known: Sequence[str] = ()) -> Table:
@@ -111,7 +100,7 @@ def header_cells(path: Path) -> set[str]:
     with path.open("rb") as file:
         beginning = file.read(4096)
     try:
-        text = decode_text(beginning, path)[0]
+        text = _decode(beginning, path)
     except ValueError:
         text = beginning.decode("latin-1")  # enough for the names of columns
     first = _first_line(text)
@@ -132,10 +121,3 @@ def _first_line(text: str) -> str:
 
 def _cells(line: str, separator: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
-
-
-def _guess_encoding(data: bytes) -> str:
-    """UTF-16 without a mark has a zero beside each plain letter."""
-    if len(data) < 2 or len(data) % 2 or 0 not in data[:2]:
-        return "utf-8"
-    return "utf-16-be" if data[0] == 0 else "utf-16-le"

@@ -11,7 +11,7 @@ Maps that come from elsewhere have no note.
 import json
 from pathlib import Path
 
-from leffa.io.atomic import is_temporary, write_json
+from leffa.io.atomic import write_json
 from leffa.io.folders import names_in
 
 _KEYS = {"label_set", "encoding", "recipe", "category"}
@@ -40,7 +40,7 @@ def agreed_note(folder: Path, **wanted: str | None) -> dict[str, str]:
     Raises:
         ValueError: the note says something else, or is damaged.
     """
-    if all(name.startswith(".") or is_temporary(name) for name in names_in(folder)):
+    if all(name.startswith(".") for name in names_in(folder)):
         return {}
     note = read_note(folder)
     for key, value in wanted.items():
