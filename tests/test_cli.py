@@ -169,7 +169,6 @@ def test_a_mistake_is_one_line(
         [*SCORE, "--markdown", "mine.txt"],
         ["doctor", "folder", ".", "--json", "mine.txt"],
         ["doctor", "folder", ".", "--html", "mine.txt"],
-        ["prepare", "masks", ".", "--recipe", "catvton", "--html", "mine.txt"],
     ],
 )
 def test_a_file_of_the_users_is_refused_before_the_work(

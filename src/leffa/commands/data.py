@@ -57,7 +57,6 @@ def prepare(
     recipe: OptionalName = None,
     label_set: Unset[LabelSet] = None,
     encoding: OptionalName = None,
-    html: OptionalFile = None,
     workers: int = usable_cores(),
 ) -> None:
     """Make what training reads from a download: resized pictures, masks, matches.
@@ -71,43 +70,35 @@ def prepare(
             else cihp
         encoding: masks of a folder of your own: of its DensePose files; default: as leffa photo
             noted
-        html: masks: write a contact sheet
         workers: processes
     """
-    from leffa.io.outputs import check_writable
     from leffa.io.progress import progress_bar
+    from leffa.preprocess.prepare.masks import make_masks
     from leffa.preprocess.prepare.matches import prepare_matches
     from leffa.preprocess.prepare.resize import resize_deepfashion
-    from leffa.preprocess.prepare.run import prepare_masks
 
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; give the data set's folder")
     if what == "masks" and recipe is None:
         raise ValueError("--recipe is missing: name one, for example hr_viton")
-    given = {"sizes": sizes or None, "recipe": recipe, "html": html}
+    given = {"sizes": sizes or None, "recipe": recipe}
     for name, value in (given | {"label-set": label_set, "encoding": encoding}).items():
         wanted = "deepfashion" if name == "sizes" else "masks"
         if value is not None and what != wanted:
             raise ValueError(f"--{name} goes with `leffa prepare {wanted}` only")
     pixels = [_width_height(size) for size in sizes] or None
-    if html is not None:
-        check_writable([html], option="--html")
-    if what == "matches":
-        with progress_bar("matching") as progress:
+    made: list[object]
+    with progress_bar("matching" if what == "matches" else "preparing") as progress:
+        if what == "matches":
             found = prepare_matches(root, workers, progress)
-        for folder in found.folders:
-            print(folder)
-        print(found)
-        return
-    with progress_bar("preparing") as progress:
-        if what == "masks" and recipe is not None:
-            made = prepare_masks(root, recipe, html, workers, progress, label_set, encoding)
+            made = [*found.folders, found]
+        elif recipe is not None:
+            sets = make_masks(root, recipe, workers, progress, label_set, encoding)
+            made = [path for each in sets for path in (each.folder, *each.tables)]
         else:
-            made = resize_deepfashion(root, pixels, workers, progress)
-    for path in made:
-        print(path)
-    if not made:
-        print("nothing to do: everything is there")
+            made = [*resize_deepfashion(root, pixels, workers, progress)]
+    for line in made:
+        print(line)
 
 
 def _width_height(text: str) -> tuple[int, int]:

@@ -8,17 +8,11 @@ from leffa.cli import main
 from leffa.commands.options import usable_cores
 
 
-def test_the_command_makes_masks_and_their_contact_sheet(
-    maskless: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page = tmp_path / "sheet.html"
+def test_the_command_makes_masks(maskless: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["prepare", "masks", str(maskless), "--recipe", "hr_viton", "--workers", "1"]
-    assert main([*command, "--html", str(page)]) == 0
-    assert str(maskless / "test/agnostic-mask") in capsys.readouterr().out
-    html = page.read_text()
-    assert html.count("<tr>") == 1 + 6
-    assert html.count("data:image/jpeg") == 6 * 5  # all columns but the reference
-    assert main(command) == 0
+    for _ in range(2):
+        assert main(command) == 0
+        assert str(maskless / "test/agnostic-mask") in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

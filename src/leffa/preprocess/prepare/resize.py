@@ -8,8 +8,6 @@ from PIL import Image
 
 from leffa.data.catalog import DEEPFASHION
 from leffa.data.catalog.spec import SPLITS
-from leffa.data.deepfashion import find_pictures
-from leffa.data.layout import read_csv_pairs, read_lines
 from leffa.io.pictures import open_picture
 from leffa.preprocess.prepare.jobs import Progress, make_files
 
@@ -63,6 +61,10 @@ def resize_deepfashion(
 
 def _listed_pictures(root: Path) -> dict[str, Path]:
     """Every picture of the lists of pictures and of pairs, by its flat name."""
+    # Here, since they import torch, and the worker processes import this module.
+    from leffa.data.deepfashion import find_pictures
+    from leffa.data.layout import read_csv_pairs, read_lines
+
     found: dict[str, Path] = {}
     for split in SPLITS:
         names = set(read_lines(root / f"{split}.lst"))
