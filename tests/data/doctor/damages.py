@@ -268,12 +268,6 @@ OTHERS: list[tuple[str, str, str, Damage]] = [
         "100000",
         append("upper_body/train_pairs.txt", "100000_0.jpg 100000_1.jpg\n"),
     ),
-    (
-        "dress_code",
-        "lists-disagree",
-        "100000_0.jpg",
-        lambda root: replace_text(root / "test_pairs_paired.txt", "\t0", "\t2"),
-    ),
     ("dress_code", "densepose-encoding", "reaches 200", fill("upper_body/dense/100000_5.png", 200)),
     ("dress_code", "array-unreadable", "uv.npz", shorten("dresses/dense/500000_5_uv.npz")),
     ("dress_code", "parse-labels", "19, at most 18", fill("dresses/label_maps/500000_4.png", 19)),

@@ -10,7 +10,7 @@ from leffa.data.catalog import CATALOG, DATASETS, FOLDER
 from leffa.data.catalog.spec import MATCHES, SYNTHETIC, DatasetSpec, FileSpec
 from leffa.data.doctor.contents import Inspection, inspect_file
 from leffa.data.doctor.cross_checks import compare
-from leffa.data.doctor.lists import check_overlap, check_totals
+from leffa.data.doctor.lists import check_overlap
 from leffa.data.doctor.ready import readiness
 from leffa.data.doctor.recognise import recognise, recognise_below
 from leffa.data.doctor.report import Count, Finding, Report, gather
@@ -63,7 +63,7 @@ def examine(
     counts = [listed.count for group in survey.lists.values() for listed in group]
     if synthetic:  # official numbers do not bind it
         spec, counts = replace(spec, size=None), [replace(count, official=None) for count in counts]
-    findings = list(_findings(root, spec, survey, inspected, counts))
+    findings = list(_findings(spec, survey, inspected, counts))
     problems = gather(findings)
     mends = {problem.kind for problem in problems if not problem.harmless}
     patterns = (f"{one.where}/{one.files.pattern.replace('{}', '*')}" for one, _ in inspected)
@@ -83,7 +83,6 @@ def examine(
 
 
 def _findings(
-    root: Path,
     spec: DatasetSpec,
     survey: Survey,
     inspected: Sequence[tuple[Present, Inspection]],
@@ -96,7 +95,6 @@ def _findings(
             yield Finding(kind, present.where, present.path.name, detail)
     if spec.disjoint:
         yield from check_overlap(listed for group in survey.lists.values() for listed in group)
-    yield from check_totals(root, spec.totals, survey.lists)
     for count in counts:
         if count.official is not None and count.found > count.official:
             yield Finding("list-longer", count.what, "", f"{count.found:,}")

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,25 +132,3 @@ def check_overlap(lists: Iterable[Listed]) -> Iterator[Finding]:
                 people[listed.listing.split].setdefault(key, listed.where)
     for key in people["train"].keys() & people["test"].keys():
         yield Finding("overlap", f"{people['train'][key]} and {people['test'][key]}", key)
-
-
-def check_totals(
-    root: Path, totals: tuple[str, ...], lists: Mapping[str, list[Listed]]
-) -> Iterator[Finding]:
-    """A root list must have the rows of the categories' lists and the number of each category."""
-    for name in totals:
-        parts = [
-            (str(number), listed)
-            for number, group in enumerate(lists.values())
-            for listed in group
-            if listed.where.endswith(f"/{name}")
-        ]
-        if not parts or not (root / name).is_file():
-            continue
-        findings: list[Finding] = []
-        rows = {tuple(line.split()) for _, line in _lines(root / name, name, findings)}
-        yield from findings
-        expected = {(*row, number) for number, listed in parts for row in listed.rows}
-        for row in rows ^ expected:
-            detail = "only here" if row in rows else "missing here"
-            yield Finding("lists-disagree", name, " ".join(row), detail)

@@ -101,7 +101,7 @@ class Row:
 class Report:
     """The whole examination."""
 
-    dataset: str  # a key of `CATALOG`; of masks that were made, "masks"
+    dataset: str  # a key of `CATALOG`
     title: str  # its name in print
     root: Path
     synthetic: bool  # it is a synthetic copy, which official numbers do not bind
