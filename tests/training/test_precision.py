@@ -21,7 +21,7 @@ from leffa.metrics.flow import FlowMetrics
 from leffa.models.interface import Prediction
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings, generate, sample_latents
-from leffa.predict.flow import look_up_flow
+from leffa.predict.job import look_up_flow
 from leffa.training.inspection import true_flow_values
 from leffa.training.module import PersonGenerationModule
 from leffa.training.objective import DiffusionObjective

@@ -22,7 +22,7 @@ from leffa.inference import LoadedModel
 from leffa.inference.devices import to_device
 from leffa.io.pictures import open_picture
 from leffa.models.placement import compute_device
-from leffa.predict.flow import look_up_flow
+from leffa.predict.job import look_up_flow
 
 MOST_CELLS = 160  # along a side: finer than a pointer can be held
 _TO_BYTES = 65535

@@ -64,6 +64,14 @@ def to_coco_18(joints: Joints) -> Joints:
     return joints[_COCO_18_OF_BODY_25]
 
 
+def openpose_json(joints: Joints) -> str:
+    """BODY_25 joints (25, 3) in pixels as OpenPose 1.3 writes one person, without face, hands."""
+    values = [round(float(value), 3) for value in joints.ravel()]
+    person: dict[str, list[float]] = {"person_id": [-1], "pose_keypoints_2d": values}
+    person |= {f"{part}_keypoints_2d": [] for part in ("face", "hand_left", "hand_right")}
+    return json.dumps({"version": 1.3, "people": [person]})
+
+
 @dataclass(frozen=True)
 class Annotation:
     """Where the 18 COCO joints of one picture are: in a row of PATN's list, or in a file of

@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from leffa.data.batch import Record
+from leffa.data.batch import Batch, Record
 from leffa.data.fit import unpad
 from leffa.data.keypoints import Annotation
 from leffa.data.transforms import PersonTransform
 from leffa.inference.devices import choose_devices
+from leffa.inference.forward import encode_batch, noised_forward
 from leffa.inference.generate import (
     GeneratedBatch,
     Generation,
@@ -32,18 +33,20 @@ from leffa.io.outputs import check_writable, marked
 from leffa.io.png import save_png, to_uint8
 from leffa.io.progress import progress_bar
 from leffa.losses.flow import warp
+from leffa.losses.request import FlowRequest
 from leffa.metrics.result import library_versions
 from leffa.models.export import SETTINGS
+from leffa.models.interface import PersonGenerator
 from leffa.models.memory import GIGABYTE, RunMemory
 from leffa.models.placement import place_model
 from leffa.models.sampler import SamplerSettings, paste
 from leffa.performance import Performance, Precision
-from leffa.pictures import flow_picture
+from leffa.pictures import flow_picture, mean_flow
 from leffa.predict.check import check_present, check_record
-from leffa.predict.flow import look_up_flow
 
 log = logging.getLogger(__name__)
 
+_TIMESTEP = 200  # to which a result is noised to read its flow
 _FILES = ("source", "reference", "mask", "densepose", "parse", "keypoints")
 
 
@@ -270,3 +273,23 @@ def _undo_fit(
     if job.transform.fit == "pad":
         return unpad(picture, person.size, resampling)
     return picture.resize(person.size, resampling)
+
+
+def look_up_flow(
+    model: PersonGenerator, batch: Batch, generated: Tensor, request: FlowRequest, seed: int
+) -> Tensor:
+    """Where each pixel of a result (B, 3, H, W) looks in the reference, (B, H, W, 2) in [-1, 1].
+
+    The result is noised and the network asked once more; the flow is the mean over layers.
+
+    Raises:
+        ValueError: no layer is as fine as the request wants.
+    """
+    encoded = encode_batch(model, batch, generated)
+    flows = noised_forward(model, encoded, _TIMESTEP, request, seed).prediction.flows
+    if not flows:
+        raise ValueError(
+            f"this {type(model).__name__} has no attention layer to read a flow from "
+            f"(min_resolution={request.min_resolution}); predict without --save-flow"
+        )
+    return mean_flow(flows, generated.shape[-2:])

@@ -8,18 +8,16 @@ run resumes where it stopped, and maps may come from elsewhere. What made ones h
 their folder (`notes`): a run that would read them otherwise is refused.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, cast
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from leffa.data.batch import Record
 from leffa.data.densepose import densepose_encoding
+from leffa.data.keypoints import openpose_json
 from leffa.data.labels import LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.io.atomic import replacing, write_text
@@ -183,16 +181,6 @@ def _prepare(photo: Path, tools: Tools, maps: _Maps, written: list[Path]) -> Non
             record, tools.recipe, maps.label_set, maps.encoding, photograph=lambda _: image
         )
         written.append(_save(made, mask))
-
-
-def openpose_json(joints: NDArray[np.float32]) -> str:
-    """BODY_25 joints (25, 3) in pixels as a file of OpenPose 1.3 with one person."""
-    values = [round(float(value), 3) for value in joints.ravel()]
-    person = {"person_id": [-1], "pose_keypoints_2d": values}
-    empty: dict[str, list[float]] = {
-        f"{part}_keypoints_2d": [] for part in ("face", "hand_left", "hand_right")
-    }
-    return json.dumps({"version": 1.3, "people": [person | empty]})
 
 
 def _save(picture: Image.Image, path: Path) -> Path:

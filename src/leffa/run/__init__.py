@@ -3,8 +3,9 @@
 A name is imported from its module when it is first asked for: help and configuration need no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from leffa.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from leffa.run.config import CONF as CONF
@@ -18,15 +19,4 @@ if TYPE_CHECKING:
     from leffa.run.training import first_model as first_model
     from leffa.run.training import train as train
 
-_MODULES = {
-    "config": ("CONF", "choices", "compose", "settings"),
-    "evaluation": ("evaluate", "test_set"),
-    "training": ("Run", "assemble", "first_model", "train"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"leffa.run.{module}"), name)
-    raise AttributeError(f"module 'leffa.run' has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, __file__)

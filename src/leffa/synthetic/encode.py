@@ -63,20 +63,6 @@ def surface(uv: Pixels) -> bytes:
     return file.getvalue()
 
 
-def openpose_json(keypoints: Floats) -> bytes:
-    """BODY_25 keypoints (25, 3) as OpenPose 1.3 writes one person, without face and hands."""
-    person = {
-        "person_id": [-1],
-        "pose_keypoints_2d": _rounded(keypoints.ravel()),
-        "face_keypoints_2d": [0.0] * 3 * 70,
-        "hand_left_keypoints_2d": [0.0] * 3 * 21,
-        "hand_right_keypoints_2d": [0.0] * 3 * 21,
-    }
-    parts = ("pose", "face", "hand_left", "hand_right")
-    person |= {f"{part}_keypoints_3d": [] for part in parts}
-    return json.dumps({"version": 1.3, "people": [person]}).encode()
-
-
 def _rounded(values: Floats) -> list[float]:
     return [round(float(value), 3) for value in values]
 

@@ -39,7 +39,6 @@ BODY_25 = (
     "left_ankle", "right_eye", "left_eye", "right_ear", "left_ear", "left_big_toe",
     "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
 )  # fmt: skip
-COCO_18_OF_BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 
 DENSEPOSE_RGB: Pixels = PART_COLOURS.astype(np.uint8)
 """(25, 3) colours of VITON-HD's `image-densepose`: OpenCV's PARULA at grey k * 255 / 24."""

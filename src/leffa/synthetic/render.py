@@ -7,15 +7,17 @@ Everything of a sample follows from (seed, index) and the picture's size; the si
 resolution, not the scene.
 """
 
+import colorsys
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.random import Generator
+from PIL import Image
 
+from leffa.data.keypoints import to_coco_18
 from leffa.data.labels import CATEGORIES, Category
 from leffa.synthetic import labels
 from leffa.synthetic.annotations import agnostic_mask, body_map, find_keypoints
-from leffa.synthetic.backdrop import draw_backdrop
 from leffa.synthetic.body import CHIN, CROWN, Pose, draw_pose, draw_shape
 from leffa.synthetic.figure import Placement, build_figure
 from leffa.synthetic.flatlay import FlatLay, lay_flat
@@ -51,7 +53,7 @@ class PersonDrawing:
     @property
     def keypoints_coco18(self) -> Floats:
         """(18, 3) the keypoints in COCO-18 order."""
-        return self.keypoints[list(labels.COCO_18_OF_BODY_25)]
+        return to_coco_18(self.keypoints)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def draw_tryon(
         outfit[worn] = others[other]
     # Nothing random below depends on the garments: the same person is drawn in others.
     person = Person(draw_shape(rng), draw_look(rng), tuple(outfit))
-    pose, background = draw_pose(rng), draw_backdrop(rng, size)
+    pose, background = draw_pose(rng), _draw_backdrop(rng, size)
     scene, drawing = _render(person, pose, place, background)
     flat = person.outfit[worn]
     photo, cover = flat.photograph()
@@ -189,12 +191,29 @@ def _appear(
     place = _draw_framing(rng, "dresses", size)
     outfit = tuple(_lay_out(garments, place, size))
     person = Person(draw_shape(rng), draw_look(rng), outfit)
-    return rng, person, place, draw_backdrop(rng, size)
+    return rng, person, place, _draw_backdrop(rng, size)
 
 
 def draw_pose_pair(seed: int, index: int, height: int, width: int) -> PosePairDrawing:
     """Draw one person in two poses: the first two of their `draw_pose_set`."""
     return draw_pose_set(seed, index, height, width, poses=2).pair(source=0, reference=1)
+
+
+def _draw_backdrop(rng: Generator, size: tuple[int, int]) -> Floats:
+    """A random backdrop, (H, W, 3) in [0, 1], mostly light as in a studio."""
+    light = rng.uniform(0.8, 0.97) if rng.random() < 0.7 else rng.uniform(0.35, 0.75)
+    base = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.0, 0.22), light))
+    match rng.choice(["plain", "gradient", "soft"], p=[0.3, 0.4, 0.3]):
+        case "plain":
+            grid = np.broadcast_to(base, (2, 2, 3))
+        case "gradient":
+            grid = np.stack([[base, base], [base * rng.uniform(0.8, 0.93)] * 2])
+        case _:
+            clouds = rng.normal(0, 0.05, size=(5, 4, 1)) + rng.normal(0, 0.02, size=(5, 4, 3))
+            grid = base * (1 + clouds)
+    coarse = [Image.fromarray(channel) for channel in np.moveaxis(grid, -1, 0).astype(np.float32)]
+    fine = [each.resize(size[::-1], Image.Resampling.BICUBIC) for each in coarse]
+    return np.stack([np.asarray(each) for each in fine], axis=-1).clip(0, 1).astype(np.float32)
 
 
 def _draw_framing(rng: Generator, category: Category, size: tuple[int, int]) -> Placement:

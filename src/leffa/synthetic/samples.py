@@ -14,6 +14,7 @@ import numpy as np
 from leffa.data.catalog import CATALOG
 from leffa.data.catalog.spec import TREE, DatasetSpec, GroupSpec, SyntheticSpec, unpaired_name
 from leffa.data.inshop import release_path
+from leffa.data.keypoints import openpose_json
 from leffa.data.labels import Category
 from leffa.synthetic import encode
 from leffa.synthetic.labels import Parsing
@@ -185,7 +186,7 @@ ENCODERS: dict[str, Callable[[PersonDrawing], Content]] = {
     "parse_any": lambda person: encode.palette_png(person.parsing),
     "parse_18": lambda person: person.parsing_atr,
     "lip": _lip,
-    "pose": lambda person: encode.openpose_json(person.keypoints),
+    "pose": lambda person: openpose_json(person.keypoints).encode(),
     "openpose_18": lambda person: encode.viton_json(person.keypoints_coco18),
     "dress_code_pose": lambda person: encode.dress_code_json(
         person.keypoints_coco18, person.parsing.shape
