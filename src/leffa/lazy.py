@@ -16,15 +16,23 @@ def lazy_attributes(package: str, file: str) -> Callable[[str], object]:
         file: its `__file__`, in which `from MODULE import NAME` stands below `TYPE_CHECKING`.
     """
 
-    @cache
-    def homes() -> dict[str, str]:
-        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-        found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-        return {alias.name: node.module or "" for node in found for alias in node.names}
-
     def find(name: str) -> object:
-        if name.startswith("__") or name not in homes():
+        if name.startswith("__") or name not in _homes(file):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(homes()[name]), name)
+        return getattr(import_module(_homes(file)[name]), name)
 
     return find
+
+
+def lazy_names(file: str) -> list[str]:
+    """Its `__all__`."""
+    return sorted(_homes(file))
+
+
+@cache
+def _homes(file: str) -> dict[str, str]:
+    """The module of each name."""
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    guarded = [node for node in tree.body if isinstance(node, ast.If)]
+    found = [node for each in guarded for node in each.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: node.module or "" for node in found for alias in node.names}

@@ -62,13 +62,8 @@ class Folders:
     @property
     def beside(self) -> "dict[Role, Path]":
         """Those that were given, but for the real set."""
-        folders: dict[Role, Path | None] = {
-            "masks": self.masks,
-            "worn": self.worn,
-            "inpainted": self.inpainted,
-            "garments": self.garments,
-        }
-        return {role: folder for role, folder in folders.items() if folder is not None}
+        roles: tuple[Role, ...] = ("masks", "worn", "inpainted", "garments")
+        return {role: folder for role in roles if (folder := getattr(self, role)) is not None}
 
 
 def score(

@@ -29,6 +29,8 @@ class RegionMetric(PerImageMetric):
         margin: by how much the mask is eroded or dilated, as a share of the image's height.
     """
 
+    partial: ClassVar[bool] = True
+
     def __init__(self, margin: float = MARGIN) -> None:
         super().__init__()
         if not 0 <= margin < 1:
@@ -52,10 +54,6 @@ class RegionMetric(PerImageMetric):
     @abstractmethod
     def pixels(self, pred: Tensor, true: Tensor, region: Tensor) -> Tensor:
         """The value of each pixel, (B, H, W); what it is outside the region does not matter."""
-
-    def aggregate(self, values: Tensor) -> Tensor:
-        """The mean over the images that it can judge, (...)."""
-        return exact(values).nanmean(dim=-1)
 
 
 class WornRegionMetric(RegionMetric):

@@ -20,7 +20,6 @@ from torch import Tensor
 from leffa.data.matching import find_matches, require_opencv
 from leffa.io.pictures import open_picture
 from leffa.metrics.paired import PerImageMetric, Role, check_images
-from leffa.metrics.precision import exact
 from leffa.metrics.weights import MissingWeights
 
 COMMON = 4  # garment points, that are found on both persons, for a distance
@@ -66,6 +65,7 @@ class MatchFidelity(MatchCount):
 
     needs: ClassVar[tuple[Role, ...]] = ("true", "garments")
     unpaired: ClassVar[bool] = False
+    partial: ClassVar[bool] = True
 
     def __init__(self, measure: Literal["share", "distance"] = "share") -> None:
         super().__init__()
@@ -85,10 +85,6 @@ class MatchFidelity(MatchCount):
             for p, t, garment in zip(pred, true, garments, strict=True)
         ]
         self.values.append(torch.tensor(found).float())
-
-    def aggregate(self, values: Tensor) -> Tensor:
-        """The mean over the garments that it can judge, (...)."""
-        return exact(values).nanmean(dim=-1)
 
 
 def matches_of(person: Tensor, garment: Path) -> Matches:

@@ -32,6 +32,7 @@ class PerImageMetric(Metric):
     full_state_update = False
     needs: ClassVar[tuple[Role, ...]] = ("true",)  #: what `update` takes after the prediction
     unpaired: ClassVar[bool] = False  #: whether it judges predictions that have no true image
+    partial: ClassVar[bool] = False  #: whether it gives nan for images that it cannot judge
     values: list[Tensor]  #: each (B,)
 
     def __init__(self) -> None:
@@ -51,8 +52,9 @@ class PerImageMetric(Metric):
         return dim_zero_cat(self.values)
 
     def aggregate(self, values: Tensor) -> Tensor:
-        """The result of values (..., number of images): the mean over images, (...)."""
-        return exact(values).mean(dim=-1)
+        """The result of values (..., number of images): the mean over images, (...), without those
+        that it cannot judge."""
+        return exact(values).nanmean(dim=-1) if self.partial else exact(values).mean(dim=-1)
 
     def compute(self) -> Tensor:
         """The result over all images, a scalar."""
@@ -142,15 +144,12 @@ class MaskedPSNR(PerImageMetric):
     """PSNR in dB over the pixels of a mask only; images whose mask is empty do not count."""
 
     needs = ("true", "masks")
+    partial = True
 
     def update(self, pred: Tensor, true: Tensor, mask: Tensor) -> None:  # type: ignore[override]
         """Score one batch; mask (B, 1, H, W) is 1 where pixels count."""
         check_images(pred, true)
         self.values.append(masked_psnr(pred, true, mask).detach().float())
-
-    def aggregate(self, values: Tensor) -> Tensor:
-        """The mean over the images that it can judge, (...)."""
-        return exact(values).nanmean(dim=-1)
 
 
 def ssim(

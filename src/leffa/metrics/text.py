@@ -15,7 +15,6 @@ from torch import Tensor
 
 from leffa.io.pictures import open_picture
 from leffa.metrics.paired import PerImageMetric, Role, check_images
-from leffa.metrics.precision import exact
 from leffa.metrics.weights import MissingWeights
 
 CONFIDENCE = 0.8
@@ -49,6 +48,7 @@ class TextSimilarity(PerImageMetric):
 
     needs: ClassVar[tuple[Role, ...]] = ("garments",)
     unpaired: ClassVar[bool] = True
+    partial: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -67,10 +67,6 @@ class TextSimilarity(PerImageMetric):
         pictures = (pred * 255).round().byte().movedim(1, -1).cpu().numpy()
         found = [self._similarity(*each) for each in zip(pictures, garments, strict=True)]
         self.values.append(torch.tensor(found))
-
-    def aggregate(self, values: Tensor) -> Tensor:
-        """The mean over the garments that have letters, (...)."""
-        return exact(values).nanmean(dim=-1)
 
     def _similarity(self, picture: NDArray[np.uint8], garment: Path) -> float:
         if garment not in self.known:
