@@ -8,7 +8,7 @@ import pytest
 
 from leffa.synthetic.write import write_dataset
 
-LAYOUTS = ("viton_hd", "dress_code", "deepfashion", "folder")
+LAYOUTS = ("viton_hd", "dress_code", "deepfashion", "market1501", "folder")
 
 
 @pytest.fixture(scope="session")
