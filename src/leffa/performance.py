@@ -7,7 +7,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"]
 Offload = Literal["model", "sequential", "group"]
-_Flag = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
+Flag = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,6 @@ class Performance:
     precision: Annotated[Precision | None, arg(help_behavior_hint="")] = None
     offload: Annotated[Offload | None, arg(help_behavior_hint="")] = None
     attention: Annotated[str | None, arg(metavar="BACKEND", help_behavior_hint="")] = None
-    compile_networks: Annotated[_Flag, arg(name="compile")] = False
-    channels_last: _Flag = False
-    tile_vae: _Flag = False
+    compile_networks: Annotated[Flag, arg(name="compile")] = False
+    channels_last: Flag = False
+    tile_vae: Flag = False

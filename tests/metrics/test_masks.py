@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leffa.metrics.protocols import PROTOCOLS, MaskedPSNRSettings
+from leffa.metrics.protocols import PROTOCOLS, PlainSettings
 from leffa.metrics.score import score_folders
 
 LEFFA = PROTOCOLS["leffa"]
@@ -32,7 +32,7 @@ def test_a_mask_counts_as_what_it_shows(tmp_path: Path, how: str) -> None:
         mask = Image.fromarray(person.astype(np.uint8) * 255)
     suffix, options = (".jpg", {"quality": 30}) if how == "jpeg" else (".png", {})
     mask.save(tmp_path / "masks" / f"1{suffix}", **options)
-    protocol = replace(LEFFA, sets={}, paired={"masked_psnr": MaskedPSNRSettings()})
+    protocol = replace(LEFFA, sets={}, paired={"masked_psnr": PlainSettings("masked_psnr")})
     scores = score_folders(
         tmp_path / "pred", tmp_path / "true", protocol, beside={"masks": tmp_path / "masks"}
     )
@@ -42,7 +42,7 @@ def test_a_mask_counts_as_what_it_shows(tmp_path: Path, how: str) -> None:
 def test_pairs_whose_mask_is_black_are_excluded_from_masked_psnr_and_named(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    protocol = replace(FAST, paired=PAIRED | {"masked_psnr": MaskedPSNRSettings()})
+    protocol = replace(FAST, paired=PAIRED | {"masked_psnr": PlainSettings("masked_psnr")})
     masks = tmp_path / "masks"
     masks.mkdir()
     values = []

@@ -7,11 +7,9 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
+from tyro.conf import OmitArgPrefixes, arg
 
-from leffa.performance import Performance
-
-_Flag = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
+from leffa.performance import Flag, Performance
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,8 @@ class Serving:
 
     host: str = "127.0.0.1"
     port: Annotated[int | None, arg(help_behavior_hint="")] = None
-    share: _Flag = False
-    mcp: _Flag = False
+    share: Flag = False
+    mcp: Flag = False
     device: Annotated[str, arg(metavar="auto|cpu|cuda|mps")] = "auto"
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     performance: OmitArgPrefixes[Performance] = field(default_factory=Performance)

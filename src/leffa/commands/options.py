@@ -4,12 +4,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+from tyro.conf import Positional, UseAppendAction, arg
+
+from leffa.performance import Flag as Flag
 
 T = TypeVar("T")
 # Help says "default: None" of what has no such hint.
 Unset = Annotated[T | None, arg(help_behavior_hint="")]
-Flag = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
 Repeated = Annotated[tuple[T, ...], UseAppendAction, arg(help_behavior_hint="(repeatable)")]
 
 Root = Annotated[Path, Positional, arg(metavar="ROOT")]

@@ -46,8 +46,11 @@ class PSNRSettings:
 
 
 @dataclass(frozen=True, config=CLOSED)
-class MaskedPSNRSettings:
-    metric: Literal["masked_psnr"] = "masked_psnr"
+class PlainSettings:
+    """Of metrics that have none, and take pictures as they are."""
+
+    # The last is of the model: `leffa.evaluation`.
+    metric: Literal["masked_psnr", "match_count", "garment_attention"]
     view: None = None
 
 
@@ -83,15 +86,8 @@ class KIDSettings:
 
 
 @dataclass(frozen=True, config=CLOSED)
-class RegionSSIMSettings:
-    metric: Literal["region_ssim"] = "region_ssim"
-    part: Part = "interior"
-    margin: float = MARGIN
-
-
-@dataclass(frozen=True, config=CLOSED)
-class ColourDifferenceSettings:
-    metric: Literal["ciede2000"] = "ciede2000"
+class WornRegionSettings:
+    metric: Literal["region_ssim", "ciede2000"]
     part: Part = "interior"
     margin: float = MARGIN
 
@@ -111,33 +107,17 @@ class TextSettings:
 
 
 @dataclass(frozen=True, config=CLOSED)
-class MatchCountSettings:
-    metric: Literal["match_count"] = "match_count"
-
-
-@dataclass(frozen=True, config=CLOSED)
 class MatchFidelitySettings:
     metric: Literal["match_fidelity"] = "match_fidelity"
     measure: Literal["share", "distance"] = "share"
 
 
-@dataclass(frozen=True, config=CLOSED)
-class GarmentAttentionSettings:
-    metric: Literal["garment_attention"] = "garment_attention"  # of the model: `leffa.evaluation`
-
-
 PairedSettings = Annotated[
-    SSIMSettings | PSNRSettings | MaskedPSNRSettings | MSESettings | LPIPSSettings,
+    SSIMSettings | PSNRSettings | MSESettings | LPIPSSettings | PlainSettings,
     Field(discriminator="metric"),
 ]
 FidelitySettings = Annotated[
-    RegionSSIMSettings
-    | ColourDifferenceSettings
-    | LeakageSettings
-    | TextSettings
-    | MatchCountSettings
-    | MatchFidelitySettings
-    | GarmentAttentionSettings,
+    WornRegionSettings | LeakageSettings | TextSettings | MatchFidelitySettings | PlainSettings,
     Field(discriminator="metric"),
 ]
 SetSettings = Annotated[FIDSettings | KIDSettings, Field(discriminator="metric")]
