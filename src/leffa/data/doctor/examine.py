@@ -65,7 +65,6 @@ def examine(
         spec, counts = replace(spec, size=None), [replace(count, official=None) for count in counts]
     findings = list(_findings(spec, survey, inspected, counts))
     problems = gather(findings)
-    mends = {problem.kind for problem in problems if not problem.harmless}
     patterns = (f"{one.where}/{one.files.pattern.replace('{}', '*')}" for one, _ in inspected)
     return Report(
         name,
@@ -78,7 +77,7 @@ def examine(
         len(inspected),
         time.perf_counter() - began,
         pick_rows(survey, inspected, findings),
-        [readiness(table, records, mends) for table, records in survey.own.items()],
+        [readiness(table, records) for table, records in survey.own.items()],
     )
 
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from leffa.data.batch import Record
 from leffa.data.doctor.contents import CONTENTS, inspect_file
-from leffa.data.doctor.ready import TRAINED_ALL_THE_SAME
 from leffa.data.doctor.report import KINDS, Finding, Problem, gather
 from leffa.data.fit import same_shape
 from leffa.data.layout import missing_files
@@ -20,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item")
 
+_TRAINED_ALL_THE_SAME = ("format-differs", "few-colours")  # kinds of findings
 _HEADERS = 64  # records whose sizes are compared, evenly spread
 _DECODED = 2  # files of each field
 
@@ -89,9 +89,9 @@ def quick_check(
                     findings.append(Finding(kind, where, path.name, detail))
     problems = [problem for problem in gather(findings) if not problem.harmless]
     for problem in problems:
-        if problem.kind in TRAINED_ALL_THE_SAME:
+        if problem.kind in _TRAINED_ALL_THE_SAME:
             log.warning(problem.line)
-    return [problem for problem in problems if problem.kind not in TRAINED_ALL_THE_SAME]
+    return [problem for problem in problems if problem.kind not in _TRAINED_ALL_THE_SAME]
 
 
 def _sizes(record: Record, absent: set[Path]) -> list[Finding]:

@@ -129,7 +129,7 @@ class Report:
             if found:
                 lines += ["", f"{heading}:", *(f"  {line}" for line in found)]
         if self.ready:
-            lines += ["", "ready for:", *(f"  {line}" for line in ready_lines(self.ready))]
+            lines += ["", "pairs:", *(f"  {line}" for line in ready_lines(self.ready))]
         serious = sum(not problem.harmless for problem in self.problems)
         verdict = "no problems" if self.clean else f"{serious} problem{'s' * (serious > 1)}"
         if self.clean and any(each.masks is None for each in self.ready):
@@ -157,7 +157,7 @@ class Report:
                 }
                 for problem in self.problems
             ],
-            "ready": [asdict(each) | {"commands": each.commands} for each in self.ready],
+            "ready": [asdict(each) for each in self.ready],
             "files": self.files,
             "seconds": round(self.seconds, 3),
         }
