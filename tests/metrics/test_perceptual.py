@@ -53,7 +53,8 @@ def test_lpips_loads_a_backbone_from_torchvisions_file(
     file = tmp_path / "squeeze.pth"
     torch.save({f"features.{key.split('.', 1)[1]}": value for key, value in backbone.items()}, file)
     monkeypatch.setitem(LPIPS_BACKBONES, "squeeze", WeightsFile(file.name, sha256_of(file), "here"))
-    loaded = load_lpips("squeeze", file).get_submodule("net").state_dict()
+    monkeypatch.setenv("LEFFA_WEIGHTS", str(tmp_path))
+    loaded = load_lpips("squeeze").get_submodule("net").state_dict()
     assert all(loaded[key].equal(value) for key, value in backbone.items())
 
 

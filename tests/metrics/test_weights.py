@@ -20,15 +20,6 @@ def stored(path: Path, content: bytes = b"weights") -> WeightsFile:
     return WeightsFile("net.pth", sha256_of(path), "https://example.org/net.pth")
 
 
-def test_finds_a_given_file_under_any_name(tmp_path: Path) -> None:
-    file = tmp_path / "renamed.pth"
-    assert stored(file).locate(file) == file
-
-
-def test_finds_a_file_in_a_given_folder(tmp_path: Path) -> None:
-    assert stored(tmp_path / "net.pth").locate(tmp_path) == tmp_path / "net.pth"
-
-
 def test_finds_a_file_in_the_folder_of_the_environment_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,18 +38,21 @@ def test_finds_a_file_that_a_package_ships() -> None:
     assert shipped.locate().name == "__init__.py"
 
 
-def test_a_missing_file_is_named_with_the_place_where_it_goes(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_the_place_where_it_goes() -> None:
     missing = WeightsFile(
         "net.pth", "", "https://example.org/net.pth", packaged="not_there/net.pth"
     )
     with pytest.raises(MissingWeights) as raised:
-        missing.locate(tmp_path)
+        missing.locate()
     for part in ("net.pth not found", "https://example.org", "LEFFA_WEIGHTS", "checkpoints"):
         assert part in str(raised.value)
 
 
-def test_a_file_with_another_hash_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_another_hash_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEFFA_WEIGHTS", str(tmp_path))
     weights = stored(tmp_path / "net.pth")
     (tmp_path / "net.pth").write_bytes(b"something else")
     with pytest.raises(ValueError, match=r"SHA256 begins .* expected .* replace it"):
-        weights.locate(tmp_path)
+        weights.locate()

@@ -27,14 +27,12 @@ class Networks:
     """How the metrics' networks compute.
 
     Args:
-        weights: their folder; default: $LEFFA_WEIGHTS
         features: folder where those of the real set are kept, and taken from the next time
         device: where they compute
         batch_size: images at a time; changes no value
         workers: processes that open files
     """
 
-    weights: OptionalFolder = None
     features: OptionalFolder = None
     device: Device = "cpu"
     batch_size: int = 16

@@ -147,7 +147,6 @@ def _score(
         real=settings.real,
         beside=beside,
         absent=absent,
-        weights=settings.weights,
         features=settings.features,
         groups=_dress_code_categories(work.records),
         device=settings.devices[0],

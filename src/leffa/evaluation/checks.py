@@ -78,7 +78,6 @@ def refuse_missing(
         roles={"true", *beside},
         absent=absent,
         sets=None if no_real else (count, count),
-        weights=settings.weights,
     )
     refused = scorer.not_computed()
     if work.share:

@@ -30,7 +30,6 @@ class EvaluationSettings:
     metrics: Sequence[str] | None = None  # only these of the protocol; refused if impossible
     limit: int | None = None  # only the first samples; the result says so
     in_training: Sequence[str] = ()  # samples that are not scored for that reason
-    weights: Path | None = None  # folder of the metrics' networks
     features: Path | None = None  # folder where the features of real sets are kept
     real: Path | None = None  # the real set behind FID and KID; None: the true images
     depends_on: dict[str, Any] = field(default_factory=dict)  # what else the pictures depend on

@@ -9,7 +9,6 @@ the extractor and has a name:
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -30,10 +29,10 @@ class InceptionFeatures(nn.Module):
         MissingWeights: the network is not on this machine.
     """
 
-    def __init__(self, weights: Path | None = None, kind: FeatureName = "clean_fid") -> None:
+    def __init__(self, kind: FeatureName = "clean_fid") -> None:
         super().__init__()
         self.kind = kind
-        self.network = KINDS[kind].load(weights)
+        self.network = KINDS[kind].load()
 
     @property
     def label(self) -> str:
@@ -80,7 +79,7 @@ class Kind(NamedTuple):
     """One way of making features."""
 
     prepare: Callable[[Tensor], Tensor]
-    load: Callable[[Path | None], Inception]
+    load: Callable[[], Inception]
 
 
 KINDS: dict[FeatureName, Kind] = {

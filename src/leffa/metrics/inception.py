@@ -88,17 +88,17 @@ def _pool_as_tensorflow(layers: fx.GraphModule) -> None:
     layers.recompile()
 
 
-def load_tensorflow(path: Path | None = None) -> Inception:
+def load_tensorflow() -> Inception:
     """TensorFlow's network of 2015-12-05; it expects (value - 128) / 128."""
-    file, place = locate_one((PACKAGED_INCEPTION, TENSORFLOW_INCEPTION), path)
+    file, place = locate_one((PACKAGED_INCEPTION, TENSORFLOW_INCEPTION))
     weights = _of_torchscript(place) if file is PACKAGED_INCEPTION else load_weights(place)
     return Inception(weights, tensorflow=True, label=file.label)
 
 
-def load_torchvision(path: Path | None = None) -> Inception:
+def load_torchvision() -> Inception:
     """torchvision's network, trained on ImageNet (its IMAGENET1K_V1)."""
     file = TORCHVISION_INCEPTION
-    return Inception(load_weights(file.locate(path)), tensorflow=False, label=file.label)
+    return Inception(load_weights(file.locate()), tensorflow=False, label=file.label)
 
 
 def _of_torchscript(file: Path) -> dict[str, Tensor]:

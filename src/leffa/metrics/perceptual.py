@@ -4,7 +4,6 @@ The linear layers come with the `lpips` package; the backbone is a file of torch
 """
 
 import warnings
-from pathlib import Path
 from typing import Literal
 
 import lpips
@@ -41,15 +40,10 @@ class LPIPS(PerImageMetric):
         MissingWeights: the backbone's ImageNet weights are not on this machine.
     """
 
-    def __init__(
-        self,
-        net: LpipsNet | nn.Module = "alex",
-        weights: Path | None = None,
-        drop_last: int | None = None,
-    ) -> None:
+    def __init__(self, net: LpipsNet | nn.Module = "alex", drop_last: int | None = None) -> None:
         super().__init__()
         self.drop_last = drop_last
-        network = net if isinstance(net, nn.Module) else load_lpips(net, weights)
+        network = net if isinstance(net, nn.Module) else load_lpips(net)
         self.network = network.eval().requires_grad_(False)
 
     def score(self, pred: Tensor, true: Tensor) -> Tensor:
@@ -61,9 +55,9 @@ class LPIPS(PerImageMetric):
         return super().aggregate(values[..., : full_batches(values.shape[-1], self.drop_last)])
 
 
-def load_lpips(net: LpipsNet, weights: Path | None = None) -> nn.Module:
+def load_lpips(net: LpipsNet) -> nn.Module:
     """LPIPS: linear layers from the `lpips` package, backbone from its torchvision file."""
-    file = LPIPS_BACKBONES[net].locate(weights)
+    file = LPIPS_BACKBONES[net].locate()
     network = untrained_lpips(net)
     backbone: nn.Module = network.get_submodule("net")
     trained = torch.load(file, map_location="cpu", weights_only=True)

@@ -37,7 +37,6 @@ def score_folders(
     beside: Mapping[Role, Path] | None = None,
     metrics: Sequence[str] | None = None,
     absent: Mapping[Role, str] | None = None,
-    weights: Path | None = None,
     features: Path | None = None,
     remarks: Sequence[str] = (),
     groups: Mapping[str, Collection[str]] | None = None,
@@ -59,7 +58,6 @@ def score_folders(
             "inpainted", the masks that were generated in, and "garments", their photographs.
         metrics: only these of the protocol's; one that cannot be computed is then refused.
         absent: why one of these folders is not given, for the result.
-        weights: folder of the metrics' networks; see `WeightsFile.locate`.
         features: folder that keeps the features of a real set that is not `true`; None: none does.
         groups: parts of the predictions by name, scored apart; FID and KID only without `real`.
 
@@ -77,7 +75,6 @@ def score_folders(
         roles={*plan.roles, *(beside or {})},
         absent=absent,
         sets=None if plan.real is None else (len(plan.pred), len(plan.real)),
-        weights=weights,
         device=device,
         groups=bool(groups),
         complete=metrics is not None,

@@ -84,7 +84,6 @@ class Scorer:
         roles: Collection[Role] = (),
         absent: Mapping[Role, str] | None = None,
         sets: tuple[int, int] | None = None,
-        weights: Path | None = None,
         device: str = "cpu",
         groups: bool = False,
         complete: bool = False,
@@ -110,7 +109,7 @@ class Scorer:
             elif lacking:
                 self.missing[name] = reasons[lacking[0]]
             else:
-                self._build(name, settings, weights)
+                self._build(name, settings)
         if sets is None:
             self.missing |= dict.fromkeys(protocol.sets, NO_REAL_SET)
         elif min(sets) < 2:
@@ -118,16 +117,14 @@ class Scorer:
         else:
             pred, real = (full_batches(images, protocol.drop_last) for images in sets)
             self.to_come = {False: pred, True: real}
-            self._build_sets(weights)
+            self._build_sets()
         if complete and (refused := self.not_computed()):
             raise ValueError("; ".join(f"{name}: {why}" for name, why in refused.items()))
 
-    def _build(
-        self, name: str, settings: PairedSettings | FidelitySettings, weights: Path | None
-    ) -> None:
+    def _build(self, name: str, settings: PairedSettings | FidelitySettings) -> None:
         options = _options(settings)
         if settings.metric == "lpips":
-            options |= {"weights": weights, "drop_last": self.protocol.drop_last}
+            options["drop_last"] = self.protocol.drop_last
         try:
             self.per_image[name] = METRICS[settings.metric](**options).to(self.device)
         except MissingWeights as error:
@@ -136,12 +133,12 @@ class Scorer:
         if settings.metric == "lpips":
             self.weights[name] = LPIPS_BACKBONES[settings.net].label
 
-    def _build_sets(self, weights: Path | None) -> None:
+    def _build_sets(self) -> None:
         for name, settings in self.protocol.sets.items():
             key = settings.features, settings.view
             try:
                 if key not in self.sets:
-                    extractor = InceptionFeatures(weights, settings.features)
+                    extractor = InceptionFeatures(settings.features)
                     self.sets[key] = DistributionMetrics(extractor, {}, self.groups).to(self.device)
             except MissingWeights as error:
                 self.missing[name] = str(error)

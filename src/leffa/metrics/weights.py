@@ -33,14 +33,14 @@ class WeightsFile:
         """What a result records: the file's name and hash."""
         return f"{self.name}, SHA256 {self.sha256}"
 
-    def locate(self, path: Path | None = None) -> Path:
-        """Find the file: at `path` (or in it), in $LEFFA_WEIGHTS, torch hub's cache, the package.
+    def locate(self) -> Path:
+        """Find the file: in $LEFFA_WEIGHTS, torch hub's cache, the package.
 
         Raises:
             MissingWeights: it is in none of these places.
             ValueError: the file found is another one.
         """
-        found = next((file for file in self._candidates(path) if file.is_file()), None)
+        found = next((file for file in self._candidates() if file.is_file()), None)
         if found is None:
             offer = f"type `{self.command}`, or " if self.command else ""
             raise MissingWeights(
@@ -56,9 +56,7 @@ class WeightsFile:
             )
         return found
 
-    def _candidates(self, path: Path | None) -> Iterator[Path]:
-        if path is not None:
-            yield path / self.name if path.is_dir() else path
+    def _candidates(self) -> Iterator[Path]:
         if folder := os.environ.get(WEIGHTS_VARIABLE):
             yield Path(folder) / self.name
         yield _hub_folder() / self.name
@@ -69,20 +67,13 @@ class WeightsFile:
                 yield Path(spec.submodule_search_locations[0]) / file
 
 
-def locate_one(files: Sequence[WeightsFile], path: Path | None = None) -> tuple[WeightsFile, Path]:
-    """The first that is here, of several files that hold one network; errors are the last's.
-
-    Args:
-        path: as `WeightsFile.locate` takes it; a file is the one whose hash it has.
-    """
-    if path is not None and path.is_file():
-        digest = sha256_of(path)
-        files = [file for file in files if digest.startswith(file.sha256)] or files
+def locate_one(files: Sequence[WeightsFile]) -> tuple[WeightsFile, Path]:
+    """The first that is here, of several files that hold one network; errors are the last's."""
     *others, last = files
     for file in others:
         with suppress(MissingWeights):
-            return file, file.locate(path)
-    return last, last.locate(path)
+            return file, file.locate()
+    return last, last.locate()
 
 
 def _hub_folder() -> Path:

@@ -30,7 +30,7 @@ PICTURE_KEYS = (
     "without_densepose",
 )
 PATH_KEYS = (
-    *("ckpt", "start_from", "resume", "latent_cache", "weights_dir"),
+    *("ckpt", "start_from", "resume", "latent_cache"),
     *("features_dir", "data.root", "dataset.root", "paths.output_dir", "paths.data_dir"),
 )
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)

@@ -63,7 +63,6 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         batch_size=batch_size,
         limit=config["limit"],
         in_training=in_training,
-        weights=Path(config["weights_dir"]) if config["weights_dir"] else None,
         features=Path(config["features_dir"]) if config["features_dir"] else None,
         real=Path(dataset["real"]) if dataset.get("real") else None,
         depends_on={
