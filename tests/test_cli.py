@@ -125,12 +125,9 @@ def test_scores_two_folders_as_markdown_and_json(
     asked = ["--protocol", "leffa", "--metrics", "ssim", "--metrics", "psnr"]
     assert main(["score", str(pred), str(true), *asked, "--json", str(file)]) == 0
     assert "SSIM ↑" in capsys.readouterr().out
-    markdown = tmp_path / "scores.md"
-    files = ["--json", str(file), "--markdown", str(markdown)]
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))
-    assert main(["score", str(pred), str(true), *asked, *files]) == 0  # replaced
-    assert "SSIM ↑" in markdown.read_text(encoding="utf-8")
+    assert main(["score", str(pred), str(true), *asked, "--json", str(file)]) == 0  # replaced
     sys.stdout.flush()
     assert b"SSIM ?" in written.getvalue()
     assert json.loads(file.read_text())["values"]["psnr"] == pytest.approx(8.13, abs=0.01)
@@ -166,7 +163,6 @@ def test_a_mistake_is_one_line(
     "command",
     [
         [*SCORE, "--json", "mine.txt"],
-        [*SCORE, "--markdown", "mine.txt"],
         ["doctor", "folder", ".", "--json", "mine.txt"],
         ["doctor", "folder", ".", "--html", "mine.txt"],
     ],

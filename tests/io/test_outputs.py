@@ -50,11 +50,6 @@ def test_never_replaces_an_input_by_whatever_name(tmp_path: Path) -> None:
             check_writable([output], inputs=[person])
 
 
-def test_refuses_one_file_for_two_outputs(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a.json: is given for two outputs; give another"):
-        check_writable([tmp_path / "a.json", tmp_path / "a.json"], option="--markdown")
-
-
 def test_refuses_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is a folder; give another --json"):
         check_writable([tmp_path], option="--json")

@@ -1,16 +1,14 @@
 """Commands about data on disk: check a folder, and make what training reads from a download."""
 
-import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from leffa.commands.options import OptionalFile, OptionalName, Root, Unset, usable_cores
 from leffa.data.catalog import CATALOG
 from leffa.data.labels import LabelSet
 
 Preparation = Literal["deepfashion", "masks", "matches"]
-Sizes = Annotated[tuple[str, ...], arg(metavar="HxW [HxW ...]", help_behavior_hint="")]
 if TYPE_CHECKING:
     Dataset = str
 else:
@@ -53,7 +51,6 @@ def doctor(
 def prepare(
     what: Positional[Preparation],
     root: Root,
-    sizes: Sizes = (),
     recipe: OptionalName = None,
     label_set: Unset[LabelSet] = None,
     encoding: OptionalName = None,
@@ -62,9 +59,8 @@ def prepare(
     """Make what training reads from a download: resized pictures, masks, matches.
 
     Args:
-        what: the resized pictures of DeepFashion, or the masks or trusted matches of a data set
+        what: DeepFashion at 256x176 and 512x352, or the masks or trusted matches of a data set
         root: its folder; a killed run is completed by the next
-        sizes: deepfashion: of the pictures; default: 256x176 512x352
         recipe: masks: of preprocess.agnostic
         label_set: masks of a folder of your own: of its parse files; default: as leffa photo noted,
             else cihp
@@ -81,12 +77,10 @@ def prepare(
         raise FileNotFoundError(f"{root}: no such folder; give the data set's folder")
     if what == "masks" and recipe is None:
         raise ValueError("--recipe is missing: name one, for example hr_viton")
-    given = {"sizes": sizes or None, "recipe": recipe}
-    for name, value in (given | {"label-set": label_set, "encoding": encoding}).items():
-        wanted = "deepfashion" if name == "sizes" else "masks"
-        if value is not None and what != wanted:
-            raise ValueError(f"--{name} goes with `leffa prepare {wanted}` only")
-    pixels = [_width_height(size) for size in sizes] or None
+    given = {"recipe": recipe, "label-set": label_set, "encoding": encoding}
+    for name, value in given.items():
+        if value is not None and what != "masks":
+            raise ValueError(f"--{name} goes with `leffa prepare masks` only")
     made: list[object]
     with progress_bar("matching" if what == "matches" else "preparing") as progress:
         if what == "matches":
@@ -96,14 +90,6 @@ def prepare(
             sets = make_masks(root, recipe, workers, progress, label_set, encoding)
             made = [path for each in sets for path in (each.folder, *each.tables)]
         else:
-            made = [*resize_deepfashion(root, pixels, workers, progress)]
+            made = [*resize_deepfashion(root, workers=workers, progress=progress)]
     for line in made:
         print(line)
-
-
-def _width_height(text: str) -> tuple[int, int]:
-    """`256x176`, height first, as (width, height)."""
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if match is None:
-        raise ValueError(f"--sizes {text}: is not HEIGHTxWIDTH, such as 256x176")
-    return int(match[2]), int(match[1])

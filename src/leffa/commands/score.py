@@ -74,7 +74,6 @@ def score(
     metrics: Annotated[Repeated[str], arg(metavar="NAME")] = (),
     pairs: OptionalFile = None,
     json: OptionalFile = None,
-    markdown: OptionalFile = None,
     remark: Annotated[Repeated[str], arg(metavar="TEXT")] = (),
 ) -> None:
     """Score a folder of predictions against a folder of true images; prints Markdown.
@@ -87,20 +86,16 @@ def score(
         metrics: only this one of the protocol's; refused where it cannot be computed
         pairs: CSV file with the columns prediction,true: where names differ, or true images repeat
         json: write everything there as well
-        markdown: write the table there
         remark: for the result: where masks come from, repaint, guidance, seed
     """
     from leffa.inference.devices import choose_devices
-    from leffa.io.atomic import write_text
-    from leffa.io.outputs import check_writable, marked_text
+    from leffa.io.outputs import check_writable
     from leffa.metrics.folders import read_pairs
     from leffa.metrics.score import score_folders
 
     (device,) = choose_devices(networks.device, 1)
     if json is not None:
         check_writable([json], option="--json")
-    if markdown is not None:
-        check_writable([*([json] if json else []), markdown], option="--markdown")
     scores = score_folders(
         pred,
         true,
@@ -116,8 +111,6 @@ def score(
     )
     if json is not None:
         scores.save(json)
-    if markdown is not None:
-        write_text(markdown, marked_text(scores.to_markdown(), ".md"))
     print(scores.to_markdown())
 
 

@@ -22,8 +22,6 @@ def check_writable(
         OSError: its folder cannot be written to.
     """
     outputs = list(outputs)
-    if len({path.absolute() for path in outputs}) < len(outputs):
-        raise ValueError(f"{outputs[-1]}: is given for two outputs; give another {option}")
     there = [path for path in outputs if path.exists()]
     read = {_identity(path) for path in inputs if path.exists()} if there else set()
     for path in there:

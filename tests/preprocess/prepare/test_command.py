@@ -24,7 +24,6 @@ def test_the_command_makes_masks(maskless: Path, capsys: pytest.CaptureFixture[s
         (["matches", ".", "--label-set", "atr"], "--label-set goes with `leffa prepare masks`"),
         (["matches", "nowhere"], "nowhere: no such folder"),
         (["deepfashion", "."], "train.lst: no such list"),
-        (["matches", ".", "--sizes", "256x176"], "--sizes goes with `leffa prepare deepfashion`"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -50,8 +49,3 @@ def test_workers_are_as_many_as_the_cores_that_may_be_used(monkeypatch: pytest.M
     assert usable_cores() == 3
     monkeypatch.delattr("os.sched_getaffinity")
     assert usable_cores() == 128
-
-
-def test_a_size_is_height_by_width(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prepare", "deepfashion", ".", "--sizes", "256"]) == 1
-    assert "--sizes 256: is not HEIGHTxWIDTH" in capsys.readouterr().err

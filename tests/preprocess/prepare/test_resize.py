@@ -87,9 +87,12 @@ def test_a_killed_run_is_completed_with_the_same_bytes(
     root = download("deepfashion")
     size = (704, 1024)  # large, so that the run lasts until it is killed
     folder = root / "1024x704"
-    command = [*(sys.executable, "-m", "leffa", "prepare", "deepfashion", str(root))]
-    options = ["--sizes", "1024x704", "--workers", "1"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
+    program = (
+        "from pathlib import Path\n"
+        "from leffa.preprocess.prepare.resize import resize_deepfashion\n"
+        f"resize_deepfashion(Path({str(root)!r}), [{size}])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
     deadline = time.monotonic() + 120
     while not (folder.is_dir() and any(folder.glob("fashion*.png"))):
         assert time.monotonic() < deadline

@@ -32,14 +32,14 @@ def resized(path: Path, size: tuple[int, int]) -> Image.Image:
 
 def resize_deepfashion(
     root: Path,
-    sizes: Sequence[tuple[int, int]] | None = None,
+    sizes: Sequence[tuple[int, int]] = SIZES,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write every listed picture to `<root>/<height>x<width>/<flat stem>.png`.
 
     Args:
-        sizes: (width, height); None for `SIZES`.
+        sizes: (width, height).
 
     Returns:
         The folders.
@@ -49,7 +49,7 @@ def resize_deepfashion(
         ValueError: pictures cannot be read; the others are made all the same.
     """
     pictures = _listed_pictures(root)
-    folders = {size: root / f"{size[1]}x{size[0]}" for size in sizes or SIZES}
+    folders = {size: root / f"{size[1]}x{size[0]}" for size in sizes}
     jobs = {
         folder / f"{Path(name).stem}.png": partial(resized, path, size)
         for size, folder in folders.items()
