@@ -87,7 +87,7 @@ def tensorflow_inception() -> Inception:
 def inception(tensorflow_inception: Inception, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every metric gets the network that is loaded already."""
     for kind in ("clean_fid", "pytorch_fid"):
-        loaded = KINDS[kind]._replace(load=lambda _: tensorflow_inception)
+        loaded = KINDS[kind]._replace(load=lambda: tensorflow_inception)
         monkeypatch.setitem(KINDS, kind, loaded)
 
 
