@@ -41,7 +41,8 @@ nitpick_ignore_regex = [
     # Inside a model's own package, and what only the package itself calls.
     (r"py:class", r"leffa\.models\.\w+\.\w+\.\w+"),
     (r"py:class", r"leffa\.data\..*\.(DatasetSpec|LatentEncoder|LoaderStage)"),
-    (r"py:class", r"leffa\.(models|metrics)\..*\.(Conditioning|RunMemory|TextLine|View)"),
+    (r"py:class", r"leffa\.models\..*\.(Conditioning|ReferenceTokens|RunMemory)"),
+    (r"py:class", r"leffa\.metrics\..*\.(TextLine|View)"),
     (r"py:class", r"(dict|tuple)\[str"),  # Sphinx cuts a type at its comma
 ]
 autodoc_typehints_format = "short"
