@@ -59,7 +59,7 @@ def test_the_help_of_a_command_has_each_option_with_its_purpose_and_default(
         assert "(default: None)" not in printed
     with pytest.raises(SystemExit):
         main(["draw", "--help"])
-    assert re.search(r"--workers INT +processes \(default: 1\)", capsys.readouterr().out)
+    assert re.search(r"--workers INT +number of processes \(default: 1\)", capsys.readouterr().out)
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:

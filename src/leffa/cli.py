@@ -1,4 +1,4 @@
-"""The command line beside train.py and evaluate.py: `leffa COMMAND ...`.
+"""The `leffa COMMAND ...` command line; training and evaluation are train.py and evaluate.py.
 
 A command is a typed function in `leffa.commands`: tyro makes its options of the parameters, and its
 help of the docstring. What it needs it imports only when it runs, so that the help is quick. A new
@@ -91,7 +91,7 @@ def function(command: str) -> Callable[..., int | None]:
 
 def _overview() -> str:
     lines = [f"  {name:14}{(getdoc(function(name)) or '').split(chr(10))[0]}" for name in COMMANDS]
-    about = "Tools beside train.py and evaluate.py: see `leffa COMMAND --help`."
+    about = "Training and evaluation: train.py and evaluate.py. Options: `leffa COMMAND --help`."
     return "\n".join([USAGE, "", about, "", *lines])
 
 

@@ -1,4 +1,4 @@
-"""How networks compute when they make pictures, as options of commands; imported at once."""
+"""Options of commands for the speed and memory of inference; imports nothing large."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -12,17 +12,17 @@ Flag = Annotated[bool, FlagCreatePairsOff, arg(help_behavior_hint="")]
 
 @dataclass(frozen=True)
 class Performance:
-    """Speed and memory; changes pictures by rounding.
+    """Speed and memory; changes images by rounding only, except for tiles.
 
     Args:
-        precision: those with -true keep the weights so too; default: 32-true; for released weights
-            of `leffa weights list` on cuda 16-true
-        offload: weights stay in the computer's memory, and come to the GPU by network (model), by
-            layer (sequential), or by layer while the one before computes (group)
-        attention: a backend of diffusers, such as flash_hub, sage_hub or xformers; default: native
+        precision: -true also stores the weights in it; default: 32-true; for released weights of
+            `leffa weights list` on cuda 16-true
+        offload: keep weights in CPU memory and move them to the GPU by network (model), by layer
+            (sequential), or by layer with prefetching (group)
+        attention: a diffusers backend such as flash_hub, sage_hub or xformers; default: native
         compile_networks: compile the repeated blocks first, which takes minutes
-        channels_last: the layout that the matrix units of GPUs read
-        tile_vae: encode and decode in tiles; saves memory above 512 pixels
+        channels_last: the memory layout that GPU tensor cores prefer
+        tile_vae: encode and decode in tiles; saves memory above 512 pixels, changes the image
     """
 
     precision: Annotated[Precision | None, arg(help_behavior_hint="")] = None

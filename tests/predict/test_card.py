@@ -52,7 +52,7 @@ def test_the_shipped_baseline_is_never_taken_without_a_word(
     """Here what follows is refused, after that line."""
     given = ["--person", "nobody.png", "--out", str(tmp_path / "out")]
     assert main(["predict", *given]) == 1
-    line = "tryon_baseline: comes with the package, and knows synthetic persons alone"
+    line = "tryon_baseline: ships with the package, and works for synthetic persons only"
     assert line in capsys.readouterr().err
     assert main(["predict", "--ckpt", str(run), *given]) == 1
     assert line not in capsys.readouterr().err

@@ -17,11 +17,11 @@ class Limits:
     """What a visitor may ask for.
 
     Args:
-        megabytes: of an uploaded file
-        megapixels: of an uploaded picture
-        steps: of a picture
-        seconds: for a picture, maps included; the work is ended at its next step then
-        waiting: requests that may wait; further ones are told to come back
+        megabytes: maximum size of an uploaded file
+        megapixels: maximum size of an uploaded image
+        steps: maximum sampling steps per image
+        seconds: time limit per image, including its maps; checked after each step
+        waiting: maximum number of queued requests
     """
 
     megabytes: Annotated[float, arg(name="max-megabytes")] = 20
@@ -48,12 +48,12 @@ class Serving:
     """Where the page is served.
 
     Args:
-        host: 0.0.0.0: all networks of this machine; 127.0.0.1: this machine alone
+                host: 0.0.0.0: all networks of this machine; 127.0.0.1: this machine only
         port: default: the first free one from 7860
-        share: also a public address, by a server of gradio's makers
-        mcp: also as tools for language models; needs gradio[mcp]
-        device: where networks compute
-        recipe: of masks; default: that of the training
+        share: also open a public address through gradio's servers
+        mcp: also offer tools for language models; needs gradio[mcp]
+        device: device of the networks
+        recipe: mask recipe; default: that of the training
     """
 
     host: str = "127.0.0.1"

@@ -23,18 +23,18 @@ Base = Annotated[str | None, arg(metavar="DIR", help_behavior_hint="")]
 
 @dataclass(frozen=True)
 class Models:
-    """Any weights that `leffa predict` takes.
+    """Any weights that `leffa predict` accepts.
 
     Args:
-        tryon: for try-on: a .ckpt or the folder of a run, a folder of `leffa convert`, or a
-            released .pth; default: the baseline of synthetic pictures
-        tryon_base: of a released .pth: see `leffa convert`
-        tryon_as: of a released .pth: likewise
-        pose: for pose transfer: the same
-        pose_base: of a released .pth: see `leffa convert`
-        raw: as trained, not the running average
-        released: the released Leffa in each tab that has none of these; with what makes maps of
-            photos, unless it is given below; fetched first
+        tryon: weights for try-on: a .ckpt or the folder of a run, a folder of `leffa convert`, or a
+            released .pth; default: the baseline for synthetic images
+        tryon_base: base of a released .pth, see `leffa convert`
+        tryon_as: type of a released .pth, see `leffa convert`
+        pose: weights for pose transfer, likewise
+        pose_base: base of a released .pth, see `leffa convert`
+        raw: use the raw weights instead of the EMA
+        released: the released Leffa in each tab without other weights, and the networks for photo
+            preparation unless given below; downloaded first
     """
 
     tryon: OptionalPlace = None
@@ -51,10 +51,10 @@ def app(
     maps: OmitArgPrefixes[BackEnds],
     serving: OmitArgPrefixes[Serving],
 ) -> None:
-    """Serve the web page: try-on and pose transfer in a browser, on this machine alone.
+    """Serve a web page with try-on and pose transfer, by default for this machine only.
 
     Args:
-        maps: without, users upload or brush them
+                maps: without these, users upload maps or brush masks
     """
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("the web page needs the package gradio: pip install -e '.[app]'")

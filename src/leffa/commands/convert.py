@@ -1,4 +1,4 @@
-"""The command that takes weights from one layout to another."""
+"""The command that converts weights between layouts."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,21 +22,21 @@ def convert(
     evaluation: Annotated[Repeated[Path], arg(metavar="DIR")] = (),
     experiment: OptionalName = None,
 ) -> None:
-    """Convert weights: published ones, checkpoints of ours, and folders for diffusers.
+    """Convert weights between published files, checkpoints and diffusers folders.
 
     Args:
-        weights: a released .pth, a .ckpt or run folder of ours, or an exported folder; with
-            --experiment: what the authors of its model published
-        out: a folder for diffusers; or FILE.pth, .safetensors (released layout), FILE.ckpt
+        weights: a released .pth, a .ckpt or run folder, or an exported folder; with --experiment:
+            the published weights of another model
+        out: a diffusers folder; or FILE.pth, FILE.safetensors (released layout), FILE.ckpt
         changes: with --experiment: overrides as for train.py, such as backbone.source=DIR
-        base: of a released file: its diffusers base folder, or a hub id
-        preset: of a released file: what it is; default: by its name
-        raw: weights as trained, not their running average
-        published: write the layout of the model's authors, as docs/reference/models says
-        dtype: of a folder
-        evaluation: a folder of evaluate.py, for the model card
-        experiment: of published weights of a model other than Leffa: the experiment whose model
-            they are of, such as catvton_vitonhd; makes a FILE.ckpt
+        base: diffusers folder or hub id of the base of a released file
+        preset: type of a released file; default: by its name
+        raw: use the raw weights instead of the EMA
+        published: write the layout of the model's authors, see docs/reference/models
+        dtype: data type of a diffusers folder
+        evaluation: output folder of evaluate.py, for the model card
+        experiment: for published weights of a model other than Leffa: an experiment with that
+            model, such as catvton_vitonhd; writes FILE.ckpt
     """
     from leffa.convert import convert as convert_weights
     from leffa.convert import convert_published

@@ -1,4 +1,4 @@
-"""Commands about data on disk: check a folder, and make what training reads from a download."""
+"""Commands for data on disk: check a folder, and prepare a download for training."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -22,14 +22,14 @@ def doctor(
     html: OptionalFile = None,
     workers: int = usable_cores(),
 ) -> int:
-    """Check a data set's lists, names and every file; exit code 1 where something is wrong.
+    """Check a dataset's lists, names and files; the exit code is 1 if there are problems.
 
     Args:
-        dataset: auto recognises it
-        root: folder that holds the data set's lists
-        json: write everything there as well
-        html: write a contact sheet there
-        workers: processes that decode
+        dataset: dataset layout; auto detects it
+        root: folder with the dataset's lists
+        json: also write the report to this file
+        html: write a contact sheet to this file
+        workers: number of processes
     """
     from leffa.data.doctor.examine import examine
     from leffa.data.doctor.sheet import write_json, write_sheet
@@ -56,17 +56,17 @@ def prepare(
     encoding: OptionalName = None,
     workers: int = usable_cores(),
 ) -> None:
-    """Make what training reads from a download: resized pictures, masks, matches.
+    """Prepare a download for training: resized images, masks, trusted matches.
 
     Args:
-        what: DeepFashion at 256x176 and 512x352, or the masks or trusted matches of a data set
-        root: its folder; a killed run is completed by the next
-        recipe: masks: of preprocess.agnostic
-        label_set: masks of a folder of your own: of its parse files; default: as leffa photo noted,
-            else cihp
-        encoding: masks of a folder of your own: of its DensePose files; default: as leffa photo
-            noted
-        workers: processes
+        what: DeepFashion at 256x176 and 512x352, or the masks or trusted matches of a dataset
+        root: its folder; rerun to complete an interrupted run
+        recipe: for masks: a recipe of leffa.preprocess.agnostic
+        label_set: for masks of your own folder: label set of its parse files; default: as recorded
+            by leffa photo, otherwise cihp
+        encoding: for masks of your own folder: encoding of its DensePose files; default: as
+            recorded by leffa photo
+        workers: number of processes
     """
     from leffa.io.progress import progress_bar
     from leffa.preprocess.prepare.masks import make_masks

@@ -1,4 +1,4 @@
-"""The commands that need no data: the demo, and what draws synthetic data sets."""
+"""Commands that need no data: the demo, and rendering synthetic datasets."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +17,7 @@ else:
 
 
 def demo(settings: OmitArgPrefixes[DemoSettings]) -> None:
-    """Draw data, train with and without the Leffa loss, compare, and write a report."""
+    """Render data, train with and without the Leffa loss, compare, and write a report."""
     from leffa.demo.run import run_demo
 
     run_demo(settings)
@@ -33,17 +33,17 @@ def draw(
     width: Pixels = None,
     workers: int = 1,
 ) -> None:
-    """Draw a synthetic data set, with ground-truth flow, in the layout of a real one.
+    """Render a synthetic dataset with ground-truth flow in the layout of a real one.
 
     Args:
-        layout: of which data set
-        root: folder to fill; an interrupted run is completed
-        test: test samples
-        train: training samples (dress_code: per category)
-        seed: of the whole data set
-        height: default: the layout's usual shape
+        layout: layout of which dataset
+        root: output folder; rerun to complete an interrupted run
+        test: number of test samples
+        train: number of training samples (dress_code: per category)
+        seed: seed of the dataset
+        height: default: the layout's usual size
         width: likewise
-        workers: processes
+        workers: number of processes
     """
     from leffa.io.progress import progress_bar
     from leffa.synthetic.write import write_dataset

@@ -23,14 +23,14 @@ def estimate(
         tuple[str, ...], Positional, arg(metavar="KEY=VALUE ...", help_behavior_hint="")
     ],
 ) -> None:
-    """Tell parameters, memory by part, steps and hours of a training without starting it.
+    """Estimate parameters, memory, steps and hours of a training run without starting it.
 
     Args:
         overrides: as for train.py: experiment=NAME hardware=NAME trainer.devices=8 ...; and
             throughput=IMAGES_PER_S[@HEIGHTxWIDTH], over all devices, or throughput=RUN
     """
     if not overrides:
-        raise ValueError("leffa estimate: which training? give KEY=VALUE, such as experiment=NAME")
+        raise ValueError("leffa estimate: give KEY=VALUE arguments, such as experiment=NAME")
     for word in overrides:
         if "=" not in word:
             raise ValueError(f"{word}: is not KEY=VALUE, such as experiment=virtual_tryon_512")

@@ -29,12 +29,12 @@ RELEASED = (".pth", ".pt", ".safetensors", ".bin")
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample of a data set; or pictures, as `leffa predict` takes them.
+    """A sample of a dataset; or your own images, as for `leffa predict`.
 
     Args:
         dataset: a file of conf/dataset
         sample: its name, or its number from 0
-        overrides: changes its configuration, as with evaluate.py: dataset.root=DIR
+        overrides: override its configuration, as for evaluate.py: dataset.root=DIR
     """
 
     dataset: OptionalName = None
@@ -44,19 +44,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Views:
-    """What is looked at.
+    """Points, layers and timesteps.
 
     Args:
-        point: from 0,0 (top left) to 1,1 of the picture as the model sees it; default: the middle
-            of what is painted
+        point: from 0,0 (top left) to 1,1 of the image as the model sees it; default: the centre of
+            the generated part
         timesteps: noise levels
-        temperature: 1: as the network; default: its training's
-        layer: shown first, e.g. 'up 2.1'; default: all
-        head: of --layer, from 1; default: the mean
-        layers: on the page; default: at most 8
-        noised: the picture that noise is added to; default: the person's own for a sample of a
-            paired data set, else the generated one
-        seed: of the noise
+        temperature: softmax temperature; 1: as in the network; default: as in its training
+        layer: layer shown first, e.g. 'up 2.1'; default: all
+        head: head of --layer, from 1; default: the mean
+        layers: layers on the page; default: at most 8
+        noised: image that noise is added to; default: the person's own for a sample of a paired
+            dataset, otherwise the generated one
+        seed: noise seed
     """
 
     point: Annotated[Repeated[str], arg(metavar="X,Y")] = ()
@@ -105,12 +105,12 @@ def explain(
     out: Folder = Path("outputs/explain"),
     device: Device = "auto",
 ) -> None:
-    """Show where attention looks: a page to click around in, and PNGs; one model, or two.
+    """Show where attention looks, as an interactive page and PNGs, for one model or two.
 
     Args:
-        compare: other weights to show beside these
-        out: folder for the page, PNGs and json
-        device: where networks compute
+        compare: other weights to compare with
+        out: output folder for the page, PNGs and JSON
+        device: device of the networks
     """
     from leffa.data.dataset import PersonDataset, collate
     from leffa.explain import explain as read_models

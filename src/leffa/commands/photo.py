@@ -1,4 +1,4 @@
-"""The command that makes one's own photos ready for try-on."""
+"""The command that prepares photos for try-on."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BackEnds:
-    """What makes maps from a photograph.
+    """Networks that create maps from a photograph.
 
     Args:
-        atr: parsing by SCHP: parsing_atr.onnx; with --lip as in the demos
-        lip: the same: parsing_lip.onnx
-        openpose: keypoints by OpenPose: body_pose_model.pth
-        densepose: the published model_final_162be9.pkl
-        channels: that DensePose expects; rgb, as the demos hand it
-        uv_range: of DensePose's U and V: 0 to 1, or stretched over each person
+        atr: SCHP parsing: parsing_atr.onnx; together with --lip as in the demos
+        lip: SCHP parsing: parsing_lip.onnx
+        openpose: OpenPose keypoints: body_pose_model.pth
+        densepose: DensePose: the published model_final_162be9.pkl
+        channels: channel order for DensePose; the demos use rgb
+        uv_range: range of DensePose's U and V: 0 to 1, or stretched for each person
     """
 
     atr: OptionalFile = None
@@ -43,16 +43,17 @@ def photo(
     category: Category = "upper_body",
     device: Device = "cpu",
 ) -> int:
-    """Make photos in ROOT/persons ready for try-on: parsing, keypoints, DensePose, masks.
+    """Prepare the photos in ROOT/persons for try-on: parsing, keypoints, DensePose, masks.
 
     Args:
-        root: its folder persons/ holds the photos
-        encoding: of DensePose files; default: as an earlier run noted, else colour
-        label_set: of parse files from elsewhere; default: as an earlier run noted, else the
-            parser's, else cihp
-        recipe: of masks: one of preprocess.agnostic
-        category: to exchange
-        device: where networks compute
+        root: folder whose subfolder persons/ contains the photos
+        encoding: encoding of DensePose files; default: as recorded by an earlier run, otherwise
+            colour
+        label_set: label set of parse files from elsewhere; default: as recorded by an earlier run,
+            otherwise the parser's, otherwise cihp
+        recipe: mask recipe, from leffa.preprocess.agnostic
+        category: category of the garment to replace
+        device: device of the networks
     """
     from leffa.io.outputs import check_folder
     from leffa.io.progress import progress_bar
@@ -71,7 +72,7 @@ def photo(
     for path, reason in result.failed.items():
         print(f"not prepared: {reason if str(path) in reason else f'{path}: {reason}'}")
     if not result.written and not result.failed:
-        print("nothing to do: everything is there")
+        print("nothing to do: all maps exist")
     return 1 if result.failed else 0
 
 

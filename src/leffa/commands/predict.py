@@ -1,4 +1,4 @@
-"""The command that makes pictures from weights and photographs."""
+"""The command that generates images from weights and photographs."""
 
 import sys
 from dataclasses import asdict, dataclass
@@ -35,8 +35,8 @@ def tell_baseline(weights: Path) -> None:
     """Say so where the shipped weights are taken: perhaps an option was forgotten."""
     if weights in (BASELINE, POSE_BASELINE):
         print(
-            f"{weights}: comes with the package, and knows synthetic persons alone; "
-            "options of this command take other weights",
+            f"{weights}: ships with the package, and works for synthetic persons only; "
+            "options of this command select other weights",
             file=sys.stderr,
         )
 
@@ -46,11 +46,11 @@ class Weights:
     """Which weights.
 
     Args:
-        ckpt: a .ckpt or the folder of a run, a folder of `leffa convert`, a released .pth,
-            or tryon_baseline or pose_baseline, which come with the package, for synthetic pictures
-        raw: as trained, not the running average
-        base: of a released .pth: see `leffa convert`
-        preset: of a released .pth: likewise
+        ckpt: a .ckpt or the folder of a run, a folder of `leffa convert`, a released .pth, or
+            tryon_baseline or pose_baseline, which ship with the package, for synthetic images
+        raw: use the raw weights instead of the EMA
+        base: base of a released .pth, see `leffa convert`
+        preset: type of a released .pth, see `leffa convert`
     """
 
     ckpt: Place = BASELINE
@@ -70,16 +70,16 @@ class Pictures:
     """Which persons and garments, and their maps.
 
     Args:
-        person: a photograph, or a folder
+                person: a photograph, or a folder
         garment: a garment, or for pose transfer the person to copy; or a folder
-        mask: white is repainted; a folder where --person is one, as all that follow
-        densepose: of the person
+        mask: white is repainted; a folder if --person is one, as for all below
+        densepose: DensePose map of the person
         parse: label map of the person, for --recipe
-        keypoints: OpenPose json of the person, for --recipe
-        table: instead: columns person, garment and, as needed, name, category, mask, ...
-        root: where the table's paths begin; without a table, the folder that holds persons/,
-            garments/ and, as needed, masks/, densepose/, ... (`leffa photo` makes them)
-        category: of the garment
+        keypoints: OpenPose JSON of the person, for --recipe
+        table: CSV file of pairs: columns person, garment and optionally name, category, mask, ...
+        root: base of relative paths in the table; without a table, the folder with persons/,
+            garments/ and optionally masks/, densepose/, ... (written by `leffa photo`)
+        category: garment category
     """
 
     person: OptionalPlace = None
@@ -119,14 +119,14 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Inputs:
-    """How pictures are read; default: as in training.
+    """How images are read; default: as in training.
 
     Args:
         size: height and width in pixels
-        fit: how a photograph of another shape gets there and back
-        encoding: of the DensePose files
-        recipe: makes masks; of leffa.preprocess.agnostic
-        label_set: of --parse
+        fit: how photographs with another aspect ratio are resized
+        encoding: encoding of the DensePose files
+        recipe: mask recipe, from leffa.preprocess.agnostic
+        label_set: label set of --parse
     """
 
     size: Annotated[str | None, arg(metavar="HxW", help_behavior_hint="")] = None
@@ -138,16 +138,16 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How pictures are sampled; default: the sampler of the weights.
+    """How images are sampled; default: the sampler of the weights.
 
     Args:
         official: as the released pipeline: DDPM, 50 steps, guidance 2.5 with a rescale of 2.5, and
-            its noise; the options below change it
-        scheduler: which one
-        steps: of a picture
-        guidance: its scale
-        seed: with a picture's name, fixes its noise
-        reference_cache: faster, a little different
+            its noise; the options below override it
+        scheduler: sampling scheduler
+        steps: sampling steps
+        guidance: guidance scale
+        seed: noise seed; the noise depends on it and the image's name
+        reference_cache: evaluate the reference once: faster, slightly different
         paste_back: keep the photograph outside the mask
         paste_feather: pixels over which --paste-back blends
     """
@@ -184,11 +184,11 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Speed:
-    """Many pictures; changes them by rounding.
+    """Batches; changes images by rounding only.
 
     Args:
-        batch_size: pictures at a time
-        reference_memory: for what all pictures share, such as the one garment of many
+        batch_size: images at a time
+        reference_memory: memory for cached results that images share, such as a common garment
     """
 
     batch_size: int = 1
@@ -206,12 +206,12 @@ def predict(
     device: Device = "auto",
     save_flow: Flag = False,
 ) -> None:
-    """Dress a person in a garment, or put one into another pose: one pair, folders, or a table.
+    """Generate try-on or pose-transfer images from photos and maps: a pair, folders, or a table.
 
     Args:
-        out: for PNG and json
-        device: where networks compute
-        save_flow: also the warped reference and its flow
+        out: output folder for PNG and JSON files
+        device: device of the networks
+        save_flow: also save the warped reference and its flow
     """
     from leffa.inference.devices import choose_devices
     from leffa.io.outputs import check_folder

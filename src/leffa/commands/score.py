@@ -1,4 +1,4 @@
-"""The commands that score folders of pictures, and set results beside the published ones."""
+"""Commands that score folders of images and compare results with published ones."""
 
 import sys
 from dataclasses import asdict, dataclass
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Networks:
-    """How the metrics' networks compute.
+    """Options of the metric networks.
 
     Args:
-        features: folder where those of the real set are kept, and taken from the next time
-        device: where they compute
-        batch_size: images at a time; changes no value
-        workers: processes that open files
+        features: cache folder for the features of the real set
+        device: device of the networks
+        batch_size: images at a time; does not change results
+        workers: number of processes that read files
     """
 
     features: OptionalFolder = None
@@ -41,14 +41,14 @@ class Networks:
 
 @dataclass(frozen=True)
 class Folders:
-    """Folders of further pictures, which have the names of the true ones.
+    """Folders of further images, named like the ground-truth images.
 
     Args:
-        real: the real set of FID and KID, where it is not TRUE
-        masks: masks or parsing maps, for masked metrics; white or any label counts
-        worn: masks of the garment in the true images, for its fidelity (leffa@2)
-        inpainted: the masks that pictures were generated in, likewise
-        garments: the garments' photographs, likewise
+        real: the real set for FID and KID, if it is not TRUE
+        masks: masks or parsing maps for masked metrics; white or any label counts
+        worn: masks of the garment in the ground-truth images, for garment fidelity (leffa@2)
+        inpainted: masks used to generate the predictions, likewise
+        garments: photographs of the garments, likewise
     """
 
     real: OptionalFolder = None
@@ -76,17 +76,18 @@ def score(
     json: OptionalFile = None,
     remark: Annotated[Repeated[str], arg(metavar="TEXT")] = (),
 ) -> None:
-    """Score a folder of predictions against a folder of true images; prints Markdown.
+    """Score a folder of predictions against a folder of ground-truth images; prints Markdown.
 
     Args:
         pred: folder of predictions
-        true: folder of true images of the same names
-        protocol: a file of conf/protocol, e.g. leffa, or leffa@2 with the garment's fidelity
+        true: folder of ground-truth images with the same names
+        protocol: a file of conf/protocol, e.g. leffa, or leffa@2 with garment fidelity
         unpaired: compare the sets only (FID, KID)
-        metrics: only this one of the protocol's; refused where it cannot be computed
-        pairs: CSV file with the columns prediction,true: where names differ, or true images repeat
-        json: write everything there as well
-        remark: for the result: where masks come from, repaint, guidance, seed
+        metrics: compute only this metric of the protocol; an error if it cannot be computed
+        pairs: CSV file with the columns prediction,true, for names that differ or images that
+            repeat
+        json: also write the result to this file
+        remark: note for the result: origin of masks, repainting, guidance, seed
     """
     from leffa.inference.devices import choose_devices
     from leffa.io.outputs import check_writable
@@ -118,16 +119,16 @@ def report(
     runs: Annotated[tuple[Path, ...], Positional, arg(metavar="RUN ...", help_behavior_hint="")],
     out: Folder = Path("outputs/report"),
 ) -> None:
-    """Set finished evaluations beside the published numbers: HTML, Markdown, LaTeX and CSV.
+    """Compare finished evaluations with published numbers: HTML, Markdown, LaTeX and CSV.
 
     Args:
         runs: folder of an evaluation, or of several
-        out: folder for the pages
+        out: output folder
     """
     from leffa.metrics.pages import write_report
 
     if not runs:
-        raise ValueError("leffa report: which? give the folders of evaluations")
+        raise ValueError("leffa report: give the folders of evaluations")
     for path in write_report(runs, out):
         print(path)
 
@@ -138,13 +139,13 @@ def sweep_report(
     largest: Annotated[Flag, arg(name="max")] = False,
     out: OptionalFolder = None,
 ) -> None:
-    """Rank the runs of a sweep, and draw curves and heat maps of what was varied.
+    """Rank the runs of a sweep, and plot the metric over the varied keys.
 
     Args:
-        folder: a sweep, or several in a folder
-        metric: such as val/ssim; default: the sweep's objective
-        largest: largest is best; default: smallest, as in the sweep
-        out: default: DIR/report
+        folder: folder of a sweep, or of several
+        metric: logged metric, such as val/ssim; default: the sweep's objective
+        largest: larger is better; default: smaller, as in the sweep
+        out: output folder; default: DIR/report
     """
     from leffa.sweeps.report import write_report
 

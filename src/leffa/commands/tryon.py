@@ -1,4 +1,4 @@
-"""The commands that make pictures of photos with published weights."""
+"""Commands that generate images from photos with published weights."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,18 +24,18 @@ Reference = Annotated[Path | None, Positional, arg(metavar="[REFERENCE]", help_b
 
 @dataclass(frozen=True)
 class Making:
-    """Of which pairs, where to, and how.
+    """Pairs, weights and sampling.
 
     Args:
-        out: for all results
-        table: instead: columns person, garment and, as needed, name, category, mask, densepose,
-            parse, keypoints
-        weights: of `leffa weights list`, or your own; default: leffa_pose; for try-on leffa_tryon,
-            or leffa_tryon_dc for lower garments and dresses
-        steps: default: 50, as released
-        seed: of the noise
+        out: output folder
+        table: CSV file of pairs, instead of files: columns person, garment and optionally name,
+            category, mask, densepose, parse, keypoints
+        weights: a name of `leffa weights list`, or your own weights; default: leffa_pose; for
+            try-on leffa_tryon, or leffa_tryon_dc for lower garments and dresses
+        steps: sampling steps; default: 50, as released
+        seed: noise seed
         keep_maps: keep parsing, keypoints and DensePose
-        device: where networks compute
+        device: device of the networks
     """
 
     out: Folder
@@ -57,15 +57,15 @@ def tryon(
     mask: OptionalPlace = None,
     paste_back: Flag = False,
 ) -> int:
-    """Dress a person of a photo in a garment, with the released Leffa; fetches what it needs.
+    """Dress a person in a photo with the released Leffa; downloads what it needs.
 
     Args:
         person: a photo, or a folder
-        garment: a picture, or a folder
-        category: of the garment
-        worn: cut the garment out of a photo of who wears it
-        mask: of the person, white is repainted; or a folder
-        paste_back: keep the photo's own pixels outside the mask
+        garment: an image, or a folder
+        category: garment category
+        worn: the garment image shows someone wearing it: cut it out
+        mask: mask of the person, white is repainted; or a folder
+        paste_back: keep the photo's pixels outside the mask
     """
     given = {"category": category, "worn": worn, "mask": mask, "paste_back": paste_back}
     return _make("tryon", making, performance, person=person, reference=garment, **given)
@@ -77,11 +77,11 @@ def pose(
     person: Person = None,
     reference: Reference = None,
 ) -> int:
-    """Show REFERENCE's person as PERSON stands, with the released Leffa; fetches what it needs.
+    """Show REFERENCE's person in PERSON's pose with the released Leffa; downloads what it needs.
 
     Args:
-        person: gives the pose; or a folder
-        reference: gives the looks; or a folder
+        person: provides the pose; or a folder
+        reference: provides the appearance; or a folder
     """
     return _make("pose", making, performance, person=person, reference=reference)
 

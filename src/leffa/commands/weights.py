@@ -16,12 +16,12 @@ def weights(
     ] = (),
     source: Annotated[Path | None, arg(name="from", metavar="DIR", help_behavior_hint="")] = None,
 ) -> int:
-    """Published weights: list them, fetch them, say where they are, check them.
+    """List, download, locate and verify published weights.
 
     Args:
         action: what to do
-        names: as `leffa weights list` says
-        source: fetch: a folder with a copy of the repository's files, instead of the network
+        names: names from `leffa weights list`
+        source: fetch: copy from a folder with the repository's files instead of the network
     """
     from leffa.released.bring import is_here
     from leffa.released.catalogue import named, read_catalogue
@@ -32,7 +32,7 @@ def weights(
         _list([named(name) for name in names] or list(read_catalogue().values()))
         return 0
     if not names and action != "verify":
-        raise ValueError(f"leffa weights {action}: which? give a name of the list")
+        raise ValueError(f"leffa weights {action}: give a name from `leffa weights list`")
     chosen = [named(name) for name in names] or [
         entry for entry in read_catalogue().values() if is_here(entry)
     ]

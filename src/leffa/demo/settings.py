@@ -13,16 +13,16 @@ class DemoSettings:
     """The defaults take about six minutes on two free cores.
 
     Args:
-        out: folder for everything but the data
-        data: folder of the synthetic data sets
-        steps: of each training
-        seed: of the trainings
-        fresh: redo what an earlier run has finished
-        processes: at a time, a core each; 0: none but this one
-        train_samples: synthetic samples to train on
-        test_samples: and to test on
+        out: output folder
+        data: folder of the synthetic datasets
+        steps: training steps of each model
+        seed: training seed
+        fresh: redo finished parts of an earlier run
+        processes: parallel processes, one core each; 0: only this one
+        train_samples: synthetic training samples
+        test_samples: synthetic test samples
         evaluated: test samples that are generated and scored
-        sampler_steps: of the generation
+        sampler_steps: sampling steps
     """
 
     out: Path = Path("outputs/demo")
