@@ -133,7 +133,7 @@ def main() -> None:
     known = collect(store, out)
     text = (
         "# Which loss on the attention helps pictures\n\n`python benchmarks/attention_study.py`\n\n"
-        f"## {FINAL_STEPS} steps, {SEEDS} seeds: mean (least to greatest)\n\n"
+        f"## {FINAL_STEPS} steps: mean (least to greatest) over the seeds\n\n"
         f"{table(HEADING, COLUMNS, rows(known, FINAL_STEPS))}\n"
         f"## Screening: {STEPS} steps, one seed\n\n"
         f"{table(HEADING, COLUMNS, rows(known, STEPS))}"

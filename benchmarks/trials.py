@@ -101,16 +101,17 @@ def cell(values: Sequence[float], digits: int) -> str:
 
 
 def table(heading: str, columns: Mapping[str, Column], rows: Mapping[str, list[Numbers]]) -> str:
-    """A row for each setting with finished runs; what they do not have is a dash."""
+    """A row for each setting with finished runs, and how many there are; what they do not have is a
+    dash."""
     heads = " | ".join(title for title, _ in columns.values())
-    lines = [f"| {heading} | {heads} |", "|---|" + "---:|" * len(columns)]
+    lines = [f"| {heading} | runs | {heads} |", "|---|" + "---:|" * (len(columns) + 1)]
     for name, runs in rows.items():
         if runs:
             cells = [
                 cell([run[key] for run in runs if key in run], digits)
                 for key, (_, digits) in columns.items()
             ]
-            lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+            lines.append(f"| {name.replace('_', ' ')} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
