@@ -159,6 +159,6 @@ def test_a_tab_without_a_model_says_how_to_give_one(
         page.goto(address)
         page.wait_for_selector("#pose-go", state="visible")  # the tab that has a model comes first
         page.get_by_role("tab", name="Try-on").click()
-        page.wait_for_selector("text=the small model that comes with the package", state="visible")
+        page.wait_for_selector("text=the small model that ships with the package", state="visible")
         page.screenshot(path=screenshots / "missing.png", full_page=True)
         page.close()

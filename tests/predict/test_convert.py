@@ -94,12 +94,12 @@ def test_the_card_is_filled_from_the_run(run: Path, tmp_path: Path) -> None:
     card = (tmp_path / "model" / "README.md").read_text()
     for words in (
         "# tryon_synthetic: virtual try-on with Leffa",
-        "| pictures | 64x48 (height x width) |",
-        "| data | VitonHD (synthetic, made by this package) |",
-        "| steps | 3 optimiser steps |",
+        "| images | 64x48 (height x width) |",
+        "| data | VitonHD (synthetic, rendered by this package) |",
+        "| steps | 3 optimizer steps |",
         "| leffa | 1 | 64 | 48 | 2 | 0.001 | True |",
         "| synthetic | 3 (a part) | paired/ssim | 0.5123 |",
-        "Training data. Synthetic, made by this package: Apache-2.0.",
+        "Training data. Synthetic, rendered by this package: Apache-2.0.",
     ):
         assert words in card
 
