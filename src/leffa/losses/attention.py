@@ -172,24 +172,24 @@ def _scale(key: Tensor, temperature: float) -> float:
 
 
 class AttentionLoss(LeffaLoss):
-    """The loss of a name, and regularisers beside it, under the gates of `LeffaLoss`.
+    """A loss on the attention, selected by name, plus optional regularisers.
 
     Weight, temperature, timesteps, layers and reduction over samples are those of `LeffaLoss`; the
-    weight multiplies the regularisers too. Losses are not of one scale: tune the weight of each.
+    weight also multiplies the regularisers. The losses have different scales: tune each weight.
 
     Args:
-        name: "leffa", or one of those above.
-        space: of "matches": "tokens", cross-entropy of the attention; "coordinates", squared
+        name: "leffa", or one of those listed in this module's docstring.
+        space: for "matches": "tokens", cross-entropy of the attention; or "coordinates", squared
             distance of the flow.
-        labels: of "matches": from the "ground_truth" flow, or "stored" ones (`data.matches`), as
-            photographs have them.
-        points: of ground-truth labels: so many pixels of each picture have a match, as many as a
-            matcher finds on a photograph; None: all whose ground truth is known.
-        total_variation_weight, entropy_weight: of the regularisers that are added.
-        gates: of `LeffaLoss`.
+        labels: for "matches": from the "ground_truth" flow, or "stored" ones (`data.matches`), as
+            for photographs.
+        points: for ground-truth labels: pixels per image that get a match, about as many as a
+            matcher finds on a photograph; None: all pixels with known ground truth.
+        total_variation_weight, entropy_weight: weights of the added regularisers.
+        gates: arguments of `LeffaLoss`.
 
     Raises:
-        ValueError: a setting that is none; the message names it.
+        ValueError: an invalid setting; the message names it.
     """
 
     def __init__(

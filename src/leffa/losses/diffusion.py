@@ -16,13 +16,13 @@ PredictionType = Literal["epsilon", "v_prediction"]
 
 
 class DiffusionSchedule(NoiseSchedule):
-    """The forward process q(z_t | z_0), and what the network is asked for.
+    """The forward process q(z_t | z_0) and the target of the network.
 
-    No part of a network: its table stays exact when the weights are brought to 16 bits, and what
-    it returns has at least float32. bfloat16 would round sigma of t = 990 from 0.9974 to 0.9961.
+    It is not a module, so its table stays exact when the weights are cast to 16 bits, and results
+    have at least float32: bfloat16 would round sigma at t = 990 from 0.9974 to 0.9961.
 
     Args:
-        alphas_cumprod: (T,) a_t in [0, 1]; diffusers' training schedulers hold it under this name.
+        alphas_cumprod: (T,) a_t in [0, 1], as in diffusers' training schedulers.
         prediction_type: "epsilon" or "v_prediction", as in the scheduler's config.
     """
 
@@ -90,7 +90,7 @@ class DiffusionSchedule(NoiseSchedule):
 
 @dataclass(frozen=True)
 class TimestepSampling:
-    """How training timesteps are drawn, and how often they are early.
+    """The distribution of training timesteps.
 
     Args:
         distribution: "uniform" over [0, steps), or "cubic", t = (1 - u^3) steps, which favours

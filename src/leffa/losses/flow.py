@@ -54,8 +54,8 @@ def flow_field(query: Tensor, key: Tensor, key_grid: tuple[int, int], temperatur
 
     Returns:
         (B, L, 2) as (x, y) in [-1, 1], corner-aligned: the convention of
-        `grid_sample(align_corners=True)`. At least float32, although bfloat16 attention knows a
-        coordinate to 8 bits only (about 0.004).
+        `grid_sample(align_corners=True)`. At least float32, although with bfloat16 attention the
+        coordinates are only accurate to 8 bits (about 0.004).
 
     Raises:
         ValueError: the grid does not match the keys, or the temperature is not positive.
@@ -78,12 +78,13 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
 
     Args:
         image: (B, C, H, W).
-        flow: (B, h, w, 2) absolute (x, y) in [-1, 1]; upsampled bilinearly to (H, W) where it is
+        flow: (B, h, w, 2) absolute (x, y) in [-1, 1]; upsampled bilinearly to (H, W) if it is
             smaller.
 
     Returns:
-        (B, C, H, W) in the image's dtype; what lies outside the image takes its border, and a NaN
-        in the flow gives NaN. Computed in float32 at least: 8 bits do not name a pixel.
+        (B, C, H, W) in the image's dtype. Positions outside the image sample its border, and NaN in
+        the flow gives NaN. Computed in at least float32: bfloat16 coordinates cannot address
+        single pixels.
     """
     precision = torch.promote_types(torch.promote_types(image.dtype, flow.dtype), torch.float32)
     grid = upsample(flow.to(precision), image.shape[-2:])
@@ -95,7 +96,7 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
 
 
 def upsample(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """A (B, h, w, 2) flow field at another resolution, corners on corners."""
+    """Resize a (B, h, w, 2) flow field bilinearly to `size` = (H, W), with aligned corners."""
     if flow.shape[1:3] == tuple(size):
         return flow
     planes = flow.movedim(-1, 1)
@@ -105,41 +106,42 @@ def upsample(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
 
 
 class LeffaLossOutput(NamedTuple):
-    """What `LeffaLoss` gives: multiply `total` by the weight, log `layers`."""
+    """Output of `LeffaLoss`: multiply `total` by the weight, log `layers`."""
 
-    total: Tensor  #: () unweighted; exactly 0 where nothing was selected
-    layers: dict[str, Tensor]  #: () per layer
+    total: Tensor  #: () unweighted; exactly 0 if no sample was selected
+    layers: dict[str, Tensor]  #: () for each layer, unweighted
 
 
 class LeffaLoss(nn.Module):
     """The warped reference must equal the target inside a region (Leffa, Eq. 4-5).
 
-    Reduction: the mean over the region's pixels and channels of each sample; the sum over the
-    selected samples, divided by how many are selected on average; then the sum over layers as in
-    Eq. 4. In expectation that is the loss of a selected sample, and the mean over any parts of a
-    batch is the loss of the batch. The mean over the selected would be neither: a part with one
-    selected sample would weigh as much as a part with ten.
+    Reduction: the mean over the region's pixels and channels for each sample; then the sum over the
+    selected samples, divided by their expected number; then the sum over layers, as in Eq. 4. The
+    expected value is the loss of one selected sample, and averaging over micro-batches or devices
+    gives the loss of the whole batch. A mean over the selected samples would do neither: a
+    micro-batch with one selected sample would count as much as one with ten.
 
-    The paper's literal sum over pixels would depend on the resolution and make its lambda of 1e-3
-    enormous; `reduction="sum"` gives it for comparison.
+    The paper's literal sum over pixels would depend on the resolution, and its lambda of 1e-3 would
+    be far too large; `reduction="sum"` computes it for comparison.
 
     Args:
-        weight: lambda; the caller multiplies, `forward` returns the loss unweighted.
+        weight: lambda, to be multiplied by the caller; `forward` returns the unweighted loss.
         temperature: tau.
         min_resolution: theta_resolution, see `FlowRequest`.
-        max_timestep: theta_timestep; only samples with t < max_timestep take part. Of diffusion.
+        max_timestep: theta_timestep, for diffusion; only samples with t < max_timestep take part.
         strict: see `FlowRequest`.
-        layers: "all"; "auto", the `auto_layers` layers whose flow is nearest to the ground truth
-            when the loss is first turned on; or names and patterns, see `FlowRequest`.
-        auto_layers: how many layers "auto" takes.
+        layers: "all"; "auto", the `auto_layers` layers whose flow is closest to the ground truth
+            when the loss is first enabled; or names and patterns, see `FlowRequest`.
+        auto_layers: number of layers for "auto".
         reduction: "mean" over the region per sample, or the literal "sum".
-        blur: standard deviation of a Gaussian, as a share of the image height, that reference and
-            target are blurred with before they are compared; 0, as in the paper, for none. Sharp
-            detail gives the flow of an untrained attention a strong gradient in no useful
-            direction (benchmarks/loss_landscape.py), so training from scratch needs a blur.
-        enabled: whether training adds the loss; one that is off still says how flows are read.
-        max_sigma: the gate of flow matching: only samples with sigma < max_sigma take part. Noise
-            over signal, sigma / (1 - sigma), is that of Stable Diffusion after 500 steps, t = 499.
+        blur: standard deviation, as a share of the image height, of the Gaussian blur applied to
+            reference and target before comparing them; 0, as in the paper, for none. In untrained
+            attention, sharp detail gives the flow strong gradients in no useful direction
+            (benchmarks/loss_landscape.py), so training from scratch needs a blur.
+        enabled: whether training adds the loss; if not, it still sets how flows are read.
+        max_sigma: the threshold for flow matching; only samples with sigma < max_sigma take part.
+            At the default, the noise-to-signal ratio sigma / (1 - sigma) is that of Stable
+            Diffusion at t = 499.
     """
 
     name: str = "leffa"  #: `attention_loss`

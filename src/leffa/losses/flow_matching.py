@@ -31,12 +31,12 @@ def resolution_shift(tokens: int, base_tokens: int = 256) -> float:
 
 @dataclass(frozen=True)
 class DynamicShift:
-    """A shift by the number of tokens: diffusers' `use_dynamic_shifting`, under its names.
+    """A shift that depends on the number of tokens: diffusers' `use_dynamic_shifting`.
 
     Args:
-        base_shift, max_shift: mu at `base_image_seq_len` and at `max_image_seq_len` tokens; on a
-            line through both elsewhere.
-        time_shift_type: the shift is exp(mu) where "exponential", mu where "linear".
+        base_shift, max_shift: mu at `base_image_seq_len` and at `max_image_seq_len` tokens; linear
+            in between and beyond.
+        time_shift_type: the shift is exp(mu) for "exponential", mu for "linear".
     """
 
     base_shift: float = 0.5
@@ -57,11 +57,11 @@ class DynamicShift:
 
 
 class FlowMatchingSchedule(NoiseSchedule):
-    """The path between latents and noise, and how a sampler shifts its sigmas.
+    """The path between latents and noise, and the shift of the sampler's sigmas.
 
     Args:
-        steps: T; the timestep of pure noise.
-        shift: of the sampler's sigmas; or what gives it for a number of tokens.
+        steps: T, the timestep of pure noise.
+        shift: shift of the sampler's sigmas; or a function of the number of tokens.
     """
 
     kind: ClassVar[str] = "flow matching"
@@ -98,14 +98,14 @@ class FlowMatchingSchedule(NoiseSchedule):
 
 @dataclass(frozen=True)
 class SigmaSampling:
-    """How training sigmas are drawn (section 3.1), and how often they are small.
+    """The distribution of training sigmas (SD3, section 3.1).
 
     Args:
         law: "uniform"; "logit_normal", the sigmoid of a Gaussian (Eq. 19); or "mode", with heavy
-            ends (Eq. 20).
-        logit_mean, logit_std: of that Gaussian; a larger mean is noisier.
-        mode_scale: s of Eq. 20, in [-1, 2 / (pi - 2)]; positive prefers the middle.
-        shift: applied to what is drawn, see `shift_sigma`.
+            tails (Eq. 20).
+        logit_mean, logit_std: of that Gaussian; a larger mean means more noise.
+        mode_scale: s of Eq. 20, in [-1, 2 / (pi - 2)]; positive values favour the middle.
+        shift: applied to the samples, see `shift_sigma`.
     """
 
     law: Law = "uniform"

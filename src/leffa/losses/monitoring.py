@@ -11,7 +11,7 @@ from leffa.losses.precision import at_least_float32, without_autocast
 
 
 class Sharpness(NamedTuple):
-    """How peaked an attention is; flat attention means a collapsed flow."""
+    """How focused the attention is; flat attention means a collapsed flow."""
 
     peak_mass: Tensor  #: () mean over queries and heads of the largest weight, in [1/L, 1]
     entropy: Tensor  #: () mean entropy divided by log L, in [0, 1]; 1 is uniform
@@ -24,8 +24,9 @@ def attention_sharpness(
     """Peak mass and entropy of the attention that `flow_field` averages, a few queries at a time.
 
     Args:
-        query, key: (B, N, L, D) as in `flow_field`.
-        chunk: queries computed together; memory is B*N*chunk*L.
+        query, key: (B, N, L, D) and (B, N, h*w, D), as in `flow_field`.
+        temperature: tau > 0, as in `flow_field`.
+        chunk: number of queries computed together; memory is proportional to B*N*chunk*h*w.
     """
     scale = 1.0 / (temperature * math.sqrt(key.shape[-1]))
     peaks, entropies = [], []

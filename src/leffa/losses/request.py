@@ -13,7 +13,7 @@ AttentionTap = Callable[[str, Tensor, Tensor, tuple[int, int], tuple[int, int]],
 
 
 class LayerTokens(NamedTuple):
-    """What a layer's attention on the reference is made of."""
+    """Queries and keys of a layer's attention on the reference."""
 
     query: Tensor  #: (S, N, L, D)
     key: Tensor  #: (S, N, h*w, D)
@@ -21,18 +21,18 @@ class LayerTokens(NamedTuple):
 
 
 class Supervision(NamedTuple):
-    """What the attention of S samples is compared with, in float32 or better."""
+    """The targets for the attention of S samples, in float32 or better."""
 
     reference: Tensor  #: (S, 3, H, W)
     target: Tensor  #: (S, 3, H, W)
     region: Tensor  #: (S, 1, H, W) 0 or 1
     flow: Tensor | None = None  #: (S, H, W, 2), the ground truth
-    flow_valid: Tensor | None = None  #: (S, 1, H, W) 0 or 1: where it is known
-    matches: Tensor | None = None  #: (S, P, 4), stored ones, filled up with NaN
+    flow_valid: Tensor | None = None  #: (S, 1, H, W) 1 where the flow is known, else 0
+    matches: Tensor | None = None  #: (S, P, 4) stored matches, padded with NaN
 
 
 def keep_tokens(tokens: dict[str, LayerTokens]) -> AttentionTap:
-    """A tap that puts what it is handed into `tokens`, by layer name."""
+    """A tap that stores queries and keys in `tokens`, by layer name."""
 
     def tap(
         name: str, query: Tensor, key: Tensor, grid: tuple[int, int], key_grid: tuple[int, int]
@@ -44,19 +44,19 @@ def keep_tokens(tokens: dict[str, LayerTokens]) -> AttentionTap:
 
 @dataclass(frozen=True)
 class FlowRequest:
-    """What a model is asked to read out of its attention during one prediction.
+    """What to read out of a model's attention during one prediction.
 
     Args:
         temperature: tau of Eq. 2.
-        min_resolution: theta_resolution; layers with h_l / H at least this give a flow.
-        strict: compare with > instead of >=. The paper writes "greater than", yet reports a result
-            for 1/8 that only >= makes possible, so >= is the default.
-        layers: names, dotted beginnings of names ("down_blocks.0") or patterns of either
-            ("up_blocks.[12]") of the layers wanted; None for all.
-        samples: indices (S,) of the samples wanted; None for all. The others cost nothing.
-        sharpness: also measure peak mass and entropy of every such layer (for monitoring; slower).
+        min_resolution: theta_resolution; layers with h_l / H of at least this return a flow.
+        strict: compare with > instead of >=. The paper writes "greater than" but reports a result
+            for 1/8 that is only possible with >=, so >= is the default.
+        layers: layers to read: names, dotted prefixes ("down_blocks.0") or patterns of either
+            ("up_blocks.[12]"); None for all.
+        samples: indices (S,) of the samples to read; None for all. The others cost nothing.
+        sharpness: also measure peak mass and entropy of these layers (for monitoring; slower).
         share: also read the reference's share of the joint attention (`reference_share`).
-        tap: is handed what every such layer's flow is made of, to compute more from it.
+        tap: called with the queries and keys of each of these layers.
     """
 
     temperature: float = 2.0

@@ -43,7 +43,7 @@ class NoiseSchedule(Protocol):
 
 
 class TimestepLaw(Protocol):
-    """How training timesteps are drawn."""
+    """A distribution of training timesteps."""
 
     def sample(
         self,
