@@ -20,7 +20,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Draw:
-    """What happens to every picture and map of one sample."""
+    """The random changes to all images and maps of one sample."""
 
     mirror: bool = False
     zoom: float = 1.0
@@ -41,7 +41,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much a sample may change, as in `PersonTransform`; all zero changes nothing."""
+    """Strength of the augmentation, as in `PersonTransform`; all zeros for none."""
 
     flip: float = 0.0
     scale: float = 0.0

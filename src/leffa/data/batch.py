@@ -18,8 +18,8 @@ from leffa.data.keypoints import Annotation
 class Batch(TypedDict):
     """Images are RGB in [-1, 1]; a single sample has the same keys without the leading B.
 
-    In training the source is also the target: the model learns to paint `source` inside `mask` back
-    from `reference` (Leffa, section 2.2).
+    In training the source is also the target: the model learns to reconstruct `source` inside
+    `mask` from `reference` (Leffa, section 2.2).
     """
 
     source: Tensor  #: (B, 3, H, W) the person
@@ -46,7 +46,7 @@ def target(batch: Batch) -> Tensor:
 
 @dataclass(frozen=True)
 class Record:
-    """The files of one sample; a field is None where the data set has no such file."""
+    """The files of one sample; a field is None if the dataset has no such file."""
 
     name: str
     category: str

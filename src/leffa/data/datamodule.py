@@ -80,13 +80,13 @@ class PersonDataModule(LightningDataModule):
     """The batches of a curriculum; one stage is one epoch.
 
     Args:
-        train, val: the records; `val_samples` of the second, spread evenly, are used, the same at
+        train, val: the records; of `val`, `val_samples` evenly spaced ones are used, the same at
             each validation.
-        transform: from a height and a width to a transform.
-        micro_batches: per stage (images per device and forward pass, passes per optimiser step).
-        seed: of order and augmentation.
-        num_workers: processes that decode.
-        reconstruct: in training, every pair comes twice in a row, the second time as the
+        transform: function of a height and a width that returns a transform.
+        micro_batches: per stage (images per device and forward pass, passes per optimizer step).
+        seed: seed of order and augmentation.
+        num_workers: processes that load samples.
+        reconstruct: in training, every pair occurs twice in a row, the second time as the
             reconstruction of its reference (`data.dataset.reconstruction`): half of each batch.
     """
 

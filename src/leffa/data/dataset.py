@@ -26,9 +26,9 @@ _NEVER = (1 << 31) - 1
 class PersonDataset(Dataset[Sample]):
     """The samples of some records.
 
-    An item is an index, or (index, draw) where a sampler wants a fresh augmentation each time it
-    draws the same sample. The augmentation depends on (seed, draw) alone, so it is the same
-    whatever the workers, the GPUs or a resumed run; for a plain index the draw is the index.
+    An item is an index, or (index, draw) if a sampler needs a new augmentation each time it draws
+    the same sample. The augmentation depends only on (seed, draw), not on workers, GPUs or
+    resuming; for a plain index, the draw is the index.
     """
 
     records: Sequence[Record]
@@ -68,7 +68,7 @@ def reconstruction(record: Record) -> Record:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples of one size as a batch, with the keys that all of them have."""
+    """Collate samples of equal size into a batch, with the keys that all of them have."""
     keys = [key for key in samples[0] if all(key in sample for sample in samples)]
     batch = {key: _stack([sample[key] for sample in samples]) for key in keys if key != "matches"}
     if "matches" in keys:  # of as many rows as the longest

@@ -37,7 +37,7 @@ def to_tensor(pixels: Pixels) -> Tensor:
 
 
 class DensePoseEncoding(ABC):
-    """How a file stores the map.
+    """How a DensePose file encodes the map.
 
     Pixels are uint8, (H, W, 3) or (H, W), as read and as resized by `resampling`.
     """

@@ -28,21 +28,21 @@ _TABLE = "pairs.csv"  # is a table whatever its header says: a misspelt column i
 
 
 class FolderPairs(Layout):
-    """Pairs of a person and a garment, or of two pictures of one person, wherever they are.
+    """Pairs of a person and a garment, or of two images of one person, in your own folder.
 
     With a table, a CSV file (`leffa.io.tables`) whose paths are below the root or absolute:
 
         person,garment[,name][,category][,mask][,densepose][,parse][,keypoints][,garment_mask]
         photos/anna.jpg,shop/dress_12.png
 
-    Without one, folders (`leffa.io.folders`) in which a sample's files have one name; the last five
-    are optional:
+    Without one, folders (`leffa.io.folders`) in which all files of a sample have the same name; the
+    last five are optional:
 
         <root>/persons/anna.jpg    garments/anna.png    masks/anna.png    densepose/anna.png
                parse/anna.png      keypoints/anna.json  garment_masks/anna.png
 
-    A sample is called by its column `name`; else by its person, where no person occurs twice, else
-    `<person>__<garment>`.
+    A sample is named by its column `name`, otherwise by its person, or `<person>__<garment>` if a
+    person occurs more than once.
 
     Args:
         table: the CSV file, below the root; None for folders.

@@ -74,8 +74,7 @@ def openpose_json(joints: Joints) -> str:
 
 @dataclass(frozen=True)
 class Annotation:
-    """Where the 18 COCO joints of one picture are: in a row of PATN's list, or in a file of
-    NTED's."""
+    """Where the 18 COCO joints of an image are stored: in PATN's list, or in a file of NTED's."""
 
     path: Path
     frame: tuple[int, int]  #: (width, height) of the picture that the joints were found in

@@ -52,11 +52,11 @@ def find_matches(
     person_mask: Mask | None = None,
 ) -> NDArray[np.float32]:
     """The trusted matches of a pair, (N, 4): x and y on the person, x and y on the garment, as
-    fractions of the two pictures; none where fewer than `FEWEST` are found.
+    fractions of the two images; N = 0 if fewer than `FEWEST` are found.
 
     Args:
-        garment_mask: (H, W) of the garment; None: what is not white, and its holes.
-        person_mask: (H, W) of the person, where a match may lie; None: anywhere.
+        garment_mask: (H, W) mask of the garment; None: everything that is not white, and holes.
+        person_mask: (H, W) mask of where on the person a match may lie; None: anywhere.
 
     Raises:
         ValueError: OpenCV is not installed.

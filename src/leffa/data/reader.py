@@ -40,22 +40,21 @@ Rows = list[tuple[str, ...]]
 
 
 class TryOnPairs(Layout):
-    """The persons and garments of a try-on data set.
+    """The persons and garments of a try-on dataset.
 
-    A field whose files need not be there is None where this split has none of them, except the
-    DensePose that was asked for.
+    Optional fields are None if this split has no such files, except a requested DensePose.
 
     Args:
-        spec: of the data set, or its name in `CATALOG`.
-        root: the folder that holds the pair lists.
+        spec: the dataset's specification, or its name in `CATALOG`.
+        root: the folder with the pair lists.
         pairs: "paired" gives each person the garment that they wear and names the sample by the
             person's stem; "unpaired" gives the garment of the test list and names it
             `<person stem>__<garment stem>`. Training is always paired.
-        truth: unpaired, read the pictures of the persons in these garments too, which only
-            synthetic copies have.
-        densepose: the encoding of the DensePose files to read, or "none".
-        allow_subset: the lists may be shorter than the official ones.
-        categories: names of groups, in their order; None: all that have the split.
+        truth: unpaired: also load the images of the persons in these garments, which only synthetic
+            copies have.
+        densepose: the encoding of the DensePose files to load, or "none".
+        allow_subset: whether the lists may be shorter than the official ones.
+        categories: names of groups, in their order; None: all groups that have the split.
     """
 
     def __init__(

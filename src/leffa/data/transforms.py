@@ -55,9 +55,9 @@ FILTERS = {
 class PersonTransform:
     """Opens a record's files and makes its sample: `transform(record, rng)`.
 
-    Masks are resized like pictures and cut at 0.5 (Leffa, `transform.py`); label maps and IUV by
-    nearest. Around a picture that does not fill the canvas, photographs are white, the mask of
-    try-on and the loss region are 0, and DensePose is background.
+    Masks are resized like images and thresholded at 0.5 (Leffa, `transform.py`); label maps and IUV
+    use nearest-neighbour resizing. Padding is white for photographs, 0 for the try-on mask and the
+    loss region, and background for DensePose.
 
     Args:
         height, width: of the sample, in pixels.

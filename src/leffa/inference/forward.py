@@ -20,7 +20,7 @@ from leffa.models.sampler import name_noise
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """A batch as a network reads it, for any number of timesteps."""
+    """An encoded batch, usable for any number of timesteps."""
 
     batch: Batch  #: with its `latents`, so that whoever reads it next need not encode it
     clean: Tensor  #: (B, C, h, w), the latent that noise is added to
@@ -29,7 +29,7 @@ class EncodedBatch:
 
 @dataclass(frozen=True)
 class NoisedForward:
-    """What a network predicts of noisy latents, and what it should."""
+    """A network's prediction for noisy latents, and its target."""
 
     prediction: Prediction  #: with the flows that were asked for
     target: Tensor  #: (B, C, h, w): epsilon, v or velocity, as the schedule says

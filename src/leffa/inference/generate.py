@@ -32,13 +32,13 @@ OnStep = Callable[[int, int], None]  # (denoising steps done, steps in all)
 
 @dataclass(frozen=True)
 class Generation:
-    """How pictures are made from records.
+    """How images are generated from records.
 
     Args:
-        transform: without random changes.
-        batch_size: see `even_batch_size`. Noise of `noise="global"` is drawn for a batch at once.
-        precision: a key of `PRECISIONS`, or of `models.placement.DTYPES` where the weights have it.
-        workers: processes that open the next files meanwhile.
+        transform: a transform without augmentation.
+        batch_size: see `even_batch_size`. With `noise="global"`, noise is drawn per batch.
+        precision: a key of `PRECISIONS`, or of `models.placement.DTYPES` if the weights use it.
+        workers: processes that load the next files.
     """
 
     transform: PersonTransform
@@ -63,7 +63,7 @@ class Generation:
 
 
 class GeneratedBatch(NamedTuple):
-    """Pictures, and what they were made of; a filled batch repeats its last sample."""
+    """Generated images and their inputs; an incomplete batch repeats its last sample."""
 
     records: Sequence[Record]
     batch: Batch  #: on the model's device
@@ -77,10 +77,11 @@ def generate_batches(
     memory: RunMemory | None = None,
     on_step: OnStep | None = None,
 ) -> Iterator[GeneratedBatch]:
-    """Generate the pictures of these records, on the device where the model computes.
+    """Generate the images of these records on the model's device.
 
     Args:
-        on_step: told after each step how far all pictures are; what it raises ends the work.
+        on_step: called after each step with the overall progress; an exception from it stops the
+            generation.
     """
     device, memory = compute_device(model), memory or RunMemory()
     size = how.batch_size

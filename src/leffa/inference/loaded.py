@@ -44,7 +44,7 @@ STEPS = {"ddpm": 50}  # of each scheduler, where it is not 20
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode, and what is known of its training."""
+    """A model in evaluation mode, with the settings of its training."""
 
     model: PersonGenerator
     settings: ModelSettings  #: how it is fed and sampled
@@ -101,14 +101,14 @@ def load_model(
 
     Args:
         place: a .ckpt, a run's folder (its last checkpoint), an exported folder or a released file.
-        weights: of a checkpoint: "raw" or "ema"; None for the average where there is one.
+        weights: for a checkpoint: "raw" or "ema"; None: the EMA if there is one.
         base: for a released file: a diffusers folder or hub id with the configs of its networks.
         preset: for a released file: a name of `OFFICIAL`; None: by the file's name.
-        file: what `find_weights` found, where that is known.
+        file: the result of `find_weights`, if known.
 
     Raises:
-        FileNotFoundError: there are no such weights.
-        ValueError: they are damaged, would run code, or lack `base`, `preset` or `weights`.
+        FileNotFoundError: the weights do not exist.
+        ValueError: the weights are damaged, would run code, or need `base`, `preset` or `weights`.
     """
     file = file or find_weights(place)
     if weights is not None and file.suffix != ".ckpt":

@@ -33,8 +33,7 @@ def load_official(base: str | Path, weights: str | Path) -> LeffaModel:
     """The official network: configs of a diffusers base folder or hub id, weights of the released
     file.
 
-    On an SDXL base the released code rescales the noise schedule to zero terminal SNR, and so do
-    we.
+    On an SDXL base the noise schedule is rescaled to zero terminal SNR, as in the released code.
     """
     unet = UNet2DConditionModel.load_config(base, subfolder="unet")
     vae = AutoencoderKL.load_config(base, subfolder="vae")
@@ -82,11 +81,11 @@ def load_official_state(
 def save_official(model: LeffaModel, path: str | Path, template: str | Path | None = None) -> None:
     """Write the model in the official layout, as a torch or .safetensors file.
 
-    The official layout also has the weights that we drop because nothing reads them. They are
-    copied from `template`, an official file, or else are zeros, which changes no output.
+    The official layout also contains weights that are not used and therefore dropped here. They are
+    copied from `template`, an official file, or set to zero; neither changes the output.
 
     Raises:
-        ValueError: the model has weights that the layout has no place for, such as adapters.
+        ValueError: the model has weights that do not exist in the layout, such as adapters.
     """
     unused = load_weights(template) if template is not None else {}
     state = {

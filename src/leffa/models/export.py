@@ -39,17 +39,17 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a model was trained to read of a person, and at which size; plain values.
+    """The input format that a model was trained on, as plain values.
 
     It belongs to the weights: it is saved in checkpoints and exported folders, and every command
-    feeds the model so.
+    prepares its inputs accordingly.
 
     Args:
-        height, width: of the pictures that it was trained on last, in pixels.
+        height, width: size of the last training images, in pixels.
         densepose, part_range, image_filter, fit: see `PersonTransform`; densepose "none": -1
             everywhere.
-        label_set: of the parsing maps that its masks were made from.
-        recipe: of `preprocess.agnostic`, which made its masks; None: mask files.
+        label_set: label set of the parsing maps that its masks were made from.
+        recipe: recipe of `preprocess.agnostic` that made its masks; None: mask files.
     """
 
     task: Literal["tryon", "pose"]
@@ -65,15 +65,15 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """How a model is fed and sampled, and where it comes from; plain values.
+    """A model's input format, default sampler and provenance, as plain values.
 
     Args:
-        inputs: what it reads.
-        source: the file that the weights come from, in words.
-        sampler: the defaults of prediction.
+        inputs: its input format.
+        source: a description of the file that the weights come from.
+        sampler: default sampler settings.
         temperature, min_resolution, strict, flow_layers: how its flow is read, see `FlowRequest`.
-        step: optimiser steps; None for the weights of others.
-        config: of the training, resolved; None for the weights of others.
+        step: optimizer steps; None for third-party weights.
+        config: resolved training configuration; None for third-party weights.
     """
 
     inputs: InputSpec
@@ -127,11 +127,11 @@ def is_pipeline(folder: Path) -> bool:
 def save_exported(
     model: PersonGenerator, folder: Path, settings: ModelSettings, card: str, dtype: str = "float32"
 ) -> None:
-    """Write the folder atomically. The model is given `dtype` in place.
+    """Write the folder atomically. The model is converted to `dtype` in place.
 
     Raises:
-        ValueError: the folder holds something already, or an unknown dtype; or a model other than
-            Leffa's comes without the configuration that builds it.
+        ValueError: the folder is not empty, the dtype is unknown, or a model other than Leffa's has
+            no configuration to build it from.
     """
     check_target(folder)
     if dtype not in DTYPES:
@@ -174,10 +174,10 @@ def check_target(path: Path) -> None:
 
 
 def load_exported(folder: Path) -> tuple[LeffaModel, ModelSettings]:
-    """The model of a folder that `is_pipeline`, in float32 and evaluation mode, and how it is fed.
+    """Load an exported folder: the model, in float32 and evaluation mode, and its settings.
 
     Raises:
-        FileNotFoundError: the folder, or a part of it, is not there.
+        FileNotFoundError: the folder or a part of it is missing.
         ValueError: a part is damaged or does not fit the others.
     """
     settings = read_settings(folder)

@@ -19,7 +19,7 @@ Input = Literal["mask", "densepose", "pose"]
 
 
 class Conditioning(Protocol):
-    """What a model knows beside the noisy latent; each model has its own dataclass."""
+    """A model's inputs other than the noisy latent; each model has its own dataclass."""
 
     def unconditional(self) -> Self:
         """The same without the reference, for classifier-free guidance."""
@@ -37,7 +37,7 @@ class Conditioning(Protocol):
 
 @dataclass
 class Prediction:
-    """What one evaluation of the network returns."""
+    """The output of one evaluation of the network."""
 
     noise: Tensor  #: (B, C, h, w): epsilon, v or velocity, as the schedule says; at least float32
     flows: dict[str, Tensor] = field(default_factory=dict)  #: layer name -> (S, h_l, w_l, 2)
@@ -48,11 +48,11 @@ class Prediction:
 class PersonGenerator(nn.Module, ABC):
     """The base of every model: a person generated from a reference.
 
-    Pictures, latents and predicted noise are float32 or better; networks may have 16 bits.
+    Images, latents and predicted noise are float32 or better; networks may use 16 bits.
 
-    `encode` and `encode_target` take `sample=True` to draw from the autoencoder's posterior
-    (training) instead of taking its mode; `generator` is one for all samples, one for each of them,
-    or None for torch's global one.
+    With `sample=True`, `encode` and `encode_target` sample from the autoencoder's posterior (for
+    training) instead of using its mode. `generator` is one generator for all samples, a list with
+    one per sample, or None for torch's global one.
     """
 
     inputs: ClassVar[frozenset[Input]]  #: what it reads of a person beside the two pictures

@@ -29,26 +29,26 @@ class SamplerSettings:
 
     Args:
         scheduler: a name of `SCHEDULERS`; of flow matching, of `FLOW_MATCHING`.
-        steps: evaluations of the network.
-        guidance: 1 switches classifier-free guidance off.
-        guidance_rescale: share by which the guided prediction is brought back to the spread of the
+        steps: sampling steps.
+        guidance: classifier-free guidance scale; 1 turns guidance off.
+        guidance_rescale: how far the guided prediction is rescaled to the standard deviation of the
             conditional one (arXiv 2305.08891, section 3.4); 0 is off.
         reference_cache: evaluate the reference UNet once, at the middle timestep.
-        paste_back: keep the source's own pixels outside the mask.
-        paste_feather: pixels over which pasted and generated ones blend; 0 is a hard edge.
-        noise_scale: of the first noise, in [0, 1]. Below 1 a picture lies nearer to the mean of all
-            that the model could paint: fewer artefacts, less detail, less variety. It is what
-            truncation is to GANs (arXiv 1809.11096, section 3.1).
-        seed: with the sample's name, fixes all of its noise.
-        noise: "per_name", or "global": the quirk of the released code, whose latents and first
-            noise come from torch's global generator, and whose steps share one generator.
+        paste_back: keep the source's pixels outside the mask.
+        paste_feather: width in pixels of the blend between both; 0 is a hard edge.
+        noise_scale: scale of the initial noise, in [0, 1]. Below 1, images are closer to the
+            mean of the model's distribution: fewer artefacts, less detail, less variety, as with
+            truncation in GANs (arXiv 1809.11096, section 3.1).
+        seed: together with the sample's name, determines all of its noise.
+        noise: "per_name", or "global", as in the released code: latents and initial noise come from
+            torch's global generator, and the steps share one generator.
         eta: of DDIM, in [0, 1]: the share of DDPM's noise that each step adds (arXiv 2010.02502,
             Eq. 16).
-        set_alpha_to_one: of DDIM: whether the last step ends without noise (1), or at the first
-            alpha of the schedule; None: as the scheduler of the model's base says.
-        condition_latents: of the given pictures: the "mode" of the autoencoder's posterior, or a
-            "sample" of it, as the published try-on models take; None: a sample where `noise` is
-            "global", else the mode.
+        set_alpha_to_one: for DDIM: whether the last step ends without noise (True), or at the first
+            alpha of the schedule; None: as in the scheduler of the model's base.
+        condition_latents: latents of the input images: the "mode" of the autoencoder's posterior,
+            or a "sample" of it, as in the published try-on models; None: a sample if `noise` is
+            "global", otherwise the mode.
     """
 
     scheduler: str = "ddpm"
@@ -123,8 +123,8 @@ def generate(
     """Generate one image per sample of the batch, (B, 3, H, W) in [-1, 1], at least float32.
 
     Args:
-        on_step: called as (steps done, steps) after each step.
-        memory: of a run of many batches; None: nothing is kept beyond this call.
+        on_step: called as on_step(steps done, steps) after each step.
+        memory: results shared by many batches; None: nothing is kept after this call.
     """
     latents = sample_latents(model, batch, settings, on_step, memory)
     images = model.decode(latents).clamp(-1, 1)
