@@ -101,7 +101,8 @@ class ColourDensePose(DensePoseEncoding):
         return parts
 
     def body(self, pixels: Pixels) -> NDArray[np.bool_]:
-        brightest: Pixels = pixels.max(axis=-1)
+        red, green, blue = np.moveaxis(pixels, -1, 0)  # numpy's max of three takes 28 times as long
+        brightest: Pixels = np.maximum(np.maximum(red, green), blue)
         return brightest >= DARKEST_BODY
 
 

@@ -246,7 +246,8 @@ class PersonTransform:
     def _densepose(
         self, files: PersonFiles, placement: Placement, mirror: bool
     ) -> tuple[Tensor, Region | None]:
-        """The encoded map, sides swapped if it will be mirrored, and where it shows the body."""
+        """The encoded map, sides swapped if it will be mirrored, and where it shows the body, if the
+        loss region is made from that."""
         read, body = torch.full((3, self.height, self.width), -1.0), None
         encoding = self.file_encoding
         if encoding is not None and (self.encoding is not None or self.region == "foreground"):
@@ -254,7 +255,8 @@ class PersonTransform:
             if mirror:
                 image = Image.fromarray(encoding.swap_sides(np.asarray(image)))
             pixels = np.asarray(placement.place(image, encoding.resampling))
-            body = encoding.body(pixels)
+            if self.region == "foreground":
+                body = encoding.body(pixels)
             if self.encoding is not None:
                 read = encoding.encode(pixels)
         if self.densepose == "skeleton":
