@@ -1,12 +1,15 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from leffa.data.datamodule import PersonDataModule
 from leffa.data.dataset import PersonDataset, collate
+from leffa.data.packed import pack, unpack
 from leffa.data.published import DressCode, VitonHD
 from leffa.data.transforms import PersonTransform
 
@@ -56,11 +59,28 @@ def test_a_batch_has_a_flow_only_where_every_sample_has_one(dataset: PersonDatas
 
 
 def test_a_loader_with_workers_gives_the_same_samples(dataset: PersonDataset) -> None:
-    loader = DataLoader(dataset, batch_size=3, num_workers=1, collate_fn=collate)
-    (batch,) = loader
     expected = collate([dataset[index] for index in range(3)])
-    assert torch.equal(batch["source"], expected["source"])
-    assert torch.equal(batch["mask"], expected["mask"])
+    (batch,) = DataLoader(
+        replace(dataset, packed=True), batch_size=3, num_workers=1, collate_fn=collate
+    )
+    assert batch["source"].pixels.dtype == torch.uint8
+    batch = unpack(batch)
+    assert batch.keys() == expected.keys()
+    for key, value in expected.items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(batch[key], value) and batch[key].is_contiguous()
+        else:
+            assert batch[key] == value
+
+
+def test_packed_pictures_are_to_the_last_bit_what_dividing_them_before_gives() -> None:
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=-1)
+    for halves in ((), (127.5, 127.5, 12)):
+        divisors = np.float32(halves or 127.5)
+        expected = torch.from_numpy(values / divisors - np.float32(1)).movedim(-1, 0)
+        assert torch.equal(pack(values, *halves).unpack(), expected)
+    one = pack(values[..., :1], 12, 12, 12).unpack()
+    assert one.shape == (3, 16, 16) and torch.equal(one[2], expected[2])
 
 
 @pytest.mark.parametrize(("wanted", "used"), [(3, [0, 2, 4]), (9, list(range(6))), (0, [])])

@@ -68,7 +68,8 @@ def test_background_is_minus_one_in_every_encoding(labels: np.ndarray, uv: np.nd
         IUVDensePose().encode(iuv),
         LabelDensePose().encode(labels),
     ]
-    for picture in encoded:
+    for packed in encoded:
+        picture = packed.unpack()
         assert picture.shape == (3, *labels.shape)
         assert picture.dtype == torch.float32
         assert picture.abs().max() <= 1
@@ -77,8 +78,9 @@ def test_background_is_minus_one_in_every_encoding(labels: np.ndarray, uv: np.nd
 
 def test_iuv_is_encoded_as_u_v_and_part() -> None:
     encoded = IUVDensePose().encode(np.array([[[24, 0, 255]]], np.uint8))
-    assert encoded.flatten().tolist() == [-1, 1, 1]
-    assert LabelDensePose().encode(np.array([[12]], np.uint8)).flatten().tolist() == [0, 0, 0]
+    assert encoded.unpack().flatten().tolist() == [-1, 1, 1]
+    labels = LabelDensePose().encode(np.array([[12]], np.uint8))
+    assert labels.unpack().flatten().tolist() == [0, 0, 0]
 
 
 def test_parts_are_the_same_in_every_encoding() -> None:
@@ -115,11 +117,11 @@ def test_the_wrong_order_names_the_right_one(tmp_path: Path) -> None:
 def test_the_demos_range_divides_part_ids_by_255() -> None:
     labels = np.array([[0, 24]], np.uint8)
     as_published = densepose_encoding("labels", 255).encode(labels)
-    np.testing.assert_allclose(as_published[0, 0], (-1, 24 / 127.5 - 1), atol=1e-6)
+    np.testing.assert_allclose(as_published.unpack()[0, 0], (-1, 24 / 127.5 - 1), atol=1e-6)
     iuv = np.array([[[24, 255, 0]]], np.uint8)
-    by_demo = densepose_encoding("iuv", 255).encode(iuv).flatten()
+    by_demo = densepose_encoding("iuv", 255).encode(iuv).unpack().flatten()
     np.testing.assert_allclose(by_demo, (1, -1, 24 / 127.5 - 1), atol=1e-6)
-    assert densepose_encoding("iuv").encode(iuv).flatten().tolist() == [1, -1, 1]
+    assert densepose_encoding("iuv").encode(iuv).unpack().flatten().tolist() == [1, -1, 1]
 
 
 @pytest.mark.parametrize(("scale", "dtype"), [(1 / 255, np.float32), (1, np.uint8)])
@@ -183,7 +185,7 @@ def test_converted_files_are_read_as_if_they_had_been_written_so(
         for each, name in ((expected, encoding), (found, files))
     ]
     assert (pixels[0] == pixels[1]).all()
-    assert expected.encode(pixels[0]).equal(found.encode(pixels[1]))
+    assert expected.encode(pixels[0]).unpack().equal(found.encode(pixels[1]).unpack())
     assert (found.parts(pixels[1]) == iuv[..., 0]).all()
 
 

@@ -9,6 +9,7 @@ import torch
 from leffa.data.datamodule import MicroBatchSampler, PersonDataModule
 from leffa.data.dataset import PersonDataset, reconstruction
 from leffa.data.deepfashion import DeepFashion
+from leffa.data.packed import unpack
 from leffa.data.transforms import PersonTransform
 from leffa.synthetic.write import write_deepfashion
 from leffa.training.stages import Stage
@@ -62,7 +63,8 @@ def test_two_processes_deal_what_one_deals() -> None:
 
 
 def test_half_of_each_batch_is_reconstructed(poses: DeepFashion) -> None:
-    for batch in loaded(poses, reconstruct=True).train_dataloader():
+    for packed in loaded(poses, reconstruct=True).train_dataloader():
+        batch = unpack(packed)
         for pair, alone in zip(batch["name"][::2], batch["name"][1::2], strict=True):
             assert alone == f"{pair}_reconstruction"
         assert torch.equal(batch["source"][1::2], batch["reference"][1::2])

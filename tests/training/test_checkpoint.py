@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from leffa.data.batch import Batch
+from leffa.data.packed import unpack
 from leffa.inference import load_model
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.request import FlowRequest
@@ -68,7 +69,7 @@ def test_weights_alone_are_no_run_to_go_on_with(content: dict[str, Any], tmp_pat
 
 
 def test_the_restored_model_predicts_the_same(run: Run, checkpoint: Path) -> None:
-    batch: Batch = next(iter(run.datamodule.val_dataloader()))
+    batch: Batch = unpack(next(iter(run.datamodule.val_dataloader())))
     loaded = load_model(checkpoint)
     assert loaded.settings.config == run.config
     request = FlowRequest(temperature=1.0)

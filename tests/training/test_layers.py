@@ -10,6 +10,7 @@ from lightning import Trainer
 
 from leffa.data.datamodule import PersonDataModule
 from leffa.data.dataset import collate
+from leffa.data.packed import unpack
 from leffa.inference.checkpoints import FLOW_LAYERS, read_checkpoint
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.flow import LeffaLoss
@@ -47,7 +48,7 @@ def test_auto_takes_the_layers_nearest_to_the_ground_truth_and_the_checkpoint_ke
     trainer.fit(module, data)
     expected = {}
     module.model.eval()
-    for batch in data.val_dataloader():
+    for batch in map(unpack, data.val_dataloader()):
         request = replace(module.leffa_loss.request(), layers=None)
         seen = noised_forward(
             module.model, encode_batch(module.model, batch), module.inspect_timestep, request
@@ -94,7 +95,7 @@ def test_only_the_named_layers_are_taught(
     names = flow_layers(module.model)
     loss = LeffaLoss(max_timestep=1000, layers="down_blocks.0")
     data = make_datamodule(STAGES[1:])
-    batch = collate([data.train_dataloader().dataset[0, index] for index in range(2)])
+    batch = unpack(collate([data.train_dataloader().dataset[0, index] for index in range(2)]))
     result = module.objective(module.model, batch, loss, torch.Generator().manual_seed(0))
     taught = [name for name in names if name.startswith("down_blocks.0.")]
     assert sorted(result.layers) == sorted(taught)

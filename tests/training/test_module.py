@@ -12,6 +12,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.data.datamodule import PersonDataModule
+from leffa.data.packed import unpack
 from leffa.losses.flow import LeffaLoss
 from leffa.models.leffa import LeffaModel
 from leffa.training.callbacks.stages import StageSchedule
@@ -71,7 +72,7 @@ def test_accumulated_micro_batches_are_one_step_with_their_mean_gradient(
     by_hand = make_module(stages)
     by_hand.model.train()
     loader = make_datamodule(stages, largest=2).train_dataloader()
-    for index, batch in enumerate(loader):
+    for index, batch in enumerate(map(unpack, loader)):
         seeds = [hash((0, 0, draw)) % 2**63 for draw in range(2 * index, 2 * index + 2)]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         loss = by_hand.objective(by_hand.model, batch, by_hand.leffa_loss, generators).loss

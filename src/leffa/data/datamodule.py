@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
@@ -11,10 +11,11 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from leffa.data.batch import Record
+from leffa.data.batch import Batch, Record
 from leffa.data.dataset import PersonDataset, collate, start_worker
 from leffa.data.doctor.quick import check_records
 from leffa.data.latent_cache import LatentCache, LatentEncoder
+from leffa.data.packed import unpack
 from leffa.data.transforms import PersonTransform, Sample
 from leffa.io.progress import progress_bar
 
@@ -156,6 +157,12 @@ class PersonDataModule(LightningDataModule):
         count = min(math.ceil(math.ceil(share) / self.micro_batches[epoch][0]), math.floor(share))
         return self._loader(dataset, batch_sampler=_split(len(records), max(count, 1)))
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        assert self.trainer is not None
+        # Lightning has converted what were floats before, to float64 for example.
+        unpacked: Batch = self.trainer.precision_plugin.convert_input(unpack(batch))
+        return unpacked
+
     def check(self) -> None:
         """The quick part of the doctor, and one sample of each kind: a broken folder is found
         before the model is built."""
@@ -210,7 +217,7 @@ class PersonDataModule(LightningDataModule):
         batch_sampler: Sampler[list[tuple[int, int]]] | list[list[int]],
     ) -> DataLoader[Sample]:
         return DataLoader(
-            dataset,
+            replace(dataset, packed=True),
             batch_sampler=batch_sampler,
             collate_fn=collate,
             num_workers=self.num_workers,

@@ -6,12 +6,11 @@ import random
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
-import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from leffa.data.batch import Batch, Record
 from leffa.data.transforms import PersonTransform, Sample
@@ -37,6 +36,7 @@ class PersonDataset(Dataset[Sample]):
     # What the autoencoder makes of each sample, by name (`data.latent_cache`).
     latents: Mapping[str, dict[str, Tensor]] | None = None
     reconstruct: bool = False  #: every second draw is the `reconstruction` of its sample instead
+    packed: bool = False  #: pictures stay bytes (`data.packed`), as loaders hand them on
 
     def __len__(self) -> int:
         return len(self.records)
@@ -46,7 +46,8 @@ class PersonDataset(Dataset[Sample]):
         record = self.records[index]
         if self.reconstruct and draw % 2:
             record = reconstruction(record)
-        sample = self.transform(record, random.Random(f"{self.seed}/{draw}"))
+        transform = self.transform.packed if self.packed else self.transform
+        sample = transform(record, random.Random(f"{self.seed}/{draw}"))
         if self.latents is not None:
             sample["latents"] = self.latents[sample["name"]]
         return sample
@@ -70,19 +71,13 @@ def reconstruction(record: Record) -> Record:
 def collate(samples: Sequence[Sample]) -> Batch:
     """Collate samples of equal size into a batch, with the keys that all of them have."""
     keys = [key for key in samples[0] if all(key in sample for sample in samples)]
-    batch = {key: _stack([sample[key] for sample in samples]) for key in keys if key != "matches"}
+    alike = [key for key in keys if key != "matches"]
+    # In a worker it stacks where the other process reads.
+    batch = default_collate([{key: sample[key] for key in alike} for sample in samples])
     if "matches" in keys:  # of as many rows as the longest
         rows = [sample["matches"] for sample in samples]
         batch["matches"] = pad_sequence(rows, batch_first=True, padding_value=math.nan)
     return cast(Batch, batch)
-
-
-def _stack(values: list[Any]) -> Any:
-    if isinstance(values[0], Tensor):
-        return torch.stack(values)
-    if isinstance(values[0], Mapping):
-        return {name: _stack([value[name] for value in values]) for name in values[0]}
-    return values
 
 
 def start_worker(worker: int) -> None:

@@ -24,7 +24,6 @@ from leffa.data.densepose import (
     DensePoseEncoding,
     PartRange,
     densepose_encoding,
-    to_tensor,
 )
 from leffa.data.files import PersonFiles, check_same_size
 from leffa.data.fit import WHITE, Fit, Placement, fit_picture
@@ -33,6 +32,7 @@ from leffa.data.keypoints import BODY_25_MIRROR
 from leffa.data.labels import GARMENT_LABELS, LabelSet
 from leffa.data.layout import check_choice
 from leffa.data.matches import matches_inside, mirror_matches, place_matches, read_matches
+from leffa.data.packed import Packed, pack, unpack
 from leffa.data.pose import draw_skeleton, pose_tensor
 from leffa.data.recipe import AgnosticRecipe, agnostic_mask
 from leffa.io.pictures import open_mask, open_photograph, open_picture
@@ -169,6 +169,11 @@ class PersonTransform:
             FileNotFoundError, ValueError: a file is gone, unreadable, or of the wrong kind or size,
                 or the record lacks one that this transform needs.
         """
+        sample: Sample = unpack(self.packed(record, rng))
+        return sample
+
+    def packed(self, record: Record, rng: random.Random) -> Sample:
+        """The same before it is unpacked (`data.packed`)."""
         draw = self.augmentation.draw(rng)
         files = PersonFiles(record, self.open_photograph)
         reference = self.open_photograph(record.reference)
@@ -177,13 +182,13 @@ class PersonTransform:
         densepose, body = self._densepose(files, here, draw.mirror)
         target = files if record.truth is None else self._target(files)
         region = self._loss_region(target, here, mask, body)
-        generated = _binary(mask)
+        generated = _plane(mask)
         sample: Sample = {
             "source": self._picture(files.source, here, draw),
             "reference": self._picture(reference, there, draw),
             "mask": generated,
             "densepose": densepose,
-            "loss_region": generated if region is mask else _binary(region),
+            "loss_region": generated if region is mask else _plane(region),
             "name": record.name,
             "category": record.category,
         }
@@ -220,9 +225,9 @@ class PersonTransform:
         moved = there.moved(draw.zoom, draw.shift) if self.moves == "both" else there
         return here.moved(draw.zoom, draw.shift), moved
 
-    def _picture(self, image: Image.Image, placement: Placement, draw: Draw) -> Tensor:
+    def _picture(self, image: Image.Image, placement: Placement, draw: Draw) -> Packed:
         canvas = placement.place(image, FILTERS[self.image_filter], WHITE)
-        return to_tensor(np.asarray(draw.recolour(canvas)))
+        return pack(np.asarray(draw.recolour(canvas)))
 
     def _mask(self, files: PersonFiles, placement: Placement) -> Region:
         if self.task == "pose":
@@ -245,10 +250,10 @@ class PersonTransform:
 
     def _densepose(
         self, files: PersonFiles, placement: Placement, mirror: bool
-    ) -> tuple[Tensor, Region | None]:
-        """The encoded map, sides swapped if it will be mirrored, and where it shows the body, if the
-        loss region is made from that."""
-        read, body = torch.full((3, self.height, self.width), -1.0), None
+    ) -> tuple[Packed, Region | None]:
+        """The encoded map, sides swapped if it will be mirrored, and where it shows the body, for a
+        loss region that is made from that."""
+        read, body = pack(np.zeros((self.height, self.width, 1), np.uint8)), None
         encoding = self.file_encoding
         if encoding is not None and (self.encoding is not None or self.region == "foreground"):
             image = files.body_map(encoding)
@@ -260,7 +265,7 @@ class PersonTransform:
             if self.encoding is not None:
                 read = encoding.encode(pixels)
         if self.densepose == "skeleton":
-            read = to_tensor(draw_skeleton(_joints(files, placement, mirror), self.size))
+            read = pack(draw_skeleton(_joints(files, placement, mirror), self.size))
         return read, body
 
     def _loss_region(
@@ -291,7 +296,8 @@ def mirrored(sample: Sample) -> Sample:
     pictures = ("source", "reference", "mask", "densepose", "loss_region", "pose", "truth")
     for key in (*pictures, "flow_valid"):
         if key in sample:
-            result[key] = sample[key].flip(-1)
+            found: Packed | Tensor = sample[key]
+            result[key] = found.mirrored() if isinstance(found, Packed) else found.flip(-1)
     if "flow" in sample:
         result["flow"] = mirror_flow(sample["flow"].permute(2, 0, 1)).permute(1, 2, 0)
     if "matches" in sample:
@@ -305,5 +311,5 @@ def _joints(files: PersonFiles, placement: Placement, mirror: bool) -> NDArray[n
     return placement.points(joints)
 
 
-def _binary(region: Region) -> Tensor:
-    return torch.from_numpy(region)[None].float()
+def _plane(region: Region) -> Tensor:
+    return torch.from_numpy(region)[None]

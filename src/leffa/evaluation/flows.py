@@ -17,7 +17,6 @@ import torch
 from leffa.data.batch import Batch, Record
 from leffa.evaluation.settings import Work
 from leffa.inference.forward import encode_batch, noised_forward
-from leffa.inference.generate import open_batches
 from leffa.io.atomic import write_json
 from leffa.losses.request import FlowRequest
 from leffa.metrics.flow import KINDS, PlaceMetrics, flow_baselines
@@ -91,8 +90,8 @@ def flow_metrics(work: Work) -> tuple[dict[str, float], list[str]]:
         and (layers := values[record.name])
         and not any("epe_px" in metrics for metrics in layers.values())
     ]
-    how = work.how
-    batches = partial(open_batches, records, how.transform, how.batch_size, how.workers)
+    here = torch.device("cpu")
+    batches = partial(work.how.open_batches, records, work.how.batch_size, here)
     return means | flow_baselines(batches), unseen
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.data.packed import Packed, unpack
 
 
 def choose_devices(device: str, count: int | str) -> list[str]:
@@ -54,11 +55,14 @@ def choose_devices(device: str, count: int | str) -> list[str]:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on `device`."""
-    return {key: _moved(value, device) for key, value in batch.items()}  # type: ignore[return-value]  # the same keys
+    """The batch with its tensors on `device`, and unpacked there."""
+    moved: Batch = unpack({key: _moved(value, device) for key, value in batch.items()})
+    return moved
 
 
 def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
         return {key: _moved(part, device) for key, part in value.items()}
+    if isinstance(value, Packed):
+        return Packed(*(_moved(part, device) for part in value))
     return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value

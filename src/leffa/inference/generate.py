@@ -128,9 +128,10 @@ def open_batches(
     workers: int = 0,
     pin_memory: bool = False,
 ) -> Iterable[Batch]:
-    """Batches in the order of the records, on the CPU; workers open the next ones meanwhile."""
+    """Packed batches (`data.packed`) in the order of the records, on the CPU; workers open the next
+    ones meanwhile."""
     return DataLoader(
-        PersonDataset(records, transform),
+        PersonDataset(records, transform, packed=True),
         batch_size=batch_size,
         collate_fn=collate,
         num_workers=workers if len(records) > batch_size else 0,
