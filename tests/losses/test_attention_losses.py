@@ -17,7 +17,7 @@ from leffa.losses.attention import (
     total_variation,
 )
 from leffa.losses.flow import LeffaLoss, coordinates, flow_field
-from leffa.losses.matches import flow_matches, nearest_tokens, thin
+from leffa.losses.matches import flow_matches, nearest_tokens, spread
 from leffa.losses.request import LayerTokens
 
 from .memory import LargestTensor
@@ -115,10 +115,13 @@ def test_thinning_keeps_so_many_of_the_known_pixels_and_always_the_same() -> Non
     known = torch.zeros(3, 1, 32, 24)
     known[0, :, 4:20, 4:20] = 1
     known[1, :, 2, :5] = 1
-    kept = thin(known, 40)
+    pixels = known.flatten(1) > 0
+    chosen = spread(pixels, 40)
+    kept = torch.zeros_like(pixels).scatter(1, chosen, True).logical_and(pixels).view_as(known)
     assert kept.flatten(1).sum(dim=1).tolist() == [40, 5, 0]
-    assert not (kept.bool() & ~known.bool()).any()
-    assert torch.equal(thin(known[:1], 40), kept[:1])
+    matches = flow_matches(identity((32, 24), 3), known, 40)
+    assert matches.isfinite().all(dim=-1).sum(dim=1).tolist() == [40, 5, 0]
+    assert torch.equal(spread(pixels[:1], 40), chosen[:1])
     quarters = [kept[0, 0, y : y + 8, x : x + 8].sum() for y in (4, 12) for x in (4, 12)]
     assert min(quarters) >= 6  # they are all over it
 

@@ -12,6 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from leffa.data.batch import Batch
 from leffa.data.datamodule import PersonDataModule
+from leffa.losses.attention import AttentionLoss
+from leffa.losses.flow import flow_field
+from leffa.losses.request import LayerTokens
 from leffa.training.callbacks import health
 from leffa.training.callbacks.preemption import StopOnSignal
 from leffa.training.callbacks.throughput import Throughput
@@ -74,6 +77,31 @@ def test_no_micro_batch_waits_for_the_device(
     trainer.fit(module, make_datamodule(STAGES, largest=2))
     assert len(seen) == 8 and sum(seen) > 8  # two micro-batches a step, with the Leffa loss
     assert waits.found == Counter()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        AttentionLoss("matches", points=5),
+        AttentionLoss("matches", points=None),
+        AttentionLoss("matches", labels="stored"),
+        AttentionLoss("matches", "coordinates"),
+        *(AttentionLoss(name) for name in ("oracle", "photometric", "total_variation")),
+    ],
+    ids=lambda loss: f"{loss.name} {loss.describe().split(', ', 3)[3:]}",
+)
+def test_other_losses_on_the_attention_do_not_wait_either(loss: AttentionLoss) -> None:
+    grid, size, samples = (4, 3), (9, 7), 2
+    query, key = (torch.randn(samples, 2, 12, 4, requires_grad=True) for _ in range(2))
+    pictures, region = torch.rand(2, samples, 3, *size), torch.ones(samples, 1, *size)
+    truth, matches = torch.rand(samples, *size, 2), torch.rand(samples, 6, 4)
+    tokens = {"one": LayerTokens(query, key, grid)}
+    waits = Waits()
+    with waits:
+        flow = flow_field(query, key, grid, 1.0).unflatten(1, grid)
+        result = loss({"one": flow}, *pictures, region, samples, tokens, (truth, region), matches)
+        result.total.backward()
+    assert waits.found == Counter() and result.total > 0
 
 
 @pytest.mark.parametrize("part", ["loss", "gradient"])

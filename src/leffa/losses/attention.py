@@ -14,7 +14,6 @@ need no more than each row's log-sum-exp, which is one as well (`log_sum_exp`).
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -25,9 +24,8 @@ from leffa.losses.flow import LeffaLoss, upsample
 from leffa.losses.matches import (
     flow_matches,
     match_distance,
+    matches_in_region,
     nearest_tokens,
-    stored_matches,
-    thin,
 )
 from leffa.losses.precision import at_least_float32, without_autocast
 from leffa.losses.request import LayerTokens, Supervision
@@ -54,7 +52,8 @@ def total_variation(flow: Tensor, inside: Tensor) -> Tensor:
     coordinates, and over neighbours below and beside.
     """
     height, width = flow.shape[1:3]
-    places = flow * flow.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    x, y = flow.unbind(dim=-1)
+    places = torch.stack([x * ((width - 1) / 2), y * ((height - 1) / 2)], dim=-1)
     total = flow.new_zeros(len(flow))
     for axis in (1, 2):
         change = places.diff(dim=axis).abs().sum(dim=-1)
@@ -111,10 +110,7 @@ def attention_entropy(query: Tensor, key: Tensor, inside: Tensor, temperature: f
 
 
 def match_cross_entropy(
-    tokens: LayerTokens,
-    grid: tuple[int, int],
-    matches: Sequence[Tensor],
-    temperature: float,
+    tokens: LayerTokens, grid: tuple[int, int], matches: Tensor, temperature: float
 ) -> Tensor:
     """Cross-entropy of each head's attention to the matches, (B,): the mean over heads and over the
     tokens with a match, 0 where there is none.
@@ -123,22 +119,33 @@ def match_cross_entropy(
 
     Args:
         tokens: of the layer, whose queries are those of `grid` (h, w).
-        matches: (P, 4) of each sample, see `losses.matches`.
+        matches: (B, P, 4), see `losses.matches`.
     """
     scale = _scale(tokens.key, temperature)
-    keys = tokens.key.shape[2]
-    found = []
-    for query, key, known in zip(tokens.query, tokens.key, matches, strict=True):
-        person = nearest_tokens(known[:, :2], grid)
-        pair = person * keys + nearest_tokens(known[:, 2:], tokens.key_grid)
-        pair, count = pair.unique(return_counts=True)
-        token, row = (pair // keys).unique(return_inverse=True)
-        label = count / count.new_zeros(len(token)).index_add(0, row, count)[row]
-        own = at_least_float32(query[:, token])
-        logits = (own[:, row] * at_least_float32(key[:, pair % keys])).sum(dim=-1) * scale
-        log_attention = logits - log_sum_exp(own, key, scale)[0][:, row]
-        found.append(-(label * log_attention).sum() / max(len(query) * len(token), 1))
-    return torch.stack(found)
+    known, rows = matches.isfinite().all(dim=-1), matches.nan_to_num()
+    person = nearest_tokens(rows[..., :2], grid)
+    reference = nearest_tokens(rows[..., 2:], tokens.key_grid)
+    each = zip(tokens.query, tokens.key, person, reference, known, strict=True)
+    return torch.stack([_cross_entropy(*sample, scale) for sample in each])
+
+
+def _cross_entropy(
+    query: Tensor, key: Tensor, person: Tensor, reference: Tensor, known: Tensor, scale: float
+) -> Tensor:
+    """Of one sample (): tokens (N, L, D) and (N, K, D); pairs (P,), of which some are known."""
+    count, heads = query.shape[1], len(query)
+    query, key = at_least_float32(query), at_least_float32(key)
+    found = key.new_zeros(count).index_add(0, person, known.to(key.dtype))
+    matched = found > 0
+    share = known / found.clamp_min(1)[person]  # of each match in the label of its token
+    if len(person) <= count:
+        query, label, weight = query[:, person], key[:, reference], share
+    else:  # each token once: the mean key of its label
+        led = key[:, reference] * share[:, None]
+        label, weight = torch.zeros_like(query).index_add(1, person, led), matched
+    logits = (query * label).sum(dim=-1) * scale
+    error = (log_sum_exp(query, key, scale)[0] - logits) * weight
+    return error.sum() / (matched.sum() * heads).clamp_min(1)
 
 
 def photometric_error(
@@ -274,15 +281,14 @@ class AttentionLoss(LeffaLoss):
         query, key, _ = tokens
         return attention_entropy(query, key, inside.flatten(1), self.temperature)
 
-    def _matches(self, supervision: Supervision) -> list[Tensor]:
-        """The labels of each sample, (P, 4), whose points lie in the loss region."""
+    def _matches(self, supervision: Supervision) -> Tensor:
+        """The labels, (S, P, 4), whose points lie in the loss region."""
         _, _, region, truth, valid, stored = supervision
         if self.needs_matches:
             assert stored is not None
-            return stored_matches(stored, region)
+            return matches_in_region(at_least_float32(stored), region)
         assert truth is not None and valid is not None
-        chosen = valid * region
-        return flow_matches(truth, chosen if self.points is None else thin(chosen, self.points))
+        return flow_matches(truth, valid * region, self.points)
 
 
 def _listed(choices: Any) -> str:

@@ -1,10 +1,9 @@
 """Matches of a picture with its reference as tensors: from a flow field, or stored ones.
 
-Of each sample they are (P, 4): (x, y) in the picture, then in the reference, in [-1, 1],
-corner-aligned.
+They are (B, P, 4): (x, y) in the picture, then in the reference, in [-1, 1], corner-aligned. Rows
+of NaN are none: how many matches a sample has is known to the device alone, which no loss waits
+for.
 """
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +11,10 @@ from torch import Tensor
 
 
 def nearest_tokens(points: Tensor, grid: tuple[int, int] | torch.Size) -> Tensor:
-    """The tokens (P,) of a grid (h, w) that are nearest to points (P, 2), (x, y) in [-1, 1]."""
+    """The tokens (..., P) of a grid (h, w) nearest to points (..., P, 2), (x, y) in [-1, 1]."""
     height, width = grid
-    sides = points.new_tensor([width - 1, height - 1])
-    column, row = ((points + 1) / 2 * sides).round().long().unbind(dim=-1)
+    x, y = ((points + 1) / 2).unbind(dim=-1)
+    column, row = ((at * (side - 1)).round().long() for at, side in ((x, width), (y, height)))
     return row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
 
 
@@ -30,46 +29,51 @@ def flow_at(flow: Tensor, points: Tensor) -> Tensor:
     return read[0, :, 0].mT
 
 
-def thin(known: Tensor, points: int) -> Tensor:
-    """At most so many pixels of each mask (B, 1, H, W), spread over it, as a mask.
+def spread(known: Tensor, points: int) -> Tensor:
+    """At most so many pixels of each mask (B, H * W), spread over it: their indices (B, P), the
+    known ones first.
 
     Which ones depends on the mask alone, so that a picture keeps its points in all steps.
     """
-    pixels = known.flatten(1) > 0
     # Multiples of the golden ratio, modulo 1, are spread evenly (Knuth's multiplicative hash).
-    rank = torch.arange(pixels.shape[1], device=known.device) * 2654435761 % 2**32
-    rank = rank.where(pixels, 2**32)
-    first = rank.topk(min(points, pixels.shape[1]), largest=False).indices
-    return torch.zeros_like(pixels).scatter(1, first, True).logical_and(pixels).view_as(known)
+    rank = torch.arange(known.shape[1], device=known.device) * 2654435761 % 2**32
+    rank = rank.where(known, 2**32)
+    return rank.topk(min(points, known.shape[1]), largest=False).indices
 
 
-def flow_matches(flow: Tensor, chosen: Tensor) -> list[Tensor]:
-    """The matches of each sample's pixels that are chosen, (B, 1, H, W), by a flow (B, H, W, 2)."""
-    sides = flow.new_tensor([flow.shape[2] - 1, flow.shape[1] - 1]).clamp_min(1)
-    found = []
-    for own, mask in zip(flow, chosen[:, 0], strict=True):
-        y, x = mask.nonzero(as_tuple=True)
-        found.append(torch.cat([torch.stack([x, y], dim=-1) / sides * 2 - 1, own[y, x]], dim=1))
-    return found
+def flow_matches(flow: Tensor, chosen: Tensor, points: int | None = None) -> Tensor:
+    """The matches of the pixels that are chosen, (B, 1, H, W), by a flow (B, H, W, 2): of at most
+    so many (`spread`), or all."""
+    height, width = flow.shape[1:3]
+    known = chosen.flatten(1) > 0
+    every = torch.arange(height * width, device=flow.device).expand(len(flow), -1)
+    pixel = every if points is None else spread(known, points)
+    column, row = (at.to(flow.dtype) for at in (pixel % width, pixel // width))
+    here = torch.stack([column / max(width - 1, 1), row / max(height - 1, 1)], dim=-1) * 2 - 1
+    there = flow.flatten(1, 2).gather(1, pixel[..., None].expand(-1, -1, 2))
+    return _without(torch.cat([here, there], dim=-1), known.gather(1, pixel))
 
 
-def stored_matches(matches: Tensor, region: Tensor | None = None) -> list[Tensor]:
-    """Each sample's rows of stored matches (B, P, 4) that are no filling (NaN), of those whose
-    point lies in the region (B, 1, H, W) where one is given."""
-    found = [rows[rows.isfinite().all(dim=1)] for rows in matches]
-    if region is None:
-        return found
-    return [
-        rows[mask.flatten()[nearest_tokens(rows[:, :2], mask.shape)] > 0]
-        for rows, mask in zip(found, region[:, 0], strict=True)
-    ]
+def matches_in_region(matches: Tensor, region: Tensor) -> Tensor:
+    """Those whose point lies in the region (B, 1, H, W)."""
+    pixel = nearest_tokens(matches[..., :2].nan_to_num(), region.shape[-2:])
+    return _without(matches, region.flatten(1).gather(1, pixel) > 0)
 
 
-def match_distance(flow: Tensor, matches: Sequence[Tensor]) -> Tensor:
+def stored_matches(matches: Tensor) -> list[Tensor]:
+    """Each sample's rows (P, 4) of matches that are no filling."""
+    return [rows[rows.isfinite().all(dim=1)] for rows in matches]
+
+
+def match_distance(flow: Tensor, matches: Tensor) -> Tensor:
     """Squared distance (B,) of a flow (B, h, w, 2) from matches: the mean over each sample's, 0
     where there is none."""
-    distances = [
-        (flow_at(own, rows[:, :2]) - rows[:, 2:]).square().sum() / max(len(rows), 1)
-        for own, rows in zip(flow, matches, strict=True)
-    ]
-    return torch.stack(distances)
+    known, rows = matches.isfinite().all(dim=-1), matches.nan_to_num()
+    read = torch.stack([flow_at(*each) for each in zip(flow, rows[..., :2], strict=True)])
+    distance = (read - rows[..., 2:]).square().sum(dim=-1) * known
+    return distance.sum(dim=1) / known.sum(dim=1).clamp_min(1)
+
+
+def _without(matches: Tensor, kept: Tensor) -> Tensor:
+    """The matches with NaN for those rows that are not kept, (B, P)."""
+    return matches.masked_fill(~kept[..., None], torch.nan)
