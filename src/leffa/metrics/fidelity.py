@@ -89,7 +89,7 @@ class RegionSSIM(WornRegionMetric):
 
 
 class RegionColourDifference(WornRegionMetric):
-    """CIEDE2000 over part of the worn garment; 0 for equal colours, 1 is just visible."""
+    """CIEDE2000 over part of the worn garment; 0 for equal colours, 1 is just noticeable."""
 
     def pixels(self, pred: Tensor, true: Tensor, region: Tensor) -> Tensor:
         lab = (to_lab(exact(each.movedim(1, -1)[region])) for each in (pred, true))
@@ -99,14 +99,15 @@ class RegionColourDifference(WornRegionMetric):
 
 
 class Leakage(RegionMetric):
-    """What changes outside the mask that was generated in, which no one asked for.
+    """Unwanted changes outside the mask used for generation.
 
-    Works unpaired too: the true picture is then the photograph that the person was given in.
+    Also works unpaired: the true image is then the photograph of the person.
 
     Args:
         measure: "mean", the mean difference in levels of 255; or "share", the share of pixels that
             differ by more than 8 levels in some channel, 0 to 1.
-        margin: by which the mask is dilated first: models may feather its edge.
+        margin: by how much the mask is dilated first, as a share of the height, since models may
+            feather its edge.
     """
 
     needs: ClassVar[tuple[Role, ...]] = ("true", "inpainted")

@@ -122,7 +122,7 @@ def match_places(known: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class ConstantFlow(Float64Metric):
-    """The mean ground-truth flow of a data set: the best one that points to a single position.
+    """The mean ground-truth flow of a dataset: the best flow that points to a single position.
 
     Each image counts once, as in `PlaceMetrics`. Score it as `constant.expand(B, 1, 1, 2)`.
     """
@@ -163,7 +163,7 @@ def identity_flow(height: int, width: int) -> Tensor:
 
 
 def flow_baselines(batches: Callable[[], Iterable[Batch]]) -> dict[str, float]:
-    """The flows that need no network, and the ground-truth flow's spread; empty without a truth.
+    """Scores of flows that need no network, and the spread of the ground truth; empty without one.
 
     `flow_identity/...`: every position maps to itself; `flow_constant/...`: all to the best single
     point; both with `match_...` at stored matches; `flow_true/spread`; `flow/match_pairs`: the

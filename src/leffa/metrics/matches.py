@@ -28,7 +28,7 @@ Matches = NDArray[np.float32]  # (N, 4) x and y on the person, then on the garme
 
 
 class MatchCount(PerImageMetric):
-    """How many trusted matches the prediction has with the garment's photograph. Works unpaired.
+    """Number of trusted matches between prediction and garment photograph. Works unpaired.
 
     A garment without texture has none on a real person either: compare models on the same garments.
 
@@ -54,13 +54,13 @@ class MatchCount(PerImageMetric):
 
 
 class MatchFidelity(MatchCount):
-    """The same in pairs; garments that have no trusted match on the real person do not count.
+    """Trusted matches compared with those of the real person; garments without any do not count.
 
     Args:
-        measure: "share", how many matches the prediction has for each of the real person, which
-            loses detail by photography as well; or "distance", how far, in pixels of the
-            prediction, the same points of the garment lie apart on the two persons, where at least
-            4 are found on both.
+        measure: "share", the matches of the prediction relative to those of the real person, whose
+            photograph loses detail as well; or "distance", the distance in pixels of the prediction
+            between the same points of the garment on the two persons, if at least 4 are found on
+            both.
     """
 
     needs: ClassVar[tuple[Role, ...]] = ("true", "garments")

@@ -27,7 +27,7 @@ Role = Literal["true", "masks", "worn", "inpainted", "garments"]
 
 
 class PerImageMetric(Metric):
-    """One value per image; `aggregate` makes the result of them, by default their mean."""
+    """One value per image; `aggregate` combines them, by default into their mean."""
 
     full_state_update = False
     needs: ClassVar[tuple[Role, ...]] = ("true",)  #: what `update` takes after the prediction
@@ -79,10 +79,11 @@ class SSIM(PerImageMetric):
     """Structural similarity (Wang et al., 2004), mean over the map and over channels.
 
     Args:
-        border: "crop" leaves out the border that the window does not cover (scikit-image,
+        border: "crop" excludes the border that the window does not cover (scikit-image,
             torchmetrics up to 1.4.1); "full" reflects the image there (torchmetrics since 1.4.2).
             They differ by up to 0.014.
-        sigma: of the Gaussian window in pixels; it is cut at 3.5 sigma, 11 x 11 for 1.5.
+        sigma: standard deviation of the Gaussian window in pixels, truncated at 3.5 sigma: 11 x 11
+            for 1.5.
         window: side in pixels of a uniform window instead; variances are then divided by N - 1.
         data_range: 1, or the range of each prediction's values, as in GFLA, PIDM and CFLD.
         gray: compare luminance, rounded to 8 bits as PIL does.
@@ -112,8 +113,8 @@ class PSNR(PerImageMetric):
     """Peak signal-to-noise ratio in dB, data range 1; infinite for equal images.
 
     Args:
-        pool: over what the squared error is averaged before the logarithm: each "image", as in
-            papers; "all" images, as torchmetrics does; or batches of this many, as VtonEval does.
+        pool: what the squared error is averaged over before the logarithm: each "image", as in
+            papers; "all" images, as in torchmetrics; or batches of this size, as in VtonEval.
     """
 
     def __init__(self, pool: Pooling = "image") -> None:

@@ -24,7 +24,7 @@ _LIBRARIES = ("torch", "torchvision", "torchmetrics", "lpips", "numpy", "pillow"
 
 @dataclass(frozen=True)
 class Scores:
-    """Values, and what they depend on."""
+    """Scores, and the settings they depend on."""
 
     protocol: Protocol
     paired: bool

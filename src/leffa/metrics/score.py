@@ -45,12 +45,12 @@ def score_folders(
     workers: int = 0,
     progress: bool = False,
 ) -> Scores:
-    """Score a folder of predictions against a folder of true images.
+    """Score a folder of predictions against a folder of ground-truth images.
 
     Args:
-        pred, true: folders of images of the same names, or names that the protocol's rule joins.
+        pred, true: folders of images with the same names, or names matched by the protocol's rule.
         protocol: one of `leffa.metrics.protocols`, its name, or its settings.
-        paired: compare image by image; without, only FID and KID of the two sets are computed.
+        paired: compare image by image; otherwise only FID and KID of the two sets are computed.
         names: prediction's name -> true image's name, without suffixes, where they differ.
         real: the real set of FID and KID where it is not `true`.
         beside: folders of files named as the true images: "masks" or parsing maps for masked

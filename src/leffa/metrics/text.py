@@ -34,13 +34,13 @@ Reader = Callable[[NDArray[np.uint8]], Sequence[TextLine]]  # of a picture (H, W
 class TextSimilarity(PerImageMetric):
     """1 - edit distance / length of the longer of the texts that photograph and prediction show.
 
-    Letters and digits count, in any case, from top to bottom. A garment on which fewer than
-    `letters` are read with confidence does not count. Works unpaired.
+    Letters and digits are compared case-insensitively, from top to bottom. Garments with fewer than
+    `letters` confidently read letters do not count. Works unpaired.
 
     Args:
-        letters: that a garment has at least.
-        confidence: of what is read on the garment; on the prediction the reader's own threshold.
-        reader: reads a picture; None: RapidOCR.
+        letters: minimum number of letters on a garment.
+        confidence: minimum on the garment; the prediction uses the reader's own threshold.
+        reader: reads the text of an image; None: RapidOCR.
 
     Raises:
         MissingWeights: RapidOCR is not installed.

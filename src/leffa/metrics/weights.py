@@ -15,7 +15,7 @@ WEIGHTS_VARIABLE = "LEFFA_WEIGHTS"
 
 
 class MissingWeights(FileNotFoundError):
-    """A network's file is not on this machine; the metric is then reported as missing."""
+    """A network's file is not on this machine; the metric is reported as missing."""
 
 
 @dataclass(frozen=True)
