@@ -194,7 +194,7 @@ def test_a_full_gpu_is_one_line_and_another_fault_of_the_program_is_not(
 
     monkeypatch.setattr("leffa.metrics.score.score_folders", score_folders)
     assert main([*SCORE, "--batch-size", size]) == 1
-    expected = f"error: the GPU has too little free memory: {remedy}, or end what else runs on it\n"
+    expected = f"error: the GPU has too little free memory: {remedy}, or stop other jobs on it\n"
     assert capsys.readouterr().err == expected
     with pytest.raises(RuntimeError, match="a fault"):
         main([*SCORE, "--batch-size", size])

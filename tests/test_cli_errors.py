@@ -207,13 +207,13 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
         ("+trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches cannot be given"),
         (
             "curriculum.stages=[{name:a,steps:1,heigth:64,width:48,batch_size:1}]",
-            "curriculum: stage 'a' has an unknown heigth; known are name, steps, height",
+            "curriculum: stage 'a' has an unknown heigth; choose from name, steps, height",
         ),
         (
             "curriculum.stages=[{name:a,steps:1,height:64,width:48,batch_size:1}]",
             "curriculum: stage 'a' lacks learning_rate",
         ),
-        ("sampler.scheduler=magic", "sampler.scheduler: unknown 'magic'; known are"),
+        ("sampler.scheduler=magic", "sampler.scheduler: unknown 'magic'; choose from"),
         ("resume=nothing.ckpt", "resume=nothing.ckpt: no such checkpoint"),
         (
             "trainer.accelerator=mps",

@@ -88,7 +88,7 @@ def is_memory_full(error: Exception) -> bool:
 
 def memory_full(remedy: str) -> ValueError:
     """What that means to the user; `remedy` says which key or option needs less memory."""
-    return ValueError(f"the GPU has too little free memory: {remedy}, or end what else runs on it")
+    return ValueError(f"the GPU has too little free memory: {remedy}, or stop other jobs on it")
 
 
 def dotted(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_the_eraser_and_undo_take_paint_away(page: Any) -> None:
     page.click("#tryon-mask [data-do=clear]")
     assert (canvas_pixels(page) != before).any()
     page.click("#tryon-go")
-    wait_for_status(page, "The mask is empty; brush over what is to be repainted")
+    wait_for_status(page, "The mask is empty; brush over the area to repaint")
     page.click("#tryon-mask [data-do=reset]")
     page.wait_for_timeout(300)
     assert (canvas_pixels(page) == before).all()

@@ -189,7 +189,7 @@ def test_leaving_stops_the_work_and_a_full_queue_says_so(
         ({"steps": "many"}, "steps: give a number"),
         ({"seed": 1.5}, "seed: give a whole number"),
         ({"sampler": "magic"}, "sampler: choose one of"),
-        ({"mask": None}, "What is to be repainted is not known"),
+        ({"mask": None}, "The area to repaint is unknown"),
         ({"person": None}, "The person's photograph is missing"),
     ],
 )

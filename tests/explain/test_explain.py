@@ -164,7 +164,7 @@ def test_a_real_data_set_must_say_where_it_is(
     assert main([*usual, "--dataset", "vitonhd_paired"]) == 1
     assert "data/viton_hd: no such folder; link the data set there" in capsys.readouterr().err
     assert main(usual) == 1
-    assert "nothing to look at: give --dataset" in capsys.readouterr().err
+    assert "no sample: give --dataset" in capsys.readouterr().err
 
 
 @pytest.mark.slow

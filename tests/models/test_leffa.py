@@ -282,7 +282,7 @@ def test_a_tiny_autoencoder_serves_as_well(
 
 def test_names_an_unknown_part(build_model: Build) -> None:
     with pytest.raises(
-        ValueError, match=r"model.parts: unknown \['pose'\]; known are mask, masked"
+        ValueError, match=r"model.parts: unknown \['pose'\]; choose from mask, masked"
     ):
         build_model(parts=("mask", "pose"))
 

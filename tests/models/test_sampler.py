@@ -305,7 +305,7 @@ def test_images_lie_in_range_and_each_step_is_told(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"scheduler": "magic"}, "sampler.scheduler: unknown 'magic'; known are ddpm, ddim"),
+        ({"scheduler": "magic"}, "sampler.scheduler: unknown 'magic'; choose from ddpm, ddim"),
         ({"steps": 0}, "sampler.steps must be at least 1, got 0"),
         ({"noise": "white"}, "sampler.noise must be 'per_name' or 'global', got 'white'"),
         ({"noise_scale": 70}, r"sampler.noise_scale must lie in \[0, 1\], got 70"),

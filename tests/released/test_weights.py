@@ -96,13 +96,13 @@ def test_a_file_that_is_not_what_its_hash_says_is_removed(
 ) -> None:
     hub.wrong.add("densepose/model_final_162be9.pkl")
     assert weights("fetch", "densepose") == 1
-    assert "model_final_162be9.pkl is not what its hash says" in capsys.readouterr().err
+    assert "model_final_162be9.pkl does not match its hash" in capsys.readouterr().err
     hub.wrong.clear()
     assert weights("fetch", "densepose") == 0
     path = Path(constants.HF_HUB_CACHE).rglob("model_final_162be9.pkl").__next__()
     path.resolve().write_bytes(b"a disk fails")
     assert weights("verify", "densepose") == 1
-    assert "is not what its hash says" in capsys.readouterr().out
+    assert "does not match its hash" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_what_is_not_on_the_hub_says_where_it_is(capsys: pytest.CaptureFixture[s
     assert weights("fetch", "cfld") == 1
     assert "get it by hand: Google Drive" in capsys.readouterr().err
     assert weights("fetch", "leffa_tryn") == 1
-    assert "leffa_tryn: no such weights; known are leffa_tryon" in capsys.readouterr().err
+    assert "leffa_tryn: no such weights; choose from leffa_tryon" in capsys.readouterr().err
     assert weights("list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("openpose") and "about 0.2 GB" in line for line in lines)
@@ -232,7 +232,7 @@ def test_a_file_outside_the_hub_with_another_hash_is_not_kept(
     with pytest.raises(ValueError, match=r"nets: cannot fetch file:.*hash"):
         bring([outside], print)
     assert not is_here(outside)
-    with pytest.raises(ValueError, match="is not what its hash says; copy it again"):
+    with pytest.raises(ValueError, match="does not match its hash; copy it again"):
         store(outside).adopt(outside, tmp_path)
 
 

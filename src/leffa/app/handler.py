@@ -160,14 +160,14 @@ class RequestHandler:
             return None
         if request.mask is None:
             if maps.mask is None:
-                raise ValueError(f"What is to be repainted is not known. {maps.remark('mask')}")
+                raise ValueError(f"The area to repaint is unknown. {maps.remark('mask')}")
             return _copy(maps.mask, folder, "masks")
         path = folder / "mask.png"
         brushed = isinstance(request.mask, str)
         upload = _decode(request.mask, path) if isinstance(request.mask, str) else request.mask
         mask = self.upload(upload, "mask").convert("L")
         if not (np.asarray(mask) >= 128).any():
-            raise ValueError("The mask is empty; brush over what is to be repainted")
+            raise ValueError("The mask is empty; brush over the area to repaint")
         if brushed:  # on a smaller copy of the photograph
             mask = mask.resize(person.size, Image.Resampling.BILINEAR)
             mask = mask.point([0] * 128 + [255] * 128)

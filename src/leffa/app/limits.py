@@ -25,7 +25,7 @@ def open_upload(path: Path, limits: Limits, what: str) -> Image.Image:
             the remedy, in which `what` says what the picture is: "The person's photograph".
     """
     if not path.is_file():
-        raise ValueError(f"{what} is gone from the server; upload it again")
+        raise ValueError(f"{what} is no longer on the server; upload it again")
     if (size := path.stat().st_size) > limits.bytes:
         raise ValueError(
             f"{what} has {size / 1e6:.0f} MB, and at most {limits.megabytes:g} MB are taken; save "
@@ -50,7 +50,7 @@ def open_upload(path: Path, limits: Limits, what: str) -> Image.Image:
             f"{what} has {has} at most {limits.megapixels:g} megapixels are taken; make it smaller"
         )
     if min(width, height) < _SMALLEST:
-        raise ValueError(f"{what} has {width}x{height} pixels; give a larger picture")
+        raise ValueError(f"{what} has {width}x{height} pixels; give a larger image")
     return upright(check_depth(image, what))
 
 

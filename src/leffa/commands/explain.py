@@ -177,7 +177,7 @@ def _of_pictures(
     if sample.overrides:
         raise ValueError("--set goes with --dataset")
     if not pictures.given("person", "garment", "table", "root"):
-        raise ValueError("nothing to look at: give --dataset, or --person and --garment")
+        raise ValueError("no sample: give --dataset, or --person and --garment")
     records = pictures.records()
     record = _named(records, sample.sample, "the pictures given")
     transform, _ = chosen_transform(model.load(), records, **asdict(inputs))

@@ -82,7 +82,7 @@ def _verify(entry: "Released", _: Path | None) -> int:
     found = [store(entry).is_intact(path) for path in files]
     wrong = [path for path, intact in zip(files, found, strict=True) if intact is False]
     for path in wrong:
-        print(f"{entry.name}: {path} is not what its hash says; remove it and fetch it again")
+        print(f"{entry.name}: {path} does not match its hash; remove it and fetch it again")
     if unknown := found.count(None):
         print(f"{entry.name}: {unknown} files have no hash here: no symbolic links in this cache")
     elif not wrong:

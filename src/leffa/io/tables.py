@@ -111,7 +111,7 @@ def _refuse_unknown(columns: Sequence[str], known: Sequence[str], path: Path) ->
     for column in columns:
         if column not in known:
             close = difflib.get_close_matches(column, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"
             raise ValueError(f"{path}: unknown column '{column}'; {hint}")
 
 

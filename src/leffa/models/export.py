@@ -217,7 +217,7 @@ def read_settings(folder: Path) -> ModelSettings:
         raise ValueError(f"{path}: its config holds no settings; convert the weights again")
     known = {entry.name for entry in dataclasses.fields(ModelSettings)}
     if unknown := content.keys() - known:
-        raise ValueError(f"{path}: unknown key {min(unknown)!r}; known are {', '.join(known)}")
+        raise ValueError(f"{path}: unknown key {min(unknown)!r}; choose from {', '.join(known)}")
     if content.get("flow_layers") is not None:
         content["flow_layers"] = tuple(content["flow_layers"])
     try:

@@ -77,7 +77,7 @@ class LeffaModel(ReferenceGenerator):
         reference_unet: Source | UNet2DConditionModel | None = None,
     ) -> None:
         if unknown := sorted(set(parts) - set(PARTS)):
-            raise ValueError(f"model.parts: unknown {unknown}; known are {', '.join(PARTS)}")
+            raise ValueError(f"model.parts: unknown {unknown}; choose from {', '.join(PARTS)}")
         if zero_terminal_snr:
             scheduler = _zero_terminal(scheduler)
         if lora is not None:

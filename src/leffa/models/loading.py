@@ -188,7 +188,7 @@ def load_vae(source: Source | Autoencoder | None) -> Autoencoder:
         "AutoencoderTAEF2": AutoencoderTAEF2,
     }
     if (name := config["_class_name"]) not in classes:
-        raise ValueError(f"{source}: the autoencoder is a {name}; known are {', '.join(classes)}")
+        raise ValueError(f"{source}: the autoencoder is a {name}; choose from {', '.join(classes)}")
     if location is None or on_meta_device():
         vae = classes[name].from_config(config)
     else:

@@ -68,7 +68,8 @@ class SamplerSettings:
     def __post_init__(self) -> None:
         if self.scheduler not in SCHEDULERS:
             raise ValueError(
-                f"sampler.scheduler: unknown {self.scheduler!r}; known are {', '.join(SCHEDULERS)}"
+                f"sampler.scheduler: unknown {self.scheduler!r}; "
+                f"choose from {', '.join(SCHEDULERS)}"
             )
         if self.steps < 1:
             raise ValueError(f"sampler.steps must be at least 1, got {self.steps}")

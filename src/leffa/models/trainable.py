@@ -20,7 +20,9 @@ def check_trainable(trainable: Sequence[str], sources: Mapping[str, Any]) -> Non
         sources: of each network, by the name of its key.
     """
     if unknown := sorted(set(trainable) - sources.keys()):
-        raise ValueError(f"model.trainable: unknown {unknown[0]!r}; known are {', '.join(sources)}")
+        raise ValueError(
+            f"model.trainable: unknown {unknown[0]!r}; choose from {', '.join(sources)}"
+        )
     for part, source in sources.items():
         if isinstance(source, dict) and part not in trainable:
             raise ValueError(

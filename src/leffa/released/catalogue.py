@@ -55,5 +55,5 @@ def named(name: str) -> Released:
     """The entry of this name; raises ValueError where there is none."""
     catalogue = read_catalogue()
     if name not in catalogue:
-        raise ValueError(f"{name}: no such weights; known are {', '.join(catalogue)}")
+        raise ValueError(f"{name}: no such weights; choose from {', '.join(catalogue)}")
     return catalogue[name]

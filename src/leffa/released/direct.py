@@ -76,7 +76,7 @@ def adopt(entry: Released, source: Path) -> None:
     """Copy files that somebody copied to where torch looks.
 
     Raises:
-        ValueError: a file is not there, or not what its hash says.
+        ValueError: a file is not there, or does not match its hash.
     """
     for url in entry.urls:
         place = _place(url)
@@ -84,7 +84,7 @@ def adopt(entry: Released, source: Path) -> None:
         if not copy.is_file():
             raise ValueError(f"{entry.name}: {source} has no {place.name}")
         if not is_intact(copy):
-            raise ValueError(f"{entry.name}: {copy} is not what its hash says; copy it again")
+            raise ValueError(f"{entry.name}: {copy} does not match its hash; copy it again")
         place.parent.mkdir(parents=True, exist_ok=True)
         with replacing(place) as unfinished:
             shutil.copyfile(copy, unfinished)

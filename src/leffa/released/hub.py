@@ -64,7 +64,7 @@ def fetch(entry: Released, files: list[RemoteFile]) -> None:
     """Fetch what `plan` lists and is not here; files that are complete stay when it is killed.
 
     Raises:
-        ValueError: the hub cannot be reached, or a file is not what its hash says;
+        ValueError: the hub cannot be reached, or a file does not match its hash;
             then it is removed.
     """
     missing = [file for file in files if not file.here]
@@ -79,7 +79,7 @@ def fetch(entry: Released, files: list[RemoteFile]) -> None:
         place.unlink(missing_ok=True)
     if wrong:
         raise ValueError(
-            f"{entry.name}: {wrong[0].path} is not what its hash says ({len(wrong)} such files); "
+            f"{entry.name}: {wrong[0].path} does not match its hash ({len(wrong)} such files); "
             "removed: try again"
         )
 

@@ -36,7 +36,7 @@ class Stage:
         keys = {field.name: field.default is MISSING for field in fields(cls)}
         name = f"curriculum: stage {given.get('name', '?')!r}"
         if unknown := [key for key in given if key not in keys]:
-            raise ValueError(f"{name} has an unknown {unknown[0]}; known are {', '.join(keys)}")
+            raise ValueError(f"{name} has an unknown {unknown[0]}; choose from {', '.join(keys)}")
         if missing := [key for key, needed in keys.items() if needed and key not in given]:
             raise ValueError(f"{name} lacks {', '.join(missing)}")
         return cls(**given)

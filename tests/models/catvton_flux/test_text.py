@@ -84,7 +84,7 @@ def test_without_a_file_the_numbers_are_random_and_always_the_same() -> None:
         ),
         ({"widths": (9, 12)}, "is 9 and 12 wide, and this transformer reads 8 and 12"),
         ({"keys": NAMES[:1]}, "has no pooled_prompt_embeds; delete it to make it anew"),
-        ({"words": 1}, "model.text: unknown 'words'; known are prompt, tokens, encoders, file"),
+        ({"words": 1}, "model.text: unknown 'words'; choose from prompt, tokens, encoders, file"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(

@@ -193,7 +193,7 @@ def test_the_garment_network_learns_first_to_denoise_garments(batch: Batch) -> N
     [
         ({"pooled": "text"}, "model.pooled must be one of clip, none, got 'text'"),
         ({"pooled": "clip"}, "model.pooled=clip: give the folders of CLIP's image encoders, model"),
-        ({"trainable": ["unet"]}, "model.trainable: unknown 'unet'; known are garment, denoiser"),
+        ({"trainable": ["unet"]}, "model.trainable: unknown 'unet'; choose from garment, denoiser"),
         ({"trainable": ["denoiser"]}, "model.garment: a config gives random weights, and it is fr"),
         ({"denoises": "both"}, "model.denoises must be one of person, garment, got 'both'"),
         (

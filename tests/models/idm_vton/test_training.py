@@ -90,7 +90,7 @@ def test_parts_are_counted(model: IDMVTON) -> None:
         ({"trainable": ("unet",)}, "model.garment_unet: a config gives random weights"),
         ({"trainable": ("unet", "garment_unet")}, "model.image_encoder: a config gives random"),
         ({"trainable": ("garment_unet", "image_encoder")}, "model.unet: a config gives random"),
-        ({"trainable": (*ALL, "vae")}, "model.trainable: unknown 'vae'; known are unet"),
+        ({"trainable": (*ALL, "vae")}, "model.trainable: unknown 'vae'; choose from unet"),
         ({"image_encoder": CLIP | {"hiden": 1}}, "model.image_encoder: unknown 'hiden'"),
         ({"adapter": ADAPTER | {"layers": 1}}, "model.adapter: unknown 'layers'; known are"),
         ({"adapter": None}, "model.adapter: .* has none; give an IP-Adapter Plus file"),

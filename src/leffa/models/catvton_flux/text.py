@@ -42,7 +42,7 @@ def fixed_text(source: Mapping[str, Any], width: int, pooled_width: int) -> Text
         ValueError: an unknown key, or a text for another transformer.
     """
     if unknown := sorted(source.keys() - set(KEYS)):
-        raise ValueError(f"model.text: unknown {unknown[0]!r}; known are {', '.join(KEYS)}")
+        raise ValueError(f"model.text: unknown {unknown[0]!r}; choose from {', '.join(KEYS)}")
     count = int(source.get("tokens", 0))
     if on_meta_device():
         return Text(torch.zeros(1, count, width), torch.zeros(1, pooled_width))

@@ -59,7 +59,7 @@ def new_resampler(config: dict[str, Any], embed_dims: int, output_dims: int) -> 
     """
     known = ("hidden_dims", "depth", "heads", "dim_head", "num_queries", "ffn_ratio")
     if unknown := sorted(config.keys() - set(known)):
-        raise ValueError(f"model.adapter: unknown {unknown[0]!r}; known are {', '.join(known)}")
+        raise ValueError(f"model.adapter: unknown {unknown[0]!r}; choose from {', '.join(known)}")
     return IPAdapterPlusImageProjection(embed_dims, output_dims, **config)
 
 
