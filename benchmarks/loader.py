@@ -11,12 +11,13 @@ with it, and 1 is its time.
 """
 
 import argparse
+import os
 import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 import torch
 from PIL import Image
@@ -61,8 +62,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 def processor_time() -> float:
     """Seconds of this process and of those that it started and that have ended."""
-    used = (getrusage(whose) for whose in (RUSAGE_SELF, RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    ended = os.times()
+    return time.process_time() + ended.children_user + ended.children_system
 
 
 def turn_about(works: list[Callable[[], object]], rounds: int) -> list[float]:
