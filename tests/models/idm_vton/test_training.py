@@ -92,7 +92,7 @@ def test_parts_are_counted(model: IDMVTON) -> None:
         ({"trainable": ("garment_unet", "image_encoder")}, "model.unet: a config gives random"),
         ({"trainable": (*ALL, "vae")}, "model.trainable: unknown 'vae'; choose from unet"),
         ({"image_encoder": CLIP | {"hiden": 1}}, "model.image_encoder: unknown 'hiden'"),
-        ({"adapter": ADAPTER | {"layers": 1}}, "model.adapter: unknown 'layers'; known are"),
+        ({"adapter": ADAPTER | {"layers": 1}}, "model.adapter: unknown 'layers'; choose from"),
         ({"adapter": None}, "model.adapter: .* has none; give an IP-Adapter Plus file"),
         (
             {"garment_unet": SDXL | {"transformer_layers_per_block": [1, 1]}},
