@@ -1,6 +1,6 @@
 """What steps must compute and move: the yardstick of the speed benchmarks. No weights, no values.
 
-    python benchmarks/arithmetic.py                          prints the table; two minutes of a core
+    python benchmarks/arithmetic.py                          prints the table; minutes of a core
     python benchmarks/arithmetic.py --out benchmarks/results keeps it: arithmetic.json and .md
 
 PyTorch's counter counts multiplications and additions of matrices and convolutions on fake tensors;
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,15 +24,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from leffa.commands.estimate import build_shapes
 from leffa.data.batch import Batch
-from leffa.estimate.bases import SCHEDULER, SD15_UNET, SDXL_UNET, VAE
+from leffa.estimate.bases import SCHEDULER, SD15_UNET, SDXL_UNET, VAE, without_weights
 from leffa.estimate.count import CPU_ATTENTION, forget_values, step_loss
 from leffa.io.atomic import write_json, write_text
 from leffa.losses.flow import LeffaLoss
+from leffa.models.interface import PersonGenerator
 from leffa.models.leffa import LeffaModel
 from leffa.models.memory import RunMemory
+from leffa.run import settings
 
 UNETS = {"SD1.5": SD15_UNET, "SDXL": SDXL_UNET}
+# By their experiments, which say how they are guided and which layers the loss is on.
+TRANSFORMERS = {"FitDiT": "fitdit_vitonhd", "CatVTON-FLUX": "catvton_flux_vitonhd"}
 SIZES = ((768, 576), (1024, 768))
 GUIDANCE = 2.5
 PLAIN, TRAINING = "a step, as released", "a training step"
@@ -108,17 +114,32 @@ def sampling(model: LeffaModel, height: int, width: int) -> dict[str, tuple[int,
     }
 
 
-def training(model: LeffaModel, height: int, width: int) -> dict[str, tuple[int, int]]:
+def transformer_sampling(
+    model: PersonGenerator, height: int, width: int, guidance: float
+) -> dict[str, tuple[int, int]]:
+    """A guided denoising step of a picture: the first one, and those that find what it left."""
+    batch = pictures(height, width)
+    known = model.attach_cache(model.encode(batch), RunMemory(limit=0))
+    noisy, timesteps = torch.empty(1, *model.latent_shape(batch)), torch.zeros(1).long()
+    step = partial(
+        model.predict_branches, noisy, timesteps, [each for _, each in known.branches(guidance)]
+    )
+    return {"the first step of a picture": count(step), "a later step": count(step)}
+
+
+def training(
+    model: PersonGenerator, height: int, width: int, leffa_loss: LeffaLoss
+) -> dict[str, tuple[int, int]]:
     """Forward and backward of one picture, which takes part; its latents are cached."""
     batch = pictures(height, width)
     batch["latents"] = model.latents(batch)
     return {
         name: count(partial(_forward_and_backward, model, batch, loss))
-        for name, loss in ((TRAINING, None), (f"{TRAINING} with the Leffa loss", LeffaLoss()))
+        for name, loss in ((TRAINING, None), (f"{TRAINING} with the Leffa loss", leffa_loss))
     }
 
 
-def _forward_and_backward(model: LeffaModel, batch: Batch, loss: LeffaLoss | None) -> None:
+def _forward_and_backward(model: PersonGenerator, batch: Batch, loss: LeffaLoss | None) -> None:
     step_loss(model, batch, half=False, leffa_loss=loss).backward()
 
 
@@ -131,12 +152,35 @@ def rows_of(network: str, height: int, width: int) -> list[Row]:
         forget_values(model)
         with torch.no_grad():
             counts = sampling(model.eval(), height, width)
-        counts |= training(model.train(), height, width)
+        counts |= training(model.train(), height, width, LeffaLoss())
+    return _compared(network, f"{height}x{width}", counts)
+
+
+def transformer_rows(network: str, height: int, width: int) -> list[Row]:
+    """All steps of a diffusion transformer at a size."""
+    config = settings(
+        "train", [f"experiment={TRANSFORMERS[network]}"], "model", "leffa_loss", "sampler"
+    )
+    loss = LeffaLoss(**{k: v for k, v in config["leffa_loss"].items() if k != "_target_"})
+    with TemporaryDirectory() as folder:
+        model = build_shapes(without_weights(config["model"], Path(folder)), checkpointing=False)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        forget_values(model)
+        with torch.no_grad():
+            guidance = config["sampler"]["guidance"]
+            counts = transformer_sampling(model.eval(), height, width, guidance)
+        counts |= training(model.train(), height, width, loss)
+    return _compared(network, f"{height}x{width}", counts)
+
+
+def _compared(network: str, size: str, counts: dict[str, tuple[int, int]]) -> list[Row]:
+    """Each beside the first one of its kind."""
+    first = next(iter(counts))
     rows = []
     for step, (flops, traffic) in counts.items():
-        base = counts[TRAINING if step.startswith(TRAINING) else PLAIN]
+        base = counts[TRAINING if step.startswith(TRAINING) else first]
         ratios = flops / base[0], traffic / base[1]
-        rows.append(Row(network, f"{height}x{width}", step, flops / 1e12, traffic / 1e9, *ratios))
+        rows.append(Row(network, size, step, flops / 1e12, traffic / 1e9, *ratios))
     return rows
 
 
@@ -162,6 +206,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of the result; not given: printed alone")
     arguments = parser.parse_args()
     rows = [row for network in UNETS for size in SIZES for row in rows_of(network, *size)]
+    rows += [
+        row
+        for network in TRANSFORMERS
+        for size in SIZES
+        for row in transformer_rows(network, *size)
+    ]
     print(as_markdown(rows))
     if arguments.out is not None:
         write_text(arguments.out / "arithmetic.md", as_markdown(rows))
