@@ -44,7 +44,7 @@ def test_a_table_has_a_row_for_each_setting_with_runs(script: Script) -> None:
     assert {name: len(runs) for name, runs in rows.items() if runs} == {"start": 1, "none": 2}
     columns = {"paired/psnr": ("PSNR", 1), "ssim": ("SSIM", 3)}
     lines = script("trials").table("loss", columns, rows).splitlines()
-    assert lines[2:] == ["| start | 20.0 | - |", "| none | 20.0 | - |"]
+    assert lines[2:] == ["| start | 1 | 20.0 | - |", "| none | 2 | 20.0 | - |"]
     blocks = script("dit_study").rows({"fitdit_all_seed2": numbers})["fitdit_all"]
     assert [run["best_block"] for run in blocks] == [3.0]
 

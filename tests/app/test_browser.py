@@ -103,7 +103,7 @@ def test_a_bad_file_gets_one_line_with_the_remedy(page: Any, tmp_path: Path, kin
         page.wait_for_selector(".toast-wrap >> text=/size/", timeout=PATIENCE)
     else:
         line = wait_for_status(page, expected[kind])
-        assert line.startswith("The garment's picture")
+        assert line.startswith("The garment's image")
         assert "\n" not in line
     assert page.locator("#tryon-result img").count() == 0
 

@@ -255,7 +255,7 @@ def test_a_value_that_no_slider_gives_is_refused(
 
 
 def test_a_missing_file_is_named_as_the_page_names_it(handler: Handler, session: Session) -> None:
-    with pytest.raises(ValueError, match="The garment's picture is missing; upload one"):
+    with pytest.raises(ValueError, match="The garment's image is missing; upload one"):
         list(handler.run(request_of(handler, reference=None), session))
     with pytest.raises(ValueError, match="The person's photograph is missing"):
         list(handler.run(request_of(handler, person=None), session))
@@ -266,7 +266,7 @@ def test_a_label_map_in_the_garments_place_is_told_in_words_of_the_page(
     handler: Handler, session: Session, tmp_path: Path
 ) -> None:
     Image.new("L", (64, 64), 7).save(tmp_path / "wrong.png")
-    with pytest.raises(ValueError, match=r"^The garment's picture has 1 colours only") as caught:
+    with pytest.raises(ValueError, match=r"^The garment's image has 1 colours only") as caught:
         result_of(handler, session, reference=tmp_path / "wrong.png")
     assert jobs_in(session) == []
     assert str(tmp_path) not in str(caught.value)

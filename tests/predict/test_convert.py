@@ -69,7 +69,7 @@ def test_the_folder_says_how_the_model_is_fed(exported: Path, run: Path) -> None
     settings = read_settings(exported)
     assert (settings.inputs.task, settings.inputs.densepose, settings.step) == ("tryon", "iuv", 3)
     assert (settings.inputs.height, settings.inputs.width) == (64, 48)
-    assert settings.sampler == SamplerSettings("ddim", 20, 1.5)
+    assert settings.sampler == SamplerSettings("ddim", 20, 1.0, noise_scale=0.7)
     assert settings == load_model(run).settings
 
 

@@ -94,7 +94,7 @@ def test_without_opencv_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         return usual(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ValueError, match=r"pip install 'leffa\[matches\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '.\[matches\]'"):
         find_matches(printed(0), printed(0))
 
 
