@@ -304,8 +304,7 @@ class FinalFeatureBlock(nn.Module):
 
 
 def flow_layers(model: nn.Module, tapped: bool = False) -> list[str]:
-    """Dotted names of the layers whose flow can be read, whatever their resolution; `tapped`: of
-    those that a tap is handed."""
+    """Names of the layers whose flow can be read, at any resolution; `tapped`: handed to a tap."""
     processors = [getattr(module, "processor", None) for module in model.modules()]
     return [
         each.name
