@@ -78,7 +78,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_run(
-    page: str, repository: Path, everything: dict[str, bytes], tmp_path: Path
+    page: str, repository: Path, everything: dict[str, bytes]
 ) -> None:
     typed = list(commands(ROOT / page))
     assert len(typed) > 3
@@ -86,7 +86,7 @@ def test_the_commands_of_a_page_run(
     with hub.serving() as address:
         settings = os.environ | {
             "HF_ENDPOINT": address,
-            "HF_HOME": str(tmp_path / "home"),
+            "HF_HOME": str(repository / "home"),  # one reader, one cache
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(repository / "src"),
         }
