@@ -97,10 +97,10 @@ def test_is_the_same_loop_as_the_sampler(
     pipeline: LeffaPipeline, make_batch: Callable[..., Batch], inputs: dict[str, Tensor]
 ) -> None:
     batch = make_batch()
-    settings = SamplerSettings(scheduler="ddim", steps=2, guidance=1.5, seed=3)
+    settings = SamplerSettings("ddim", steps=2, guidance=1.5, noise_scale=0.7, seed=3)
     expected = sample_latents(pipeline.model, batch, settings)
     generator = [name_generator(3, name) for name in batch["name"]]
-    found = latents_of(pipeline, inputs, guidance_scale=1.5, generator=generator)
+    found = latents_of(pipeline, inputs, guidance_scale=1.5, noise_scale=0.7, generator=generator)
     assert torch.equal(found, expected)
 
 

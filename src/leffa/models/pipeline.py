@@ -146,6 +146,7 @@ class LeffaPipeline(DiffusionPipeline):
         num_inference_steps: int = 50,
         guidance_scale: float = 2.5,
         guidance_rescale: float = 0.0,
+        noise_scale: float = 1.0,
         reference_cache: bool = False,
         paste_back: bool = False,
         generator: Generators = None,
@@ -178,6 +179,7 @@ class LeffaPipeline(DiffusionPipeline):
             steps=num_inference_steps,
             guidance=guidance_scale,
             guidance_rescale=guidance_rescale,
+            noise_scale=noise_scale,
             reference_cache=reference_cache,
         )
         size = (height or self.config.height, width or self.config.width)
@@ -217,7 +219,7 @@ class LeffaPipeline(DiffusionPipeline):
                 latents = global_noise(count, shape, device)
             else:  # float32 whatever the dtype, so that a seed means one noise
                 latents = randn_tensor((count, *shape), generator, device, dtype=torch.float32)
-            latents = latents * initial_sigma(scheduler)
+            latents = latents * (settings.noise_scale * initial_sigma(scheduler))
         latents = at_least_float32(latents.to(device))
         step = denoising_step(model, conditioning, scheduler, generator, settings)
         self._interrupt = False
