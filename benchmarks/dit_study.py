@@ -71,8 +71,14 @@ def trials(names: list[str], seeds: int) -> Iterator[Trial]:
                 f"sampler={sampler}",
                 "inspect_layers=all",
             ]
+            begins_as = "" if name == f"{model}_none" else f"{model}_none_seed{seed}"
             yield Trial(
-                f"{name}_seed{seed}", sum(STAGES.values()), training, {"paired": evaluation}
+                f"{name}_seed{seed}",
+                sum(STAGES.values()),
+                training,
+                {"paired": evaluation},
+                begins_as,
+                STAGES["denoising"],
             )
 
 

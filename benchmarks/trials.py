@@ -7,6 +7,7 @@ machine. A killed training or evaluation goes on where it was.
 import argparse
 import json
 import logging
+import shutil
 import statistics
 import subprocess
 import sys
@@ -33,12 +34,16 @@ class Trial:
         steps: how many optimizer steps the training has, for the progress bar.
         training: what `train.py` is told; nothing: no training, and `evaluations` name their ckpt.
         evaluations: what `evaluate.py` is told, by a word that its numbers begin with.
+        begins_as: a trial whose training is the same, to the last bit, up to `begins_at` steps. Its
+            checkpoint of that step, where there is one, saves these steps.
     """
 
     name: str
     steps: int
     training: Sequence[str]
     evaluations: dict[str, Sequence[str]]
+    begins_as: str = ""
+    begins_at: int = 0
 
 
 def run_trials(trials: Iterable[Trial], store: Path, out: Path, at_a_time: int) -> None:
@@ -74,6 +79,7 @@ def run_trial(folder: Path) -> None:
     """Train and evaluate as `trial.json` in this folder says."""
     trial = Trial(**json.loads((folder / "trial.json").read_text("utf-8")))
     if steps_done(folder) < trial.steps:
+        begin(folder / "checkpoints", trial)
         _python("train.py", [*trial.training, f"paths.output_dir={folder}", "resume=auto"])
     numbers: Numbers = {}
     for word, overrides in trial.evaluations.items():
@@ -83,6 +89,15 @@ def run_trial(folder: Path) -> None:
         metrics = json.loads((place / "metrics.json").read_text("utf-8"))["metrics"]
         numbers |= {f"{word}/{key}": value for key, value in metrics.items()}
     write_json(folder / "result.json", numbers)
+
+
+def begin(checkpoints: Path, trial: Trial) -> None:
+    """Put the checkpoint of the trial that begins alike where `resume=auto` finds it."""
+    path = Path(trial.begins_as, "checkpoints", f"step_{trial.begins_at:06d}.ckpt")
+    source = checkpoints.parents[1] / path
+    if trial.begins_as and source.is_file() and not any(checkpoints.glob("*.ckpt")):
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, checkpoints / path.name)
 
 
 def _python(program: str, arguments: Sequence[str]) -> None:

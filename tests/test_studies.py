@@ -61,3 +61,19 @@ def test_every_setting_composes(script: Script, study: str) -> None:
         compose("train", trial.training)
         for told in trial.evaluations.values():
             compose("evaluate", [*told, "ckpt=none"])
+
+
+def test_a_trial_goes_on_from_the_one_that_begins_alike(script: Script, tmp_path: Path) -> None:
+    trials = script("trials")
+    first = tmp_path / "none_seed0" / "checkpoints" / "step_000002.ckpt"
+    first.parent.mkdir(parents=True)
+    first.write_bytes(b"weights")
+    trial = trials.Trial("all_seed0", 3, ["a"], {}, "none_seed0", 2)
+    mine = tmp_path / "all_seed0" / "checkpoints"
+    trials.begin(mine, trial)
+    assert (mine / first.name).read_bytes() == b"weights"
+    first.write_bytes(b"others")
+    trials.begin(mine, trial)  # has its own by now
+    assert (mine / first.name).read_bytes() == b"weights"
+    trials.begin(tmp_path / "other" / "checkpoints", trials.Trial("other", 3, ["a"], {}))
+    assert not (tmp_path / "other").exists()
