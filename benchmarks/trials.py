@@ -7,7 +7,6 @@ machine. A killed training or evaluation goes on where it was.
 import argparse
 import json
 import logging
-import shutil
 import statistics
 import subprocess
 import sys
@@ -79,8 +78,8 @@ def run_trial(folder: Path) -> None:
     """Train and evaluate as `trial.json` in this folder says."""
     trial = Trial(**json.loads((folder / "trial.json").read_text("utf-8")))
     if steps_done(folder) < trial.steps:
-        begin(folder / "checkpoints", trial)
-        _python("train.py", [*trial.training, f"paths.output_dir={folder}", "resume=auto"])
+        told = [*trial.training, f"resume={resumes(folder, trial)}"]
+        _python("train.py", [*told, f"paths.output_dir={folder}"])
     numbers: Numbers = {}
     for word, overrides in trial.evaluations.items():
         place = folder / word
@@ -91,13 +90,12 @@ def run_trial(folder: Path) -> None:
     write_json(folder / "result.json", numbers)
 
 
-def begin(checkpoints: Path, trial: Trial) -> None:
-    """Put the checkpoint of the trial that begins alike where `resume=auto` finds it."""
+def resumes(folder: Path, trial: Trial) -> str:
+    """What `resume` is told: the checkpoint of the trial that begins alike until it has its own."""
     path = Path(trial.begins_as, "checkpoints", f"step_{trial.begins_at:06d}.ckpt")
-    source = checkpoints.parents[1] / path
-    if trial.begins_as and source.is_file() and not any(checkpoints.glob("*.ckpt")):
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, checkpoints / path.name)
+    source = folder.parent / path
+    own = any(folder.glob("checkpoints/*.ckpt"))
+    return str(source) if trial.begins_as and source.is_file() and not own else "auto"
 
 
 def _python(program: str, arguments: Sequence[str]) -> None:

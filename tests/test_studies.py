@@ -65,15 +65,12 @@ def test_every_setting_composes(script: Script, study: str) -> None:
 
 def test_a_trial_goes_on_from_the_one_that_begins_alike(script: Script, tmp_path: Path) -> None:
     trials = script("trials")
-    first = tmp_path / "none_seed0" / "checkpoints" / "step_000002.ckpt"
-    first.parent.mkdir(parents=True)
-    first.write_bytes(b"weights")
     trial = trials.Trial("all_seed0", 3, ["a"], {}, "none_seed0", 2)
-    mine = tmp_path / "all_seed0" / "checkpoints"
-    trials.begin(mine, trial)
-    assert (mine / first.name).read_bytes() == b"weights"
-    first.write_bytes(b"others")
-    trials.begin(mine, trial)  # has its own by now
-    assert (mine / first.name).read_bytes() == b"weights"
-    trials.begin(tmp_path / "other" / "checkpoints", trials.Trial("other", 3, ["a"], {}))
-    assert not (tmp_path / "other").exists()
+    first = tmp_path / "none_seed0" / "checkpoints" / "step_000002.ckpt"
+    own = tmp_path / "all_seed0" / "checkpoints" / "last.ckpt"
+    for path, resumed in ((None, "auto"), (first, str(first)), (own, "auto")):
+        if path:
+            path.parent.mkdir(parents=True)
+            path.touch()
+        assert trials.resumes(tmp_path / "all_seed0", trial) == resumed
+    assert trials.resumes(tmp_path / "new", trials.Trial("new", 3, ["a"], {})) == "auto"
