@@ -86,7 +86,7 @@ def test_no_micro_batch_waits_for_the_device(
         AttentionLoss("matches", points=None),
         AttentionLoss("matches", labels="stored"),
         AttentionLoss("matches", "coordinates"),
-        *(AttentionLoss(name) for name in ("oracle", "photometric", "total_variation")),
+        *(AttentionLoss(name) for name in ("oracle", "photometric", "total_variation", "entropy")),
     ],
     ids=lambda loss: f"{loss.name} {loss.describe().split(', ', 3)[3:]}",
 )

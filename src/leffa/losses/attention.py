@@ -99,14 +99,12 @@ def attention_entropy(query: Tensor, key: Tensor, inside: Tensor, temperature: f
         query, key: (B, N, L, D) as in `flow_field`.
     """
     scale = _scale(key, temperature)
-    most = math.log(max(key.shape[2], 2))
-    found = []
-    for own_query, own_key, own in zip(query, key, inside, strict=True):
-        chosen = at_least_float32(own_query[:, own])
-        log_sum, mean_key = log_sum_exp(chosen, own_key, scale)
-        entropy = log_sum - (chosen * mean_key).sum(dim=-1) * scale  # -sum_j A_ij log A_ij
-        found.append(entropy.sum() / max(entropy.numel(), 1) / most)
-    return torch.stack(found)
+    query = at_least_float32(query)
+    found = log_sum_exp(query.flatten(0, 1), key.flatten(0, 1), scale)
+    log_sum, mean_key = (each.unflatten(0, query.shape[:2]) for each in found)
+    entropy = log_sum - (query * mean_key).sum(dim=-1) * scale  # -sum_j A_ij log A_ij
+    total = (entropy.mean(dim=1) * inside).sum(dim=1)
+    return total / inside.sum(dim=1).clamp_min(1) / math.log(max(key.shape[2], 2))
 
 
 def match_cross_entropy(
