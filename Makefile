@@ -56,7 +56,7 @@ LAST_RUN = $(shell find outputs -type d -name checkpoints -exec ls -td {} + 2>/d
 WEIGHTS = $(or $(CKPT),$(patsubst %/checkpoints,%,$(LAST_RUN)))
 
 eval: $(READY) ## evaluate: make eval DATASET=NAME [ROOT=DIR] [CKPT=RUN] [PROTOCOL=NAME] [DEVICES=8] [ARGS="key=value ..."]
-	@test -n "$(DATASET)" || { echo "Which data set? make eval DATASET=NAME; NAME is one of:" $(sort $(basename $(notdir $(wildcard conf/dataset/*.yaml)))) >&2; exit 2; }
+	@test -n "$(DATASET)" || { echo "Which dataset? make eval DATASET=NAME; NAME is one of:" $(sort $(basename $(notdir $(wildcard conf/dataset/*.yaml)))) >&2; exit 2; }
 	@test -n "$(WEIGHTS)" || { echo "Which weights? No trained run lies below outputs/: add CKPT=FILE_OR_FOLDER" >&2; exit 2; }
 	$(RUN) evaluate.py dataset=$(DATASET) ckpt=$(WEIGHTS) $(if $(ROOT),dataset.root=$(ROOT)) \
 		$(if $(PROTOCOL),protocol=$(PROTOCOL)) $(if $(DEVICES),devices=$(DEVICES)) $(ARGS)

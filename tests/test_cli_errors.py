@@ -168,7 +168,7 @@ def test_a_root_that_was_not_given_is_asked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     printed = command("train", "experiment=viton_256", "debug=tiny")
-    assert printed.startswith("data/viton: no such folder; link the data set there, or give")
+    assert printed.startswith("data/viton: no such folder; link the dataset there, or give")
     printed = command("train", "experiment=finetune", "debug=tiny", "start_from=x", "data=folder")
     assert printed == "data.root must be given: add data.root=... to the command line"
 

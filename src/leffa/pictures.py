@@ -1,4 +1,4 @@
-"""Draws batches and flows: the pictures of a sample, and sheets of them."""
+"""Draws batches and flows: the images of a sample, and contact sheets of them."""
 
 from collections.abc import Sequence
 
@@ -18,21 +18,21 @@ HEADINGS = (
     "warped reference",
     "predicted flow",
     "ground-truth flow",
-    "true picture",
+    "true image",
 )
 
 
 def sample_rows(batch: Batch, generated: Tensor, flows: dict[str, Tensor]) -> list[list[Tensor]]:
-    """For each sample the pictures of `HEADINGS`, (3, H, W) in [-1, 1].
+    """For each sample the images of `HEADINGS`, (3, H, W) in [-1, 1].
 
     Without a ground-truth flow the last two are missing; the last, where the source is the true
-    picture.
+    image.
     """
     source, reference = batch["source"].float(), batch["reference"].float()
     shown = batch.get("flow_valid", batch["loss_region"]).float()
     if flows:
         flow, seen = mean_flow(flows, source.shape[-2:]), shown
-    else:  # no layer was asked: white pictures
+    else:  # no layer was asked: white images
         flow = source.new_zeros(len(source), *source.shape[-2:], 2)
         seen = torch.zeros_like(shown)
     warped = warp(reference, flow) * seen + (1 - seen)
@@ -66,13 +66,13 @@ def flow_picture(flow: Tensor, shown: Tensor) -> Tensor:
 def contact_sheet(
     rows: Sequence[Sequence[Tensor]], headings: Sequence[str], scale: int = 2, gap: int = 6
 ) -> Image.Image:
-    """Pictures in rows on white, each column under its heading.
+    """Images in rows on white, each column under its heading.
 
     Args:
-        rows: pictures (3, H, W) in [-1, 1], all of one size; not more in a row than headings.
+        rows: images (3, H, W) in [-1, 1], all of one size; not more in a row than headings.
         headings: one per column; may hold a line break.
-        scale: by which the pictures are enlarged.
-        gap: between pictures, in pixels of the sheet.
+        scale: by which the images are enlarged.
+        gap: between images, in pixels of the sheet.
     """
     height, width = (scale * side for side in rows[0][0].shape[-2:])
     columns = len(rows[0])

@@ -73,7 +73,7 @@ def test_folders_are_matched_by_name(mine: Path) -> None:
 
 def test_a_person_without_a_garment_is_named(mine: Path) -> None:
     (mine / "garments/000002.jpg").unlink()
-    with pytest.raises(ValueError, match=r"no picture for 1 of the 7 persons, first 000002"):
+    with pytest.raises(ValueError, match=r"no image for 1 of the 7 persons, first 000002"):
         FolderPairs(mine, table=None)
 
 
@@ -90,7 +90,7 @@ def test_two_pictures_of_one_name_are_ambiguous(mine: Path) -> None:
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"persons: no pictures"):
+    with pytest.raises(FileNotFoundError, match=r"persons: no images"):
         FolderPairs(tmp_path, table=None)
 
 

@@ -122,7 +122,7 @@ def test_fractions_of_the_picture_are_read_and_said_once(
     for _ in range(2):
         np.testing.assert_allclose(read_keypoints(path, (300, 400)), expected, atol=1e-6)
     assert [record.message for record in caplog.records] == [
-        f"{tmp_path}: joints are fractions of the picture (0 to 1), and are read as such"
+        f"{tmp_path}: joints are fractions of the image (0 to 1), and are read as such"
     ]
     centred = (values * (2, 2, 1) - (1, 1, 0)).ravel().tolist()
     with pytest.raises(ValueError, match="its joints run from -1 to 1; write pixels"):

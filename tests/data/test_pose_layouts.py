@@ -160,9 +160,7 @@ def test_a_line_of_nted_without_a_reference_is_shown(fashion: Path) -> None:
 
 def test_pairs_of_the_other_split_are_refused(fashion: Path) -> None:
     shutil.copy(fashion / "fasion-resize-pairs-test.csv", fashion / "fasion-resize-pairs-train.csv")
-    with pytest.raises(
-        ValueError, match=r"names 3 pictures that train.lst does not, first fashion"
-    ):
+    with pytest.raises(ValueError, match=r"names 3 images that train.lst does not, first fashion"):
         DeepFashion(fashion)
 
 
@@ -224,7 +222,7 @@ def test_joints_of_nted_are_found_beside_the_pictures(fashion: Path) -> None:
 def test_a_list_of_joints_that_lacks_pictures_is_found_at_once(fashion: Path) -> None:
     path = fashion / "fasion-resize-annotation-test.csv"
     path.write_text("\n".join(path.read_text().splitlines()[:2]))
-    with pytest.raises(ValueError, match=r"annotation-test.csv: lacks 2 of the 3 pictures"):
+    with pytest.raises(ValueError, match=r"annotation-test.csv: lacks 2 of the 3 images"):
         DeepFashion(fashion, "test")
 
 

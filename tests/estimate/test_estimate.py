@@ -166,7 +166,7 @@ def test_the_command_tells_steps_images_and_hours(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().out
     assert "whole run: 3 steps, 6 images" in printed
     assert "at 4 images/s at 64x48, given" in printed
-    assert "| picture | 32x24 | 64x48 | 64x48 |" in printed
+    assert "| image size | 32x24 | 64x48 | 64x48 |" in printed
     assert "| Leffa loss | off | off | off |" in printed
 
 

@@ -219,7 +219,7 @@ def test_the_command_estimates_the_drawn_world(
     experiment: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["estimate", f"experiment={experiment}", "debug=tiny"]) == 0
-    assert "| picture | 32x24 | 64x48 | 64x48 |" in capsys.readouterr().out
+    assert "| image size | 32x24 | 64x48 | 64x48 |" in capsys.readouterr().out
 
 
 def test_of_a_local_base_its_configs_are_enough(tmp_path: Path) -> None:

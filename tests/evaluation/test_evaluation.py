@@ -173,7 +173,7 @@ def test_processes_on_the_cpu_are_asked_for_by_name() -> None:
 def test_a_size_that_the_protocol_does_not_take_is_refused_before_the_work(
     run_evaluation: Evaluate, tmp_path: Path
 ) -> None:
-    message = "protocol=small takes pictures of 8x8, these would be 64x48"
+    message = "protocol=small takes images of 8x8, these would be 64x48"
     with pytest.raises(ValueError, match=message):
         run_evaluation(tmp_path, "protocol.name=small", "+protocol.sizes=[[8,8]]")
     assert not list(tmp_path.iterdir())

@@ -58,7 +58,7 @@ def test_goes_on_where_it_stopped(evaluation: Evaluation, run_evaluation: Evalua
 def test_refuses_to_mix_pictures_of_different_settings(
     run_evaluation: Evaluate, evaluation: Evaluation, other: str
 ) -> None:
-    with pytest.raises(ValueError, match="holds pictures of another checkpoint or other settings"):
+    with pytest.raises(ValueError, match="holds images of another checkpoint or other settings"):
         run_evaluation(evaluation.folder, other)
 
 

@@ -60,8 +60,8 @@ def test_the_result_says_that_the_truth_is_drawn(
     assert result["truth_drawn"] is True and paired["truth_drawn"] is False
     rows = list(csv.DictReader((unpaired.folder / "manifest.csv").read_text().splitlines()))
     assert all("unpaired-image" in row["truth"] for row in rows)
-    assert (unpaired.folder / "samples" / "true_picture" / f"{rows[0]['name']}.png").is_file()
-    assert not (evaluation.folder / "samples" / "true_picture").exists()
+    assert (unpaired.folder / "samples" / "true_image" / f"{rows[0]['name']}.png").is_file()
+    assert not (evaluation.folder / "samples" / "true_image").exists()
 
 
 def test_flows_are_compared_with_the_flow_to_the_other_garment(

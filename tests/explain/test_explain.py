@@ -105,10 +105,10 @@ def test_a_layer_and_a_head_are_shown_first(run: Run, weights: list[Path], tmp_p
         (["--timesteps", "a"], "--timesteps a: give numbers"),
         (["--timesteps", "1000"], "timestep 1000: give 0 to 999"),
         (["--temperature", "0"], "temperature must be positive"),
-        (["--sample", "nobody"], "--sample nobody: the data set synthetic_tryon has 2 samples"),
+        (["--sample", "nobody"], "--sample nobody: the dataset synthetic_tryon has 2 samples"),
         (["--person", "x.jpg"], "--dataset and --person exclude each other"),
         (["--compare", "before"], "--compare before: are the same weights as those of --ckpt"),
-        (["--encoding", "iuv"], "--encoding iuv: is for pictures; a data set says itself how"),
+        (["--encoding", "iuv"], "--encoding iuv: is for images; a dataset says itself how"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -162,7 +162,7 @@ def test_a_real_data_set_must_say_where_it_is(
     monkeypatch.chdir(tmp_path)  # where no data set is linked
     usual = ["explain", "--ckpt", str(weights[0].absolute()), "--out", str(tmp_path)]
     assert main([*usual, "--dataset", "vitonhd_paired"]) == 1
-    assert "data/viton_hd: no such folder; link the data set there" in capsys.readouterr().err
+    assert "data/viton_hd: no such folder; link the dataset there" in capsys.readouterr().err
     assert main(usual) == 1
     assert "no sample: give --dataset" in capsys.readouterr().err
 

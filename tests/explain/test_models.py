@@ -101,6 +101,6 @@ def test_a_model_without_such_an_attention_is_told_in_one_line(
     pytest.importorskip("timm")
     assert case("cfld_synthetic").explain(tmp_path / "out") == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "no attention of a CFLD goes from its picture to the reference" in line
+    assert "no attention of a CFLD goes from its image to the reference" in line
     assert "see `leffa predict --save-flow` for its flow" in line
     assert not (tmp_path / "out").exists()

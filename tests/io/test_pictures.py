@@ -64,7 +64,7 @@ def test_labels_are_the_indices_not_the_palette(tmp_path: Path) -> None:
 
 def test_a_colour_picture_is_no_label_map(tmp_path: Path) -> None:
     path = _save(tmp_path / "parse.png", np.zeros((4, 4, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"parse\.png: is a RGB picture, not a label map"):
+    with pytest.raises(ValueError, match=r"parse\.png: is a RGB image, not a label map"):
         open_labels(path)
 
 

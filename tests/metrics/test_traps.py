@@ -90,7 +90,7 @@ def test_e5_the_pair_list_decides_the_real_set_not_the_folder(tmp_path: Path) ->
 def test_e6_and_e7_the_source_of_masks_and_repaint_stand_in_the_result(tmp_path: Path) -> None:
     pred, true = draw(tmp_path / "p", "1.png"), draw(tmp_path / "t", "1.png")
     arguments = ["score", str(pred), str(true), "--protocol", "wpose", "--json"]
-    said = ["masks from the data set", "no repaint"]
+    said = ["masks from the dataset", "no repaint"]
     file = tmp_path / "scores.json"
     assert main([*arguments, str(file), "--remark", said[0], "--remark", said[1]]) == 0
     assert json.loads(file.read_text())["notes"][:2] == said

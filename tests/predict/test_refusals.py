@@ -62,7 +62,7 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
         case "no file":
             return files | {"garment": folder / "x.jpg"}, [], "x.jpg: no such file or folder"
         case "empty folder":
-            return files | {"garment": folder / "empty"}, [], "empty: no pictures (.jpg,"
+            return files | {"garment": folder / "empty"}, [], "empty: no images (.jpg,"
         case "folder as mask":
             return files | {"mask": folder}, [], "--mask must be a file, as --person is"
         case "no garment":

@@ -54,7 +54,7 @@ def test_synthetic_labels_are_those_of_the_picture(drawings: dict[str, PersonDra
 def test_synthetic_labels_know_no_other_picture(drawings: dict[str, PersonDrawing]) -> None:
     pixels = drawings["anna"].image.copy()
     pixels[0, 0, 0] ^= 1
-    with pytest.raises(ValueError, match="none of the synthetic pictures"):
+    with pytest.raises(ValueError, match="none of the synthetic images"):
         SyntheticLabels(drawings.values()).parse(Image.fromarray(pixels))
 
 
@@ -223,7 +223,7 @@ def test_mistakes_are_told_before_any_work(
     with pytest.raises(SystemExit) as stopped:
         main(["photo", str(root), "--label-set", "cpih"])
     assert stopped.value.code == 2
-    with pytest.raises(FileNotFoundError, match="no pictures"):
+    with pytest.raises(FileNotFoundError, match="no images"):
         prepare_photos(tmp_path / "empty", tools(drawings))
 
 
@@ -258,7 +258,7 @@ def test_a_passer_by_does_not_change_the_mask(
 @pytest.mark.parametrize(
     ("factor", "message"),
     [
-        (10, "and the picture is 96x128, so they were found in one of another size"),
+        (10, "and the image is 96x128, so they were found in one of another size"),
         (0.25, "of the keypoints lie on the person that the parsing shows"),
     ],
 )

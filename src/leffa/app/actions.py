@@ -86,7 +86,7 @@ class Actions:
         densepose: Upload,
         *sampling: Any,
     ) -> Iterator[Shown]:
-        """Make a picture, telling how far it is; `tab` says which controls show it."""
+        """Make an image, telling how far it is; `tab` says which controls show it."""
         session = self.session(request)
         mask = str(editor.get("mask")) if editor and editor.get("edited") else None
 
@@ -116,7 +116,7 @@ class Actions:
         return STOPPED, *_buttons(working=False)
 
     def show_again(self, request: gr.Request, event: gr.SelectData) -> Shown:
-        """Show an earlier picture of the session."""
+        """Show an earlier image of the session."""
         results = self.session(request).results.get(self.handler.task, [])
         index = len(results) - 1 - int(event.index)
         return self._shown(results[index]) if 0 <= index < len(results) else (gr.skip(),) * 5
@@ -130,7 +130,7 @@ class Actions:
         densepose: Upload,
         *sampling: Any,
     ) -> tuple[str, str]:
-        """The endpoint: the files of a picture and of its settings."""
+        """The endpoint: the files of an image and of its settings."""
         session = self.session(request)
         files = person, reference, densepose
         try:
@@ -167,7 +167,7 @@ class Actions:
         )
 
     def _shown(self, result: Result) -> Shown:
-        """A result's status line, picture, two files and flow."""
+        """A result's status line, image, two files and flow."""
         used = result.job.sampling
         steps = "1 step" if used.steps == 1 else f"{used.steps} steps"
         told = (
@@ -202,5 +202,5 @@ def _number(value: Any, name: str, whole: bool = False) -> int | float:
 
 
 def _buttons(working: bool) -> tuple[Any, Any]:
-    """The two buttons: to make a picture, and to stop."""
+    """The two buttons: to make an image, and to stop."""
     return gr.Button(interactive=not working), gr.Button(interactive=working)

@@ -18,25 +18,25 @@ from leffa.synthetic.render import draw_pose_set, draw_tryon
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-SEED = 0  # of the synthetic data set of `make demo`
+SEED = 0  # of the synthetic dataset of `make demo`
 FIRST = 50_000  # its test samples begin here: no model of ours was trained on them
 # Unlike each other. The last person and the first garment stand on the page to begin with: a
 # model of a few hundred steps does well with them.
 TRYON_PERSONS, TRYON_GARMENTS = (0, 1, 3, 4, 2), (9, 5, 6, 7, 8)
 POSE_PEOPLE = (0, 1, 2, 3, 4)
-# Pixels: a model of 96x72 is shown pictures that a person can see; larger ones take long to draw.
+# Pixels: a model of 96x72 is shown images that a person can see; larger ones take long to draw.
 LEAST_HEIGHT, MOST_HEIGHT = 384, 512
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Pictures on disk, and what is known of them.
+    """Images on disk, and what is known of them.
 
     Args:
         persons: of try-on, or the wanted poses.
         references: garments, or the persons to copy.
         labels: of all persons.
-        masks: try-on masks by the picture they belong to and the category.
+        masks: try-on masks by the image they belong to and the category.
     """
 
     persons: list[Path]
@@ -53,19 +53,19 @@ class Examples:
         return True
 
     def is_copy(self, path: Path) -> bool:
-        """Whether it is gradio's copy of a synthetic picture, which every visitor needs."""
+        """Whether it is gradio's copy of a synthetic image, which every visitor needs."""
         return path.is_file() and any(
             drawn.name == path.name and drawn.read_bytes() == path.read_bytes()
             for drawn in (*self.persons, *self.references)
         )
 
     def mask(self, picture: Image.Image, category: str) -> Mask | None:
-        """(H, W) the mask that belongs to a synthetic picture, if there is one of this category."""
+        """(H, W) the mask that belongs to a synthetic image, if there is one of this category."""
         return self.masks.get((np.asarray(picture.convert("RGB")).tobytes(), category))
 
 
 def draw_examples(task: str, folder: Path, height: int, width: int) -> Examples:
-    """Draw the examples of a task ("tryon" or "pose") in the shape of the model's pictures."""
+    """Draw the examples of a task ("tryon" or "pose") in the shape of the model's images."""
     scale = min(max(LEAST_HEIGHT, height), MOST_HEIGHT) / height
     size = round(height * scale), round(width * scale)
     if task == "tryon":

@@ -1,7 +1,7 @@
 """Where a result's pixels came from, in the form that the page's flow view reads.
 
-The model sees both pictures on its own canvas, padded; the page shows them as they are. A grid is
-therefore in fractions of the pictures: cell (row, column) of the result looks at (x, y) of the
+The model sees both images on its own canvas, padded; the page shows them as they are. A grid is
+therefore in fractions of the images: cell (row, column) of the result looks at (x, y) of the
 reference, each from 0 to 1.
 """
 
@@ -82,7 +82,7 @@ def flow_grid(
 def to_pictures(
     flow: NDArray[np.float32], mask: NDArray[np.bool_], here: Placement, there: Placement
 ) -> FlowGrid:
-    """A flow (H, W, 2) between two canvases as one between the pictures on them.
+    """A flow (H, W, 2) between two canvases as one between the images on them.
 
     Args:
         mask: (H, W) True = generated.

@@ -38,7 +38,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Request:
-    """What the page sends for a picture: paths of uploads, and the values of its sliders."""
+    """What the page sends for an image: paths of uploads, and the values of its sliders."""
 
     person: Path | None
     reference: Path | None
@@ -61,7 +61,7 @@ class RequestHandler:
         return open_upload(path, self.model.limits, self.text.files[field])
 
     def photograph(self, path: Path, field: str) -> Image.Image:
-        """The same as an RGB picture."""
+        """The same as an RGB image."""
         return as_photograph(self.upload(path, field))
 
     def preview(
@@ -106,7 +106,7 @@ class RequestHandler:
         return Job(record, request.sampling)
 
     def run(self, request: Request, session: Session) -> Iterator[Progress | Result]:
-        """Make the picture of a request; ends with the result.
+        """Make the image of a request; ends with the result.
 
         The work stops after the maps, or before its next step, when the iterator is closed or the
         session stops it; where nothing is made, no file stays. Its time begins here.
@@ -235,7 +235,7 @@ def _newest(news: "queue.Queue[Progress | None]") -> Progress | None:
 
 
 def _decode(address: str, path: Path) -> Path:
-    """Write the picture of a data address, drawn in the page, to a file.
+    """Write the image of a data address, drawn in the page, to a file.
 
     Raises:
         ValueError: it is something else.

@@ -1,6 +1,6 @@
-"""One model behind the page: from a job to a picture, by way of `leffa.predict`.
+"""One model behind the page: from a job to an image, by way of `leffa.predict`.
 
-Nothing here knows gradio. A job's files lie in a folder of their own, where the picture, its
+Nothing here knows gradio. A job's files lie in a folder of their own, where the image, its
 settings and its flow join them.
 """
 
@@ -77,7 +77,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished picture, its settings, and where its pixels came from."""
+    """A finished image, its settings, and where its pixels came from."""
 
     picture: Path
     settings: Path
@@ -103,7 +103,7 @@ class InferenceSession:
         self.inputs = weights.inputs
         self.limits = replace(limits, steps=min(limits.steps, weights.timesteps))
         self.device = device
-        self.task = self.inputs.task  # also a picture's name, which with the seed fixes its noise
+        self.task = self.inputs.task  # also an image's name, which with the seed fixes its noise
         self.sampler, self.samplers = weights.settings.sampler, weights.samplers
         # How the body map that the model reads is encoded; "none": it reads none.
         self.body_map = self.inputs.densepose if "densepose" in weights.reads else "none"
@@ -126,7 +126,7 @@ class InferenceSession:
         stop: threading.Event | None = None,
         start: float | None = None,
     ) -> Result:
-        """Make the picture of a job in `folder`, which holds no picture yet.
+        """Make the image of a job in `folder`, which holds none yet.
 
         Args:
             on_step: called with (steps done, steps).

@@ -18,11 +18,11 @@ _SMALLEST = 16  # pixels along a side; below, nothing can be seen
 
 
 def open_upload(path: Path, limits: Limits, what: str) -> Image.Image:
-    """Open an uploaded picture in its own mode, decoded and upright.
+    """Open an uploaded image in its own mode, decoded and upright.
 
     Raises:
-        ValueError: too many bytes, pixels or bits a channel, no picture, or damaged; one line with
-            the remedy, in which `what` says what the picture is: "The person's photograph".
+        ValueError: too many bytes, pixels or bits a channel, no image, or damaged; one line with
+            the remedy, in which `what` says what the image is: "The person's photograph".
     """
     if not path.is_file():
         raise ValueError(f"{what} is no longer on the server; upload it again")
@@ -42,7 +42,7 @@ def open_upload(path: Path, limits: Limits, what: str) -> Image.Image:
         fits = False
     except UNREADABLE as error:
         raise ValueError(
-            f"{what} is not a readable {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture, "
+            f"{what} is not a readable {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image, "
             "whatever its name says; save it as one of these"
         ) from error
     if not fits:

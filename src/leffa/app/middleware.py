@@ -21,7 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _FILES_PER_REQUEST = 4  # more than any part of the page sends
-_JSON_BYTES = 4_000_000  # the page sends a mask and the picture below it, both scaled down
+_JSON_BYTES = 4_000_000  # the page sends a mask and the image below it, both scaled down
 _SECONDS = 600.0  # for a whole body, however it trickles in
 _REMOTE = ("http:", "https:")
 # `/file=`, its older form `/file/`; proxies before this server may have merged two slashes.

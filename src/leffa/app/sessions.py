@@ -1,4 +1,4 @@
-"""What belongs to one visitor: a folder, the pictures made in it, and the jobs that are running.
+"""What belongs to one visitor: a folder, the images made in it, and the jobs that are running.
 
 A session ends when its page is closed, or when nothing has been asked of it for a long time (a
 program may leave without a word): its jobs are stopped and its files are deleted. Gradio's own
@@ -19,7 +19,7 @@ from leffa.app.inference import Result
 from leffa.app.maps import Maps
 
 MOST_PICTURES = 60  # of a task
-MOST_BYTES = 500_000_000  # the pictures of a task, and what each was made of
+MOST_BYTES = 500_000_000  # the images of a task, and what each was made of
 
 
 class Session:
@@ -28,7 +28,7 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.results: dict[str, list[Result]] = {}  # by task, the newest last
-        self.maps: dict[str, tuple[tuple[Any, ...], Maps]] = {}  # by task: of which picture, files
+        self.maps: dict[str, tuple[tuple[Any, ...], Maps]] = {}  # by task: of which image, files
         self.mapping = threading.Lock()  # held while `maps` are made, and while they are copied
         self.uploads: dict[Path, object] = {}  # in gradio's folder, as they were when seen last
         self.used = time.monotonic()
@@ -47,7 +47,7 @@ class Session:
         self.uploads[path] = _identity(path)
 
     def keep(self, result: Result, task: str) -> None:
-        """Add a picture; the oldest go when there are too many, or their files too large."""
+        """Add an image; the oldest go when there are too many, or their files too large."""
         results = self.results.setdefault(task, [])
         results.append(result)
         sizes = [_folder_bytes(each.picture.parent) for each in results]
@@ -57,7 +57,7 @@ class Session:
 
     @contextlib.contextmanager
     def running(self, task: str) -> Iterator[threading.Event]:
-        """While a picture is made: the event that stops it."""
+        """While an image is made: the event that stops it."""
         stop = self._running[task] = threading.Event()
         try:
             yield stop

@@ -14,7 +14,7 @@ from leffa.app.widgets import editor_value, widget
 from leffa.data.labels import CATEGORIES
 
 _CATEGORY_NAMES = ("Upper body", "Lower body", "Dress")
-_HEIGHT = 330  # pixels, of the pictures of the first row
+_HEIGHT = 330  # pixels, of the images of the first row
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # Without a file being opened; four uploads are looked at side by side.
 _QUICK = _PRIVATE | {"preprocess": False, "concurrency_limit": 4}
@@ -50,7 +50,7 @@ class Tab:
                 self._maps()
         gr.HTML(title("Where it came from", "What attention looked at while it painted."))
         self.flow = widget("flow_view", f"{self.task}-flow")
-        hint = "Every picture that is made stands here; choose one to see it again."
+        hint = "Every image that is made stands here; choose one to see it again."
         gr.HTML(title("This session", hint))
         name = f"{self.task}-session"
         self.session = _gallery(name, visible=False, elem_classes="leffa-session")
@@ -211,7 +211,7 @@ def _gallery(name: str, **options: Any) -> gr.Gallery:
 
 
 def _choice(pictures: list[Path], name: str) -> gr.Gallery:
-    """Pictures to choose one of."""
+    """Images to choose one of."""
     shown: dict[str, Any] = {"columns": len(pictures), "rows": 1, "height": 112}
     files = [str(path) for path in pictures]
     return _gallery(name, value=files, elem_classes="leffa-examples", **shown)

@@ -42,7 +42,7 @@ def editor_value(picture: Image.Image, mask: Image.Image | None) -> dict[str, An
 
 
 def flow_value(result: Result, text: dict[str, str]) -> dict[str, Any]:
-    """What the flow view shows of a finished picture."""
+    """What the flow view shows of a finished image."""
     if result.flow is None:
         return {"grid": None, "text": text | {"empty": text["none"]}}
     files = result.picture, result.job.record.reference
@@ -63,7 +63,7 @@ def part(name: str) -> str:
 
 
 def picture_address(picture: Image.Image, kind: str = "jpeg") -> str:
-    """The picture in the form that a page holds it without a file; PNG has no quality."""
+    """The image in the form that a page holds it without a file; PNG has no quality."""
     buffer = io.BytesIO()
     picture.save(buffer, kind, quality=90)
     return data_address(buffer.getvalue(), kind)

@@ -74,7 +74,7 @@ def prepare(
     from leffa.preprocess.prepare.resize import resize_deepfashion
 
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder; give the data set's folder")
+        raise FileNotFoundError(f"{root}: no such folder; give the dataset's folder")
     if what == "masks" and recipe is None:
         raise ValueError("--recipe is missing: name one, for example hr_viton")
     given = {"recipe": recipe, "label-set": label_set, "encoding": encoding}

@@ -154,7 +154,7 @@ def _models(given: Weights, other: Path | None) -> "list[Model]":
         ours = path.suffix not in RELEASED and len(paths) > 1  # --base is then the other's
         base, preset = (None, None) if ours else (given.base, given.preset)
         load = partial(load_model, path, "raw" if given.raw else None, base, preset)
-        # The first one is asked how pictures are read before it is asked where it looks.
+        # The first one is asked how images are read before it is asked where it looks.
         models.append(Model(title, path, load if models else cache(load)))
     return models
 
@@ -179,7 +179,7 @@ def _of_pictures(
     if not pictures.given("person", "garment", "table", "root"):
         raise ValueError("no sample: give --dataset, or --person and --garment")
     records = pictures.records()
-    record = _named(records, sample.sample, "the pictures given")
+    record = _named(records, sample.sample, "the images given")
     transform, _ = chosen_transform(model.load(), records, **asdict(inputs))
     check_present(record, transform)
     check_record(record, transform)
@@ -189,7 +189,7 @@ def _of_pictures(
 def _of_dataset(
     sample: Sample, pictures: Pictures, inputs: Inputs, model: "Model"
 ) -> "tuple[Record, PersonTransform, bool]":
-    """The same of a data set, which says itself how it is read."""
+    """The same of a dataset, which says itself how it is read."""
     from leffa.data.doctor.quick import check_records
     from leffa.inference.inputs import feed
     from leffa.run import test_set
@@ -200,11 +200,11 @@ def _of_dataset(
     for name in ("size", "recipe", "label_set", *(() if without else ("encoding",))):
         if (value := getattr(inputs, name)) is not None:
             raise ValueError(
-                f"--{name.replace('_', '-')} {value}: is for pictures; a data set says itself how "
+                f"--{name.replace('_', '-')} {value}: is for images; a dataset says itself how "
                 "it is read, and --set dataset.transform.KEY=VALUE changes it"
             )
     records, transform, paired = test_set([f"dataset={sample.dataset}", *sample.overrides])
-    record = _named(records, sample.sample, f"the data set {sample.dataset}")
+    record = _named(records, sample.sample, f"the dataset {sample.dataset}")
     check_records([record], transform)
     loaded, names = model.load(), (str(model.weights), str(sample.dataset))
     try:

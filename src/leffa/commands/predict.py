@@ -177,7 +177,7 @@ class Sampling:
         if sampler.noise == "global" and batch_size > 1:
             raise ValueError(
                 f"--batch-size {batch_size}: the released pipeline draws the noise of a batch at "
-                "once, so a picture would depend on its neighbours; leave it out"
+                "once, so an image would depend on its neighbours; leave it out"
             )
         return sampler
 
@@ -230,4 +230,4 @@ def predict(
     made_of = weights.ckpt, records, transform, sampler
     job = Job(*made_of, out, recipe, save_flow, **asdict(speed), performance=performance)
     made = predict_job(job, loaded, device)
-    print(f"{made[0]}" if len(made) == 1 else f"{len(made)} pictures in {out}")
+    print(f"{made[0]}" if len(made) == 1 else f"{len(made)} images in {out}")

@@ -1,4 +1,4 @@
-"""Data sets: what each holds on disk, and the batches that models are trained and scored on."""
+"""Datasets: what each holds on disk, and the batches that models are trained and scored on."""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,8 @@
 """Random changes of a sample that keep its task: what moves, moves in all its maps.
 
 Colour changes are the same function of a pixel for source and reference, since a garment must keep
-the colour that it has in the other picture. So contrast is taken about mid grey and not, as usual,
-about each picture's own mean.
+the colour that it has in the other image. So contrast is taken about mid grey and not, as usual,
+about each image's own mean.
 """
 
 import random
@@ -29,11 +29,11 @@ class Draw:
 
     @property
     def moves(self) -> bool:
-        """Whether the picture is zoomed or shifted."""
+        """Whether the image is zoomed or shifted."""
         return (self.zoom, self.shift) != (1.0, (0.0, 0.0))
 
     def recolour(self, image: Image.Image) -> Image.Image:
-        """The RGB picture in the colours of this draw."""
+        """The RGB image in the colours of this draw."""
         if self.colours is None:
             return image
         return image.convert("RGB", tuple(self.colours.ravel().tolist()))

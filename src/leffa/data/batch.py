@@ -30,7 +30,7 @@ class Batch(TypedDict):
     name: list[str]  #: unique; names the saved prediction and seeds its noise
     category: list[str]
     pose: NotRequired[Tensor]  #: (B, 21, H, W) in [0, 1]: skeleton and heat maps of `source`
-    latents: NotRequired[dict[str, Tensor]]  #: of the pictures, see `data.latent_cache`
+    latents: NotRequired[dict[str, Tensor]]  #: of the images, see `data.latent_cache`
     truth: NotRequired[Tensor]  #: (B, 3, H, W) `source` in what `reference` shows, if it differs
     flow: NotRequired[Tensor]  #: (B, H, W, 2) ground truth, (x, y) in [-1, 1], corner-aligned
     flow_valid: NotRequired[Tensor]  #: (B, 1, H, W) 0 or 1: where `flow` is known and unoccluded
@@ -40,7 +40,7 @@ class Batch(TypedDict):
 
 
 def target(batch: Batch) -> Tensor:
-    """(B, 3, H, W) the pictures that should be generated."""
+    """(B, 3, H, W) the images that should be generated."""
     return batch.get("truth", batch["source"])
 
 
@@ -65,7 +65,7 @@ class Record:
     truth_parse: Path | None = None  #: label map of `truth`
 
     def target(self) -> "Record":
-        """This record with the picture that should be generated as its source."""
+        """This record with the image that should be generated as its source."""
         if self.truth is None:
             return self
         return replace(

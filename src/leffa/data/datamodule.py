@@ -1,4 +1,4 @@
-"""The one LightningDataModule: from data sets, a transform and stages to batches."""
+"""The one LightningDataModule: from datasets, a transform and stages to batches."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -138,7 +138,7 @@ class PersonDataModule(LightningDataModule):
         return self._loader(dataset, batch_sampler=sampler)
 
     def cache_latents(self, folder: Path, encoder: LatentEncoder) -> None:
-        """Encode every training picture once, into `folder`, when a stage first needs it."""
+        """Encode every training image once, into `folder`, when a stage first needs it."""
         if self.reconstruct:
             raise ValueError(
                 "latent_cache: holds the latents of pairs, and data.reconstruct trains on "

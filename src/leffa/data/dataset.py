@@ -36,7 +36,7 @@ class PersonDataset(Dataset[Sample]):
     # What the autoencoder makes of each sample, by name (`data.latent_cache`).
     latents: Mapping[str, dict[str, Tensor]] | None = None
     reconstruct: bool = False  #: every second draw is the `reconstruction` of its sample instead
-    packed: bool = False  #: pictures stay bytes (`data.packed`), as loaders hand them on
+    packed: bool = False  #: images stay bytes (`data.packed`), as loaders hand them on
 
     def __len__(self) -> int:
         return len(self.records)
@@ -54,7 +54,7 @@ class PersonDataset(Dataset[Sample]):
 
 
 def reconstruction(record: Record) -> Record:
-    """The reference as its own source: a person painted from the picture in which it stands so."""
+    """The reference as its own source: a person painted from the image in which it stands so."""
     return replace(
         record,
         name=f"{record.name}_reconstruction",

@@ -24,7 +24,7 @@ from leffa.io.folders import names_in
 
 log = logging.getLogger(__name__)
 
-_BORDER = 40  # of white beside the person, in the 256x256 pictures of the unresized joints
+_BORDER = 40  # of white beside the person, in the 256x256 images of the unresized joints
 
 
 class DeepFashion(Layout):
@@ -42,7 +42,7 @@ class DeepFashion(Layout):
             ("drop") and counted in the log, since DensePose does not find everybody.
         allow_subset: the list may be shorter than the official one.
         pairs: "unpaired", which only synthetic copies have: each person with the reference of
-            another, and the true picture of that.
+            another, and the true image of that.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class DeepFashion(Layout):
 
 
 def find_pictures(root: Path, split: Split, folder: str | None) -> Callable[[str], Path]:
-    """From a flat name to its picture, in `folder` below the root, or in the first place of the
+    """From a flat name to its image, in `folder` below the root, or in the first place of the
     spec that exists: of flat names, or the tree of the release."""
     if folder is None:
         places = [root / name for name in DEEPFASHION.group(split).main("picture").spellings]
@@ -99,7 +99,7 @@ def find_pictures(root: Path, split: Split, folder: str | None) -> Callable[[str
     present = names_in(place)
 
     def locate(name: str) -> Path:
-        # Resized pictures are better kept without loss.
+        # Resized images are better kept without loss.
         if name not in present and (png := f"{PurePath(name).stem}.png") in present:
             return place / png
         return place / name
@@ -127,7 +127,7 @@ def _check_split(path: Path, listed: Rows, pair_list: Path) -> None:
     own = frozenset(read_lines(path))
     if strange := sorted({name for pair in listed for name in pair} - own):
         raise ValueError(
-            f"{pair_list}: names {len(strange)} pictures that {path.name} does not, first "
+            f"{pair_list}: names {len(strange)} images that {path.name} does not, first "
             f"{strange[0]}; use the two lists of one release"
         )
 

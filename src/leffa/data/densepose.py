@@ -18,7 +18,7 @@ Pixels = NDArray[np.uint8]
 PartRange = Literal[24, 255]
 
 _ORDINALS = ("first", "second", "third")
-# A mirrored picture shows a left part where the right one was.
+# A mirrored image shows a left part where the right one was.
 MIRROR = np.array([0, 1, 2, *(pair for k in range(3, 25, 2) for pair in (k + 1, k))], np.uint8)
 # The limbs' charts are mirror images of each other, so a limb keeps its U and V. The torso charts
 # run across the body in V, those of the hands and the halves of the head in U; these turn round.
@@ -54,7 +54,7 @@ class DensePoseEncoding(ABC):
 
     @abstractmethod
     def swap_sides(self, pixels: Pixels) -> Pixels:
-        """The values, not yet the places, of the mirrored picture: left parts for right ones."""
+        """The values, not yet the places, of the mirrored image: left parts for right ones."""
 
     @abstractmethod
     def encode(self, pixels: Pixels) -> Packed:
@@ -79,7 +79,7 @@ class ColourDensePose(DensePoseEncoding):
 
     def swap_sides(self, pixels: Pixels) -> Pixels:
         """Adds the difference of the two parts' colours: noise and soft edges stay as they are."""
-        # Faster than indexing, which counts for a whole picture.
+        # Faster than indexing, which counts for a whole image.
         shift = np.take(PART_COLOURS[MIRROR] - PART_COLOURS, self.parts(pixels), axis=0)
         return np.clip(pixels + shift, 0, 255).astype(np.uint8)
 
@@ -99,7 +99,7 @@ class ColourDensePose(DensePoseEncoding):
 
 
 class IUVDensePose(DensePoseEncoding):
-    """A picture whose channels are I (part id), U and V (0-255), encoded as (U, V, I), the order of
+    """An image whose channels are I (part id), U and V (0-255), encoded as (U, V, I), the order of
     the pose model (Leffa, `transform.py`).
 
     Args:
@@ -171,7 +171,7 @@ class LabelDensePose(DensePoseEncoding):
         if highest > PARTS:
             raise ValueError(
                 f"{path}: reaches {highest}, not a part id (0-24); "
-                "use the data set's `dense` label map"
+                "use the dataset's `dense` label map"
             )
         return image
 
@@ -239,8 +239,7 @@ def _read_uv(path: Path, size: tuple[int, ...]) -> Pixels:
             uv = arrays["uv"]
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{path}: no such file; extract the data set's archive again, or choose "
-            "densepose=labels"
+            f"{path}: no such file; extract the dataset's archive again, or choose densepose=labels"
         ) from error
     except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(

@@ -36,10 +36,10 @@ class PersonFiles:
         self._body_map: Image.Image | None = None
 
     def require(self, field: Literal["mask", "densepose", "parse", "keypoints"]) -> None:
-        """Raise ValueError, with the remedy, where the data set has no such file."""
+        """Raise ValueError, with the remedy, where the dataset has no such file."""
         if getattr(self.record, field) is None:
             raise ValueError(
-                f"{self.record.source}: the data set has no {field} file for it; "
+                f"{self.record.source}: the dataset has no {field} file for it; "
                 f"{self._REMEDIES[field]}"
             )
 
@@ -64,12 +64,12 @@ class PersonFiles:
         return self.open("parse", open_labels)
 
     def parse(self, placement: Placement) -> NDArray[np.uint8]:
-        """(H, W) of the canvas; 0 around the picture."""
+        """(H, W) of the canvas; 0 around the image."""
         return np.asarray(placement.place(self.labels, Image.Resampling.NEAREST))
 
     @cached_property
     def keypoints(self) -> NDArray[np.float32]:
-        """(25, 3) BODY_25 of the person of the parse, in fractions of the picture."""
+        """(25, 3) BODY_25 of the person of the parse, in fractions of the image."""
         self.require("keypoints")
         assert self.record.keypoints is not None
         body = None if self.record.parse is None else lambda: np.asarray(self.labels) > 0
@@ -84,7 +84,7 @@ class PersonFiles:
     def maps(
         self, size: tuple[int, int], label_set: LabelSet, encoding: DensePoseEncoding | None
     ) -> PersonMaps:
-        """What an agnostic mask is made from, at a size (width, height) of the whole picture."""
+        """What an agnostic mask is made from, at a size (width, height) of the whole image."""
         whole = Placement(self.source.size, size, 0, 0, *size)
         keypoints = densepose = None
         if self.record.keypoints is not None:
@@ -102,7 +102,7 @@ def check_same_size(
     source_path: Path,
     any_resolution: bool = False,
 ) -> None:
-    """Raise ValueError, naming both files, where two pictures of one person differ in size, or in
+    """Raise ValueError, naming both files, where two images of one person differ in size, or in
     shape with `any_resolution`."""
     if image.size != source.size and not (any_resolution and same_shape(image.size, source.size)):
         raise ValueError(

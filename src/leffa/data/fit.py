@@ -1,4 +1,4 @@
-"""How pictures of one shape get onto a canvas of another: stretched, padded, zoomed and shifted.
+"""How images of one shape get onto a canvas of another: stretched, padded, zoomed and shifted.
 
 A `Placement` is the one description of that geometry. Photographs, masks, label maps, keypoints and
 flow all follow it, so they cannot come apart.
@@ -22,7 +22,7 @@ _SQUEEZED = 0.015  # DeepFashion's 750x1101 is squeezed by 1 % to 352x512, and s
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture comes to lie on a canvas, in pixels of the canvas; either may reach over the
+    """Where an image comes to lie on a canvas, in pixels of the canvas; either may reach over the
     other."""
 
     picture: Size
@@ -34,12 +34,12 @@ class Placement:
 
     @property
     def fills(self) -> bool:
-        """Whether the picture's edges are the canvas's."""
+        """Whether the image's edges are the canvas's."""
         return (self.left, self.top, self.width, self.height) == (0, 0, *self.canvas)
 
     @property
     def window(self) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom of the pixels of the canvas that lie in the picture."""
+        """Left, top, right and bottom of the pixels of the canvas that lie in the image."""
         across = _whole_pixels(self.left, self.left + self.width, self.canvas[0])
         down = _whole_pixels(self.top, self.top + self.height, self.canvas[1])
         return across[0], down[0], across[1], down[1]
@@ -50,7 +50,7 @@ class Placement:
         resampling: Image.Resampling,
         fill: int | tuple[int, int, int] = 0,
     ) -> Image.Image:
-        """The canvas with the picture on it, in the picture's mode, and `fill` around it.
+        """The canvas with the image on it, in the image's mode, and `fill` around it.
 
         `image` is `picture` at any resolution; where it is the canvas already, it is not copied.
         """
@@ -70,7 +70,7 @@ class Placement:
         return canvas
 
     def points(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points (N, 2 or more) whose x and y are fractions of the picture, as those of the
+        """Points (N, 2 or more) whose x and y are fractions of the image, as those of the
         canvas, outside which they may lie."""
         moved = points.copy()
         moved[:, 0] = (points[:, 0] * self.width + self.left) / self.canvas[0]
@@ -78,7 +78,7 @@ class Placement:
         return moved
 
     def covered(self) -> NDArray[np.bool_]:
-        """(H, W) of the canvas, True where it shows the picture."""
+        """(H, W) of the canvas, True where it shows the image."""
         left, top, right, bottom = self.window
         covered = np.zeros(self.canvas[::-1], np.bool_)
         covered[top:bottom, left:right] = True
@@ -97,7 +97,7 @@ class Placement:
 
 
 def fit_picture(picture: Size, canvas: Size, fit: Fit) -> Placement:
-    """The placement of a whole picture: "stretch" brings it to the canvas's shape; "pad" keeps its
+    """The placement of a whole image: "stretch" brings it to the canvas's shape; "pad" keeps its
     own, as large as it goes, in the middle, on whole pixels."""
     if fit == "stretch":
         return Placement(picture, canvas, 0, 0, *canvas)
@@ -108,7 +108,7 @@ def fit_picture(picture: Size, canvas: Size, fit: Fit) -> Placement:
 
 
 def same_shape(size: Size, other: Size) -> bool:
-    """Whether two sizes can be of one whole picture at two resolutions."""
+    """Whether two sizes can be of one whole image at two resolutions."""
     across, down = size[0] * other[1], size[1] * other[0]
     return abs(across - down) <= _SQUEEZED * max(across, down)
 
@@ -117,7 +117,7 @@ def unpad(
     result: Image.Image, size: Size, resampling: Image.Resampling = Image.Resampling.LANCZOS
 ) -> Image.Image:
     """A result made under `fit="pad"`, without its padding and at the size of its person's
-    picture."""
+    image."""
     window = fit_picture(size, result.size, "pad").window
     return result.resize(size, resampling, window)
 

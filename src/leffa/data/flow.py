@@ -30,17 +30,17 @@ def read_flow(path: Path, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
             flow, valid = arrays["flow"], arrays["valid"]
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{path}: no such file; write the synthetic data set again"
+            f"{path}: no such file; write the synthetic dataset again"
         ) from error
     except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path}: holds no `flow` and `valid` ({error}); write the data set again"
+            f"{path}: holds no `flow` and `valid` ({error}); write the dataset again"
         ) from error
     width, height = size
     if flow.shape != (height, width, 2) or valid.shape != (height, width):
         raise ValueError(
             f"{path}: flow {flow.shape} and valid {valid.shape} do not fit a source of "
-            f"{width}x{height}; write the data set again"
+            f"{width}x{height}; write the dataset again"
         )
     flow = torch.from_numpy(flow.astype(np.float32)).permute(2, 0, 1)
     return flow, torch.from_numpy(valid.astype(np.float32))[None]
@@ -49,15 +49,15 @@ def read_flow(path: Path, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 def place_flow(
     flow: Tensor, valid: Tensor, source: Placement, reference: Placement
 ) -> tuple[Tensor, Tensor]:
-    """The flow between the two canvases that the pictures are placed on.
+    """The flow between the two canvases that the images are placed on.
 
     Positions follow the source, values the reference; both use the geometry of image resizing,
     which aligns pixel edges. Values are bilinear, but only where all four neighbours are valid and
     agree: across a seam, between sleeve and body say, their mean would lie on neither.
 
     Args:
-        flow, valid: (2, h, w) and (1, h, w), 0 or 1, between the two whole pictures.
-        source, reference: of the person's picture, and of the one that the flow looks at.
+        flow, valid: (2, h, w) and (1, h, w), 0 or 1, between the two whole images.
+        source, reference: of the person's image, and of the one that the flow looks at.
 
     Returns:
         flow (2, H, W), zero where it is not valid, and valid (1, H, W): a pixel that shows the
@@ -70,7 +70,7 @@ def place_flow(
         agree = (square - mean**2 <= (_MOST_SPREAD * pixel) ** 2).all(0, keepdim=True)
         covered = torch.from_numpy(source.covered())[None]
         flow, valid = mean, ((share > 0.999) & agree & covered).float()
-    # From the corner-aligned coordinate to a fraction of the picture, to a pixel of the canvas.
+    # From the corner-aligned coordinate to a fraction of the image, to a pixel of the canvas.
     old, new = _column(reference.picture), _column(reference.canvas)
     fraction = ((flow + 1) / 2 * (old - 1) + 0.5) / old
     start, extent = (
@@ -85,13 +85,13 @@ def place_flow(
 
 
 def mirror_flow(flow: Tensor) -> Tensor:
-    """The flow (2, H, W) between the mirrored pictures: mirrored in place, and x turned round."""
+    """The flow (2, H, W) between the mirrored images: mirrored in place, and x turned round."""
     mirrored = flow.flip(-1)
     return torch.stack([-mirrored[0], mirrored[1]])
 
 
 def _sample(maps: Tensor, placement: Placement) -> Tensor:
-    """Maps (C, h, w) of a picture at the pixels of the canvas, (C, H, W)."""
+    """Maps (C, h, w) of an image at the pixels of the canvas, (C, H, W)."""
     at = [
         ((torch.arange(length) + 0.5 - start) / extent) * 2 - 1
         for length, start, extent in (

@@ -142,7 +142,7 @@ def _from_folders(root: Path, category: str) -> list[Record]:
     people, garments = pictures_in(root / "persons"), pictures_in(root / "garments")
     if missing := sorted(people.keys() - garments.keys()):
         raise ValueError(
-            f"{root / 'garments'}: has no picture for {len(missing)} of the {len(people)} persons, "
+            f"{root / 'garments'}: has no image for {len(missing)} of the {len(people)} persons, "
             f"first {missing[0]}; a person and its garment must have one name, or use a table"
         )
     log_unused(root / "garments", garments, people, "person")

@@ -1,4 +1,4 @@
-"""Flat names of DeepFashion In-shop: `fashion` and a picture's path without separators.
+"""Flat names of DeepFashion In-shop: `fashion` and an image's path without separators.
 
     WOMEN/Tees_Tanks/id_00000029/06_2_side.jpg
     fashionWOMENTees_Tanksid0000002906_2side.jpg
@@ -43,6 +43,6 @@ def _parts(name: str) -> dict[str, str]:
     if match is None:
         raise ValueError(
             f"'{name}' is not a flat In-shop name such as fashionMENDenimid0000008001_1front.jpg; "
-            "rename the pictures as the release of the pair lists does"
+            "rename the images as the release of the pair lists does"
         )
     return match.groupdict()

@@ -1,13 +1,13 @@
-"""Body keypoints: one reader for the formats that the data sets ship, always giving BODY_25.
+"""Body keypoints: one reader for the formats that the datasets ship, always giving BODY_25.
 
 BODY_25 order: 0 nose, 1 neck, 2-4 right shoulder, elbow, wrist, 5-7 left arm, 8 mid-hip, 9-11 right
 hip, knee, ankle, 12-14 left leg, 15 right eye, 16 left eye, 17 right ear, 18 left ear, 19-21 left
 foot, 22-24 right foot. COCO-18 is the same without the mid-hip and the feet. Left and right are the
 person's.
 
-Pose transfer shares joints otherwise: PATN's lists of many pictures have the columns
+Pose transfer shares joints otherwise: PATN's lists of many images have the columns
 `name:keypoints_y:keypoints_x`, split by colons, where y and x are JSON lists of 18 COCO joints;
-NTED's text files of one picture have 18 rows of x and y. In both, -1 is a joint that was not found.
+NTED's text files of one image have 18 rows of x and y. In both, -1 is a joint that was not found.
 Imports no torch.
 """
 
@@ -33,23 +33,23 @@ Joints = NDArray[np.float32]  # (25, 3): x, y, confidence; (0, 0, 0) for a missi
 
 BODY_25 = 25
 COCO_18 = 18
-# Where each joint goes when the picture is mirrored.
+# Where each joint goes when the image is mirrored.
 BODY_25_MIRROR = (
     *(0, 1, 5, 6, 7, 2, 3, 4, 8, 12, 13, 14, 9),
     *(10, 11, 16, 15, 18, 17, 22, 23, 24, 19, 20, 21),
 )
 _COCO_18_OF_BODY_25 = [*range(8), *range(9, 19)]
 
-_DRESS_CODE_FRAME = (384, 512)  # of DressCode's keypoints, whatever the picture's size
+_DRESS_CODE_FRAME = (384, 512)  # of DressCode's keypoints, whatever the image's size
 FRACTIONS = (1, 1)  # the frame of joints from 0 to 1
 
 LEAST_ON_BODY = 0.6  # of a person's joints, for the parsing to be of that person
 _CELLS = (36, 48)  # the grid on which joints and parsing are compared
-_EDGE = 0.02  # of the picture, that joints may lie outside
+_EDGE = 0.02  # of the image, that joints may lie outside
 _MOST_OUTSIDE = 0.2  # of the joints
-NOBODY = "no person was found; give a mask file or take this picture off the list"
+NOBODY = "no person was found; give a mask file or take this image off the list"
 _COLUMNS = ["name", "keypoints_y", "keypoints_x"]
-_NO_FILE = "no such file; extract the data set's archive again"
+_NO_FILE = "no such file; extract the dataset's archive again"
 
 
 def to_body_25(joints: Joints) -> Joints:
@@ -77,19 +77,19 @@ class Annotation:
     """Where the 18 COCO joints of an image are stored: in PATN's list, or in a file of NTED's."""
 
     path: Path
-    frame: tuple[int, int]  #: (width, height) of the picture that the joints were found in
-    row: str | None = None  #: the picture's name in the list; None: the file is of one picture
-    left: int = 0  #: pixels of white border at the left, which the pictures in use do not have
+    frame: tuple[int, int]  #: (width, height) of the image that the joints were found in
+    row: str | None = None  #: the image's name in the list; None: the file is of one image
+    left: int = 0  #: pixels of white border at the left, which the images in use do not have
 
 
 class People(NamedTuple):
     """Everybody in a keypoint file."""
 
     joints: NDArray[np.float32]  # (N, 25, 3) of N > 0 persons with a joint at least
-    frame: tuple[int, int] | None  # (width, height) of x and y; None: pixels of the picture
+    frame: tuple[int, int] | None  # (width, height) of x and y; None: pixels of the image
 
     def in_picture(self, size: tuple[int, int]) -> NDArray[np.float32]:
-        """The joints with x and y as fractions of a picture of (width, height)."""
+        """The joints with x and y as fractions of an image of (width, height)."""
         return (self.joints / np.array((*(self.frame or size), 1), np.float32)).astype(np.float32)
 
 
@@ -98,7 +98,7 @@ def read_pose(
     size: tuple[int, int],
     body: Callable[[], NDArray[np.bool_]] | None = None,
 ) -> Joints:
-    """The joints of a record's person as `read_keypoints` gives them, whichever way its data set
+    """The joints of a record's person as `read_keypoints` gives them, whichever way its dataset
     writes them."""
     if isinstance(pose, Annotation):
         return read_annotation(pose)
@@ -108,15 +108,15 @@ def read_pose(
 def read_keypoints(
     path: Path, size: tuple[int, int], body: Callable[[], NDArray[np.bool_]] | None = None
 ) -> Joints:
-    """The `foremost` person's joints of a file, with x and y as fractions of the picture.
+    """The `foremost` person's joints of a file, with x and y as fractions of the image.
 
     Args:
         path: see `read_people` for the formats.
-        size: (width, height) of the picture that the keypoints were found in.
+        size: (width, height) of the image that the keypoints were found in.
         body: gives (H, W), True where a parsing shows a person; asked only about several persons.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_people`, or the joints lie outside the picture.
+        FileNotFoundError, ValueError: as `read_people`, or the joints lie outside the image.
     """
     people = read_people(path)
     if people.frame == FRACTIONS:
@@ -129,8 +129,8 @@ def read_keypoints(
         x, y = (person[:, :2].max(axis=0) * (people.frame or size)).round()
         width, height = people.frame or size
         raise ValueError(
-            f"{path}: its joints reach x {x:.0f}, y {y:.0f}, and the picture is {width}x{height}, "
-            "so they were found in one of another size; find them in this picture, or scale them"
+            f"{path}: its joints reach x {x:.0f}, y {y:.0f}, and the image is {width}x{height}, "
+            "so they were found in one of another size; find them in this image, or scale them"
         )
     return person
 
@@ -139,7 +139,7 @@ def read_people(path: Path) -> People:
     """Everybody in a keypoint file.
 
     Reads OpenPose 1.3 (`pose_keypoints_2d`, VITON-HD), OpenPose 1.0 (`pose_keypoints`, VITON) and
-    DressCode's (`keypoints`), in pixels or in fractions of the picture from 0 to 1; COCO-18 is
+    DressCode's (`keypoints`), in pixels or in fractions of the image from 0 to 1; COCO-18 is
     converted, without mid-hip and feet.
 
     Raises:
@@ -174,7 +174,7 @@ def read_people(path: Path) -> People:
 def foremost(
     people: NDArray[np.float32], size: tuple[int, int], near: NDArray[np.bool_] | None = None
 ) -> int:
-    """Which of several persons (N, 25, 3), in fractions of a picture of (width, height), it is of:
+    """Which of several persons (N, 25, 3), in fractions of an image of (width, height), it is of:
     the largest of those who lie on the parsing (`near_body`); where nobody does, the largest."""
     ranks = []
     for joints in people:
@@ -191,13 +191,13 @@ def near_body(body: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def share_on(joints: Joints, near: NDArray[np.bool_]) -> float:
-    """The share of a person's joints, in fractions of the picture, that are `near_body`."""
+    """The share of a person's joints, in fractions of the image, that are `near_body`."""
     x, y = np.clip((_places(joints) * _CELLS).astype(int), 0, np.array(_CELLS) - 1).T
     return float(near[y, x].mean())
 
 
 def lies_outside(joints: Joints) -> bool:
-    """Whether a good part of a person's joints, in fractions of the picture, is outside it."""
+    """Whether a good part of a person's joints, in fractions of the image, is outside it."""
     places = _places(joints)
     outside = ((places > 1 + _EDGE) | (places < -_EDGE)).any(axis=1)
     return bool(outside.mean() > _MOST_OUTSIDE)
@@ -210,7 +210,7 @@ def _places(joints: Joints) -> NDArray[np.float32]:
 
 @cache
 def _say_fractions(folder: Path) -> None:
-    log.warning("%s: joints are fractions of the picture (0 to 1), and are read as such", folder)
+    log.warning("%s: joints are fractions of the image (0 to 1), and are read as such", folder)
 
 
 def _persons(content: object, path: Path) -> tuple[list[object], tuple[int, int] | None, int]:
@@ -231,7 +231,7 @@ def _persons(content: object, path: Path) -> tuple[list[object], tuple[int, int]
         case {"keypoints": rows}:
             return [rows], _DRESS_CODE_FRAME, 4
     raise ValueError(
-        f"{path}: holds no OpenPose or DressCode keypoints; use the data set's pose file"
+        f"{path}: holds no OpenPose or DressCode keypoints; use the dataset's pose file"
     )
 
 
@@ -251,7 +251,7 @@ def _rows(values: object, columns: int, path: Path) -> Joints:
 
 
 def read_annotation(annotation: Annotation) -> Joints:
-    """The joints of one picture, as `read_keypoints` gives them; confidence is 0 or 1."""
+    """The joints of one image, as `read_keypoints` gives them; confidence is 0 or 1."""
     path, row = annotation.path, annotation.row
     table = {} if row is None else _read_list(path)
     if row is not None and row not in table:
@@ -268,7 +268,7 @@ def read_annotation(annotation: Annotation) -> Joints:
         raise FileNotFoundError(f"{path}: {_NO_FILE}") from error
     except (ValueError, TypeError) as error:
         what = "holds no rows of 'x y'" if row is None else f"the joints of {row} are no lists"
-        raise ValueError(f"{path}: {what} of numbers; use the data set's file") from error
+        raise ValueError(f"{path}: {what} of numbers; use the dataset's file") from error
     if joints.shape != (COCO_18, 2):
         where = f"{path}: {row}" if row else path
         raise ValueError(f"{where}: has joints of shape {joints.shape}, expected 18 of x and y")
@@ -278,13 +278,13 @@ def read_annotation(annotation: Annotation) -> Joints:
 
 
 def listed_names(path: Path) -> frozenset[str]:
-    """The pictures that a list has joints of."""
+    """The images that a list has joints of."""
     return frozenset(_read_list(path))
 
 
-@lru_cache(maxsize=4)  # train and test of two data sets; every worker reads a list once
+@lru_cache(maxsize=4)  # train and test of two datasets; every worker reads a list once
 def _read_list(path: Path) -> dict[str, tuple[str, str]]:
-    """y and x of every picture, as written: a picture is parsed when it is asked for."""
+    """y and x of every image, as written: an image is parsed when it is asked for."""
     try:
         lines = io.StringIO(read_text(path), newline="")
     except FileNotFoundError as error:
@@ -292,7 +292,7 @@ def _read_list(path: Path) -> dict[str, tuple[str, str]]:
     rows = csv.reader(lines, delimiter=":", quoting=csv.QUOTE_NONE)
     if [column.strip() for column in next(rows, [])] != _COLUMNS:
         raise ValueError(
-            f"{path}: has no header '{':'.join(_COLUMNS)}'; copy the list again from the data "
-            "set's archive"
+            f"{path}: has no header '{':'.join(_COLUMNS)}'; copy the list again from the "
+            "dataset's archive"
         )
     return {row[0].strip(): (row[1], row[2]) for row in rows if len(row) == len(_COLUMNS)}

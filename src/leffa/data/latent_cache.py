@@ -1,8 +1,8 @@
-"""The latents of a data set, cached on disk, so that no epoch encodes the same pictures again.
+"""The latents of a dataset, cached on disk, so that no epoch encodes the same images again.
 
 A cache holds, for each sample, what `PersonGenerator.latents` computes, in single precision, so a
 run with a cache equals one without but for the rounding of another batch size and, in mixed
-precision, of an autoencoder that computes in 16 bits. The pictures themselves are still read: the
+precision, of an autoencoder that computes in 16 bits. The images themselves are still read: the
 Leffa loss compares pixels.
 
     <folder>/<split>_<height>x<width>/cache.json                 whose latents these are
@@ -36,7 +36,7 @@ from leffa.io.files import exclusive_lock
 _NOT_ENCODED = ("reference_densepose", "reference_keypoints")
 SHARD = 256  # samples in a file: what an interrupted run may have to repeat
 
-Latents = dict[str, Tensor]  # picture -> (C, h, w), or with a leading B
+Latents = dict[str, Tensor]  # image -> (C, h, w), or with a leading B
 
 
 class LatentEncoder(Protocol):
@@ -48,11 +48,11 @@ class LatentEncoder(Protocol):
 
 
 class LatentCache(Mapping[str, Latents]):
-    """The latents of a data set's samples, by name; made on first use.
+    """The latents of a dataset's samples, by name; made on first use.
 
     Args:
-        folder: of this data set at this size.
-        encoder: works on the device of its autoencoder, on `batch_size` pictures at a time.
+        folder: of this dataset at this size.
+        encoder: works on the device of its autoencoder, on `batch_size` images at a time.
         progress: called with (samples done, samples in all).
 
     Raises:
@@ -71,7 +71,7 @@ class LatentCache(Mapping[str, Latents]):
     ) -> None:
         if transform != transform.without_augmentation():
             raise ValueError(
-                "latent_cache: a cache keeps one version of every picture, and data.transform "
+                "latent_cache: a cache keeps one version of every image, and data.transform "
                 "augments; switch the augmentation or the cache off"
             )
         self.folder = folder
@@ -147,7 +147,7 @@ def _origin(
 ) -> dict[str, str]:
     """What the latents depend on, each part under the name that a message gives it."""
     files = hashlib.sha256()
-    described = cache(_file)  # a picture is in several pairs
+    described = cache(_file)  # an image is in several pairs
     for record in records:
         for field in fields(record):
             if field.name in _NOT_ENCODED:

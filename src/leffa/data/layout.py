@@ -25,7 +25,7 @@ class Layout(Sequence[Record]):
     """The samples of one split, in the order of their list (named in messages).
 
     Raises:
-        ValueError: two samples share a name, or a list of keypoints lacks a picture.
+        ValueError: two samples share a name, or a list of keypoints lacks an image.
         FileNotFoundError: some files are missing; the message counts them and names the first few.
     """
 
@@ -82,7 +82,7 @@ def missing_files(records: Iterable[Record]) -> tuple[list[str], int]:
 
 
 def _check_annotations(records: Iterable[Record]) -> None:
-    """A list of keypoints must name every picture: found now, not in the middle of a training."""
+    """A list of keypoints must name every image: found now, not in the middle of a training."""
     wanted: dict[Path, set[str]] = defaultdict(set)
     for record in records:
         for joints in (record.keypoints, record.reference_keypoints):
@@ -91,7 +91,7 @@ def _check_annotations(records: Iterable[Record]) -> None:
     for path, names in wanted.items():
         if missing := sorted(names - listed_names(path)):
             raise ValueError(
-                f"{path}: lacks {len(missing)} of the {len(names)} pictures that the pairs ask "
+                f"{path}: lacks {len(missing)} of the {len(names)} images that the pairs ask "
                 f"for, first {', '.join(missing[:_SHOWN])}; use the two lists of one release"
             )
 
@@ -107,7 +107,7 @@ def check_root(root: str | Path) -> Path:
     root = Path(root).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(
-            f"{root}: no such folder; link the data set there, or give the folder that holds its "
+            f"{root}: no such folder; link the dataset there, or give the folder that holds its "
             "pair lists (data.root=DIR in training, dataset.root=DIR in evaluation)"
         )
     return root
@@ -115,7 +115,7 @@ def check_root(root: str | Path) -> Path:
 
 def check_truth(root: Path, records: Sequence[Record], group: GroupSpec) -> None:
     """Raise FileNotFoundError, with the command that draws them, where there are no unpaired
-    records, or true pictures, their parsings or flows are missing."""
+    records, or true images, their parsings or flows are missing."""
     drawn_files = [each.field for each in group.files if each.role == "unpaired" and each.field]
     lacking = sum(None in (getattr(each, field) for field in drawn_files) for each in records)
     if records and not lacking:
@@ -123,7 +123,7 @@ def check_truth(root: Path, records: Sequence[Record], group: GroupSpec) -> None
     if not (root / SYNTHETIC).is_file():
         raise FileNotFoundError(
             f"{root}: photographs do not show its persons with the references of others, so there "
-            "is no truth; give pairs=paired, or truth=false (try-on), or a synthetic data set"
+            "is no truth; give pairs=paired, or truth=false (try-on), or a synthetic dataset"
         )
     who = f"{lacking} of {len(records)} persons" if records else "its persons"
     drawn = json.loads(read_text(root / SYNTHETIC))
@@ -134,7 +134,7 @@ def check_truth(root: Path, records: Sequence[Record], group: GroupSpec) -> None
     )
     raise FileNotFoundError(
         f"{root}: {who} are not drawn with the reference that the unpaired list gives them; "
-        f"complete the data set: leffa draw {drawn['layout']} {root} {options}"
+        f"complete the dataset: leffa draw {drawn['layout']} {root} {options}"
     )
 
 
@@ -142,11 +142,11 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a list that are not blank; it must be there and hold some."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no such list; copy it from the data set's archive into {path.parent}"
+            f"{path}: no such list; copy it from the dataset's archive into {path.parent}"
         )
     lines = [line for each in read_text(path).splitlines() if (line := each.strip())]
     if not lines:
-        raise ValueError(f"{path}: lists nothing; copy it again from the data set's archive")
+        raise ValueError(f"{path}: lists nothing; copy it again from the dataset's archive")
     return lines
 
 
@@ -157,7 +157,7 @@ def read_csv_pairs(path: Path) -> list[tuple[str, str]]:
     pairs = []
     for number, row in read_table(path, ("from", "to")).rows:
         if not (row["from"] and row["to"]):
-            raise ValueError(f"{path}: line {number} lacks one of its two pictures; {again}")
+            raise ValueError(f"{path}: line {number} lacks one of its two images; {again}")
         pairs.append((row["from"], row["to"]))
     if not pairs:
         raise ValueError(f"{path}: lists nothing; {again}")

@@ -1,6 +1,6 @@
-"""Finds pictures of the training in a test set by what they show, however they were saved.
+"""Finds images of the training in a test set by what they show, however they were saved.
 
-Two files hold one picture where their perceptual hashes nearly agree and then, at 32x24, their
+Two files hold one image where their perceptual hashes nearly agree and then, at 32x24, their
 pixels do; a mirrored copy counts too. Imports no torch, for the doctor's processes.
 """
 
@@ -18,7 +18,7 @@ from leffa.io.processes import map_items
 
 Print = tuple[Path, int]  # a file and its `fingerprint`
 
-_SIDE, _LOWEST = 32, 8  # of the grey picture, and frequencies each way
+_SIDE, _LOWEST = 32, 8  # of the grey image, and frequencies each way
 _WAVES = np.cos(np.pi / (2 * _SIDE) * np.outer(np.arange(_LOWEST), 2 * np.arange(_SIDE) + 1))
 _BITS = np.uint64(1) << np.arange(64, dtype=np.uint64).reshape(_LOWEST, _LOWEST)
 _MIRROR = np.bitwise_or.reduce(_BITS[:, 1::2], axis=None)  # waves that mirroring turns round
@@ -29,14 +29,14 @@ _CHUNK = 64
 
 
 def fingerprint(image: Image.Image) -> int:
-    """64 bits: the signs of the picture's lowest frequencies (a perceptual hash)."""
+    """64 bits: the signs of the image's lowest frequencies (a perceptual hash)."""
     grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
     waves = _WAVES @ (np.asarray(grey, dtype=np.float64) - 128) @ _WAVES.T
     return int(_BITS[waves > 0].sum())
 
 
 def find_again(wanted: Sequence[Print], among: Sequence[Print]) -> Iterator[tuple[int, int]]:
-    """Each picture that is among the others, with the first of them that shows it, by place."""
+    """Each image that is among the others, with the first of them that shows it, by place."""
     ours, theirs = (np.array([bits for _, bits in each], np.uint64) for each in (wanted, among))
     for start in range(0, len(ours) if len(theirs) else 0, _CHUNK):
         differ = ours[start : start + _CHUNK, None] ^ theirs
@@ -68,10 +68,10 @@ def leaked(
     Args:
         records: of the test.
         workers: processes that decode; 0 for none.
-        progress: called with (pictures read, pictures in all).
+        progress: called with (images read, images in all).
 
     Raises:
-        FileNotFoundError, ValueError: a picture cannot be read.
+        FileNotFoundError, ValueError: an image cannot be read.
     """
     fields = ("source", "reference")
     files = sorted({getattr(each, field) for each in (*records, *training) for field in fields})

@@ -6,7 +6,7 @@
     {"recipe": "...", "person": {"file": "a.jpg", "size": [W, H]}, "garment": {...},
      "matches": [[x, y, u, v], ...]}
 
-x, y on the person and u, v on the garment are fractions of the pictures, from their outer edges.
+x, y on the person and u, v on the garment are fractions of the images, from their outer edges.
 """
 
 import json
@@ -46,7 +46,7 @@ def with_matches(
 
 
 def pair_name(record: Record) -> str:
-    """By the two pictures, for folders where a person may have several garments."""
+    """By the two images, for folders where a person may have several garments."""
     return unpaired_name(record.source.name, record.reference.name)
 
 
@@ -81,7 +81,7 @@ def read_matches(record: Record, sizes: tuple[Size, Size]) -> Matches:
 
     Raises:
         FileNotFoundError, ValueError: it is missing or damaged, or was made for another pair or for
-            pictures of other sizes than these (width, height) of source and reference.
+            images of other sizes than these (width, height) of source and reference.
     """
     content = _load_own(record)
     for who, _, size in _pictures(record, sizes):
@@ -113,7 +113,7 @@ def load_matches(path: Path) -> dict[str, Any]:
 
 
 def _load_own(record: Record) -> dict[str, Any]:
-    """The content of a record's file, which must be about its two pictures."""
+    """The content of a record's file, which must be about its two images."""
     assert record.matches is not None
     content = load_matches(record.matches)
     for who, path in (("person", record.source), ("garment", record.reference)):
@@ -145,7 +145,7 @@ def matches_inside(matches: Tensor, mask: Tensor) -> Tensor:
 
 
 def mirror_matches(matches: Tensor) -> Tensor:
-    """The matches (N, 4) of the mirrored pictures."""
+    """The matches (N, 4) of the mirrored images."""
     return matches * matches.new_tensor([-1, 1, -1, 1])
 
 

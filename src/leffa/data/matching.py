@@ -126,14 +126,14 @@ def _mutual(
 
 
 def _inside(points: Points, picture: Image.Image, mask: Mask) -> Mask:
-    """Which points lie in a mask (H, W) of the picture, at whatever resolution."""
+    """Which points lie in a mask (H, W) of the image, at whatever resolution."""
     height, width = mask.shape
     x, y = (_fractions(points, picture) * (width, height)).astype(int).T
     return mask[y.clip(0, height - 1), x.clip(0, width - 1)]
 
 
 def _distinct(here: Points, there: Points) -> list[int]:
-    """The matches, best first, without those beside a better one in either picture."""
+    """The matches, best first, without those beside a better one in either image."""
     kept: list[int] = []
     for row in range(len(here)):
         distances = (np.linalg.norm(side[kept] - side[row], axis=1) for side in (here, there))
@@ -171,6 +171,6 @@ def _agrees(place: Points, match: Points, here: Points, there: Points) -> bool:
 
 
 def _fractions(points: Points, picture: Image.Image) -> Points:
-    """Places of keypoints, whose origin is the middle of a pixel, as fractions of the picture."""
+    """Places of keypoints, whose origin is the middle of a pixel, as fractions of the image."""
     fractions: Points = ((points + 0.5) / _size(picture)).astype(np.float32)
     return fractions

@@ -1,4 +1,4 @@
-"""Pictures as the bytes that they are, on their way from the files to the device.
+"""Images as the bytes that they are, on their way from the files to the device.
 
 The processes of a loader hand their samples on packed, a quarter of what floats take, and on the
 device a batch is unpacked to the floats that `Batch` promises: the same values to the last bit.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Packed(NamedTuple):
-    """A picture whose byte v stands for v / half - 1."""
+    """An image whose byte v stands for v / half - 1."""
 
     pixels: Tensor  #: (..., H, W, C) bytes; of one channel that stands for all of them, C is 1
     half: Tensor  #: (..., 3) by channel
@@ -30,13 +30,13 @@ class Packed(NamedTuple):
 
 
 def pack(pixels: NDArray[np.uint8], *half: float) -> Packed:
-    """A picture (H, W, C); by default 127.5, for values in [-1, 1]."""
+    """An image (H, W, C); by default 127.5, for values in [-1, 1]."""
     divisors = torch.tensor(half or (127.5, 127.5, 127.5))
     return Packed(torch.from_numpy(np.require(pixels, requirements="W")), divisors)
 
 
 def unpack(sample: Any) -> Any:
-    """The sample, or batch, with pictures as floats, and masks as 0.0 or 1.0."""
+    """The sample, or batch, with images as floats, and masks as 0.0 or 1.0."""
     return {key: _unpacked(value) for key, value in sample.items()}
 
 

@@ -20,7 +20,7 @@ _SKELETON = (
     *((5, 12), (12, 13), (13, 14)),
     *((9, 12), (1, 0), (0, 15), (15, 17), (0, 16), (16, 18)),
 )
-# A latent cell is 8 pixels and the models shrink this picture to latent size by nearest: at 256
+# A latent cell is 8 pixels and the models shrink this image to latent size by nearest: at 256
 # pixels of height a bone is one cell wide, so it cannot fall between the samples.
 _BONES_PER_HEIGHT = 32
 
@@ -39,7 +39,7 @@ _SMOOTHING = 4  # drawn so many times larger, then averaged: PIL's lines have ha
 
 def draw_skeleton(keypoints: Joints, size: tuple[int, int]) -> NDArray[np.uint8]:
     """(H, W, 3) RGB of `size` (width, height): each bone between two joints that were found, which
-    are given in fractions of the picture, in its own colour on black."""
+    are given in fractions of the image, in its own colour on black."""
     picture = Image.new("RGB", size)
     draw = ImageDraw.Draw(picture)
     width = max(1, round(size[1] / _BONES_PER_HEIGHT))
@@ -58,7 +58,7 @@ def pose_tensor(keypoints: Joints, size: tuple[int, int]) -> Tensor:
     pose transfer where there is no DensePose (Lu et al., 2024, `pose_utils.py`).
 
     Args:
-        keypoints: (25, 3) BODY_25 in fractions of the picture.
+        keypoints: (25, 3) BODY_25 in fractions of the image.
         size: (width, height) of the maps.
 
     Returns:

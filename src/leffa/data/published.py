@@ -1,4 +1,4 @@
-"""The published data sets as training and evaluation read them; configurations name these.
+"""The published datasets as training and evaluation read them; configurations name these.
 
 Each is described in `data.catalog`, and by its page in docs/reference/datasets. DeepFashion, of
 which there are many lists, has a class of its own (`data.deepfashion`).

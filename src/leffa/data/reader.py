@@ -1,4 +1,4 @@
-"""Reads the samples of a published data set, by its spec in `data.catalog`."""
+"""Reads the samples of a published dataset, by its spec in `data.catalog`."""
 
 import logging
 import re
@@ -74,7 +74,7 @@ class TryOnPairs(Layout):
         if (split, pairs) == ("train", "unpaired"):
             raise ValueError(UNPAIRED_TRAINING)
         if truth and pairs == "paired":
-            raise ValueError("truth=true: where pairs=paired the person's picture is the true one")
+            raise ValueError("truth=true: where pairs=paired the person's image is the true one")
         check_choice("densepose", densepose, (*spec.densepose, "none"))
         groups = {
             each.name: each for each in spec.groups if any(split == one.split for one in each.lists)
@@ -178,14 +178,14 @@ def _find_files(
             continue
         need = "always" if files.field == "densepose" else files.need
         wanted = keys[files.role]
-        # A picture is in several pairs: its paths are made once and shared.
+        # An image is in several pairs: its paths are made once and shared.
         find = cache(locate(spelling(base, files.spellings), files.pattern, need, wanted))
         found[files.field] = [find(key) for key in wanted]
     return found
 
 
 class PosePairs(Layout):
-    """Pairs of one person in two pictures; samples are named `<reference stem>_2_<source stem>`.
+    """Pairs of one person in two images; samples are named `<reference stem>_2_<source stem>`.
 
     Args:
         spec, root, densepose, allow_subset: as in `TryOnPairs`.
@@ -223,7 +223,7 @@ class PosePairs(Layout):
 
 
 def _check_persons(spec: DatasetSpec, rows: Rows, path: Path) -> None:
-    """The two pictures of a pair must show one person, where their names tell."""
+    """The two images of a pair must show one person, where their names tell."""
     if not spec.person:
         return
     person_of = cache(lambda name: re.findall(spec.person, name)[:1])
@@ -247,8 +247,8 @@ def pose_records(
     """The records of pose transfer, named as in the field.
 
     Args:
-        rows: (reference, source), by the names of their pictures.
-        picture_of, joints_of, category_of: of a picture's name.
+        rows: (reference, source), by the names of their images.
+        picture_of, joints_of, category_of: of an image's name.
         pairs: "unpaired": reference and source are two persons, and the truth is drawn.
     """
     stem_of = cache(lambda name: PurePath(name).stem)
@@ -297,7 +297,7 @@ def read_rows(path: Path, listing: ListSpec) -> Rows:
 
 
 def check_count(root: Path, listing: ListSpec, found: int, path: Path, allow_subset: bool) -> None:
-    """Compare the length of a list with the official one, so that half a data set is not taken for
+    """Compare the length of a list with the official one, so that half a dataset is not taken for
     the whole. A synthetic copy has a size of its own.
 
     Raises:
@@ -309,11 +309,11 @@ def check_count(root: Path, listing: ListSpec, found: int, path: Path, allow_sub
     if found > official:
         raise ValueError(
             f"{path}: lists {found:,} pairs, the official list has {official:,}; use the "
-            "official list, or the data set `folder` for a list of your own"
+            "official list, or the dataset `folder` for a list of your own"
         )
     if not allow_subset:
         raise ValueError(
             f"{path}: lists {found:,} of {official:,} pairs; copy the whole list from the "
-            "data set's archive, or set allow_subset=true"
+            "dataset's archive, or set allow_subset=true"
         )
     log.info("%s: %s of %s pairs", path, f"{found:,}", f"{official:,}")

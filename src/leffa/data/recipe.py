@@ -59,8 +59,8 @@ def agnostic_mask(recipe: AgnosticRecipe, person: PersonMaps) -> Mask:
         if share < LEAST_ON_BODY:
             raise ValueError(
                 f"{share:.0%} of the keypoints lie on the person that the parsing shows, so they "
-                "belong to another picture or were found at another size of it; make both from "
-                "this picture"
+                "belong to another image or were found at another size of it; make both from "
+                "this image"
             )
     mask = recipe(person)
     if not mask.any():

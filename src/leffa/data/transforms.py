@@ -1,6 +1,6 @@
 """From the files of a record to tensors: placed on the canvas, masked, augmented.
 
-Everything stays uint8 until the end. One `Placement` moves all maps of a picture, and the mirror
+Everything stays uint8 until the end. One `Placement` moves all maps of an image, and the mirror
 image is taken last, of all maps at once, so they cannot disagree.
 """
 
@@ -75,7 +75,7 @@ class PersonTransform:
             none; the default for pose transfer) or "all".
         label_set: of `record.parse`.
         image_filter: resizes photographs.
-        fit: "stretch" brings pictures to the sample's shape, as all published try-on code does;
+        fit: "stretch" brings images to the sample's shape, as all published try-on code does;
             "pad" keeps their own. `data.fit.unpad` undoes it for results.
         flip: probability of mirroring the whole sample, source and reference together.
         scale: largest zoom, in or out, as a fraction: 0.2 zooms by 0.8 to 1.2.
@@ -208,7 +208,7 @@ class PersonTransform:
         return mirrored(sample) if draw.mirror else sample
 
     def _target(self, files: PersonFiles) -> PersonFiles:
-        """The files of the true picture, which differs from the source."""
+        """The files of the true image, which differs from the source."""
         target = PersonFiles(files.record.target(), self.open_photograph)
         pictures = target.source, target.record.source, files.source, files.record.source
         check_same_size(*pictures)
@@ -239,7 +239,7 @@ class PersonTransform:
         return np.asarray(placement.place(mask, FILTERS[self.image_filter])) >= 128
 
     def _recipe(self, files: PersonFiles, agnostic: AgnosticRecipe) -> Region:
-        """The mask of the whole picture, at the size that it has on the canvas before it moves."""
+        """The mask of the whole image, at the size that it has on the canvas before it moves."""
         fitted = fit_picture(files.source.size, self.size, self.fit)
         size = round(fitted.width), round(fitted.height)
         person = files.maps(size, self.label_set, self.file_encoding)

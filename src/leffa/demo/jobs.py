@@ -85,5 +85,5 @@ def steps_done(run: Path) -> int:
 
 
 def pictures_done(evaluation: Path) -> int:
-    """How many pictures an evaluation in this folder has made."""
+    """How many images an evaluation in this folder has made."""
     return sum(1 for _ in (evaluation / "images").glob("*.png"))

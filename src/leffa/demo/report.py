@@ -1,6 +1,6 @@
-"""The demo's report: a picture of samples, the numbers, and one page that holds both.
+"""The demo's report: a figure of samples, the numbers, and one page that holds both.
 
-The page is self-contained: pictures are data URIs, charts are inline SVG, and there is no
+The page is self-contained: images are data URIs, charts are inline SVG, and there is no
 script.
 """
 

@@ -1,10 +1,10 @@
 """`leffa demo`: the whole system on a laptop, from no data to a report.
 
-    draw a data set -> the last stage, with and without the Leffa loss -> evaluate -> report
+    draw a dataset -> the last stage, with and without the Leffa loss -> evaluate -> report
 
     <out>/report.html  samples.png  metrics.json      to look at
     <out>/runs/{control,leffa}                        the two trainings
-    <out>/evaluations/{baseline,control,leffa}        generated pictures and their scores
+    <out>/evaluations/{baseline,control,leffa}        generated images and their scores
     <out>/logs                                        what each process said
 
 The two trainings start from the baseline that comes with the package, run at the same time, each on
@@ -95,7 +95,7 @@ def _training(settings: DemoSettings, name: str) -> Part:
         f"data.prepare.train={settings.train_samples}",
         f"data.prepare.test={settings.test_samples}",
         f"data.val_samples={min(8, settings.test_samples)}",
-        "sampler.steps=1",  # validation is for the flow here; the evaluation makes the pictures
+        "sampler.steps=1",  # validation is for the flow here; the evaluation makes the images
         f"curriculum.stages.0.steps={settings.steps}",  # its only stage
         f"trainer.val_check_interval={max(1, settings.steps // VALIDATIONS)}",
         f"trainer.log_every_n_steps={max(1, min(10, settings.steps // 50))}",
@@ -131,7 +131,7 @@ def _evaluation(settings: DemoSettings, name: str, trainings: dict[str, Part]) -
 
 
 def _draw(training: Part) -> None:
-    """Draw the data set of the trainings, or what is missing of it."""
+    """Draw the dataset of the trainings, or what is missing of it."""
     from leffa.run import compose
     from leffa.synthetic.write import write_viton_hd
 

@@ -57,11 +57,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class StepCount:
-    """What one optimiser step costs at one picture size."""
+    """What one optimiser step costs at one image size."""
 
-    activations: int  # bytes per picture, kept for the backward pass
-    encoding: int  # bytes per picture, while the autoencoder runs
-    flops: int  # per picture: forward, backward, and what checkpointing repeats
+    activations: int  # bytes per image, kept for the backward pass
+    encoding: int  # bytes per image, while the autoencoder runs
+    flops: int  # per image: forward, backward, and what checkpointing repeats
 
 
 # Makes the model; with or without gradient checkpointing.
@@ -88,15 +88,15 @@ def count_step(
     checkpointing: bool,
     leffa_loss: LeffaLoss | None,
 ) -> StepCount:
-    """A step with the diffusion loss and, where given, the Leffa loss on every picture.
+    """A step with the diffusion loss and, where given, the Leffa loss on every image.
 
     Args:
-        height, width: of the pictures, in pixels.
+        height, width: of the images, in pixels.
         half: whether the precision is a mixed 16-bit one.
         checkpointing: whether gradient checkpointing is on.
 
     Raises:
-        ValueError: the model cannot make pictures of this size.
+        ValueError: the model cannot make images of this size.
     """
     model = build(checkpointing).train()
     # A tensor that comes out of Python's own values is real, such as the tokens of a text.
@@ -122,11 +122,11 @@ def count_step(
 def count_sampling(
     model: PersonGenerator, height: int, width: int, guidance: float
 ) -> tuple[int, int]:
-    """Operations of a picture: of a denoising step with its guidance, and of all the rest.
+    """Operations of an image: of a denoising step with its guidance, and of all the rest.
 
     Args:
         model: stays as it is.
-        height, width: of the picture, in pixels.
+        height, width: of the image, in pixels.
         guidance: see `SamplerSettings`.
     """
     before, first, step, after = (
@@ -233,7 +233,7 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _batch(model: PersonGenerator, count: int, height: int, width: int) -> Batch:
-    """Pictures of a size with their latents, and all that a model may need beside them."""
+    """Images of a size with their latents, and all that a model may need beside them."""
     batch = _pictures(count, height, width)
     return {**batch, "latents": model.latents(batch)}
 
@@ -267,7 +267,7 @@ def step_loss(
 
 
 def _encoding(model: PersonGenerator, height: int, width: int, half: bool) -> int:
-    """Bytes per picture: a residual block of the autoencoder at full size holds its input, its
+    """Bytes per image: a residual block of the autoencoder at full size holds its input, its
     output and one in between."""
     config: Any = model.vae.config
     blocks = config.get("block_out_channels") or config.encoder_block_out_channels

@@ -18,7 +18,7 @@ ASSUMED = 0.3
 
 @dataclass(frozen=True)
 class Throughput:
-    """Pictures per second over all devices, at a picture size."""
+    """Images per second over all devices, at an image size."""
 
     images: float
     height: int
@@ -105,7 +105,7 @@ def _rows(
     ]
     splits = [setting.split(stage) for stage in stages]
     return {
-        "picture": [f"{stage.height}x{stage.width}" for stage in stages],
+        "image size": [f"{stage.height}x{stage.width}" for stage in stages],
         "Leffa loss": ["on" if stage.leffa_loss else "off" for stage in stages],
         "steps": [f"{stage.steps:,}" for stage in stages],
         "images": [f"{stage.steps * stage.batch_size:,}" for stage in stages],

@@ -1,4 +1,4 @@
-"""Generate a data set's images and score them: pictures, table and numbers in one folder.
+"""Generate images for a dataset and score them: images, table and numbers in one folder.
 
     <folder>/images/<name>.png      generated, without padding
     <folder>/true/<name>.png        the true image at the generated size, likewise
@@ -12,7 +12,7 @@
     <folder>/manifest.csv           each sample's category and files
     <folder>/samples.png            the first samples, column by column
     <folder>/{best,median,worst}.png   the same of these samples, if images have a truth
-    <folder>/samples/<column>/      the pictures of a sheet one by one; best/, ... likewise
+    <folder>/samples/<column>/      the images of a sheet one by one; best/, ... likewise
     <folder>/metrics.json  .md      the numbers, with all that they depend on
 
 Finished images are kept: rerun the same command to resume.
@@ -75,7 +75,7 @@ def evaluate_model(
         load: makes the model again in another process; needed for more than one device.
 
     Raises:
-        ValueError: a setting is wrong, or the folder is in use or holds other pictures.
+        ValueError: a setting is wrong, or the folder is in use or holds other images.
         FolderMismatch: the real set or the true images cannot be scored.
     """
     protocol = get_protocol(settings.protocol)
@@ -136,7 +136,7 @@ def _score(
     beside: Mapping[Role, Path],
     absent: Mapping[Role, str],
 ) -> Scores:
-    """The whole set, and its categories in the same pass over the pictures."""
+    """The whole set, and its categories in the same pass over the images."""
     settings = work.settings
     return score_folders(
         work.folder.images,

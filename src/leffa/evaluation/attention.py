@@ -1,7 +1,7 @@
 """How much of a model's attention inside the mask goes to the garment, and not to the person.
 
 A layer that attends to the tokens of person and garment together shares its attention among them.
-Where the garment's share is small, the picture is painted from the person alone, however good the
+Where the garment's share is small, the image is painted from the person alone, however good the
 flow within the garment is. Each sample's value goes to a file of its own.
 """
 
@@ -29,7 +29,7 @@ NO_JOINT_ATTENTION = "no layer of this model attends to person and garment toget
 def write_attention(model: PersonGenerator, batch: Batch, work: Work) -> None:
     """Write {layer: the garment's share} of a batch of one to its file.
 
-    The generated picture is noised up to each of `inspect_timesteps`; a share is the mean over
+    The generated image is noised up to each of `inspect_timesteps`; a share is the mean over
     these, and over the mask, in which a token counts as much as of it is generated.
     """
     (name,) = batch["name"]

@@ -1,4 +1,4 @@
-"""Checks an evaluation before its first picture, so that it does not fail after hours."""
+"""Checks an evaluation before its first image, so that it does not fail after hours."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -48,11 +48,11 @@ def check_before_work(
     if not settings.inspect_timesteps:
         raise ValueError("inspect_timesteps is empty: give one at least, such as [200]")
     size = (transform.height, transform.width)
-    # Pictures without padding have sizes of their own, which only scoring sees.
+    # Images without padding have sizes of their own, which only scoring sees.
     if protocol.sizes and transform.fit != "pad" and size not in protocol.sizes:
         taken = " or ".join(as_text(each) for each in protocol.sizes)
         raise ValueError(
-            f"protocol={protocol.name} takes pictures of {taken}, these would be {as_text(size)}: "
+            f"protocol={protocol.name} takes images of {taken}, these would be {as_text(size)}: "
             "give another protocol, or dataset.transform.height=... and dataset.transform.width=..."
         )
     if settings.real is not None:

@@ -16,6 +16,7 @@ from leffa.io.files import exclusive_lock
 from leffa.io.folders import names_in, normal
 from leffa.io.outputs import check_unclaimed
 
+_EARLIER = {"ground_truth_flow": "true_flow", "true_image": "true_picture"}  # of columns
 SETTINGS = "settings.json"  # says that the folder is an evaluation's
 WRITTEN = (
     *("images", "true", "originals", "flow", "attention", "masks", "worn", "inpainted", "garments"),
@@ -32,12 +33,12 @@ class EvaluationFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.images = path / "images"  # generated, <name>.png
-        self.true = path / "true"  # the true pictures at the generated size, <name>.png
+        self.true = path / "true"  # the true images at the generated size, <name>.png
         self.originals = path / "originals"  # the same as stored, for protocols that resize them
         self.flows = path / "flow"  # the flow metrics of each sample, see `flow_file`
         self.attention = path / "attention"  # the garment's share of it by layer, likewise
         self.masks = path / "masks"  # white where the person is, <name>.png; for masked metrics
-        self.worn = path / "worn"  # white where the garment is in the true picture, likewise
+        self.worn = path / "worn"  # white where the garment is in the true image, likewise
         self.inpainted = path / "inpainted"  # the masks of generation; these are for its fidelity,
         self.garments = path / "garments"  # as are the references as stored
         self.result = path / "metrics.json"
@@ -65,7 +66,7 @@ class EvaluationFolder:
         check_unclaimed(self.path, WRITTEN, SETTINGS)
         if path.is_file() and json.loads(path.read_bytes()) != json.loads(json.dumps(settings)):
             raise ValueError(
-                f"{self.path}: holds pictures of another checkpoint or other settings; "
+                f"{self.path}: holds images of another checkpoint or other settings; "
                 "give another paths.output_dir, or delete the folder"
             )
         for place in (self.images, self.true):
@@ -83,7 +84,7 @@ class EvaluationFolder:
         write_text(self.path / "manifest.csv", text.getvalue())
 
     def link(self, folder: Path, files: Mapping[str, Path]) -> None:
-        """Link the data set's own pictures, by the samples' names, into a folder, or copy them."""
+        """Link the dataset's own images, by the samples' names, into a folder, or copy them."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, file in files.items():
             place = folder / f"{name}{file.suffix}"
@@ -104,7 +105,7 @@ def unfinished(records: Sequence[Record], *folders: Path) -> list[Record]:
 
 
 def sample_folder(folder: Path, heading: str, sheet: str = "samples") -> Path:
-    """The pictures of one column (of `leffa.pictures.HEADINGS`) of a sheet, such as "best"."""
+    """The images of one column (of `leffa.pictures.HEADINGS`) of a sheet, such as "best"."""
     place = folder / sheet / heading.replace(" ", "_").replace("-", "_")
-    earlier = place.with_name("true_flow")  # how it was named before
-    return earlier if place.name == "ground_truth_flow" and earlier.is_dir() else place
+    earlier = place.with_name(_EARLIER.get(place.name, place.name))
+    return earlier if earlier.is_dir() else place

@@ -96,7 +96,7 @@ def generate_part(
 
 
 def _save(work: Work, record: Record, generated: Tensor, true: Tensor) -> None:
-    # The generated picture comes last: its presence says done.
+    # The generated image comes last: its presence says done.
     for folder, image in ((work.folder.true, true), (work.folder.images, generated)):
         picture = crop_padding(image, record, work.how.transform)
         save_png(picture, folder / f"{record.name}.png")

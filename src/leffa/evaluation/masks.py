@@ -1,4 +1,4 @@
-"""What metrics need beside true pictures: where the person, the garment, or the mask is."""
+"""What metrics need beside true images: where the person, the garment, or the mask is."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ from leffa.io.png import save_png
 from leffa.metrics.paired import Role
 from leffa.metrics.protocols import Protocol
 
-NO_MAPS = "the data set has no parsing map of each true picture"
+NO_MAPS = "the dataset has no parsing map of each true image"
 NO_LABELS = "the parsing map has no labels for category {}"
 PASTED = "the photograph is pasted back there (sampler.paste_back), so nothing can leak"
 POSE = "the reference is no garment, but the person in another pose"
@@ -41,7 +41,7 @@ def write_masks(protocol: Protocol, work: Work) -> bool:
 
 def write_for_fidelity(protocol: Protocol, work: Work) -> tuple[dict[Role, Path], dict[Role, str]]:
     """Write what the garment's fidelity is measured on: `<folder>/worn/<name>.png`, white where the
-    garment is worn in the true picture; `inpainted/<name>.png`, the mask; `garments/<name>.*`.
+    garment is worn in the true image; `inpainted/<name>.png`, the mask; `garments/<name>.*`.
 
     Returns:
         The folders that are there, and why others are not.

@@ -20,7 +20,7 @@ from leffa.pictures import HEADINGS, contact_sheet, sample_rows
 
 SHOWN = 8  # samples in samples.png
 RANKED = 4  # best, and as many median and worst ones
-CELL = 256  # height in pixels of a picture in a sheet
+CELL = 256  # height in pixels of an image in a sheet
 
 GROUPS = ("best", "median", "worst")
 RANK_BY = {"lpips": False, "ssim": True}  # metric -> whether higher is better, in order of choice
@@ -53,7 +53,7 @@ def rank(scores: Scores) -> dict[str, Any] | None:
 def write_sheets(model: PersonGenerator, work: Work, ranking: dict[str, Any] | None) -> None:
     """Write the sheet of the first samples and, with a ranking, of its groups.
 
-    The pictures are also written one by one, to `sample_folder`.
+    The images are also written one by one, to `sample_folder`.
     """
     sheets = {"samples": [record.name for record in work.records[:SHOWN]]}
     if ranking is not None:

@@ -19,7 +19,7 @@ from leffa.models.sampler import SamplerSettings
 class EvaluationSettings:
     """What is measured, and how."""
 
-    name: str  # of the data set
+    name: str  # of the dataset
     # Whether images have a truth: the source wears the reference, or is drawn in it (`truth`).
     paired: bool
     sampler: SamplerSettings
@@ -32,7 +32,7 @@ class EvaluationSettings:
     in_training: Sequence[str] = ()  # samples that are not scored for that reason
     features: Path | None = None  # folder where the features of real sets are kept
     real: Path | None = None  # the real set behind FID and KID; None: the true images
-    depends_on: dict[str, Any] = field(default_factory=dict)  # what else the pictures depend on
+    depends_on: dict[str, Any] = field(default_factory=dict)  # what else the images depend on
     devices: Sequence[str] = ("cpu",)  # a process each
     workers: int = 0  # processes per device that open files
     precision: str = "32-true"  # of the generation, a key of `PRECISIONS`; scoring uses float32
@@ -67,7 +67,7 @@ class Work:
         return [one for one in self.records if one.flow is not None or one.matches is not None]
 
     def unfinished(self) -> tuple[list[Record], list[Record], list[Record]]:
-        """The samples that lack a picture, those that lack their flow metrics, and those that lack
+        """The samples that lack an image, those that lack their flow metrics, and those that lack
         their share of the attention."""
         images = unfinished(self.records, self.folder.images, self.folder.true)
         shared = unfinished(self.records, self.folder.attention) if self.share else []

@@ -120,7 +120,7 @@ Layers = dict[str, LayerReading]  # by dotted name, in the order of the network
 
 @dataclass(frozen=True)
 class ModelReading:
-    """What one model sees, by timestep, in `painted`: the picture (1, 3, H, W) that was noised."""
+    """What one model sees, by timestep, in `painted`: the image (1, 3, H, W) that was noised."""
 
     title: str
     painted: Tensor
@@ -156,9 +156,9 @@ def read_attention(
     Args:
         points: (P, 2) of the person, (x, y) in [-1, 1], corner-aligned; each layer's nearest token
             is taken.
-        timesteps: to which the picture is noised.
+        timesteps: to which the image is noised.
         temperature: tau, at which attention is read; 1 is what the network itself computes.
-        painted: (1, 3, H, W), the picture to noise; None: the true one.
+        painted: (1, 3, H, W), the image to noise; None: the true one.
         layers: names of those wanted; None for all.
         cells: maps have at most so many along a side.
         on_step: is told how many timesteps are done.

@@ -50,13 +50,13 @@ class ExplainSettings:
     """What is looked at.
 
     Args:
-        timesteps: to which the picture is noised.
+        timesteps: to which the image is noised.
         temperature: tau; None: that of the first model's weights.
-        points: (x, y) in [0, 1] of the picture as the model sees it, from the top left.
+        points: (x, y) in [0, 1] of the image as the model sees it, from the top left.
         layer: shown first: a dotted name, a short one, or None for all.
         head: shown first, from 1; None for the mean.
         layers: those on the page, dotted or short names; empty for all, or an even choice of many.
-        paint: "source" noises the person's own picture, as training does; "generated" what the
+        paint: "source" noises the person's own image, as training does; "generated" what the
             model makes.
         seed: of the noise, with the sample's name.
     """
@@ -145,7 +145,7 @@ def _readable_layers(
     if found := layer_shapes(network, batch):
         return found
     raise ValueError(
-        f"{weights}: no attention of a {type(network).__name__} goes from its picture to the "
+        f"{weights}: no attention of a {type(network).__name__} goes from its image to the "
         "reference; see `leffa predict --save-flow` for its flow"
     )
 
@@ -163,7 +163,7 @@ def _plan(
     points, cells, _ = plan_points(batch, shapes, passes, BUDGET, asked)
     temperature = settings.temperature or first.settings.temperature
     height, width = batch["source"].shape[-2:]
-    noised = "the person's own picture" if settings.paint == "source" else "the generated picture"
+    noised = "the person's own image" if settings.paint == "source" else "the generated image"
     facts = {
         "sample": f"{batch['name'][0]}, {height}x{width}",
         **{f"weights: {model.title}": str(model.weights) for model in models},

@@ -1,6 +1,6 @@
 "use strict";
 
-// Maps and flows are grids whose corner cells lie on the picture's corner pixels.
+// Maps and flows are grids whose corner cells lie on the image's corner pixels.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const [HEIGHT, WIDTH] = data.size;
@@ -92,7 +92,7 @@ function flowField(m, v) {
   return field;
 }
 
-/** Add one channel of a grid to a picture-sized plane: bilinear, corners on corners. */
+/** Add one channel of a grid to an image-sized plane: bilinear, corners on corners. */
 function addUpsampled(plane, grid, h, w, channels, channel) {
   for (let y = 0; y < HEIGHT; y++) {
     const gy = (y * (h - 1)) / (HEIGHT - 1);
@@ -138,7 +138,7 @@ function error(m, v) {
   return heads[v.head < 0 || v.layer < 0 ? heads.length - 1 : Math.min(v.head, heads.length - 1)];
 }
 
-// ---- pictures ------------------------------------------------------------------------------
+// ---- images --------------------------------------------------------------------------------
 
 function heatPicture(map) {
   const image = new ImageData(WIDTH, HEIGHT), reference = pictures.reference.data;
@@ -194,7 +194,7 @@ function faded(image) {
   return image;
 }
 
-/** A picture, enlarged to the canvas, with marks on it. */
+/** An image, enlarged to the canvas, with marks on it. */
 function paint(canvas, image, marks = []) {
   const zoom = canvas.width / WIDTH;
   const small = Object.assign(document.createElement("canvas"), { width: WIDTH, height: HEIGHT });
@@ -428,7 +428,7 @@ function showTruth(point, truth) {
   text.replaceChildren();
   element("b", text, { textContent: "the truth" });
   element("span", text, {
-    textContent: truth ? "known from the synthetic data set" : "not known for this point: no visible garment",
+    textContent: truth ? "known from the synthetic dataset" : "not known for this point: no visible garment",
   });
 }
 

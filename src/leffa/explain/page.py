@@ -1,7 +1,7 @@
 """The page of `leffa explain`: one HTML file that needs no other file, network or library.
 
 All numbers lie in one packed block (zlib, base64) that the script unpacks. Maps are 8 bits with a
-scale per row; flows are 16 bits; pictures are PNGs inside the page.
+scale per row; flows are 16 bits; images are PNGs inside the page.
 """
 
 import base64
@@ -37,7 +37,7 @@ from leffa.losses.flow import warp
 from leffa.metrics.flow import identity_flow
 from leffa.pictures import flow_picture
 
-TALLEST = 384  # pixels of a picture on the page
+TALLEST = 384  # pixels of an image on the page
 COLOURS = "inferno"  # of the attention, from none to the most
 
 
@@ -205,7 +205,7 @@ def true_pictures(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _truth(batch: Batch, points: Tensor) -> dict[str, Any] | None:
-    """The true match of each point, and of the whole person as pictures."""
+    """The true match of each point, and of the whole person as images."""
     if not has_truth(batch):
         return None
     flow, warped = true_pictures(batch)
@@ -222,7 +222,7 @@ def _rounded(place: list[float]) -> list[float]:
 
 
 def _shown(image: Tensor) -> Tensor:
-    """The picture at the page's size, at most."""
+    """The image at the page's size, at most."""
     height, width = image.shape[-2:]
     if height <= TALLEST:
         return image.float()

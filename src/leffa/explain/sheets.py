@@ -36,8 +36,8 @@ from leffa.io.png import to_uint8
 from leffa.losses.flow import warp
 from leffa.pictures import flow_picture
 
-CELL = 2.0  # height of a picture, in inches
-LABEL, GAP = 0.9, 0.12  # inches: of a row's title, and between pictures
+CELL = 2.0  # height of an image, in inches
+LABEL, GAP = 0.9, 0.12  # inches: of a row's title, and between images
 DOTS = 160  # per inch
 ENDINGS = ("", "_layers", "_heads", "_timesteps")  # of the sheets' names
 
@@ -163,7 +163,7 @@ def _grid(
     subtitle: str,
     captions: Sequence[Sequence[str]] = (),
 ) -> Figure:
-    """Titled rows of pictures under titled columns."""
+    """Titled rows of images under titled columns."""
     height, width = rows[0][1][0][0].shape[:2]
     cell = CELL * width / height  # its width
     across = LABEL + len(titles) * (cell + GAP)
@@ -188,7 +188,7 @@ def _grid(
 
 
 def _draw(axes: Axes, pixels: Pixels, marks: Marks) -> None:
-    """A picture without ticks or frame, and its marks with a dark edge."""
+    """An image without ticks or frame, and its marks with a dark edge."""
     height, width = pixels.shape[:2]
     axes.imshow(pixels, interpolation="bicubic", resample=True)
     axes.set(xticks=[], yticks=[])

@@ -16,7 +16,7 @@ from leffa.losses.flow import upsample
 from leffa.losses.matches import nearest_tokens, stored_matches
 from leffa.metrics.flow import KINDS
 
-FADED = 0.2  # what is left of a colour where a picture says little
+FADED = 0.2  # what is left of a colour where an image says little
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def flow_region(batch: Batch) -> Tensor:
 
 
 def faded(image: Tensor, region: Tensor) -> Tensor:
-    """A picture (1, 3, H, W) in [-1, 1], nearly white outside of a region (1, 1, H, W)."""
+    """An image (1, 3, H, W) in [-1, 1], nearly white outside of a region (1, 1, H, W)."""
     strength = region + FADED * (1 - region)
     return image * strength + (1 - strength)
 

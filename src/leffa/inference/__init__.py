@@ -1,4 +1,4 @@
-"""From weights to pictures and flows.
+"""From weights to images and flows.
 
 loaded = load_model(Path("outputs/tryon"))  # or a .ckpt, an exported folder, a released file
 loaded.model, loaded.inputs, loaded.flow_request

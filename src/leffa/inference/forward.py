@@ -46,10 +46,10 @@ def encode_batch(
     """Run the autoencoder and the model's other encoders once.
 
     Args:
-        painted: (B, 3, H, W) in [-1, 1], to add noise to instead of the true picture.
+        painted: (B, 3, H, W) in [-1, 1], to add noise to instead of the true image.
     """
     painted = batch.get("truth") if painted is None else painted
-    if painted is None:  # the source is the true picture
+    if painted is None:  # the source is the true image
         latents = batch["latents"] if "latents" in batch else model.latents(batch)
         batch = {**batch, "latents": latents}
         clean = model.encode_target(batch)

@@ -1,9 +1,9 @@
-"""Pictures from records: the only place where a model paints the samples of a data set or a list.
+"""Images from records: the only place where a model paints the samples of a dataset or a list.
 
 how = Generation(transform, sampler, even_batch_size(len(records), 8))
 for records, batch, images in generate_batches(model, records, how): ...
 
-A picture follows from the weights, the settings and the sample's name alone.
+An image follows from the weights, the settings and the sample's name alone.
 """
 
 import math
@@ -107,7 +107,7 @@ def generate_batch(
     on_step: OnStep | None = None,
     memory: RunMemory | None = None,
 ) -> Tensor:
-    """The pictures of one batch, (B, 3, H, W) in [-1, 1].
+    """The images of one batch, (B, 3, H, W) in [-1, 1].
 
     With `noise="global"`, as released, torch's global generator draws the noise: it begins with the
     seed, and goes on afterwards as if nothing had been drawn.
@@ -148,7 +148,7 @@ def even_batch_size(samples: int, most: int) -> int:
 def fill_batch(batch: Batch, size: int) -> Batch:
     """The batch with its last sample repeated up to `size`.
 
-    Kernels round differently for batches of different size: in equally full ones, a picture has the
+    Kernels round differently for batches of different size: in equally full ones, an image has the
     same bits whatever the number of processes or kills.
     """
     lacking = size - len(batch["name"])

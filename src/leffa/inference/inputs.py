@@ -29,23 +29,23 @@ def feed(
     names: tuple[str, str],
     without_densepose: bool = False,
 ) -> PersonTransform:
-    """The transform of a data set, changed so that the model reads what it was trained to read.
+    """The transform of a dataset, changed so that the model reads what it was trained to read.
 
-    Size, fit and masks stay those of the data set, which defines what is measured; the log says
+    Size, fit and masks stay those of the dataset, which defines what is measured; the log says
     where they are not those of the training.
 
     Args:
         inputs: of the training.
-        names: of the weights and of the data set, for messages.
+        names: of the weights and of the dataset, for messages.
 
     Raises:
-        ValueError: the task is another one, or the data set lacks what the model reads.
+        ValueError: the task is another one, or the dataset lacks what the model reads.
     """
     weights, dataset = names
     if transform.task != inputs.task:
         raise ValueError(
             f"{weights}: was trained for {_TASKS[inputs.task]}, and {dataset} is for "
-            f"{_TASKS[transform.task]}; give other weights, or another data set"
+            f"{_TASKS[transform.task]}; give other weights, or another dataset"
         )
     transform = replace(transform, pose="pose" in model.inputs)
     if "densepose" in model.inputs:
@@ -115,7 +115,7 @@ def _lacking(records: Sequence[Record], field: str) -> Path | None:
 
 
 def _warn_of_differences(transform: PersonTransform, inputs: InputSpec, dataset: str) -> None:
-    """One line for all that is the data set's and was otherwise in training."""
+    """One line for all that is the dataset's and was otherwise in training."""
     pairs = {
         "size": (f"{transform.height}x{transform.width}", f"{inputs.height}x{inputs.width}"),
         "fit": (transform.fit, inputs.fit),
@@ -127,7 +127,7 @@ def _warn_of_differences(transform: PersonTransform, inputs: InputSpec, dataset:
     found = [f"{key} {here} ({there})" for key, (here, there) in pairs.items() if here != there]
     if found:
         log.warning(
-            "%s is not as in the training of these weights (in brackets): %s; the data set's is "
+            "%s is not as in the training of these weights (in brackets): %s; the dataset's is "
             "used, and dataset.transform changes it",
             dataset,
             ", ".join(found),

@@ -1,4 +1,4 @@
-"""Cuts padding off generated pictures and adds it: if scored, it would raise PSNR by 3 dB."""
+"""Cuts padding off generated images and adds it: if scored, it would raise PSNR by 3 dB."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from leffa.io.pictures import open_picture
 
 
 def crop_padding(image: Tensor, record: Record, transform: PersonTransform) -> Tensor:
-    """The part of a sample's picture (..., H, W) that shows the source: (..., h, w)."""
+    """The part of a sample's image (..., H, W) that shows the source: (..., h, w)."""
     left, top, right, bottom = _window(record, transform)
     return image[..., top:bottom, left:right]
 

@@ -1,4 +1,4 @@
-"""Colour profiles: which one a picture has, and the picture in sRGB. Imports no torch."""
+"""Colour profiles: which one an image has, and the image in sRGB. Imports no torch."""
 
 import io
 from functools import lru_cache
@@ -14,7 +14,7 @@ _SAME_COLOUR = 2  # of 255: what rounding does
 
 
 def as_srgb(image: Image.Image) -> Image.Image:
-    """The picture in sRGB, mode RGB, without metadata; an unusable profile is ignored."""
+    """The image in sRGB, mode RGB, without metadata; an unusable profile is ignored."""
     stored = image.info.get("icc_profile")
     conversion = _conversion(stored) if stored else None
     if conversion is not None and (mode := _mode_for(image, conversion)) is not None:
@@ -54,7 +54,7 @@ def _conversion(profile: bytes) -> ImageCms.ImageCmsTransform | None:
 
 
 def _mode_for(image: Image.Image, conversion: ImageCms.ImageCmsTransform) -> str | None:
-    """The mode in which a picture goes into the conversion; None where it cannot."""
+    """The mode in which an image goes into the conversion; None where it cannot."""
     wanted = conversion.input_mode
     grey, cmyk = image.mode in ("1", "L", "LA"), image.mode == "CMYK"
     fits = {"L": grey, "CMYK": cmyk, "RGB": not cmyk}[wanted]

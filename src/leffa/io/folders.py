@@ -1,4 +1,4 @@
-"""Reads folders: which files are pictures, and by which names they match.
+"""Reads folders: which files are images, and by which names they match.
 
 Names match whichever way their accents are encoded (macOS writes NFD, most others NFC).
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of pictures
-_BESIDE = (".json", ".npz")  # what commands of ours write beside pictures, or read with them
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of images
+_BESIDE = (".json", ".npz")  # what commands of ours write beside images, or read with them
 _HIDDEN = ("thumbs.db", "desktop.ini", "__macosx")
 
 
@@ -74,10 +74,10 @@ def files_by_name(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str,
 
 
 def pictures_in(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by name; raises FileNotFoundError where there are none."""
+    """The images of a folder by name; raises FileNotFoundError where there are none."""
     if found := files_by_name(folder):
         return found
-    raise FileNotFoundError(f"{folder}: no pictures ({', '.join(SUFFIXES)}); put them there")
+    raise FileNotFoundError(f"{folder}: no images ({', '.join(SUFFIXES)}); put them there")
 
 
 def names_in(folder: Path) -> frozenset[str]:

@@ -17,7 +17,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def data_address(picture: bytes, kind: str = "png") -> str:
-    """An address that holds a picture file's content: `<img src="...">` without a file."""
+    """An address that holds an image file's content: `<img src="...">` without a file."""
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 

@@ -1,6 +1,6 @@
-"""Reads pictures and masks. Imports no torch.
+"""Reads images and masks. Imports no torch.
 
-- `open_picture`, of a data set: the stored numbers, as published code reads them. A turned file is
+- `open_picture`, of a dataset: the stored numbers, as published code reads them. A turned file is
   refused, since its mask and maps would not fit; a colour profile is ignored.
 - `open_photograph`, of a user: what a viewer shows, upright, in sRGB and on white.
 - `open_labels`, `open_mask` and `marked_region`: files whose pixels mean something.
@@ -32,9 +32,9 @@ FEWEST_COLOURS = 33  # of a photograph: label maps and DensePose have up to 25, 
 LOSSY = frozenset({"JPEG", "MPO", "WEBP"})  # formats that change pixels beside an edge
 
 _GREY = (64, 192)  # from, to: neither black nor white, even after JPEG
-_MOST_GREY = 0.1  # of a mask's pixels: soft edges stay far below, an agnostic picture far above
+_MOST_GREY = 0.1  # of a mask's pixels: soft edges stay far below, an agnostic image far above
 _WHITE = 128  # masks are cut in the middle between black and white
-_COLOURED = 48  # difference of two channels that JPEG does not make of a grey picture
+_COLOURED = 48  # difference of two channels that JPEG does not make of a grey image
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, and writers put 0 where they know nothing
 _SAYS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
@@ -51,7 +51,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """The header of a picture."""
+    """The header of an image."""
     try:
         with Image.open(path) as image:
             # Asked for its EXIF, an undecoded PNG decodes itself.
@@ -63,7 +63,7 @@ def read_header(path: Path) -> Header:
 
 
 def decode(path: Path) -> Image.Image:
-    """The picture as stored, in its own mode."""
+    """The image as stored, in its own mode."""
     try:
         with Image.open(path) as image:
             image.load()
@@ -73,7 +73,7 @@ def decode(path: Path) -> Image.Image:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A picture of a data set in RGB; refuses a turned, transparent or more than 8-bit one."""
+    """An image of a dataset in RGB; refuses a turned, transparent or more than 8-bit one."""
     return _in_mode(_check_plain(check_upright(decode(path), path), path), "RGB")
 
 
@@ -87,8 +87,7 @@ def open_labels(path: Path) -> Image.Image:
     image = check_upright(decode(path), path)
     if image.mode not in ("L", "P"):
         raise ValueError(
-            f"{path}: is a {image.mode} picture, not a label map; "
-            "use the file with one label a pixel"
+            f"{path}: is a {image.mode} image, not a label map; use the file with one label a pixel"
         )
     check_exact(image.format, path)
     return image
@@ -97,7 +96,7 @@ def open_labels(path: Path) -> Image.Image:
 def open_mask(path: Path) -> Image.Image:
     """A mask in grey, black and white but for soft edges; whoever reads it cuts it at 128.
 
-    Some copies of VITON-HD have the grey agnostic picture in the mask's place: it is refused.
+    Some copies of VITON-HD have the grey agnostic image in the mask's place: it is refused.
     """
     mask = _in_mode(_check_plain(check_upright(decode(path), path), path), "L")
     _check_black_and_white(mask, path)
@@ -107,7 +106,7 @@ def open_mask(path: Path) -> Image.Image:
 def marked_region(path: Path) -> NDArray[np.bool_]:
     """(H, W), True where a mask or a parsing map marks a pixel, by what the file shows.
 
-    Black and white is cut at 128; a grey picture is taken for that where most of what is not black
+    Black and white is cut at 128; a grey image is taken for that where most of what is not black
     is brighter. In a label map all that is not black is marked.
     """
     image = check_upright(decode(path), path)
@@ -124,12 +123,12 @@ def marked_region(path: Path) -> NDArray[np.bool_]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The picture turned as the camera says; its metadata no longer says how."""
+    """The image turned as the camera says; its metadata no longer says how."""
     return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an opened picture, 2 to 8; 1 where it is upright or does not say."""
+    """The EXIF orientation of an opened image, 2 to 8; 1 where it is upright or does not say."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except (*UNREADABLE, TypeError, KeyError):  # the pixels are whole all the same
@@ -138,7 +137,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def check_upright(image: Image.Image, path: Path) -> Image.Image:
-    """The picture; refuses one that is stored turned."""
+    """The image; refuses one that is stored turned."""
     if (turned := orientation(image)) != 1:
         raise ValueError(
             f"{path}: is stored turned (EXIF orientation {turned}), so its mask and maps would not "
@@ -148,7 +147,7 @@ def check_upright(image: Image.Image, path: Path) -> Image.Image:
 
 
 def check_depth(image: Image.Image, what: object) -> Image.Image:
-    """The picture; refuses one of more than 8 bits a channel, named `what`."""
+    """The image; refuses one of more than 8 bits a channel, named `what`."""
     if image.mode.startswith(("I", "F")):
         raise ValueError(
             f"{what}: has more than 8 bits a pixel ({image.mode}), of which only white would be "
@@ -158,7 +157,7 @@ def check_depth(image: Image.Image, what: object) -> Image.Image:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """The picture on white, if it is transparent anywhere; with its colour profile."""
+    """The image on white, if it is transparent anywhere; with its colour profile."""
     if not image.has_transparency_data:
         return image
     profile, layer = image.info.get("icc_profile"), image.convert("RGBA")
@@ -174,7 +173,7 @@ def is_transparent(image: Image.Image) -> bool:
 
 
 def _check_plain(image: Image.Image, path: Path) -> Image.Image:
-    """The picture; refuses one that `convert` would change without a word."""
+    """The image; refuses one that `convert` would change without a word."""
     check_depth(image, path)
     if is_transparent(image):
         raise ValueError(
@@ -193,7 +192,7 @@ def _check_black_and_white(mask: Image.Image, path: Path) -> None:
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """Without the copy that PIL's `convert` makes of a picture that has the mode already."""
+    """Without the copy that PIL's `convert` makes of an image that has the mode already."""
     return image if image.mode == mode else image.convert(mode)
 
 
@@ -208,7 +207,7 @@ def check_exact(format: str | None, path: Path) -> None:
 
 def _named(path: Path, error: BaseException) -> Exception:
     if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(f"{path}: no such file; extract the data set's archive again")
+        return FileNotFoundError(f"{path}: no such file; extract the dataset's archive again")
     reason = str(error).removesuffix(f" {str(path)!r}")
     heic = path.suffix.lower() in (".heic", ".heif")  # an iPhone's photographs; PIL reads none
     remedy = "save it as JPEG or PNG" if heic else "replace it with a good copy"

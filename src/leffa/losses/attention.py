@@ -156,7 +156,7 @@ def photometric_error(
 ) -> Tensor:
     """Absolute error (B,) of the reference's colours, pushed through the attention, at the target.
 
-    Pictures (B, C, H, W) are averaged over the cells of the grids, `grid` (h, w) that of the
+    Images (B, C, H, W) are averaged over the cells of the grids, `grid` (h, w) that of the
     queries; the error over channels, and over tokens by their share of the region (B, 1, H, W).
     """
     query, key, key_grid = tokens

@@ -25,7 +25,7 @@ def shift_sigma(sigma: Tensor, shift: float) -> Tensor:
 
 
 def resolution_shift(tokens: int, base_tokens: int = 256) -> float:
-    """sqrt(m / n) of Eq. 23; 256 tokens are a picture of 256x256 at 16 pixels a token."""
+    """sqrt(m / n) of Eq. 23; 256 tokens are an image of 256x256 at 16 pixels a token."""
     return math.sqrt(tokens / base_tokens)
 
 

@@ -1,6 +1,6 @@
-"""Matches of a picture with its reference as tensors: from a flow field, or stored ones.
+"""Matches of an image with its reference as tensors: from a flow field, or stored ones.
 
-They are (B, P, 4): (x, y) in the picture, then in the reference, in [-1, 1], corner-aligned. Rows
+They are (B, P, 4): (x, y) in the image, then in the reference, in [-1, 1], corner-aligned. Rows
 of NaN are none: how many matches a sample has is known to the device alone, which no loss waits
 for.
 """
@@ -33,7 +33,7 @@ def spread(known: Tensor, points: int) -> Tensor:
     """At most so many pixels of each mask (B, H * W), spread over it: their indices (B, P), the
     known ones first.
 
-    Which ones depends on the mask alone, so that a picture keeps its points in all steps.
+    Which ones depends on the mask alone, so that an image keeps its points in all steps.
     """
     # Multiples of the golden ratio, modulo 1, are spread evenly (Knuth's multiplicative hash).
     rank = torch.arange(known.shape[1], device=known.device) * 2654435761 % 2**32

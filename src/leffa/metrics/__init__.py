@@ -1,4 +1,4 @@
-"""Metrics of pictures and flows, protocols that fix how they are computed, and their tables."""
+"""Metrics of images and flows, protocols that fix how they are computed, and their tables."""
 
 from typing import TYPE_CHECKING
 

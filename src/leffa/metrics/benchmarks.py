@@ -1,6 +1,6 @@
 """Our results beside the published numbers, with what may and may not be compared.
 
-Two numbers of one column compare only if the same code computed them, on pictures of the same size,
+Two numbers of one column compare only if the same code computed them, on images of the same size,
 over the same images. A cell for which that is not known carries a mark: see `published.MARKS`.
 """
 

@@ -1,6 +1,6 @@
 """From images to Inception features: the same network, three ways of feeding it.
 
-Resizing to 299x299 decides a FID as much as the pictures do (Parmar et al., 2022), so it belongs to
+Resizing to 299x299 decides a FID as much as the images do (Parmar et al., 2022), so it belongs to
 the extractor and has a name:
 
     clean_fid     bicubic with antialiasing in float, TensorFlow's network

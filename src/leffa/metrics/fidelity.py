@@ -1,6 +1,6 @@
 """How faithful a garment is: its interior and its edge apart, its colours, and what leaks outside.
 
-Each is a mean over a region of the picture, one value an image. An image whose region is empty does
+Each is a mean over a region of the image, one value per image. An image whose region is empty does
 not count; `coverage` says how many do.
 """
 
@@ -126,13 +126,13 @@ class Leakage(RegionMetric):
         levels = (pred - true).abs() * 255
         if self.measure == "mean":
             return levels.mean(dim=1)
-        return (levels.amax(dim=1) > VISIBLE + 0.01).float()  # pictures have whole levels
+        return (levels.amax(dim=1) > VISIBLE + 0.01).float()  # images have whole levels
 
 
 def depth(mask: Tensor) -> Tensor:
     """Distance in pixels of each pixel of the mask (B, H, W) of bool to the nearest outside it.
 
-    0 outside. The picture's border is no edge: a garment goes on beyond it; infinite where the mask
+    0 outside. The image's border is no edge: a garment goes on beyond it; infinite where the mask
     is everywhere.
     """
     found = [

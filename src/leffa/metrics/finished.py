@@ -16,7 +16,7 @@ CATEGORIES = {
     "lower_body": "dresscode_lower",
     "dresses": "dresscode_dresses",
 }
-SETTINGS = ("paired", "unpaired")  # how the name of a try-on data set ends
+SETTINGS = ("paired", "unpaired")  # how the name of a try-on dataset ends
 FLOW_COLUMNS = {
     f"flow/{name}": name
     for name in ("epe_px", "pck_3", "match_epe_px", "match_pck_3", "match_pairs")
@@ -47,7 +47,7 @@ class Result:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the pictures."""
+        """(height, width) of the images."""
         height, width = self.content["size"]
         return height, width
 

@@ -62,7 +62,7 @@ class PlaceMetrics(Metric, ABC):
         return {name: exact(values).mean() for name, values in self.per_image().items()}
 
     def _add(self, pred: Tensor, true: Tensor, weight: Tensor, size: tuple[int, int]) -> None:
-        """Add images: places (B, N, M, 2) of pictures of `size` (H, W), and weights (B, N, M)."""
+        """Add images of `size` (H, W): places (B, N, M, 2) and weights (B, N, M)."""
         height, width = size
         # The corners' centres are 2 units apart.
         pixels_per_unit = true.new_tensor([(width - 1) / 2, (height - 1) / 2])
@@ -101,7 +101,7 @@ class MatchMetrics(PlaceMetrics):
     prefix = "match_"
 
     def update(self, pred: Tensor, matches: Tensor, size: tuple[int, int]) -> None:
-        """Score one batch: pred (B, h, w, 2), matches (B, P, 4), of pictures of `size` (H, W)."""
+        """Score one batch: pred (B, h, w, 2), matches (B, P, 4), of images of `size` (H, W)."""
         for flow, known in zip(pred.float(), stored_matches(matches.float()), strict=True):
             if len(known):
                 true, weight = match_places(known)

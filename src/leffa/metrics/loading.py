@@ -15,7 +15,7 @@ from leffa.io.progress import progress_bar
 from leffa.metrics.plan import Picture
 
 Group = tuple[Picture, ...]  # what belongs together: a prediction, its true image, its mask
-Views = list[Tensor]  # the views of one batch of pictures, each (B, 3, H, W)
+Views = list[Tensor]  # the views of one batch of images, each (B, 3, H, W)
 
 
 def read_batches(
@@ -25,7 +25,7 @@ def read_batches(
     workers: int = 0,
     progress: bool = False,
 ) -> Iterator[tuple[list[str], list[Views]]]:
-    """Yield the names of each group's first picture, and the views of each of its pictures.
+    """Yield the names of each group's first image, and the views of each of its images.
 
     Only equal sizes stack, so groups come ordered by size, then as they were given. Views are
     uint8, or floats in [0, 255]; a mask has one, (B, 1, H, W) uint8 with 0 or 1.
@@ -57,7 +57,7 @@ def _decode_batch(groups: Sequence[Group]) -> list[Views]:
 
 
 def decode(picture: Picture) -> Views:
-    """The views of one picture, each (3, H, W)."""
+    """The views of one image, each (3, H, W)."""
     path = picture.file.path
     if picture.is_mask:
         return [torch.from_numpy(marked_region(path).astype(np.uint8))[None]]

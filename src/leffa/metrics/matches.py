@@ -88,7 +88,7 @@ class MatchFidelity(MatchCount):
 
 
 def matches_of(person: Tensor, garment: Path) -> Matches:
-    """The trusted matches of a picture (3, H, W) in [0, 1] with the photograph of a garment."""
+    """The trusted matches of an image (3, H, W) in [0, 1] with the photograph of a garment."""
     pixels = (person * 255).round().byte().movedim(0, -1).cpu().numpy()
     return _matches(pixels.tobytes(), (pixels.shape[1], pixels.shape[0]), garment)
 

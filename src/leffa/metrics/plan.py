@@ -47,7 +47,7 @@ class Plan:
     """What is scored."""
 
     pred: list[Picture]
-    groups: list[Group]  # of each prediction: itself, then a picture for each of the `roles`
+    groups: list[Group]  # of each prediction: itself, then an image for each of the `roles`
     roles: tuple[Role, ...]
     garments: dict[str, ImageFile]  # by the prediction's name
     real: list[Picture] | None  # of FID and KID; None where the protocol's set was not given

@@ -1,4 +1,4 @@
-"""Named, versioned evaluation protocols: everything that decides a number, apart from the pictures.
+"""Named, versioned evaluation protocols: everything that decides a number, apart from the images.
 
 Each is a file of `conf/protocol`, read here without Hydra: NAME.yaml, and NAME@VERSION.yaml for a
 version that is not the usual one. A new metric is a class in this package, its settings below, and
@@ -47,7 +47,7 @@ class PSNRSettings:
 
 @dataclass(frozen=True, config=CLOSED)
 class PlainSettings:
-    """Of metrics that have none, and take pictures as they are."""
+    """Of metrics that have none, and take images as they are."""
 
     # The last is of the model: `leffa.evaluation`.
     metric: Literal["masked_psnr", "match_count", "garment_attention"]

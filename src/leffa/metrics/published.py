@@ -15,7 +15,7 @@ from leffa.metrics.views import CLOSED, Size, as_text
 # Why a cell does not compare with the others.
 MARKS = {
     "†": "published under another protocol than ours, or an unknown one",
-    "‡": "pictures of another size, or a size that is not stated",
+    "‡": "images of another size, or a size that is not stated",
     "§": "not over the official test set: FID and KID depend on the number of images",
 }
 EVIDENCE = {"read": "", "secondary": "quoted elsewhere", "memory": "unchecked"}
@@ -28,7 +28,7 @@ class Line:
     method: str
     values: dict[str, StrictFloat]  # by column, those that the source gives; KID times 1000
     source: str  # and after a comma where it is found; of ours the folder
-    size: Size | None  # of the scored pictures, None where not stated
+    size: Size | None  # of the scored images, None where not stated
     protocols: tuple[str, ...]  # that compute the numbers as the source did; of ours its own
     remark: str = ""
     ours: bool = False

@@ -1,6 +1,6 @@
-"""Features of a real set, computed once: FID compares every checkpoint with the same pictures.
+"""Features of a real set, computed once: FID compares every checkpoint with the same images.
 
-A file is found by what decides its features: the pictures' contents, how the protocol prepares
+A file is found by what decides its features: the images' contents, how the protocol prepares
 them, the network and the device. 8 KB an image and network.
 """
 

@@ -1,4 +1,4 @@
-"""The metrics of a protocol, fed with one batch of pictures after the other."""
+"""The metrics of a protocol, fed with one batch of images after the other."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -40,10 +40,10 @@ ABSENT: dict[Role, str] = {
     "true": NO_PERSONS,
     "masks": "it needs a folder of masks: give --masks",
     "worn": "it needs masks of the garment in the true images: give --worn",
-    "inpainted": "it needs the masks that pictures were generated in: give --inpainted",
+    "inpainted": "it needs the masks that images were generated in: give --inpainted",
     "garments": "it needs the photographs of the garments: give --garments",
 }
-OF_THE_MODEL = "it is read from a model's attention, not from pictures: evaluate.py computes it"
+OF_THE_MODEL = "it is read from a model's attention, not from images: evaluate.py computes it"
 UNPAIRED = "it needs the true image, which unpaired predictions do not have"
 NO_REAL_SET = "the real set of this protocol is all training images: give their folder with --real"
 TOO_FEW = "it needs two images of each set"
@@ -166,7 +166,7 @@ class Scorer:
             metric.update(seen, *(self._seen(role, beside[role], view) for role in metric.needs))
 
     def _seen(self, role: Role, what: Any, view: int) -> Any:
-        """What a metric gets of some pictures: images in [0, 1], masks of 0 and 1, or files."""
+        """What a metric gets: images in [0, 1], masks of 0 and 1, or files."""
         if role == "garments":
             return what
         return what[view].to(self.device) / 255 if role == "true" else what[0].to(self.device)

@@ -28,7 +28,7 @@ class TextLine(NamedTuple):
     confidence: float  # 0 to 1
 
 
-Reader = Callable[[NDArray[np.uint8]], Sequence[TextLine]]  # of a picture (H, W, 3) in RGB
+Reader = Callable[[NDArray[np.uint8]], Sequence[TextLine]]  # of an image (H, W, 3) in RGB
 
 
 class TextSimilarity(PerImageMetric):

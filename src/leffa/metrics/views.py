@@ -1,4 +1,4 @@
-"""How a protocol brings stored pictures to its metrics: sizes, filters, a second compression."""
+"""How a protocol brings stored images to its metrics: sizes, filters, a second compression."""
 
 import io
 from collections.abc import Callable
@@ -23,15 +23,15 @@ RelativeSize = Literal["prediction", "prediction_height"]
 
 @dataclass(frozen=True, config=CLOSED)
 class View:
-    """A size that pictures are brought to; a picture that has it already is left alone."""
+    """The size that images are resized to; an image of this size is left alone."""
 
-    size: Size | RelativeSize  # "prediction_height" keeps the picture's own aspect
+    size: Size | RelativeSize  # "prediction_height" keeps the image's own aspect
     filter: Filter
-    # Quality at which a resized picture is stored again, where its file is a JPEG.
+    # Quality at which a resized image is stored again, where its file is a JPEG.
     jpeg: int | None = Field(default=None, ge=1, le=95)
 
     def resolved(self, stored: Size, prediction: Size | None) -> "View":
-        """The same view with its size in pixels, for a picture of the `stored` size."""
+        """The same view with its size in pixels, for an image of the `stored` size."""
         if isinstance(self.size, tuple):
             return self
         if prediction is None:

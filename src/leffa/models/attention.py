@@ -33,7 +33,7 @@ class Exchange(ABC):
     """What the attention layers of one prediction read and write.
 
     Args:
-        image_height: H of the picture, which decides what share of it a layer's height is.
+        image_height: H of the image, which decides what share of it a layer's height is.
         grid: (h, w) of the generative latent.
         request: which flows are wanted; None for none.
     """

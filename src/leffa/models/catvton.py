@@ -1,4 +1,4 @@
-"""CatVTON: one inpainting UNet that sees person and garment as one tall picture (arXiv 2407.15886).
+"""CatVTON: one inpainting UNet that sees person and garment as one tall image (arXiv 2407.15886).
 
     above   noisy person    mask 1, 0   masked person
     below   noisy garment   zeros       garment
@@ -78,7 +78,7 @@ class StackedAttention(ExchangeProcessor):
 
 
 class CatVTON(LatentGenerator):
-    """The one-UNet model of concatenated pictures.
+    """The one-UNet model of concatenated images.
 
     Args:
         unet: an inpainting base (noisy C, mask 1, masked source C); it loses its text attention.

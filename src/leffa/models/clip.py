@@ -1,14 +1,14 @@
-"""What CLIP's image encoders are shown of a picture."""
+"""How images are prepared for CLIP's image encoders."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
-_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures that CLIP was trained on
+_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the images that CLIP was trained on
 _STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def clip_pixels(images: Tensor, side: int) -> Tensor:
-    """Pictures (B, 3, H, W) in [-1, 1], prepared as CLIP's processor does: (B, 3, side, side).
+    """Images (B, 3, H, W) in [-1, 1], prepared as CLIP's processor does: (B, 3, side, side).
 
     The short side is resized, the middle of the long one kept. Like PIL, it resizes along the width
     and then along the height, each time to 256 levels.

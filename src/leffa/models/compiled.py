@@ -12,7 +12,7 @@ from torch import nn
 
 from leffa.models.attention import Exchange, ExchangeProcessor
 
-_MOST_GRAPHS = 64  # of all sizes of layers and pictures; PyTorch's own limit is 8
+_MOST_GRAPHS = 64  # of all sizes of layers and images; PyTorch's own limit is 8
 
 
 class CompiledBlock:
@@ -44,7 +44,7 @@ def compile_blocks(network: nn.Module, backend: Any = "inductor") -> None:
     """Compile the blocks of a network of diffusers that names such (`_repeated_blocks`) when they
     are first called, without a graph break.
 
-    Other networks stay as they are. A new size of pictures compiles again.
+    Other networks stay as they are. A new size of images compiles again.
 
     Args:
         backend: of `torch.compile`.

@@ -14,7 +14,7 @@ from leffa.losses.request import FlowRequest
 from leffa.losses.schedule import Generators, NoiseSchedule
 from leffa.models.memory import RunMemory
 
-# What a batch may hold beside the two pictures, and a model may need.
+# What a batch may hold beside the two images, and a model may need.
 Input = Literal["mask", "densepose", "pose"]
 
 
@@ -55,7 +55,7 @@ class PersonGenerator(nn.Module, ABC):
     one per sample, or None for torch's global one.
     """
 
-    inputs: ClassVar[frozenset[Input]]  #: what it reads of a person beside the two pictures
+    inputs: ClassVar[frozenset[Input]]  #: what it reads of a person beside the two images
     #: the backbone that reads what its authors published, where that is no more than a base
     published_base: ClassVar[str | None] = None
     schedule: NoiseSchedule
@@ -104,7 +104,7 @@ class PersonGenerator(nn.Module, ABC):
 
     @abstractmethod
     def latents(self, batch: Batch) -> dict[str, Tensor]:
-        """What the frozen autoencoder makes of a batch's pictures, by the picture's name; a batch
+        """What the frozen autoencoder makes of a batch's images, by the image's name; a batch
         that brings it as `latents` is not encoded again."""
 
     @abstractmethod
@@ -146,7 +146,7 @@ class PersonGenerator(nn.Module, ABC):
 
     def attach_cache(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:
         """Use the memory of a sampling run, whose predictions have one timestep for all samples,
-        if steps or pictures share anything."""
+        if steps or images share anything."""
         return conditioning
 
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:

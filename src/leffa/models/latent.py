@@ -30,7 +30,7 @@ from leffa.models.loading import (
 
 log = logging.getLogger(__name__)
 
-# "pair" and "masked_pair" show both pictures as one; a model that asks for them makes them.
+# "pair" and "masked_pair" show both images as one; a model that asks for them makes them.
 Picture = Literal["source", "reference", "masked_source", "densepose", "pair", "masked_pair"]
 
 
@@ -202,7 +202,7 @@ def log_parameters(model: nn.Module) -> None:
 
 
 def network_input(network: nn.Module, tensor: Tensor) -> Tensor:
-    """What a network is given, in the dtype of its weights; latents and pictures have float32."""
+    """What a network is given, in the dtype of its weights; latents and images have float32."""
     return tensor.to(next(network.parameters()).dtype)
 
 

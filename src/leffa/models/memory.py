@@ -1,4 +1,4 @@
-"""The cache of a sampling run: what its steps and pictures share is computed once."""
+"""The cache of a sampling run: what its steps and images share is computed once."""
 
 from collections.abc import Callable, Hashable
 from typing import Protocol, TypeVar
@@ -20,12 +20,12 @@ Value = TypeVar("Value", bound=Sized)
 
 
 class RunMemory:
-    """What the steps and pictures of one run share, up to a limit; the rest is computed again.
+    """What the steps and images of one run share, up to a limit; the rest is computed again.
 
     New weights, another device or another precision need a new one.
 
     Args:
-        one_reference: all pictures of the run have one reference, such as a garment that many
+        one_reference: all images of the run have one reference, such as a garment that many
             persons try on; it is then evaluated once, not once per sample.
         limit: in bytes; 0 keeps nothing.
     """
@@ -56,7 +56,7 @@ class RunMemory:
             return
         if drawn:
             raise ValueError(
-                "one_reference: each picture draws its own latents, so none is shared; leave it "
+                "one_reference: each image draws its own latents, so none is shared; leave it "
                 "out, or set sampler.condition_latents=mode"
             )
         given = batch["reference"]

@@ -1,7 +1,7 @@
 """Leffa as a diffusers pipeline, for those who know `StableDiffusionInpaintPipeline`.
 
     pipe = LeffaPipeline.from_pretrained(folder, torch_dtype=torch.float16).to("cuda")
-    picture = pipe(person, garment, mask, densepose, generator=generator).images[0]
+    image = pipe(person, garment, mask, densepose, generator=generator).images[0]
 
 The folder is what `leffa convert` writes. Its parts are stock classes; this class cuts them to the
 shape that Leffa needs (`models.unets`) and runs the one denoising loop of `models.sampler`.
@@ -58,7 +58,7 @@ class LeffaPipeline(DiffusionPipeline):
         unet: the generative UNet; stock, or already cut.
         scheduler: any diffusers scheduler over the noise schedule of the training.
         parts: what joins the noisy latent, see `LeffaModel`; None: all of `PARTS`.
-        height, width: of the pictures that the model was trained on; the defaults of a call.
+        height, width: of the images that the model was trained on; the defaults of a call.
     """
 
     model_cpu_offload_seq = "reference_unet->unet->vae"
@@ -157,14 +157,14 @@ class LeffaPipeline(DiffusionPipeline):
         callback_on_step_end: OnStepEnd | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> ImagePipelineOutput | tuple[Any]:
-        """Generate a picture per source.
+        """Generate an image per source.
 
-        PIL pictures are stretched to the size; tensors are taken as they are, (B, 3, H, W) in
+        PIL images are stretched to the size; tensors are taken as they are, (B, 3, H, W) in
         [-1, 1]. The other arguments are those of `SamplerSettings` and of diffusers.
 
         Args:
             mask: white = generate; None: everything, as pose transfer wants.
-            densepose: of the source. A picture is a coloured map (VITON-HD), other encodings are
+            densepose: of the source. An image is a coloured map (VITON-HD), other encodings are
                 tensors (`leffa.data.densepose`). None: background everywhere.
             height, width: in pixels; None: of the training, else of the source.
             latents: (B, C, h, w) to start from instead of noise, kept in float32.

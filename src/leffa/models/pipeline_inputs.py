@@ -1,4 +1,4 @@
-"""What users of diffusers pass, pictures or tensors, as a batch."""
+"""What users of diffusers pass, images or tensors, as a batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.models.loading import Autoencoder
 
-Picture: TypeAlias = Any  # a PIL picture, a list of them, or (B, C, H, W) in [-1, 1]
-Size: TypeAlias = tuple[int | None, int | None]  # height and width; None: the picture's own
+Picture: TypeAlias = Any  # a PIL image, a list of them, or (B, C, H, W) in [-1, 1]
+Size: TypeAlias = tuple[int | None, int | None]  # height and width; None: the image's own
 
 
 class PipelineInputs:
@@ -40,7 +40,7 @@ class PipelineInputs:
         background.
 
         Raises:
-            ValueError: pictures of different number or size.
+            ValueError: images of different number or size.
         """
         person = _to_tensor(self.colour, source, size)
         tensors = {

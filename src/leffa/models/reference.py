@@ -1,4 +1,4 @@
-"""Models whose reference passes through a network of its own, which steps and pictures share."""
+"""Models whose reference passes through a network of its own, which steps and images share."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -39,12 +39,12 @@ class ReferenceConditioning(interface.Conditioning):
     references: ClassVar[tuple[str, ...]]  # the fields that are of the reference, (B, ...)
     empty: bool = False  # they are zeros in every sample
     frozen_at: int | None = None  # the reference network's timestep; None: that of each prediction
-    run: RunMemory | None = None  # of all pictures of a sampling run
-    picture: RunMemory | None = None  # of the steps of these pictures
+    run: RunMemory | None = None  # of all images of a sampling run
+    picture: RunMemory | None = None  # of the steps of these images
 
     @property
     def shared(self) -> bool:
-        """Whether other pictures of the run need the tokens of this reference."""
+        """Whether other images of the run need the tokens of this reference."""
         run = self.run
         return run is not None and run.limit > 0 and (self.empty or run.one_reference)
 
@@ -64,7 +64,7 @@ class ReferenceConditioning(interface.Conditioning):
     def get_or_compute(
         self, compute: Callable[[], ReferenceTokens], timesteps: Tensor | None = None
     ) -> ReferenceTokens:
-        """The tokens that pictures of a run share; `timesteps`: those that they depend on."""
+        """The tokens that images of a run share; `timesteps`: those that they depend on."""
         if self.run is None or not self.shared:
             return compute()
         at = None if timesteps is None else float(timesteps[0])
@@ -113,7 +113,7 @@ class ReferenceGenerator(LatentGenerator):
         return conditioning.attach(memory)
 
     def reference_tokens(self, branches: Sequence[Any], timesteps: Tensor) -> ReferenceTokens:
-        """What `read_references` gives, from the memory of these pictures if they have one."""
+        """What `read_references` gives, from the memory of these images if they have one."""
         kept = branches[0].picture
         if kept is None:
             return self.read_references(branches, timesteps)

@@ -1,6 +1,6 @@
 """The denoising loop over any diffusers scheduler.
 
-The noise of a sample depends only on (seed, name): the same picture whatever the batch size, the
+The noise of a sample depends only on (seed, name): the same image whatever the batch size, the
 order or the number of devices. `SamplerSettings.official()` reproduces the released pipeline.
 """
 

@@ -2,7 +2,7 @@
 
 Eight pixels a cell, 32 channels, 2.7 million parameters: real photographs on a machine without a
 GPU. diffusers' `AutoencoderTiny` lacks one thing that it has: in the blocks at the latent's
-resolution, a path whose group norm sees the whole picture.
+resolution, a path whose group norm sees the whole image.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ SCALE = 1.25  # of latents, whose deviation is 0.8 over VITON's persons and garm
 
 
 class GlobalBlock(AutoencoderTinyBlock):
-    """A block of diffusers' after a residual path through a group norm over the whole picture."""
+    """A block of diffusers' after a residual path through a group norm over the whole image."""
 
     def __init__(self) -> None:
         super().__init__(WIDTH, WIDTH, "relu")
@@ -36,7 +36,7 @@ class GlobalBlock(AutoencoderTinyBlock):
 
 
 class AutoencoderTAEF2(AutoencoderTiny):
-    """Pictures (B, 3, H, W) in [-1, 1], H and W multiples of 8; latents (B, 32, H/8, W/8)."""
+    """Images (B, 3, H, W) in [-1, 1], H and W multiples of 8; latents (B, 32, H/8, W/8)."""
 
     @register_to_config
     def __init__(self, latent_channels: int = 32, scaling_factor: float = SCALE) -> None:

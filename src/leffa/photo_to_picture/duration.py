@@ -1,4 +1,4 @@
-"""How long the networks will compute, told before they begin: operations of a picture, by how fast
+"""How long the networks will compute, told before they begin: operations of an image, by how fast
 this machine multiplies."""
 
 import time
@@ -32,7 +32,7 @@ def tell_time(
     device: str,
     tell: Callable[[str], None],
 ) -> None:
-    """Say how long the pictures that are not there yet will take, on the CPU or CUDA."""
+    """Say how long the images that are not there yet will take, on the CPU or CUDA."""
     share, seconds = _SHARE.get(device.partition(":")[0]), 0.0
     for name, records in pairs.items():
         todo = [one for one in records if not (request.out / f"{one.name}.json").is_file()]
@@ -50,7 +50,7 @@ def tell_time(
 
 
 def _operations(weights: Weights, sampler: SamplerSettings) -> tuple[float, float]:
-    """Of a step, and of the rest of a picture, in 10^12."""
+    """Of a step, and of the rest of an image, in 10^12."""
     if weights.loaded is None:
         return RELEASED[weights.preset or str(weights.entry and weights.entry.experiment)]
     from leffa.estimate.count import count_sampling  # takes a second, and is for own weights only

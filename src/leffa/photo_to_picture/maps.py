@@ -29,7 +29,7 @@ PUBLISHED = {
 }
 OF_FILES = "leffa_hd_clean"  # the recipe for models that were trained on mask files
 
-_SMALLEST = 192  # pixels of a photo's shorter side: a quarter of the width of a picture
+_SMALLEST = 192  # pixels of a photo's shorter side: a quarter of the width of an image
 _LEAST_GARMENT = 0.01  # of the photo of somebody who wears it
 _MARGIN = 0.05  # around a garment that is cut out
 

@@ -1,4 +1,4 @@
-"""A request for pictures of photos, and which weights answer it."""
+"""A request for images of photos, and which weights answer it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,11 +27,11 @@ _OF_TASK = {"tryon": ("leffa_tryon", "leffa_tryon_dc"), "pose": ("leffa_pose",)}
 
 @dataclass(frozen=True)
 class PhotoRequest:
-    """Which pictures are wanted, and how.
+    """Which images are wanted, and how.
 
     Args:
         task: "tryon", or "pose": the reference's person as the person stands.
-        out: the folder of the pictures.
+        out: the folder of the images.
         person: a photo, or a folder of them; None with `table`.
         reference: a garment, or for pose transfer a photo; or a folder. None with `table`.
         table: a CSV file of pairs instead (`data.folder.FolderPairs`).
@@ -72,7 +72,7 @@ class PhotoRequest:
             return pairs_of_table(self.table, None, self.category)
         if self.person is None or self.reference is None:
             other = "GARMENT" if self.task == "tryon" else "REFERENCE"
-            raise ValueError(f"which pictures? give PERSON and {other}, or --table")
+            raise ValueError(f"which images? give PERSON and {other}, or --table")
         return pairs_of_files(self.person, self.reference, {"mask": self.mask}, self.category)
 
     def weights_for(self, record: Record) -> str:
@@ -217,7 +217,7 @@ def find_weights(name: str, task: str) -> Weights:
 
 def _other_way(entry: Released) -> str:
     if entry.experiment is None:
-        return f"{entry.name}: makes no pictures; choose weights for try-on or pose transfer"
+        return f"{entry.name}: makes no images; choose weights for try-on or pose transfer"
     return (
         f"{entry.name}: get it by hand: {entry.by_hand}; then `leffa convert --weights PUBLISHED "
         f"--experiment {entry.experiment} --out FILE.ckpt`, and give --weights FILE.ckpt"

@@ -1,4 +1,4 @@
-"""Runs a request from photos to pictures: fetch weights, prepare photos, load, sample."""
+"""Runs a request from photos to images: fetch weights, prepare photos, load, sample."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Pictures:
     """What came of a request.
 
     Args:
-        made: the pictures, those of earlier calls included.
+        made: the images, those of earlier calls included.
         failed: by the pair's name, why there is none.
     """
 
@@ -44,13 +44,13 @@ class Pictures:
 def make_pictures(
     request: PhotoRequest, tell: Callable[[str], None], progress: bool = True
 ) -> Pictures:
-    """Make the pictures that are not there yet; what cannot be prepared does not stop the rest.
+    """Make the images that are not there yet; what cannot be prepared does not stop the rest.
 
     Nothing is fetched, and no network loaded, but what is needed and not there.
 
     Args:
         tell: is given a line before anything that takes long: what is fetched, whose licence, for
-            how long the work will take; and one for each picture that cannot be made, at once.
+            how long the work will take; and one for each image that cannot be made, at once.
         progress: shows bars; in a log file, a line a minute.
 
     Raises:
@@ -123,7 +123,7 @@ def _usable_pairs(
     """The pairs by their weights, without those whose files cannot be used, which are refused.
 
     Raises:
-        ValueError: a picture would replace a file of the user's.
+        ValueError: an image would replace a file of the user's.
     """
     pairs: dict[str, list[Record]] = {}
     for record in request.pairs():
@@ -154,7 +154,7 @@ def _predict(
     device: str,
     progress: bool,
 ) -> list[Path]:
-    """The pictures of pairs that have all their maps; no weights are loaded for finished ones."""
+    """The images of pairs that have all their maps; no weights are loaded for finished ones."""
     job = Job(
         weights=weights.file,
         records=records,

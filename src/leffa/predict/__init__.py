@@ -1,4 +1,4 @@
-"""From weights and photographs to pictures: `leffa predict`.
+"""From weights and photographs to images: `leffa predict`.
 
 <out>/<name>.png            generated, at the size of the person's photograph
 <out>/<name>.json           all that it depends on; written last, so its presence says done

@@ -81,7 +81,7 @@ def _check_photograph(path: Path, transform: PersonTransform) -> None:
 
 @cache
 def _tell(line: str) -> None:
-    """Once in a process: files are checked when they are prepared, and before pictures are made."""
+    """Once in a process: files are checked when they are prepared, and before images are made."""
     log.info(line)
 
 

@@ -63,7 +63,7 @@ def chosen_transform(
     else:  # a map that the model does not read may still serve the recipe
         in_recipe = recipe is not None and all(record.densepose is not None for record in records)
         densepose = {"densepose": files if in_recipe else "none"}
-    # Without a mask all of the picture is painted, as in pose transfer.
+    # Without a mask all of the image is painted, as in pose transfer.
     unmasked = "mask" not in reads and recipe is None and records[0].mask is None
     transform = photo_transform(
         inputs,

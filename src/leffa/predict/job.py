@@ -1,4 +1,4 @@
-"""Predict the pictures of a list of pairs; what is finished is kept."""
+"""Predict the images of a list of pairs; what is finished is kept."""
 
 import json
 import logging
@@ -52,7 +52,7 @@ _FILES = ("source", "reference", "mask", "densepose", "parse", "keypoints")
 
 @dataclass(frozen=True)
 class Job:
-    """Which pictures are made, how, and where they go.
+    """Which images are made, how, and where they go.
 
     Args:
         weights: the file or folder that the model was loaded from.
@@ -60,8 +60,8 @@ class Job:
         transform: without random changes.
         recipe: the name of `transform.agnostic`.
         save_flow: also write the warped reference and the flow.
-        batch_size: at most; it and what follows change pictures by no more than rounding.
-        reference_memory: in gigabytes, for what the pictures share, see `RunMemory`.
+        batch_size: at most; it and what follows change images by no more than rounding.
+        reference_memory: in gigabytes, for what the images share, see `RunMemory`.
         performance: see `models.placement`; of it tiles change more than rounding.
     """
 
@@ -82,7 +82,7 @@ class Job:
         return self.performance.precision or "32-true"
 
     def settings(self, record: Record) -> dict[str, Any]:
-        """All that a picture depends on, plain values."""
+        """All that an image depends on, plain values."""
         transform = asdict(replace(self.transform, agnostic=None))
         if transform["densepose_files"] is None:
             del transform["densepose_files"]
@@ -118,7 +118,7 @@ class Job:
 
     @cached_property
     def _weights(self) -> dict[str, Any]:
-        """Hashing gigabytes would take longer than a picture: size and time of what is read do."""
+        """Hashing gigabytes would take longer than an image: size and time of what is read do."""
         files = [find_weights(self.weights)]
         if files[0].name == SETTINGS:
             files += self.weights.rglob("*.safetensors")
@@ -132,7 +132,7 @@ class Job:
     @property
     def full_batch(self) -> int:
         """The size of every batch: by all pairs of the job, not by those that are left, so that an
-        interruption changes no bit of a picture."""
+        interruption changes no bit of an image."""
         return even_batch_size(len(self.records), self.batch_size)
 
     def memory(self) -> RunMemory:
@@ -144,10 +144,10 @@ class Job:
         return RunMemory(shared and not self.sampler.draws_conditions, limit)
 
     def unfinished(self) -> list[Record]:
-        """The pairs that have no picture yet.
+        """The pairs that have no image yet.
 
         Raises:
-            ValueError: there is a picture of other settings.
+            ValueError: there is an image of other settings.
         """
         return [record for record in self.records if not self._finished(record)]
 
@@ -177,18 +177,18 @@ def predict(
     progress: bool = True,
     on_step: OnStep | None = None,
 ) -> list[Path]:
-    """Make the pictures that are not there yet; returns the paths of all.
+    """Make the images that are not there yet; returns the paths of all.
 
-    A picture follows from the weights, the settings, its files and its name alone.
+    An image follows from the weights, the settings, its files and its name alone.
 
     Args:
         progress: shows a bar; in a log file, a line a minute.
-        on_step: called as (denoising steps done, steps in all pictures); what it raises ends the
+        on_step: called as (denoising steps done, steps in all images); what it raises ends the
             work at once.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing or of the wrong kind, found before the
-            first picture is made; or a picture of other settings is there.
+            first image is made; or an image of other settings is there.
     """
     if job.precision not in (known := get_args(Precision)):
         raise ValueError(f"precision={job.precision}: choose one of {', '.join(known)}")
@@ -220,7 +220,7 @@ def _checked(job: Job, progress: bool) -> list[Record]:
         check_present(record, job.transform)
     todo = job.unfinished()
     if done := len(job.records) - len(todo):
-        log.info("%d of %d pictures are there already", done, len(job.records))
+        log.info("%d of %d images are there already", done, len(job.records))
     check_writable(
         (path for record in todo for path in job.outputs(record)),
         (path for record in job.records for path in job.files(record).values()),
@@ -234,7 +234,7 @@ def _checked(job: Job, progress: bool) -> list[Record]:
 
 @torch.no_grad()
 def _write(job: Job, how: Generation, loaded: LoadedModel, made: GeneratedBatch) -> None:
-    """Write the pictures of one batch."""
+    """Write the images of one batch."""
     records, batch, generated = made
     mask, seen = batch["mask"], dict[str, Tensor]()
     if job.save_flow:
@@ -268,7 +268,7 @@ def _undo_fit(
     person: Image.Image,
     resampling: Image.Resampling = Image.Resampling.LANCZOS,
 ) -> Image.Image:
-    """(3, H, W) in [-1, 1] as a picture of the photograph's size, without padding."""
+    """(3, H, W) in [-1, 1] as an image of the photograph's size, without padding."""
     picture = Image.fromarray(to_uint8(image.float().cpu()))
     if job.transform.fit == "pad":
         return unpad(picture, person.size, resampling)

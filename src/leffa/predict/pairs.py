@@ -16,7 +16,7 @@ def pairs_of_files(
 ) -> Sequence[Record]:
     """The pairs of two files, of two folders whose files match by name, or of a file and a folder.
 
-    A file beside a folder goes with each of the folder's pictures. The maps are files where the
+    A file beside a folder goes with each of the folder's images. The maps are files where the
     person is one, else folders in which they have the person's name.
 
     Raises:
@@ -33,7 +33,7 @@ def pairs_of_files(
     found = {field: _maps_of(people, path, field) for field, path in given.items()}
     if person.is_dir() and garment.is_dir():
         advice = "a person and its garment must have one name, or use --table"
-        _check_names(people, garments, garment, "picture", advice)
+        _check_names(people, garments, garment, "image", advice)
         chosen = [(name, name, name) for name in sorted(people)]
     elif garment.is_dir():
         chosen = [(f"{one}__{name}", one, name) for one in people for name in sorted(garments)]
@@ -60,7 +60,7 @@ def pairs_of_table(table: Path, root: Path | None, category: str) -> Sequence[Re
 
 
 def _pictures(path: Path) -> dict[str, Path]:
-    """The file, or the pictures of the folder, by name."""
+    """The file, or the images of the folder, by name."""
     return {normal(path.stem): path} if path.is_file() else pictures_in(path)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from leffa.data.fit import WHITE, Placement, fit_picture
 
 CANVAS = (384, 512)  # (width, height)
-_DEMO = (768, 1024)  # of the picture that the demos generate
+_DEMO = (768, 1024)  # of the image that the demos generate
 
 
 def to_canvas(image: Image.Image) -> tuple[Image.Image, Placement]:

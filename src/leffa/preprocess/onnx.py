@@ -36,7 +36,7 @@ class OnnxModel:
             ) from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
-            raise ValueError(f"{path}: has {len(inputs)} inputs, expected one picture")
+            raise ValueError(f"{path}: has {len(inputs)} inputs, expected one image")
         self._input: str = inputs[0].name
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
 
@@ -44,13 +44,13 @@ class OnnxModel:
         """The model's outputs, in the order of their names in `outputs`.
 
         Raises:
-            ValueError: the model cannot read such a picture, or memory is too short for it.
+            ValueError: the model cannot read such an image, or memory is too short for it.
         """
         try:
             outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: picture})
         except Exception as error:  # onnxruntime's own types again
             raise ValueError(
-                f"{self.path}: cannot run on a picture {picture.shape} of {picture.dtype} "
+                f"{self.path}: cannot run on an image {picture.shape} of {picture.dtype} "
                 f"({first_line(error)}); is it an export of this network, for any size?"
             ) from error
         return outputs

@@ -14,10 +14,10 @@ Pixels = NDArray[np.uint8]
 
 
 class SyntheticLabels:
-    """A `PersonParser`, `PoseEstimator` and `DensePoseEstimator` of pictures that it was given.
+    """A `PersonParser`, `PoseEstimator` and `DensePoseEstimator` of images that it was given.
 
     Args:
-        drawings: the pictures that may be asked for, unchanged: a JPEG copy is another picture.
+        drawings: the images that may be asked for, unchanged: a JPEG copy is another image.
     """
 
     label_set: LabelSet = "cihp"
@@ -42,8 +42,8 @@ class SyntheticLabels:
             return self._drawings[_fingerprint(np.asarray(image.convert("RGB")))]
         except KeyError:
             raise ValueError(
-                "this is none of the synthetic pictures, so its labels are not known; use a "
-                "network, or the picture as it was rendered"
+                "this is none of the synthetic images, so its labels are not known; use a "
+                "network, or the image as it was rendered"
             ) from None
 
 

@@ -23,7 +23,7 @@ from leffa.training.run_metadata import differences
 VERSION_BASE = "1.3"
 NO_EXPERIMENT = "~experiment"
 NAME_BYTES = 200  # of a sweep job's folder; a file system takes 255, and others may add to it
-# Of an evaluation: what its pictures and their scores depend on, beside the checkpoint.
+# Of an evaluation: what its images and their scores depend on, beside the checkpoint.
 PICTURE_KEYS = (
     *("dataset", "protocol", "sampler", "limit", "precision", "weights"),
     *("inspect_layers", "inspect_temperature", "inspect_timesteps"),
@@ -79,7 +79,7 @@ def run_name(name: str, enabled: bool, attention_loss: str) -> str:
 
 
 def evaluation_folder(*, _root_: DictConfig) -> str:
-    """The checkpoint's name, and a hash of all that decides the pictures and their scores."""
+    """The checkpoint's name, and a hash of all that decides the images and their scores."""
     place = OmegaConf.select(_root_, "ckpt", throw_on_missing=False) or "none"
     settings = OmegaConf.to_container(OmegaConf.masked_copy(_root_, list(PICTURE_KEYS)))
     text = json.dumps([place, _written(Path(place)), settings], sort_keys=True, default=str)

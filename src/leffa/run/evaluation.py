@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
-    """Generate the images of a data set with a trained model, and score them."""
+    """Generate the images of a dataset with a trained model, and score them."""
     config = resolved(cfg)
     devices = choose_devices(config["device"], config["devices"])
     place = Path(config["ckpt"])
@@ -89,8 +89,8 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
 
 
 def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, bool]:
-    """Records and transform of a data set of conf/dataset, written on first use, and whether its
-    pictures have a truth. Ends the program where an override is wrong."""
+    """Records and transform of a dataset of conf/dataset, written on first use, and whether its
+    images have a truth. Ends the program where an override is wrong."""
     check("evaluate", overrides)
     dataset = resolved(compose("evaluate", [*overrides, "ckpt=none"]))["dataset"]
     prepare_data(dataset)
@@ -138,7 +138,7 @@ def _loaded(place: Path, weights: Weights | None, file: Path, written: int) -> L
 def _without_leaks(
     records: Sequence[Record], config: dict[str, Any], progress: bool
 ) -> tuple[Sequence[Record], list[str]]:
-    """Where `dataset.clean` asks for it, the samples whose pictures are not in the training split
+    """Where `dataset.clean` asks for it, the samples whose images are not in the training split
     too, and the names of the others."""
     dataset = config["dataset"]
     if not isinstance(dataset["clean"], bool):
@@ -167,14 +167,14 @@ def _without_leaks(
 
 
 def _as_fed(fed: PersonTransform, transform: PersonTransform) -> dict[str, Any]:
-    """How the model's body map differs from the data set's, for the result."""
+    """How the model's body map differs from the dataset's, for the result."""
     keys = ("densepose", "densepose_files", "part_range")
     before, after = ({key: getattr(each, key) for key in keys} for each in (transform, fed))
     return {"read_as": after} if after != before else {}
 
 
 def prepare_data(data: dict[str, Any]) -> None:
-    """Write a synthetic data set on first use, with a progress bar."""
+    """Write a synthetic dataset on first use, with a progress bar."""
     if data.get("prepare") is None:
         return
     root = Path(data["root"])

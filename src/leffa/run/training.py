@@ -143,7 +143,7 @@ def assemble(cfg: DictConfig, resumed: ResumePoint | None = None) -> Run:
 
 
 def check_sizes(model: PersonGenerator, stages: Sequence[Stage]) -> None:
-    """Refuse pictures that the model cannot make.
+    """Refuse images that the model cannot make.
 
     Raises:
         ValueError: names the stage.

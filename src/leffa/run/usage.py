@@ -16,7 +16,7 @@ often given: paths.output_dir=DIR  resume=auto  start_from=WEIGHTS  trainer.max_
 every key:   python train.py experiment=NAME --cfg job; conf/train.yaml says what it means
 """
 _EVALUATE = """\
-Generate the pictures of a data set with a trained model, and score them.
+Generate the images of a dataset with a trained model, and score them.
 
 usage: python evaluate.py dataset=NAME ckpt=FILE_OR_FOLDER [GROUP=CHOICE ...] [KEY=VALUE ...]
 

@@ -1,4 +1,4 @@
-"""A sweep's runs as a ranking, and curves and heat maps in one picture.
+"""A sweep's runs as a ranking, and curves and heat maps in one figure.
 
 What was varied is read from the runs' configurations, so runs of several sweeps can lie in one
 folder. Runs that differ in nothing but the seed are averaged. A curve or a heat map shows one or

@@ -1,1 +1,1 @@
-"""The synthetic data set: persons and garments with exact labels and ground-truth flow."""
+"""The synthetic dataset: persons and garments with exact labels and ground-truth flow."""

@@ -42,7 +42,7 @@ def _densepose(ribbon: str, s: Floats, u: Floats) -> tuple[NDArray[np.int64], Fl
     """DensePose part id, U and V (0 to 1) of body-surface points (N,); |u| > 1 is the back.
 
     U and V grow smoothly over each part. As in DeepFashion's IUV files, charts of paired limbs are
-    mirror images of each other; those of hands and head run across the picture in U, that of the
+    mirror images of each other; those of hands and head run across the image in U, that of the
     torso in V.
     """
     kind, _, side = ribbon.partition("_")
@@ -89,7 +89,7 @@ _ON_SURFACE: dict[str, tuple[str, float, float]] = {
 
 
 def find_keypoints(scene: Scene) -> Floats:
-    """(25, 3) BODY_25 x, y in pixels, confidence; 0 where out of the picture or turned away."""
+    """(25, 3) BODY_25 x, y in pixels, confidence; 0 where out of the image or turned away."""
     figure, painter = scene.figure, scene.painter
     height, width = painter.image.shape[:2]
     points = np.zeros((len(BODY_25), 3), np.float32)

@@ -1,7 +1,7 @@
 """The body's shape and pose: what is random about a person before a single pixel.
 
 Lengths are in heads (one head height). Left and right are the person's own, so the right arm is on
-the picture's left.
+the image's left.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ class LimbPose:
 
 @dataclass(frozen=True)
 class Pose:
-    """Angles in degrees, but turns in radians (positive: to the picture's right)."""
+    """Angles in degrees, but turns in radians (positive: to the image's right)."""
 
     arms: dict[str, LimbPose]
     legs: dict[str, LimbPose]

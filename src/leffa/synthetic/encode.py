@@ -1,4 +1,4 @@
-"""Pictures, labels and arrays as the bytes of a file; the same input gives the same bytes."""
+"""Images, labels and arrays as the bytes of a file; the same input gives the same bytes."""
 
 import io
 import json
@@ -77,7 +77,7 @@ def viton_json(keypoints: Floats) -> bytes:
 def dress_code_json(keypoints: Floats, size: tuple[int, ...]) -> bytes:
     """COCO-18 keypoints (18, 3) as DressCode writes them: x, y in a 384 x 512 frame, score, number.
 
-    `size` is the picture's (height, width). A missing joint is 0, 0, 0, -1.
+    `size` is the image's (height, width). A missing joint is 0, 0, 0, -1.
     """
     stretch = np.array([384 / size[1], 512 / size[0], 1.0])
     rows = [
@@ -90,7 +90,7 @@ def dress_code_json(keypoints: Floats, size: tuple[int, ...]) -> bytes:
 def annotation(keypoints: Floats, size: tuple[int, int], frame: tuple[int, int]) -> bytes:
     """COCO-18 keypoints (18, 3) as [y, x] of a row of PATN's lists, -1 where missing.
 
-    `size` is the picture's (height, width); the joints are given in a `frame` of (width, height).
+    `size` is the image's (height, width); the joints are given in a `frame` of (width, height).
     """
     x, y, seen = keypoints.T
     places = np.stack([y * frame[1] / size[0], x * frame[0] / size[1]])

@@ -58,7 +58,7 @@ class Fabric:
         middle: tuple[float, float],
         extent: tuple[float, float],
     ) -> Floats:
-        """The fabric as a picture, (H, W, 3) in [0, 1].
+        """The fabric as an image, (H, W, 3) in [0, 1].
 
         `size` is (H, W) and `scale` the pixels of one head; `neck` and `middle` are the places
         (x, y) of the pit of the neck and of the garment's middle in pixels, and `extent` is half
@@ -81,7 +81,7 @@ class Fabric:
 def _press(
     picture: Floats, stamp: Stamp, colour: Floats, scale: float, neck: tuple[float, float]
 ) -> None:
-    """Print a stamp on the picture, in place, cut at its frame."""
+    """Print a stamp on the image, in place, cut at its frame."""
     rows, columns = stamp.stencil.shape
     width = max(2, round(stamp.width * scale))
     stencil = Image.fromarray(stamp.stencil).resize(
@@ -275,7 +275,7 @@ def _logo(rng: Generator) -> Pixels:
 
 
 def _word(rng: Generator) -> Pixels:
-    """A short random word in Pillow's own font, thick enough to survive small pictures."""
+    """A short random word in Pillow's own font, thick enough to survive small images."""
     word = "".join(rng.choice(list(LETTERS), size=rng.integers(2, 5)))
     font = ImageFont.load_default(96)
     left, top, right, bottom = font.getbbox(word, stroke_width=4)

@@ -1,4 +1,4 @@
-"""A figure: a posed body in a picture, as joints and the ribbons through them."""
+"""A figure: a posed body in an image, as joints and the ribbons through them."""
 
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Figure:
-    """A posed body in a picture.
+    """A posed body in an image.
 
     `joints` are pixels by BODY_25 name (and a few more). Ribbons are torso, neck, head, hair,
     skirt, and arm_, leg_ and strand_ (long hair in front of a shoulder) followed by right or left.

@@ -18,17 +18,17 @@ from leffa.synthetic.raster import Floats, coverage, sample
 
 @dataclass(frozen=True)
 class FlatLay:
-    """A garment laid flat in a picture of `size` (H, W)."""
+    """A garment laid flat in an image of `size` (H, W)."""
 
     garment: Garment
     figure: Figure
     half_widths: tuple[Floats, ...]  # (K,) pixels, of the pieces
     size: tuple[int, int]
-    cloth: Floats  # (h, w, 3) the fabric over the whole picture, at `density` times its resolution
+    cloth: Floats  # (h, w, 3) the fabric over the whole image, at `density` times its resolution
     density: float
 
     def place(self, piece: int, s: Floats, u: Floats) -> Floats:
-        """The pixel (x, y) of the flat picture that shows point (s, u) of a piece."""
+        """The pixel (x, y) of the flat image that shows point (s, u) of a piece."""
         ribbon = self.figure.ribbon(self.garment.pieces[piece].ribbon)
         return ribbon.place(s, u, self.half_widths[piece])[0]
 

@@ -1,4 +1,4 @@
-"""The ground-truth flow: where the surface point that a pixel shows is seen in another picture.
+"""The ground-truth flow: where the surface point that a pixel shows is seen in another image.
 
 A flow is absolute, (x, y) in [-1, 1], corner-aligned: the centres of the first and the last pixel
 are at -1 and 1, the convention of `grid_sample(align_corners=True)`.
@@ -16,8 +16,8 @@ from leffa.synthetic.scene import Scene, cloth_name
 def flow_to_flat(painter: Painter, lay: FlatLay, cover: Floats, worn: int) -> tuple[Floats, Mask]:
     """From the pixels of a person to garment number `worn` of their outfit, laid flat.
 
-    `cover` (H, W) is how much of each pixel of the flat picture is garment. Returns the flow
-    (H, W, 2), 0 off the garment, and (H, W) where both pictures show the garment and nothing else.
+    `cover` (H, W) is how much of each pixel of the flat image is garment. Returns the flow
+    (H, W, 2), 0 off the garment, and (H, W) where both images show the garment and nothing else.
     """
     flow = np.zeros((*lay.size, 2), np.float32)
     valid = np.zeros(lay.size, bool)
@@ -32,7 +32,7 @@ def flow_to_flat(painter: Painter, lay: FlatLay, cover: Floats, worn: int) -> tu
 
 
 def flow_between(source: Scene, reference: Scene) -> tuple[Floats, Mask]:
-    """From one picture of a person to another: flow (H, W, 2), and where both show the point."""
+    """From one image of a person to another: flow (H, W, 2), and where both show the point."""
     here, there = source.painter, reference.painter
     size = here.owner.shape
     flow = np.zeros((*size, 2), np.float32)
@@ -54,7 +54,7 @@ def flow_between(source: Scene, reference: Scene) -> tuple[Floats, Mask]:
 
 
 def _shows(owner: NDArray[np.int16], layer: int, xy: Floats) -> Mask:
-    """Whether all four pixels around positions (N, 2) show one layer; not outside the picture."""
+    """Whether all four pixels around positions (N, 2) show one layer; not outside the image."""
     height, width = owner.shape
     j, i = np.floor(xy[:, 0]).astype(int), np.floor(xy[:, 1]).astype(int)
     inside = (j >= 0) & (i >= 0) & (j < width - 1) & (i < height - 1)

@@ -64,7 +64,7 @@ class Garment:
     trim_width: float  # heads; 0: no band
     sleeve_angle: float  # degrees from straight down, laid flat
     waist: float  # where the waistband sits along the torso
-    fill: float  # share of the flat picture that it fills
+    fill: float  # share of the flat image that it fills
     shift: tuple[float, float]  # from the middle, in shares of the free space
 
     @property

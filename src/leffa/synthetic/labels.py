@@ -1,4 +1,4 @@
-"""Label sets of the data sets, as far as synthetic data sets use them."""
+"""Label sets of the datasets, as far as synthetic datasets use them."""
 
 from enum import IntEnum
 

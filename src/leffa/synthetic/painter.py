@@ -29,7 +29,7 @@ class Layer:
 
 @dataclass
 class Painter:
-    """A picture in the making; arrays are (H, W) unless said otherwise."""
+    """An image in the making; arrays are (H, W) unless said otherwise."""
 
     image: Floats  # (H, W, 3) in [0, 1]
     scale: float  # pixels per head

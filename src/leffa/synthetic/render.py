@@ -3,7 +3,7 @@
     drawing = draw_tryon(seed=0, index=7, height=256, width=192)
     drawing.person.image, drawing.garment, drawing.flow   # what to paint, from what, looking where
 
-Everything of a sample follows from (seed, index) and the picture's size; the size changes the
+Everything of a sample follows from (seed, index) and the image's size; the size changes the
 resolution, not the scene.
 """
 
@@ -28,17 +28,17 @@ from leffa.synthetic.raster import Floats, Mask, Pixels
 from leffa.synthetic.scene import Person, Scene
 
 GREY = 128
-VERSION = 2  # of the pictures: raised whenever the same (seed, index) would look different
+VERSION = 2  # of the images: raised whenever the same (seed, index) would look different
 
 
 @dataclass(frozen=True)
 class PersonDrawing:
-    """A picture of a person and its labels; left and right are the person's."""
+    """An image of a person and its labels; left and right are the person's."""
 
     image: Pixels  # (H, W, 3) RGB
     iuv: Pixels  # (H, W, 3) DensePose part 0..24, U, V of the body under the clothes
     parsing: Pixels  # (H, W) CIHP-20 labels
-    keypoints: Floats  # (25, 3) BODY_25 x, y in pixels, confidence; 0, 0, 0 outside the picture
+    keypoints: Floats  # (25, 3) BODY_25 x, y in pixels, confidence; 0, 0, 0 outside the image
 
     @property
     def parsing_atr(self) -> Pixels:
@@ -64,8 +64,8 @@ class TryOnDrawing:
     garment: Pixels  # (H, W, 3) RGB, on white
     garment_mask: Mask  # (H, W)
     agnostic_mask: Mask  # (H, W) True = generate
-    flow: Floats  # (H, W, 2) person -> garment picture, see `flows`; 0 off the garment
-    flow_valid: Mask  # (H, W) both pictures show the garment there, and nothing else
+    flow: Floats  # (H, W, 2) person -> garment image, see `flows`; 0 off the garment
+    flow_valid: Mask  # (H, W) both images show the garment there, and nothing else
     category: Category
 
     @property
@@ -81,7 +81,7 @@ class PosePairDrawing:
     source: PersonDrawing  # the pose to generate
     reference: PersonDrawing  # where the appearance comes from
     flow: Floats  # (H, W, 2) source -> reference, see `flows`; 0 where unknown
-    flow_valid: Mask  # (H, W) the same surface point is seen in both pictures
+    flow_valid: Mask  # (H, W) the same surface point is seen in both images
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class PoseSet:
     def pair(
         self, source: int, reference: int, appearance: "PoseSet | None" = None
     ) -> PosePairDrawing:
-        """Two of the pictures, with the ground-truth flow from the one to the other; the reference
+        """Two of the images, with the ground-truth flow from the one to the other; the reference
         is one of `appearance` where this set was drawn in that person's."""
         there = appearance or self
         flow, valid = flow_between(self._scenes[source], there._scenes[reference])
@@ -113,7 +113,7 @@ def draw_tryon(
 
     Args:
         garment_of: the index of another sample, whose garment this person wears in place of the
-            own one. All else stays as it is: the true picture of an unpaired try-on.
+            own one. All else stays as it is: the true image of an unpaired try-on.
 
     Raises:
         ValueError: the category is unknown.
@@ -163,7 +163,7 @@ def draw_pose_set(
 
     Args:
         appearance_of: the index of another person, whose look, outfit and backdrop this one takes.
-            Body, poses and framing stay as they are: the true pictures of unpaired pose transfer,
+            Body, poses and framing stay as they are: the true images of unpaired pose transfer,
             since the DensePose that asks for a pose shows the body that it is asked of.
     """
     size = (height, width)
@@ -219,7 +219,7 @@ def _draw_backdrop(rng: Generator, size: tuple[int, int]) -> Floats:
 def _draw_framing(rng: Generator, category: Category, size: tuple[int, int]) -> Placement:
     """Head to thigh for tops, mouth to feet for lower garments (as DressCode), or all."""
     aside = rng.uniform(-0.12, 0.12)  # heads to the right of the middle
-    match category:  # height of the picture, and room above the crown, in heads
+    match category:  # height of the image, and room above the crown, in heads
         case "upper_body":
             heads, top = rng.uniform(4.3, 4.9), rng.uniform(0.1, 0.3)
         case "lower_body":

@@ -7,7 +7,7 @@ coordinates that stay with it in every pose:
     u   the place across, as an angle around the limb: -1 and 1 are the sides, 0 the front
 
 `locate` finds (s, offset) at every pixel, `place` goes back from (s, u) to a pixel. Both exist in
-closed form, so the correspondence between two pictures of one surface is exact: locate in one,
+closed form, so the correspondence between two images of one surface is exact: locate in one,
 place in the other.
 """
 
@@ -25,7 +25,7 @@ Profile = Sequence[tuple[float, float]]  # half widths by place along a ribbon, 
 
 
 class Chart(NamedTuple):
-    """A ribbon seen from the pixels of one box of the picture."""
+    """A ribbon seen from the pixels of one box of the image."""
 
     rows: slice
     columns: slice
@@ -55,7 +55,7 @@ class Ribbon:
     def locate(self, reach: float, size: tuple[int, int]) -> Chart:
         """The nearest point of the curve for the pixels within `reach` of its bounding box.
 
-        `size` is (height, width) of the picture; the chart is cut at its frame and may be empty.
+        `size` is (height, width) of the image; the chart is cut at its frame and may be empty.
         """
         limits = np.array(size[::-1])
         low = np.clip(np.floor(self.centre.min(axis=0) - reach), 0, limits).astype(int)
@@ -95,7 +95,7 @@ class Ribbon:
         return np.stack([cx + reach * nx, cy + reach * ny], axis=-1).astype(np.float32), facing
 
     def unroll(self, t: Floats) -> Floats:
-        """From t, the place across in the picture (1 at the outline), to u on the surface."""
+        """From t, the place across in the image (1 at the outline), to u on the surface."""
         if self.roundness == 0:
             return t
         widest = np.arcsin(self.roundness)

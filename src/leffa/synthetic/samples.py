@@ -1,4 +1,4 @@
-"""The samples of a synthetic data set: which files its spec asks for, and what is in them.
+"""The samples of a synthetic dataset: which files its spec asks for, and what is in them.
 
 A sample knows its paths before it is drawn, so a sample whose files are all there need not be drawn
 again. The number in a file's name is the index that it is drawn from.
@@ -32,12 +32,12 @@ _HIDDEN = (
     Parsing.UPPER_CLOTHES, Parsing.DRESS, Parsing.NECK, Parsing.LEFT_ARM, Parsing.RIGHT_ARM,
 )  # fmt: skip
 
-Content = Pixels | bytes  # a picture to be encoded by its file's suffix, or the file
+Content = Pixels | bytes  # an image to be encoded by its file's suffix, or the file
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all samples of a data set share; `layout` is one of `SYNTHETIC_LAYOUTS`."""
+    """What all samples of a dataset share; `layout` is one of `SYNTHETIC_LAYOUTS`."""
 
     layout: str
     seed: int
@@ -46,17 +46,17 @@ class Recipe:
 
 
 def numbering(spec: DatasetSpec) -> SyntheticSpec:
-    """How the samples of a data set that can be written are numbered."""
+    """How the samples of a dataset that can be written are numbered."""
     assert spec.synthetic is not None
     return spec.synthetic
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Files that are drawn together: one person and garment, or all pictures of one person."""
+    """Files that are drawn together: one person and garment, or all images of one person."""
 
     recipe: Recipe
-    root: Path  # of the data set
+    root: Path  # of the dataset
     group: str  # its name in the spec: a split or a category
     number: int  # that it is drawn from
     # The number of another sample, whose garment the person wears in place of the own one, or in
@@ -70,7 +70,7 @@ class Sample:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys in its files' names, one a picture of a person."""
+        """The keys in its files' names, one an image of a person."""
         return numbering(CATALOG[self.recipe.layout]).keys(self.number)
 
     def name(self, role: str, key: int = 0) -> str:
@@ -117,7 +117,7 @@ class Sample:
         return self.pairs if role in ("pair", "unpaired") else self.keys
 
     def joints(self, key: str) -> Path:
-        """Where the joints of a picture are kept until their list is written."""
+        """Where the joints of an image are kept until their list is written."""
         return self.root / "keypoints" / f"{key}.json"
 
     def draw(self) -> dict[Path, bytes]:

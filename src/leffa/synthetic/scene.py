@@ -46,7 +46,7 @@ class Scene:
         self._charts: dict[str, Chart] = {}
 
     def chart(self, ribbon: str) -> Chart:
-        """The chart of one ribbon over the picture."""
+        """The chart of one ribbon over the image."""
         if ribbon not in self._charts:
             reach = REACH[ribbon.split("_")[0]] * self.painter.scale
             height, width = self.painter.image.shape[:2]

@@ -1,4 +1,4 @@
-"""Writes synthetic data sets in the layouts of real ones, which the same classes then read.
+"""Writes synthetic datasets in the layouts of real ones, which the same classes then read.
 
 A sample follows from the seed and its number alone: the same bytes with any number of workers, in
 any order. Files are complete or absent, and only what is missing is drawn.
@@ -37,7 +37,7 @@ def write_dataset(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a synthetic data set; everything that its spec names is there, and ground-truth flow.
+    """Write a synthetic dataset; everything that its spec names is there, and ground-truth flow.
 
     The persons of an unpaired list are also drawn in the garments, or in pose transfer in the
     appearance, that it gives them.
@@ -47,10 +47,10 @@ def write_dataset(
         root: the folder to fill; it may hold an earlier run of the same settings, which is
             completed or extended.
         train: number of training samples, in DressCode of each category. In pose transfer samples
-            are pairs, three (Market-1501: six) of one person, whose pictures are drawn together.
+            are pairs, three (Market-1501: six) of one person, whose images are drawn together.
         test: number of test samples, 0 or from 2.
-        seed: of the whole data set; 0 is a seed.
-        height, width: of every picture, pixels; None: as is usual in the layout.
+        seed: of the whole dataset; 0 is a seed.
+        height, width: of every image, pixels; None: as is usual in the layout.
         workers: processes; the files do not depend on it.
         progress: called with (samples or persons done, in all).
 

@@ -55,7 +55,7 @@ def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule)
 
     Raises:
         ValueError: no layer looks at a reference; queries and keys are needed, and no layer has
-            them for a picture's tokens; or the ground-truth flow, which not all training samples
+            them for an image's tokens; or the ground-truth flow, which not all training samples
             have.
     """
     if not flow_layers(model):
@@ -74,7 +74,7 @@ def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule)
         lacking = "data.reconstruct=true pairs" if known else "these training data"
         raise ValueError(
             f"{loss.title}: needs the ground-truth flow, which {lacking} do not have; give a "
-            "synthetic data set, another attention_loss, or leffa_loss=off"
+            "synthetic dataset, another attention_loss, or leffa_loss=off"
         )
     if loss.needs_matches:
         what = "attention_loss.labels=stored"

@@ -135,7 +135,7 @@ def largest_at(largest: Largest, height: int, width: int) -> int:
     """How many images of a size fit on a device at once.
 
     A number holds for every size. Of several sizes the next larger one counts; beyond the largest
-    of them a picture takes as much more as it has more pixels.
+    of them an image takes as much more as it has more pixels.
     """
     if not isinstance(largest, Mapping):
         check_count("hardware.micro_batch", largest)

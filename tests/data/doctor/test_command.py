@@ -109,7 +109,7 @@ def test_the_command_writes_json_and_a_sheet_and_says_the_rate(
 
 @pytest.mark.parametrize(
     ("dataset", "message"),
-    [("auto", "does not hold a data set"), ("viton_hd", "does not hold the data set viton_hd")],
+    [("auto", "does not hold a dataset"), ("viton_hd", "does not hold the dataset viton_hd")],
 )
 def test_a_wrong_folder_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: str, message: str

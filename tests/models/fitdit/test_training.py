@@ -204,7 +204,7 @@ def test_the_garment_network_learns_first_to_denoise_garments(batch: Batch) -> N
             {"scheduler": {"beta_schedule": "linear"}},
             "model.scheduler: a FitDiT is trained by flow",
         ),
-        ({"pose_guider": [4, 8, 8]}, "model.pose_guider: halves the picture to 1/4, and a latent"),
+        ({"pose_guider": [4, 8, 8]}, "model.pose_guider: halves the image to 1/4, and a latent"),
         (
             {"denoiser": TRANSFORMER | {"num_layers": 2}},
             "model.garment has num_layers=3, model.den",

@@ -58,7 +58,7 @@ def test_a_picture_that_the_file_does_not_take_is_a_mistake_of_one_line(tmp_path
     path = tmp_path / "parsing_atr.onnx"
     export(path, 18, side=64)
     with pytest.raises(
-        ValueError, match=r"cannot run on a picture \(1, 3, 512, 512\) of fl"
+        ValueError, match=r"cannot run on an image \(1, 3, 512, 512\) of fl"
     ) as told:
         schp(path, "atr").parse(Image.new("RGB", (24, 32)))
     assert str(told.value).startswith(f"{path}: ")

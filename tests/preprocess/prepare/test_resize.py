@@ -55,7 +55,7 @@ def test_missing_and_damaged_pictures_are_named(download: Callable[[str], Path])
     root = download("deepfashion")
     picture = sorted((root / "test_highres").iterdir())[0]
     picture.write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=f"1 of 6 pictures could not .* first .*{picture.name}"):
+    with pytest.raises(ValueError, match=f"1 of 6 images could not .* first .*{picture.name}"):
         resize_deepfashion(root, [(44, 64)])
     assert len(list((root / "64x44").iterdir())) == 5  # the others are made all the same
     picture.unlink()

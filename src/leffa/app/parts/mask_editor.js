@@ -4,7 +4,7 @@ const canvas = element.querySelector("canvas");
 const empty = element.querySelector(".empty");
 const size = element.querySelector("input[type=range]");
 const screen = canvas.getContext("2d");
-const layer = document.createElement("canvas"); // opaque where the picture is repainted
+const layer = document.createElement("canvas"); // opaque where the image is repainted
 const paint = layer.getContext("2d", { willReadFrequently: true });
 const COLOUR = [91, 76, 219];
 const HISTORY = 12;

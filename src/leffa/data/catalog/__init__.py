@@ -1,4 +1,4 @@
-"""The data sets, a spec each: a new data set is a new file here, and a line in this one.
+"""The datasets, a spec each: a new dataset is a new file here, and a line in this one.
 
 A configuration then reads it with `leffa.data.reader.TryOnPairs` or `PosePairs` and its name as
 `spec`; `leffa doctor` and `leffa draw` know it, too.
@@ -21,7 +21,7 @@ DATASETS: dict[str, DatasetSpec] = {
     "market1501": MARKET1501,
     "wpose": WPOSE,
 }
-"""The published data sets by name."""
+"""The published datasets by name."""
 
 CATALOG: dict[str, DatasetSpec] = {**DATASETS, "folder": FOLDER}
 """Those, and the user's own folder."""

@@ -1,4 +1,4 @@
-"""The spec of a data set: its folders, file names, contents, lists, official counts and sizes.
+"""The spec of a dataset: its folders, file names, contents, lists, official counts and sizes.
 
 The reader, the doctor, `leffa prepare` and the synthetic writer all work from it. A sample has a
 key, such as `00006_00`; a pattern turns it into a file's name and back. Several spellings of a
@@ -23,7 +23,7 @@ Pairs = Literal["paired", "unpaired"]
 # release ("release").
 Form = Literal["words", "commas", "csv", "names", "annotation", "release"]
 
-SYNTHETIC = "synthetic.json"  # in the root of a synthetic copy: tells it from the real data set
+SYNTHETIC = "synthetic.json"  # in the root of a synthetic copy: tells it from the real dataset
 MATCHES = "matches"  # folder of a try-on group, made by `leffa prepare matches`
 TREE = "**"  # a folder that ends so holds the In-shop release, whose paths stand for flat names
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -147,7 +147,7 @@ class GroupSpec:
 class SyntheticSpec:
     """How the samples of a synthetic copy are numbered."""
 
-    # From a number to the keys that are drawn together: a try-on sample, or one person's pictures.
+    # From a number to the keys that are drawn together: a try-on sample, or one person's images.
     keys: Callable[[int], tuple[str, ...]]
     limit: int  # the most numbers of a split (and of a category)
     size: tuple[int, int] = (192, 256)  # (width, height) unless another is asked for
@@ -160,7 +160,7 @@ class SyntheticSpec:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A data set as its users have it on disk."""
+    """A dataset as its users have it on disk."""
 
     title: str  # its name in print
     page: str  # where it is asked for
@@ -173,7 +173,7 @@ class DatasetSpec:
     totals: tuple[str, ...] = ()  # root lists that repeat the groups' lists of the same name
     beside: tuple[str, ...] = ()  # folders that a release holds and nothing reads
     frame: tuple[int, int] = (0, 0)  # (width, height) that published keypoints are counted in
-    person: str = ""  # a regular expression for what names the person in a picture's name
+    person: str = ""  # a regular expression for what names the person in an image's name
     label_set: LabelSet | None = None  # of the parse files that `leffa prepare masks` reads
     synthetic: SyntheticSpec | None = None  # None where no synthetic copy can be written
 
@@ -196,13 +196,13 @@ def groups_of_splits(
 
 
 def unpaired_name(person: str, garment: str) -> str:
-    """What the sample of a person and another's garment is called, by their pictures' names."""
+    """What the sample of a person and another's garment is called, by their images' names."""
     return f"{PurePath(person).stem}__{PurePath(garment).stem}"
 
 
 def drawn_truth(parse: str | None = None, encoder: str = "") -> tuple[FileSpec, ...]:
     """What synthetic copies hold of persons with the references that an unpaired list gives them:
-    the true picture, its parsing (content and encoder as those of the persons, None where these
+    the true image, its parsing (content and encoder as those of the persons, None where these
     have none), and the flow."""
     kinds = [("image", "{}.jpg", "photo", "truth", ""), ("flow", "{}.npz", "flow", "flow", "")]
     if parse is not None:

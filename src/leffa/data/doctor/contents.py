@@ -21,8 +21,8 @@ from leffa.io.pictures import FEWEST_COLOURS, LOSSY, UNREADABLE, is_transparent,
 
 Pixels = NDArray[np.uint8]
 
-THUMB = (12, 16)  # width, height of the small picture that comparisons between files use
-_JPEG = ("JPEG", "MPO")  # phones put a second picture into one file: Pillow calls that MPO
+THUMB = (12, 16)  # width, height of the small image that comparisons between files use
+_JPEG = ("JPEG", "MPO")  # phones put a second image into one file: Pillow calls that MPO
 _FORMATS = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": ("PNG",)}
 _GREY = (64, 192)  # neither black nor white, even after JPEG
 _MOST_GREY = 0.1
@@ -40,7 +40,7 @@ class Inspection:
     size: tuple[int, int] | None = None  # (width, height)
     digest: bytes = b""
     fingerprint: int | None = None  # see `data.leaks`
-    thumb: Pixels | None = None  # (16, 12, 3), the small picture
+    thumb: Pixels | None = None  # (16, 12, 3), the small image
     body: NDArray[np.bool_] | None = None  # (16, 12), True where the file shows a person
     near: NDArray[np.bool_] | None = None  # the same by `near_body`, for joints
     people: People | None = None
@@ -81,12 +81,12 @@ def inspect_file(task: tuple[Path, str]) -> Inspection:
 
 
 def _decode(path: Path, data: bytes, result: Inspection) -> Image.Image | None:
-    """The picture, or None with the finding; checks what any picture can suffer from."""
+    """The image, or None with the finding; checks what any image can suffer from."""
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
     except UnidentifiedImageError:
-        result.add("unreadable", "a web page" if b"<html" in data[:512].lower() else "no picture")
+        result.add("unreadable", "a web page" if b"<html" in data[:512].lower() else "no image")
         return None
     except (*UNREADABLE, MemoryError) as error:
         result.add("unreadable", str(error)[:80])
@@ -106,7 +106,7 @@ def _photo(image: Image.Image, result: Inspection) -> None:
     if image.mode != "RGB":
         result.add("colour-mode", f"{image.mode}, expected RGB")
     if image.mode.startswith(("I", "F")):
-        return  # 16 bits and floats have no range that a picture could be made of
+        return  # 16 bits and floats have no range that an image could be made of
     if is_transparent(image):
         result.add("transparent")
     rgb = image.convert("RGB")
@@ -159,7 +159,7 @@ def _garment_mask(image: Image.Image, result: Inspection) -> None:
 def _labels(image: Image.Image, result: Inspection, kind: str) -> Pixels | None:
     """The labels, None with a finding of this kind where it is no label map."""
     if image.mode not in ("L", "P"):
-        result.add(kind, f"{image.mode} picture, expected one label a pixel")
+        result.add(kind, f"{image.mode} image, expected one label a pixel")
     elif image.format in LOSSY:
         result.add(kind, f"stored as {image.format}, which turns labels into others")
     else:
@@ -186,10 +186,10 @@ def _part_labels(image: Image.Image, result: Inspection) -> None:
 
 
 def _iuv(image: Image.Image, result: Inspection, order: str) -> None:
-    """A colour picture whose channels are part ids, U and V in this order."""
+    """A colour image whose channels are part ids, U and V in this order."""
     expected = f"({', '.join(order)})"
     if image.mode != "RGB":
-        result.add("densepose-encoding", f"{image.mode} picture, expected RGB = {expected}")
+        result.add("densepose-encoding", f"{image.mode} image, expected RGB = {expected}")
         return
     if image.format in LOSSY:
         result.add("densepose-encoding", f"stored as {image.format}, which changes part ids")
@@ -212,7 +212,7 @@ def _parts(parts: Pixels, result: Inspection) -> None:
 
 def _colour(image: Image.Image, result: Inspection) -> None:
     if image.mode != "RGB":
-        result.add("densepose-encoding", f"{image.mode} picture, expected the colours of the parts")
+        result.add("densepose-encoding", f"{image.mode} image, expected the colours of the parts")
         return
     # Every fourth pixel each way: 1/16 of the cost, and parts are far wider.
     pixels = np.asarray(image)[::4, ::4]

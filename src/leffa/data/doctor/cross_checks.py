@@ -20,7 +20,7 @@ WithPhoto = Sequence[tuple[Present, Inspection, Inspection]]
 # The splits, or tables of a user's own, that list a photograph.
 Splits = Callable[[Present], Set[str]]
 
-_FEWEST_TO_COMPARE = 24  # pictures of each kind
+_FEWEST_TO_COMPARE = 24  # images of each kind
 _WHITE = 245
 _OTHER_BODY = 0.25  # overlap of two silhouettes below which they are two persons'
 _LARGER = (1.18, 1.25, 1.33)  # scales at which joints are tried that do not all lie on the body
@@ -100,7 +100,7 @@ def _bodies(with_photo: WithPhoto) -> Iterator[Finding]:
 
 
 def _beside(person: Joints, near: NDArray[np.bool_]) -> bool:
-    """Whether joints lie beside the body, or, found in a smaller picture, do so but for few."""
+    """Whether joints lie beside the body, or, found in a smaller image, do so but for few."""
     share = share_on(person, near)
     larger = (share_on(person * np.array((scale, scale, 1)), near) for scale in _LARGER)
     return share < LEAST_ON_BODY or (share < _MOST_ON_BODY and max(larger) > _ALL_ON_BODY)
@@ -144,7 +144,7 @@ def _whiteness(thumb: Pixels) -> float:
 
 
 def _same_pictures(inspected: Inspected, splits: Splits) -> Iterator[Finding]:
-    """Files with the same bytes: a garment in a person's place, or a repeated picture."""
+    """Files with the same bytes: a garment in a person's place, or a repeated image."""
     same: dict[bytes, list[Present]] = defaultdict(list)
     for present, result in inspected:
         if present.files.main and result.digest:
@@ -162,7 +162,7 @@ def _same_pictures(inspected: Inspected, splits: Splits) -> Iterator[Finding]:
 
 
 def _leaks(inspected: Inspected, splits: Splits) -> Iterator[Finding]:
-    """Test pictures that show what a training picture shows, however both were saved."""
+    """Test images that show what a training image shows, however both were saved."""
     for role in sorted({present.files.role for present, _ in inspected if present.files.main}):
         sets: dict[bool, list[tuple[Present, int]]] = {True: [], False: []}
         for present, result in inspected:

@@ -1,4 +1,4 @@
-"""Examines a data set's folder: names, lists, each file, and what several files show together."""
+"""Examines a dataset's folder: names, lists, each file, and what several files show together."""
 
 import time
 from collections import Counter
@@ -38,21 +38,21 @@ def examine(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Report:
-    """Examine the folder of a data set; every listed file is opened and decoded.
+    """Examine the folder of a dataset; every listed file is opened and decoded.
 
     Args:
-        root: the folder that holds the data set's lists.
+        root: the folder that holds the dataset's lists.
         dataset: a key of `CATALOG`, or "auto" to recognise it.
         workers: processes that decode.
         progress: called with (files done, files in all).
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: there is no such data set, or nothing of it is in the folder.
+        ValueError: there is no such dataset, or nothing of it is in the folder.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder; give the folder that holds the data set")
+        raise FileNotFoundError(f"{root}: no such folder; give the folder that holds the dataset")
     check_choice("dataset", dataset, ("auto", *CATALOG))
     began = time.perf_counter()
     name, spec, survey = _survey(root, dataset)
@@ -101,7 +101,7 @@ def _findings(
 
 
 def _survey(root: Path, dataset: str) -> tuple[str, DatasetSpec, Survey]:
-    """The data set's name, its spec and what is there of it."""
+    """The dataset's name, its spec and what is there of it."""
     if dataset == "folder" or (dataset == "auto" and is_custom_folder(root)):
         return "folder", FOLDER, _survey_custom_folder(root)
     name = recognise(root) if dataset == "auto" else dataset
@@ -109,7 +109,7 @@ def _survey(root: Path, dataset: str) -> tuple[str, DatasetSpec, Survey]:
     if not survey.present and not any(survey.lists.values()):
         deeper = recognise_below(root)
         if deeper is None:
-            wanted = f"the data set {name}" if name else f"a data set ({', '.join(CATALOG)})"
+            wanted = f"the dataset {name}" if name else f"a dataset ({', '.join(CATALOG)})"
             raise ValueError(
                 f"{root}: does not hold {wanted}; give the folder that holds its lists"
             )

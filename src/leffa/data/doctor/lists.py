@@ -1,4 +1,4 @@
-"""Reads the lists of a data set, and says what is wrong with each of them."""
+"""Reads the lists of a dataset, and says what is wrong with each of them."""
 
 import json
 from collections import Counter

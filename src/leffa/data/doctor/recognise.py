@@ -1,4 +1,4 @@
-"""Tells which data set a folder holds by the names in it."""
+"""Tells which dataset a folder holds by the names in it."""
 
 import os
 import re
@@ -14,14 +14,14 @@ _GENDERS = ("MEN", "WOMEN")
 
 
 def recognise(root: Path) -> str | None:
-    """The name of the data set that the folder looks most like, None where it looks like none."""
+    """The name of the dataset that the folder looks most like, None where it looks like none."""
     scores = {name: _likeness(root, dataset) for name, dataset in DATASETS.items()}
     best = max(scores, key=lambda name: scores[name])
     return best if scores[best] > 0 else None
 
 
 def recognise_below(root: Path) -> Path | None:
-    """A folder one or two levels deeper that looks like a data set."""
+    """A folder one or two levels deeper that looks like a dataset."""
     for depth in ("*", "*/*"):
         for folder in sorted(root.glob(depth)):
             if folder.is_dir() and not is_hidden(folder.name) and recognise(folder):

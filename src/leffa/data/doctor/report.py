@@ -44,7 +44,7 @@ class Problem:
     """All findings of one kind in one place."""
 
     kind: str
-    where: str  # the folder or list, below the data set's root
+    where: str  # the folder or list, below the dataset's root
     names: tuple[str, ...]  # the files or lines, with what was found in brackets, sorted
 
     @property

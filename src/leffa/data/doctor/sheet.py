@@ -1,4 +1,4 @@
-"""The contact sheet: one HTML file with the findings and small pictures of some samples."""
+"""The contact sheet: one HTML file with the findings and small images of some samples."""
 
 import io
 from collections import defaultdict
@@ -19,7 +19,7 @@ from leffa.io.pictures import decode, read_header
 
 _COLUMNS = ("source", "reference", "mask", "densepose", "parse", "keypoints")
 _MOST = 24  # rows with findings, and as many without
-_HEIGHT = 160  # of a small picture
+_HEIGHT = 160  # of a small image
 
 Subject = tuple[str, str, str]  # group, role, key
 

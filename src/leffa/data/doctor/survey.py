@@ -1,4 +1,4 @@
-"""Compares a folder with the spec of a data set: what is there, missing, extra or misplaced."""
+"""Compares a folder with the spec of a dataset: what is there, missing, extra or misplaced."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ class Survey:
 
 
 class Surveyor:
-    """Surveys a published data set; reads each folder's names once."""
+    """Surveys a published dataset; reads each folder's names once."""
 
     def __init__(self, root: Path, dataset: DatasetSpec) -> None:
         self.root, self.dataset = root, dataset

@@ -1,4 +1,4 @@
-"""catvton-flux: FLUX.1-Fill on a picture twice as wide (github.com/nftblackmagic/catvton-flux).
+"""catvton-flux: FLUX.1-Fill on an image twice as wide (github.com/nftblackmagic/catvton-flux).
 
     left    noisy garment   garment         zeros
     right   noisy person    masked person   mask

@@ -1,4 +1,4 @@
-"""The joint attention of text and pictures in FLUX, and the flow that is read from it.
+"""The joint attention of text and images in FLUX, and the flow that is read from it.
 
 A dual block has projections of its own for the text; a single block has one sequence, text first.
 The flow goes from the person's queries to the garment's keys, and its softmax is over those alone:
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from leffa.models.attention import AttentionExchange, ExchangeProcessor
 
 Tap = Literal["after_rope", "before_rope"]
-# From the tokens of all pictures (B, N, L, D) to those of person, garment and any others.
+# From the tokens of all images (B, N, L, D) to those of person, garment and any others.
 Split = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(kw_only=True)
 class JointExchange(AttentionExchange):
-    """An exchange over one sequence of text and pictures.
+    """An exchange over one sequence of text and images.
 
     Args:
         text: how many tokens of text come first.

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor
 
 PATCH = 2  # latent cells of a token along each side
-AXES = 3  # of a position: which picture, row, column
+AXES = 3  # of a position: which image, row, column
 
 Grid = tuple[int, int]
 
@@ -30,7 +30,7 @@ def mask_cells(mask: Tensor, cell: int) -> Tensor:
 
 
 def positions(grid: Grid, picture: int = 0) -> Tensor:
-    """(h*w, 3) of the tokens of a grid: (picture, row, column)."""
+    """(h*w, 3) of the tokens of a grid: (image, row, column)."""
     ids = torch.zeros(*grid, AXES)
     ids[..., 0] = picture
     ids[..., 1] = torch.arange(grid[0])[:, None]

@@ -1,4 +1,4 @@
-"""Garment left of person in one picture twice as wide: FLUX.1-Fill, as catvton-flux has it."""
+"""Garment left of person in one image twice as wide: FLUX.1-Fill, as catvton-flux has it."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -90,7 +90,7 @@ class PairFlux(CatVTONFlux, layout="pair"):
 
     def decode(self, latents: Tensor) -> Tensor:
         """The person half of (B, C, h, 2w) as images (B, 3, H, W). The pair is decoded as it was
-        encoded, as one picture."""
+        encoded, as one image."""
         return super().decode(latents).chunk(2, dim=-1)[1]
 
 

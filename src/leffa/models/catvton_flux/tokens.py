@@ -2,7 +2,7 @@
 
     [text | noisy person | masked person | garment]
 
-Rows and columns of each picture begin at 0; the first axis of a position tells which picture it is:
+Rows and columns of each image begin at 0; the first axis of a position tells which image it is:
 0, 1, 2. All have one size here; RefTon can show what is known smaller.
 """
 
@@ -24,7 +24,7 @@ from leffa.models.loading import Autoencoder, Source, named
 
 @dataclass(frozen=True)
 class Conditioning(model.Conditioning):
-    """The pictures that follow the noisy one."""
+    """The images that follow the noisy one."""
 
     references = ("garment",)
     person: Tensor  # (B, C, h, w) latent of the masked source
@@ -48,7 +48,7 @@ class TokensFlux(CatVTONFlux, layout="tokens"):
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
-        """The modes of the posteriors, whatever `sample`: so Kontext encodes its pictures."""
+        """The modes of the posteriors, whatever `sample`: so Kontext encodes its images."""
         self.latent_shape(batch)  # refuses what has no whole tokens
         person, garment = (self.latent(batch, each) for each in ("masked_source", "reference"))
         return Conditioning(self.training_guidance, person, garment)

@@ -65,7 +65,7 @@ class PromptAttention(ExchangeProcessor):
             (`models.attention.PassthroughAttention`).
     """
 
-    taps = False  # its keys are no tokens of a picture
+    taps = False  # its keys are no tokens of an image
 
     def __init__(self, name: str, shows_flow: bool = False, keeps_input: bool = False) -> None:
         super().__init__(name)

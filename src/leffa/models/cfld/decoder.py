@@ -11,7 +11,7 @@ from leffa.models.attention import attend, project
 
 
 class RefinementBlock(nn.Module):
-    """Attention to the picture, then among the queries, then a feed-forward network."""
+    """Attention to the image, then among the queries, then a feed-forward network."""
 
     def __init__(self, width: int, heads: int, picture_width: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class RefinementBlock(nn.Module):
     def forward(
         self, tokens: Tensor, positions: Tensor, picture: Tensor, grid: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """The refined tokens (B, K, D), and where in the picture each looked, (B, K, 2).
+        """The refined tokens (B, K, D), and where in the image each looked, (B, K, 2).
 
         Args:
             tokens: (B, K, D).

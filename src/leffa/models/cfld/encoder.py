@@ -1,4 +1,4 @@
-"""The source encoder: a Swin Transformer that sees the reference picture, at its own size."""
+"""The source encoder: a Swin Transformer that sees the reference image, at its own size."""
 
 import importlib
 import importlib.util
@@ -22,10 +22,10 @@ SWIN = "timm.models.swin_transformer"
 
 
 class SourceEncoder(nn.Module):
-    """Features of a picture at four sizes, each half the one before (Swin, arXiv 2103.14030).
+    """Features of an image at four sizes, each half the one before (Swin, arXiv 2103.14030).
 
     Args:
-        image_size: height and width at which it looks, in pixels; pictures are squashed to it.
+        image_size: height and width at which it looks, in pixels; images are squashed to it.
         embed_dim: channels of the first stage; each stage doubles them.
         depths, num_heads: of each stage.
         window_size: of the attention, in patches of 4 pixels.

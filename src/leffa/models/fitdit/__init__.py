@@ -1,6 +1,6 @@
 """FitDiT: Stable Diffusion 3's transformer twice, without text (arXiv 2411.10499).
 
-    garment network    the clean garment at timestep 0, once for a picture -> keys and values
+    garment network    the clean garment at timestep 0, once for an image -> keys and values
     denoising network  noisy latent, masked person and mask, and tokens of the body map
 
 In every block the person's queries attend to [person; garment]: the garment's keys and values are

@@ -56,7 +56,7 @@ class FitDiT(ReferenceGenerator):
     Args:
         garment, denoiser, pose_guider: they fit each other and the autoencoder.
         pooled: what stands in the place of the pooled text: "clip", the embeddings of the
-            garment's picture by the encoders of `clip`; or "none", zeros.
+            garment's image by the encoders of `clip`; or "none", zeros.
         trainable: which of `PARTS` are trained.
         denoises: "garment": the first of the published stages, in which the garment network learns
             to denoise garments, alone and unconditioned.
@@ -228,6 +228,6 @@ def _check_fit(model: FitDiT) -> None:
             )
     if (cell := model.pose_guider.downscale) != model.downscale:
         raise ValueError(
-            f"model.pose_guider: halves the picture to 1/{cell}, and a latent cell is "
+            f"model.pose_guider: halves the image to 1/{cell}, and a latent cell is "
             f"{model.downscale} pixels; give it another number of widths"
         )

@@ -158,7 +158,7 @@ class PoseGuider(nn.Module):
 
     Args:
         width: of a token.
-        channels: of the convolutions; each but the first halves the picture.
+        channels: of the convolutions; each but the first halves the image.
     """
 
     def __init__(self, width: int, channels: Sequence[int] = GUIDER) -> None:
@@ -185,7 +185,7 @@ class PoseGuider(nn.Module):
 
 
 class PooledEncoders(nn.Module):
-    """A garment's picture as one vector: the image embeddings of some CLIPs side by side, frozen.
+    """A garment's image as one vector: the image embeddings of some CLIPs side by side, frozen.
 
     Args:
         encoders: `transformers.CLIPVisionModelWithProjection`.

@@ -1,4 +1,4 @@
-"""The image-prompt adapter: a garment's picture as a few tokens beside the text's.
+"""The image-prompt adapter: a garment's image as a few tokens beside the text's.
 
 Both halves are diffusers' own classes: the resampler of IP-Adapter Plus, which makes the tokens,
 and the decoupled cross-attention, which reads them with keys and values of its own

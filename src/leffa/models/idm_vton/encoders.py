@@ -36,7 +36,7 @@ class Prompt(NamedTuple):
 
 
 class ImageEncoder(nn.Module):
-    """A garment's picture as the image tokens that an IP-Adapter Plus reads: the hidden states
+    """A garment's image as the image tokens that an IP-Adapter Plus reads: the hidden states
     before the last layer of CLIP's image encoder. What comes after them is never trained.
 
     Args:
@@ -77,7 +77,7 @@ class ImageEncoder(nn.Module):
         return self._tokens(self.prepare(images))
 
     def nothing(self, like: Tensor) -> Tensor:
-        """The tokens (1, T, E) of no picture: of zeros, as the published guidance has them."""
+        """The tokens (1, T, E) of no image: of zeros, as the published guidance has them."""
         side = self.clip.config.image_size
         return self._tokens(like.new_zeros(1, 3, side, side))
 

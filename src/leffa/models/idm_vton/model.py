@@ -53,14 +53,14 @@ Features = dict[str, Tensor]
 class Conditioning(interface.Conditioning):
     """What IDM-VTON knows beside the noisy latent.
 
-    Without its garment a sample has garment features of zeros, image tokens of no picture and the
+    Without its garment a sample has garment features of zeros, image tokens of no image and the
     negative prompt, as in the published guidance.
     """
 
     concat: Tensor  # (B, 1 + 2C, h, w): mask, masked source, DensePose
     garment: Tensor | None  # (B, C, h, w) clean latent; None: no sample sees its garment
     seen: Tensor  # (B,) bool: which samples do
-    image: Tensor  # (B, T, E) tokens of the garment's picture
+    image: Tensor  # (B, T, E) tokens of the garment's image
     no_image: Tensor  # (1, T, E)
     prompt: Prompt  # of the person in the garment
     no_prompt: Prompt  # (1, ...)
@@ -231,7 +231,7 @@ class IDMVTON(LatentGenerator):
         )
 
     def _time_ids(self, noisy: Tensor) -> Tensor:
-        """SDXL's crop sizes: a whole picture of this size, (height, width) twice."""
+        """SDXL's crop sizes: a whole image of this size, (height, width) twice."""
         size = [side * self.downscale for side in noisy.shape[-2:]]
         ids = torch.tensor([*size, 0.0, 0.0, *size], device=noisy.device)
         return ids.expand(len(noisy), -1)

@@ -1,4 +1,4 @@
-"""The masks of the released Leffa demo, at any size of the picture.
+"""The masks of the released Leffa demo, at any size of the image.
 
 The demo pads a photo to 3:4 and works at 384x512; so does this, and the mask is enlarged. What it
 does by accident is kept too: kernels of even size reach further to the right and down, one line of
@@ -50,7 +50,7 @@ def leffa_dc(person: PersonMaps) -> Mask:
 
 
 def _on_canvas(person: PersonMaps, recipe: Callable[[PersonMaps], Mask]) -> Mask:
-    """The mask that a recipe makes of the picture padded to the canvas."""
+    """The mask that a recipe makes of the image padded to the canvas."""
     size = person.parse.shape[1], person.height
     placement = fit_picture(size, CANVAS, "pad")
     parse = placement.place(Image.fromarray(person.parse), Image.Resampling.NEAREST)

@@ -102,7 +102,7 @@ def dilated_garment(
     """DressCode's family.
 
     Args:
-        pixel: of the picture that the other sizes are published for, in pixels of this one.
+        pixel: of the image that the other sizes are published for, in pixels of this one.
         arm: width of the strip along the arms.
         strip, garment: how far they are dilated.
         neck_is_head: whether a neck label is part of the head.
@@ -144,7 +144,7 @@ def dilated_outfit(
     """OOTDiffusion's family, holes not filled yet.
 
     Args:
-        pixel: of a picture 512 high, where it works, in pixels of this one.
+        pixel: of an image 512 high, where it works, in pixels of this one.
         arm: width of the strip along the arms.
         garment: how far the garment is dilated.
         erosion: how far other clothes are eroded. Their rim, so far, is then part of the mask.
@@ -191,5 +191,5 @@ def _dilate(mask: Mask, reach: Reach, pixel: float) -> Mask:
 
 
 def _padded_height(person: PersonMaps) -> float:
-    """In pixels, of the picture padded to 3:4, as the demo does it first."""
+    """In pixels, of the image padded to 3:4, as the demo does it first."""
     return max(person.height, person.parse.shape[1] * 4 / 3)

@@ -79,7 +79,7 @@ def dilate(mask: Mask, reach: float, back: float | None = None) -> Mask:
 
 
 def erode(mask: Mask, reach: float) -> Mask:
-    """The inverse of `dilate` for what is not in the mask; the picture's border erodes nothing."""
+    """The inverse of `dilate` for what is not in the mask; the image's border erodes nothing."""
     return ~dilate(~mask, reach)
 
 

@@ -9,7 +9,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 CHANNELS = 256  # of every level of the pyramid
 STAGES = ((2, 64, 3), (3, 128, 4), (4, 256, 6), (5, 512, 3))  # number, inner channels, blocks
-CELL = 32  # pixels of the coarsest stage's cell: sides of a picture are multiples of it
+CELL = 32  # pixels of the coarsest stage's cell: sides of an image are multiples of it
 
 
 class NormedConv(nn.Conv2d):
@@ -74,7 +74,7 @@ class Pyramid(nn.Module):
             self.add_module(f"fpn_output{number}", nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1))
 
     def forward(self, picture: Tensor) -> list[Tensor]:
-        """Of pictures (B, 3, H, W) whose sides are multiples of `CELL`."""
+        """Of images (B, 3, H, W) whose sides are multiples of `CELL`."""
         seen = self.bottom_up(picture)
         levels: list[Tensor] = []
         above: Tensor | None = None

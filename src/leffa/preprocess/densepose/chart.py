@@ -41,7 +41,7 @@ class ChartDensePose:
     """The person of the highest score.
 
     Args:
-        network: from a picture (3, H, W), bytes, to its people.
+        network: from an image (3, H, W), bytes, to its people.
         channels: the order that the network expects. The model was trained on "bgr"; the demos
             hand it "rgb".
         uv_range: U and V from 0 to 1 become 0 to 255 ("unit"), or their smallest and largest value
@@ -74,7 +74,7 @@ class ChartDensePose:
 def paste(
     output: ChartOutput, person: int, size: tuple[int, int], uv_range: UVRange = "unit"
 ) -> NDArray[np.uint8]:
-    """(H, W, 3) part, U and V of one person on a picture of (width, height)."""
+    """(H, W, 3) part, U and V of one person on an image of (width, height)."""
     left, top, right, bottom = output.boxes[person].tolist()
     x, y = int(left), int(top)
     box = max(int(bottom - top), 1), max(int(right - left), 1)
@@ -89,7 +89,7 @@ def paste(
         uv = uv * on_body  # the demo's range includes the box's empty corners
         uv = (uv - uv.min()) / (uv.max() - uv.min()).clamp(min=1e-6)
     uv = (uv.clamp(0, 1) * 255 * on_body).to(torch.uint8)
-    # A box may reach over the picture's edge.
+    # A box may reach over the image's edge.
     width, height = size
     canvas = np.zeros((height, width, 3), np.uint8)
     rows, columns = slice(max(y, 0), y + box[0]), slice(max(x, 0), x + box[1])

@@ -15,7 +15,7 @@ Pixels = NDArray[np.uint8]
 
 
 def encode_surface(surface: Pixels, encoding: str) -> Pixels:
-    """The picture that a file of this encoding holds, (H, W, 3) as red, green, blue, or (H, W).
+    """The image that a file of this encoding holds, (H, W, 3) as red, green, blue, or (H, W).
 
     Args:
         surface: (H, W, 3) part, U and V.

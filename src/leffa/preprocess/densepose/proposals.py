@@ -18,7 +18,7 @@ _LARGEST_GROWTH = math.log(1000 / 16)
 
 
 class Proposals(nn.Module):
-    """The boxes of one picture that are worth a closer look."""
+    """The boxes of one image that are worth a closer look."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Proposals(nn.Module):
 
         Args:
             levels: p2 to p6, (1, C, h, w).
-            size: (height, width) of the picture without its padding.
+            size: (height, width) of the image without its padding.
         """
         boxes, logits, owners = [], [], []
         for number, level in enumerate(levels):

@@ -1,7 +1,7 @@
 """DensePose from its published weights: R50-FPN with s1x schedule (Guler et al., 2018), as
 detectron2 trained it (`model_final_162be9.pkl`), in PyTorch and torchvision.
 
-picture -> pyramid -> proposals -> people (boxes, scores)
+image -> pyramid -> proposals -> people (boxes, scores)
                   \\-> decoder ----> charts of each person
 
 Its numbers are those of `densepose_rcnn_R_50_FPN_s1x.yaml`, with the demos' threshold for a person.
@@ -25,7 +25,7 @@ from leffa.preprocess.densepose.pickled import load_arrays
 from leffa.preprocess.densepose.proposals import Proposals, apply_deltas
 
 _MEAN = (103.53, 116.28, 123.675)  # of blue, green, red; subtracted in the order that is given
-_SHORTER, _LONGER = 800, 1333  # sides that a picture is brought to
+_SHORTER, _LONGER = 800, 1333  # sides that an image is brought to
 _PERSON = 0.5  # the least score
 _OVERLAP = 0.5  # of two people, at most
 _BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -112,7 +112,7 @@ class RegionHeads(nn.Module):
 
 
 class ChartRCNN(nn.Module):
-    """The whole network, for inference on one picture."""
+    """The whole network, for inference on one image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class ChartRCNN(nn.Module):
 
     @torch.no_grad()
     def forward(self, picture: Tensor, most_people: int | None = None) -> ChartOutput:
-        """Who is in a picture (3, H, W) of bytes, surest first, and the charts of their surface.
+        """Who is in an image (3, H, W) of bytes, surest first, and the charts of their surface.
 
         Args:
             most_people: of which charts are made; None: all.
@@ -166,13 +166,13 @@ def load_network(path: str | Path) -> ChartRCNN:
 
 
 def resized(height: int, width: int) -> tuple[int, int]:
-    """(height, width) at which a picture is looked at."""
+    """(height, width) at which an image is looked at."""
     scale = min(_SHORTER / min(height, width), _LONGER / max(height, width))
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
 def prepare(picture: Tensor) -> Tensor:
-    """What the network reads of a picture (3, H, W): resized, without its mean, padded with zeros
+    """What the network reads of an image (3, H, W): resized, without its mean, padded with zeros
     to (1, 3, h, w), multiples of `CELL`."""
     height, width = resized(picture.shape[1], picture.shape[2])
     pixels = Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())

@@ -13,7 +13,7 @@ from leffa.data.labels import LABELS, LabelSet
 from leffa.preprocess.parsing import PersonParser
 
 _TOUCHING = np.ones((3, 3), np.bool_)
-_LARGE_HOLE = 2000  # pixels, where the picture is 512 high as in the demos
+_LARGE_HOLE = 2000  # pixels, where the image is 512 high as in the demos
 
 
 class ATRWithNeck:

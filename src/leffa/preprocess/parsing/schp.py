@@ -1,8 +1,8 @@
 """SCHP (Li et al., 2019, arXiv 1910.09777), from the ONNX files of the released demos.
 
-The network sees the whole picture, centred in a square: the longer side's first and last pixels
+The network sees the whole image, centred in a square: the longer side's first and last pixels
 fall on the square's first and last (corner-aligned), the rest of the square is black. Nothing is
-smoothed here: the picture is the demos' canvas, about as large as the square (`preprocess.canvas`).
+smoothed here: the image is the demos' canvas, about as large as the square (`preprocess.canvas`).
 """
 
 from collections.abc import Callable
@@ -105,7 +105,7 @@ def from_square(
     Args:
         logits: (1, C, h, w), of any resolution.
         side: of the square that the network read.
-        placement: of the photo on the picture that became the square.
+        placement: of the photo on the image that became the square.
         rows: of the photo, all by default.
     """
     logits = functional.interpolate(logits, (side, side), mode="bilinear", align_corners=True)

@@ -54,7 +54,7 @@ class _Person:
 
 
 def find_people(maps: Floats, fields: Floats) -> list[Floats]:
-    """Everybody in the picture, who stands out most first.
+    """Everybody in the image, who stands out most first.
 
     Args:
         maps: (18 or more, H, W) confidence of each joint; further maps are not read.
@@ -114,7 +114,7 @@ def match(starts: Floats, ends: Floats, field: Floats) -> list[Link]:
     columns, rows = np.moveaxis(places.round().astype(int), -1, 0)
     sampled = field[:, rows.clip(0, height - 1), columns.clip(0, width - 1)]
     along = np.einsum("cnms,nmc->nms", sampled, direction)
-    # A limb longer than half the picture's height loses score.
+    # A limb longer than half the image's height loses score.
     score = along.mean(axis=-1) + np.minimum(0.5 * height / np.maximum(length, 1e-6) - 1, 0)
     fits = (along > _LOWEST_ALONG).sum(axis=-1) > _SHARE_ALONG * _SAMPLES
     fits &= (score > 0) & (length > 0)

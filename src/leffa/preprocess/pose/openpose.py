@@ -17,7 +17,7 @@ from leffa.preprocess.pose import NOBODY
 from leffa.preprocess.pose.assembly import find_people
 from leffa.preprocess.pose.openpose_net import STRIDE, load_openpose
 
-_HEIGHT = 184  # of the picture that the network reads: half the box of 368 that it was trained on
+_HEIGHT = 184  # of the image that the network reads: half the box of 368 that it was trained on
 _GREY = 128
 
 
@@ -25,7 +25,7 @@ class OpenPose:
     """Finds 18 COCO joints; mid-hip and feet of BODY_25 stay empty.
 
     Args:
-        network: from BGR pictures in [-0.5, 0.5] (1, 3, H, W), sides multiples of 8, to fields
+        network: from BGR images in [-0.5, 0.5] (1, 3, H, W), sides multiples of 8, to fields
             (1, 38, H/8, W/8) and maps (1, 19, H/8, W/8).
     """
 

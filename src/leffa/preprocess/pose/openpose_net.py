@@ -57,7 +57,7 @@ class OpenPoseBody(nn.Module):
         self.add_module(name, nn.Conv2d(channels, out, side, padding=side // 2))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Fields (B, 38, H/8, W/8) and maps (B, 19, H/8, W/8) of BGR pictures in [-0.5, 0.5]."""
+        """Fields (B, 38, H/8, W/8) and maps (B, 19, H/8, W/8) of BGR images in [-0.5, 0.5]."""
         for layer in _FEATURES:
             if layer is None:
                 x = functional.max_pool2d(x, 2)

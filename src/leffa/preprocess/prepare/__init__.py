@@ -1,1 +1,1 @@
-"""From a data set as it is downloaded to what training reads: resized pictures, masks, matches."""
+"""From a dataset as it is downloaded to what training reads: resized images, masks, matches."""

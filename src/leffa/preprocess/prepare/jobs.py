@@ -14,12 +14,12 @@ from leffa.io.files import exclusive_lock
 from leffa.io.processes import map_items
 
 Progress = Callable[[int, int], None]  # (files there, files in all)
-Make = Callable[[], Image.Image | str]  # a picture, or the text of another file
+Make = Callable[[], Image.Image | str]  # an image, or the text of another file
 
 
 @contextmanager
 def alone(root: Path, what: str) -> Iterator[None]:
-    """Raise ValueError where another run makes these files of a data set meanwhile."""
+    """Raise ValueError where another run makes these files of a dataset meanwhile."""
     with exclusive_lock(root / f".{what}.lock", patience=0) as locked:
         if not locked:
             raise ValueError(f"{root}: another run makes {what} here; let it end first")

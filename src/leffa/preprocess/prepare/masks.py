@@ -1,4 +1,4 @@
-"""Cloth-agnostic masks for a whole data set, by a named recipe."""
+"""Cloth-agnostic masks for a whole dataset, by a named recipe."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,11 +30,11 @@ class MaskSet:
     """The masks of one folder.
 
     Args:
-        folder: where the data set's class looks for them.
+        folder: where the dataset's class looks for them.
         files: record of each mask, by the mask's name.
         label_set: of the parse.
         densepose: encoding of the DensePose files, None where there are none, or it is not known.
-        mode: of the pictures: the releases differ.
+        mode: of the images: the releases differ.
         tables: that name the masks, to be written when these are there; by path.
     """
 
@@ -76,7 +76,7 @@ def make_masks(
     when all its masks are made; beside it, `<folder>.json` names the recipe.
 
     Args:
-        root: of the data set, which is recognised.
+        root: of the dataset, which is recognised.
         recipe: a key of `preprocess.agnostic.AGNOSTIC`.
         label_set: of the parse files of the user's own folder; None: as `leffa photo` has noted,
             else "cihp".
@@ -87,8 +87,8 @@ def make_masks(
         The sets, also those that an earlier run has finished.
 
     Raises:
-        FileNotFoundError: files of the data set are missing.
-        ValueError: there is no such recipe, label set, encoding or data set, a folder of masks by
+        FileNotFoundError: files of the dataset are missing.
+        ValueError: there is no such recipe, label set, encoding or dataset, a folder of masks by
             another recipe is there, persons lack what the recipe needs, or another run makes masks
             here.
     """
@@ -159,7 +159,7 @@ def _own(root: Path, label_set: LabelSet | None, encoding: str | None) -> MaskSe
 
 
 def _published(root: Path, spec: DatasetSpec, group: GroupSpec) -> MaskSet:
-    """The masks of a split or category of a published data set, as its release would have them."""
+    """The masks of a split or category of a published dataset, as its release would have them."""
     files = {each.field: each for each in reversed(group.files) if not each.synthetic}
     mask, body, person = files["mask"], files["densepose"], group.main("person")
     folder = root / group.folder

@@ -1,4 +1,4 @@
-"""Trusted matches for all pairs of a try-on data set: a file each, where its class looks for it."""
+"""Trusted matches for all pairs of a try-on dataset: a file each, where its class looks for it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Open = Callable[[Path], Image.Image]
 
 @dataclass(frozen=True)
 class MatchSet:
-    """What a data set's files of matches hold.
+    """What a dataset's files of matches hold.
 
     Args:
         folders: where they are.
@@ -47,15 +47,15 @@ def prepare_matches(root: Path, workers: int = 1, progress: Progress | None = No
 
     VITON-HD and VITON: `<split>/matches/`; DressCode: `<category>/matches/`; the user's own folder:
     `matches/PERSON__GARMENT.json`, for the pairs of all its tables. Garment masks and try-on masks
-    are heeded where the data set has their files.
+    are heeded where the dataset has their files.
 
     Args:
-        root: of the data set, which is recognised.
+        root: of the dataset, which is recognised.
         workers: processes; the files do not depend on it.
 
     Raises:
-        FileNotFoundError: files of the data set are missing.
-        ValueError: OpenCV is not installed, this is no try-on data set, files of other matches are
+        FileNotFoundError: files of the dataset are missing.
+        ValueError: OpenCV is not installed, this is no try-on dataset, files of other matches are
             there, pairs cannot be read, or another run makes matches here.
     """
     require_opencv()
@@ -72,7 +72,7 @@ def prepare_matches(root: Path, workers: int = 1, progress: Progress | None = No
 
 
 def match_files(record: Record, photograph: Open = open_picture) -> str:
-    """The text of a pair's file of matches (`data.matches`); `photograph` reads its pictures."""
+    """The text of a pair's file of matches (`data.matches`); `photograph` reads its images."""
     person, garment = photograph(record.source), photograph(record.reference)
     masks = (
         None if path is None else np.asarray(open_mask(path)) >= 128
@@ -96,7 +96,7 @@ def _check_made_so(path: Path, record: Record) -> None:
 
 
 def _records(root: Path) -> tuple[Mapping[Path, Record], Open]:
-    """The pairs of a data set by the files of their matches, and what reads their photographs."""
+    """The pairs of a dataset by the files of their matches, and what reads their photographs."""
     if is_custom_folder(root):
         return _own(root), open_photograph
     dataset = recognise(root)
@@ -131,6 +131,6 @@ def _own(root: Path) -> dict[Path, Record]:
             if (other.source, other.reference) != (record.source, record.reference):
                 raise ValueError(
                     f"{other.source} with {other.reference} and {record.source} with "
-                    f"{record.reference} would both have the matches {path.name}; rename a picture"
+                    f"{record.reference} would both have the matches {path.name}; rename an image"
                 )
     return found

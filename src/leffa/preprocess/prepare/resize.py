@@ -1,4 +1,4 @@
-"""DeepFashion's pictures at the sizes that pose transfer is trained and scored at."""
+"""DeepFashion's images at the sizes that pose transfer is trained and scored at."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,15 +13,15 @@ from leffa.preprocess.prepare.jobs import Progress, make_files
 
 SIZES = ((176, 256), (352, 512))  # CFLD, section 4.1; Leffa, section 4.1
 
-# The low-resolution release centres a picture of 176x256 on a white square (PATN's crop).
+# The low-resolution release centres an image of 176x256 on a white square (PATN's crop).
 _SQUARE, _BORDER = 256, 40
 
 
 def resized(path: Path, size: tuple[int, int]) -> Image.Image:
-    """A picture at another size, by Pillow's bicubic filter (PIDM, `prepare_data.py`).
+    """An image at another size, by Pillow's bicubic filter (PIDM, `prepare_data.py`).
 
     The aspect is the size's: 750x1101 is squeezed by 1 %, as in all published numbers. A square
-    picture is one of the low-resolution release, whose white border is cut off first.
+    image is one of the low-resolution release, whose white border is cut off first.
     """
     picture = open_picture(path)
     if picture.width == picture.height:
@@ -36,7 +36,7 @@ def resize_deepfashion(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Write every listed picture to `<root>/<height>x<width>/<flat stem>.png`.
+    """Write every listed image to `<root>/<height>x<width>/<flat stem>.png`.
 
     Args:
         sizes: (width, height).
@@ -45,8 +45,8 @@ def resize_deepfashion(
         The folders.
 
     Raises:
-        FileNotFoundError: lists or pictures are missing; the message says where to ask for them.
-        ValueError: pictures cannot be read; the others are made all the same.
+        FileNotFoundError: lists or images are missing; the message says where to ask for them.
+        ValueError: images cannot be read; the others are made all the same.
     """
     pictures = _listed_pictures(root)
     folders = {size: root / f"{size[1]}x{size[0]}" for size in sizes}
@@ -55,12 +55,12 @@ def resize_deepfashion(
         for size, folder in folders.items()
         for name, path in pictures.items()
     }
-    make_files(jobs, "pictures", workers, progress)
+    make_files(jobs, "images", workers, progress)
     return list(folders.values())
 
 
 def _listed_pictures(root: Path) -> dict[str, Path]:
-    """Every picture of the lists of pictures and of pairs, by its flat name."""
+    """Every image named in the lists of images and of pairs, by its flat name."""
     # Here, since they import torch, and the worker processes import this module.
     from leffa.data.deepfashion import find_pictures
     from leffa.data.layout import read_csv_pairs, read_lines
@@ -76,7 +76,7 @@ def _listed_pictures(root: Path) -> dict[str, Path]:
     missing = [path for path in found.values() if not path.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{missing[0]}: no such picture, and {len(missing) - 1:,} more of {len(found):,} are "
-            f"missing; ask for the data set at {DEEPFASHION.page}"
+            f"{missing[0]}: no such image, and {len(missing) - 1:,} more of {len(found):,} are "
+            f"missing; ask for the dataset at {DEEPFASHION.page}"
         )
     return found

@@ -1,1 +1,1 @@
-"""Lightning callbacks: checkpoints, running average, health, pictures, report."""
+"""Lightning callbacks: checkpoints, running average, health, images, report."""

@@ -39,7 +39,7 @@ class Health(BatchCallback):
     Args:
         buckets: equal parts of [0, T) over which the diffusion loss is averaged.
         collapse_spread: a mean flow spread below this, with the Leffa loss on, is a sign of
-            collapse. The flow of a garment that fills the picture has about 0.4.
+            collapse. The flow of a garment that fills the image has about 0.4.
         collapse_patience: validations in a row with that sign before a warning.
     """
 

@@ -1,4 +1,4 @@
-"""Pictures of the run as it goes: what is generated, and what the attention warps."""
+"""Images of the run as it goes: what is generated, and what the attention warps."""
 
 from pathlib import Path
 from typing import Any
