@@ -119,6 +119,7 @@ class PersonDataModule(LightningDataModule):
         self._latents: tuple[Path, LatentEncoder] | None = None
 
     def train_dataloader(self) -> DataLoader[Sample]:
+        """This rank's micro-batches of the stage; a resumed run continues where it stopped."""
         epoch, rank, ranks = self._position()
         stage = self.stages[epoch]
         size, accumulate = self.micro_batches[epoch]
@@ -147,6 +148,7 @@ class PersonDataModule(LightningDataModule):
         self._latents = folder, encoder
 
     def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+        """This rank's share of the validation samples, not augmented; [] if it has none."""
         epoch, rank, ranks = self._position()
         records = self.val_records[rank::ranks]
         if not records:
@@ -158,6 +160,7 @@ class PersonDataModule(LightningDataModule):
         return self._loader(dataset, batch_sampler=_split(len(records), max(count, 1)))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Images become floats in [-1, 1] on the device (`data.packed.unpack`)."""
         assert self.trainer is not None
         # Lightning has converted what were floats before, to float64 for example.
         unpacked: Batch = self.trainer.precision_plugin.convert_input(unpack(batch))

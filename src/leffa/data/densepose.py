@@ -84,6 +84,7 @@ class ColourDensePose(DensePoseEncoding):
         return np.clip(pixels + shift, 0, 255).astype(np.uint8)
 
     def encode(self, pixels: Pixels) -> Packed:
+        """(H, W, 3) colours in [-1, 1]."""
         return pack(pixels)
 
     def parts(self, pixels: Pixels) -> Pixels:
@@ -137,11 +138,13 @@ class IUVDensePose(DensePoseEncoding):
         return np.stack([MIRROR[part], u, v], axis=-1)
 
     def encode(self, pixels: Pixels) -> Packed:
+        """(H, W, 3) as (U, V, I): U and V in [-1, 1], I as `part_range` says."""
         turned = np.roll(pixels, -1)  # of all bytes in a row: six times as fast as by channel
         turned[..., 2] = pixels[..., 0]
         return pack(turned, 127.5, 127.5, self.part_range / 2)
 
     def parts(self, pixels: Pixels) -> Pixels:
+        """The first channel."""
         return pixels[..., 0]
 
 
@@ -179,6 +182,7 @@ class LabelDensePose(DensePoseEncoding):
         return MIRROR[pixels]
 
     def encode(self, pixels: Pixels) -> Packed:
+        """(H, W, 3), part ids in all channels, as `part_range` says."""
         return pack(pixels[..., None], *[self.part_range / 2] * 3)
 
     def parts(self, pixels: Pixels) -> Pixels:

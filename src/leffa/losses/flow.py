@@ -205,6 +205,7 @@ class LeffaLoss(nn.Module):
 
     @property
     def title(self) -> str:
+        """How reports and logs call this loss."""
         return "Leffa loss" if self.name == "leffa" else f"attention_loss={self.name}"
 
     def gate(self, schedule: NoiseSchedule) -> float:
@@ -251,7 +252,7 @@ class LeffaLoss(nn.Module):
         sharpness: bool = False,
         tap: AttentionTap | None = None,
     ) -> FlowRequest:
-        """What to ask the model for; see `FlowRequest`."""
+        """What to ask the model for, of samples (S,); see `FlowRequest`."""
         return FlowRequest(
             self.temperature,
             self.min_resolution,

@@ -52,6 +52,7 @@ class DynamicShift:
         return self.base_shift + share * (self.max_shift - self.base_shift)
 
     def __call__(self, tokens: int) -> float:
+        """The shift of the sampler's sigmas, for a latent of so many tokens."""
         mu = self.mu(tokens)
         return math.exp(mu) if self.time_shift_type == "exponential" else mu
 
@@ -72,6 +73,7 @@ class FlowMatchingSchedule(NoiseSchedule):
 
     @property
     def steps(self) -> int:
+        """T, the timestep of pure noise."""
         return self._steps
 
     def shift(self, tokens: int) -> float:
@@ -79,16 +81,20 @@ class FlowMatchingSchedule(NoiseSchedule):
         return self._shift(tokens) if callable(self._shift) else self._shift
 
     def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """z, (B, C, h, w), for x and noise of that shape and timesteps (B,) in [0, T]."""
         sigma = self._sigma(timesteps, clean)
         return (1 - sigma) * clean + sigma * noise
 
     def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The velocity eps - x, (B, C, h, w); the same at all timesteps."""
         return at_least_float32(noise) - at_least_float32(clean)
 
     def clean_estimate(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
+        """The x, (B, C, h, w), that a predicted velocity implies at timesteps (B,)."""
         return noisy - self._sigma(timesteps, noisy) * prediction
 
     def gate(self, value: float) -> float:
+        """The timestep in [0, T] of a sigma in [0, 1]."""
         return value * self.steps
 
     def _sigma(self, timesteps: Tensor, like: Tensor) -> Tensor:

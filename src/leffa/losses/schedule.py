@@ -30,13 +30,13 @@ class NoiseSchedule(Protocol):
         """T, the number of training timesteps."""
 
     def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """The noisy latent z_t."""
+        """The noisy latent z_t, (B, C, h, w)."""
 
     def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What the network must predict of it."""
+        """What the network must predict, (B, C, h, w)."""
 
     def clean_estimate(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
-        """The clean latent that a prediction implies."""
+        """The clean latent that a prediction implies, (B, C, h, w)."""
 
     def gate(self, value: float) -> float:
         """The timestep from which on there is too much noise, for a value of `gated_by`."""

@@ -111,7 +111,7 @@ class KID(Metric):
         (self.real if real else self.pred).append(features.float().flatten())
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation over the subsets."""
+        """Mean and standard deviation over the subsets, scalars."""
         pred, real = (
             exact(dim_zero_cat(x)).view(-1, self.features) for x in (self.pred, self.real)
         )

@@ -41,6 +41,7 @@ class InceptionFeatures(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
+        """Features (B, 2048) of images (B, 3, H, W), each resized to 299x299."""
         features: Tensor = self.network(KINDS[self.kind].prepare(images))
         return features
 

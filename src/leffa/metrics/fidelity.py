@@ -73,6 +73,7 @@ class WornRegionMetric(RegionMetric):
         self.part = part
 
     def region(self, mask: Tensor) -> Tensor:
+        """The part's pixels, (B, H, W), of the garment's mask."""
         interior = depth(mask) > self.margin * mask.shape[-2]
         return interior if self.part == "interior" else mask & ~interior
 
@@ -85,6 +86,7 @@ class RegionSSIM(WornRegionMetric):
     """
 
     def pixels(self, pred: Tensor, true: Tensor, region: Tensor) -> Tensor:
+        """SSIM at each pixel, mean over channels, (B, H, W)."""
         return ssim_maps(pred, true).mean(dim=1)
 
 
@@ -92,6 +94,7 @@ class RegionColourDifference(WornRegionMetric):
     """CIEDE2000 over part of the worn garment; 0 for equal colours, 1 is just noticeable."""
 
     def pixels(self, pred: Tensor, true: Tensor, region: Tensor) -> Tensor:
+        """CIEDE2000 at each pixel of the region, (B, H, W)."""
         lab = (to_lab(exact(each.movedim(1, -1)[region])) for each in (pred, true))
         values = exact(torch.zeros_like(pred[:, 0]))
         values[region.to(values.device)] = ciede2000(*lab)
@@ -120,9 +123,11 @@ class Leakage(RegionMetric):
         self.measure = measure
 
     def region(self, mask: Tensor) -> Tensor:
+        """What lies outside the dilated mask, (B, H, W)."""
         return depth(~mask) > self.margin * mask.shape[-2]
 
     def pixels(self, pred: Tensor, true: Tensor, region: Tensor) -> Tensor:
+        """The difference in levels of 255, or 1 where it is visible, (B, H, W)."""
         levels = (pred - true).abs() * 255
         if self.measure == "mean":
             return levels.mean(dim=1)

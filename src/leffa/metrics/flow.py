@@ -91,6 +91,7 @@ class FlowMetrics(PlaceMetrics):
             self._add(upsample(pred.float(), size), true, weight, size)
 
     def score(self, pred: Tensor, batch: Batch) -> None:
+        """Score a flow (B, h, w, 2) by the ground-truth flow of its batch."""
         self.update(pred, batch["flow"], batch["flow_valid"])
 
 
@@ -109,6 +110,7 @@ class MatchMetrics(PlaceMetrics):
                 self._add(seen, true, weight[:, 0], size)
 
     def score(self, pred: Tensor, batch: Batch) -> None:
+        """Score a flow (B, h, w, 2) by the stored matches of its batch."""
         self.update(pred, batch["matches"], (batch["source"].shape[-2], batch["source"].shape[-1]))
 
 

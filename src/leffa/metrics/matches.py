@@ -47,7 +47,7 @@ class MatchCount(PerImageMetric):
             raise MissingWeights(str(error)) from error
 
     def update(self, pred: Tensor, garments: Sequence[Path]) -> None:  # type: ignore[override]
-        """Match one batch with the photographs of its garments."""
+        """Match one batch (B, 3, H, W) in [0, 1] with the photographs of its garments."""
         check_images(pred, pred)
         counts = [len(matches_of(*each)) for each in zip(pred, garments, strict=True)]
         self.values.append(torch.tensor(counts).float())
@@ -76,7 +76,7 @@ class MatchFidelity(MatchCount):
     def update(  # type: ignore[override]
         self, pred: Tensor, true: Tensor, garments: Sequence[Path]
     ) -> None:
-        """Match one batch, and its true images, with the photographs of its garments."""
+        """Match both (B, 3, H, W) in [0, 1] with the photographs of their garments."""
         check_images(pred, true)
         judge = _share if self.measure == "share" else _distance
         size = (pred.shape[3], pred.shape[2])

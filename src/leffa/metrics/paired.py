@@ -40,6 +40,7 @@ class PerImageMetric(Metric):
         self.add_state("values", default=[], dist_reduce_fx="cat")
 
     def update(self, pred: Tensor, true: Tensor) -> None:
+        """Score one batch: both (B, 3, H, W) in [0, 1], or a ValueError."""
         check_images(pred, true)
         self.values.append(self.score(pred, true).detach().float())
 
@@ -102,6 +103,7 @@ class SSIM(PerImageMetric):
         self.data_range, self.gray = data_range, gray
 
     def score(self, pred: Tensor, true: Tensor) -> Tensor:
+        """SSIM of each pair (B, 3, H, W), (B,), at most 1."""
         if self.gray:
             pred, true = to_gray(pred), to_gray(true)
         span = pred.flatten(1).amax(dim=1) - pred.flatten(1).amin(dim=1)
@@ -122,6 +124,7 @@ class PSNR(PerImageMetric):
         self.pool = pool
 
     def score(self, pred: Tensor, true: Tensor) -> Tensor:
+        """PSNR of each pair (B, 3, H, W), (B,) in dB."""
         return to_decibel(mean_squared_error(pred, true))
 
     def aggregate(self, values: Tensor) -> Tensor:
@@ -138,6 +141,7 @@ class MSE(PerImageMetric):
     """Squared error of values in [0, 1], mean over pixels and channels."""
 
     def score(self, pred: Tensor, true: Tensor) -> Tensor:
+        """Squared error of each pair (B, 3, H, W), (B,)."""
         return mean_squared_error(pred, true)
 
 

@@ -47,6 +47,7 @@ class LPIPS(PerImageMetric):
         self.network = network.eval().requires_grad_(False)
 
     def score(self, pred: Tensor, true: Tensor) -> Tensor:
+        """The distance of each pair (B, 3, H, W) in [0, 1], (B,)."""
         distances: Tensor = self.network(2 * pred.float() - 1, 2 * true.float() - 1)
         return distances.flatten()
 

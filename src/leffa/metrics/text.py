@@ -62,7 +62,7 @@ class TextSimilarity(PerImageMetric):
         self.known: dict[Path, str] = {}  # garment -> its text
 
     def update(self, pred: Tensor, garments: Sequence[Path]) -> None:  # type: ignore[override]
-        """Read one batch, and the photographs of its garments."""
+        """Read one batch (B, 3, H, W) in [0, 1], and the photographs of its garments."""
         check_images(pred, pred)
         pictures = (pred * 255).round().byte().movedim(1, -1).cpu().numpy()
         found = [self._similarity(*each) for each in zip(pictures, garments, strict=True)]

@@ -118,6 +118,7 @@ class CatVTON(LatentGenerator):
         copy_weights(file, load_weights(file), self.published_keys())
 
     def save_published(self, place: Path) -> None:
+        """Write the self-attentions as safetensors, by the names of `published_keys`."""
         state = {key: p.detach().contiguous() for key, p in self.published_keys().items()}
         with replacing(place) as temporary:
             save_file(state, temporary)
@@ -138,6 +139,7 @@ class CatVTON(LatentGenerator):
         }
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
+        """(C, 2h, w), person above garment; raises ValueError where the seam splits a cell."""
         channels, height, width = super().latent_shape(batch)
         cells = 2 ** (len(self.unet.config.block_out_channels) - 1)
         if height % cells:
@@ -151,6 +153,7 @@ class CatVTON(LatentGenerator):
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
+        """The mask (B, 1, h, w) and the latents (B, C, h, w) of masked person and garment."""
         _, height, width = self.latent_shape(batch)
         return Conditioning(
             F.interpolate(batch["mask"], size=(height // 2, width), mode="nearest"),
@@ -173,6 +176,7 @@ class CatVTON(LatentGenerator):
         conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
         flow: FlowRequest | None = None,
     ) -> Prediction:
+        """Noise of both halves, (B, C, 2h, w); flows (S, h_l, w_l, 2) go from person to garment."""
         grid = (noisy.shape[-2] // 2, noisy.shape[-1])
         exchange = AttentionExchange(
             image_height=grid[0] * self.downscale, grid=grid, reference_grid=grid, request=flow

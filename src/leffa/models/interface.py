@@ -104,8 +104,8 @@ class PersonGenerator(nn.Module, ABC):
 
     @abstractmethod
     def latents(self, batch: Batch) -> dict[str, Tensor]:
-        """What the frozen autoencoder makes of a batch's images, by the image's name; a batch
-        that brings it as `latents` is not encoded again."""
+        """What the frozen autoencoder makes of a batch's images, by the image's name: (B, C, h, w),
+        or (B, 2C, h, w) of a posterior. A batch with `latents` is not encoded again."""
 
     @abstractmethod
     def encode(

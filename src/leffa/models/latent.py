@@ -61,10 +61,12 @@ class LatentGenerator(PersonGenerator):
 
     @property
     def latent_channels(self) -> int:
+        """C of a latent (B, C, h, w)."""
         return int(self.vae.config.latent_channels)
 
     @property
     def downscale(self) -> int:
+        """Pixels along each side of a latent cell."""
         return cell_size(self.vae)
 
     def train(self, mode: bool = True) -> Self:
@@ -74,14 +76,17 @@ class LatentGenerator(PersonGenerator):
         return self
 
     def latents(self, batch: Batch) -> dict[str, Tensor]:
+        """What the autoencoder makes of each of `pictures`, for a cache: (B, 2C or C, h, w)."""
         return {picture: self._encoded(batch, picture) for picture in self.pictures}
 
     def encode_target(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Tensor:
+        """The latent of the source, (B, C, h, w)."""
         return self.latent(batch, "source", generator, sample)
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
+        """(C, h, w); raises ValueError where the images are no multiple of a cell or token."""
         height, width = batch["source"].shape[-2:]
         side = self.downscale * self.patch_size
         if height % side or width % side:
@@ -92,6 +97,7 @@ class LatentGenerator(PersonGenerator):
         return self.latent_channels, height // self.downscale, width // self.downscale
 
     def token_count(self, latent: tuple[int, int, int]) -> int:
+        """Of a latent (C, h, w): one token for each patch of cells."""
         return latent[1] * latent[2] // self.patch_size**2
 
     def image(self, batch: Batch, picture: Picture) -> Tensor:
@@ -143,6 +149,7 @@ class LatentGenerator(PersonGenerator):
         )
 
     def decode(self, latents: Tensor) -> Tensor:
+        """Images (B, 3, H, W), about in [-1, 1], of latents (B, C, h, w)."""
         latents = latents / self.vae.config.scaling_factor + self._shift
         with self._exact(latents):
             return at_least_float32(self.vae.decode(network_input(self.vae, latents)).sample)

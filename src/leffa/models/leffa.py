@@ -98,6 +98,7 @@ class LeffaModel(ReferenceGenerator):
             add_lora(networks, **lora)
 
     def load_published(self, place: Path) -> None:
+        """A released file of Leffa (`checkpoints.load_official`); adapters go on top of it."""
         # Imported here: the layout is written in terms of this class.
         from leffa.models.checkpoints import load_official_state
 
@@ -111,6 +112,7 @@ class LeffaModel(ReferenceGenerator):
             load_official_state(self, load_weights(place), name=str(place))
 
     def save_published(self, place: Path) -> None:
+        """Write a file in the released layout; adapters are merged into the weights first."""
         from leffa.models.checkpoints import save_official
 
         merge_adapters((self.reference_unet, self.generative_unet))
@@ -118,10 +120,12 @@ class LeffaModel(ReferenceGenerator):
 
     @property
     def pictures(self) -> tuple[Picture, ...]:  # type: ignore[override]  # `parts` decides
+        """What the autoencoder encodes: source and reference, and the masked source if a part."""
         return ("source", "reference", *(p for p in self.parts if p == "masked_source"))
 
     @property
     def inputs(self) -> frozenset[Input]:  # type: ignore[override]  # `parts` decides
+        """The inputs beside the two images that its `parts` need."""
         return frozenset("densepose" if part == "densepose" else "mask" for part in self.parts)
 
     def excluded_keys(self) -> frozenset[str]:
@@ -131,6 +135,7 @@ class LeffaModel(ReferenceGenerator):
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
+        """Planes (B, K, h, w) that join the noisy latent, and the reference latent (B, C, h, w)."""
         size = self.latent_shape(batch)[1:]
         planes = {
             "mask": F.interpolate(batch["mask"], size=size, mode="nearest"),
@@ -142,7 +147,7 @@ class LeffaModel(ReferenceGenerator):
         return Conditioning(torch.cat([planes[part] for part in self.parts], dim=1), reference)
 
     def reference_features(self, latent: Tensor, timesteps: Tensor) -> Features:
-        """See `latent.reference_features`."""
+        """(B, L, C) by layer name, see `latent.reference_features`."""
         return reference_features(self.reference_unet, latent, timesteps)
 
     def predict_together(

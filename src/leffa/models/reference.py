@@ -88,7 +88,7 @@ class ReferenceGenerator(LatentGenerator):
         branches: Sequence[Any],
         flow: FlowRequest | None = None,
     ) -> Prediction:
-        """Of all branches, one after the other along the batch."""
+        """All branches, concatenated along the batch; noisy is (B, C, h, w), timesteps (B,)."""
 
     @abstractmethod
     def read_references(self, branches: Sequence[Any], timesteps: Tensor) -> ReferenceTokens:
@@ -101,15 +101,18 @@ class ReferenceGenerator(LatentGenerator):
         conditioning: Any,
         flow: FlowRequest | None = None,
     ) -> Prediction:
+        """One evaluation: noisy (B, C, h, w) at timesteps (B,), and the flows asked for."""
         return self.predict_together(noisy, timesteps, (conditioning,), flow)
 
     def predict_branches(
         self, noisy: Tensor, timesteps: Tensor, branches: Sequence[Any]
     ) -> list[Tensor]:
+        """The noise of each branch, (B, C, h, w) each, from one evaluation."""
         together = self.predict_together(noisy, timesteps, branches)
         return list(together.noise.chunk(len(branches)))
 
     def attach_cache(self, conditioning: Any, memory: RunMemory) -> Any:
+        """Keep the reference's tokens in the memory of the run."""
         return conditioning.attach(memory)
 
     def reference_tokens(self, branches: Sequence[Any], timesteps: Tensor) -> ReferenceTokens:

@@ -146,6 +146,7 @@ class CatVTONFlux(LatentGenerator):
         return frozenset(self.state_dict()) - frozenset(kept)
 
     def frozen_bytes(self) -> int:
+        """Quantised weights count with the bytes that they occupy on a device."""
         kind = self.settings.quantization
         if kind == "none":
             return super().frozen_bytes()
@@ -153,12 +154,14 @@ class CatVTONFlux(LatentGenerator):
         return vae + quantised_bytes(self.transformer, kind)
 
     def load_published(self, place: Path) -> None:
+        """A LoRA file or its folder, or the folder of a whole transformer."""
         if (file := lora_file(place)) is not None:
             load_lora(self.transformer, file)
         else:
             load_whole(self.transformer, place)
 
     def save_published(self, place: Path) -> None:
+        """Write the adapters if there are any, otherwise the whole transformer."""
         adapted = hasattr(self.transformer, "peft_config")
         (save_lora if adapted else save_whole)(self.transformer, place)
 
@@ -169,6 +172,7 @@ class CatVTONFlux(LatentGenerator):
         conditioning: Conditioning,  # type: ignore[override]  # each layout is given its own
         flow: FlowRequest | None = None,
     ) -> Prediction:
+        """The velocity, shaped as `noisy`, at timesteps (B,) in [0, T], and the flows."""
         sequence = self.arrange(noisy, conditioning)
         exchange = JointExchange(
             image_height=noisy.shape[-2] * self.downscale,

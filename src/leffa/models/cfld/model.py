@@ -142,6 +142,7 @@ class CFLD(LatentGenerator):
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
+        """Prompt (B, K, D), pose features and biases; in training, some references are mirrored."""
         if "pose" not in batch:
             raise ValueError("the batch has no pose: set pose=true in the data's transform")
         grid = self.latent_shape(batch)[1:]
@@ -173,6 +174,7 @@ class CFLD(LatentGenerator):
         conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
         flow: FlowRequest | None = None,
     ) -> Prediction:
+        """Noise (B, C, h, w) at timesteps (B,); flows are those of the prompt attention."""
         exchange = PromptExchange(
             biases=conditioning.biases,
             places=conditioning.places,

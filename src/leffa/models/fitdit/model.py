@@ -119,6 +119,7 @@ class FitDiT(ReferenceGenerator):
             freeze_unread(self.garment)
 
     def save_published(self, place: Path) -> None:
+        """Write the folder that its authors publish; adapters are merged into the weights first."""
         merge_adapters((self.garment, self.denoiser))
         networks = {"transformer_garm": self.garment, "transformer_vton": self.denoiser}
         save_published(place, networks, self.pose_guider, self.vae, self.scheduler_config)
@@ -129,6 +130,7 @@ class FitDiT(ReferenceGenerator):
         return frozenset(key for key in self.state_dict() if key.startswith(("vae.", "encoders.")))
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
+        """(C, h, w); raises ValueError beyond the positions that the network knows."""
         shape = super().latent_shape(batch)
         most = self.denoiser.config.pos_embed_max_size * PATCH
         if max(shape[1:]) > most:
@@ -142,6 +144,7 @@ class FitDiT(ReferenceGenerator):
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
+        """Masked person and mask, garment latent (B, C, h, w), body tokens and pooled embedding."""
         size = self.latent_shape(batch)[1:]
         mask = F.interpolate(batch["mask"], size=size, mode="nearest")
         person = self.latent(batch, "masked_source", generator, sample)
@@ -156,6 +159,7 @@ class FitDiT(ReferenceGenerator):
     def encode_target(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Tensor:
+        """The latent (B, C, h, w) of the person, or of the garment in the first stage."""
         picture: Picture = "source" if self.denoises == "person" else "reference"
         return self.latent(batch, picture, generator, sample)
 

@@ -141,6 +141,7 @@ class IDMVTON(LatentGenerator):
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
+        """Mask and latents (B, 1 + 2C, h, w), garment latent, image tokens and prompts."""
         size = self.latent_shape(batch)[1:]
         mask = F.interpolate(batch["mask"], size=size, mode="nearest")
         masked, body, garment = (
@@ -169,6 +170,7 @@ class IDMVTON(LatentGenerator):
         conditioning: Conditioning,  # type: ignore[override]  # each model is given its own conditioning
         flow: FlowRequest | None = None,
     ) -> Prediction:
+        """Noise (B, C, h, w) at timesteps (B,); flows (S, h_l, w_l, 2) lead to the garment."""
         grid = grid_of(noisy)
         exchange = AttentionExchange(
             features=self.garment_features(conditioning, timesteps),
