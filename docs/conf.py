@@ -40,7 +40,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(torch|torchmetrics|numpy|PIL|diffusers|pathlib|collections|os|random)\..*"),
     # Inside a model's own package, and what only the package itself calls.
     (r"py:class", r"leffa\.models\.\w+\.\w+\.\w+"),
-    (r"py:class", r"leffa\.data\..*\.(DatasetSpec|LatentEncoder|LoaderStage)"),
+    (r"py:class", r"leffa\.data\..*\.(DatasetSpec|LatentEncoder|LoaderStage|Packed)"),
     (r"py:class", r"leffa\.models\..*\.(Conditioning|ReferenceTokens|RunMemory)"),
     (r"py:class", r"leffa\.metrics\..*\.(TextLine|View)"),
     (r"py:class", r"(dict|tuple)\[str"),  # Sphinx cuts a type at its comma

@@ -176,7 +176,7 @@ def test_a_file_of_the_users_is_refused_before_the_work(
     monkeypatch.chdir(tmp_path)
     Path("mine.txt").write_text("mine")
     assert main(command) == 1
-    told = "mine.txt: is there and was not written by this version of leffa; rename it, or give "
+    told = "mine.txt: exists and was not written by this version of leffa; rename it, or give "
     assert capsys.readouterr().err == f"error: {told}another {command[-2]}\n"
     assert Path("mine.txt").read_text() == "mine"
 

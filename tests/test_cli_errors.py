@@ -120,8 +120,8 @@ def test_of_a_misspelt_name_or_place_the_right_one_is_told(
         ("my run (2)/last.ckpt", "Hydra cannot read this"),
         ("runs[1]", "Hydra cannot read this"),
         ("a,b", "one value is expected here"),
-        ("[a]", "Hydra takes this for something else than a path"),
-        ("2026", "Hydra takes this for something else than a path"),
+        ("[a]", "Hydra does not read this as a path"),
+        ("2026", "Hydra does not read this as a path"),
     ],
 )
 def test_a_path_that_hydra_reads_otherwise_is_told_with_its_quotes(
@@ -201,7 +201,7 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
         ("trainer.max_steps=0", "trainer.max_steps must be at least 1, got 0"),
         ("curriculum.warmup_steps=x", "curriculum.warmup_steps=x: is not a whole number"),
         ("leffa_loss.temperature=0", "leffa_loss.temperature must be positive, got 0"),
-        ("trainer.precision=bf16-true", "trainer.precision=bf16-true: weights of 16 bits lose"),
+        ("trainer.precision=bf16-true", "trainer.precision=bf16-true: 16-bit weights lose"),
         ("trainer.precision=16-mixed", "trainer.precision=16-mixed: a fused optimiser undoes"),
         ("+trainer.max_epochs=3", "trainer.max_epochs cannot be given: a stage is an epoch"),
         ("+trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches cannot be given"),

@@ -135,7 +135,7 @@ def test_a_photograph_is_converted_to_srgb(tmp_path: Path, display_p3: bytes) ->
 
 def test_sixteen_bits_are_refused_since_only_white_would_be_left(tmp_path: Path) -> None:
     Image.fromarray(np.full((40, 40), 9999, np.uint16)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"^The garment: has more than 8 bits a pixel"):
+    with pytest.raises(ValueError, match=r"^The garment: has more than 8 bits per channel"):
         open_upload(tmp_path / "a.png", Limits(), "The garment")
 
 

@@ -149,5 +149,5 @@ def test_photographs_have_no_unpaired_poses(deepfashion: Path) -> None:
 def test_missing_unpaired_poses_name_the_command_that_draws_them(tmp_path: Path) -> None:
     write_deepfashion(tmp_path, train=0, test=3, height=HEIGHT, width=WIDTH)  # of one person
     command = f"leffa draw deepfashion {tmp_path} --train 0 --test 4 --seed 0"
-    with pytest.raises(FileNotFoundError, match=f"its persons are not drawn .*{command}"):
+    with pytest.raises(FileNotFoundError, match=f"its persons are not rendered .*{command}"):
         DeepFashion(tmp_path, "test", pairs="unpaired")

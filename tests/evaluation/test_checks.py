@@ -64,7 +64,7 @@ def test_two_evaluations_do_not_work_in_one_folder(
 ) -> None:
     monkeypatch.setattr("leffa.evaluation.folder.PATIENCE", 0.05)
     with EvaluationFolder(tmp_path).exclusive_lock():
-        with pytest.raises(ValueError, match="another evaluation works in this folder"):
+        with pytest.raises(ValueError, match="another evaluation is running in this folder"):
             run_evaluation(tmp_path)
         assert not (tmp_path / "settings.json").exists()
     with EvaluationFolder(tmp_path).exclusive_lock():

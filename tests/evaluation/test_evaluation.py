@@ -147,7 +147,10 @@ def test_the_ranking_goes_from_best_to_worst(
         ("precision=half", "precision=half: choose one of 32-true"),
         ("devices=0", "devices=0: give a number from 1, or auto"),
         ("inspect_timesteps=[]", "inspect_timesteps is empty"),
-        ("inspect_layers=auto", "inspect_layers=auto: fits no layer of this LeffaModel; it has "),
+        (
+            "inspect_layers=auto",
+            "inspect_layers=auto: matches no layer of this LeffaModel; it has ",
+        ),
         ("inspect_temperature=0", "inspect_temperature=0: give a number above 0"),
         ("inspect_layers=[]", "inspect_layers must be training, all, or names of layers"),
         ("device=gpu", "device=gpu: choose auto, cpu, cuda, cuda:N or mps"),

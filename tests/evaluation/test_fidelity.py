@@ -143,7 +143,7 @@ def test_a_report_shows_the_fidelity(unpaired: Evaluation, tmp_path: Path) -> No
             ["metrics=[leakage]", "sampler.paste_back=true"],
             "metrics=leakage: the photograph is pas",
         ),
-        (["metrics=[]"], "metrics is empty: name one at least"),
+        (["metrics=[]"], "metrics is empty: name at least one"),
         (["metrics=leak"], "protocol quick has no metric leak; choose from: "),
     ],
 )

@@ -140,7 +140,7 @@ def test_an_evaluation_without_a_layer_for_the_flow_says_so(
 
     monkeypatch.setattr("leffa.run.evaluation.load_model", no_layer)
     evaluation = run_evaluation(tmp_path, "limit=1")
-    assert "leffa_loss.min_resolution=2.0 leaves no attention layer" in caplog.text
+    assert "leffa_loss.min_resolution=2.0 excludes all attention layers" in caplog.text
     assert "flow_identity/epe_px" in evaluation.metrics
     assert not any(key.startswith("flow/") for key in evaluation.metrics)
     assert (tmp_path / "samples.png").is_file()

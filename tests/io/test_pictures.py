@@ -114,10 +114,10 @@ def _changed_by_convert(path: Path, how: str) -> Path:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("turned", r"is stored turned \(EXIF orientation 6\).*save it upright"),
-        ("cut out", r"is transparent in places.*white background"),
-        ("cut out palette", r"is transparent in places.*white background"),
-        ("16 bits", r"more than 8 bits a pixel \(I;16\).*save it with 8 bits"),
+        ("turned", r"is stored rotated \(EXIF orientation 6\).*save it upright"),
+        ("cut out", r"has transparent areas.*white background"),
+        ("cut out palette", r"has transparent areas.*white background"),
+        ("16 bits", r"more than 8 bits per channel \(I;16\).*save it with 8 bits"),
     ],
 )
 def test_a_picture_that_would_change_without_a_word_is_refused(
@@ -181,7 +181,7 @@ def test_a_header_tells_of_a_turn_that_only_the_metadata_of_a_program_names(tmp_
     Image.new("RGB", (4, 6)).save(tmp_path / "a.png", pnginfo=text)
     assert read_header(tmp_path / "a.png").turned == 6
     assert open_photograph(tmp_path / "a.png").size == (6, 4)
-    with pytest.raises(ValueError, match="is stored turned"):
+    with pytest.raises(ValueError, match="is stored rotated"):
         open_picture(tmp_path / "a.png")
 
 

@@ -58,6 +58,6 @@ def test_pairs_whose_mask_is_black_are_excluded_from_masked_psnr_and_named(
     assert two.per_image["masked_psnr"].keys() == {"00", "02"}
     assert "masked_psnr: 1 sample excluded" in two.to_markdown()
     assert "masked_psnr" not in none.values
-    assert "no image that it can judge" in none.missing["masked_psnr"]
+    assert "it applies to none of these images" in none.missing["masked_psnr"]
     assert all(found.values["ssim"] == whole.values["ssim"] for found in values)
     assert json.dumps(none.as_dict(), allow_nan=False)

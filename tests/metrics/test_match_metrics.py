@@ -107,5 +107,5 @@ def test_plain_cloth_is_excluded_with_the_reason(tmp_path: Path) -> None:
     beside = {"garments": tmp_path / "garments"}
     scores = score_folders(tmp_path / "pred", tmp_path / "true", chosen, beside=beside)
     assert scores.values == {"match_count": 0}
-    assert "no image that it can judge" in scores.missing["match_fidelity"]
-    assert "match_fidelity: 1 sample excluded, whose garment has no trusted" in scores.to_markdown()
+    assert "it applies to none of these images" in scores.missing["match_fidelity"]
+    assert "match_fidelity: 1 sample excluded, with no trusted" in scores.to_markdown()

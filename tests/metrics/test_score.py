@@ -251,7 +251,7 @@ def test_a_turned_image_is_refused_by_name(folders: tuple[Path, Path]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(true / "01.jpg").save(true / "01.jpg", exif=exif)
-    with pytest.raises(FolderMismatch, match=r"true: stored turned \(EXIF.*upright \(1\): 01.jpg"):
+    with pytest.raises(FolderMismatch, match=r"true: stored rotated \(EXIF.*upright \(1\): 01.jpg"):
         score_folders(pred, true, FAST)
 
 

@@ -148,7 +148,7 @@ def test_predictions_of_two_sizes_are_refused_where_truth_follows_them(tmp_path:
     """VtonEval and CatVTON look at the first file alone."""
     pred = draw(draw(tmp_path / "p", "1.png"), "2.png", size=(12, 16))
     true = draw(tmp_path / "t", "1.png", "2.png")
-    with pytest.raises(ValueError, match="they have several"):
+    with pytest.raises(ValueError, match="the predictions have several"):
         score_folders(pred, true, VTONEVAL)
 
 

@@ -121,13 +121,15 @@ def test_a_base_s_folder_says_its_kind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ddpm", "ddim"])
 def test_a_sampler_of_diffusion_is_refused(name: str, make_batch: Callable[..., Batch]) -> None:
-    message = f"sampler.scheduler={name}: is of diffusion, .*: give one of euler, dpm_solver, unipc"
+    message = (
+        f"sampler.scheduler={name}: is for diffusion, .*: give one of euler, dpm_solver, unipc"
+    )
     with pytest.raises(ValueError, match=message):
         sample_latents(build(), make_batch(), replace(EULER, scheduler=name))
 
 
 def test_says_what_no_flow_matching_base_has() -> None:
-    with pytest.raises(ValueError, match=r"model.zero_terminal_snr=true: is of diffusion"):
+    with pytest.raises(ValueError, match=r"model.zero_terminal_snr=true: is for diffusion"):
         build(zero_terminal_snr=True)
     with pytest.raises(ValueError, match=r"backbone.scheduler.invert_sigmas=true"):
         build(FLOW | {"invert_sigmas": True})

@@ -290,5 +290,5 @@ def test_names_an_unknown_part(build_model: Build) -> None:
 def test_names_images_that_the_autoencoder_cannot_divide(
     build_model: Build, make_batch: MakeBatch
 ) -> None:
-    with pytest.raises(ValueError, match="images of 15x12 are no multiple"):
+    with pytest.raises(ValueError, match="images of 15x12 are not a multiple"):
         build_model().encode(make_batch(2, 15, 12))

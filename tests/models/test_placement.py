@@ -210,7 +210,7 @@ def test_tiles_change_a_picture_only_where_they_meet(make_batch: Callable[..., B
 
 
 def test_what_cannot_be_is_told(batch: Batch) -> None:
-    with pytest.raises(ValueError, match="is to run on the CPU; leave it out"):
+    with pytest.raises(ValueError, match="runs on the CPU; leave it out"):
         place_model(built("leffa"), CPU, Performance(offload="model"))
     gpu = torch.device("cuda")
     with pytest.raises(ValueError, match="give one of them, or --offload model"):

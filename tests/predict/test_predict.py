@@ -204,7 +204,7 @@ def test_a_log_file_gets_lines_that_tell_how_long_it_takes(
     assert any(re.fullmatch(r"checking files: 3 of 3, \d+ min left", line) for line in lines)
     assert any(re.fullmatch(r"denoising steps: 5 of 6, \d+ min left", line) for line in lines)
     assert run_predict(tmp_path / "out", in_folders(folders)) == 0
-    assert capsys.readouterr().err.splitlines() == ["3 of 3 images are there already"]
+    assert capsys.readouterr().err.splitlines() == ["3 of 3 images exist already"]
 
 
 def test_a_changed_file_is_another_picture(

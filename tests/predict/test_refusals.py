@@ -52,7 +52,7 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
             )
             return files, ["--encoding", "colour"], message
         case "label map as person":
-            return files | {"person": pair["parse"]}, [], "colours only, so it is a mask or a label"
+            return files | {"person": pair["parse"]}, [], "colours, so it is a mask or a label"
         case "mask as garment":
             return files | {"garment": pair["mask"]}, [], "give the photograph itself"
         case "photograph as densepose":
@@ -73,7 +73,11 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
         case "recipe":
             return files, ["--recipe", "magic"], "--recipe magic: choose one of viton_hd, hr_viton"
         case "size":
-            return files, ["--size", "66x48"], "--size 66x48: images of 66x48 are no multiple of 4"
+            return (
+                files,
+                ["--size", "66x48"],
+                "--size 66x48: images of 66x48 are not a multiple of 4",
+            )
     raise AssertionError(name)
 
 
@@ -134,7 +138,7 @@ def test_never_writes_over_a_photograph_or_a_file_of_somebody_else(
     keypoints = tmp_path / "out" / "anna.json"  # as OpenPose writes them
     keypoints.write_text("{}")
     assert run_predict(tmp_path / "out", given | {"person": mine}) == 1
-    assert f"{keypoints}: is there and was not written by" in capsys.readouterr().err
+    assert f"{keypoints}: exists and was not written by" in capsys.readouterr().err
     assert mine.read_bytes() == before
     assert keypoints.read_text() == "{}"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["anna.json"]

@@ -258,7 +258,7 @@ def test_a_passer_by_does_not_change_the_mask(
 @pytest.mark.parametrize(
     ("factor", "message"),
     [
-        (10, "and the image is 96x128, so they were found in one of another size"),
+        (10, "and the image is 96x128, so they belong to an image of another size"),
         (0.25, "of the keypoints lie on the person that the parsing shows"),
     ],
 )

@@ -138,7 +138,7 @@ def test_a_garment_that_was_cut_out_is_taken_on_white_and_that_is_said_once(
     rows = [{"mask": "mask.png", "garment": f"{name}.png"} for name in ("cut_out", "on_white")]
     with caplog.at_level("INFO"):
         assert make("tryon", table(pairs.parent, rows)) == 0
-    assert caplog.text.count("cut_out.png: is transparent in places, and taken on white") == 1
+    assert caplog.text.count("cut_out.png: has transparent areas, which become white") == 1
     first, second = (Image.open(pairs.parent / "out" / f"picture{n}.png") for n in (0, 1))
     assert first.tobytes() == second.tobytes()
 
@@ -199,7 +199,7 @@ def test_own_weights_say_how_long_they_will_take_and_fetch_nothing(
         (["--weights", "lefa"], "lefa: no such file, nor a name of `leffa weights list`"),
         (["--mask", "mask.png"], "mask.png: and --table exclude each other"),
         (["--steps", "2000"], "--steps 2000: give 1000 at most"),
-        (["--offload", "model"], "this is to run on the CPU; leave it out"),
+        (["--offload", "model"], "this runs on the CPU; leave it out"),
         (["--attention", "fast"], "--attention fast: "),
     ],
 )

@@ -60,7 +60,7 @@ def test_fetches_what_is_named_after_saying_its_size_and_licence(
 
 def test_a_second_call_asks_nobody(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     assert weights("verify") == 0
-    assert "nothing of the list is here" in capsys.readouterr().out
+    assert "none of the listed weights are here" in capsys.readouterr().out
     assert weights("fetch", "densepose") == 0
     hub.asked.clear()
     assert weights("fetch", "densepose") == weights("verify", "densepose") == 0
@@ -111,7 +111,7 @@ def test_a_file_that_is_not_what_its_hash_says_is_removed(
         ("gone", "needs a token"),
         ("private", "needs a token"),
         ("moved", "has no densepose/model_final_162be9.pkl, which it had on 2026-"),
-        ("full", "make room, or set HF_HOME"),
+        ("full", "free some space, or set HF_HOME"),
         ("down", "cannot fetch franciszzj/Leffa from http://127.0.0.1:9 ("),
     ],
 )

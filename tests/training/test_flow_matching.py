@@ -136,7 +136,7 @@ def test_what_makes_no_sense_is_refused_before_work(
         make(flow_model, DiffusionObjective(), LeffaLoss())
     with pytest.raises(ValueError, match=r"objective=flow_matching: .*give objective=diffusion"):
         make(model, flow, LeffaLoss(), ddim)
-    with pytest.raises(ValueError, match=r"sampler.scheduler=ddim: is of diffusion"):
+    with pytest.raises(ValueError, match=r"sampler.scheduler=ddim: is for diffusion"):
         make(flow_model, flow, LeffaLoss(), ddim)
     with pytest.raises(ValueError, match=r"max_sigma=0.4: this model is trained by diffusion"):
         make(model, DiffusionObjective(), LeffaLoss(max_sigma=0.4), ddim)
@@ -213,4 +213,4 @@ def test_weights_of_the_other_kind_begin_with_a_warning(
         "global_step": 1,
     }
     load_start(flow_model, Start(tmp_path / "last.ckpt", None, content))
-    assert "was trained by diffusion, and this run is by flow matching" in caplog.text
+    assert "was trained by diffusion, but this run uses flow matching" in caplog.text

@@ -152,7 +152,7 @@ def test_warns_of_a_flow_that_stays_without_spread(
             health = resumed
             trainer.callback_metrics["val/flow/spread"] = torch.tensor(spread)
             health.on_validation_end(trainer, module)
-    assert ("every query has looked at one point" in caplog.text) is warned
+    assert ("all queries have looked at one point" in caplog.text) is warned
 
 
 def test_warping_with_a_flow_that_is_no_number_gives_none(batch: Batch) -> None:

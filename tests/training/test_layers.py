@@ -110,9 +110,9 @@ def test_layers_that_are_not_there_or_cannot_be_chosen_are_refused_before_traini
     check_layers(LeffaLoss(layers=["down_blocks.0", "up_*"]), model, val)
     check_layers(LeffaLoss(layers="auto"), model, val)
     with pytest.raises(
-        ValueError, match=r"leffa_loss\.layers=down_block\.0: fits no layer .*down_"
+        ValueError, match=r"leffa_loss\.layers=down_block\.0: matches no layer .*down_"
     ):
         check_layers(LeffaLoss(layers=["up_blocks", "down_block.0"]), model, val)
     blind = [replace(record, flow=None) for record in val]
-    with pytest.raises(ValueError, match=r"layers=auto: chooses by the ground-truth flow"):
+    with pytest.raises(ValueError, match=r"layers=auto: needs the ground-truth flow"):
         check_layers(LeffaLoss(layers="auto"), model, blind)

@@ -55,7 +55,7 @@ def test_a_run_that_is_told_to_stop_saves_the_step_it_is_in(
     assert stop.value.code == 128 + number
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2
     assert f"stopped by {name} and saved after step 2; resume=auto continues" in caplog.text
-    assert "told to stop, 2 of 3 steps" in (tmp_path / "report.html").read_text()
+    assert "asked to stop, 2 of 3 steps" in (tmp_path / "report.html").read_text()
     assert signal.getsignal(number) is handler
     asked = tmp_path / "asked"
     assert asked.exists() is (name == "SIGUSR1")

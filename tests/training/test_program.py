@@ -145,5 +145,7 @@ def test_a_killed_process_ends_all(
     assert time.monotonic() - started < BOUND
     said = (tmp_path / "log").read_text()
     assert (
-        "lost another one" in said or "is gone; stopping" in said or "terminated with code" in said
+        "lost the connection" in said
+        or "has ended; stopping" in said
+        or "terminated with code" in said
     )

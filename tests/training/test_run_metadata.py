@@ -159,7 +159,7 @@ def test_a_curve_leaves_out_what_is_no_number(tmp_path: Path) -> None:
 
 def test_a_run_leaves_a_folder_of_somebody_else_alone(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("mine: 1\n")
-    told = r"config\.yaml: is there, and .* has no environment\.yaml, .* another paths\.output_dir"
+    told = r"config\.yaml: exists, and .* has no environment\.yaml, .* another paths\.output_dir"
     with pytest.raises(ValueError, match=told):
         train(compose("train", ["experiment=tryon_synthetic", f"paths.output_dir={tmp_path}"]))
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]

@@ -112,7 +112,7 @@ def test_a_batch_is_dealt_in_the_fewest_equal_parts(
 
 
 def test_a_batch_that_does_not_divide_by_the_devices_is_an_error() -> None:
-    with pytest.raises(ValueError, match="a batch of 8 does not divide by 3 devices"):
+    with pytest.raises(ValueError, match="a batch of 8 is not divisible by 3 devices"):
         MicroBatch.split(8, devices=3, largest=8)
 
 

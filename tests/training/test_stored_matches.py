@@ -131,7 +131,7 @@ def test_layers_can_be_chosen_by_the_matches(photographs: Path, model: LeffaMode
     for path in others:
         path.unlink()
     check_layers(LeffaLoss(), model, VitonHD(photographs, "test"))
-    with pytest.raises(ValueError, match=r"chooses by the ground-truth flow or stored"):
+    with pytest.raises(ValueError, match=r"needs the ground-truth flow or stored"):
         check_layers(loss, model, VitonHD(photographs, "test"))
 
 

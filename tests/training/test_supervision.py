@@ -169,7 +169,7 @@ def test_what_needs_the_ground_truth_is_refused_where_it_is_unknown(
 
 def test_what_needs_tokens_is_refused_where_the_attention_has_none(make_datamodule: Make) -> None:
     data, blind = make_datamodule(STAGES), nn.Linear(1, 1)
-    with pytest.raises(ValueError, match="no attention of this Linear looks at a reference as it"):
+    with pytest.raises(ValueError, match="no attention of this Linear attends to a reference as"):
         check_supervision(loss_of("leffa"), blind, data)
     blind.processor = ReferenceAttention("attn")
     blind.processor.taps = False

@@ -107,7 +107,7 @@ class Actions:
 
     def failed(self) -> Shown:
         """A full queue, or an internal error, which the terminal shows."""
-        text = "The server could not do it now; try again in a minute."
+        text = "The server is too busy, or the job failed; try again in a minute."
         return status(text, "error"), *_buttons(working=False)
 
     def stop(self, request: gr.Request) -> Shown:

@@ -84,9 +84,11 @@ class UploadLimitMiddleware:
             try:
                 message = await asyncio.wait_for(receive(), end - clock())
             except TimeoutError:
-                raise MultiPartException("the request came too slowly; send it again") from None
+                raise MultiPartException(
+                    "the request took too long to arrive; send it again"
+                ) from None
             if message["type"] != "http.request":
-                raise MultiPartException("the client has left")
+                raise MultiPartException("the client has disconnected")
             size, more = size + len(message.get("body", b"")), message.get("more_body", False)
             if size > limit:
                 raise MultiPartException(f"the maximum allowed size of a request is {limit} bytes")

@@ -108,8 +108,8 @@ def check_port(serving: Serving) -> None:
 def _cannot_listen(serving: Serving) -> OSError:
     where = f"--host {serving.host}" + (f" --port {serving.port}" if serving.port else "")
     return OSError(
-        f"{where}: cannot listen there; another program may have the port: give another "
-        "--port, or none for the first free one from 7860"
+        f"{where}: cannot listen there; another program may be using the port: give another "
+        "--port, or omit it for the first free one from 7860"
     )
 
 
@@ -138,8 +138,8 @@ def _launch(page: gr.Blocks, serving: Serving) -> str:
         raise _cannot_listen(serving) from error
     if serving.share and not public:
         raise OSError(
-            "--share: gradio's server gave no public address; is there a way to the internet? "
-            "Start the page without --share for this machine alone"
+            "--share: gradio's server gave no public address; is there a network connection? "
+            "Without --share, the page serves this machine only"
         )
     return public or local
 

@@ -43,14 +43,16 @@ class Tab:
                 gr.HTML(title("What is repainted", hint))
                 self.editor = widget("mask_editor", f"{self.task}-mask", self._first_mask(folder))
             with gr.Column(min_width=300):
-                gr.HTML(title("Settings", "As the weights were made for, to begin with."))
+                gr.HTML(title("Settings", "The defaults are those the weights were made for."))
                 self._settings()
             with gr.Column(min_width=300):
-                gr.HTML(title("Maps from files", "For photographs whose maps cannot be made."))
+                gr.HTML(title("Maps from files", "If the maps of a photograph cannot be computed."))
                 self._maps()
-        gr.HTML(title("Where it came from", "What attention looked at while it painted."))
+        gr.HTML(
+            title("Where it came from", "Where the attention looked while generating the image.")
+        )
         self.flow = widget("flow_view", f"{self.task}-flow")
-        hint = "Every image that is made stands here; choose one to see it again."
+        hint = "All images of this session appear here; choose one to see it again."
         gr.HTML(title("This session", hint))
         name = f"{self.task}-session"
         self.session = _gallery(name, visible=False, elem_classes="leffa-session")

@@ -85,7 +85,7 @@ def app(
     weights |= {task: [_load(task, path, models)] for task, path in paths.items()}
     print("Starting the page ...", flush=True)
     with served(weights, tools, replace(serving, device=device)) as address:
-        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        print(f"{address}  (Ctrl-C stops it)", flush=True)
         wait_for_the_end()
 
 

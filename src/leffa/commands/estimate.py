@@ -90,8 +90,8 @@ def _estimate(overrides: list[str], speed: str | None) -> str:
         stage, most = largest_stage(weights, stages, setting, count)
         presets = _presets(setting)
         nearest = nearest_fit(weights, stages, setting, presets, count)
-    advice = "no setting of conf/hardware fits; a smaller image, or experiment=finetune_lora, "
-    advice += "which trains adapters of Leffa"
+    advice = "no setting of conf/hardware fits; use smaller images, or experiment=finetune_lora, "
+    advice += "which trains low-rank adapters"
     if nearest:
         advice = f"the nearest setting that fits: {words(setting, nearest, presets)}"
     raise ValueError(

@@ -35,7 +35,7 @@ def tell_baseline(weights: Path) -> None:
     """Say so where the shipped weights are taken: perhaps an option was forgotten."""
     if weights in (BASELINE, POSE_BASELINE):
         print(
-            f"{weights}: ships with the package, and works for synthetic persons only; "
+            f"{weights}: ships with the package, and works for synthetic persons only; other "
             "options of this command select other weights",
             file=sys.stderr,
         )

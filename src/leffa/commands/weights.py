@@ -37,7 +37,7 @@ def weights(
         entry for entry in read_catalogue().values() if is_here(entry)
     ]
     if not chosen:
-        print("nothing of the list is here")
+        print("none of the listed weights are here")
     act = {"fetch": _fetch, "where": _where, "verify": _verify}[action]
     return max([act(entry, source) for entry in chosen], default=0)
 

@@ -96,7 +96,7 @@ def _from_table(root: Path, table: Path, category: str) -> list[Record]:
             raise ValueError(f"{table}: line {line} lacks its person or its garment")
         pairs.append(values)
     if not pairs:
-        raise ValueError(f"{table}: lists nothing below its header; add a line a pair")
+        raise ValueError(f"{table}: lists nothing below its header; add one line per pair")
     spelled = Spelling()
     return [
         Record(

@@ -47,7 +47,7 @@ LEAST_ON_BODY = 0.6  # of a person's joints, for the parsing to be of that perso
 _CELLS = (36, 48)  # the grid on which joints and parsing are compared
 _EDGE = 0.02  # of the image, that joints may lie outside
 _MOST_OUTSIDE = 0.2  # of the joints
-NOBODY = "no person was found; give a mask file or take this image off the list"
+NOBODY = "no person was found; give a mask file or remove this image from the list"
 _COLUMNS = ["name", "keypoints_y", "keypoints_x"]
 _NO_FILE = "no such file; extract the dataset's archive again"
 
@@ -129,8 +129,8 @@ def read_keypoints(
         x, y = (person[:, :2].max(axis=0) * (people.frame or size)).round()
         width, height = people.frame or size
         raise ValueError(
-            f"{path}: its joints reach x {x:.0f}, y {y:.0f}, and the image is {width}x{height}, "
-            "so they were found in one of another size; find them in this image, or scale them"
+            f"{path}: its joints reach x {x:.0f}, y {y:.0f}, and the image is {width}x{height}, so "
+            "they belong to an image of another size; detect them in this image, or scale them"
         )
     return person
 

@@ -44,9 +44,9 @@ class Layout(Sequence[Record]):
         missing, total = missing_files(records)
         if missing:
             raise FileNotFoundError(
-                f"{len(missing)} of the {total} files that {pair_list} asks for are missing, "
-                f"first {', '.join(missing[:_SHOWN])}; bring them there (extract the archive "
-                "again), or remove their lines from the list"
+                f"{len(missing)} of the {total} files that {pair_list} asks for are missing, first "
+                f"{', '.join(missing[:_SHOWN])}; add them (extract the archive again), or remove "
+                "their lines from the list"
             )
         _check_annotations(records)
         self._records = tuple(records)
@@ -133,7 +133,7 @@ def check_truth(root: Path, records: Sequence[Record], group: GroupSpec) -> None
         f"--{key} {drawn[key]}" for key in ("train", "test", "seed", "height", "width")
     )
     raise FileNotFoundError(
-        f"{root}: {who} are not drawn with the reference that the unpaired list gives them; "
+        f"{root}: {who} are not rendered with the reference that the unpaired list gives them; "
         f"complete the dataset: leffa draw {drawn['layout']} {root} {options}"
     )
 

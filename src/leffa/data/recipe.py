@@ -59,14 +59,13 @@ def agnostic_mask(recipe: AgnosticRecipe, person: PersonMaps) -> Mask:
         if share < LEAST_ON_BODY:
             raise ValueError(
                 f"{share:.0%} of the keypoints lie on the person that the parsing shows, so they "
-                "belong to another image or were found at another size of it; make both from "
-                "this image"
+                "belong to another image or to another size of it; make both from this image"
             )
     mask = recipe(person)
     if not mask.any():
         raise ValueError(
             f"the mask is empty: the parsing, read as {person.label_set} labels, shows nothing to "
-            f"exchange for {person.category}; give another category, the label set of the parsing, "
+            f"replace for {person.category}; give another category, the label set of the parsing, "
             "or a mask file"
         )
     return mask

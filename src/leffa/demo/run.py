@@ -58,7 +58,7 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
     trainings = {name: _training(settings, name) for name in LEFFA_LOSS}
     evaluations = {name: _evaluation(settings, name, trainings) for name in TITLES}
 
-    console.print("[bold]1/4[/] Drawing persons, garments and the ground-truth flow between them")
+    console.print("[bold]1/4[/] Rendering persons, garments and the ground-truth flow between them")
     _draw(trainings["leffa"])
     console.print(
         f"[bold]2/4[/] Training {settings.steps} steps, with and without the Leffa loss, "

@@ -90,7 +90,7 @@ def to_markdown(
             f"{sum(flops) / 1e18:.3g} EFLOP",
             f"hours: {basis}",
             "memory is calculated from counted tensors, not measured on a device; expect it to be "
-            "off by some tenths",
+            "off by tens of percent",
         ]
     )
 

@@ -22,7 +22,7 @@ from leffa.metrics.result import Scores
 from leffa.models.interface import PersonGenerator
 
 NAME = "garment_attention"
-NO_JOINT_ATTENTION = "no layer of this model attends to person and garment together"
+NO_JOINT_ATTENTION = "no layer of this model attends to both person and garment"
 
 
 @torch.no_grad()

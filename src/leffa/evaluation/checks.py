@@ -46,7 +46,7 @@ def check_before_work(
         known = ", ".join(PRECISIONS)
         raise ValueError(f"precision={settings.precision}: choose one of {known}")
     if not settings.inspect_timesteps:
-        raise ValueError("inspect_timesteps is empty: give one at least, such as [200]")
+        raise ValueError("inspect_timesteps is empty: give at least one, such as [200]")
     size = (transform.height, transform.width)
     # Images without padding have sizes of their own, which only scoring sees.
     if protocol.sizes and transform.fit != "pad" and size not in protocol.sizes:

@@ -80,7 +80,7 @@ def flow_metrics(work: Work) -> tuple[dict[str, float], list[str]]:
     means = mean_flow_values(values.values())
     if not means:
         log.warning(
-            "leffa_loss.min_resolution=%s leaves no attention layer: no flow is scored",
+            "leffa_loss.min_resolution=%s excludes all attention layers: no flow is scored",
             work.settings.flow_request.min_resolution,
         )
     unseen = [

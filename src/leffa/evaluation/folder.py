@@ -49,8 +49,8 @@ class EvaluationFolder:
         with exclusive_lock(self.path / "evaluation.lock", PATIENCE) as mine:
             if not mine:
                 raise ValueError(
-                    f"{self.path}: another evaluation works in this folder; let it end, or give "
-                    "another paths.output_dir"
+                    f"{self.path}: another evaluation is running in this folder; wait for it, or "
+                    "give another paths.output_dir"
                 )
             yield
 

@@ -45,7 +45,7 @@ def generate_all(work: Work, model: PersonGenerator, load: Load | None) -> None:
     images, flows, shares = work.unfinished()
     if len(images) < len(work.records):
         done = len(work.records) - len(images)
-        log.info("%d of %d images are there already", done, len(work.records))
+        log.info("%d of %d images exist already", done, len(work.records))
     total = len(images) + len(flows) + len(shares)
     if total == 0:
         return

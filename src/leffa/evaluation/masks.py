@@ -21,7 +21,7 @@ from leffa.metrics.protocols import Protocol
 NO_MAPS = "the dataset has no parsing map of each true image"
 NO_LABELS = "the parsing map has no labels for category {}"
 PASTED = "the photograph is pasted back there (sampler.paste_back), so nothing can leak"
-POSE = "the reference is no garment, but the person in another pose"
+POSE = "the reference is not a garment, but the person in another pose"
 
 
 def write_masks(protocol: Protocol, work: Work) -> bool:

@@ -201,7 +201,7 @@ def _check_comparable(
     one, other = (model.weights for model in models)
     if any(found.get(name) != shape for name, shape in shapes.items()):
         raise ValueError(
-            f"{other}: has other attention layers than {one}, so the two cannot stand side by side"
+            f"{other}: has other attention layers than {one}, so the two cannot be compared"
         )
     reads = [
         f"{loaded.inputs.densepose} (parts of {loaded.inputs.part_range})"
@@ -209,8 +209,8 @@ def _check_comparable(
     ]
     if reads[0] != reads[1]:
         raise ValueError(
-            f"{other}: reads DensePose as {reads[1]}, {one} as {reads[0]}, so one sample cannot "
-            "serve both"
+            f"{other}: reads DensePose as {reads[1]}, {one} as {reads[0]}, so one sample does not "
+            "fit both"
         )
 
 

@@ -85,7 +85,7 @@ def densepose_fields(
     if wanted in ENCODINGS and (lacking := _lacking(records, "densepose")):
         raise ValueError(
             f"the model reads DensePose ({wanted}), and {lacking} has none; give its files and "
-            f"{key}=ENCODING, or give it up, at a cost in quality: without_densepose=true"
+            f"{key}=ENCODING, or do without it, at a cost in quality: without_densepose=true"
         )
     if wanted == files:
         return {}
@@ -93,7 +93,7 @@ def densepose_fields(
     if not (kept is None or wanted in NO_FILES or can_convert(kept, wanted)):
         raise ValueError(
             f"the model reads DensePose as {wanted}, which {kept} files do not hold; give files "
-            f"that do and {key}=ENCODING, or give it up, at a cost in quality: "
+            f"that do and {key}=ENCODING, or do without it, at a cost in quality: "
             "without_densepose=true"
         )
     return {"densepose": wanted, "densepose_files": kept}
@@ -127,8 +127,8 @@ def _warn_of_differences(transform: PersonTransform, inputs: InputSpec, dataset:
     found = [f"{key} {here} ({there})" for key, (here, there) in pairs.items() if here != there]
     if found:
         log.warning(
-            "%s is not as in the training of these weights (in brackets): %s; the dataset's is "
-            "used, and dataset.transform changes it",
+            "%s: differs from the training of these weights (in brackets): %s; the dataset's "
+            "setting is used, and dataset.transform changes it",
             dataset,
             ", ".join(found),
         )

@@ -31,8 +31,8 @@ def check_writable(
             raise ValueError(f"{path}: is an input, which is never replaced; give another {option}")
         if not is_ours(path):
             raise ValueError(
-                f"{path}: is there and was not written by this version of leffa; rename it, or "
-                f"give another {option}"
+                f"{path}: exists and was not written by this version of leffa; rename it, or give "
+                f"another {option}"
             )
     for folder in {path.parent for path in outputs}:
         check_folder(folder, option)
@@ -57,8 +57,8 @@ def check_unclaimed(folder: Path, names: Iterable[str], note: str) -> None:
     for name in names:
         if (path := folder / name).exists() and not (folder / note).is_file():
             raise ValueError(
-                f"{path}: is there, and {folder} has no {note}, so it is not ours to replace; give "
-                "another paths.output_dir"
+                f"{path}: exists, and {folder} has no {note}, so it is not replaced; give another "
+                "paths.output_dir"
             )
 
 

@@ -87,7 +87,8 @@ def open_labels(path: Path) -> Image.Image:
     image = check_upright(decode(path), path)
     if image.mode not in ("L", "P"):
         raise ValueError(
-            f"{path}: is a {image.mode} image, not a label map; use the file with one label a pixel"
+            f"{path}: is a {image.mode} image, not a label map; use the file with one label per "
+            "pixel"
         )
     check_exact(image.format, path)
     return image
@@ -137,11 +138,11 @@ def orientation(image: Image.Image) -> int:
 
 
 def check_upright(image: Image.Image, path: Path) -> Image.Image:
-    """The image; refuses one that is stored turned."""
+    """The image; refuses one that is stored rotated."""
     if (turned := orientation(image)) != 1:
         raise ValueError(
-            f"{path}: is stored turned (EXIF orientation {turned}), so its mask and maps would not "
-            "fit; save it upright, for example with: mogrify -auto-orient FILE"
+            f"{path}: is stored rotated (EXIF orientation {turned}), so its mask and maps would "
+            "not fit; save it upright, for example with: mogrify -auto-orient FILE"
         )
     return image
 
@@ -150,8 +151,8 @@ def check_depth(image: Image.Image, what: object) -> Image.Image:
     """The image; refuses one of more than 8 bits a channel, named `what`."""
     if image.mode.startswith(("I", "F")):
         raise ValueError(
-            f"{what}: has more than 8 bits a pixel ({image.mode}), of which only white would be "
-            "left; save it with 8 bits a channel"
+            f"{what}: has more than 8 bits per channel ({image.mode}), which would become all "
+            "white; save it with 8 bits per channel"
         )
     return image
 
@@ -177,8 +178,8 @@ def _check_plain(image: Image.Image, path: Path) -> Image.Image:
     check_depth(image, path)
     if is_transparent(image):
         raise ValueError(
-            f"{path}: is transparent in places, and what colour they would get is chance; save it "
-            "on a white background first"
+            f"{path}: has transparent areas, whose colour is arbitrary; save it on a white "
+            "background first"
         )
     return image
 

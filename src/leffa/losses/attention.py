@@ -224,7 +224,8 @@ class AttentionLoss(LeffaLoss):
                 raise ValueError(f"attention_loss.{key}_weight must not be negative, got {weight}")
         if self.reduction != "mean" and name != "leffa":
             raise ValueError(
-                f"leffa_loss.reduction={self.reduction}: attention_loss={name} is a mean alone"
+                f"leffa_loss.reduction={self.reduction}: attention_loss={name} supports only "
+                "leffa_loss.reduction=mean"
             )
         self.name, self.space, self.points, self.labels = name, space, points, labels
         self.regularisers = {key: weight for key, weight in regularisers.items() if weight}

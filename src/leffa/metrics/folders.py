@@ -75,8 +75,8 @@ def read_folder(path: Path, modes: Sequence[str] = ("RGB",)) -> ImageFolder:
         *problem(f"{path}: unreadable, save again", unreadable),
         *problem(f"{path}: two files of one name, remove one", twice),
         *problem(f"{path}: not 8-bit {' or '.join(modes)}, convert", other_modes),
-        *problem(f"{path}: stored turned (EXIF orientation), save upright", turned),
-        *problem(f"{path}: images in sub-folders, score these by themselves or move them", nested),
+        *problem(f"{path}: stored rotated (EXIF orientation), save upright", turned),
+        *problem(f"{path}: images in sub-folders, score those separately or move them", nested),
     ]
     if not images and not problems:
         problems = [f"{path}: no images ({', '.join(SUFFIXES)})"]

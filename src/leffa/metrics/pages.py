@@ -158,7 +158,7 @@ def _title(result: Result) -> str:
 def _samples(result: Result) -> list[tuple[str, str]]:
     """Captions and addresses of the sheets: those of the ranking, else the first samples."""
     ranking = result.content.get("ranking")
-    captions = {"samples": "The first samples, not chosen"}
+    captions = {"samples": "The first samples, not cherry-picked"}
     if ranking is not None:
         title, digits, _ = column(ranking["metric"])
         captions = {

@@ -139,7 +139,7 @@ def _count_problems(protocol: Protocol, pred: ImageFolder, true: ImageFolder) ->
         return []
     return [
         f"{len(pred.images)} predictions but {len(true.images)} true images: generate one for "
-        "each, or name the real set by itself (--real) to compare sets of different size"
+        "each, or give the real set separately (--real) to compare sets of different size"
     ]
 
 
@@ -204,7 +204,10 @@ def _size_problems(protocol: Protocol, pred: ImageFolder) -> list[str]:
     relative = protocol.prepare_true is not None and isinstance(protocol.prepare_true.size, str)
     different = {file.size: str(Picture(file)) for file in files}
     if relative and len(different) > 1:
-        what = f"{protocol.name} brings truth to the predictions' size, but they have several"
+        what = (
+            f"{protocol.name} resizes true images to the predictions' size, but the predictions "
+            "have several sizes"
+        )
         return problem(what, different.values())
     return []
 

@@ -158,7 +158,7 @@ class Protocol:
             return self
         metrics = (metrics,) if isinstance(metrics, str) else metrics
         if not metrics:
-            raise ValueError("metrics is empty: name one at least, or leave it out for all")
+            raise ValueError("metrics is empty: name at least one, or omit it for all")
         known = {*self.paired, *self.sets, *self.fidelity}
         if unknown := [name for name in metrics if name not in known]:
             raise ValueError(

@@ -55,9 +55,9 @@ class RealFeatures:
                 counts = json.loads(file.metadata()["names"])
                 found = [file.get_tensor(str(n)) for n in range(len(self.scorer.sets))]
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            log.warning("%s: cannot be read (%s); features are computed anew", self.path, error)
+            log.warning("%s: cannot be read (%s); features are recomputed", self.path, error)
             return False
-        log.info("features of the real set are taken from %s", self.path)
+        log.info("features of the real set are read from %s", self.path)
         start = 0
         for names in counts:  # in the batches of before: sums are then the same to the last bit
             part = [each[start : start + len(names)] for each in found]
@@ -79,9 +79,9 @@ class RealFeatures:
             with replacing(self.path) as temporary:
                 save_file(tensors, temporary, {"names": names})
         except OSError as error:
-            log.warning("features of the real set are not kept: %s", error)
+            log.warning("features of the real set are not cached: %s", error)
         else:
-            log.info("features of the real set are kept in %s", self.path)
+            log.info("features of the real set are cached in %s", self.path)
 
 
 def _digest(path: Path) -> str:

@@ -15,9 +15,9 @@ from leffa.metrics.protocols import Protocol
 from leffa.metrics.report import results_table
 
 NOT_JUDGED = {
-    "text_similarity": "on whose garment no letters are read with confidence",
-    "match_fidelity": "whose garment has no trusted matches on the real person",
-    "match_distance": "of whose garment too few points are found on both persons",
+    "text_similarity": "with no confidently read letters on the garment",
+    "match_fidelity": "with no trusted matches of the garment on the real person",
+    "match_distance": "with too few garment points found on both persons",
 }
 _LIBRARIES = ("torch", "torchvision", "torchmetrics", "lpips", "numpy", "pillow")
 
@@ -74,7 +74,7 @@ def excluded_remark(metric: str, names: Sequence[str], shown: int = 5) -> str:
     """How many samples a metric cannot judge, and the first names."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     samples = "sample" if len(names) == 1 else "samples"
-    why = NOT_JUDGED.get(metric, "whose region for it is empty")
+    why = NOT_JUDGED.get(metric, "with an empty region")
     return f"{metric}: {len(names)} {samples} excluded, {why}: {', '.join(names[:shown])}{more}"
 
 

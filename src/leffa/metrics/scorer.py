@@ -47,7 +47,7 @@ OF_THE_MODEL = "it is read from a model's attention, not from images: evaluate.p
 UNPAIRED = "it needs the true image, which unpaired predictions do not have"
 NO_REAL_SET = "the real set of this protocol is all training images: give their folder with --real"
 TOO_FEW = "it needs two images of each set"
-NOTHING_JUDGED = "there is no image that it can judge"
+NOTHING_JUDGED = "it applies to none of these images"
 METRICS: dict[str, type[PerImageMetric]] = {
     "ssim": SSIM,
     "psnr": PSNR,

@@ -144,7 +144,7 @@ class CatVTON(LatentGenerator):
         cells = 2 ** (len(self.unet.config.block_out_channels) - 1)
         if height % cells:
             raise ValueError(
-                f"images {batch['source'].shape[-2]} pixels high are no multiple of "
+                f"images {batch['source'].shape[-2]} pixels high are not a multiple of "
                 f"{cells * self.downscale}: the seam between person and garment must lie between "
                 "two cells of every layer"
             )

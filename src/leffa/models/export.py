@@ -138,8 +138,8 @@ def save_exported(
         raise ValueError(f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
     if not isinstance(model, LeffaModel) and settings.config is None:
         raise ValueError(
-            f"{settings.source}: has no configuration of a training, which a folder of a "
-            f"{type(model).__name__} is built from; convert a checkpoint of a run"
+            f"{settings.source}: has no training configuration, which the folder of a "
+            f"{type(model).__name__} needs; convert a checkpoint of a run"
         )
     model.to(DTYPES[dtype])
     with new_folder(folder) as temporary:

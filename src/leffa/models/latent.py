@@ -52,9 +52,9 @@ class LatentGenerator(PersonGenerator):
         self.scheduler_config = dict(load_scheduler(scheduler).config)
         if self.needs_flow_matching and not is_flow_matching(self.scheduler_config):
             raise ValueError(
-                f"model.scheduler: a {type(self).__name__} is trained by flow matching, and this "
-                "scheduler is of diffusion; give a FlowMatchEulerDiscreteScheduler, as the "
-                "model's own base and backbone=tiny_flow_matching have it"
+                f"model.scheduler: a {type(self).__name__} is trained by flow matching, but this "
+                "scheduler is for diffusion; give a FlowMatchEulerDiscreteScheduler, as in the "
+                "model's own base and backbone=tiny_flow_matching"
             )
         self.schedule = noise_schedule(self.scheduler_config)
         self.vae = load_vae(vae)
@@ -92,7 +92,7 @@ class LatentGenerator(PersonGenerator):
         if height % side or width % side:
             unit = "cell of the autoencoder" if self.patch_size == 1 else "token of the network"
             raise ValueError(
-                f"images of {height}x{width} are no multiple of {side} pixels, one {unit}"
+                f"images of {height}x{width} are not a multiple of {side} pixels, one {unit}"
             )
         return self.latent_channels, height // self.downscale, width // self.downscale
 

@@ -218,8 +218,8 @@ def _zero_terminal(scheduler: Source) -> dict[str, Any]:
     config = dict(load_scheduler(scheduler).config)
     if is_flow_matching(config):
         raise ValueError(
-            "model.zero_terminal_snr=true: is of diffusion, and the backbone's scheduler is of "
-            "flow matching, which begins with pure noise; leave it at false"
+            "model.zero_terminal_snr=true: is for diffusion, but the backbone's scheduler is for "
+            "flow matching, which starts from pure noise anyway; leave it at false"
         )
     return {**config, "rescale_betas_zero_snr": True}
 

@@ -67,8 +67,8 @@ def is_shipped(source: Source) -> bool:
     if isinstance(source, str) and re.fullmatch(r"shipped(@.*)?", source) and source != SHIPPED:
         raise ValueError(
             f"{source}: these small networks came with another version of leffa, and this one has "
-            f"{SHIPPED}: what was trained with them can be read with that version alone, and must "
-            "be trained anew here"
+            f"{SHIPPED}: weights trained with them can only be read by that version, and must be "
+            "retrained here"
         )
     return source == SHIPPED
 

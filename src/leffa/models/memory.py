@@ -56,7 +56,7 @@ class RunMemory:
             return
         if drawn:
             raise ValueError(
-                "one_reference: each image draws its own latents, so none is shared; leave it "
+                "one_reference: each image samples its own latents, so none are shared; leave it "
                 "out, or set sampler.condition_latents=mode"
             )
         given = batch["reference"]

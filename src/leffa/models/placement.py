@@ -49,12 +49,12 @@ def check_performance(device: str, how: Performance) -> None:
         return
     if torch.device(device).type == "cpu":
         raise ValueError(
-            "--offload keeps weights in the computer's memory while a GPU computes, and this is to "
-            "run on the CPU; leave it out"
+            "--offload keeps weights in main memory while a GPU computes, but this runs on the "
+            "CPU; leave it out"
         )
     if how.compile_networks and how.offload != "model":
         raise ValueError(
-            f"--offload {how.offload} moves the layers that --compile joins; give one of them, or "
+            f"--offload {how.offload} moves the layers that --compile fuses; give one of them, or "
             "--offload model"
         )
     if find_spec("accelerate") is None:

@@ -38,8 +38,8 @@ def check_sampler(name: str, training_config: Mapping[str, Any]) -> None:
     """
     if name not in (known := known_samplers(training_config)):
         raise ValueError(
-            f"sampler.scheduler={name}: is of diffusion, and this model was trained "
-            f"by flow matching: give one of {', '.join(known)}"
+            f"sampler.scheduler={name}: is for diffusion, but this model was trained by flow "
+            f"matching: give one of {', '.join(known)}"
         )
 
 

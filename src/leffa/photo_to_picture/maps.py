@@ -56,7 +56,7 @@ def check_pair(record: Record) -> None:
             width, height = open_photograph(photo).size
             if min(width, height) < _SMALLEST:
                 raise ValueError(
-                    f"is {width}x{height}, too small; give {_SMALLEST} pixels at least"
+                    f"is {width}x{height}, too small; give at least {_SMALLEST} pixels"
                 )
     if record.mask is not None:
         check_mask(record.mask)
@@ -145,7 +145,7 @@ class MapMaker:
         image, labels = open_photograph(photo), GARMENT_LABELS["atr"].get(record.category, ())
         shown = np.isin(self.networks.parser.parse(image), labels)
         if shown.mean() < _LEAST_GARMENT:
-            raise ValueError(f"shows nobody who wears a garment of --category {record.category}")
+            raise ValueError(f"shows nobody wearing a garment of --category {record.category}")
         mask = Image.fromarray(shown).convert("L")
         alone = Image.composite(image, Image.new("RGB", image.size, "white"), mask)
         cropped = alone.crop(mask.getbbox())

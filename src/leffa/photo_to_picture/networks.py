@@ -100,16 +100,16 @@ class OneWhole(OpenPose):
             return people
         person = people[0]
         if len(people) > 1 and _extent(people[1]) > _BYSTANDER * _extent(person):
-            raise ValueError(f"shows {len(people)} people; crop it to the one that is meant")
+            raise ValueError(f"shows {len(people)} people; crop it to one of them")
         if _extent(person) < _SMALLEST_PERSON:
             raise ValueError(
-                f"its person is {_extent(person):.0f} pixels tall, too small; crop the photo, or "
+                f"the person is {_extent(person):.0f} pixels tall, too small; crop the photo, or "
                 "give a larger one"
             )
         for joints, name in self.needed:
             if not person[list(joints), 2].any():
                 raise ValueError(
-                    f"its person is cropped or hidden: no {name} are seen, which this category "
+                    f"the person is cropped or hidden: no visible {name}, which this category "
                     "needs; give another photo, or --mask"
                 )
         return [person]

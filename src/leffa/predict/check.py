@@ -34,8 +34,8 @@ def check_record(record: Record, transform: PersonTransform) -> None:
         raise ValueError(str(error).replace("densepose=", "--encoding ")) from error
     if empty:
         raise ValueError(
-            f"{record.source}: of its mask nothing is left at {transform.width}x{transform.height}"
-            "; give a larger one"
+            f"{record.source}: its mask is empty at {transform.width}x{transform.height}; give a "
+            "larger one"
         )
 
 
@@ -68,13 +68,13 @@ def check_present(record: Record, transform: PersonTransform) -> None:
 
 def _check_photograph(path: Path, transform: PersonTransform) -> None:
     if (turned := read_header(path).turned) != 1:
-        _tell(f"{path}: turned upright (EXIF orientation {turned}); its maps must fit it so")
+        _tell(f"{path}: rotated upright (EXIF orientation {turned}); its maps must fit that")
     if transform.as_shown and is_transparent(decode(path)):
-        _tell(f"{path}: is transparent in places, and taken on white")
+        _tell(f"{path}: has transparent areas, which become white")
     colours = transform.open_photograph(path).getcolors(FEWEST_COLOURS - 1)
     if colours is not None:
         raise ValueError(
-            f"{path}: has {len(colours)} colours only, so it is a mask or a label map; give the "
+            f"{path}: has only {len(colours)} colours, so it is a mask or a label map; give the "
             "photograph itself"
         )
 
@@ -93,6 +93,6 @@ def _check_body(path: Path, transform: PersonTransform) -> None:
         raise ValueError(f"{path}: shows no body; give the DensePose of this person")
     if share > _MOST_BODY:
         raise ValueError(
-            f"{path}: is body all over, so it is no DensePose map ({transform.densepose}); give "
-            "the map, not the photograph, or say its --encoding"
+            f"{path}: shows body everywhere, so it is not a DensePose map ({transform.densepose}); "
+            "give the map, not the photograph, or say its --encoding"
         )

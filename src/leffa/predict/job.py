@@ -220,7 +220,7 @@ def _checked(job: Job, progress: bool) -> list[Record]:
         check_present(record, job.transform)
     todo = job.unfinished()
     if done := len(job.records) - len(todo):
-        log.info("%d of %d images are there already", done, len(job.records))
+        log.info("%d of %d images exist already", done, len(job.records))
     check_writable(
         (path for record in todo for path in job.outputs(record)),
         (path for record in job.records for path in job.files(record).values()),

@@ -27,7 +27,9 @@ def read_note(folder: Path) -> dict[str, str]:
     except ValueError:  # of the text, or of its encoding
         note = None
     if not isinstance(note, dict):
-        raise ValueError(f"{path}: says nothing of {folder}; delete it, and say it by options")
+        raise ValueError(
+            f"{path}: has no entry for {folder}; delete it, and use the options instead"
+        )
     return {key: str(value) for key, value in note.items()}
 
 
@@ -55,7 +57,7 @@ def agreed_note(folder: Path, **wanted: str | None) -> dict[str, str]:
 def write_note(folder: Path, **note: str) -> None:
     """Note what the folder holds; raises ValueError where a file of that name is no note."""
     if read_note(folder).keys() - note.keys() - _KEYS:
-        raise ValueError(f"{_note_of(folder)}: is not a note of ours; rename it")
+        raise ValueError(f"{_note_of(folder)}: was not written by leffa; rename it")
     write_json(_note_of(folder), note, indent=None)
 
 

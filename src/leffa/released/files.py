@@ -38,8 +38,8 @@ def check_disk(names: str, needed: int, folder: Path, variable: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if needed > (free := shutil.disk_usage(folder).free):
         raise ValueError(
-            f"{names}: needs {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; "
-            f"make room, or set {variable} to a folder on another disk"
+            f"{names}: needs {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; free "
+            f"some space, or set {variable} to a folder on another disk"
         )
     return free
 

@@ -144,7 +144,7 @@ def _check_quotes(overrides: list[str]) -> None:
             if parsed.is_sweep_override():
                 reason = "one value is expected here (several are a sweep, which needs -m)"
             elif key in PATH_KEYS and not isinstance(parsed.value(), str | None):
-                reason = "Hydra takes this for something else than a path"
+                reason = "Hydra does not read this as a path"
             else:
                 continue
         except HydraException as error:

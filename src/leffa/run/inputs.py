@@ -43,7 +43,7 @@ def feed_training(
     if before is None and files == "none":
         raise ValueError(
             f"the model reads DensePose, and {KEY}=none: give its files and say how they are "
-            f"encoded, {KEY}=colour|iuv|labels|..., or give it up, at a cost in quality: "
+            f"encoded, {KEY}=colour|iuv|labels|..., or do without it, at a cost in quality: "
             "without_densepose=true"
         )
     changes = densepose_fields(files, files if before is None else before.densepose, records, KEY)

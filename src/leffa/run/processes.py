@@ -61,8 +61,8 @@ def process_group(
         if trainer.world_size == 1 or not _lost_connection(error):
             raise
         raise ConnectionError(
-            f"process {trainer.global_rank} of {trainer.world_size} lost another one, whose own "
-            "message stands above if it had one; resume=auto continues from the last checkpoint"
+            f"process {trainer.global_rank} of {trainer.world_size} lost the connection to another "
+            "one, whose message, if any, is above; resume=auto continues from the last checkpoint"
         ) from error
     finally:
         sys.argv = arguments
@@ -108,8 +108,7 @@ def _watch(parent: int) -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
         print(
-            f"error: process {os.environ.get('LOCAL_RANK')}: the process that started it is gone; "
-            "stopping",
+            f"error: process {os.environ.get('LOCAL_RANK')}: its parent has ended; stopping",
             file=sys.stderr,
             flush=True,
         )

@@ -93,8 +93,8 @@ def _check_precision(config: dict[str, Any]) -> None:
     precision = str(config["trainer"]["precision"])
     if precision in ("bf16-true", "16-true"):
         raise ValueError(
-            f"trainer.precision={precision}: weights of 16 bits lose steps of 1e-5; "
-            "give bf16-mixed, which keeps them in 32 bits"
+            f"trainer.precision={precision}: 16-bit weights lose updates of 1e-5; give bf16-mixed, "
+            "which keeps weights in 32 bits"
         )
     clips = config["trainer"].get("gradient_clip_val")
     if precision in ("16-mixed", "16") and clips and config["optimizer"].get("fused"):
@@ -110,7 +110,7 @@ def check_resumed(point: ResumePoint, config: dict[str, Any]) -> None:
     before = point.config
     if before.get("rehearse") and not config["rehearse"]:
         raise ValueError(
-            f"{point.path}: is of debug=rehearse, whose steps are no training; give another "
+            f"{point.path}: was made with debug=rehearse, whose steps do not train; give another "
             "paths.output_dir"
         )
     sharded = _in_shards(before["trainer"]["strategy"])

@@ -84,15 +84,13 @@ def _check_counts(layout: str, spec: DatasetSpec, counts: dict[Split, int]) -> N
     """Raise ValueError unless so many samples of each split can be drawn and paired."""
     plan = numbering(spec)
     if counts["train"] and not plan.trains:
-        raise ValueError(f"train={counts['train']}: {layout} is for tests only; ask for train=0")
+        raise ValueError(f"train={counts['train']}: {layout} is for tests only; give train=0")
     limit = plan.limit * max(1, len(plan.pairs))
     for split, count in counts.items():
         if not 0 <= count <= limit:
             raise ValueError(f"{split}={count}: give a number of samples from 0 to {limit:,}")
     if counts["test"] == 1:
-        raise ValueError(
-            "test=1: one garment cannot be worn by somebody else; ask for 0, or for 2 or more"
-        )
+        raise ValueError("test=1: one garment cannot be worn by anyone else; give 0, or 2 or more")
 
 
 def _claim(root: Path, recipe: Recipe, counts: dict[Split, int]) -> None:
@@ -164,7 +162,7 @@ def _draw_missing(
     """Draw the samples that lack a file, and write them."""
     missing = [one for one in samples if not all(path.exists() for path, _, _ in one.files())]
     there = len(samples) - len(missing)
-    log.info("drawing %d samples, %d are there already", len(missing), there)
+    log.info("rendering %d samples, %d exist already", len(missing), there)
     for _ in map_items(_draw, missing, workers, progress, there, chunk=1):
         pass
 

@@ -78,7 +78,7 @@ def _newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             content = read_checkpoint(path)
         except ValueError as error:
             damaged.append(path.name)
-            log.warning("%s; going back to the one before", str(error).removeprefix("ckpt="))
+            log.warning("%s; falling back to the previous one", str(error).removeprefix("ckpt="))
             continue
         if damaged:
             log.warning("resuming from %s, since %s cannot be read", path, ", ".join(damaged))

@@ -144,8 +144,8 @@ def _check_schedule(model: PersonGenerator, trained: Any, place: Path) -> None:
     if is_flow_matching(trained) != is_flow_matching(here):
         before = "flow matching" if is_flow_matching(trained) else "diffusion"
         log.warning(
-            "start_from=%s: was trained by %s, and this run is by %s: the network begins by "
-            "predicting something else",
+            "start_from=%s: was trained by %s, but this run uses %s: at first, the network "
+            "predicts something else",
             *(place, before, model.schedule.kind),
         )
         return

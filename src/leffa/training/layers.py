@@ -32,9 +32,8 @@ def check_layers(loss: LeffaLoss, model: nn.Module, val: Sequence[Record]) -> No
     if loss.to_be_chosen and not any(record.flow is not None for record in val):
         if not stored:
             raise ValueError(
-                "leffa_loss.layers=auto: chooses by the ground-truth flow or stored matches, which "
-                "the validation data do not have; name the layers, or train with "
-                "leffa_loss.layers=all"
+                "leffa_loss.layers=auto: needs the ground-truth flow or stored matches, which the "
+                "validation data do not have; name the layers, or use leffa_loss.layers=all"
             )
         require_matches(val, "leffa_loss.layers=auto", some=True)
 
@@ -45,8 +44,8 @@ def check_patterns(key: str, patterns: Iterable[str], model: nn.Module) -> None:
     for pattern in patterns:
         if not any(matches(name, pattern) for name in known):
             raise ValueError(
-                f"{key}={pattern}: fits no layer of this {type(model).__name__}; "
-                f"it has {', '.join(known)}"
+                f"{key}={pattern}: matches no layer of this {type(model).__name__}; it has "
+                f"{', '.join(known)}"
             )
 
 
@@ -60,8 +59,8 @@ def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule)
     """
     if not flow_layers(model):
         raise ValueError(
-            f"{loss.title}: no attention of this {type(model).__name__} looks at a reference as it "
-            "is configured; give leffa_loss=off"
+            f"{loss.title}: no attention of this {type(model).__name__} attends to a reference as "
+            "configured; give leffa_loss=off"
         )
     if loss.needs_tokens and not flow_layers(model, tapped=True):
         raise ValueError(
@@ -83,8 +82,8 @@ def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule)
         require_matches(data.train_records, what, some=True)
     if not loss.has_target:
         log.warning(
-            "%s: nothing tells the attention where to look, and a collapsed flow costs nothing; "
-            "add it to another loss instead, such as attention_loss=leffa attention_loss.%s=0.1",
+            "%s: on its own, this loss gives the attention no target and is lowest for a collapsed "
+            "flow; add it to another loss, such as attention_loss=leffa attention_loss.%s=0.1",
             loss.title,
             f"{loss.name}_weight",
         )

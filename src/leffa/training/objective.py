@@ -98,7 +98,7 @@ class TrainingObjective(ABC):
         """
         if not isinstance(schedule, self.trains):
             raise ValueError(
-                f"objective={self.name}: the backbone's scheduler is of {schedule.kind}; give "
+                f"objective={self.name}: the backbone's scheduler is for {schedule.kind}; give "
                 f"objective={schedule.kind.replace(' ', '_')}, or another backbone"
             )
         if leffa_loss is None:
@@ -166,8 +166,8 @@ class TrainingObjective(ABC):
             if not prediction.flows:
                 raise ValueError(
                     f"leffa_loss.min_resolution={leffa_loss.min_resolution:g}: no attention layer "
-                    "of leffa_loss.layers is so fine, so the Leffa loss would be 0; give a smaller "
-                    "one, other layers, or leffa_loss=off"
+                    "of leffa_loss.layers is that fine, so the Leffa loss would be 0; give a "
+                    "smaller value, other layers, or leffa_loss=off"
                 )
             leffa = leffa_loss(
                 prediction.flows,

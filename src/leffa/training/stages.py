@@ -175,7 +175,7 @@ class MicroBatch:
         """The fewest accumulation steps whose micro-batches are at most `largest` images."""
         if batch_size % devices:
             raise ValueError(
-                f"curriculum: a batch of {batch_size} does not divide by {devices} devices"
+                f"curriculum: a batch of {batch_size} is not divisible by {devices} devices"
             )
         share = batch_size // devices
         accumulate = next(

@@ -191,7 +191,7 @@ def test_samples_pictures_that_depend_on_the_garment(model: CatVTON, make_batch:
 
 
 def test_a_seam_within_a_cell_is_refused(model: CatVTON, make_batch: MakeBatch) -> None:
-    with pytest.raises(ValueError, match="images 18 pixels high are no multiple of 4: the seam"):
+    with pytest.raises(ValueError, match="images 18 pixels high are not a multiple of 4: the seam"):
         model.encode(make_batch(2, 18, 12))
 
 

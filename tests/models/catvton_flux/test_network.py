@@ -259,7 +259,7 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
 def test_a_picture_without_whole_tokens_is_refused(
     model: CatVTONFlux, make_batch: MakeBatch
 ) -> None:
-    with pytest.raises(ValueError, match="images of 18x12 are no multiple of 4 pixels, one tok"):
+    with pytest.raises(ValueError, match="images of 18x12 are not a multiple of 4 pixels, one tok"):
         model.encode(make_batch(2, 18, 12))
     stages = [Stage("small", 1, 16, 12, 1, 1e-3), Stage("full", 1, 18, 12, 1, 1e-3)]
     with pytest.raises(ValueError, match=r"curriculum\.stages, full: images of 18x12 are no mult"):

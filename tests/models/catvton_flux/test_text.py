@@ -83,7 +83,7 @@ def test_without_a_file_the_numbers_are_random_and_always_the_same() -> None:
             "is not there, and model.text.encoders=none cannot be read to make it",
         ),
         ({"widths": (9, 12)}, "is 9 and 12 wide, and this transformer reads 8 and 12"),
-        ({"keys": NAMES[:1]}, "has no pooled_prompt_embeds; delete it to make it anew"),
+        ({"keys": NAMES[:1]}, "has no pooled_prompt_embeds; delete it to create it again"),
         ({"words": 1}, "model.text: unknown 'words'; choose from prompt, tokens, encoders, file"),
     ],
 )

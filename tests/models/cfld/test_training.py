@@ -189,7 +189,7 @@ def test_the_shipped_network_begins_as_the_one_that_was_trained(with_pose: MakeB
         ({"unet": UNET}, "this backbone's is random; take a pretrained backbone, or model.train"),
         ({"unet": SHIPPED}, f"{SHIPPED} takes 33 channels, not the 4 of a latent; take backbone="),
         ({"decoder": DECODER | {"heads": 5}}, "heads=5: does not divide 12, the width of the pro"),
-        ({"encoder": ENCODER | {"image_size": 48}}, "image_size=48: is no multiple of 32, one"),
+        ({"encoder": ENCODER | {"image_size": 48}}, "image_size=48: is not a multiple of 32, one"),
         (
             {"encoder": ENCODER | {"depths": (1, 1), "num_heads": (1, 1)}},
             "needs 3 stages, since the UNet attends to the prompt after 1 halvings; it has 2",

@@ -86,7 +86,7 @@ def test_the_denoiser_of_a_base_reads_at_first_the_noisy_latent_alone(tmp_path: 
     ("changes", "line"),
     [
         ({"_class_name": "FluxTransformer2DModel"}, "is a FluxTransformer2DModel; give the transf"),
-        ({"qk_norm": "rms_norm"}, "is of Stable Diffusion 3.5, whose blocks are others; give"),
+        ({"qk_norm": "rms_norm"}, "is of Stable Diffusion 3.5, whose blocks differ; give"),
         ({"out_channels": 4}, "predicts 4 channels, and the autoencoder has 16; give the transf"),
         ({"in_channels": 9}, "takes 9 channels, neither 16 nor 33; give the transformer of Stable"),
         ({"patch_size": 4}, "has patches of 4 cells, not 2; give the transformer of Stable"),

@@ -175,7 +175,7 @@ def test_the_garment_network_runs_once_for_a_picture(
 
 def test_the_garment_network_learns_first_to_denoise_garments(batch: Batch) -> None:
     model = random(denoises="garment")
-    with pytest.raises(ValueError, match="no attention of this FitDiT looks at a reference"):
+    with pytest.raises(ValueError, match="no attention of this FitDiT attends to a reference"):
         check_supervision(LeffaLoss(), model, None)  # type: ignore[arg-type]
     objective = FlowMatchingObjective(reference_dropout=0.0)
     objective(model, batch, None, torch.Generator().manual_seed(0)).loss.backward()
@@ -226,8 +226,8 @@ def test_sizes_are_refused_that_are_no_whole_tokens_or_have_no_positions(
     model = random()
     assert model.token_count(model.latent_shape(make_batch())) == 12
     for height, line in (
-        (18, "images of 18x12 are no multiple of 4 pixels, one token of the network"),
-        (36, "images of 36x12: this network knows positions up to 32 pixels a side"),
+        (18, "images of 18x12 are not a multiple of 4 pixels, one token of the network"),
+        (36, "images of 36x12: this network supports positions up to 32 pixels per side"),
     ):
         with pytest.raises(ValueError, match=line):
             model.latent_shape(make_batch(height=height))

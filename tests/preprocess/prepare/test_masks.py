@@ -97,7 +97,7 @@ def test_a_second_run_beside_the_first_is_refused_and_does_not_touch_its_work(
     beside: list[str] = []
 
     def start_another(done: int, total: int) -> None:
-        with pytest.raises(ValueError, match="another run makes masks here") as told:
+        with pytest.raises(ValueError, match="another run is making masks here") as told:
             make_masks(maskless, "hr_viton")
         beside.append(str(told.value))
 

@@ -104,7 +104,7 @@ class ListSpec:
         cells = (line.replace(",", " ") if self.form == "commas" else line).split()
         if len(cells) != len(self.columns):
             raise ValueError(
-                f"expected '{self._header}' on each line, parted by blanks, found '{line}'; "
+                f"expected '{self._header}' on each line, separated by spaces, found '{line}'; "
                 "correct that line"
             )
         if self.form == "commas":

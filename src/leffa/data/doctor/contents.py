@@ -118,7 +118,7 @@ def _photo(image: Image.Image, result: Inspection) -> None:
 
 def _drawing(image: Image.Image, result: Inspection) -> None:
     if image.mode.startswith(("I", "F")):
-        result.add("colour-mode", f"{image.mode}, expected 8 bits a channel")
+        result.add("colour-mode", f"{image.mode}, expected 8 bits per channel")
 
 
 def _region(image: Image.Image, result: Inspection) -> NDArray[np.bool_] | None:
@@ -159,7 +159,7 @@ def _garment_mask(image: Image.Image, result: Inspection) -> None:
 def _labels(image: Image.Image, result: Inspection, kind: str) -> Pixels | None:
     """The labels, None with a finding of this kind where it is no label map."""
     if image.mode not in ("L", "P"):
-        result.add(kind, f"{image.mode} image, expected one label a pixel")
+        result.add(kind, f"{image.mode} image, expected one label per pixel")
     elif image.format in LOSSY:
         result.add(kind, f"stored as {image.format}, which turns labels into others")
     else:
@@ -196,7 +196,7 @@ def _iuv(image: Image.Image, result: Inspection, order: str) -> None:
         return
     pixels, channel = np.asarray(image), order.index("I")
     if pixels[..., channel].max() > PARTS >= pixels[..., 2 - channel].max() > 0:
-        result.add("densepose-encoding", f"the channels are turned round, expected {expected}")
+        result.add("densepose-encoding", f"the channels are in reverse order, expected {expected}")
     else:
         _parts(pixels[..., channel], result)
 

@@ -59,15 +59,17 @@ def fixed_text(source: Mapping[str, Any], width: int, pooled_width: int) -> Text
     if prompt is not None and prompt != source.get("prompt", prompt):
         raise ValueError(
             f"model.text.file={file}: is of another prompt, {prompt!r}; give another file, or "
-            "delete it to make it anew"
+            "delete it to create it again"
         )
     if missing := [name for name in NAMES if name not in found]:
-        raise ValueError(f"model.text.file={file}: has no {missing[0]}; delete it to make it anew")
+        raise ValueError(
+            f"model.text.file={file}: has no {missing[0]}; delete it to create it again"
+        )
     text = Text(*(found[name].float() for name in NAMES))
     if (widths := (text.tokens.shape[-1], text.pooled.shape[-1])) != (width, pooled_width):
         raise ValueError(
             f"model.text.file={file}: is {widths[0]} and {widths[1]} wide, and this transformer "
-            f"reads {width} and {pooled_width}; give another file, or delete it to make it anew"
+            f"reads {width} and {pooled_width}; give another file, or delete it to create it again"
         )
     return text
 

@@ -123,7 +123,7 @@ def prepare_unet(unet: UNet2DConditionModel, trainable: Trainable) -> list[UpLay
     if without_text and trainable == "prompt":
         raise ValueError(
             "model.trainable=prompt: this base was trained without text, so its cross-attentions "
-            "say nothing; take backbone=sd15, or model.trainable=all"
+            "are untrained; take backbone=sd15, or model.trainable=all"
         )
     if without_text:
         for attention in attentions.values():

@@ -45,8 +45,8 @@ class SourceEncoder(nn.Module):
         stride = 2 ** (len(depths) + 1)
         if image_size % stride:
             raise ValueError(
-                f"model.encoder.image_size={image_size}: is no multiple of {stride}, one cell of "
-                f"the last of its {len(depths)} stages"
+                f"model.encoder.image_size={image_size}: is not a multiple of {stride}, one cell "
+                f"of the last of its {len(depths)} stages"
             )
         self.image_size = image_size
         self.channels = [embed_dim * 2**stage for stage in range(len(depths))]

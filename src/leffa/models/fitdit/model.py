@@ -136,8 +136,8 @@ class FitDiT(ReferenceGenerator):
         if max(shape[1:]) > most:
             height, width = batch["source"].shape[-2:]
             raise ValueError(
-                f"images of {height}x{width}: this network knows positions up to "
-                f"{most * self.downscale} pixels a side"
+                f"images of {height}x{width}: this network supports positions up to "
+                f"{most * self.downscale} pixels per side"
             )
         return shape
 

@@ -154,7 +154,7 @@ def _check_base(source: str | Path, config: Any, channels: int, latent: int) -> 
     if name != SD3Transformer2DModel.__name__:
         wrong = f"is a {name}"
     elif config.get("qk_norm") or config.get("dual_attention_layers"):
-        wrong = "is of Stable Diffusion 3.5, whose blocks are others"
+        wrong = "is of Stable Diffusion 3.5, whose blocks differ"
     elif config["out_channels"] != latent:
         wrong = f"predicts {config['out_channels']} channels, and the autoencoder has {latent}"
     elif config["in_channels"] not in (latent, channels):

@@ -32,7 +32,7 @@ def shoulder_distance(joints: Joints) -> float:
     """In pixels; raises ValueError where a shoulder is missing."""
     if (joints[SHOULDERS, 2] == 0).any():
         raise ValueError(
-            "the pose has no shoulders to build a mask from; give a mask file or drop the image"
+            "the pose has no shoulders to build a mask from; give a mask file or remove the image"
         )
     right, left = joints[SHOULDERS, :2]
     return float(np.linalg.norm(left - right))

@@ -22,7 +22,7 @@ def alone(root: Path, what: str) -> Iterator[None]:
     """Raise ValueError where another run makes these files of a dataset meanwhile."""
     with exclusive_lock(root / f".{what}.lock", patience=0) as locked:
         if not locked:
-            raise ValueError(f"{root}: another run makes {what} here; let it end first")
+            raise ValueError(f"{root}: another run is making {what} here; wait for it first")
         yield
 
 
@@ -44,8 +44,8 @@ def make_files(
     made = map_items(_make, missing, workers, progress, len(files) - len(missing))
     if failures := [failure for failure in made if failure is not None]:
         raise ValueError(
-            f"{len(failures)} of {len(files)} {what} could not be made, first {failures[0]}; mend "
-            "this or take these samples off the list, and run it again"
+            f"{len(failures)} of {len(files)} {what} could not be made, first {failures[0]}; fix "
+            "this or remove these samples from the list, then run it again"
         )
 
 

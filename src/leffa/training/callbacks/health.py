@@ -136,8 +136,8 @@ class Health(BatchCallback):
         self.collapsed = self.collapsed + 1 if spread < self.collapse_spread else 0
         if self.collapsed >= self.collapse_patience and trainer.is_global_zero:
             log.warning(
-                "step %d: the flow has a spread of %.4f, for %d validations every query has looked "
-                "at one point: collapse; try a larger leffa_loss.weight or a smaller "
+                "step %d: the flow has a spread of %.4f, all queries have looked at one point for "
+                "%d validations (collapse); try a larger leffa_loss.weight or a smaller "
                 "leffa_loss.temperature",
                 trainer.global_step,
                 spread,

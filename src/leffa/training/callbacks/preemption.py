@@ -90,6 +90,6 @@ def _requeue(job: str) -> None:
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        log.warning("job %s could not be put back into the queue: %s", job, error)
+        log.warning("job %s could not be requeued: %s", job, error)
     else:
-        log.warning("job %s is back in the queue", job)
+        log.warning("job %s was requeued", job)

@@ -34,7 +34,7 @@ class RunReport(BatchCallback):
         exception: BaseException,
     ) -> None:
         if not isinstance(exception, OSError):  # a full disk has no room for a page either
-            reason = str(exception) if isinstance(exception, Exception) else "told to stop"
+            reason = str(exception) if isinstance(exception, Exception) else "asked to stop"
             self._write(trainer, pl_module, f"stopped: {reason}")
 
     def _write(self, trainer: Trainer, module: Module, state: str) -> None:
