@@ -128,7 +128,7 @@ def test_the_documented_client_example_runs_as_it_stands(
     monkeypatch.chdir(files["person"].parent)
     names: dict[str, Any] = {}
     exec(example.replace(ui_text.ADDRESS, house.address), names)
-    with Image.open(names["picture"]) as picture, Image.open(files["person"]) as person:
+    with Image.open(names["image"]) as picture, Image.open(files["person"]) as person:
         assert (picture.format, picture.size) == ("PNG", person.size)
     settings = json.loads(Path(names["settings"]).read_text())
     assert settings["sampler"]["steps"] == 20
