@@ -34,6 +34,14 @@ def test_padding_is_cut_off_and_put_back(synthetic: Path) -> None:
     assert torch.equal(crop_padding(padded, record, stretched), padded)
 
 
+def test_the_header_of_a_picture_says_where_it_is_padded(synthetic: Path, tmp_path: Path) -> None:
+    record = VitonHD(synthetic, split="test", densepose="iuv")[0]
+    begun = tmp_path / "begun.jpg"
+    begun.write_bytes(record.source.read_bytes()[:700])  # nothing of this can be decoded
+    cut = crop_padding(torch.rand(3, 64, 64), replace(record, source=begun), SQUARE)
+    assert cut.shape == (3, 64, 48)
+
+
 def test_a_padded_data_set_is_stored_and_scored_without_padding(
     usual: list[str], synthetic: Path, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 from leffa.data.batch import Record
 from leffa.data.fit import fit_picture
 from leffa.data.transforms import PersonTransform
-from leffa.io.pictures import open_picture
+from leffa.io.pictures import read_header
 
 
 def crop_padding(image: Tensor, record: Record, transform: PersonTransform) -> Tensor:
@@ -26,5 +26,4 @@ def add_padding(image: Tensor, record: Record, transform: PersonTransform) -> Te
 def _window(record: Record, transform: PersonTransform) -> tuple[int, int, int, int]:
     if transform.fit == "stretch":  # no need to open the file
         return 0, 0, transform.width, transform.height
-    size = open_picture(record.source).size
-    return fit_picture(size, transform.size, transform.fit).window
+    return fit_picture(read_header(record.source).size, transform.size, transform.fit).window
