@@ -10,7 +10,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.diffusion import DiffusionSchedule, TimestepSampling
-from leffa.losses.flow import LeffaLoss
+from leffa.losses.flow import LeffaLoss, LeffaLossOutput
 from leffa.losses.flow_matching import (
     FlowMatchingSchedule,
     Law,
@@ -163,22 +163,8 @@ class TrainingObjective(ABC):
             diffusion.mean(), diffusion.detach(), timesteps, diffusion.new_zeros(())
         )
         if leffa_loss and request:
-            if not prediction.flows:
-                raise ValueError(
-                    f"leffa_loss.min_resolution={leffa_loss.min_resolution:g}: no attention layer "
-                    "of leffa_loss.layers is that fine, so the Leffa loss would be 0; give a "
-                    "smaller value, other layers, or leffa_loss=off"
-                )
-            leffa = leffa_loss(
-                prediction.flows,
-                batch["reference"][selected],
-                batch["source"][selected],
-                batch["loss_region"][selected],
-                expected_samples=count * self.participation(leffa_loss, schedule, tokens_each),
-                tokens=tokens,
-                ground_truth=_ground_truth(batch, selected, leffa_loss.needs_ground_truth),
-                matches=batch["matches"][selected] if leffa_loss.needs_matches else None,
-            )
+            expected = count * self.participation(leffa_loss, schedule, tokens_each)
+            leffa = _attention_loss(leffa_loss, prediction.flows, tokens, batch, selected, expected)
             result.loss = result.loss + leffa_loss.weight * leffa.total
             result.leffa = leffa.total.detach()
             result.layers = {name: loss.detach() for name, loss in leffa.layers.items()}
@@ -277,5 +263,29 @@ class FlowMatchingObjective(TrainingObjective):
 _OF_LAW = {"logit_normal": ("logit_mean", "logit_std"), "mode": ("mode_scale",)}
 
 
-def _ground_truth(batch: Batch, selected: Tensor, needed: bool) -> tuple[Tensor, Tensor] | None:
-    return (batch["flow"][selected], batch["flow_valid"][selected]) if needed else None
+def _attention_loss(
+    loss: LeffaLoss,
+    flows: dict[str, Tensor],
+    tokens: dict[str, LayerTokens],
+    batch: Batch,
+    selected: Tensor,
+    expected_samples: float,
+) -> LeffaLossOutput:
+    """Of the selected samples of a batch; raises ValueError where no layer takes part."""
+    if not flows:
+        raise ValueError(
+            f"leffa_loss.min_resolution={loss.min_resolution:g}: no attention layer of "
+            "leffa_loss.layers is that fine, so the Leffa loss would be 0; give a smaller value, "
+            "other layers, or leffa_loss=off"
+        )
+    truth = loss.needs_ground_truth
+    return loss(
+        flows,
+        batch["reference"][selected],
+        batch["source"][selected],
+        batch["loss_region"][selected],
+        expected_samples=expected_samples,
+        tokens=tokens,
+        ground_truth=(batch["flow"][selected], batch["flow_valid"][selected]) if truth else None,
+        matches=batch["matches"][selected] if loss.needs_matches else None,
+    )
