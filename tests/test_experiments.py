@@ -117,7 +117,7 @@ def test_a_rehearsal_is_of_the_experiment_s_own_base_data_and_sizes(
     columns = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()
     losses = [line.split(",")[columns[0].split(",").index("train/leffa")] for line in columns[1:]]
     assert len([loss for loss in losses if loss and float(loss) > 0]) == 3
-    with pytest.raises(ValueError, match=r"last\.ckpt: is of debug=rehearse"):
+    with pytest.raises(ValueError, match=r"last\.ckpt: was made with debug=rehearse"):
         train(compose("train", chosen))
 
 

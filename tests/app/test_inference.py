@@ -266,7 +266,7 @@ def test_a_label_map_in_the_garments_place_is_told_in_words_of_the_page(
     handler: Handler, session: Session, tmp_path: Path
 ) -> None:
     Image.new("L", (64, 64), 7).save(tmp_path / "wrong.png")
-    with pytest.raises(ValueError, match=r"^The garment's image has 1 colours only") as caught:
+    with pytest.raises(ValueError, match=r"^The garment's image has only 1 colours") as caught:
         result_of(handler, session, reference=tmp_path / "wrong.png")
     assert jobs_in(session) == []
     assert str(tmp_path) not in str(caught.value)

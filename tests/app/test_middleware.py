@@ -94,7 +94,7 @@ def test_a_client_that_sends_no_more_is_given_up(servers: Servers, route: str) -
         asyncio.run(trickle(servers.alone.app))
     start, body = asyncio.run(trickle(servers.limited.app))
     assert start["status"] in (400, 408)
-    assert b"too slowly" in body["body"]
+    assert b"too long to arrive" in body["body"]
 
 
 def test_a_tool_is_given_no_address_under_any_name() -> None:

@@ -81,7 +81,7 @@ def test_what_must_be_given_is_asked_for(
 def test_an_evaluation_leaves_a_folder_of_somebody_else_alone(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "anna.png").write_bytes(b"mine")
-    with pytest.raises(ValueError, match=r"images: is there, .* another paths\.output_dir"):
+    with pytest.raises(ValueError, match=r"images: exists, .* another paths\.output_dir"):
         EvaluationFolder(tmp_path).claim({"dataset": "viton"})
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 

@@ -38,7 +38,7 @@ def test_never_replaces_a_file_of_somebody_else(tmp_path: Path, name: str) -> No
         Image.new("RGB", (4, 4)).save(path)
     else:
         path.write_text("" if name == "empty" else '{"model": "leffa"}')
-    with pytest.raises(ValueError, match=rf"{name}: is there .*; rename it, or give another --x"):
+    with pytest.raises(ValueError, match=rf"{name}: exists .*; rename it, or give another --x"):
         check_writable([path], option="--x")
 
 
@@ -70,7 +70,7 @@ def test_tells_of_a_read_only_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_folder_without_our_note_keeps_its_files(tmp_path: Path) -> None:
     check_unclaimed(tmp_path, ["images"], "settings.json")
     (tmp_path / "images").mkdir()
-    with pytest.raises(ValueError, match=r"images: is there, .* has no settings\.json"):
+    with pytest.raises(ValueError, match=r"images: exists, .* has no settings\.json"):
         check_unclaimed(tmp_path, ["images"], "settings.json")
     (tmp_path / "settings.json").touch()
     check_unclaimed(tmp_path, ["images"], "settings.json")

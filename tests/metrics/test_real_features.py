@@ -82,4 +82,4 @@ def test_a_damaged_file_is_told_and_made_anew(
     computed.append(0)
     (tmp_path / "file").touch()
     score_folders(*folders, SETS, real=real, features=tmp_path / "file")
-    assert "features of the real set are not kept" in caplog.text
+    assert "features of the real set are not cached" in caplog.text

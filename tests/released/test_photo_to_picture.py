@@ -194,7 +194,7 @@ def test_own_weights_say_how_long_they_will_take_and_fetch_nothing(
     ("arguments", "line"),
     [
         (["--weights", "leffa_pose"], "leffa_pose: is for pose transfer: `leffa pose`"),
-        (["--weights", "openpose"], "openpose: makes no pictures"),
+        (["--weights", "openpose"], "openpose: makes no images"),
         (["--weights", "cfld"], "cfld: get it by hand: Google Drive"),
         (["--weights", "lefa"], "lefa: no such file, nor a name of `leffa weights list`"),
         (["--mask", "mask.png"], "mask.png: and --table exclude each other"),

@@ -31,7 +31,7 @@ def test_a_whole_person_is_found(finder: OpenPose) -> None:
     ("change", "category", "reason"),
     [
         (lambda joints: np.r_[joints * 0.45, joints * 0.45 + (0.5, 0.5)], "upper_body", "2 people"),
-        (lambda joints: joints * (1, 2), "dresses", "no knees are seen"),
+        (lambda joints: joints * (1, 2), "dresses", "no visible knees"),
         (
             lambda joints: joints + np.isin(np.arange(18), (2, 5))[:, None],
             "dresses",

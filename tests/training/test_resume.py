@@ -130,7 +130,7 @@ def test_two_processes_are_killed_and_end_as_two_that_were_not(
     codes = runs.train([*arguments, *runs.kill_at(5, rank=1)], tmp_path / "killed", ranks=2)
     assert codes == [1, -signal.SIGKILL]
     said = (tmp_path / "killed.0.log").read_text().splitlines()[-1]
-    assert said.startswith("error: process 0 of 2 lost another one")
+    assert said.startswith("error: process 0 of 2 lost the connection to another one")
     assert runs.train(arguments, tmp_path / "resumed", ranks=2) == [0, 0]
     assert_same_end(folder, whole(2))
 

@@ -237,7 +237,7 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     ("densepose-encoding", A, lambda r: edit(r / f"test/image-densepose/{A}.jpg", into_bgr)),
     ("densepose-encoding", "round", lambda r: edit(r / f"test/image-iuv/{A}.png", into_bgr)),
     ("parse-labels", "20, at most 19", fill(f"test/image-parse-v3/{A}.png", 20)),
-    ("parse-labels", "RGB picture", convert(f"test/image-parse-v3/{A}.png", "RGB")),
+    ("parse-labels", "RGB image", convert(f"test/image-parse-v3/{A}.png", "RGB")),
     (
         "parse-labels",
         "stored as JPEG",
