@@ -28,7 +28,7 @@ test-all: docs ## every test that needs no GPU, and `make docs`; the pages have 
 test-browser: $(READY) ## all pages in a chromium that is installed already; SCREENSHOTS=DIR keeps pictures
 	LEFFA_SCREENSHOTS="$(SCREENSHOTS)" $(RUN) -m pytest -m browser
 
-test-docs: $(READY) ## run every command of README and the tutorials, in their order: 20 minutes
+test-docs: $(READY) ## run the commands of README and the tutorials, in their order: 20 minutes
 	$(RUN) -m pytest -m pages
 
 docs: $(READY) ## the documentation as a site: build/docs/index.html; any warning is an error

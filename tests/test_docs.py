@@ -1,6 +1,9 @@
 """The pages: every link leads somewhere, every page says first what it is for, none is hidden."""
 
 import re
+import shlex
+import subprocess
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -9,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from leffa.cli import COMMANDS
+from leffa.cli import COMMANDS, _parse
 from leffa.conf_folder import CONF
 from leffa.released.catalogue import read_catalogue
+from leffa.run import compose
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -119,6 +123,43 @@ def test_commands_options_and_choices_exist(page: Path, helps: dict[str, str]) -
     for group, chosen in re.findall(rf"(?<![\w.])({groups})=([a-z][\w@,]*)(?![\w.*}}{{])", text):
         for option in chosen.split(","):
             assert (CONF / group / f"{option}.yaml").is_file() or option == "null", option
+
+
+def typed(page: Path) -> Iterator[list[str]]:
+    """The words of each command of a page; `...` stands for the words of the one before."""
+    before: list[str] = []
+    for line in re.split(r"\n|;|\\?\|", code(page)):
+        words = [word for word in shlex.split(line, comments=True) if not word.startswith("D=")]
+        words = before[:2] + words[1:] if words[:1] == ["..."] else words
+        program = words[:1] == ["make"] or " ".join(words[:2]) in (
+            "python train.py",
+            "python evaluate.py",
+        )
+        if program or (words[:1] == ["leffa"] and words[1:2] != ["--help"]):
+            before = words
+            if not {"...", "NAME", "dataset=..."} & set(words[1:]):
+                yield words
+
+
+def composed_by_make(words: list[str]) -> list[str]:
+    """The command that `make` would run, without running it."""
+    done = subprocess.run([*words, "-n"], cwd=ROOT, capture_output=True, text=True, check=True)
+    run = done.stdout.replace("\\\n", " ").partition(" evaluate.py ")[2]
+    return ["python", "evaluate.py", *shlex.split(run)] if run else words
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/commands.md"])
+def test_every_command_of_a_list_is_accepted(page: str) -> None:
+    """Its options and configuration, as far as they are known without the files that it names."""
+    found = list(typed(ROOT / page))
+    assert len(found) > 10
+    for words in found:
+        if words[0] == "make":
+            words = composed_by_make(words)
+        if words[0] == "leffa":
+            _parse(words[1], words[2:])
+        elif words[0] == "python":
+            compose(words[1].removesuffix(".py"), [word for word in words[2:] if word != "-m"])
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """The commands of README and of the tutorials, page by page, in the order in which a reader types
 them: `make test-docs`.
 
-They run as they stand, in a copy of the repository. Weights come from a hub on this machine that
-serves tiny ones. A server is started, asked for its page, and stopped.
+They run as they stand, in a copy of the repository; those of README's table with its placeholders
+filled in, as far as they need neither a GPU nor a real dataset (`tests/test_docs.py` parses all).
+Weights come from a hub on this machine that serves tiny ones. A server is started, asked for its
+page, and stopped.
 """
 
 import os
@@ -25,6 +27,22 @@ PAGES = ("README.md", "docs/tutorials/first-run.md", "docs/tutorials/own-photo.m
 COMMAND = re.compile(r"    (make|leffa|python|source|cp|[A-Z]=)")
 ELSEWHERE = ("make setup", "make test")  # what has made this environment, and the other tests
 SERVERS = ("make app", "leffa app")
+TRAINED, DATA = "outputs/demo/runs/leffa", "data/synthetic_tryon_96x72"
+SCORED = "outputs/demo/evaluations/{}/images"
+TABLE = {  # the beginning of a command -> what replaces words of it
+    "python train.py experiment=tryon_synthetic": {
+        "experiment=tryon_synthetic": "experiment=tryon_synthetic debug=tiny"
+    },
+    "leffa score": {"PREDICTED": SCORED.format("leffa"), "TRUE": SCORED.format("control")},
+    "leffa predict": {"RUN": TRAINED, "DIR": "outputs/predict"},
+    "leffa explain": {"RUN": TRAINED},
+    "leffa app": {"WEIGHTS": TRAINED},
+    "leffa doctor": {"DIR": DATA},
+}
+PAIRS = f"""person,garment,mask,densepose
+{DATA}/test/image/50000_00.jpg,{DATA}/test/cloth/50019_00.jpg,\
+{DATA}/test/agnostic-mask/50000_00_mask.png,{DATA}/test/image-iuv/50000_00.png
+"""
 # `serve COMMAND` starts it, asks for the page it names, and ends it with all that it has started.
 PRELUDE = """
 set -e
@@ -52,7 +70,21 @@ def commands(page: Path) -> Iterator[str]:
                 line = line[:-1] + next(lines).strip()
             command = line.strip()
             if not command.startswith(ELSEWHERE):
-                yield f"serve {command}" if command.startswith(SERVERS) else command
+                yield served(command)
+        elif line.startswith("|"):
+            yield from map(served, filled(line))
+
+
+def served(command: str) -> str:
+    return f"serve {command}" if command.startswith(SERVERS) else command
+
+
+def filled(row: str) -> Iterator[str]:
+    """The commands of a row that `TABLE` has, ready to be typed."""
+    for command in re.findall(r"`([^`]+)`", row):
+        for beginning, words in TABLE.items():
+            if command.startswith(beginning):
+                yield " ".join(words.get(word, word) for word in command.split(" "))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +105,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (environment / ".ready").touch()  # newer than the lock: make must not install the copy there
     for name in ("anna", "coat", "standing"):
         published.photo().save(folder / f"{name}.jpg", quality=100, subsampling=0)
+    (folder / "pairs.csv").write_text(PAIRS)
     return folder
 
 

@@ -235,7 +235,7 @@ DAMAGE: list[tuple[str, str, Damage]] = [
     # body maps
     ("densepose-black", f"{A}.jpg", fill(f"test/image-densepose/{A}.jpg", 0)),
     ("densepose-encoding", A, lambda r: edit(r / f"test/image-densepose/{A}.jpg", into_bgr)),
-    ("densepose-encoding", "round", lambda r: edit(r / f"test/image-iuv/{A}.png", into_bgr)),
+    ("densepose-encoding", "reverse", lambda r: edit(r / f"test/image-iuv/{A}.png", into_bgr)),
     ("parse-labels", "20, at most 19", fill(f"test/image-parse-v3/{A}.png", 20)),
     ("parse-labels", "RGB image", convert(f"test/image-parse-v3/{A}.png", "RGB")),
     (
