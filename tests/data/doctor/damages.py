@@ -283,7 +283,7 @@ OTHERS: list[tuple[str, str, str, Damage]] = [
     (
         "wpose",
         "densepose-encoding",
-        "round",
+        "reverse",
         lambda root: edit(next((root / "densepose").iterdir()), into_bgr),
     ),
     ("viton", "folder-missing", "", lambda root: shutil.rmtree(root / "test/pose")),
