@@ -70,7 +70,7 @@ class Pictures:
     """Which persons and garments, and their maps.
 
     Args:
-                person: a photograph, or a folder
+        person: a photograph, or a folder
         garment: a garment, or for pose transfer the person to copy; or a folder
         mask: white is repainted; a folder if --person is one, as for all below
         densepose: DensePose map of the person

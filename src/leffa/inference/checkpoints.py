@@ -34,7 +34,7 @@ def find_checkpoint(place: Path) -> Path:
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """What a .ckpt file of ours holds: "state_dict", "config", the trainer's counters.
+    """The content of a .ckpt file: "state_dict", "config", the trainer's counters.
 
     Raises:
         ValueError: the file cannot be read, or train.py did not write it.

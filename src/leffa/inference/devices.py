@@ -1,4 +1,4 @@
-"""Which devices do the work, and how a batch gets there."""
+"""Which devices to use, and how a batch gets there."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def choose_devices(device: str, count: int | str) -> list[str]:
         count: how many; "auto" is every GPU, and one process without a GPU.
 
     Raises:
-        ValueError: there are not so many; several on a machine without a GPU need device "cpu".
+        ValueError: there are fewer; several on a machine without a GPU need device "cpu".
     """
     given = device
     if device == "auto":

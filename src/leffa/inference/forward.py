@@ -22,7 +22,7 @@ from leffa.models.sampler import name_noise
 class EncodedBatch:
     """An encoded batch, usable for any number of timesteps."""
 
-    batch: Batch  #: with its `latents`, so that whoever reads it next need not encode it
+    batch: Batch  #: with its `latents`, so that it is not encoded again
     clean: Tensor  #: (B, C, h, w), the latent that noise is added to
     conditioning: Conditioning
 

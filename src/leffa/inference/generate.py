@@ -1,9 +1,9 @@
-"""Images from records: the only place where a model paints the samples of a dataset or a list.
+"""Images from records: the only place where a model generates the samples of a dataset or a list.
 
 how = Generation(transform, sampler, even_batch_size(len(records), 8))
 for records, batch, images in generate_batches(model, records, how): ...
 
-An image follows from the weights, the settings and the sample's name alone.
+An image depends only on the weights, the settings and the sample's name.
 """
 
 import math
@@ -109,8 +109,8 @@ def generate_batch(
 ) -> Tensor:
     """The images of one batch, (B, 3, H, W) in [-1, 1].
 
-    With `noise="global"`, as released, torch's global generator draws the noise: it begins with the
-    seed, and goes on afterwards as if nothing had been drawn.
+    With `noise="global"`, as released, the noise comes from torch's global generator, which is
+    seeded, and restored afterwards.
     """
     if sampler.noise != "global":
         return generate(model, batch, sampler, on_step, memory)
@@ -128,8 +128,8 @@ def open_batches(
     workers: int = 0,
     pin_memory: bool = False,
 ) -> Iterable[Batch]:
-    """Packed batches (`data.packed`) in the order of the records, on the CPU; workers open the next
-    ones meanwhile."""
+    """Packed batches (`data.packed`) in the order of the records, on the CPU; workers load the next
+    ones in the background."""
     return DataLoader(
         PersonDataset(records, transform, packed=True),
         batch_size=batch_size,
@@ -141,15 +141,15 @@ def open_batches(
 
 
 def even_batch_size(samples: int, most: int) -> int:
-    """The size of batches of at most `most` samples that are as equally full as possible."""
+    """The batch size, at most `most`, that fills all batches as equally as possible."""
     return math.ceil(samples / max(1, math.ceil(samples / most)))
 
 
 def fill_batch(batch: Batch, size: int) -> Batch:
     """The batch with its last sample repeated up to `size`.
 
-    Kernels round differently for batches of different size: in equally full ones, an image has the
-    same bits whatever the number of processes or kills.
+    Kernels round differently for different batch sizes; with equal ones, an image is bit-identical
+    for any number of processes or interruptions.
     """
     lacking = size - len(batch["name"])
     if lacking <= 0:

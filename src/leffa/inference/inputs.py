@@ -1,6 +1,6 @@
-"""Feed a model what it was trained to read, whatever the files in front of it hold.
+"""Give a model the inputs it was trained on, whatever the encoding of the files.
 
-A map that is stored in another encoding is converted where that is exact, and refused otherwise.
+A map stored in another encoding is converted if that is lossless, otherwise refused.
 """
 
 import logging
@@ -35,8 +35,8 @@ def feed(
     where they are not those of the training.
 
     Args:
-        inputs: of the training.
-        names: of the weights and of the dataset, for messages.
+        inputs: the input format of the weights.
+        names: of weights and dataset, for messages.
 
     Raises:
         ValueError: the task is another one, or the dataset lacks what the model reads.
@@ -89,7 +89,7 @@ def densepose_fields(
         )
     if wanted == files:
         return {}
-    # Files of no known encoding are taken to be as wanted.
+    # Files of unknown encoding are assumed to have the one that the model reads.
     if not (kept is None or wanted in NO_FILES or can_convert(kept, wanted)):
         raise ValueError(
             f"the model reads DensePose as {wanted}, which {kept} files do not hold; give files "
@@ -100,7 +100,7 @@ def densepose_fields(
 
 
 def describe_change(changes: dict[str, Any]) -> str:
-    """What `densepose_fields` changed, for a log."""
+    """Describe the changes of `densepose_fields`, for a log."""
     wanted, files = changes["densepose"], changes["densepose_files"]
     if wanted in NO_FILES:
         return f"the model reads no DensePose files (densepose={wanted})"
@@ -115,7 +115,7 @@ def _lacking(records: Sequence[Record], field: str) -> Path | None:
 
 
 def _warn_of_differences(transform: PersonTransform, inputs: InputSpec, dataset: str) -> None:
-    """One line for all that is the dataset's and was otherwise in training."""
+    """Log one line with all settings of the dataset that differ from the training."""
     pairs = {
         "size": (f"{transform.height}x{transform.width}", f"{inputs.height}x{inputs.width}"),
         "fit": (transform.fit, inputs.fit),

@@ -1,8 +1,8 @@
-"""Weights of every kind as one thing: a model, what it reads, and how its flows are read.
+"""Load weights of any kind: a model, its input format, and how its flows are read.
 
-a .ckpt file, or the folder of a run     of ours
+a .ckpt file, or the folder of a run     written by train.py
 a folder that `leffa convert` wrote
-tryon_baseline, pose_baseline            those that come with the package, by their names
+tryon_baseline, pose_baseline            shipped with the package, by name
 virtual_tryon.pth, ...                   the released files, over a diffusers base folder
 """
 
@@ -47,8 +47,8 @@ class LoadedModel:
     """A model in evaluation mode, with the settings of its training."""
 
     model: PersonGenerator
-    settings: ModelSettings  #: how it is fed and sampled
-    file: Path  #: which was read: its time tells one state of the weights from another
+    settings: ModelSettings  #: its input format and sampling
+    file: Path  #: that was read: its time identifies a version of the weights
     official: str | None = None  #: which released file it is, if it is one
 
     @property
@@ -69,7 +69,7 @@ class LoadedModel:
 
 
 def find_weights(place: Path) -> Path:
-    """The file that tells one state of the weights from another: `LoadedModel.file`.
+    """The file whose time identifies a version of the weights: `LoadedModel.file`.
 
     Raises:
         FileNotFoundError: there are no such weights.
@@ -129,7 +129,7 @@ def load_model(
 
 
 def read_inputs(content: dict[str, Any], file: Path) -> InputSpec | None:
-    """What the model of a checkpoint reads: an old one says it by its configuration, if at all."""
+    """The input format of a checkpoint; old ones have it only in their configuration, if at all."""
     if INPUTS in content:
         try:
             return InputSpec(**content[INPUTS])
@@ -150,9 +150,9 @@ def settings_of_run(
     inputs: InputSpec | None = None,
     flow_layers: list[str] | None = None,
 ) -> ModelSettings:
-    """How a model of ours is fed and sampled, by the configuration of its training.
+    """Input format and sampler of a model, from the configuration of its training.
 
-    The sampler has at least its usual number of steps: validation keeps them few.
+    The sampler gets at least its usual number of steps, since validation uses few.
 
     Args:
         inputs: None: those that the configuration says.
@@ -183,14 +183,14 @@ def settings_of_run(
 
 
 def _flow_layers(layers: str | list[str], chosen: list[str] | None) -> tuple[str, ...] | None:
-    """Of which layers the flow is read; None: of all."""
+    """The layers whose flow is read; None: all."""
     if layers in ("all", "auto"):
         return None if chosen is None else as_patterns(chosen)
     return as_patterns(layers)
 
 
 def inputs_of_config(config: dict[str, Any]) -> InputSpec:
-    """What a model reads that is trained with this configuration; KeyError where it lacks that."""
+    """The input format in a training configuration; KeyError where that is incomplete."""
     transform, stage = config["data"]["transform"], config["curriculum"]["stages"][-1]
     recipe = transform.get("agnostic") or {}
     given = {entry.name for entry in fields(InputSpec)} & transform.keys()

@@ -1,4 +1,4 @@
-"""Cuts padding off generated images and adds it: if scored, it would raise PSNR by 3 dB."""
+"""Removes padding from generated images, and adds it: scored padding would raise PSNR by 3 dB."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The Leffa loss and the diffusion loss, in torch alone."""
+"""The Leffa loss and the diffusion losses; depends on torch only."""
 
 from leffa.losses.attention import AttentionLoss
 from leffa.losses.blur import gaussian_blur

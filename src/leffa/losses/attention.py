@@ -1,4 +1,4 @@
-"""Losses on the attention that others have proposed, under the gates of the Leffa loss.
+"""Other published losses on the attention, applied where the Leffa loss would be.
 
 A is the attention of the person's tokens i on the reference tokens j, F its flow (`losses.flow`).
 
@@ -10,7 +10,7 @@ A is the attention of the person's tokens i on the reference tokens j, F its flo
 
 Each is a mean over the tokens (pixels, points) of a sample's loss region. No L x L map is stored,
 forward or backward: `photometric` is an attention whose values are colours, and those with log A
-need no more than each row's log-sum-exp, which is one as well (`log_sum_exp`).
+only need each row's log-sum-exp, which is an attention, too (`log_sum_exp`).
 """
 
 import math

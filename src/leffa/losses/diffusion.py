@@ -120,6 +120,6 @@ class TimestepSampling:
         return (share * steps).long().clamp_(0, steps - 1)
 
     def probability_below(self, timestep: float, steps: int) -> float:
-        """That a drawn timestep is less than `timestep`, in [0, 1]."""
+        """The probability that a sampled timestep is less than `timestep`."""
         share = min(max(timestep / steps, 0.0), 1.0)
         return share if self.distribution == "uniform" else 1 - (1 - share) ** (1 / 3)

@@ -205,7 +205,7 @@ class LeffaLoss(nn.Module):
 
     @property
     def title(self) -> str:
-        """How reports and logs call this loss."""
+        """The name of this loss in reports and logs."""
         return "Leffa loss" if self.name == "leffa" else f"attention_loss={self.name}"
 
     def gate(self, schedule: NoiseSchedule) -> float:
@@ -213,8 +213,8 @@ class LeffaLoss(nn.Module):
         return schedule.gate(getattr(self, schedule.gated_by))
 
     def check_gate(self, schedule: NoiseSchedule) -> None:
-        """Raise ValueError where the other kind's gate, which is not read, was set; one that lets
-        every sample pass may stand, so that an experiment serves both kinds."""
+        """Raise ValueError where the gate of the other kind of schedule, which is unused, was set;
+        one that admits every sample is allowed, so that an experiment serves both kinds."""
         gates = {"max_timestep": (MAX_TIMESTEP, schedule.steps), "max_sigma": (MAX_SIGMA, 1)}
         for name, (usual, every) in gates.items():
             if name != schedule.gated_by and usual != (value := getattr(self, name)) < every:
@@ -240,7 +240,7 @@ class LeffaLoss(nn.Module):
         """Indices (S,) of the samples that take part: timesteps below `below` (None: below
         `max_timestep`), and `usable` (B,) where given.
 
-        How many these are must be known: with timesteps on a GPU that waits for it."""
+        Their number must be known, so with timesteps on a GPU this waits for it."""
         early = timesteps < (self.max_timestep if below is None else below)
         chosen = (early if usable is None else early & usable).tolist()
         indices = [index for index, takes_part in enumerate(chosen) if takes_part]

@@ -1,6 +1,6 @@
 """Flow matching (rectified flow, arXiv 2403.03206): a straight path from the latent to the noise.
 
-z = (1 - sigma) x + sigma eps       sigma in [0, 1]; the network is told t = T sigma
+z = (1 - sigma) x + sigma eps       sigma in [0, 1]; the network gets t = T sigma
 velocity = eps - x                  so x = z - sigma velocity
 """
 
@@ -25,7 +25,7 @@ def shift_sigma(sigma: Tensor, shift: float) -> Tensor:
 
 
 def resolution_shift(tokens: int, base_tokens: int = 256) -> float:
-    """sqrt(m / n) of Eq. 23; 256 tokens are an image of 256x256 at 16 pixels a token."""
+    """sqrt(m / n) of Eq. 23; 256 tokens are an image of 256x256 at 16 pixels per token."""
     return math.sqrt(tokens / base_tokens)
 
 
@@ -46,13 +46,13 @@ class DynamicShift:
     time_shift_type: Literal["exponential", "linear"] = "exponential"
 
     def mu(self, tokens: int) -> float:
-        """What diffusers' `set_timesteps` takes."""
+        """mu, as diffusers' `set_timesteps` takes it."""
         span = self.max_image_seq_len - self.base_image_seq_len
         share = (tokens - self.base_image_seq_len) / span
         return self.base_shift + share * (self.max_shift - self.base_shift)
 
     def __call__(self, tokens: int) -> float:
-        """The shift of the sampler's sigmas, for a latent of so many tokens."""
+        """The shift of the sampler's sigmas for a latent of `tokens` tokens."""
         mu = self.mu(tokens)
         return math.exp(mu) if self.time_shift_type == "exponential" else mu
 
@@ -77,7 +77,7 @@ class FlowMatchingSchedule(NoiseSchedule):
         return self._steps
 
     def shift(self, tokens: int) -> float:
-        """Of the sampler, for a latent of so many tokens."""
+        """The shift of the sampler's sigmas for a latent of `tokens` tokens."""
         return self._shift(tokens) if callable(self._shift) else self._shift
 
     def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class SigmaSampling:
         generators: Generators = None,
         device: torch.device | None = None,
     ) -> Tensor:
-        """(count,) timesteps in [0, steps], float32: no table, every sigma can be drawn."""
+        """(count,) timesteps in [0, steps], float32: sigma is continuous, not from a table."""
         if self.law == "logit_normal":
             normal = draw(torch.randn, (count,), generators, device)
             sigma = torch.sigmoid(self.logit_mean + self.logit_std * normal)
@@ -148,7 +148,7 @@ class SigmaSampling:
         return steps * shift_sigma(sigma, self.shift)
 
     def probability_below(self, timestep: float, steps: int) -> float:
-        """That a drawn timestep is less than `timestep`, in [0, 1]."""
+        """The probability that a sampled timestep is less than `timestep`."""
         bound = min(max(timestep / steps, 0.0), 1.0)
         bound = bound / (self.shift - (self.shift - 1) * bound)  # before the shift
         if self.law == "uniform" or bound in (0.0, 1.0):

@@ -1,8 +1,7 @@
 """Matches of an image with its reference as tensors: from a flow field, or stored ones.
 
 They are (B, P, 4): (x, y) in the image, then in the reference, in [-1, 1], corner-aligned. Rows
-of NaN are none: how many matches a sample has is known to the device alone, which no loss waits
-for.
+of NaN are padding: only the device knows how many matches a sample has, and no loss waits for it.
 """
 
 import torch
@@ -30,10 +29,10 @@ def flow_at(flow: Tensor, points: Tensor) -> Tensor:
 
 
 def spread(known: Tensor, points: int) -> Tensor:
-    """At most so many pixels of each mask (B, H * W), spread over it: their indices (B, P), the
+    """At most `points` pixels of each mask (B, H * W), spread over it: their indices (B, P), the
     known ones first.
 
-    Which ones depends on the mask alone, so that an image keeps its points in all steps.
+    They depend on the mask only, so an image keeps its points in all steps.
     """
     # Multiples of the golden ratio, modulo 1, are spread evenly (Knuth's multiplicative hash).
     rank = torch.arange(known.shape[1], device=known.device) * 2654435761 % 2**32
@@ -42,8 +41,8 @@ def spread(known: Tensor, points: int) -> Tensor:
 
 
 def flow_matches(flow: Tensor, chosen: Tensor, points: int | None = None) -> Tensor:
-    """The matches of the pixels that are chosen, (B, 1, H, W), by a flow (B, H, W, 2): of at most
-    so many (`spread`), or all."""
+    """The matches (B, P, 4) of the chosen pixels (B, 1, H, W) by a flow (B, H, W, 2): of at most
+    `points` of them (`spread`), or all."""
     height, width = flow.shape[1:3]
     known = chosen.flatten(1) > 0
     every = torch.arange(height * width, device=flow.device).expand(len(flow), -1)
@@ -61,7 +60,7 @@ def matches_in_region(matches: Tensor, region: Tensor) -> Tensor:
 
 
 def stored_matches(matches: Tensor) -> list[Tensor]:
-    """Each sample's rows (P, 4) of matches that are no filling."""
+    """Each sample's matches (P, 4), without padding."""
     return [rows[rows.isfinite().all(dim=1)] for rows in matches]
 
 

@@ -1,4 +1,4 @@
-"""What is measured of an attention to watch it: how peaked it is, what share the reference has."""
+"""Monitoring of the attention: how peaked it is, and the share of the reference."""
 
 import math
 from typing import NamedTuple

@@ -10,6 +10,6 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def without_autocast(like: Tensor) -> torch.autocast:
-    """While it lasts, nothing is computed in fewer bits than its tensors have."""
+    """A context in which nothing is computed in fewer bits than its tensors have."""
     device = like.device.type
     return torch.autocast("cpu" if device == "meta" else device, enabled=False)

@@ -1,5 +1,5 @@
-"""What a model is asked to read out of its attention: which layers, which samples, how smooth; and
-what a loss on that attention gets."""
+"""What to read out of a model's attention (layers, samples, temperature), and what a loss on that
+attention receives."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -75,8 +75,8 @@ class FlowRequest:
         return fine and self._names(name)
 
     def of_layer(self, name: str) -> "FlowRequest | None":
-        """What it asks of the layer of this name, by whatever name that is then called; None:
-        nothing."""
+        """The request for the layer of this name only, valid under any name; None if the layer is
+        not requested."""
         return replace(self, layers=None) if self._names(name) else None
 
     def _names(self, name: str) -> bool:
@@ -84,8 +84,7 @@ class FlowRequest:
 
 
 def matches(layer: str, pattern: str) -> bool:
-    """Whether a layer's dotted name, or a dotted beginning of it, is the pattern or fits its
-    wildcards."""
+    """Whether a layer's dotted name, or a dotted prefix of it, matches the pattern."""
     return fnmatchcase(layer, pattern) or fnmatchcase(layer, f"{pattern}.*")
 
 
@@ -95,10 +94,10 @@ def as_patterns(
     """One pattern or several, as `FlowRequest.layers` has them.
 
     Args:
-        known: begins the message of an error: the key, and what else it takes.
+        known: start of the error message: the key, and what else it accepts.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no pattern.
     """
     patterns = (layers,) if isinstance(layers, str) else tuple(layers)
     if not patterns or not all(isinstance(each, str) and each for each in patterns):

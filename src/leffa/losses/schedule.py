@@ -1,7 +1,7 @@
 """What diffusion and flow matching have in common: how a latent is noised, what the network must
 predict, and at which timesteps. `losses.diffusion` and `losses.flow_matching` are the two kinds.
 
-A timestep lies in [0, T]; the larger, the noisier. It is what the network is told.
+A timestep lies in [0, T], and is passed to the network; the larger, the noisier.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from leffa.losses.precision import at_least_float32
 
-# Of random draws: one for all samples, one for each of them, or None for torch's global one.
+# Random generators: one for all samples, one per sample, or None for torch's global one.
 Generators = torch.Generator | list[torch.Generator] | None
-# Which setting of the Leffa loss says from how much noise on a sample takes no part.
+# The setting of the Leffa loss that excludes samples with too much noise.
 Gate = Literal["max_timestep", "max_sigma"]
 
 
@@ -39,7 +39,7 @@ class NoiseSchedule(Protocol):
         """The clean latent that a prediction implies, (B, C, h, w)."""
 
     def gate(self, value: float) -> float:
-        """The timestep from which on there is too much noise, for a value of `gated_by`."""
+        """The timestep that corresponds to a value of `gated_by`."""
 
 
 class TimestepLaw(Protocol):
@@ -52,10 +52,10 @@ class TimestepLaw(Protocol):
         generators: Generators = None,
         device: torch.device | None = None,
     ) -> Tensor:
-        """(count,) timesteps of a schedule with so many steps."""
+        """(count,) timesteps of a schedule with `steps` steps."""
 
     def probability_below(self, timestep: float, steps: int) -> float:
-        """That a drawn timestep is less than `timestep`, in [0, 1]."""
+        """The probability that a sampled timestep is less than `timestep`."""
 
 
 def draw(
@@ -66,7 +66,7 @@ def draw(
 ) -> Tensor:
     """`torch.rand` or `torch.randn` of a shape (B, ...), in float32.
 
-    With a generator for each sample, a sample's numbers do not depend on the batch it comes in.
+    With one generator per sample, a sample's numbers do not depend on its batch.
 
     Args:
         device: of the result; None for that of the generators.
@@ -76,7 +76,7 @@ def draw(
         return torch.cat(parts)
     place = device if generators is None else generators.device
     drawn = function(*shape, generator=generators, device=place, dtype=torch.float32)
-    # A GPU that draws from the CPU's generator need not be waited for.
+    # The copy from the CPU's generator need not be waited for.
     return drawn if device is None else drawn.to(device, non_blocking=True)
 
 

@@ -1,4 +1,4 @@
-"""The models behind one interface; the sampler; layouts of weights."""
+"""The models behind one interface, the sampler, and the layouts of their weights."""
 
 from typing import TYPE_CHECKING
 

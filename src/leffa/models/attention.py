@@ -33,9 +33,9 @@ class Exchange(ABC):
     """What the attention layers of one prediction read and write.
 
     Args:
-        image_height: H of the image, which decides what share of it a layer's height is.
+        image_height: H of the image, to which the height of a layer is compared.
         grid: (h, w) of the generative latent.
-        request: which flows are wanted; None for none.
+        request: the flows to read; None for none.
     """
 
     image_height: int = 0
@@ -65,7 +65,7 @@ class Exchange(ABC):
             self.shares[name] = rearrange(share, "b (h w) -> b h w", h=grid[0])
 
     def prediction(self, noise: Tensor) -> Prediction:
-        """What a network predicted, with what its layers recorded."""
+        """A network's prediction with what its layers recorded."""
         noise = at_least_float32(noise)
         return Prediction(noise, self.flows, self.sharpness, self.shares)
 
@@ -169,7 +169,7 @@ def layer_level(unet: UNet2DConditionModel, name: str) -> int:
 class ExchangeProcessor(ABC):
     """An attention processor of diffusers that takes part in an exchange.
 
-    diffusers passes on those `cross_attention_kwargs` that `__call__` names.
+    diffusers passes the `cross_attention_kwargs` that `__call__` names.
 
     Args:
         name: the layer's dotted name.
@@ -211,7 +211,7 @@ class SelfAttention(ExchangeProcessor):
 
 
 class ReferenceAttention(ExchangeProcessor):
-    """A self-attention of the generative UNet that also looks at the reference."""
+    """A self-attention of the generative UNet that also attends to the reference."""
 
     shows_flow = True
 
@@ -263,7 +263,7 @@ def attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor
 
 
 class PassthroughAttention(nn.Module):
-    """Stands where the text cross-attention was, and returns what it is given.
+    """Replaces the text cross-attention, and returns its input.
 
     The block then computes h <- h + norm2(h). The official networks were trained with that term:
     their "skipped" attention returns its input too.

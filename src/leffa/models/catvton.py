@@ -48,7 +48,7 @@ Trainable = Literal["attention", "all"]
 
 @dataclass(frozen=True)
 class Conditioning(ReferenceConditioning):
-    """What CatVTON knows beside the noisy latent, half by half."""
+    """CatVTON's inputs other than the noisy latent, half by half."""
 
     references = ("garment",)
     mask: Tensor  # (B, 1, h, w) 0 or 1
@@ -56,13 +56,13 @@ class Conditioning(ReferenceConditioning):
     garment: Tensor  # (B, C, h, w) clean latent of the reference; zeros: no garment
 
     def planes(self) -> Tensor:
-        """What joins the noisy latent along channels, (B, 1 + C, 2h, w)."""
+        """The inputs concatenated to the noisy latent, (B, 1 + C, 2h, w)."""
         mask = stack(self.mask, torch.zeros_like(self.mask))
         return torch.cat([mask, stack(self.person, self.garment)], dim=1)
 
 
 class StackedAttention(ExchangeProcessor):
-    """A self-attention over [person; garment] tokens that can say where the person looks."""
+    """A self-attention over [person; garment] tokens from which a flow can be read."""
 
     shows_flow = True
 
@@ -185,8 +185,8 @@ class CatVTON(LatentGenerator):
         return self.evaluate(self.unet, inputs, timesteps, exchange)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """The person half of (B, C, 2h, w) as images (B, 3, H, W); the garment half is thrown
-        away."""
+        """The person half of (B, C, 2h, w) as images (B, 3, H, W); the garment half is
+        discarded."""
         return super().decode(latents.chunk(2, dim=-2)[0])
 
 

@@ -1,8 +1,7 @@
 """The repeated blocks of a network, compiled once for all layers of a size.
 
-A layer finds its part of the exchange by its name, and a compiled graph serves those names only
-that it was made with. So a compiled block is handed its own part alone, under names that all blocks
-share.
+A layer finds its part of the exchange by its name, and a compiled graph is valid only for the names
+it was compiled with. So a compiled block gets only its own part, under names that all blocks share.
 """
 
 from functools import cache
@@ -44,7 +43,7 @@ def compile_blocks(network: nn.Module, backend: Any = "inductor") -> None:
     """Compile the blocks of a network of diffusers that names such (`_repeated_blocks`) when they
     are first called, without a graph break.
 
-    Other networks stay as they are. A new size of images compiles again.
+    Other networks are unchanged. A new image size compiles again.
 
     Args:
         backend: of `torch.compile`.

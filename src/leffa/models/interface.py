@@ -14,7 +14,7 @@ from leffa.losses.request import FlowRequest
 from leffa.losses.schedule import Generators, NoiseSchedule
 from leffa.models.memory import RunMemory
 
-# What a batch may hold beside the two images, and a model may need.
+# What a model may need in a batch in addition to the two images.
 Input = Literal["mask", "densepose", "pose"]
 
 
@@ -55,20 +55,20 @@ class PersonGenerator(nn.Module, ABC):
     one per sample, or None for torch's global one.
     """
 
-    inputs: ClassVar[frozenset[Input]]  #: what it reads of a person beside the two images
-    #: the backbone that reads what its authors published, where that is no more than a base
+    inputs: ClassVar[frozenset[Input]]  #: the inputs that it reads in addition to the two images
+    #: the backbone that loads the published weights, where these are a base
     published_base: ClassVar[str | None] = None
     schedule: NoiseSchedule
     scheduler_config: dict[str, object]
     vae: nn.Module  #: frozen
 
     def excluded_keys(self) -> frozenset[str]:
-        """The keys that checkpoints leave out: frozen weights, which the configuration names."""
+        """The keys that checkpoints omit: frozen weights, which the configuration names."""
         frozen = frozenset(name for name, p in self.named_parameters() if not p.requires_grad)
         return frozen | {key for key in self.state_dict() if key.startswith("vae.")}
 
     def frozen_bytes(self) -> int:
-        """What the weights that are not trained occupy on a device."""
+        """Memory of the frozen weights on a device."""
         return sum(p.nbytes for p in self.parameters() if not p.requires_grad)
 
     def saved_state(self) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ class PersonGenerator(nn.Module, ABC):
     def encode(
         self, batch: Batch, generator: Generators = None, sample: bool = False
     ) -> Conditioning:
-        """Everything but the noisy latent, computed once for an image."""
+        """All inputs but the noisy latent, computed once per image."""
 
     @abstractmethod
     def encode_target(
@@ -124,8 +124,8 @@ class PersonGenerator(nn.Module, ABC):
         """(C, h, w) of the noise from which sampling starts."""
 
     def token_count(self, latent: tuple[int, int, int]) -> int:
-        """Of a latent (C, h, w): by how many tokens flow matching shifts; one a cell, fewer in
-        networks with patches."""
+        """The number of tokens of a latent (C, h, w), by which flow matching shifts sigma: one per
+        cell, fewer in networks with patches."""
         return latent[1] * latent[2]
 
     @abstractmethod
@@ -145,13 +145,13 @@ class PersonGenerator(nn.Module, ABC):
         return [self.predict_noise(noisy, timesteps, branch).noise for branch in branches]
 
     def attach_cache(self, conditioning: Conditioning, memory: RunMemory) -> Conditioning:
-        """Use the memory of a sampling run, whose predictions have one timestep for all samples,
-        if steps or images share anything."""
+        """Use the cache of a sampling run, in which all samples have the same timestep, if steps or
+        images share anything."""
         return conditioning
 
     def freeze_reference(self, conditioning: Conditioning, timestep: int) -> Conditioning:
-        """Evaluate what depends only on the reference once, at `timestep`, for all steps of a
-        sampling run, if there is anything."""
+        """Evaluate what depends only on the reference (if anything) once, at `timestep`, for all
+        steps of a sampling run."""
         return conditioning
 
     @abstractmethod

@@ -1,7 +1,7 @@
-"""What every latent diffusion model of persons shares: a frozen autoencoder around the network.
+"""What all latent diffusion models here share: a frozen autoencoder around the network.
 
-A model says in `pictures` what the autoencoder is to see, and asks for a latent by its name:
-encoded now, or taken from the batch where a cache has brought it. Its constructor takes what
+A model declares in `pictures` what the autoencoder encodes, and asks for a latent by its name:
+encoded on demand, or taken from the batch if a cache provides it. Its constructor takes what
 `conf/model` names: folders, hub ids or configs, see `loading.Source`.
 """
 
@@ -86,7 +86,7 @@ class LatentGenerator(PersonGenerator):
         return self.latent(batch, "source", generator, sample)
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
-        """(C, h, w); raises ValueError where the images are no multiple of a cell or token."""
+        """(C, h, w); raises ValueError where the images are not a multiple of a cell or token."""
         height, width = batch["source"].shape[-2:]
         side = self.downscale * self.patch_size
         if height % side or width % side:
@@ -101,7 +101,7 @@ class LatentGenerator(PersonGenerator):
         return latent[1] * latent[2] // self.patch_size**2
 
     def image(self, batch: Batch, picture: Picture) -> Tensor:
-        """What the autoencoder is to see, (B, 3, H, W)."""
+        """The image (B, 3, H, W) that the autoencoder encodes."""
         if picture == "masked_source":
             return batch["source"] * (batch["mask"] < 0.5)
         image: Tensor = batch[picture]  # type: ignore[typeddict-item]  # a pair is a model's own
@@ -114,8 +114,8 @@ class LatentGenerator(PersonGenerator):
         generator: Generators = None,
         sample: bool = False,
     ) -> Tensor:
-        """The scaled latent (B, C, h, w) of one of `pictures`: the posterior's mode, or a draw. At
-        least float32."""
+        """The scaled latent (B, C, h, w) of one of `pictures`: its mode, or a sample. At least
+        float32."""
         encoded = batch["latents"][picture] if "latents" in batch else self._encoded(batch, picture)
         encoded = at_least_float32(encoded)  # only the autoencoder itself computes in 16 bits
         if isinstance(self.vae, AutoencoderKL):
@@ -169,7 +169,7 @@ class LatentGenerator(PersonGenerator):
         return self.vae.config.get("shift_factor") or 0.0  # AutoencoderDC has none
 
     def _exact(self, like: Tensor) -> AbstractContextManager[Any]:
-        """Keeps a mixed precision of float16, in which SDXL's autoencoder overflows, out of it."""
+        """A context without autocast to float16, in which SDXL's autoencoder overflows."""
         overflows = bool(self.vae.config.get("force_upcast", False))
         return without_autocast(like) if overflows and _in_float16(like) else nullcontext()
 
@@ -179,7 +179,7 @@ def reference_features(
 ) -> dict[str, Tensor]:
     """What a reference UNet records of a clean latent (B, C, h, w): (B, L, C) by the layer's name.
 
-    The latent is clean, yet the network is told the timestep of the generative UNet.
+    The latent is clean, but the network gets the timestep of the generative UNet.
     """
     exchange = AttentionExchange()
     unet(
@@ -209,7 +209,7 @@ def log_parameters(model: nn.Module) -> None:
 
 
 def network_input(network: nn.Module, tensor: Tensor) -> Tensor:
-    """What a network is given, in the dtype of its weights; latents and images have float32."""
+    """A tensor in the dtype of the network's weights; latents and images are float32."""
     return tensor.to(next(network.parameters()).dtype)
 
 

@@ -42,7 +42,7 @@ Features = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Conditioning(ReferenceConditioning):
-    """What Leffa knows beside the noisy latent."""
+    """Leffa's inputs other than the noisy latent."""
 
     references = ("reference",)
     concat: Tensor  # (B, K, h, w) joins the noisy latent along channels, in the order of `PARTS`
@@ -85,7 +85,7 @@ class LeffaModel(ReferenceGenerator):
         super().__init__(vae, scheduler)
         self.parts = tuple(part for part in PARTS if part in parts)
         latent, channels = self.latent_channels, input_channels(self.latent_channels, parts)
-        # A new network has nothing to keep: all its inputs are born alike.
+        # A new network has no weights to keep: all its inputs start alike.
         inpainting = isinstance(unet, dict) or {"mask", "masked_source"} <= set(parts)
         reference = load_unet(unet if reference_unet is None else reference_unet, latent)
         self.reference_unet = make_reference(reference, latent)
@@ -129,7 +129,7 @@ class LeffaModel(ReferenceGenerator):
         return frozenset("densepose" if part == "densepose" else "mask" for part in self.parts)
 
     def excluded_keys(self) -> frozenset[str]:
-        """Only the autoencoder's: UNets that low-rank adapters leave frozen are saved whole."""
+        """Only the autoencoder's: UNets frozen by low-rank adapters are saved, too."""
         return frozenset(key for key in self.state_dict() if key.startswith("vae."))
 
     def encode(
@@ -225,6 +225,6 @@ def _zero_terminal(scheduler: Source) -> dict[str, Any]:
 
 
 def input_channels(latent: int, parts: Sequence[str]) -> int:
-    """Of the generative UNet: the noisy latent, and what joins it."""
+    """Input channels of the generative UNet: the noisy latent, and what joins it."""
     channels = {"mask": 1, "masked_source": latent, "densepose": 3}
     return latent + sum(channels[part] for part in set(parts))

@@ -59,10 +59,10 @@ def is_hub_id(name: str) -> bool:
 
 
 def is_shipped(source: Source) -> bool:
-    """Whether a network of this package is meant.
+    """Whether the source is a network shipped with this package.
 
     Raises:
-        ValueError: one of another version, which no longer comes with the package.
+        ValueError: it is of another version, which is no longer shipped.
     """
     if isinstance(source, str) and re.fullmatch(r"shipped(@.*)?", source) and source != SHIPPED:
         raise ValueError(
@@ -74,7 +74,7 @@ def is_shipped(source: Source) -> bool:
 
 
 def named(source: Source) -> str:
-    """A source in a message: what the user named, and not all of a config."""
+    """A source as messages show it: what the user gave, without the content of a config."""
     return "the backbone's new network" if isinstance(source, dict) else str(source)
 
 
@@ -217,7 +217,7 @@ def noise_schedule(config: dict[str, Any]) -> NoiseSchedule:
     """How a scheduler's config adds noise.
 
     Raises:
-        ValueError: a prediction or a direction of time that is not known here.
+        ValueError: an unknown prediction type or direction of time.
     """
     scheduler = load_scheduler(config)
     known = scheduler.config
@@ -253,7 +253,7 @@ def transformers_package(key: str) -> Any:
     """The package, which is optional.
 
     Raises:
-        ValueError: it lacks; names the key of the configuration that needs it.
+        ValueError: it is missing; the message names the key that needs it.
     """
     if importlib.util.find_spec("transformers") is None:
         raise ValueError(f"{key} needs the package transformers: pip install -e '.[idm_vton]'")

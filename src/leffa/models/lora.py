@@ -63,8 +63,8 @@ def adapter_weights(network: nn.Module) -> dict[str, nn.Parameter]:
 
 @contextmanager
 def without_adapters(model: nn.Module) -> Iterator[None]:
-    """While it lasts, the layers that adapters change stand in their own places, with the names
-    that they have without adapters."""
+    """A context in which the adapted layers have the places and names that they have without
+    adapters."""
     wrapped = {
         name: cast(Any, module)
         for name, module in model.named_modules()

@@ -20,9 +20,9 @@ Value = TypeVar("Value", bound=Sized)
 
 
 class RunMemory:
-    """What the steps and images of one run share, up to a limit; the rest is computed again.
+    """What the steps and images of one run share, up to a limit; the rest is recomputed.
 
-    New weights, another device or another precision need a new one.
+    New weights, another device or another precision need a new cache.
 
     Args:
         one_reference: all images of the run have one reference, such as a garment that many
@@ -37,7 +37,7 @@ class RunMemory:
         self._reference: Tensor | None = None
 
     def get_or_compute(self, key: Hashable, compute: Callable[[], Value]) -> Value:
-        """What `compute` gave for this key before, or gives now."""
+        """The cached result of `compute` for this key, computed if missing."""
         if key in self._kept:
             return self._kept[key]  # type: ignore[return-value]  # a key has one kind of value
         value = compute()
@@ -50,8 +50,8 @@ class RunMemory:
         return sum(value.nbytes for value in self._kept.values())
 
     def check(self, batch: Batch, drawn: bool) -> None:
-        """Raise ValueError where `one_reference` is not true of a batch; it cannot be where each
-        sample draws its own latent of the reference."""
+        """Raise ValueError where `one_reference` does not hold for a batch, as if each sample has
+        its own latent of the reference."""
         if not self.one_reference:
             return
         if drawn:

@@ -1,4 +1,4 @@
-"""A model made ready to compute: its precision, where its weights lie, and how fast it is.
+"""Prepares a model for computing: its precision, the place of its weights, and its speed.
 
 Which of the hooks of diffusers and accelerate is used where:
 
@@ -26,10 +26,10 @@ _PLACED: WeakKeyDictionary[nn.Module, tuple[torch.device, Performance]] = WeakKe
 
 
 def place_model(model: nn.Module, device: torch.device, how: Performance) -> None:
-    """Make a model ready to compute on a device, in place; what was done before is not done again.
+    """Prepare a model for computing on a device, in place; nothing is done twice.
 
     Raises:
-        ValueError: the settings exclude each other, or a package lacks.
+        ValueError: the settings exclude each other, or a package is missing.
     """
     before = _PLACED.get(model)
     if before != (device, how):
@@ -42,7 +42,7 @@ def place_model(model: nn.Module, device: torch.device, how: Performance) -> Non
 
 
 def check_performance(device: str, how: Performance) -> None:
-    """Raise ValueError where settings exclude each other or a package lacks; needs no model."""
+    """Raise ValueError where settings exclude each other or a package is missing."""
     if how.attention is not None:
         _set_attention(ModelMixin(), how.attention)
     if how.offload is None:
@@ -62,7 +62,7 @@ def check_performance(device: str, how: Performance) -> None:
 
 
 def compute_device(model: nn.Module) -> torch.device:
-    """Where a model computes, which with offloading is not where its weights lie."""
+    """Where a model computes, which with offloading is not where its weights are."""
     placed = _PLACED.get(model)
     if placed is not None and placed[1].offload is not None:
         return placed[0]
@@ -80,7 +80,7 @@ def networks_of(model: nn.Module) -> list[nn.Module]:
 
 
 def offload(model: nn.Module, device: torch.device, kind: Offload) -> None:
-    """Keep the weights in the computer's memory, and bring them to the device when needed."""
+    """Keep the weights in main memory, and move them to the device when needed."""
     import accelerate
 
     model.to("cpu")

@@ -31,9 +31,9 @@ class ReferenceTokens:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceConditioning(interface.Conditioning):
-    """One whose reference is zeros where a sample has none.
+    """A conditioning whose reference is zeros for samples without one.
 
-    With a memory, all samples of a prediction must have one timestep, as in sampling.
+    With a cache, all samples of a prediction must have one timestep, as in sampling.
     """
 
     references: ClassVar[tuple[str, ...]]  # the fields that are of the reference, (B, ...)
@@ -57,7 +57,7 @@ class ReferenceConditioning(interface.Conditioning):
         return replace(self, **self._each(lambda x: without(x, dropped)))
 
     def attach(self, memory: RunMemory, **changes: Any) -> Self:
-        """The same, in the memory of a run."""
+        """The same with the cache of a run."""
         one = slice(1 if memory.one_reference else None)
         return replace(self, run=memory, **self._each(lambda x: x[one]), **changes)
 
@@ -92,7 +92,7 @@ class ReferenceGenerator(LatentGenerator):
 
     @abstractmethod
     def read_references(self, branches: Sequence[Any], timesteps: Tensor) -> ReferenceTokens:
-        """The tokens of the references of all branches, one after the other along the batch."""
+        """The reference tokens of all branches, concatenated along the batch."""
 
     def predict_noise(
         self,
@@ -112,11 +112,11 @@ class ReferenceGenerator(LatentGenerator):
         return list(together.noise.chunk(len(branches)))
 
     def attach_cache(self, conditioning: Any, memory: RunMemory) -> Any:
-        """Keep the reference's tokens in the memory of the run."""
+        """Keep the reference's tokens in the cache of the run."""
         return conditioning.attach(memory)
 
     def reference_tokens(self, branches: Sequence[Any], timesteps: Tensor) -> ReferenceTokens:
-        """What `read_references` gives, from the memory of these images if they have one."""
+        """The result of `read_references`, from the cache of these images if they have one."""
         kept = branches[0].picture
         if kept is None:
             return self.read_references(branches, timesteps)
