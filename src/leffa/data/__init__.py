@@ -1,4 +1,4 @@
-"""Datasets: what each holds on disk, and the batches that models are trained and scored on."""
+"""Datasets: their files on disk, and the batches for training and evaluation."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Random changes of a sample that keep its task: what moves, moves in all its maps.
+"""Random changes of a sample: what moves, moves in all its maps.
 
 Colour changes are the same function of a pixel for source and reference, since a garment must keep
 the colour that it has in the other image. So contrast is taken about mid grey and not, as usual,
@@ -33,7 +33,7 @@ class Draw:
         return (self.zoom, self.shift) != (1.0, (0.0, 0.0))
 
     def recolour(self, image: Image.Image) -> Image.Image:
-        """The RGB image in the colours of this draw."""
+        """The RGB image with the colour changes of this draw."""
         if self.colours is None:
             return image
         return image.convert("RGB", tuple(self.colours.ravel().tolist()))
@@ -59,7 +59,7 @@ class Augmentation:
                 )
 
     def draw(self, rng: random.Random) -> Draw:
-        """What happens to the next sample."""
+        """The random changes of the next sample."""
         mirror = rng.random() < self.flip
         zoom = 1 + rng.uniform(-self.scale, self.scale) if self.scale else 1.0
         shift = (0.0, 0.0)

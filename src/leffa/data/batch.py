@@ -35,12 +35,12 @@ class Batch(TypedDict):
     flow: NotRequired[Tensor]  #: (B, H, W, 2) ground truth, (x, y) in [-1, 1], corner-aligned
     flow_valid: NotRequired[Tensor]  #: (B, 1, H, W) 0 or 1: where `flow` is known and unoccluded
     # (B, P, 4) trusted matches: x, y in the source and in the reference, in [-1, 1],
-    # corner-aligned; rows of NaN fill up samples that have fewer than others.
+    # corner-aligned; padded with rows of NaN.
     matches: NotRequired[Tensor]
 
 
 def target(batch: Batch) -> Tensor:
-    """(B, 3, H, W) the images that should be generated."""
+    """(B, 3, H, W) the target images."""
     return batch.get("truth", batch["source"])
 
 
@@ -65,7 +65,7 @@ class Record:
     truth_parse: Path | None = None  #: label map of `truth`
 
     def target(self) -> "Record":
-        """This record with the image that should be generated as its source."""
+        """This record with the target image as its source."""
         if self.truth is None:
             return self
         return replace(

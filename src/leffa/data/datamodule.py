@@ -21,7 +21,7 @@ from leffa.io.progress import progress_bar
 
 
 class LoaderStage(Protocol):
-    """What a loader must know of a training stage."""
+    """The properties of a training stage that a loader needs."""
 
     @property
     def steps(self) -> int: ...
@@ -36,7 +36,7 @@ def micro_batch_draws(index: int, size: int, rank: int = 0, ranks: int = 1) -> r
 
     Micro-batch k of all ranks holds draws [k * size, (k + 1) * size), and rank r of R takes
     micro-batches r, r + R, ...: a step has the same draws however it is split into micro-batches.
-    What is random about a sample follows from the number of its draw.
+    The augmentation of a sample depends on the number of its draw.
     """
     first = (index * ranks + rank) * size
     return range(first, first + size)
@@ -44,9 +44,9 @@ def micro_batch_draws(index: int, size: int, rank: int = 0, ranks: int = 1) -> r
 
 @dataclass(eq=False)
 class MicroBatchSampler(Sampler[list[tuple[int, int]]]):
-    """Deals (index, draw) pairs: every sample once per pass, in an order that only the seed fixes.
+    """Yields (index, draw) pairs: every sample once per pass, in an order fixed by the seed.
 
-    Draw g of the stage is sample g mod N of pass g // N; `micro_batch_draws` says who takes it.
+    Draw g of the stage is sample g mod N of pass g // N; `micro_batch_draws` assigns it to a rank.
     """
 
     samples: int  # N
@@ -178,8 +178,7 @@ class PersonDataModule(LightningDataModule):
                 PersonDataset(records, transform, self.seed, reconstruct=True)[0, 1]
 
     def check_ranks(self, ranks: int) -> None:
-        """Raise ValueError unless every process has something to validate, so that none waits for
-        another."""
+        """Raise ValueError unless every process has samples to validate: none may wait."""
         if 0 < len(self.val_records) < ranks:
             raise ValueError(
                 f"data.val_samples={len(self.val_records)}: fewer than the {ranks} processes; "
@@ -207,7 +206,7 @@ class PersonDataModule(LightningDataModule):
         return epoch, self.trainer.global_rank, self.trainer.world_size
 
     def _dealt(self) -> int:
-        """Micro-batches of this stage that a resumed run has behind it."""
+        """Micro-batches of this stage that a resumed run has already used."""
         if self.trainer is None:
             return 0
         epoch, _, _ = self._position()

@@ -1,4 +1,4 @@
-"""Records and a transform make a torch dataset, and samples make a batch."""
+"""A torch dataset of records with a transform, and the collation of samples."""
 
 import ctypes
 import math
@@ -54,7 +54,7 @@ class PersonDataset(Dataset[Sample]):
 
 
 def reconstruction(record: Record) -> Record:
-    """The reference as its own source: a person painted from the image in which it stands so."""
+    """The reference as its own source: a person reconstructed from the image itself."""
     return replace(
         record,
         name=f"{record.name}_reconstruction",
@@ -90,7 +90,7 @@ def keep_freed_memory() -> None:
     """Let this process use its freed memory again instead of giving it back to the system.
 
     A sample at 1024x768 is 34 MB, which glibc gives back as soon as it is freed. For the next one
-    the system clears every page anew, which takes as long as the arithmetic on it.
+    the system clears every page again, which takes as long as the arithmetic on it.
     Does nothing where the C library is another one.
     """
     if not sys.platform.startswith("linux"):

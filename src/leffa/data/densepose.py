@@ -35,7 +35,7 @@ class DensePoseEncoding(ABC):
     """
 
     resampling = Image.Resampling.NEAREST
-    files: "DensePoseEncoding | None" = None  #: the encoding of the files, where it is another
+    files: "DensePoseEncoding | None" = None  #: the encoding of the files, if it differs
 
     def read(self, path: Path) -> Image.Image:
         """The file as an image in this encoding; raises ValueError for a file of another kind."""
@@ -162,8 +162,8 @@ class LabelUVDensePose(IUVDensePose):
 
 
 class LabelDensePose(DensePoseEncoding):
-    """DressCode's `dense/*_5.png`: one part id a pixel, encoded alike in all three channels, by 24,
-    or by 255: what the released DressCode model was given."""
+    """DressCode's `dense/*_5.png`: one part id per pixel, the same in all three channels, divided
+    by 24, or by 255 as for the released DressCode model."""
 
     def __init__(self, part_range: PartRange = 24) -> None:
         self.part_range = part_range
@@ -261,7 +261,7 @@ def _read_uv(path: Path, size: tuple[int, ...]) -> Pixels:
 
 @cache
 def _nearest_part() -> Pixels:
-    """(64, 64, 64), the part nearest to each colour of 6 bits a channel: faster than a search."""
+    """(64, 64, 64), the part nearest to each colour of 6 bits per channel: faster than a search."""
     axis = np.arange(64) * 4 + 2
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
     best = np.full(grid.shape[:3], np.iinfo(np.int64).max)

@@ -19,7 +19,7 @@ from leffa.io.pictures import open_labels, open_picture
 
 
 class PersonFiles:
-    """What a record's files hold, opened when asked for; `photograph` reads its source."""
+    """The files of a record, opened on demand; `photograph` reads its source."""
 
     _REMEDIES: ClassVar = {
         "mask": "give `agnostic` a recipe that builds the mask from parse and keypoints",
@@ -84,7 +84,7 @@ class PersonFiles:
     def maps(
         self, size: tuple[int, int], label_set: LabelSet, encoding: DensePoseEncoding | None
     ) -> PersonMaps:
-        """What an agnostic mask is made from, at a size (width, height) of the whole image."""
+        """The maps that a mask is made from, at a size (width, height) of the whole image."""
         whole = Placement(self.source.size, size, 0, 0, *size)
         keypoints = densepose = None
         if self.record.keypoints is not None:

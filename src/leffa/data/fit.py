@@ -1,7 +1,7 @@
-"""How images of one shape get onto a canvas of another: stretched, padded, zoomed and shifted.
+"""Fits images to a canvas of another shape: stretched, padded, zoomed and shifted.
 
-A `Placement` is the one description of that geometry. Photographs, masks, label maps, keypoints and
-flow all follow it, so they cannot come apart.
+A `Placement` is the only description of that geometry. Photographs, masks, label maps, keypoints
+and flow all follow it, so they stay aligned.
 """
 
 import math
@@ -22,7 +22,7 @@ _SQUEEZED = 0.015  # DeepFashion's 750x1101 is squeezed by 1 % to 352x512, and s
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image comes to lie on a canvas, in pixels of the canvas; either may reach over the
+    """The position of an image on a canvas, in pixels of the canvas; either may extend beyond the
     other."""
 
     picture: Size

@@ -115,7 +115,7 @@ def _from_table(root: Path, table: Path, category: str) -> list[Record]:
 
 
 def _names(pairs: list[dict[str, str]], table: Path) -> list[str]:
-    """One name a pair, from the column `name` or from the files."""
+    """One name per pair, from the column `name` or from the files."""
     people = [PurePath(values["person"]).stem for values in pairs]
     unique = len(set(people)) == len(people)
     names = [

@@ -1,4 +1,4 @@
-"""Body keypoints: one reader for the formats that the datasets ship, always giving BODY_25.
+"""Body keypoints: one reader for all formats of the datasets, always returning BODY_25.
 
 BODY_25 order: 0 nose, 1 neck, 2-4 right shoulder, elbow, wrist, 5-7 left arm, 8 mid-hip, 9-11 right
 hip, knee, ankle, 12-14 left leg, 15 right eye, 16 left eye, 17 right ear, 18 left ear, 19-21 left
@@ -83,7 +83,7 @@ class Annotation:
 
 
 class People(NamedTuple):
-    """Everybody in a keypoint file."""
+    """All persons in a keypoint file."""
 
     joints: NDArray[np.float32]  # (N, 25, 3) of N > 0 persons with a joint at least
     frame: tuple[int, int] | None  # (width, height) of x and y; None: pixels of the image
@@ -98,8 +98,7 @@ def read_pose(
     size: tuple[int, int],
     body: Callable[[], NDArray[np.bool_]] | None = None,
 ) -> Joints:
-    """The joints of a record's person as `read_keypoints` gives them, whichever way its dataset
-    writes them."""
+    """The joints of a record's person, see `read_keypoints`, whatever the format of its dataset."""
     if isinstance(pose, Annotation):
         return read_annotation(pose)
     return read_keypoints(pose, size, body)
@@ -136,7 +135,7 @@ def read_keypoints(
 
 
 def read_people(path: Path) -> People:
-    """Everybody in a keypoint file.
+    """All persons in a keypoint file.
 
     Reads OpenPose 1.3 (`pose_keypoints_2d`, VITON-HD), OpenPose 1.0 (`pose_keypoints`, VITON) and
     DressCode's (`keypoints`), in pixels or in fractions of the image from 0 to 1; COCO-18 is
@@ -174,8 +173,8 @@ def read_people(path: Path) -> People:
 def foremost(
     people: NDArray[np.float32], size: tuple[int, int], near: NDArray[np.bool_] | None = None
 ) -> int:
-    """Which of several persons (N, 25, 3), in fractions of an image of (width, height), it is of:
-    the largest of those who lie on the parsing (`near_body`); where nobody does, the largest."""
+    """Which of several persons (N, 25, 3), in fractions of an image of (width, height), to use: the
+    largest of those on the parsing (`near_body`), or the largest if there is none."""
     ranks = []
     for joints in people:
         on_body = near is not None and share_on(joints, near) >= LEAST_ON_BODY

@@ -1,8 +1,8 @@
 """The latents of a dataset, cached on disk, so that no epoch encodes the same images again.
 
-A cache holds, for each sample, what `PersonGenerator.latents` computes, in single precision, so a
-run with a cache equals one without but for the rounding of another batch size and, in mixed
-precision, of an autoencoder that computes in 16 bits. The images themselves are still read: the
+A cache holds, for each sample, what `PersonGenerator.latents` computes, in single precision. A run
+with a cache equals one without up to the rounding of another batch size and, in mixed precision,
+of an autoencoder that computes in 16 bits. The images themselves are still read: the
 Leffa loss compares pixels.
 
     <folder>/<split>_<height>x<width>/cache.json                 whose latents these are
@@ -40,7 +40,7 @@ Latents = dict[str, Tensor]  # image -> (C, h, w), or with a leading B
 
 
 class LatentEncoder(Protocol):
-    """The part of a `PersonGenerator` that a cache stands in for."""
+    """The part of a `PersonGenerator` that a cache replaces."""
 
     vae: nn.Module
 
@@ -145,7 +145,7 @@ def _write(
 def _origin(
     records: Sequence[Record], transform: PersonTransform, encoder: LatentEncoder
 ) -> dict[str, str]:
-    """What the latents depend on, each part under the name that a message gives it."""
+    """Everything the latents depend on, by the names that messages use."""
     files = hashlib.sha256()
     described = cache(_file)  # an image is in several pairs
     for record in records:
@@ -176,7 +176,7 @@ def _file(path: Path) -> str:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """A hash of a module's weights: tells one autoencoder from another."""
+    """A hash of a module's weights, which identifies an autoencoder."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""A checked sequence of records, and what reads the lists that they come from."""
+"""A checked sequence of records, and readers of the lists they come from."""
 
 import json
 import os
@@ -30,7 +30,7 @@ class Layout(Sequence[Record]):
     """
 
     def __init__(self, records: Sequence[Record], pair_list: Path) -> None:
-        # Results are files, and many disks do not tell capitals from others.
+        # Results are files, and many file systems ignore case.
         names = Counter(record.name.casefold() for record in records)
         repeated = {
             folded: record.name for record in records if names[folded := record.name.casefold()] > 1
@@ -82,7 +82,7 @@ def missing_files(records: Iterable[Record]) -> tuple[list[str], int]:
 
 
 def _check_annotations(records: Iterable[Record]) -> None:
-    """A list of keypoints must name every image: found now, not in the middle of a training."""
+    """Check that a list of keypoints names every image, before training starts."""
     wanted: dict[Path, set[str]] = defaultdict(set)
     for record in records:
         for joints in (record.keypoints, record.reference_keypoints):
@@ -114,7 +114,7 @@ def check_root(root: str | Path) -> Path:
 
 
 def check_truth(root: Path, records: Sequence[Record], group: GroupSpec) -> None:
-    """Raise FileNotFoundError, with the command that draws them, where there are no unpaired
+    """Raise FileNotFoundError, with the command that renders them, where there are no unpaired
     records, or true images, their parsings or flows are missing."""
     drawn_files = [each.field for each in group.files if each.role == "unpaired" and each.field]
     lacking = sum(None in (getattr(each, field) for field in drawn_files) for each in records)
@@ -139,7 +139,7 @@ def check_truth(root: Path, records: Sequence[Record], group: GroupSpec) -> None
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a list that are not blank; it must be there and hold some."""
+    """The lines of a list that are not blank; it must exist and have some."""
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such list; copy it from the dataset's archive into {path.parent}"

@@ -1,4 +1,4 @@
-"""Finds images of the training in a test set by what they show, however they were saved.
+"""Finds training images in a test set by their content, however they were saved.
 
 Two files hold one image where their perceptual hashes nearly agree and then, at 32x24, their
 pixels do; a mirrored copy counts too. Imports no torch, for the doctor's processes.
@@ -36,7 +36,7 @@ def fingerprint(image: Image.Image) -> int:
 
 
 def find_again(wanted: Sequence[Print], among: Sequence[Print]) -> Iterator[tuple[int, int]]:
-    """Each image that is among the others, with the first of them that shows it, by place."""
+    """For each image that is among the others, by index, the first of them that shows it."""
     ours, theirs = (np.array([bits for _, bits in each], np.uint64) for each in (wanted, among))
     for start in range(0, len(ours) if len(theirs) else 0, _CHUNK):
         differ = ours[start : start + _CHUNK, None] ^ theirs
@@ -63,7 +63,7 @@ def leaked(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, str]:
-    """The samples whose person or garment is in the training too: name -> what is where.
+    """The samples whose person or garment is also in the training set: name -> what is where.
 
     Args:
         records: of the test.

@@ -1,4 +1,4 @@
-"""Trusted matches of a pair of photographs: their file, and their way to the canvas.
+"""Trusted matches of a pair of photographs: their file, and their mapping to the canvas.
 
 `leffa prepare matches` makes a file for each pair, also where it finds none, in the folder
 `matches` beside the photographs' folders:

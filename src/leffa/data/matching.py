@@ -1,8 +1,8 @@
 """Trusted matches between a photograph of a person and one of the garment that they wear.
 
-RootSIFT keypoints, mutual nearest neighbours, and of these only such that an affine map of their
-neighbourhood explains: cloth bends, so one homography for all is too stiff, and finds agreement in
-chance as well. Prints, lettering and lace have matches; plain and striped cloth has none, rightly.
+RootSIFT keypoints, mutual nearest neighbours, and of these only those that an affine map of their
+neighbours predicts: cloth bends, so a single homography is too rigid, and also finds agreement by
+chance. Prints, lettering and lace have matches; plain and striped cloth rightly has none.
 
 OpenCV (the extra `matches`) finds the keypoints.
 """
@@ -16,7 +16,7 @@ from scipy.ndimage import binary_fill_holes
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-RECIPE = "rootsift_local_affine@1"  # another number where other matches come out
+RECIPE = "rootsift_local_affine@1"  # raised whenever the result changes
 HEIGHT, WIDTH = 768, 576  # pixels, at most, at which keypoints are found; all below are of these
 
 FEWEST = 10  # matches for which a pair is trusted

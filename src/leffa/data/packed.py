@@ -1,7 +1,7 @@
-"""Images as the bytes that they are, on their way from the files to the device.
+"""Images as bytes on their way from the files to the device.
 
-The processes of a loader hand their samples on packed, a quarter of what floats take, and on the
-device a batch is unpacked to the floats that `Batch` promises: the same values to the last bit.
+Loader processes send packed samples, a quarter of the size of floats; on the device a batch is
+unpacked to the floats that `Batch` specifies, bit-identical.
 """
 
 from typing import Any, NamedTuple

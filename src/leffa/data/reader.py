@@ -223,7 +223,7 @@ class PosePairs(Layout):
 
 
 def _check_persons(spec: DatasetSpec, rows: Rows, path: Path) -> None:
-    """The two images of a pair must show one person, where their names tell."""
+    """Check that the two images of a pair show one person, if their names tell."""
     if not spec.person:
         return
     person_of = cache(lambda name: re.findall(spec.person, name)[:1])
@@ -249,7 +249,7 @@ def pose_records(
     Args:
         rows: (reference, source), by the names of their images.
         picture_of, joints_of, category_of: of an image's name.
-        pairs: "unpaired": reference and source are two persons, and the truth is drawn.
+        pairs: "unpaired": reference and source are two persons, and the truth is rendered.
     """
     stem_of = cache(lambda name: PurePath(name).stem)
     picture_of, joints_of, category_of = cache(picture_of), cache(joints_of), cache(category_of)
@@ -297,8 +297,8 @@ def read_rows(path: Path, listing: ListSpec) -> Rows:
 
 
 def check_count(root: Path, listing: ListSpec, found: int, path: Path, allow_subset: bool) -> None:
-    """Compare the length of a list with the official one, so that half a dataset is not taken for
-    the whole. A synthetic copy has a size of its own.
+    """Compare the length of a list with the official one, so that half a dataset is not mistaken
+    for all of it. A synthetic copy has a size of its own.
 
     Raises:
         ValueError: there are more, or fewer and `allow_subset` is not set.

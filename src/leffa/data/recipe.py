@@ -1,4 +1,4 @@
-"""What an agnostic mask is built from, and what builds it; the recipes are in `preprocess`."""
+"""Inputs and interface of mask recipes; the recipes are in `preprocess.agnostic`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class PersonMaps:
 
     parse: NDArray[np.uint8]  #: (H, W) label ids of `label_set`
     keypoints: Joints | None = None  #: (25, 3) BODY_25, x and y in pixels
-    category: str = "upper_body"  #: what is to be exchanged, a key of `GARMENT_LABELS`
+    category: str = "upper_body"  #: the garment to replace, a key of `GARMENT_LABELS`
     label_set: LabelSet = "cihp"
     densepose: NDArray[np.uint8] | None = None  #: (H, W) part ids
 

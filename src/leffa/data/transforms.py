@@ -1,7 +1,7 @@
 """From the files of a record to tensors: placed on the canvas, masked, augmented.
 
-Everything stays uint8 until the end. One `Placement` moves all maps of an image, and the mirror
-image is taken last, of all maps at once, so they cannot disagree.
+Everything stays uint8 until the end. One `Placement` moves all maps of an image, and mirroring
+comes last, for all maps at once, so they stay aligned.
 """
 
 import random
@@ -290,7 +290,7 @@ class PersonTransform:
 
 
 def mirrored(sample: Sample) -> Sample:
-    """The sample in a mirror. DensePose and pose are only moved: their sides are swapped where they
+    """The mirrored sample. DensePose and pose are only moved: their sides are swapped when they
     are read."""
     result = sample.copy()
     pictures = ("source", "reference", "mask", "densepose", "loss_region", "pose", "truth")

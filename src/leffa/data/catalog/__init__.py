@@ -1,4 +1,4 @@
-"""The datasets, a spec each: a new dataset is a new file here, and a line in this one.
+"""The datasets, one spec each: to add a dataset, add a file here and a line in this one.
 
 A configuration then reads it with `leffa.data.reader.TryOnPairs` or `PosePairs` and its name as
 `spec`; `leffa doctor` and `leffa draw` know it, too.
@@ -24,7 +24,7 @@ DATASETS: dict[str, DatasetSpec] = {
 """The published datasets by name."""
 
 CATALOG: dict[str, DatasetSpec] = {**DATASETS, "folder": FOLDER}
-"""Those, and the user's own folder."""
+"""The published datasets and the user's own folder."""
 
 SYNTHETIC_LAYOUTS = tuple(name for name, spec in CATALOG.items() if spec.synthetic is not None)
-"""What `leffa draw` can write."""
+"""The layouts that `leffa draw` can write."""

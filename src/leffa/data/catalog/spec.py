@@ -160,7 +160,7 @@ class SyntheticSpec:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset as its users have it on disk."""
+    """A dataset as it is on a user's disk."""
 
     title: str  # its name in print
     page: str  # where it is asked for
@@ -196,12 +196,12 @@ def groups_of_splits(
 
 
 def unpaired_name(person: str, garment: str) -> str:
-    """What the sample of a person and another's garment is called, by their images' names."""
+    """The name of the sample of a person in another's garment, from the names of their images."""
     return f"{PurePath(person).stem}__{PurePath(garment).stem}"
 
 
 def drawn_truth(parse: str | None = None, encoder: str = "") -> tuple[FileSpec, ...]:
-    """What synthetic copies hold of persons with the references that an unpaired list gives them:
+    """The files of synthetic copies for persons with the references of an unpaired list:
     the true image, its parsing (content and encoder as those of the persons, None where these
     have none), and the flow."""
     kinds = [("image", "{}.jpg", "photo", "truth", ""), ("flow", "{}.npz", "flow", "flow", "")]

@@ -81,7 +81,7 @@ def inspect_file(task: tuple[Path, str]) -> Inspection:
 
 
 def _decode(path: Path, data: bytes, result: Inspection) -> Image.Image | None:
-    """The image, or None with the finding; checks what any image can suffer from."""
+    """The image, or None with the finding; checks that apply to any image."""
     try:
         image = Image.open(io.BytesIO(data))
         image.load()

@@ -1,4 +1,4 @@
-"""What only several files show: sizes that differ, swapped folders, another's body map."""
+"""Checks over several files: different sizes, swapped folders, maps of another person."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -50,8 +50,7 @@ def compare(inspected: Inspected, spec: DatasetSpec, splits: Splits) -> Iterator
 
 
 def _sizes(with_photo: WithPhoto) -> Iterator[Finding]:
-    """Whatever belongs to a photograph has its size (body maps: its shape), and its joints lie
-    inside it."""
+    """All files of a photograph have its size (body maps: its shape), and its joints lie inside."""
     for present, result, photo in with_photo:
         if photo.size is None:
             continue

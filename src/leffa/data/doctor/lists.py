@@ -1,4 +1,4 @@
-"""Reads the lists of a dataset, and says what is wrong with each of them."""
+"""Reads the lists of a dataset, and finds their errors."""
 
 import json
 from collections import Counter
@@ -124,7 +124,7 @@ def _mispaired(listed: Listed, group: GroupSpec) -> list[Finding]:
 
 
 def check_overlap(lists: Iterable[Listed]) -> Iterator[Finding]:
-    """Persons of the training in the test."""
+    """Persons that are in both the training and the test list."""
     people: dict[str, dict[str, str]] = {"train": {}, "test": {}}
     for listed in lists:
         for role in ("person", "picture"):

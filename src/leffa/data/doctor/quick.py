@@ -1,4 +1,4 @@
-"""The part of the doctor that is quick enough to run before every command that feeds a model."""
+"""Checks that are quick enough to run before every command that reads data."""
 
 import logging
 import os
@@ -51,7 +51,7 @@ def check_records(records: Sequence[Record], transform: PersonTransform) -> None
 
 
 def check_mask(path: Path) -> None:
-    """The same for one try-on mask: ValueError where it is none, masks nothing or is inverted."""
+    """Check one try-on mask: ValueError if it is not a mask, is empty or is inverted."""
     open_mask(path)
     for kind, detail in inspect_file((path, "mask")).findings:
         if kind in ("mask-empty", "mask-inverted"):
@@ -66,7 +66,7 @@ def quick_check(
     """What is wrong with records, without decoding every file; takes about a second.
 
     All files must exist; some records are compared in size, and some files of each field but the
-    `unread` opened in full. What training takes all the same is a warning in the log.
+    `unread` opened in full. What training accepts anyway is a warning in the log.
 
     Args:
         densepose: the encoding of the DensePose files; they are not opened where the doctor does

@@ -1,4 +1,4 @@
-"""What the pairs of a user's own folder have: how many files of each kind, and masks from where."""
+"""What the pairs of a user's own folder have: the number of files of each kind, and their masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

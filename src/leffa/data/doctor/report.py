@@ -1,4 +1,4 @@
-"""What the doctor found: findings of single files, gathered into one line a problem."""
+"""The doctor's report: findings of single files, gathered into one line per problem."""
 
 import json
 import tomllib
@@ -49,7 +49,7 @@ class Problem:
 
     @property
     def harmless(self) -> bool:
-        """Whether it is worth knowing, and nothing need be done."""
+        """Whether it needs no action."""
         return KINDS[self.kind].harmless
 
     @property
@@ -115,7 +115,7 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing but harmless things was found."""
+        """Whether all findings are harmless."""
         return all(problem.harmless for problem in self.problems)
 
     def to_text(self) -> str:
@@ -139,7 +139,7 @@ class Report:
         return printable("\n".join(lines))
 
     def to_json(self) -> str:
-        """Everything, every name included."""
+        """The full report, with all names."""
         content = {
             "dataset": self.dataset,
             "root": str(self.root),
