@@ -13,7 +13,7 @@
     <folder>/samples.png            the first samples, column by column
     <folder>/{best,median,worst}.png   the same of these samples, if images have a truth
     <folder>/samples/<column>/      the images of a sheet one by one; best/, ... likewise
-    <folder>/metrics.json  .md      the numbers, with all that they depend on
+    <folder>/metrics.json  .md      the numbers, with everything they depend on
 
 Finished images are kept: rerun the same command to resume.
 """
@@ -53,7 +53,7 @@ SET_METRICS = ("fid", "kid")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found."""
+    """The result of an evaluation."""
 
     metrics: dict[str, float]  # "paired/ssim", "set/fid", "flow/epe_px", ...
     scores: Scores
@@ -72,7 +72,7 @@ def evaluate_model(
 
     Args:
         model: in evaluation mode; ends on the first of the devices.
-        load: makes the model again in another process; needed for more than one device.
+        load: loads the model again in another process; needed for more than one device.
 
     Raises:
         ValueError: a setting is wrong, or the folder is in use or holds other images.
@@ -93,7 +93,7 @@ def evaluate_model(
         if settings.metrics is not None:
             refuse_missing(work, protocol, beside, absent)
         generate_all(work, model, load)
-        # Only now: with several, the first device is another process's until here.
+        # Only now: with several devices, the first is used by another process until here.
         model.to(settings.devices[0])
         scores = _score(work, truth, protocol, beside, absent)
         add_attention(work, scores)

@@ -1,7 +1,7 @@
 """How much of a model's attention inside the mask goes to the garment, and not to the person.
 
 A layer that attends to the tokens of person and garment together shares its attention among them.
-Where the garment's share is small, the image is painted from the person alone, however good the
+Where the garment's share is small, the image is generated from the person alone, however good the
 flow within the garment is. Each sample's value goes to a file of its own.
 """
 
@@ -52,7 +52,7 @@ def write_attention(model: PersonGenerator, batch: Batch, work: Work) -> None:
 
 
 def add_attention(work: Work, scores: Scores) -> None:
-    """Put the mean over layers, then samples, into the scores; or why it is missing."""
+    """Add the mean over layers, then samples, to the scores; or why it is missing."""
     if NAME not in scores.missing:
         return
     if not work.share:

@@ -16,7 +16,7 @@ from leffa.metrics.views import as_text
 
 
 def check_matches(work: Work) -> None:
-    """Raise ValueError where only some samples have stored matches: the rest would be left out."""
+    """Raise ValueError where only some samples have stored matches: the rest would be ignored."""
     if any(record.matches is not None for record in work.with_truth):
         require_matches(work.records, work.settings.name)
 

@@ -23,7 +23,7 @@ WRITTEN = (
     *("manifest.csv", "metrics.json", "metrics.md"),
     *(f"{sheet}{end}" for sheet in ("samples", "best", "median", "worst") for end in ("", ".png")),
 )
-# Seconds; the loader processes of a killed evaluation hold its lock until they find that out.
+# Seconds; the loader processes of a killed evaluation hold its lock until they notice.
 PATIENCE = 10.0
 
 

@@ -36,7 +36,7 @@ WRITERS = 2  # threads that encode PNGs while the device computes on
 
 
 def generate_all(work: Work, model: PersonGenerator, load: Load | None) -> None:
-    """Do what is not yet done, here on one device or in a process for each of several.
+    """Do the unfinished work, here on one device or in one process for each of several.
 
     Raises:
         ValueError: several devices without `load`, or a file is unreadable.
@@ -67,7 +67,7 @@ def generate_all(work: Work, model: PersonGenerator, load: Load | None) -> None:
 def generate_part(
     work: Work, model: PersonGenerator, device: torch.device, advance: Advance
 ) -> None:
-    """Do what is not yet done of `work` on one device."""
+    """Do the unfinished part of `work` on one device."""
     model.to(device)
     images, flows, shares = work.unfinished()
     how = work.how
@@ -96,7 +96,7 @@ def generate_part(
 
 
 def _save(work: Work, record: Record, generated: Tensor, true: Tensor) -> None:
-    # The generated image comes last: its presence says done.
+    # The generated image comes last: its presence marks the sample as done.
     for folder, image in ((work.folder.true, true), (work.folder.images, generated)):
         picture = crop_padding(image, record, work.how.transform)
         save_png(picture, folder / f"{record.name}.png")

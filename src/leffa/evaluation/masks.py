@@ -1,4 +1,4 @@
-"""What metrics need beside true images: where the person, the garment, or the mask is."""
+"""The masks that metrics need in addition to true images: of person, garment and generation."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,11 +40,11 @@ def write_masks(protocol: Protocol, work: Work) -> bool:
 
 
 def write_for_fidelity(protocol: Protocol, work: Work) -> tuple[dict[Role, Path], dict[Role, str]]:
-    """Write what the garment's fidelity is measured on: `<folder>/worn/<name>.png`, white where the
+    """Write the files for the garment's fidelity: `<folder>/worn/<name>.png`, white where the
     garment is worn in the true image; `inpainted/<name>.png`, the mask; `garments/<name>.*`.
 
     Returns:
-        The folders that are there, and why others are not.
+        The existing folders, and why others are missing.
     """
     folder, transform = work.folder, work.how.transform
     if not protocol.fidelity:

@@ -17,10 +17,10 @@ from leffa.models.sampler import SamplerSettings
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is measured, and how."""
+    """What to measure, and how."""
 
     name: str  # of the dataset
-    # Whether images have a truth: the source wears the reference, or is drawn in it (`truth`).
+    # Whether images have a truth: the source wears the reference, or is rendered in it (`truth`).
     paired: bool
     sampler: SamplerSettings
     flow_request: FlowRequest
@@ -41,7 +41,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Work:
-    """What is generated and how; plain values, so that it can be sent to another process."""
+    """What to generate, and how; plain values, so that it can be sent to another process."""
 
     records: Sequence[Record]
     folder: EvaluationFolder

@@ -1,5 +1,5 @@
-"""How long the networks will compute, told before they begin: operations of an image, by how fast
-this machine multiplies."""
+"""Estimates the sampling time in advance: operations of an image, divided by the speed of matrix
+products on this machine."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ def tell_time(
     device: str,
     tell: Callable[[str], None],
 ) -> None:
-    """Say how long the images that are not there yet will take, on the CPU or CUDA."""
+    """Print the estimated time for the missing images, on the CPU or CUDA."""
     share, seconds = _SHARE.get(device.partition(":")[0]), 0.0
     for name, records in pairs.items():
         todo = [one for one in records if not (request.out / f"{one.name}.json").is_file()]

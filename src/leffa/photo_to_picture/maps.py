@@ -50,7 +50,7 @@ def lacking(record: Record, weights: Weights, worn: bool = False) -> set[str]:
 
 
 def check_pair(record: Record) -> None:
-    """Raise ValueError or FileNotFoundError where a photo, or the mask, is none or too small."""
+    """Raise ValueError or FileNotFoundError where a photo or mask is not an image, or too small."""
     for photo in (record.source, record.reference):
         with _named(photo):
             width, height = open_photograph(photo).size
@@ -137,7 +137,7 @@ class MapMaker:
         return root
 
     def _cut_out(self, record: Record) -> Path:
-        """The garment alone, on white, out of the photo of somebody who wears it."""
+        """The garment alone, on white, cut out of a photo of someone wearing it."""
         photo = record.reference
         place = self._root(photo, ["worn", record.category], {}) / "garment.png"
         if place.is_file():
@@ -163,7 +163,7 @@ def remove_all_but_masks(roots: Iterable[Path]) -> None:
 
 
 def _given(record: Record) -> dict[str, Path]:
-    """The maps that came with the photo."""
+    """The maps given with the photo."""
     files = {kind: getattr(record, kind) for kind in PUBLISHED}
     return {kind: file for kind, file in files.items() if isinstance(file, Path)}
 

@@ -45,7 +45,7 @@ class PublishedNetworks:
 
     @cached_property
     def openpose(self) -> OpenPose:
-        """Finds everyone's joints."""
+        """Finds the joints of all persons."""
         return openpose(published("openpose"), self.device)
 
     @cached_property
@@ -72,7 +72,7 @@ class PublishedTools:
 
     @property
     def pose(self) -> PoseEstimator:
-        """Refuses who cannot be dressed."""
+        """Refuses photos whose person cannot be dressed."""
         return OneWhole(self.networks.openpose, self.category)
 
     @property

@@ -1,4 +1,4 @@
-"""A request for images of photos, and which weights answer it."""
+"""A request for images from photos, and the weights to use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ _OF_TASK = {"tryon": ("leffa_tryon", "leffa_tryon_dc"), "pose": ("leffa_pose",)}
 
 @dataclass(frozen=True)
 class PhotoRequest:
-    """Which images are wanted, and how.
+    """Which images to generate, and how.
 
     Args:
         task: "tryon", or "pose": the reference's person as the person stands.
@@ -41,7 +41,7 @@ class PhotoRequest:
         steps: of the sampler; None: its own number.
         seed: of the noise.
         mask: white is repainted; a folder where the person is one. None: it is made.
-        worn: the garment is cut out of a photo of somebody who wears it.
+        worn: the garment is cut out of a photo of someone wearing it.
         paste_back: keep the photo's own pixels outside the mask.
         keep_maps: keep parsing, keypoints and DensePose beside the mask.
         device: "auto", "cpu", "cuda", "mps".
@@ -101,7 +101,7 @@ class Weights:
 
     Args:
         settings: what they read, and how they are sampled.
-        reads: of a person, what the network looks at.
+        reads: the inputs that the network uses.
         entry: of the catalogue; None for a path.
         path: None for an entry.
         preset: which released model they are, if they are one.

@@ -30,11 +30,11 @@ from leffa.released.catalogue import named
 
 @dataclass
 class Pictures:
-    """What came of a request.
+    """The result of a request.
 
     Args:
         made: the images, those of earlier calls included.
-        failed: by the pair's name, why there is none.
+        failed: the reason, by the name of the pair.
     """
 
     made: list[Path] = field(default_factory=list)
@@ -44,14 +44,14 @@ class Pictures:
 def make_pictures(
     request: PhotoRequest, tell: Callable[[str], None], progress: bool = True
 ) -> Pictures:
-    """Make the images that are not there yet; what cannot be prepared does not stop the rest.
+    """Generate the missing images; a photo that cannot be prepared does not stop the rest.
 
-    Nothing is fetched, and no network loaded, but what is needed and not there.
+    Only what is needed and missing is fetched and loaded.
 
     Args:
-        tell: is given a line before anything that takes long: what is fetched, whose licence, for
+        tell: called with a line before all that takes long: what is fetched, whose licence, for
             how long the work will take; and one for each image that cannot be made, at once.
-        progress: shows bars; in a log file, a line a minute.
+        progress: shows bars; in a log file, one line per minute.
 
     Raises:
         FileNotFoundError, ValueError: nothing can be done: no such files or weights, too little
@@ -105,10 +105,10 @@ def bring_released(
 
     Args:
         with_tools: also what makes maps of photos.
-        tell: is given a line before anything is fetched.
+        tell: called with a line before anything is fetched.
 
     Raises:
-        ValueError: a package lacks, too little disk, no network.
+        ValueError: a package is missing, too little disk, no network.
     """
     chosen = {task: released_of(task) for task in tasks}
     kinds = set(PUBLISHED) if "tryon" in tasks else {"densepose"}

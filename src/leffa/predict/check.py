@@ -1,4 +1,4 @@
-"""What is wrong with a user's files, in one line and before the work starts."""
+"""Checks a user's files before the work starts; problems are reported in one line."""
 
 import logging
 import random
@@ -20,7 +20,7 @@ _MOST_BODY = 0.97  # of a DensePose map; a photograph taken for one is bright al
 def check_record(record: Record, transform: PersonTransform) -> None:
     """Raise ValueError or FileNotFoundError unless a sample can be made of these files.
 
-    Everything is opened once, so an error in the last of a thousand files is told at once too.
+    Everything is opened once, so an error in the last of a thousand files is found at once, too.
     """
     try:
         for path in (record.source, record.reference):

@@ -1,4 +1,4 @@
-"""How a user's photographs and maps are read for a model: as in its training, but not stretched."""
+"""How a user's photographs and maps are read: as in the model's training, but not stretched."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -17,8 +17,8 @@ def photo_transform(inputs: InputSpec, reads: Collection[str], **changes: Any) -
     """How photographs are read for weights that were trained on `inputs`.
 
     Args:
-        reads: which of them the network looks at (`PersonGenerator.inputs`).
-        changes: fields of the transform that are otherwise.
+        reads: the inputs that the network uses (`PersonGenerator.inputs`).
+        changes: other fields of the transform.
     """
     usual: dict[str, Any] = {
         "height": inputs.height,
@@ -45,7 +45,7 @@ def chosen_transform(
     recipe: str | None = None,
     label_set: str | None = None,
 ) -> tuple[PersonTransform, str | None]:
-    """The transform with what the user asks for, and the name of the mask recipe.
+    """The transform with the user's changes, and the name of the mask recipe.
 
     Args:
         size: "HEIGHTxWIDTH"; None: that of the training, and so for the next ones.
@@ -63,7 +63,7 @@ def chosen_transform(
     else:  # a map that the model does not read may still serve the recipe
         in_recipe = recipe is not None and all(record.densepose is not None for record in records)
         densepose = {"densepose": files if in_recipe else "none"}
-    # Without a mask all of the image is painted, as in pose transfer.
+    # Without a mask the whole image is generated, as in pose transfer.
     unmasked = "mask" not in reads and recipe is None and records[0].mask is None
     transform = photo_transform(
         inputs,

@@ -1,4 +1,4 @@
-"""Predict the images of a list of pairs; what is finished is kept."""
+"""Generate the images of a list of pairs; finished ones are kept."""
 
 import json
 import logging
@@ -52,7 +52,7 @@ _FILES = ("source", "reference", "mask", "densepose", "parse", "keypoints")
 
 @dataclass(frozen=True)
 class Job:
-    """Which images are made, how, and where they go.
+    """What to generate, how, and where to.
 
     Args:
         weights: the file or folder that the model was loaded from.
@@ -82,7 +82,7 @@ class Job:
         return self.performance.precision or "32-true"
 
     def settings(self, record: Record) -> dict[str, Any]:
-        """All that an image depends on, plain values."""
+        """Everything an image depends on, as plain values."""
         transform = asdict(replace(self.transform, agnostic=None))
         if transform["densepose_files"] is None:
             del transform["densepose_files"]
@@ -102,7 +102,7 @@ class Job:
         }
 
     def files(self, record: Record) -> dict[str, Path]:
-        """What is read of a pair."""
+        """The files read for a pair."""
         files = {field: getattr(record, field) for field in _FILES}
         return {
             field: file.path if isinstance(file, Annotation) else file
@@ -111,7 +111,7 @@ class Job:
         }
 
     def outputs(self, record: Record) -> list[Path]:
-        """What is written of a pair."""
+        """The files written for a pair."""
         picture = f"{record.name}.png"
         flow = [self.out / folder / picture for folder in ("warped", "flow") if self.save_flow]
         return [self.out / picture, self.out / f"{record.name}.json", *flow]
@@ -144,7 +144,7 @@ class Job:
         return RunMemory(shared and not self.sampler.draws_conditions, limit)
 
     def unfinished(self) -> list[Record]:
-        """The pairs that have no image yet.
+        """The pairs without an image.
 
         Raises:
             ValueError: there is an image of other settings.
@@ -177,12 +177,12 @@ def predict(
     progress: bool = True,
     on_step: OnStep | None = None,
 ) -> list[Path]:
-    """Make the images that are not there yet; returns the paths of all.
+    """Generate the missing images; returns the paths of all.
 
-    An image follows from the weights, the settings, its files and its name alone.
+    An image depends only on the weights, the settings, its files and its name.
 
     Args:
-        progress: shows a bar; in a log file, a line a minute.
+        progress: shows a bar; in a log file, one line per minute.
         on_step: called as (denoising steps done, steps in all images); what it raises ends the
             work at once.
 

@@ -76,7 +76,7 @@ def _maps_of(people: Collection[str], path: Path, field: str) -> dict[str, Path]
 def _check_names(
     people: Collection[str], found: Collection[str], folder: Path, what: str, advice: str
 ) -> None:
-    """Raise FileNotFoundError where a person's file is missing; files of nobody go to the log."""
+    """Raise FileNotFoundError where a person's file is missing; log files without a person."""
     if missing := sorted(set(people) - set(found)):
         raise FileNotFoundError(
             f"{folder}: has no {what} for {len(missing)} of the {len(people)} persons, first "

@@ -1,6 +1,6 @@
-"""From a configuration to a run: the only room that knows Hydra; those below get plain values.
+"""From a configuration to a run: the only package that uses Hydra; others get plain values.
 
-A name is imported from its module when it is first asked for: help and configuration need no torch.
+Names are imported on first use: help and configuration need no torch.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What Hydra does for this package: a configuration from files and overrides, and parts from it."""
+"""Hydra: composes a configuration from files and overrides, and builds parts from it."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ def _digest(text: str) -> str:
 
 
 def run_name(name: str, enabled: bool, attention_loss: str) -> str:
-    """What folders, loggers and tables call a run."""
+    """The name of a run in folders, loggers and tables."""
     if not enabled:
         return f"{name}_leffa_loss_off"
     return name if attention_loss == "leffa" else f"{name}_{attention_loss}"
@@ -135,7 +135,7 @@ def _container(cfg: DictConfig, resolve: bool = False) -> dict[str, Any]:
 
 
 def _check_quotes(overrides: list[str]) -> None:
-    """Name the override, and how to quote it, that Hydra cannot read or takes for no path."""
+    """Name the override that Hydra cannot read, or does not read as a path, and how to quote it."""
     parser = OverridesParser.create()
     for override in overrides:
         key, _, value = override.partition("=")
@@ -159,7 +159,7 @@ def _check_quotes(overrides: list[str]) -> None:
 
 
 def job_overrides() -> list[str] | None:
-    """What the command line said for this job; None where Hydra does not run it."""
+    """The overrides of this job; None where Hydra does not run it."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
 
 
@@ -174,7 +174,7 @@ def folder_has_time(cfg: DictConfig) -> bool:
 
 
 def changes(cfg: DictConfig) -> dict[str, tuple[Any, Any]]:
-    """What the command line changed: key -> (value of the experiment as it stands, value here)."""
+    """Changes by the command line: key -> (value of the experiment, value here)."""
     if not HydraConfig.initialized():
         return {}
     hydra_cfg = HydraConfig.get()
@@ -185,7 +185,7 @@ def changes(cfg: DictConfig) -> dict[str, tuple[Any, Any]]:
 
 
 def kept_by_experiment(cfg: DictConfig) -> list[str]:
-    """What the experiment sets, and so wins, in the groups that the command line chose."""
+    """Values of the experiment that are kept in the groups that the command line chose."""
     if not HydraConfig.initialized():
         return []
     hydra_cfg = HydraConfig.get()
@@ -229,7 +229,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _unmet(error: InterpolationKeyError) -> str:
-    """Which key one choice needs and another lacks, and which choices have it."""
+    """The key that one choice needs and another lacks, and the choices that have it."""
     wanted = str(error).split("'")[1]
     group, _, inner = wanted.partition(".")
     having = [

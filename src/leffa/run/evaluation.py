@@ -167,7 +167,7 @@ def _without_leaks(
 
 
 def _as_fed(fed: PersonTransform, transform: PersonTransform) -> dict[str, Any]:
-    """How the model's body map differs from the dataset's, for the result."""
+    """How the model's DensePose input differs from the dataset's, for the result."""
     keys = ("densepose", "densepose_files", "part_range")
     before, after = ({key: getattr(each, key) for key in keys} for each in (transform, fed))
     return {"read_as": after} if after != before else {}

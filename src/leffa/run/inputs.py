@@ -1,4 +1,4 @@
-"""What a training feeds its model: what the weights that it begins with read, or the data has."""
+"""The inputs of a training: those that its starting weights read, or those the data has."""
 
 import logging
 import pkgutil
@@ -59,7 +59,7 @@ def feed_training(
 
 
 def declared_inputs(model: dict[str, Any]) -> frozenset[Input]:
-    """What a model will read of a person, by its configuration; see `PersonGenerator.inputs`."""
+    """The inputs that a configured model reads; see `PersonGenerator.inputs`."""
     if "parts" in model:  # Leffa's
         return frozenset(model["parts"])
     declared: Any = getattr(pkgutil.resolve_name(model["_target_"]), "inputs", frozenset())

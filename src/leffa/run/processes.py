@@ -75,7 +75,7 @@ def process_group(
 
 
 def _check_folder(trainer: Trainer, shared: bool) -> None:
-    """Processes that torchrun or srun started have each their own idea of a folder with a time."""
+    """Refuse a folder named by time, which processes of torchrun or srun would not share."""
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if trainer.world_size == 1 or os.environ.get(PARENT) or shared:
         return
@@ -102,7 +102,7 @@ def _leave_group(trainer: Trainer, patience: float) -> None:
 
 
 def _watch(parent: int) -> None:
-    """End this process soon after its parent, which cannot tell it so when it is killed."""
+    """End this process soon after its parent, also if that was killed."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -35,7 +35,7 @@ _MEMORY_KEYS = {"train": "hardware.micro_batch", "evaluate": "batch_size"}
 def program(name: str, task: Callable[[DictConfig], Any]) -> None:
     """Run a Hydra program; a user error is one line and exit code 1.
 
-    What the task needs it imports itself, so that help and configuration are quick.
+    The task imports what it needs, so that help and configuration are quick.
     """
     words = sys.argv[1:]
     if not {"-h", "--help"}.isdisjoint(words):
@@ -61,7 +61,7 @@ def program(name: str, task: Callable[[DictConfig], Any]) -> None:
 
 
 def train_job(cfg: DictConfig) -> float | None:
-    """`train`; as a job of a sweep it is not done twice, and its failure does not end the sweep."""
+    """`train`; in a sweep, finished jobs are skipped, and failures do not end the sweep."""
     from lightning.fabric.utilities.rank_zero import rank_zero_only
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from leffa.run.config import build
 from leffa.training.checkpoints import AtomicCheckpointIO, ResumePoint
 
-# Keys of Lightning's that something of ours decides.
+# Keys of Lightning's Trainer that other settings determine.
 DECIDED = {
     "accumulate_grad_batches": "it follows from a stage's batch_size and hardware.micro_batch",
     "max_epochs": "a stage is an epoch; trainer.max_steps ends a run earlier",
@@ -26,8 +26,8 @@ def build_trainer(config: dict[str, Any], epochs: int) -> Trainer:
     """One stage is one epoch; the curriculum has counted `max_steps` already.
 
     Raises:
-        ValueError: a key that something of ours decides, a precision that learns nothing, a
-            strategy that is not ours, or several devices on a machine without a GPU.
+        ValueError: a key that other settings determine, a precision that learns nothing, an
+            unsupported strategy, or several devices on a machine without a GPU.
     """
     given = config["trainer"]
     for key, reason in DECIDED.items():
@@ -67,7 +67,7 @@ def _parts(group: dict[str, Any]) -> list[Any]:
 
 
 def _check_one_process(given: dict[str, Any]) -> None:
-    """Whoever asks for several devices means GPUs."""
+    """Refuse several devices on a machine without a GPU, unless the CPU is named."""
     for key in ("devices", "num_nodes"):
         if str(given[key]) not in ("1", "auto"):
             raise ValueError(
@@ -89,7 +89,7 @@ def _check_strategy(strategy: str | dict[str, Any]) -> None:
 
 
 def _check_precision(config: dict[str, Any]) -> None:
-    """Refuse what learns nothing, or fails at the first step."""
+    """Refuse a precision that learns nothing, or fails at the first step."""
     precision = str(config["trainer"]["precision"])
     if precision in ("bf16-true", "16-true"):
         raise ValueError(
@@ -141,5 +141,5 @@ def _no_advertisement(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("💡 Tip: For seamless cloud")
 
 
-# Lightning recommends products of its maker in every log.
+# Lightning advertises in every log.
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)

@@ -85,7 +85,7 @@ def train(cfg: DictConfig) -> float | None:
     log.info("written to %s", folder)
     if cfg.objective_metric in measured:
         return measured[cfg.objective_metric].item()
-    # A run that had reached its end before measures nothing.
+    # A run that was complete before measures nothing.
     points = read_curves(folder / CSV_LOG).get(cfg.objective_metric)
     return points[-1][1] if points else None
 
@@ -143,7 +143,7 @@ def assemble(cfg: DictConfig, resumed: ResumePoint | None = None) -> Run:
 
 
 def check_sizes(model: PersonGenerator, stages: Sequence[Stage]) -> None:
-    """Refuse images that the model cannot make.
+    """Refuse image sizes that the model does not support.
 
     Raises:
         ValueError: names the stage.
@@ -169,7 +169,7 @@ def _curriculum(config: dict[str, Any]) -> Curriculum:
 
 
 def first_model(part: dict[str, Any], start: Start | None) -> PersonGenerator:
-    """The model that a training begins with: built over its base, filled with `start_from`."""
+    """The initial model: built on its base, with the weights of `start_from`."""
     model: PersonGenerator
     if start is None:
         model = build(part)

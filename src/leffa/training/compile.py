@@ -28,7 +28,7 @@ def compile_model(
         # Under gradient checkpointing a block hands its features and flows out in the forward pass
         # alone; to do so again in the backward pass would break the graph.
         config.skip_fwd_side_effects_in_bwd_under_checkpoint = True
-        # The compiler asks every tensor that a network is handed for its gradient.
+        # The compiler asks every tensor passed to a network for its gradient.
         warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a")
         for network in model.children():
             if any(parameter.requires_grad for parameter in network.parameters()):

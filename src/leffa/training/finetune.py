@@ -1,8 +1,8 @@
-"""`start_from`: the weights that a training begins with, of any kind that there is.
+"""`start_from`: the weights that a training starts from, of any kind.
 
-the folder of a run, a .ckpt     of ours; the running average where there is one
+the folder of a run, a .ckpt     written by train.py; the averaged weights if there are any
 a folder of `leffa convert`      likewise
-tryon_baseline, pose_baseline    those that come with the package, by their names
+tryon_baseline, pose_baseline    shipped with the package, by name
 what its authors published       `PersonGenerator.load_published` knows the layout
 """
 
@@ -40,13 +40,13 @@ from leffa.models.lora import without_adapters
 
 log = logging.getLogger(__name__)
 
-# Of a noise schedule: what a network was trained to undo.
+# The keys of a noise schedule that a network was trained for.
 SCHEDULE = ("prediction_type", "beta_schedule", "beta_start", "beta_end", "rescale_betas_zero_snr")
 
 
 @dataclass(frozen=True)
 class Start:
-    """The weights that a training begins with."""
+    """The weights that a training starts from."""
 
     place: Path
     inputs: InputSpec | None  # what they were trained to read, where somebody says
@@ -137,7 +137,7 @@ def _fill(model: PersonGenerator, state: dict[str, Tensor], place: Path) -> None
 
 
 def _check_schedule(model: PersonGenerator, trained: Any, place: Path) -> None:
-    """Say where noise differs from what the weights know; a base's name alone tells nothing."""
+    """Warn where the noise schedule differs from that of the weights."""
     here = model.scheduler_config
     if not isinstance(trained, Mapping):
         return

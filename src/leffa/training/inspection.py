@@ -13,7 +13,7 @@ from leffa.models.interface import PersonGenerator
 
 
 def warp_values(flow: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """What a flow (B, h, w, 2) is worth without the true one, each (B,).
+    """Metrics of a flow (B, h, w, 2) that need no ground truth, each (B,).
 
     `warp_error`: squared error of the warped reference, as in the Leffa loss; 0 where the region is
     empty. `spread`: how far apart the places looked at are.

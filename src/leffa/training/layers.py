@@ -1,4 +1,4 @@
-"""Which layers a loss on the attention teaches (`leffa_loss.layers`), and by what."""
+"""The layers that a loss on the attention supervises (`leffa_loss.layers`)."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def check_layers(loss: LeffaLoss, model: nn.Module, val: Sequence[Record]) -> None:
-    """Refuse layers that the model has not, and a choice that nothing can be chosen by.
+    """Refuse layers that the model does not have, and an automatic choice without data for it.
 
     Raises:
         ValueError: a pattern of `leffa_loss.layers` that no layer fits; or it is auto, and the
@@ -39,7 +39,7 @@ def check_layers(loss: LeffaLoss, model: nn.Module, val: Sequence[Record]) -> No
 
 
 def check_patterns(key: str, patterns: Iterable[str], model: nn.Module) -> None:
-    """Raise ValueError for a pattern, the value of a configuration's `key`, that fits no layer."""
+    """Raise ValueError for a pattern, the value of a config's `key`, that matches no layer."""
     known = flow_layers(model)
     for pattern in patterns:
         if not any(matches(name, pattern) for name in known):
@@ -50,7 +50,7 @@ def check_patterns(key: str, patterns: Iterable[str], model: nn.Module) -> None:
 
 
 def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule) -> None:
-    """Refuse a loss that this model or these data cannot have; warn of one without a target.
+    """Refuse a loss that the model or the data do not support; warn of one without a target.
 
     Raises:
         ValueError: no layer looks at a reference; queries and keys are needed, and no layer has
@@ -92,7 +92,7 @@ def check_supervision(loss: LeffaLoss, model: nn.Module, data: PersonDataModule)
 def choose_layers(
     loss: LeffaLoss, model: PersonGenerator, batches: Iterable[Batch], timestep: int, seed: int
 ) -> None:
-    """Set those whose attention is nearest to the ground-truth flow, over the validation data."""
+    """Select the layers whose flow is closest to the ground truth on the validation data."""
     model.eval()
     errors = error_by_layer(model, batches, loss.request(), timestep, seed)
     model.train()

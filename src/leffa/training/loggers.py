@@ -55,7 +55,7 @@ class _Writer(ExperimentWriter):
         """Nothing to delete, nothing to warn of: `rewind` says what stays."""
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """A new column. Lightning empties the file first: a kill in between would lose the log."""
+        """Add a column. Lightning empties the file first: a kill in between would lose the log."""
         path = Path(self.metrics_file_path)
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))

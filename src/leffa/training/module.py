@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class PersonGenerationModule(LightningModule):
-    """Trains any `PersonGenerator`; it never knows which.
+    """Trains any `PersonGenerator`.
 
     Args:
         model: what is trained.
@@ -45,9 +45,9 @@ class PersonGenerationModule(LightningModule):
             curriculum's.
         curriculum: the stages of the run.
         leffa_loss: added in the stages that ask for it; or another of `losses.attention`.
-        objective: how the denoising loss is drawn and weighted.
+        objective: how timesteps are sampled and the denoising loss is weighted.
         sampler: how validation images are generated.
-        inspect_timestep: where validation looks into the attention.
+        inspect_timestep: the timestep at which validation reads the attention.
         seed: of the training noise and the validation noise.
         config: the resolved configuration, kept in every checkpoint.
         inputs: what the model reads of a person (`InputSpec`), as plain values; kept likewise.
@@ -226,7 +226,7 @@ class PersonGenerationModule(LightningModule):
             self.leffa_loss.layers = tuple(checkpoint[FLOW_LAYERS])
 
     def _log_flows(self, batch: Batch, prediction: Prediction) -> None:
-        """What each layer's flow is worth, and the mean over layers."""
+        """The metrics of each layer's flow, and their mean over layers."""
         counts: dict[str, int] = {}
         per_layer: dict[str, list[Tensor]] = {}
         judged = self._judged("flow/warp_error", batch, batch["loss_region"])

@@ -60,7 +60,7 @@ class StepResult:
 class TrainingObjective(ABC):
     """L = L_denoising + weight * L_leffa (Leffa, Eq. 5), or another loss on the attention instead.
 
-    What is drawn and how it is weighted is the kind's; all else is here.
+    Sampling and weighting depend on the kind; all else is here.
 
     Args:
         reference_dropout: probability that a sample loses its reference, for classifier-free
@@ -80,7 +80,7 @@ class TrainingObjective(ABC):
 
     @abstractmethod
     def law(self, schedule: NoiseSchedule, tokens: int) -> TimestepLaw:
-        """How timesteps are drawn for latents of so many tokens."""
+        """The distribution of timesteps for latents of `tokens` tokens."""
 
     @abstractmethod
     def loss_weight(self, schedule: NoiseSchedule, timesteps: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class TrainingObjective(ABC):
         # Drawn where the generators are: with the CPU's, who takes part is known without waiting.
         timesteps = law.sample(count, schedule.steps, generators)
         dropped = draw(torch.rand, (count,), generators) < self.reference_dropout
-        # Without its reference a sample has nothing to look at.
+        # Without a reference there is nothing to attend to.
         gate = leffa_loss.gate(schedule) if leffa_loss else 0.0
         selected = leffa_loss.select(timesteps, ~dropped, gate) if leffa_loss else timesteps[:0]
         timesteps, dropped, selected = (

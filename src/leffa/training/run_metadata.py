@@ -1,4 +1,4 @@
-"""Run metadata: what a run writes about itself when it starts or resumes.
+"""Run metadata: what a run records about itself when it starts or resumes.
 
 <run>/config.yaml        every value that it used
       changes.yaml       what the command line changed in the experiment
@@ -53,7 +53,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 
 
 def environment() -> dict[str, Any]:
-    """Where a run runs, as plain values."""
+    """The environment of a run, as plain values."""
     import torch  # a configuration alone needs it not
 
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

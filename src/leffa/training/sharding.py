@@ -1,4 +1,4 @@
-"""Training whose weights, gradients and optimiser state lie in shards, one for each process.
+"""Sharded training: weights, gradients and optimiser state are split over the processes.
 
 PyTorch's FSDP2 (arXiv 2304.11277) through Lightning's `ModelParallelStrategy`: a part of the model
 gathers its weights when it is called and gives them back. Checkpoints hold full tensors.

@@ -134,8 +134,8 @@ def _capped(stages: Sequence[Stage], cap: int | None) -> tuple[Stage, ...]:
 def largest_at(largest: Largest, height: int, width: int) -> int:
     """How many images of a size fit on a device at once.
 
-    A number holds for every size. Of several sizes the next larger one counts; beyond the largest
-    of them an image takes as much more as it has more pixels.
+    A number applies to every size. Of several sizes the next larger one applies; beyond the largest
+    the number falls with the number of pixels.
     """
     if not isinstance(largest, Mapping):
         check_count("hardware.micro_batch", largest)

@@ -1,7 +1,7 @@
 """A running average of the trained weights, beside the weights themselves.
 
 Lightning's `EMAWeightAveraging` ends a run by overwriting the weights with the average, so that a
-longer run cannot go on from its end; this one keeps both apart.
+longer run cannot continue from its end; this one keeps both apart.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ class WeightAverage(BatchCallback):
 
     Args:
         decay: weight of the past.
-        validate: whether validation looks at the average instead of the weights.
+        validate: whether validation uses the average instead of the weights.
     """
 
     def __init__(self, decay: float = 0.9999, validate: bool = True) -> None:

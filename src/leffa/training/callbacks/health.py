@@ -1,7 +1,7 @@
 """Non-finite checks and health metrics: loss per timestep bucket, gradient norms, collapsed
 attention.
 
-A collapsed attention looks at one point from everywhere. Losses do not show it, since on plain
+In a collapsed attention all queries look at one point. Losses do not show it, since on plain
 garments such a flow has a low warp error; the spread of the flow does.
 """
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 class Health(BatchCallback):
     """Stops at the first loss or gradient that is not finite, before it reaches a checkpoint, and
-    logs what tells a healthy run from a failing one.
+    logs health metrics.
 
     A GPU is not waited for: it has its next micro-batch before its last one is looked at. The step
     of gradients that are not finite is one of zeros there; on a CPU it is none.

@@ -1,4 +1,4 @@
-"""Images of the run as it goes: what is generated, and what the attention warps."""
+"""Images during training: what is generated, and what the attention warps."""
 
 from pathlib import Path
 from typing import Any

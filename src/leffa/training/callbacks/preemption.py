@@ -1,4 +1,4 @@
-"""A run that is told to stop saves first: preemption on a cluster, or a `kill`."""
+"""Saves a run that is asked to stop: preemption on a cluster, or a `kill`."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The page of a run, kept up to date as it goes."""
+"""The report of a run, updated during training."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What Lightning must know of stages: how many micro-batches make a step, and where to resume."""
+"""Tells Lightning about stages: micro-batches per step, and where to resume."""
 
 from collections.abc import Sequence
 from typing import Any
