@@ -1,8 +1,8 @@
 """The `leffa COMMAND ...` command line; training and evaluation are train.py and evaluate.py.
 
-A command is a typed function in `leffa.commands`: tyro makes its options of the parameters, and its
-help of the docstring. What it needs it imports only when it runs, so that the help is quick. A new
-command is a new function, and its line in `COMMANDS`.
+A command is a typed function in `leffa.commands`: tyro makes its options from the parameters, and
+its help from the docstring. It imports what it needs only when it runs, so that the help is quick.
+To add a command, add a function and its line in `COMMANDS`.
 """
 
 import logging
@@ -39,7 +39,7 @@ COMMANDS = {
     "sweep-report": "score",
     "weights": "weights",
 }
-# Their log is for whoever waits: what was loaded, what is there already, how long it takes.
+# Loggers shown to the user: what was loaded, what exists already, how long it takes.
 LOGGED = (
     *("leffa.predict", "leffa.io.progress", "leffa.models.checkpoints"),
     "leffa.io.folders",
@@ -51,8 +51,8 @@ Run = partial[int | None]  # gives the exit code; None is 0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    A user error is told in a line that begins with "error:"; HYDRA_FULL_ERROR=1 shows the
-    trace, as with train.py.
+    A user error is one line that begins with "error:"; HYDRA_FULL_ERROR=1 shows the
+    traceback, as with train.py.
     """
     replace_unprintable()
     with until_reader_leaves():

@@ -1,1 +1,1 @@
-"""The commands of `leffa`, where `leffa.cli` would be too long with them."""
+"""The commands of `leffa`."""

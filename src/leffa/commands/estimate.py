@@ -1,4 +1,4 @@
-"""The command that says what a training needs before it is started."""
+"""The command that estimates a training in advance."""
 
 import itertools
 from dataclasses import replace

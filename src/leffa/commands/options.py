@@ -1,4 +1,4 @@
-"""Types of options that several commands share: what help calls them, and their choices."""
+"""Option types shared by several commands: their names in the help, and their choices."""
 
 import os
 from pathlib import Path

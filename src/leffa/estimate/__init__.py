@@ -1,1 +1,1 @@
-"""What a training needs before it is started: memory by part, arithmetic, steps, hours."""
+"""Estimates a training in advance: memory by part, operations, steps, hours."""

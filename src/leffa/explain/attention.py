@@ -1,8 +1,8 @@
 """A model's attention on the reference, read at some timesteps for some points of the person.
 
-The network is asked once at each timestep (`noised_forward`); the request's tap hands over each
-layer's queries and keys. A row of the attention says how much one token of the person looks at each
-token of the reference. Only the rows of the chosen tokens are computed, at most `CHUNK` at a time:
+The network runs once per timestep (`noised_forward`), and the request's tap records each layer's
+queries and keys. A row of the attention holds the weights that one token of the person gives to the
+tokens of the reference. Only the rows of the chosen tokens are computed, at most `CHUNK` at a time:
 memory is N * CHUNK * L, never N * L * L.
 """
 
@@ -100,7 +100,7 @@ class LayerShape(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerReading:
-    """What one layer sees at one timestep.
+    """The attention of one layer at one timestep.
 
     Args:
         shape: of the layer.
@@ -120,7 +120,7 @@ Layers = dict[str, LayerReading]  # by dotted name, in the order of the network
 
 @dataclass(frozen=True)
 class ModelReading:
-    """What one model sees, by timestep, in `painted`: the image (1, 3, H, W) that was noised."""
+    """One model's attention by timestep; `painted` is the image (1, 3, H, W) that was noised."""
 
     title: str
     painted: Tensor
@@ -159,9 +159,9 @@ def read_attention(
         timesteps: to which the image is noised.
         temperature: tau, at which attention is read; 1 is what the network itself computes.
         painted: (1, 3, H, W), the image to noise; None: the true one.
-        layers: names of those wanted; None for all.
+        layers: names of layers; None for all.
         cells: maps have at most so many along a side.
-        on_step: is told how many timesteps are done.
+        on_step: called with the number of timesteps done.
 
     Raises:
         ValueError: a timestep that the schedule does not have, or more than one sample.

@@ -47,7 +47,7 @@ BUDGET = 6_500_000  # bytes of numbers, so that the page stays below 10 MB
 
 @dataclass(frozen=True)
 class ExplainSettings:
-    """What is looked at.
+    """What to show.
 
     Args:
         timesteps: to which the image is noised.
@@ -101,7 +101,7 @@ def explain(
     The device holds one model at a time.
 
     Args:
-        on_step: is told how many timesteps are done, over all models.
+        on_step: called with the number of timesteps done, over all models.
 
     Raises:
         ValueError: the models have different layers, or what is asked for is not there.
@@ -157,7 +157,7 @@ def _plan(
     first: LoadedModel,
     shapes: dict[str, LayerShape],
 ) -> Explanation:
-    """What is looked at, before anybody has looked."""
+    """The initial view of the page."""
     asked = [(2 * x - 1, 2 * y - 1) for x, y in settings.points]
     passes = len(settings.timesteps) * len(models)
     points, cells, _ = plan_points(batch, shapes, passes, BUDGET, asked)
@@ -228,7 +228,7 @@ def chosen_layers(found: dict[str, LayerShape], wanted: Sequence[str]) -> dict[s
 
 
 def _full_name(name: str, known: dict[str, LayerShape]) -> str:
-    """The dotted name of a layer that is called by it, or by its short one."""
+    """The dotted name of a layer given by its dotted or short name."""
     by_short = {short: full for full, short in short_names(known).items()}
     full = name if name in known else by_short.get(name)
     if full is None:
@@ -288,7 +288,7 @@ def _stems(name: str, settings: ExplainSettings) -> list[str]:
 
 
 def _numbers(explanation: Explanation, seen: ModelReading, points: Sequence[int]) -> dict[str, Any]:
-    """What the page tells in words, by timestep and layer; the mean over heads."""
+    """The page's numbers in words, by timestep and layer; the mean over heads."""
     places = explanation.points[list(points)]
     known = list(zip(points, places.tolist(), true_matches(explanation.batch, places), strict=True))
     found: dict[str, Any] = {}

@@ -43,7 +43,7 @@ COLOURS = "inferno"  # of the attention, from none to the most
 
 @dataclass(frozen=True)
 class Explanation:
-    """What one or two models see of one sample.
+    """The attention of one or two models on one sample.
 
     Args:
         batch: of one, on the CPU.
@@ -53,7 +53,7 @@ class Explanation:
         temperature: at which attention was read.
         readings: of one model, or of two to compare.
         cells: maps and flows on the page have at most so many along a side.
-        facts: what else the reader is told, by heading.
+        facts: further information, by heading.
     """
 
     batch: Batch

@@ -1,4 +1,4 @@
-"""One view of what a model sees: of a timestep, a layer or all, a head or the mean of them.
+"""One view of a model's attention: a timestep, a layer or all, a head or their mean.
 
 The page's script does the same with the short numbers that it is given.
 """

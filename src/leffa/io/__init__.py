@@ -1,1 +1,1 @@
-"""How files are written and read, and what the terminal shows. Imports nothing of ours."""
+"""Reading and writing files, and terminal output. Imports no other part of leffa."""

@@ -14,7 +14,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of images
-_BESIDE = (".json", ".npz")  # what commands of ours write beside images, or read with them
+_BESIDE = (".json", ".npz")  # what our commands write beside images, or read with them
 _HIDDEN = ("thumbs.db", "desktop.ini", "__macosx")
 
 
@@ -37,7 +37,7 @@ class FolderFiles:
 
     @property
     def excluded_line(self) -> str:
-        """What was left out, in a line; empty where nothing was."""
+        """The ignored files, in one line; empty if there are none."""
         if not self.excluded:
             return ""
         kinds = Counter(path.suffix.lower() or path.name for path in self.excluded)

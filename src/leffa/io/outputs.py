@@ -1,4 +1,4 @@
-"""What may be written: nothing over a command's inputs, nothing over files without our mark."""
+"""Checks of outputs: neither inputs nor files without our mark are overwritten."""
 
 import os
 import tempfile

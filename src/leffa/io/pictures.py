@@ -1,6 +1,6 @@
 """Reads images and masks. Imports no torch.
 
-- `open_picture`, of a dataset: the stored numbers, as published code reads them. A turned file is
+- `open_picture`, of a dataset: the stored numbers, as published code reads them. A rotated file is
   refused, since its mask and maps would not fit; a colour profile is ignored.
 - `open_photograph`, of a user: what a viewer shows, upright, in sRGB and on white.
 - `open_labels`, `open_mask` and `marked_region`: files whose pixels mean something.
@@ -73,7 +73,7 @@ def decode(path: Path) -> Image.Image:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """An image of a dataset in RGB; refuses a turned, transparent or more than 8-bit one."""
+    """An image of a dataset in RGB; refuses a rotated, transparent or more than 8-bit one."""
     return _in_mode(_check_plain(check_upright(decode(path), path), path), "RGB")
 
 
@@ -95,7 +95,7 @@ def open_labels(path: Path) -> Image.Image:
 
 
 def open_mask(path: Path) -> Image.Image:
-    """A mask in grey, black and white but for soft edges; whoever reads it cuts it at 128.
+    """A mask in grey, black and white but for soft edges; readers threshold it at 128.
 
     Some copies of VITON-HD have the grey agnostic image in the mask's place: it is refused.
     """
@@ -124,7 +124,7 @@ def marked_region(path: Path) -> NDArray[np.bool_]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image turned as the camera says; its metadata no longer says how."""
+    """The image rotated as its EXIF says; its metadata no longer has it."""
     return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
@@ -148,7 +148,7 @@ def check_upright(image: Image.Image, path: Path) -> Image.Image:
 
 
 def check_depth(image: Image.Image, what: object) -> Image.Image:
-    """The image; refuses one of more than 8 bits a channel, named `what`."""
+    """The image; refuses one of more than 8 bits per channel, named `what`."""
     if image.mode.startswith(("I", "F")):
         raise ValueError(
             f"{what}: has more than 8 bits per channel ({image.mode}), which would become all "
@@ -174,7 +174,7 @@ def is_transparent(image: Image.Image) -> bool:
 
 
 def _check_plain(image: Image.Image, path: Path) -> Image.Image:
-    """The image; refuses one that `convert` would change without a word."""
+    """The image; refuses one that `convert` would silently change."""
     check_depth(image, path)
     if is_transparent(image):
         raise ValueError(

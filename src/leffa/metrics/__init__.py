@@ -1,4 +1,4 @@
-"""Metrics of images and flows, protocols that fix how they are computed, and their tables."""
+"""Metrics of images and flows, the protocols that define them, and tables."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""Our results beside the published numbers, with what may and may not be compared.
+"""Our results beside the published numbers, with marks for what is not comparable.
 
-Two numbers of one column compare only if the same code computed them, on images of the same size,
-over the same images. A cell for which that is not known carries a mark: see `published.MARKS`.
+Two numbers of a column are comparable only if the same code computed them on the same images at the
+same size. A cell for which that is not known carries a mark: see `published.MARKS`.
 """
 
 import json
@@ -29,7 +29,7 @@ class Comparison:
 
     @property
     def marks(self) -> dict[str, str]:
-        """The marks that are in use, and what they say."""
+        """The marks in use, and their meaning."""
         used = "".join(mark for line in self.lines for mark in line.marks.values())
         return {mark: why for mark, why in MARKS.items() if mark in used}
 
@@ -94,7 +94,7 @@ def _our_lines(results: Sequence[Result]) -> list[Line]:
 
 
 def _marked(row: Line, ours: Sequence[Line]) -> Line:
-    """A published line, with marks where it does not compare with ours."""
+    """A published line, with marks where it is not comparable with ours."""
     sizes = {line.size for line in ours if line.protocol.split()[0] in row.protocols}
     mark = "" if sizes else "†"
     if row.size is None or row.size not in (sizes or {line.size for line in ours}):

@@ -1,4 +1,4 @@
-"""How faithful a garment is: its interior and its edge apart, its colours, and what leaks outside.
+"""Garment fidelity: interior and edge separately, colours, and leakage outside the mask.
 
 Each is a mean over a region of the image, one value per image. An image whose region is empty does
 not count; `coverage` says how many do.

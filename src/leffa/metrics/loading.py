@@ -15,7 +15,7 @@ from leffa.io.progress import progress_bar
 from leffa.metrics.plan import Picture
 
 Group = tuple[Picture, ...]  # what belongs together: a prediction, its true image, its mask
-Views = list[Tensor]  # the views of one batch of images, each (B, 3, H, W)
+Views = list[Tensor]  # the views of one batch, each (B, 3, H, W)
 
 
 def read_batches(

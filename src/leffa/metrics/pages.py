@@ -69,7 +69,7 @@ def html(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
 
 
 def markdown(comparisons: Sequence[Comparison], results: Sequence[Result]) -> str:
-    """Tables, their notes, and how each of our results came about."""
+    """Tables, their notes, and the provenance of each of our results."""
     facts = [(_title(result), provenance(result)) for result in results]
     return render("metrics/report.md", comparisons=comparisons, provenance=facts, column=column)
 
@@ -97,7 +97,7 @@ def tidy_csv(comparisons: Sequence[Comparison]) -> str:
 
 
 def provenance(result: Result) -> dict[str, str]:
-    """What a result's numbers depend on, in words."""
+    """Everything a result's numbers depend on, in words."""
     content, scores = result.content, result.content["scores"]
     protocol = scores["protocol"]
     subset = content.get("subset_of")

@@ -31,8 +31,8 @@ class PerImageMetric(Metric):
 
     full_state_update = False
     needs: ClassVar[tuple[Role, ...]] = ("true",)  #: what `update` takes after the prediction
-    unpaired: ClassVar[bool] = False  #: whether it judges predictions that have no true image
-    partial: ClassVar[bool] = False  #: whether it gives nan for images that it cannot judge
+    unpaired: ClassVar[bool] = False  #: whether it applies to predictions without a true image
+    partial: ClassVar[bool] = False  #: whether it is nan for images to which it does not apply
     values: list[Tensor]  #: each (B,)
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class PerImageMetric(Metric):
 
     def aggregate(self, values: Tensor) -> Tensor:
         """The result of values (..., number of images): the mean over images, (...), without those
-        that it cannot judge."""
+        that are nan."""
         return exact(values).nanmean(dim=-1) if self.partial else exact(values).mean(dim=-1)
 
     def compute(self) -> Tensor:
@@ -65,7 +65,7 @@ class PerImageMetric(Metric):
         """The 95 % percentile bootstrap interval of the result over test sets of the same size;
         None below two images, or not finite."""
         values = self.per_image().cpu()
-        values = values[~values.isnan()]  # which it cannot judge
+        values = values[~values.isnan()]  # to which it does not apply
         count = len(values)
         if count < 2 or not values.isfinite().all():
             return None

@@ -1,4 +1,4 @@
-"""What is scored: which files, in which pairs, at which sizes; checked before one is decoded."""
+"""What to score: files, pairs and sizes, checked before any file is decoded."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ NO_PERSONS = "TRUE must hold the person of each prediction, under its name and i
 
 @dataclass(frozen=True)
 class Picture:
-    """One image and what happens to it before the metrics."""
+    """One image and its processing before the metrics."""
 
     file: ImageFile
     prepare: View | None = None  # to the size that all metrics start from; None: it stays
@@ -195,7 +195,7 @@ def _real_set(
 
 
 def _size_problems(protocol: Protocol, pred: ImageFolder) -> list[str]:
-    """What is wrong with the predictions' sizes, for protocols that depend on them."""
+    """Problems with the predictions' sizes, for protocols that depend on them."""
     files = pred.images.values()
     if protocol.sizes:
         wanted = " or ".join(as_text(size) for size in protocol.sizes)

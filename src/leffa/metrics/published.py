@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from leffa.metrics.report import column
 from leffa.metrics.views import CLOSED, Size, as_text
 
-# Why a cell does not compare with the others.
+# Why a cell is not comparable with the others.
 MARKS = {
     "†": "published under another protocol than ours, or an unknown one",
     "‡": "images of another size, or a size that is not stated",
@@ -43,7 +43,7 @@ class Line:
         return self.rounded(name) + self.marks.get(name, "") if name in self.values else "-"
 
     def why(self, name: str) -> str:
-        """What the marks of a column say."""
+        """The meaning of a column's marks."""
         return "; ".join(MARKS[each] for each in self.marks.get(name, ""))
 
     @property

@@ -1,7 +1,7 @@
 """Features of a real set, computed once: FID compares every checkpoint with the same images.
 
-A file is found by what decides its features: the images' contents, how the protocol prepares
-them, the network and the device. 8 KB an image and network.
+A file is found by all that its features depend on: the images' contents, how the protocol prepares
+them, the network and the device. 8 KB per image and network.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class RealFeatures:
         self.path = folder / f"{key[:32]}.safetensors"
 
     def load(self) -> bool:
-        """Give the scorer the features that the file holds; False where there is no whole one."""
+        """Give the scorer the features that the file holds; False if it is not complete."""
         if not self.path.is_file():
             return False
         try:
@@ -66,12 +66,12 @@ class RealFeatures:
         return True
 
     def add(self, names: Sequence[str], features: list[Tensor]) -> None:
-        """Remember what the scorer has computed of a batch."""
+        """Add what the scorer has computed for a batch."""
         if features:
             self.parts.append((list(names)[: len(features[0])], features))
 
     def save(self) -> None:
-        """Write the file; what cannot be written is said, since the scores need it not."""
+        """Write the file; a failure is only logged, since the scores do not need it."""
         by_set = zip(*(features for _, features in self.parts), strict=True)
         tensors = {str(n): torch.cat([each.cpu() for each in one]) for n, one in enumerate(by_set)}
         names = json.dumps([names for names, _ in self.parts])

@@ -1,4 +1,4 @@
-"""The result of scoring, with all that its numbers depend on."""
+"""The result of scoring, with everything its numbers depend on."""
 
 import json
 import math
@@ -32,13 +32,13 @@ class Scores:
     images: dict[str, int]  #: how many of "pred" and of "real", the set behind FID and KID
     formats: dict[str, dict[str, int]]  #: folder -> file format -> number of files
     missing: dict[str, str]  #: metric -> why it is not among the values
-    notes: list[str]  #: what a reader of the numbers should know
+    notes: list[str]  #: notes for the reader of the numbers
     weights: dict[str, str]  #: metric -> its network's file and SHA256
     versions: dict[str, str]  #: of libraries
     per_image: dict[str, dict[str, float]]  #: metric -> prediction's name -> value
     intervals: dict[str, tuple[float, float]]  #: metric -> 95 % bootstrap interval
-    excluded: dict[str, list[str]]  #: metric -> names of the samples that it cannot judge
-    coverage: dict[str, int]  #: metric of the garment's fidelity -> images that it judged
+    excluded: dict[str, list[str]]  #: metric -> names of the samples that it excludes
+    coverage: dict[str, int]  #: metric of the garment's fidelity -> number of images it covers
     groups: dict[str, dict[str, float]]  #: part of the predictions -> metric -> value
     names_sha256: str  #: of the list of pairs: the same for the same images
 
@@ -71,7 +71,7 @@ class Scores:
 
 
 def excluded_remark(metric: str, names: Sequence[str], shown: int = 5) -> str:
-    """How many samples a metric cannot judge, and the first names."""
+    """How many samples a metric excludes, and the first names."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     samples = "sample" if len(names) == 1 else "samples"
     why = NOT_JUDGED.get(metric, "with an empty region")

@@ -57,7 +57,7 @@ def score_folders(
             metrics of pairs; for the garment's fidelity "worn", its masks in the true images,
             "inpainted", the masks that were generated in, and "garments", their photographs.
         metrics: only these of the protocol's; one that cannot be computed is then refused.
-        absent: why one of these folders is not given, for the result.
+        absent: why one of these folders is missing, for the result.
         features: folder that keeps the features of a real set that is not `true`; None: none does.
         groups: parts of the predictions by name, scored apart; FID and KID only without `real`.
 
@@ -174,7 +174,7 @@ def _result(
 def _notes(
     protocol: Protocol, plan: Plan, folders: Mapping[str, ImageFolder], *, with_sets: bool
 ) -> Iterator[str]:
-    """What a reader of the numbers should know."""
+    """Notes for the reader of the numbers."""
     yield from (folder.excluded for folder in folders.values() if folder.excluded)
     if "JPEG" in folders["pred"].count("format"):
         yield "predictions are stored as JPEG: its losses are part of these numbers"

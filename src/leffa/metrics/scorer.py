@@ -1,4 +1,4 @@
-"""The metrics of a protocol, fed with one batch of images after the other."""
+"""The metrics of a protocol, updated batch by batch."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -166,7 +166,7 @@ class Scorer:
             metric.update(seen, *(self._seen(role, beside[role], view) for role in metric.needs))
 
     def _seen(self, role: Role, what: Any, view: int) -> Any:
-        """What a metric gets: images in [0, 1], masks of 0 and 1, or files."""
+        """The inputs of a metric: images in [0, 1], masks of 0 and 1, or files."""
         if role == "garments":
             return what
         return what[view].to(self.device) / 255 if role == "true" else what[0].to(self.device)

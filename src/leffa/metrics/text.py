@@ -1,4 +1,4 @@
-"""Whether the letters that a garment shows are still those of its photograph.
+"""Whether the letters on the generated garment are those of its photograph.
 
 RapidOCR (the extra `ocr`; its networks are in its package) reads both.
 """

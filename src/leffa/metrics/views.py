@@ -1,4 +1,4 @@
-"""How a protocol brings stored images to its metrics: sizes, filters, a second compression."""
+"""How a protocol prepares stored images for its metrics: sizes, filters, recompression."""
 
 import io
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""What models read besides a photograph: parsing, keypoints, DensePose and agnostic masks."""
+"""The maps that models need besides a photograph: parsing, keypoints, DensePose, masks."""

@@ -1,11 +1,11 @@
-"""What is noted beside a folder of maps that were made, so that a later run reads them rightly.
+"""Notes beside folders of generated maps, so that later runs read them correctly.
 
     ROOT/parse/        ROOT/parse.json        {"label_set": "atr"}
     ROOT/densepose/    ROOT/densepose.json    {"encoding": "colour"}
     ROOT/masks/        ROOT/masks.json        {"recipe": "hr_viton", "category": "upper_body",
                                                "label_set": "atr"}
 
-Maps that come from elsewhere have no note.
+Maps from elsewhere have no note.
 """
 
 import json
@@ -37,7 +37,7 @@ def agreed_note(folder: Path, **wanted: str | None) -> dict[str, str]:
     """The note of a folder that holds files, else an empty one.
 
     Args:
-        wanted: what this run would have, None where anything will do.
+        wanted: what this run would use, None where anything will do.
 
     Raises:
         ValueError: the note says something else, or is damaged.

@@ -9,7 +9,7 @@ from leffa.io.terminal import first_line
 
 
 class OnnxModel:
-    """A network with one input, on the processor.
+    """A network with one input, on the CPU.
 
     Raises:
         FileNotFoundError: no such file.

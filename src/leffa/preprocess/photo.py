@@ -1,11 +1,11 @@
-"""A folder of photos made ready for try-on: parsing, keypoints, DensePose and masks.
+"""Prepares a folder of photos for try-on: parsing, keypoints, DensePose and masks.
 
     ROOT/persons/anna.jpg   is given
     ROOT/parse/anna.png  keypoints/anna.json  densepose/anna.png  masks/anna.png   are made
 
-This is the layout of `data.folder.FolderPairs`. What is there already is kept and used, so a killed
-run resumes where it stopped, and maps may come from elsewhere. What made ones hold is noted beside
-their folder (`notes`): a run that would read them otherwise is refused.
+This is the layout of `data.folder.FolderPairs`. Existing files are kept and used, so a killed run
+resumes where it stopped, and maps may come from elsewhere. The settings of generated maps are noted
+beside their folder (`notes`): a run that would read them differently is refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class Tools:
             "cihp". Those that are made have the parser's.
         encoding: of DensePose files (`data.densepose.ENCODINGS`); None: as noted, else "colour".
         recipe: of the masks, a name of `preprocess.agnostic.AGNOSTIC`.
-        category: "upper_body", "lower_body" or "dresses": what is to be exchanged.
+        category: "upper_body", "lower_body" or "dresses": the garment to replace.
     """
 
     parser: PersonParser | None = None
@@ -114,7 +114,7 @@ def prepare_photo(photo: Path, root: Path, tools: Tools) -> None:
     """Prepare one photo below `root`.
 
     Raises:
-        ValueError: a map cannot be made, for example because nobody is in the photo; or earlier
+        ValueError: a map cannot be made, for example because nobody was found; or earlier
             runs made maps that are at odds with the tools.
     """
     _prepare(photo, tools, _settle(root, [photo], tools), [])

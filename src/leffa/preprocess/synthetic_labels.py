@@ -14,7 +14,7 @@ Pixels = NDArray[np.uint8]
 
 
 class SyntheticLabels:
-    """A `PersonParser`, `PoseEstimator` and `DensePoseEstimator` of images that it was given.
+    """A `PersonParser`, `PoseEstimator` and `DensePoseEstimator` of known images.
 
     Args:
         drawings: the images that may be asked for, unchanged: a JPEG copy is another image.

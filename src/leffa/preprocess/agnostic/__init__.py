@@ -2,8 +2,8 @@
 
 A recipe takes a `PersonMaps` and gives a mask (H, W), True = generate, at any resolution: sizes
 that are published in pixels are scaled by the height, after padding to 3:4 in Leffa's. A missing
-arm is left out, missing hips are put below the shoulders, and what a recipe cannot do without is a
-ValueError.
+arm is omitted, missing hips are placed below the shoulders, and a missing map that a recipe needs
+is a ValueError.
 
     recipe        garments     needs                  by
     viton_hd      upper        keypoints              VITON-HD
@@ -13,11 +13,11 @@ ValueError.
     dress_code    all three    keypoints but lower    DressCode, and IDM-VTON on it
     ladi_dress_code  the same  the same               LaDI-VTON, for DressCode
     leffa_dc      all three    keypoints but lower    Leffa's demo, DressCode model
-    leffa_dc_clean  the same   the same               ours: without the demo's accidents
+    leffa_dc_clean  the same   the same               ours: without the demo's flaws
     ootdiffusion  all three    keypoints but lower    OOTDiffusion, and IDM-VTON's demo
     ootdiffusion_dc  the same  the same               the same, for DressCode
     leffa_hd      all three    keypoints but lower    Leffa's demo, VITON-HD model
-    leffa_hd_clean  the same   the same               ours: without the demo's accidents
+    leffa_hd_clean  the same   the same               ours: without the demo's flaws
     catvton       all three    DensePose              CatVTON
 """
 

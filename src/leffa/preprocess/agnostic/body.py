@@ -1,4 +1,4 @@
-"""What the recipes share: groups of labels, numbers of joints, and what they cannot do without."""
+"""Shared by the recipes: groups of labels, numbers of joints, and checks of what they need."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The mask of a person whose maps lie on disk."""
+"""The mask of a person from the map files."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The masks of the released Leffa demo, at any size of the image.
 
-The demo pads a photo to 3:4 and works at 384x512; so does this, and the mask is enlarged. What it
-does by accident is kept too: kernels of even size reach further to the right and down, one line of
+The demo pads a photo to 3:4 and works at 384x512; so does this, and the mask is enlarged. Its
+flaws are kept, too: kernels of even size reach further to the right and down, one line of
 pixels around the canvas is never masked, and `leffa_hd` takes the rim of other clothes.
 `leffa_hd_clean` and `leffa_dc_clean` do without.
 """
@@ -21,7 +21,7 @@ _GARMENT = (25, 20)  # five dilations by 10x10
 
 
 def leffa_hd(person: PersonMaps) -> Mask:
-    """What the demo makes for its VITON-HD model (`get_agnostic_mask_hd`).
+    """The mask of the demo for its VITON-HD model (`get_agnostic_mask_hd`).
 
     OOTDiffusion's recipe with a garment dilated further. Other clothes are eroded by 2 px after the
     demo has noted what may change, so their rim is masked; and then, since holes are filled, all of
@@ -37,10 +37,10 @@ def leffa_hd(person: PersonMaps) -> Mask:
 
 
 def leffa_dc(person: PersonMaps) -> Mask:
-    """What the demo makes for its DressCode model (`get_agnostic_mask_dc`).
+    """The mask of the demo for its DressCode model (`get_agnostic_mask_dc`).
 
-    IDM-VTON's variant of `dress_code`, and holes are filled. By its author the masks of the paper
-    were others.
+    IDM-VTON's variant of `dress_code` with holes filled. According to its author, the paper used
+    other masks.
     """
 
     def recipe(padded: PersonMaps) -> Mask:

@@ -83,7 +83,7 @@ def ootdiffusion_dc(person: PersonMaps) -> Mask:
 def leffa_hd_clean(person: PersonMaps) -> Mask:
     """Ours: `leffa_hd` at the resolution of the maps, as wide on all sides.
 
-    Other clothes stay whole: `leffa_hd` takes their rim, and then often all that the rim encloses.
+    Other clothes are kept: `leffa_hd` masks their rim, and then often all that the rim encloses.
     """
     pixel = _padded_height(person) / 512
     mask = dilated_outfit(person, pixel, arm=60, garment=(22.5, 22.5))
@@ -128,7 +128,7 @@ def dilated_garment(
 
 
 def _below_shoulders(person: PersonMaps, keypoints: Joints) -> Mask:
-    """Below a line a little above both shoulders: there, what ATR calls face is the neck."""
+    """Below a line a little above both shoulders, where ATR's face label is the neck."""
     (x, y), (other_x, other_y) = keypoints[body.SHOULDERS, :2]
     across = other_x - x
     slope = (other_y - y) / across if abs(across) > 1 else 0.0

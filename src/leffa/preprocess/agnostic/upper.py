@@ -1,7 +1,7 @@
 """The recipes of VITON-HD and its relatives: upper garments, from CIHP-20 or LIP-20 labels.
 
-They paint over torso, neck and arms around the keypoints, more broadly than the body, and then keep
-head, lower body and, in the later ones, hands.
+They mask torso, neck and arms around the keypoints, wider than the body, and then keep head, lower
+body and, in the later ones, hands.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ _TORSO_LENGTH = 1.5
 
 
 def viton_hd(person: PersonMaps) -> Mask:
-    """VITON-HD's own recipe (Choi et al., 2021, `datasets.py`): one brush size for everybody."""
+    """VITON-HD's own recipe (Choi et al., 2021, `datasets.py`): one brush size for all persons."""
     body.check_category(person, "upper_body")
     joints = _completed(body.joints_of(person))
     brush = Brush(person.parse.shape, unit=20 * person.height / 1024)

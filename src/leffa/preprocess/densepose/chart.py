@@ -43,7 +43,7 @@ class ChartDensePose:
     Args:
         network: from an image (3, H, W), bytes, to its people.
         channels: the order that the network expects. The model was trained on "bgr"; the demos
-            hand it "rgb".
+            pass "rgb".
         uv_range: U and V from 0 to 1 become 0 to 255 ("unit"), or their smallest and largest value
             over the person do ("per_person", Leffa's demo).
     """

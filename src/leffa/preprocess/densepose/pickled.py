@@ -1,7 +1,7 @@
 """Weights that were published as a pickle of NumPy arrays, read without running anything.
 
-A pickle is a program: it may call whatever it names. Here it may name what rebuilds an array and
-nothing else, so a file that names anything more is refused before that is even imported.
+A pickle is a program: it may call whatever it names. Here it may only name what rebuilds an array;
+a file that names anything else is refused before that is even imported.
 """
 
 import pickle

@@ -18,7 +18,7 @@ _LARGEST_GROWTH = math.log(1000 / 16)
 
 
 class Proposals(nn.Module):
-    """The boxes of one image that are worth a closer look."""
+    """The proposed boxes of one image."""
 
     def __init__(self) -> None:
         super().__init__()

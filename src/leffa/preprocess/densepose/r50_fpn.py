@@ -122,7 +122,7 @@ class ChartRCNN(nn.Module):
 
     @torch.no_grad()
     def forward(self, picture: Tensor, most_people: int | None = None) -> ChartOutput:
-        """Who is in an image (3, H, W) of bytes, surest first, and the charts of their surface.
+        """The people in an image (3, H, W) of bytes, surest first, and the charts of their surface.
 
         Args:
             most_people: of which charts are made; None: all.
@@ -166,7 +166,7 @@ def load_network(path: str | Path) -> ChartRCNN:
 
 
 def resized(height: int, width: int) -> tuple[int, int]:
-    """(height, width) at which an image is looked at."""
+    """(height, width) at which the network reads an image."""
     scale = min(_SHORTER / min(height, width), _LONGER / max(height, width))
     return int(height * scale + 0.5), int(width * scale + 0.5)
 

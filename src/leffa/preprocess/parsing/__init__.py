@@ -1,4 +1,4 @@
-"""Human parsing: from a photo to one label a pixel.
+"""Human parsing: from a photo to one label per pixel.
 
 Back ends: SCHP from its ONNX files (`schp`), its two models joined as the released demos do
 (`neck`), and the exact labels of synthetic persons (`preprocess.synthetic_labels`).
@@ -22,5 +22,5 @@ class PersonParser(Protocol):
         ...
 
     def parse(self, image: Image.Image) -> NDArray[np.uint8]:
-        """(H, W) the labels of a photo; raises ValueError where it cannot tell."""
+        """(H, W) the labels of a photo; raises ValueError where it cannot be parsed."""
         ...

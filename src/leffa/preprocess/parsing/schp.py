@@ -54,7 +54,7 @@ class SCHPParser:
 
 
 def schp(path: str | Path, label_set: LabelSet) -> SCHPParser:
-    """From `parsing_atr.onnx` or `parsing_lip.onnx`, on the processor.
+    """From `parsing_atr.onnx` or `parsing_lip.onnx`, on the CPU.
 
     The files give the parsing branch, the fusion branch and the edges, in this order; the fusion
     branch is the result (OOTDiffusion, `parsing_api.py`). A file with one output is taken as it.

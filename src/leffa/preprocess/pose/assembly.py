@@ -54,7 +54,7 @@ class _Person:
 
 
 def find_people(maps: Floats, fields: Floats) -> list[Floats]:
-    """Everybody in the image, who stands out most first.
+    """All people in the image, the most prominent first.
 
     Args:
         maps: (18 or more, H, W) confidence of each joint; further maps are not read.

@@ -1,1 +1,1 @@
-"""From a dataset as it is downloaded to what training reads: resized images, masks, matches."""
+"""From a downloaded dataset to what training reads: resized images, masks, matches."""

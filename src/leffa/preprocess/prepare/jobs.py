@@ -19,7 +19,7 @@ Make = Callable[[], Image.Image | str]  # an image, or the text of another file
 
 @contextmanager
 def alone(root: Path, what: str) -> Iterator[None]:
-    """Raise ValueError where another run makes these files of a dataset meanwhile."""
+    """Raise ValueError where another run is making these files of a dataset."""
     with exclusive_lock(root / f".{what}.lock", patience=0) as locked:
         if not locked:
             raise ValueError(f"{root}: another run is making {what} here; wait for it first")
@@ -29,16 +29,16 @@ def alone(root: Path, what: str) -> Iterator[None]:
 def make_files(
     files: Mapping[Path, Make], what: str, workers: int, progress: Progress | None
 ) -> None:
-    """Make the files that are not there yet, PNG or text; a killed run is completed by the next.
+    """Make the missing files, PNG or text; the next run completes a killed one.
 
     Args:
         files: what makes each; it raises ValueError or OSError, naming its input, where it
             cannot. With several workers it is pickled.
-        what: they are called in messages.
+        what: their name in messages.
         workers: processes; the files do not depend on it.
 
     Raises:
-        ValueError: some could not be made; the others are made all the same.
+        ValueError: some could not be made; the others were made.
     """
     missing = [(path, make) for path, make in files.items() if not path.exists()]
     made = map_items(_make, missing, workers, progress, len(files) - len(missing))

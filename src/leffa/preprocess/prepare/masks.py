@@ -30,7 +30,7 @@ class MaskSet:
     """The masks of one folder.
 
     Args:
-        folder: where the dataset's class looks for them.
+        folder: where the dataset's class reads them.
         files: record of each mask, by the mask's name.
         label_set: of the parse.
         densepose: encoding of the DensePose files, None where there are none, or it is not known.
@@ -47,7 +47,7 @@ class MaskSet:
 
     @property
     def unfinished(self) -> Path:
-        """Where the masks wait until all of them are there: half a folder is read by no class."""
+        """Where the masks are kept until all are done: no class may read half a folder."""
         return self.folder.with_name(f"{self.folder.name}.unfinished")
 
     def jobs(self, recipe: str) -> dict[Path, Callable[[], Image.Image]]:
@@ -69,7 +69,7 @@ def make_masks(
     label_set: LabelSet | None = None,
     encoding: str | None = None,
 ) -> list[MaskSet]:
-    """Make the masks of every split or category that has none, where its class looks for them.
+    """Make the masks of every split or category that has none, where its class reads them.
 
     VITON-HD: `<split>/agnostic-mask/<stem>_mask.png`; DressCode: `<category>/agnostic_masks/`;
     the user's own folder: `masks/`, and tables that name them (`own.own_masks`). A folder appears

@@ -1,4 +1,4 @@
-"""Trusted matches for all pairs of a try-on dataset: a file each, where its class looks for it."""
+"""Trusted matches for all pairs of a try-on dataset, one file per pair."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def prepare_matches(root: Path, workers: int = 1, progress: Progress | None = No
 
     VITON-HD and VITON: `<split>/matches/`; DressCode: `<category>/matches/`; the user's own folder:
     `matches/PERSON__GARMENT.json`, for the pairs of all its tables. Garment masks and try-on masks
-    are heeded where the dataset has their files.
+    are used where the dataset has their files.
 
     Args:
         root: of the dataset, which is recognised.

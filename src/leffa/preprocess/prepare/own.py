@@ -1,4 +1,4 @@
-"""The masks of a user's own folder: whose they are, and the tables that name them."""
+"""The masks of a user's own folder, and the tables that name them."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ Names = dict[tuple[Path, str], str]  # the mask's of each photo and category
 def own_masks(root: Path) -> tuple[dict[str, Record], dict[Path, str]]:
     """Whose masks are to be made, by the mask's name, and the tables that will name them.
 
-    A mask is called as its photo, with the category behind it where a person has garments of
+    A mask has the name of its photo, followed by the category where a person has garments of
     several. Of a table, lines that have a mask keep it; of all others `pairs_masks.csv`, beside
     `pairs.csv`, will name the one that is made. Without a table masks are found by their names.
 

@@ -46,7 +46,7 @@ def resize_deepfashion(
 
     Raises:
         FileNotFoundError: lists or images are missing; the message says where to ask for them.
-        ValueError: images cannot be read; the others are made all the same.
+        ValueError: images cannot be read; the others were made.
     """
     pictures = _listed_pictures(root)
     folders = {size: root / f"{size[1]}x{size[0]}" for size in sizes}
