@@ -1,4 +1,4 @@
-"""What the controls of a tab do. Each function takes what gradio sends, and gives what it shows.
+"""The actions of a tab's controls: each takes what gradio sends, and returns what it shows.
 
 Events are declared with `preprocess=False`: gradio has then checked that a file lies in its own
 upload folder, and opened nothing. Opening is `limits.open_upload`, which knows what to refuse.
@@ -86,7 +86,7 @@ class Actions:
         densepose: Upload,
         *sampling: Any,
     ) -> Iterator[Shown]:
-        """Make an image, telling how far it is; `tab` says which controls show it."""
+        """Generate an image and report progress; `tab` says which controls show it."""
         session = self.session(request)
         mask = str(editor.get("mask")) if editor and editor.get("edited") else None
 

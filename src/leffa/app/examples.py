@@ -24,7 +24,7 @@ FIRST = 50_000  # its test samples begin here: no model of ours was trained on t
 # model of a few hundred steps does well with them.
 TRYON_PERSONS, TRYON_GARMENTS = (0, 1, 3, 4, 2), (9, 5, 6, 7, 8)
 POSE_PEOPLE = (0, 1, 2, 3, 4)
-# Pixels: a model of 96x72 is shown images that a person can see; larger ones take long to draw.
+# Pixels: a model of 96x72 is shown images that a person can see; larger ones take long to render.
 LEAST_HEIGHT, MOST_HEIGHT = 384, 512
 
 
@@ -65,7 +65,7 @@ class Examples:
 
 
 def draw_examples(task: str, folder: Path, height: int, width: int) -> Examples:
-    """Draw the examples of a task ("tryon" or "pose") in the shape of the model's images."""
+    """Render the examples of a task ("tryon" or "pose") in the shape of the model's images."""
     scale = min(max(LEAST_HEIGHT, height), MOST_HEIGHT) / height
     size = round(height * scale), round(width * scale)
     if task == "tryon":

@@ -1,4 +1,4 @@
-"""The maps of a photograph that a model needs: from its drawing, or from networks where given.
+"""The maps of a photograph that a model needs: from its rendering, or from networks where given.
 
 `leffa.preprocess.photo` makes them; here is who makes them for which image, and what to tell the
 user where nobody can.

@@ -23,7 +23,7 @@ _WAVES = np.cos(np.pi / (2 * _SIDE) * np.outer(np.arange(_LOWEST), 2 * np.arange
 _BITS = np.uint64(1) << np.arange(64, dtype=np.uint64).reshape(_LOWEST, _LOWEST)
 _MIRROR = np.bitwise_or.reduce(_BITS[:, 1::2], axis=None)  # waves that mirroring turns round
 # Photographs of VITON-HD saved anew at half the size differ by up to 2 bits, and by 0.4 levels in
-# the mean and 2 in 99 % of the values; the most alike of 500 drawn garments by 9 and 92.
+# the mean and 2 in 99 % of the values; the most alike of 500 rendered garments by 9 and 92.
 _MOST_BITS, _MOST_MEAN, _MOST_TAIL = 6, 4, 32
 _CHUNK = 64
 

@@ -1,6 +1,6 @@
 """`leffa demo`: the whole system on a laptop, from no data to a report.
 
-    draw a dataset -> the last stage, with and without the Leffa loss -> evaluate -> report
+    render a dataset -> the last stage, with and without the Leffa loss -> evaluate -> report
 
     <out>/report.html  samples.png  metrics.json      to look at
     <out>/runs/{control,leffa}                        the two trainings
@@ -131,7 +131,7 @@ def _evaluation(settings: DemoSettings, name: str, trainings: dict[str, Part]) -
 
 
 def _draw(training: Part) -> None:
-    """Draw the dataset of the trainings, or what is missing of it."""
+    """Render the dataset of the trainings, or what is missing of it."""
     from leffa.run import compose
     from leffa.synthetic.write import write_viton_hd
 

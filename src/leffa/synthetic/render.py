@@ -1,10 +1,10 @@
-"""Synthetic samples: one call draws a person, what they wear, and the exact labels.
+"""Synthetic samples: one call renders a person, what they wear, and the exact labels.
 
     drawing = draw_tryon(seed=0, index=7, height=256, width=192)
     drawing.person.image, drawing.garment, drawing.flow   # what to paint, from what, looking where
 
-Everything of a sample follows from (seed, index) and the image's size; the size changes the
-resolution, not the scene.
+A sample depends only on (seed, index) and the image size; the size changes the resolution, not the
+scene.
 """
 
 import colorsys
@@ -95,7 +95,7 @@ class PoseSet:
         self, source: int, reference: int, appearance: "PoseSet | None" = None
     ) -> PosePairDrawing:
         """Two of the images, with the ground-truth flow from the one to the other; the reference
-        is one of `appearance` where this set was drawn in that person's."""
+        is one of `appearance` where this set was rendered with that person's."""
         there = appearance or self
         flow, valid = flow_between(self._scenes[source], there._scenes[reference])
         return PosePairDrawing(self.drawings[source], there.drawings[reference], flow, valid)
@@ -109,7 +109,7 @@ def draw_tryon(
     category: Category = "upper_body",
     garment_of: int | None = None,
 ) -> TryOnDrawing:
-    """Draw a person who wears a garment, and the garment laid flat.
+    """Render a person who wears a garment, and the garment laid flat.
 
     Args:
         garment_of: the index of another sample, whose garment this person wears in place of the
@@ -125,7 +125,7 @@ def draw_tryon(
     if garment_of is not None:
         _, _, others, other = _dress(seed, garment_of, category, size)
         outfit[worn] = others[other]
-    # Nothing random below depends on the garments: the same person is drawn in others.
+    # Nothing random below depends on the garments: the same person is rendered in others.
     person = Person(draw_shape(rng), draw_look(rng), tuple(outfit))
     pose, background = draw_pose(rng), _draw_backdrop(rng, size)
     scene, drawing = _render(person, pose, place, background)
@@ -159,7 +159,7 @@ def _dress(
 def draw_pose_set(
     seed: int, index: int, height: int, width: int, poses: int, appearance_of: int | None = None
 ) -> PoseSet:
-    """Draw one person, from head to foot, in a number of poses.
+    """Render one person, from head to foot, in a number of poses.
 
     Args:
         appearance_of: the index of another person, whose look, outfit and backdrop this one takes.
@@ -195,7 +195,7 @@ def _appear(
 
 
 def draw_pose_pair(seed: int, index: int, height: int, width: int) -> PosePairDrawing:
-    """Draw one person in two poses: the first two of their `draw_pose_set`."""
+    """Render one person in two poses: the first two of their `draw_pose_set`."""
     return draw_pose_set(seed, index, height, width, poses=2).pair(source=0, reference=1)
 
 

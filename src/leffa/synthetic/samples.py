@@ -1,7 +1,7 @@
 """The samples of a synthetic dataset: which files its spec asks for, and what is in them.
 
-A sample knows its paths before it is drawn, so a sample whose files are all there need not be drawn
-again. The number in a file's name is the index that it is drawn from.
+The paths of a sample are known before it is rendered, so a complete sample is not rendered again.
+The number in a file's name is the index that it is rendered from.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +53,7 @@ def numbering(spec: DatasetSpec) -> SyntheticSpec:
 
 @dataclass(frozen=True)
 class Sample:
-    """Files that are drawn together: one person and garment, or all images of one person."""
+    """Files that are rendered together: one person and garment, or all images of one person."""
 
     recipe: Recipe
     root: Path  # of the dataset
@@ -70,7 +70,7 @@ class Sample:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys in its files' names, one an image of a person."""
+        """The keys in its files' names, one per image of a person."""
         return numbering(CATALOG[self.recipe.layout]).keys(self.number)
 
     def name(self, role: str, key: int = 0) -> str:

@@ -1,7 +1,7 @@
 """Writes synthetic datasets in the layouts of real ones, which the same classes then read.
 
-A sample follows from the seed and its number alone: the same bytes with any number of workers, in
-any order. Files are complete or absent, and only what is missing is drawn.
+A sample depends only on the seed and its number: the same bytes with any number of workers, in any
+order. Files are written atomically, and only missing ones are rendered.
 """
 
 import json
@@ -37,9 +37,9 @@ def write_dataset(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a synthetic dataset; everything that its spec names is there, and ground-truth flow.
+    """Write a synthetic dataset: all files of its spec, and the ground-truth flow.
 
-    The persons of an unpaired list are also drawn in the garments, or in pose transfer in the
+    The persons of an unpaired list are also rendered in the garments, or in pose transfer in the
     appearance, that it gives them.
 
     Args:
@@ -47,7 +47,7 @@ def write_dataset(
         root: the folder to fill; it may hold an earlier run of the same settings, which is
             completed or extended.
         train: number of training samples, in DressCode of each category. In pose transfer samples
-            are pairs, three (Market-1501: six) of one person, whose images are drawn together.
+            are pairs, three (Market-1501: six) of one person, whose images are rendered together.
         test: number of test samples, 0 or from 2.
         seed: of the whole dataset; 0 is a seed.
         height, width: of every image, pixels; None: as is usual in the layout.
@@ -81,7 +81,7 @@ def write_dataset(
 
 
 def _check_counts(layout: str, spec: DatasetSpec, counts: dict[Split, int]) -> None:
-    """Raise ValueError unless so many samples of each split can be drawn and paired."""
+    """Raise ValueError unless so many samples of each split can be rendered and paired."""
     plan = numbering(spec)
     if counts["train"] and not plan.trains:
         raise ValueError(f"train={counts['train']}: {layout} is for tests only; give train=0")
@@ -159,7 +159,7 @@ def _with_others(samples: Sequence[Sample], seed: int) -> list[Sample]:
 def _draw_missing(
     samples: Sequence[Sample], workers: int, progress: Callable[[int, int], None] | None
 ) -> None:
-    """Draw the samples that lack a file, and write them."""
+    """Render the samples that lack a file, and write them."""
     missing = [one for one in samples if not all(path.exists() for path, _, _ in one.files())]
     there = len(samples) - len(missing)
     log.info("rendering %d samples, %d exist already", len(missing), there)

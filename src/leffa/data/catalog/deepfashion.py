@@ -56,7 +56,7 @@ def _group(split: Split) -> GroupSpec:
     lists = pairs, joints, names, nted
     if split == "train":
         return GroupSpec(split, "", files, lists)
-    # No release has such pairs: the truth of one person in another's pose is only drawn.
+    # No release has such pairs: the truth of one person in another's pose is only rendered.
     unpaired = replace(pairs, names=(UNPAIRED,), official=None, pairing="other", needed=False)
     return GroupSpec(split, "", (*files, *drawn_truth()), (*lists, unpaired))
 

@@ -147,7 +147,7 @@ class GroupSpec:
 class SyntheticSpec:
     """How the samples of a synthetic copy are numbered."""
 
-    # From a number to the keys that are drawn together: a try-on sample, or one person's images.
+    # From a number to the keys that are rendered together: a try-on sample, or one person's images.
     keys: Callable[[int], tuple[str, ...]]
     limit: int  # the most numbers of a split (and of a category)
     size: tuple[int, int] = (192, 256)  # (width, height) unless another is asked for
