@@ -1,4 +1,4 @@
-"""Generate the images of a data set with a trained model, and score them.
+"""Generate the images of a dataset with a trained model, and score them.
 
 python evaluate.py dataset=synthetic_tryon ckpt=outputs/tryon_synthetic/2026-01-01_00-00-00
 """

@@ -41,7 +41,7 @@ class Prediction:
 
     noise: Tensor  #: (B, C, h, w): epsilon, v or velocity, as the schedule says; at least float32
     flows: dict[str, Tensor] = field(default_factory=dict)  #: layer name -> (S, h_l, w_l, 2)
-    sharpness: dict[str, Sharpness] = field(default_factory=dict)
+    sharpness: dict[str, Sharpness] = field(default_factory=dict)  #: by layer name
     shares: dict[str, Tensor] = field(default_factory=dict)  #: (S, h_l, w_l), the reference's
 
 

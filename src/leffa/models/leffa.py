@@ -157,6 +157,7 @@ class LeffaModel(ReferenceGenerator):
         branches: Sequence[Conditioning],
         flow: FlowRequest | None = None,
     ) -> Prediction:
+        """All branches in one batch; the noise is (branches * B, C, h, w)."""
         tokens = self.reference_tokens(branches, timesteps)
         exchange = AttentionExchange(
             features=tokens.features,
@@ -179,6 +180,7 @@ class LeffaModel(ReferenceGenerator):
     def read_references(
         self, branches: Sequence[Conditioning], timesteps: Tensor
     ) -> ReferenceTokens:
+        """Features by layer, (B, L, C) with all branches along B."""
         at = branches[0].frozen_at
         timesteps = timesteps if at is None else torch.full_like(timesteps, at)
         features = self._features(branches, timesteps)

@@ -183,6 +183,7 @@ class FitDiT(ReferenceGenerator):
         branches: Sequence[Conditioning],
         flow: FlowRequest | None = None,
     ) -> Prediction:
+        """All branches in one batch; the velocity is (branches * B, C, h, w)."""
         count, all_timesteps = len(noisy), timesteps.repeat(len(branches))
         pooled = torch.cat([branch.pooled.expand(count, -1) for branch in branches])
         if self.denoises == "garment":
@@ -205,6 +206,7 @@ class FitDiT(ReferenceGenerator):
     def read_references(
         self, branches: Sequence[Conditioning], timesteps: Tensor
     ) -> ReferenceTokens:
+        """The garment network's keys and values by layer, (B, L, C) with all branches along B."""
         parts = [self._tokens_of_one(branch).projected or {} for branch in branches]
         if len(parts) == 1:
             return ReferenceTokens(projected=parts[0])
