@@ -1,8 +1,10 @@
 """Cached latents: the same numbers as fresh ones, of the same pictures only."""
 
 import copy
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -86,6 +88,31 @@ def test_keeps_the_finished_part_of_an_interrupted_run(
     for name, latents in whole.items():
         assert latents.keys() == {"source", "reference", "masked_source"}
         assert all(latents[picture].equal(again[name][picture]) for picture in latents)
+
+
+def test_says_what_it_takes_and_refuses_a_full_disk_before_any_work(
+    records: Layout,
+    model: LeffaModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    bytes_each = 3 * 4 * 16 * 12 * 4  # three images of four channels, 2 pixels a cell, float32
+    monkeypatch.setattr(latent_cache, "SHARD", 2)
+    for free in (5 * bytes_each - 1, 5 * bytes_each):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        if free < 5 * bytes_each:
+            with pytest.raises(ValueError, match=r"latents of 5 samples need .* latent_cache=null"):
+                build(tmp_path, records, model)
+            assert not list(tmp_path.glob("*.safetensors"))
+        else:
+            build(tmp_path, records, model)
+    assert f"encoding 5 samples into {tmp_path}: 0.0 GB" in caplog.text
+    (tmp_path / "latents_00001.safetensors").unlink()
+    build(tmp_path, records, model)
+    build(tmp_path, records, model)
+    assert [line.split()[1] for line in caplog.messages if "samples" in line] == ["5", "2"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ A cache made of another autoencoder, transform or files is refused.
 
 import hashlib
 import json
+import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache, cached_property, partial
@@ -31,6 +33,8 @@ from leffa.data.keypoints import Annotation
 from leffa.data.transforms import PersonTransform
 from leffa.io.atomic import replacing, write_json
 from leffa.io.files import exclusive_lock
+
+log = logging.getLogger(__name__)
 
 # Of a record: what the autoencoder never sees.
 _NOT_ENCODED = ("reference_densepose", "reference_keypoints")
@@ -56,8 +60,8 @@ class LatentCache(Mapping[str, Latents]):
         progress: called with (samples done, samples in all).
 
     Raises:
-        ValueError: the transform is random, or the folder holds latents of another autoencoder,
-            transform or data.
+        ValueError: the transform is random, the folder holds latents of another autoencoder,
+            transform or data, or the disk has too little space for them.
     """
 
     def __init__(
@@ -79,6 +83,10 @@ class LatentCache(Mapping[str, Latents]):
         self._shards: dict[Path, Any] = {}
         _claim(folder, _origin(records, transform, encoder))
         dataset = PersonDataset(records, transform)
+        lacking = [f for f in range(0, len(records), SHARD) if not self._shard(f).is_file()]
+        if lacking:
+            samples = sum(min(SHARD, len(records) - first) for first in lacking)
+            _check_disk(folder, samples, _encode(dataset, range(1), encoder))
         # Several processes share the work: first each takes what no other one is at.
         for patience in (0.0, -1.0):
             for first in range(0, len(records), SHARD):
@@ -123,23 +131,42 @@ def _write(
     path: Path, dataset: PersonDataset, indices: range, encoder: LatentEncoder, batch_size: int
 ) -> None:
     tensors: Latents = {}
-    weight = next(encoder.vae.parameters())  # of the precision that a training runs in
     for first in range(indices.start, indices.stop, batch_size):
         part = range(first, min(first + batch_size, indices.stop))
-        batch = collate([dataset[index] for index in part])
-        moved = {
-            key: value.to(weight.device, weight.dtype if value.is_floating_point() else None)
-            if isinstance(value, Tensor)
-            else value
-            for key, value in batch.items()
-        }
-        with torch.no_grad():
-            latents = encoder.latents(moved)  # type: ignore[arg-type]  # the same keys
-        for picture, values in latents.items():
-            for name, value in zip(batch["name"], values.float().cpu(), strict=True):
-                tensors[f"{name}/{picture}"] = value.clone(memory_format=torch.contiguous_format)
+        tensors |= _encode(dataset, part, encoder)
     with replacing(path) as temporary:
         save_file(tensors, temporary)
+
+
+def _encode(dataset: PersonDataset, indices: range, encoder: LatentEncoder) -> Latents:
+    """The latents of these samples by `<name>/<picture>`, each (C, h, w), on the CPU."""
+    weight = next(encoder.vae.parameters())  # of the precision that a training runs in
+    batch = collate([dataset[index] for index in indices])
+    moved = {
+        key: value.to(weight.device, weight.dtype if value.is_floating_point() else None)
+        if isinstance(value, Tensor)
+        else value
+        for key, value in batch.items()
+    }
+    with torch.no_grad():
+        latents = encoder.latents(moved)  # type: ignore[arg-type]  # the same keys
+    return {
+        f"{name}/{picture}": values.clone(memory_format=torch.contiguous_format)
+        for picture, each in latents.items()
+        for name, values in zip(batch["name"], each.float().cpu(), strict=True)
+    }
+
+
+def _check_disk(folder: Path, samples: int, one: Latents) -> None:
+    """Say what a cache takes, by the latents of one sample; ValueError where that is not free."""
+    size = samples * sum(tensor.nbytes for tensor in one.values()) / 1e9
+    free = shutil.disk_usage(folder).free / 1e9
+    if size > free:
+        raise ValueError(
+            f"{folder}: the latents of {samples:,} samples need {size:.1f} GB, and {free:.1f} GB "
+            "are free; free some space, give a latent_cache on another disk, or latent_cache=null"
+        )
+    log.info("encoding %d samples into %s: %.1f GB", samples, folder, size)
 
 
 def _origin(
