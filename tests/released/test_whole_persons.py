@@ -35,7 +35,7 @@ def test_a_whole_person_is_found(finder: OpenPose) -> None:
         (
             lambda joints: joints + np.isin(np.arange(18), (2, 5))[:, None],
             "dresses",
-            "no shoulders",
+            "no visible shoulders",
         ),
     ],
 )

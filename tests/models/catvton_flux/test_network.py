@@ -262,5 +262,5 @@ def test_a_picture_without_whole_tokens_is_refused(
     with pytest.raises(ValueError, match="images of 18x12 are not a multiple of 4 pixels, one tok"):
         model.encode(make_batch(2, 18, 12))
     stages = [Stage("small", 1, 16, 12, 1, 1e-3), Stage("full", 1, 18, 12, 1, 1e-3)]
-    with pytest.raises(ValueError, match=r"curriculum\.stages, full: images of 18x12 are no mult"):
+    with pytest.raises(ValueError, match=r"curriculum\.stages, full: images of 18x12 are not a"):
         check_sizes(model, stages)
