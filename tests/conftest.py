@@ -5,6 +5,7 @@ is missing they are skipped by name, and asked for (`-m browser`, which is `make
 end at once with one line that says what to install.
 """
 
+import gc
 import importlib
 import importlib.util
 import logging
@@ -28,6 +29,8 @@ from leffa.io.weights import read_pickle
 # Tiny networks gain nothing from threads, and tests may run side by side.
 torch.set_num_threads(1)
 
+gc.disable()  # until all modules are imported: what they hold is no garbage
+
 # The same examples on every run, whatever the load of the machine.
 settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
 settings.load_profile("reproducible")
@@ -39,6 +42,12 @@ ARGUMENTS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 STARTING = 120_000  # milliseconds: the machine may be busy
+
+
+def pytest_collection_finish() -> None:
+    """From here on a collection leaves out all that torch and Lightning hold."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
@@ -117,6 +126,24 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """A program of `benchmarks/` as a module; they import one another."""
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
     return importlib.import_module
+
+
+@pytest.fixture(scope="session")
+def train_tiny() -> Callable[..., Path]:
+    """train.py with an experiment, tiny, on a data set, into a folder, which is returned. What few
+    tests look at takes half of the time: validation, pictures of samples and the run's page."""
+
+    def run(experiment: str, data: Path, folder: Path, *changes: str) -> Path:
+        from leffa.run import compose, train
+
+        chosen = [f"experiment={experiment}", "debug=tiny", "+trainer.limit_val_batches=0"]
+        shown = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"]
+        shown += ["~callbacks.progress", "callbacks.images=null", "callbacks.report=null"]
+        places = [f"data.root={data}", "data.prepare=null", f"paths.output_dir={folder}"]
+        train(compose("train", [*chosen, *shown, *places, *changes]))
+        return folder
+
+    return run
 
 
 @cache

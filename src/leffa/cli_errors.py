@@ -23,7 +23,7 @@ Compose = Callable[[list[str]], dict[str, Any]]
 
 def check_overrides(
     arguments: list[str], compose: Compose, config_errors: tuple[type[Exception], ...], conf: Path
-) -> None:
+) -> dict[str, Any] | None:
     """Compose once before the program does, to say in one line what is wrong with the overrides.
 
     Args:
@@ -32,13 +32,16 @@ def check_overrides(
         config_errors: what `compose` raises when an override is wrong.
         conf: the folder of the config groups.
 
+    Returns:
+        The configuration; None where an argument is an option, of Hydra's own.
+
     Raises:
         SystemExit: an override is wrong; the line stands on stderr.
     """
     if any(argument.startswith("-") for argument in arguments):
-        return  # --help, --cfg, and sweeps, whose values are lists
+        return None  # --help, --cfg, and sweeps, whose values are lists
     try:
-        compose(arguments)
+        return compose(arguments)
     except config_errors as error:
         fail(error, _suggestion(arguments, compose, config_errors, conf, str(error)))
     except ValueError as error:  # Hydra's, where YAML reads the name of a file as something else

@@ -145,7 +145,7 @@ def _published_config(place: Path, experiment: str, changes: Sequence[str]) -> d
     from leffa.run.config import check, choices, compose, composed, resolved
 
     chosen = [f"experiment={experiment}", *changes]
-    check("train", chosen)
+    config = check("train", chosen) or composed("train", chosen)
     if (kind := choices("train", chosen)["model"]).startswith("leffa"):
         raise ValueError(
             f"--experiment {experiment}: is of model={kind}; a released file of Leffa goes with "
@@ -156,7 +156,7 @@ def _published_config(place: Path, experiment: str, changes: Sequence[str]) -> d
     told = [f"start_from={quoted(place)}"]
     if (CONF / "backbone" / f"{backbone}.yaml").is_file():
         told = [f"backbone={backbone}", f"backbone.source={quoted(place)}"]
-    if composed("train", chosen)["data"]["root"] == "???":
+    if config["data"]["root"] == "???":
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))
     config["name"] = config["run_name"] = f"{config['name']}_published"

@@ -1,4 +1,4 @@
-"""A tiny synthetic data set, a model trained on it for two steps, and their evaluation."""
+"""A tiny synthetic data set, a model trained on it for three steps, and their evaluation."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,7 +10,7 @@ from leffa.evaluation import Evaluation, EvaluationSettings
 from leffa.losses.request import FlowRequest
 from leffa.metrics.protocols import PROTOCOLS
 from leffa.models.sampler import SamplerSettings
-from leffa.run import compose, evaluate, train
+from leffa.run import compose, evaluate
 from leffa.synthetic.write import write_viton_hd
 
 HEIGHT, WIDTH = 64, 48
@@ -37,14 +37,12 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(
     synthetic: Path,
     tmp_path_factory: pytest.TempPathFactory,
+    train_tiny: Callable[..., Path],
     lightened: Callable[[Path], Path],
 ) -> Path:
-    """The folder of a run of two steps."""
+    """The folder of a run of three steps."""
     folder = tmp_path_factory.mktemp("trained")
-    chosen = ["experiment=tryon_synthetic", "debug=tiny", "+trainer.limit_val_batches=0"]
-    data = [f"data.root={synthetic}", "data.prepare=null", f"paths.output_dir={folder}"]
-    train(compose("train", chosen + data))
-    return lightened(folder)
+    return lightened(train_tiny("tryon_synthetic", synthetic, folder))
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from leffa.inference.devices import choose_devices
 from leffa.metrics.protocols import get_protocol
 from leffa.metrics.score import score_folders
 from leffa.pictures import HEADINGS
-from leffa.run import CONF, compose, evaluate, train
+from leffa.run import CONF, evaluate
 from leffa.run.program import program
 from leffa.synthetic.write import write_dress_code
 
@@ -213,12 +213,9 @@ def test_fid_is_that_of_score_and_zero_for_a_set_against_itself(
 
 @pytest.mark.slow
 def test_the_average_or_the_weights_themselves_are_evaluated_as_asked(
-    run_evaluation: Evaluate, synthetic: Path, tmp_path: Path
+    run_evaluation: Evaluate, train_tiny: Callable[..., Path], synthetic: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    data = [f"data.root={synthetic}", "data.prepare=null", f"paths.output_dir={run}"]
-    chosen = ["experiment=tryon_synthetic", "debug=tiny", "callbacks=ema"]
-    train(compose("train", [*chosen, *data, "+trainer.limit_val_batches=0"]))
+    run = train_tiny("tryon_synthetic", synthetic, tmp_path / "run", "callbacks=ema")
     pictures = {}
     for weights in ("ema", "raw", "null"):
         run_evaluation(tmp_path / weights, f"ckpt={run}", f"weights={weights}", "limit=1")

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image, ImageOps
 
 from leffa.cli import main
-from leffa.run import compose, train
 from leffa.synthetic.write import write_viton_hd
 
 Files = dict[str, Path]
@@ -168,14 +167,12 @@ def test_a_real_data_set_must_say_where_it_is(
 
 
 @pytest.mark.slow
-def test_runs_and_checkpoints_are_looked_into(run: Run, tmp_path: Path) -> None:
+def test_runs_and_checkpoints_are_looked_into(
+    run: Run, train_tiny: Callable[..., Path], tmp_path: Path
+) -> None:
     root = tmp_path / "data"
     write_viton_hd(root, train=4, test=2, height=64, width=48)
-    folder = tmp_path / "a_run"
-    chosen = ["experiment=tryon_synthetic", "debug=tiny", "+trainer.limit_val_batches=0"]
-    quiet = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"]
-    places = [f"data.root={root}", "data.prepare=null", f"paths.output_dir={folder}"]
-    train(compose("train", [*chosen, *quiet, "~callbacks.progress", *places]))
+    folder = train_tiny("tryon_synthetic", root, tmp_path / "a_run")
     assert run(tmp_path / "one", "--ckpt", str(folder)) == 0
     checkpoint = folder / "checkpoints" / "last.ckpt"
     assert run(tmp_path / "two", "--ckpt", str(checkpoint)) == 0

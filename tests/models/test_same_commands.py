@@ -48,6 +48,7 @@ def training(model: str, data: Path, folder: Path) -> list[str]:
     """Three steps, a checkpoint after each."""
     chosen = [*MODELS[model][0], "debug=tiny", "resume=auto"]
     quiet = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"]
+    quiet += ["callbacks.images=null", "callbacks.report=null"]
     places = [f"data.root={data}", "data.prepare=null", f"paths.output_dir={folder}"]
     return [*chosen, *quiet, "~callbacks.progress", "trainer.accelerator=cpu", *places]
 

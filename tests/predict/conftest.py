@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from leffa.cli import main
-from leffa.run import compose, train
 from leffa.synthetic.write import write_deepfashion, write_viton_hd
 
 HEIGHT, WIDTH = 64, 48
@@ -37,37 +36,39 @@ def synthetic_poses(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run_folder(experiment: str, data: Path, folder: Path, *changes: str) -> Path:
-    chosen = [f"experiment={experiment}", "debug=tiny", "+trainer.limit_val_batches=0"]
-    quiet = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"]
-    places = [f"data.root={data}", "data.prepare=null", f"paths.output_dir={folder}"]
-    train(compose("train", [*chosen, *quiet, "~callbacks.progress", *places, *changes]))
-    return folder
-
-
 @pytest.fixture(scope="session")
 def run(
     synthetic: Path,
     tmp_path_factory: pytest.TempPathFactory,
+    train_tiny: Callable[..., Path],
     lightened: Callable[[Path], Path],
 ) -> Path:
-    """The folder of a try-on run of two steps, with a running average."""
+    """The folder of a try-on run of three steps, with a running average."""
     folder = tmp_path_factory.mktemp("run")
-    return lightened(run_folder("tryon_synthetic", synthetic, folder, "callbacks=ema"))
+    return lightened(train_tiny("tryon_synthetic", synthetic, folder, "callbacks=ema"))
 
 
 @pytest.fixture(scope="session")
-def pose_run(synthetic_poses: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_folder("pose_synthetic", synthetic_poses, tmp_path_factory.mktemp("pose_run"))
+def pose_run(
+    synthetic_poses: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    train_tiny: Callable[..., Path],
+) -> Path:
+    return train_tiny("pose_synthetic", synthetic_poses, tmp_path_factory.mktemp("pose_run"))
 
 
 @pytest.fixture(scope="session")
-def adapted_run(run: Path, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def adapted_run(
+    run: Path,
+    synthetic: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    train_tiny: Callable[..., Path],
+) -> Path:
     """A run that trained low-rank adapters on that one, far enough from zero to be seen."""
     pytest.importorskip("peft")
     folder, changes = tmp_path_factory.mktemp("adapted"), ["data=synthetic_tryon", "seed=3"]
     changes += [f"start_from={run}", "model.lora.rank=2", "model.lora.alpha=3", "sampler.steps=1"]
-    run_folder("finetune_lora", synthetic, folder, *changes)
+    train_tiny("finetune_lora", synthetic, folder, *changes)
     last = folder / "checkpoints" / "last.ckpt"
     content = torch.load(last, weights_only=True)
     generator = torch.Generator().manual_seed(0)

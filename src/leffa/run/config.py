@@ -105,15 +105,14 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
         return hydra.compose(name, overrides)
 
 
-def check(name: str, overrides: list[str]) -> None:
-    """End the program, with one line, where an override is wrong."""
-    check_overrides(overrides, partial(composed, name), CONFIG_ERRORS, CONF)
+def check(name: str, overrides: list[str]) -> dict[str, Any] | None:
+    """End the program, with one line, where an override is wrong; see `check_overrides`."""
+    return check_overrides(overrides, partial(composed, name), CONFIG_ERRORS, CONF)
 
 
 def settings(name: str, overrides: list[str], *groups: str) -> dict[str, Any]:
     """Some groups of a configuration as plain values, whatever the others lack; see `check`."""
-    check(name, overrides)
-    cfg = compose(name, overrides)
+    cfg = OmegaConf.create(check(name, overrides) or composed(name, overrides))
     return {group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups}
 
 

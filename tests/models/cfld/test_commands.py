@@ -10,13 +10,12 @@ import torch
 
 from leffa.cli import main
 from leffa.inference import load_model
-from leffa.run import compose, evaluate, train
+from leffa.run import compose, evaluate
 from leffa.synthetic.write import write_deepfashion, write_market1501
 
 pytest.importorskip("timm")
 
 HEIGHT, WIDTH = 64, 48
-QUIET = ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"]
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +26,11 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def start(synthetic: Path) -> Callable[..., Path]:
-    """train.py with an experiment, tiny, into a folder, which is returned."""
-
-    def run(folder: Path, *changes: str, experiment: str = "cfld_synthetic") -> Path:
-        chosen = [f"experiment={experiment}", "debug=tiny", *QUIET, "~callbacks.progress"]
-        places = [f"data.root={synthetic}", "data.prepare=null", f"paths.output_dir={folder}"]
-        train(compose("train", [*chosen, *places, *changes]))
-        return folder
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def run(start: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two steps, the second with the Leffa loss."""
-    return start(tmp_path_factory.mktemp("run"), "+trainer.limit_val_batches=0")
+def run(
+    train_tiny: Callable[..., Path], synthetic: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run of three steps, the last with the Leffa loss."""
+    return train_tiny("cfld_synthetic", synthetic, tmp_path_factory.mktemp("run"))
 
 
 def saved(run: Path) -> dict[str, torch.Tensor]:
@@ -54,11 +42,11 @@ def saved(run: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty")
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(
-    start: Callable[..., Path], run: Path, tmp_path: Path
+    train_tiny: Callable[..., Path], synthetic: Path, run: Path, tmp_path: Path
 ) -> None:
-    quiet = "+trainer.limit_val_batches=0"
     for steps in (1, 3):
-        start(tmp_path / "run", quiet, "resume=auto", f"trainer.max_steps={steps}")
+        changes = ["resume=auto", f"trainer.max_steps={steps}"]
+        train_tiny("cfld_synthetic", synthetic, tmp_path / "run", *changes)
     expected, state = saved(run), saved(tmp_path / "run")
     assert state.keys() == expected.keys()
     assert all(torch.equal(value, expected[name]) for name, value in state.items())
@@ -121,17 +109,14 @@ def test_a_prediction_without_keypoints_is_told_what_is_missing(
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["cfld_256", "cfld_market1501"])
 def test_a_real_data_set_needs_no_densepose(
-    start: Callable[..., Path], synthetic: Path, tmp_path: Path, experiment: str
+    train_tiny: Callable[..., Path], synthetic: Path, tmp_path: Path, experiment: str
 ) -> None:
     root = tmp_path / "data"
     if experiment == "cfld_256":
         shutil.copytree(synthetic, root, ignore=shutil.ignore_patterns("densepose"))
     else:
         write_market1501(root, 6, 6, 0, HEIGHT, WIDTH)
-    folder = start(
-        tmp_path / "run", f"data.root={root}", "data.val_samples=0", experiment=experiment
-    )
-    model = load_model(folder).model
+    model = load_model(train_tiny(experiment, root, tmp_path / "run")).model
     assert model.inputs == {"pose"}
 
 
