@@ -82,7 +82,8 @@ def overrides(
             chosen += [f"start_from={official_file}", "data.transform.densepose=colour"]
         if cfg.model.get("lora"):
             pytest.importorskip("peft")
-        return [*chosen, f"data.root={small_copy(layout)}", "data.prepare=null"]
+        places = [f"data.root={small_copy(layout)}", "data.prepare=null"]
+        return [*chosen, *places, "callbacks.report=null"]
 
     return arguments
 

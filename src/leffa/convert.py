@@ -142,10 +142,12 @@ def describe_published(experiment: str) -> tuple[ModelSettings, frozenset[Input]
 
 def _published_config(place: Path, experiment: str, changes: Sequence[str]) -> dict[str, Any]:
     # Imported here: Hydra and Lightning are not for the released files.
-    from leffa.run.config import check, choices, compose, composed, resolved
+    from omegaconf import OmegaConf
+
+    from leffa.run.config import checked, choices, compose, resolved
 
     chosen = [f"experiment={experiment}", *changes]
-    config = check("train", chosen) or composed("train", chosen)
+    config = checked("train", chosen)
     if (kind := choices("train", chosen)["model"]).startswith("leffa"):
         raise ValueError(
             f"--experiment {experiment}: is of model={kind}; a released file of Leffa goes with "
@@ -156,7 +158,7 @@ def _published_config(place: Path, experiment: str, changes: Sequence[str]) -> d
     told = [f"start_from={quoted(place)}"]
     if (CONF / "backbone" / f"{backbone}.yaml").is_file():
         told = [f"backbone={backbone}", f"backbone.source={quoted(place)}"]
-    if config["data"]["root"] == "???":
+    if OmegaConf.is_missing(config.data, "root"):
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))
     config["name"] = config["run_name"] = f"{config['name']}_published"

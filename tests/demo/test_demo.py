@@ -62,7 +62,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> DemoSettings:
 
 @pytest.fixture(scope="module")
 def results(settings: DemoSettings) -> Results:
-    return run(settings)[0]
+    """Without the pages of its two trainings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leffa.training.callbacks.report.write_report", lambda *_: None)
+        return run(settings)[0]
 
 
 def test_says_what_came_out_for_every_model_and_baseline(

@@ -14,6 +14,8 @@ from leffa.models.card import model_card
 from leffa.models.export import InputSpec, ModelSettings
 from leffa.models.sampler import SamplerSettings
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 
 @pytest.fixture(scope="module")
 def card(adapted_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -41,8 +43,9 @@ def test_a_baseline_is_shipped_in_16_bits_without_the_autoencoder(
     assert not [key for key in state if key.startswith("vae.")]
     shipped, trained = load_model(tmp_path), load_model(run)
     assert shipped.inputs == trained.inputs
+    loaded = shipped.model.state_dict()
     for key, value in trained.model.saved_state().items():
-        assert torch.equal(shipped.model.state_dict()[key], value.half().float())
+        assert torch.equal(loaded[key], value.half().float())
     assert "# tryon_synthetic" in (tmp_path / "README.md").read_text()
 
 

@@ -51,10 +51,8 @@ def test_a_picture_is_that_of_the_official_settings(
     arguments += ["--size", "64x48", "--encoding", "iuv", "--device", "cpu"]
     arguments += ["--official", "--steps", "4", "--seed", "5"]
     name, settings = pair["person"].stem, SamplerSettings.official(steps=4, seed=5)
-    for folder in ("one", "two"):  # a second time as well: nothing is left to chance
-        assert main(["predict", *arguments, "--out", str(tmp_path / folder)]) == 0
-    one, two = (tmp_path / folder / f"{name}.png" for folder in ("one", "two"))
-    assert one.read_bytes() == two.read_bytes()
+    assert main(["predict", *arguments, "--out", str(tmp_path / "out")]) == 0
+    one = tmp_path / "out" / f"{name}.png"
     assert json.loads(one.with_suffix(".json").read_text())["sampler"] == asdict(settings)
 
     record = Record(name, "", *files.values())

@@ -90,7 +90,7 @@ def model() -> LeffaModel:
     return tiny()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_datamodule(synthetic: Path) -> Callable[..., PersonDataModule]:
     def make(stages: Sequence[Stage], largest: int = 8, val_samples: int = 0) -> PersonDataModule:
         def transform(height: int, width: int, flip: float = 0.5) -> PersonTransform:
@@ -109,7 +109,7 @@ def make_datamodule(synthetic: Path) -> Callable[..., PersonDataModule]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_module() -> Callable[..., PersonGenerationModule]:
     def make(
         stages: Sequence[Stage],
@@ -131,8 +131,10 @@ def make_module() -> Callable[..., PersonGenerationModule]:
     return make
 
 
-@pytest.fixture
-def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
+@pytest.fixture(scope="session")
+def make_trainer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trainer]:
+    root = tmp_path_factory.mktemp("trainer")
+
     def make(
         stages: Sequence[Stage],
         *callbacks: Callback,
@@ -151,7 +153,7 @@ def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
             logger=False,
             enable_checkpointing=checkpoints,
             enable_model_summary=False,
-            default_root_dir=tmp_path,
+            default_root_dir=root,
             callbacks=list(callbacks),
             **{"enable_progress_bar": False, **settings},
         )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,10 @@ Make = Callable[..., PersonGenerationModule]
 MakeData = Callable[..., PersonDataModule]
 MakeTrainer = Callable[..., Trainer]
 Start = Callable[..., tuple[PersonGenerationModule, list[str]]]
+Whole = tuple[PersonGenerationModule, list[str], Path]
 
 RESUMES = "ignore:You're resuming from a checkpoint that ended before the epoch"
+UNSAVED = "ignore:Be aware that when using `ckpt_path`"  # a resumed run saves nothing here
 
 STAGES = [
     Stage("first", steps=2, height=16, width=16, batch_size=2, learning_rate=1e-2),
@@ -85,19 +88,23 @@ def test_accumulated_micro_batches_are_one_step_with_their_mean_gradient(
     assert_equal(weights(trained), weights(by_hand))
 
 
-@pytest.fixture
-def start(
-    make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer, tmp_path: Path
-) -> Start:
-    """Trains stages, saving each step to `step=N.ckpt`; gives the module and the names dealt."""
+@pytest.fixture(scope="module")
+def start(make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer) -> Start:
+    """Trains stages, saving each step to `<save>/step=N.ckpt`; gives the module and the names
+    dealt."""
 
     def start(
-        stages: list[Stage], largest: int, accumulate: list[int], resume: Path | None = None
+        stages: list[Stage],
+        largest: int,
+        accumulate: list[int],
+        save: Path | None = None,
+        resume: Path | None = None,
     ) -> tuple[PersonGenerationModule, list[str]]:
-        saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
         module, dealt = make_module(stages), Dealt()
-        callbacks = [StageSchedule(accumulate), dealt, saver]
-        trainer = make_trainer(stages, *callbacks, checkpoints=True)
+        callbacks = [StageSchedule(accumulate), dealt]
+        if save:
+            callbacks += [ModelCheckpoint(save, "{step}", every_n_train_steps=1, save_top_k=-1)]
+        trainer = make_trainer(stages, *callbacks, checkpoints=bool(save))
         data = make_datamodule(stages, largest)
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
         assert trainer.global_step == sum(stage.steps for stage in stages)
@@ -106,26 +113,33 @@ def start(
     return start
 
 
-@pytest.mark.filterwarnings(RESUMES)
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(start: Start, tmp_path: Path) -> None:
-    whole, every = start(STAGES, LARGEST, ACCUMULATE)
+@pytest.fixture(scope="module")
+def whole(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A run that nothing interrupted: its module, the names dealt, its checkpoints."""
+    folder = tmp_path_factory.mktemp("whole")
+    return *start(STAGES, LARGEST, ACCUMULATE, save=folder), folder
+
+
+@pytest.mark.filterwarnings(RESUMES, UNSAVED)
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(start: Start, whole: Whole) -> None:
+    module, every, saved = whole
     for done in (2, 5):
-        resumed, rest = start(STAGES, LARGEST, ACCUMULATE, resume=tmp_path / f"step={done}.ckpt")
+        resumed, rest = start(STAGES, LARGEST, ACCUMULATE, resume=saved / f"step={done}.ckpt")
         images = min(done, 2) * 2 + max(done - 2, 0) * 4
         assert rest == every[images:]
-        assert_equal(weights(resumed), weights(whole))
-    _, rest = start(STAGES, 4, [1, 1], resume=tmp_path / "step=4.ckpt")  # in other micro-batches
+        assert_equal(weights(resumed), weights(module))
+    _, rest = start(STAGES, 4, [1, 1], resume=saved / "step=4.ckpt")  # in other micro-batches
     assert rest == every[12:]
 
 
-@pytest.mark.filterwarnings(RESUMES)
-def test_a_capped_run_goes_on_within_its_stage(start: Start, tmp_path: Path) -> None:
-    whole, every = start(STAGES, LARGEST, ACCUMULATE)
+@pytest.mark.filterwarnings(RESUMES, UNSAVED)
+def test_a_capped_run_goes_on_within_its_stage(start: Start, whole: Whole, tmp_path: Path) -> None:
     capped = list(Curriculum(STAGES, max_steps=3).stages)
-    start(capped, LARGEST, ACCUMULATE)
-    resumed, rest = start(STAGES, LARGEST, ACCUMULATE, resume=tmp_path / "step=3-v1.ckpt")
+    start(capped, LARGEST, ACCUMULATE, save=tmp_path)
+    resumed, rest = start(STAGES, LARGEST, ACCUMULATE, resume=tmp_path / "step=3.ckpt")
+    module, every, _ = whole
     assert rest == every[8:]
-    assert_equal(weights(resumed), weights(whole))
+    assert_equal(weights(resumed), weights(module))
 
 
 def test_training_leaves_the_autoencoder_as_it_was(
@@ -188,10 +202,11 @@ def test_validation_encodes_each_picture_once(
 def test_validation_does_not_change_the_training(
     make_module: Make, make_datamodule: MakeData, make_trainer: MakeTrainer
 ) -> None:
-    with_, without = make_module(STAGES), make_module(STAGES)
+    stages = [replace(stage, steps=1) for stage in STAGES]  # each is validated at its end
+    with_, without = make_module(stages), make_module(stages)
     for module, validate in ((with_, True), (without, False)):
-        data = make_datamodule(STAGES, val_samples=2)
-        make_trainer(STAGES, validate=validate).fit(module, data)
+        data = make_datamodule(stages, val_samples=2)
+        make_trainer(stages, validate=validate).fit(module, data)
     assert_equal(weights(with_), weights(without))
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from leffa.run import compose, train
+
 sys.path.append(str(Path(__file__).parent / "support"))
 import runs
 
@@ -28,10 +30,11 @@ def whole(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     def get(ranks: int) -> Path:
         if ranks not in made:
             made[ranks] = tmp_path_factory.mktemp(f"whole{ranks}") / "run"
-            codes = runs.train(
-                runs.overrides(synthetic, made[ranks]), made[ranks].parent / "log", ranks
-            )
-            assert codes == [0] * ranks
+            arguments = runs.overrides(synthetic, made[ranks])
+            if ranks == 1:
+                train(compose("train", arguments))
+            else:
+                assert runs.train(arguments, made[ranks].parent / "log", ranks) == [0] * ranks
         return made[ranks]
 
     return get
@@ -102,12 +105,27 @@ def test_an_uninterrupted_run_keeps_the_last_two_the_last_and_the_best(whole: Wh
     assert validated == ["1", "2", "4", "6"]
 
 
+@pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty")
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint")  # it deals on exactly
+def test_a_run_that_failed_ends_as_one_that_did_not(
+    whole: Whole, synthetic: Path, tmp_path: Path
+) -> None:
+    """Inside the second stage, in this process."""
+    folder = tmp_path / "run"
+    arguments = [*runs.overrides(synthetic, folder), "resume=auto"]
+    with pytest.raises(RuntimeError, match="the test ends this run"):
+        train(compose("train", [*arguments, *runs.kill_at(5, number=0)]))
+    train(compose("train", arguments))
+    assert_same_end(folder, whole(1))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "where"),
     [
-        pytest.param(1, "before the first checkpoint", marks=pytest.mark.slow),
-        pytest.param(2, "right after one, inside the first stage", marks=pytest.mark.slow),
-        pytest.param(3, "at the first step of the second stage", marks=pytest.mark.slow),
+        (1, "before the first checkpoint"),
+        (2, "right after one, inside the first stage"),
+        (3, "at the first step of the second stage"),
         (5, "inside the second stage, which accumulates"),
     ],
 )

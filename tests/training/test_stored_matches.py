@@ -53,16 +53,14 @@ def photographs(synthetic: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint")  # it deals on exactly
-@pytest.mark.parametrize("space", ["tokens", pytest.param("coordinates", marks=pytest.mark.slow)])
-def test_trains_on_them_and_resumes_where_it_stopped(
-    space: str, photographs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.slow  # what a run keeps does not depend on its loss
+@pytest.mark.parametrize("space", ["tokens", "coordinates"])
+def test_a_run_with_them_resumes_where_it_stopped(
+    space: str, photographs: Path, tmp_path: Path
 ) -> None:
     words = [*WORDS, f"attention_loss.space={space}"]
     whole, resumed, off = (tmp_path / name for name in ("whole", "resumed", "off"))
-    with caplog.at_level(logging.INFO):
-        train(compose("train", runs.overrides(photographs, whole, *words)))
-    assert "attention_loss=matches on: weight 0.3, temperature" in caplog.text
-    assert f"in {space}, stored labels" in caplog.text
+    train(compose("train", runs.overrides(photographs, whole, *words)))
     begun = whole / "checkpoints" / "step_000001.ckpt"
     train(compose("train", runs.overrides(photographs, resumed, *words, f"resume={begun}")))
     train(compose("train", runs.overrides(photographs, off, *words, "leffa_loss=off")))
@@ -72,9 +70,23 @@ def test_trains_on_them_and_resumes_where_it_stopped(
     ]
     assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
     assert any(not torch.equal(value, ends[2][key]) for key, value in ends[0].items())
-    (log,) = whole.rglob("metrics.csv")
+
+
+def test_trains_on_them_in_the_layers_nearest_to_them(
+    photographs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "run"
+    words = [*WORDS, "leffa_loss.layers=auto", "leffa_loss.auto_layers=1", "trainer.max_steps=1"]
+    with caplog.at_level(logging.INFO):
+        train(compose("train", runs.overrides(photographs, folder, *words)))
+    assert "attention_loss=matches on: weight 0.3, temperature" in caplog.text
+    assert "in tokens, stored labels" in caplog.text
+    content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert len(content["flow_layers"]) == 1
+    (log,) = folder.rglob("metrics.csv")
     with log.open() as file:
         rows = list(csv.DictReader(file))
+    assert max(float(row["train/leffa"] or 0) for row in rows) > 0
     found = [float(row["val/flow/match_epe_px"]) for row in rows if row["val/flow/match_epe_px"]]
     assert found and min(found) > 0
     assert "val/flow/epe_px" not in rows[0]
@@ -133,10 +145,3 @@ def test_layers_can_be_chosen_by_the_matches(photographs: Path, model: LeffaMode
     check_layers(LeffaLoss(), model, VitonHD(photographs, "test"))
     with pytest.raises(ValueError, match=r"needs the ground-truth flow or stored"):
         check_layers(loss, model, VitonHD(photographs, "test"))
-
-
-def test_auto_takes_the_layers_nearest_to_the_matches(photographs: Path, tmp_path: Path) -> None:
-    words = [*WORDS, "leffa_loss.layers=auto", "leffa_loss.auto_layers=1", "trainer.max_steps=1"]
-    train(compose("train", runs.overrides(photographs, tmp_path / "run", *words)))
-    content = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
-    assert len(content["flow_layers"]) == 1

@@ -106,13 +106,18 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
 
 
 def check(name: str, overrides: list[str]) -> dict[str, Any] | None:
-    """End the program, with one line, where an override is wrong; see `check_overrides`."""
+    """See `check_overrides`."""
     return check_overrides(overrides, partial(composed, name), CONFIG_ERRORS, CONF)
+
+
+def checked(name: str, overrides: list[str]) -> DictConfig:
+    """The configuration; ends the program, with one line, where an override is wrong."""
+    return OmegaConf.create(check(name, overrides) or composed(name, overrides))
 
 
 def settings(name: str, overrides: list[str], *groups: str) -> dict[str, Any]:
     """Some groups of a configuration as plain values, whatever the others lack; see `check`."""
-    cfg = OmegaConf.create(check(name, overrides) or composed(name, overrides))
+    cfg = checked(name, overrides)
     return {group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups}
 
 

@@ -23,7 +23,7 @@ from leffa.io.progress import progress_bar
 from leffa.losses.request import FlowRequest, as_patterns
 from leffa.models.interface import PersonGenerator
 from leffa.models.schedulers import check_sampler
-from leffa.run.config import build, check, compose, resolved
+from leffa.run.config import build, checked, resolved
 from leffa.training.layers import check_patterns
 from leffa.training.stages import largest_at
 
@@ -91,8 +91,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
 def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, bool]:
     """Records and transform of a dataset of conf/dataset, written on first use, and whether its
     images have a truth. Ends the program where an override is wrong."""
-    check("evaluate", overrides)
-    dataset = resolved(compose("evaluate", [*overrides, "ckpt=none"]))["dataset"]
+    dataset = resolved(checked("evaluate", [*overrides, "ckpt=none"]))["dataset"]
     prepare_data(dataset)
     return build(dataset["records"]), build(dataset["transform"]), bool(dataset["paired"])
 

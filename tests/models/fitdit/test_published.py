@@ -50,10 +50,8 @@ def test_every_key_comes_back_and_the_text_stream_as_zeros(
         for config in configs:
             config.pop("_diffusers_version")
         assert configs[1].items() >= configs[0].items()
-    again = build(tmp_path / "again")
-    assert all(
-        torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items()
-    )
+    again = build(tmp_path / "again").state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in model.state_dict().items())
 
 
 def test_adapters_are_merged_into_what_is_published(tmp_path: Path, make_batch: Any) -> None:

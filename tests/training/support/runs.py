@@ -66,7 +66,9 @@ def overrides(data: Path, folder: Path, *changes: str) -> list[str]:
 
 
 class KillAt(Callback):
-    """SIGKILL, from within, in the middle of a step: after its backward, before its update."""
+    """SIGKILL, from within, in the middle of a step: after its backward, before its update.
+
+    With the number 0 an error instead, for a run in the process of the test."""
 
     def __init__(self, step: int, rank: int = 0, number: int = SIGKILL) -> None:
         self.step, self.rank, self.number = step, rank, number
@@ -75,6 +77,8 @@ class KillAt(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
     ) -> None:
         if trainer.global_step == self.step and trainer.global_rank == self.rank:
+            if not self.number:
+                raise RuntimeError("the test ends this run")
             os.kill(os.getpid(), self.number)
 
 
