@@ -8,11 +8,13 @@ end at once with one line that says what to install.
 import gc
 import importlib
 import importlib.util
+import io
+import json
 import logging
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -23,6 +25,8 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hypothesis import settings
+from omegaconf import OmegaConf
+from torch import nn
 
 from leffa.io.weights import read_pickle
 
@@ -43,10 +47,13 @@ ARGUMENTS = [
 ]
 STARTING = 120_000  # milliseconds: the machine may be busy
 
+_BUILT: dict[str, nn.Module] = {}
+
 
 def pytest_collection_finish() -> None:
-    """From here on a collection leaves out all that torch and Lightning hold."""
+    """From here on a collection is rare, and leaves out all that torch and Lightning hold."""
     gc.freeze()
+    gc.set_threshold(7_000, 10, 10)  # ten times the usual
     gc.enable()
 
 
@@ -96,6 +103,24 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(os.environ.get("LEFFA_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parse_once() -> Iterator[None]:
+    """The same YAML is parsed once for all that is composed of it: a quarter of composing."""
+    load = OmegaConf.load
+
+    @cache
+    def parsed(text: str) -> Any:
+        return OmegaConf.to_container(load(io.StringIO(text)))
+
+    def load_once(file: Any) -> Any:
+        text = file.read() if hasattr(file, "read") else Path(file).read_text(encoding="utf-8")
+        return OmegaConf.create(parsed(text))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", load_once)
+        yield
 
 
 @pytest.fixture
@@ -164,6 +189,22 @@ def read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("leffa.inference.checkpoints.read_pickle", read)
+        yield
+
+
+@pytest.fixture(scope="module")
+def built_once() -> Iterator[None]:
+    """Weights of the same kind are loaded into copies of one model, which is built once."""
+    from leffa.inference.foreign import build_model, model_part
+
+    def build(config: Mapping[str, Any], file: Path) -> nn.Module:
+        part = json.dumps(model_part(config, file), sort_keys=True)
+        if part not in _BUILT:
+            _BUILT[part] = build_model(config, file)
+        return deepcopy(_BUILT[part])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leffa.inference.loaded.build_model", build)
         yield
 
 

@@ -22,7 +22,7 @@ QUICK = ["protocol=leffa", "protocol.name=quick", "~protocol.sets", "~protocol.p
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _read_once(read_once: None) -> None:
+def _read_once(read_once: None, built_once: None) -> None:
     """For all tests here."""
 
 

@@ -12,6 +12,8 @@ from leffa.inference import load_model
 from leffa.models.checkpoints import load_official
 from leffa.models.export import load_exported, read_settings
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 
 @pytest.fixture(scope="module")
 def converted(adapted_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -19,6 +19,8 @@ from leffa.models.export import load_exported, read_settings
 from leffa.models.pipeline import LeffaPipeline
 from leffa.models.sampler import SamplerSettings, sample_latents
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 BASES = {"sd15": "stable-diffusion-inpainting", "sdxl": "stable-diffusion-xl-1.0-inpainting-0.1"}
 PRESETS = {"sd15": "virtual_tryon", "sdxl": "pose_transfer"}
 

@@ -17,6 +17,8 @@ from leffa.cli import main
 from leffa.data.part_colours import PART_COLOURS
 from leffa.models.leffa import LeffaModel
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 Files = dict[str, Path]
 
 
