@@ -221,6 +221,14 @@ def lightened() -> Callable[[Path], Path]:
     return lighten
 
 
+@pytest.fixture(scope="module")
+def no_letters() -> Iterator[None]:
+    """For garments without letters: none is found, and no network looks for any."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leffa.metrics.text.rapidocr_reader", lambda: lambda picture: ())
+        yield
+
+
 @pytest.fixture(scope="session")
 def recordings(request: pytest.FixtureRequest) -> Callable[[str], Path]:
     """Finds what the official code was recorded to do: "sd15" ships with the tests, the rest is in

@@ -83,7 +83,7 @@ def overrides(
         if cfg.model.get("lora"):
             pytest.importorskip("peft")
         places = [f"data.root={small_copy(layout)}", "data.prepare=null"]
-        return [*chosen, *places, "callbacks.report=null"]
+        return [*chosen, *places, "sampler.steps=1", "callbacks.report=null"]
 
     return arguments
 
@@ -144,7 +144,7 @@ def test_a_run_starts_from_weights_and_resumes_without_them(
     shutil.copy(official_file, start)
     stage = "steps: 1, height: 32, width: 24, batch_size: 2, learning_rate: 1.0e-3"
     stages = f"[{{name: first, {stage}}}, {{name: second, {stage}}}]"
-    quick = [f"curriculum.stages={stages}", "sampler.steps=1", "callbacks.images=null"]
+    quick = [f"curriculum.stages={stages}", "callbacks.images=null"]
     chosen = [*overrides("viton_256"), *quick, f"start_from={start}", "resume=auto"]
     first = first_model(resolved(compose("train", chosen))["model"], find_start(start))
     name = "generative_unet.conv_out.weight"

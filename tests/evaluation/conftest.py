@@ -57,11 +57,13 @@ def usual(synthetic: Path, trained: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def run_evaluation(usual: list[str]) -> Evaluate:
-    """evaluate.py with these further arguments."""
+    """evaluate.py with these further arguments; its sheets are not enlarged."""
 
     def run(folder: Path, *arguments: str) -> Evaluation:
         output = [*QUICK, f"paths.output_dir={folder}"]
-        return evaluate(compose("evaluate", [*usual, *output, *arguments]), progress=False)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("leffa.evaluation.samples.CELL", HEIGHT)
+            return evaluate(compose("evaluate", [*usual, *output, *arguments]), progress=False)
 
     return run
 

@@ -22,6 +22,7 @@ from leffa.metrics.scorer import UNPAIRED
 from leffa.run import test_set as read_test_set
 
 Evaluate = Callable[..., Evaluation]
+pytestmark = pytest.mark.usefixtures("no_letters")
 
 LEFFA_2 = "protocol=leffa@2"  # whose networks `run_evaluation` leaves out
 OF_PICTURES = ("interior_ssim", "boundary_ssim", "interior_ciede2000", "leakage", "leakage_share")

@@ -19,6 +19,8 @@ from leffa.metrics.scorer import ABSENT, UNPAIRED
 
 from .noise import draw
 
+pytestmark = pytest.mark.usefixtures("no_letters")
+
 HEIGHT, WIDTH = 100, 80
 FIDELITY = tuple(PROTOCOLS["leffa@2"].fidelity)
 OF_PICTURES = ("interior_ssim", "boundary_ssim", "interior_ciede2000", "leakage", "leakage_share")

@@ -44,6 +44,14 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
+def parsers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What parses photos, alone."""
+    pytest.importorskip("onnx", reason="writes ONNX files; onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    return published.publish_parsers(tmp_path_factory.mktemp("parsers"))
+
+
+@pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The released Leffa, without what makes maps."""
     return published.publish(tmp_path_factory.mktemp("released"), tools=False)

@@ -91,10 +91,7 @@ def publish(folder: Path, tools: bool = True) -> dict[str, bytes]:
         torch.manual_seed(seed)
         save_official(LeffaModel(UNET, VAE, SCHEDULER), folder / name)
     if tools:
-        import onnx
-
-        onnx.save(parser("atr"), _place(folder, "humanparsing/parsing_atr.onnx"))
-        onnx.save(parser("lip"), _place(folder, "humanparsing/parsing_lip.onnx"))
+        publish_parsers(folder)
         place = _place(folder, "openpose/body_pose_model.pth")
         weights = passing_colours(OpenPoseBody()).state_dict().items()
         torch.save(  # zeros are stored once
@@ -102,6 +99,15 @@ def publish(folder: Path, tools: bool = True) -> dict[str, bytes]:
         )
         place = _place(folder, "densepose/model_final_162be9.pkl")
         place.write_bytes(pickle.dumps({"model": densepose(), "__author__": "a test"}, protocol=4))
+    return files_of(folder)
+
+
+def publish_parsers(folder: Path) -> dict[str, bytes]:
+    """The two files of the human parsers, which are small; returns all of the folder."""
+    import onnx
+
+    onnx.save(parser("atr"), _place(folder, "humanparsing/parsing_atr.onnx"))
+    onnx.save(parser("lip"), _place(folder, "humanparsing/parsing_lip.onnx"))
     return files_of(folder)
 
 

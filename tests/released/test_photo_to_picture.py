@@ -216,9 +216,12 @@ def test_what_cannot_be_meant_is_told_before_anything_is_fetched(
 
 
 def test_a_worn_garment_is_cut_out_of_its_photo(
-    serve: Callable[..., FakeHub], everything: dict[str, bytes], pairs: Path
+    serve: Callable[..., FakeHub],
+    released: dict[str, bytes],
+    parsers: dict[str, bytes],
+    pairs: Path,
 ) -> None:
-    hub = serve({LEFFA: everything})
+    hub = serve({LEFFA: released | parsers})
     published.photo(size=SIZE).save(pairs.parent / "worn.png")
     rows = [{"mask": "mask.png", "garment": "worn.png"}]
     assert make("tryon", table(pairs.parent, rows), "--worn") == 0

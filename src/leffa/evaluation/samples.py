@@ -60,15 +60,17 @@ def write_sheets(model: PersonGenerator, work: Work, ranking: dict[str, Any] | N
         sheets |= {group: list(ranking[group]) for group in GROUPS if ranking[group]}
     dataset = PersonDataset(work.records, work.how.transform)
     index = {record.name: number for number, record in enumerate(work.records)}
-    for sheet, names in sheets.items():
-        rows = []
-        for name in names:
-            row = _pictures(model, dataset, index[name], work)
+    rows: dict[str, list[Tensor]] = {}
+    for name in dict.fromkeys(name for names in sheets.values() for name in names):
+        row = _pictures(model, dataset, index[name], work)
+        for sheet in (sheet for sheet, names in sheets.items() if name in names):
             for heading, cell in zip(HEADINGS, row, strict=False):  # not all have a true one
                 save_png(cell, sample_folder(work.folder.path, heading, sheet) / f"{name}.png")
-            rows.append([_at_most(cell, CELL) for cell in row])
-        scale = max(1, CELL // rows[0][0].shape[-2])
-        save_png(contact_sheet(rows, HEADINGS, scale), work.folder.path / f"{sheet}.png")
+        rows[name] = [_at_most(cell, CELL) for cell in row]
+    scale = max(1, CELL // next(iter(rows.values()))[0].shape[-2])
+    for sheet, names in sheets.items():
+        shown = contact_sheet([rows[name] for name in names], HEADINGS, scale)
+        save_png(shown, work.folder.path / f"{sheet}.png")
 
 
 @torch.no_grad()
