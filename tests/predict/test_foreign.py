@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,16 @@ PLACES = {
 }
 
 
-@pytest.fixture
-def content(run: Path) -> Config:
-    """What a checkpoint of ours holds."""
+@pytest.fixture(scope="module")
+def whole(run: Path) -> Config:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+@pytest.fixture
+def content(whole: Config) -> Config:
+    """What a checkpoint of ours holds, without the average; the configuration may be changed."""
+    kept = {key: value for key, value in whole.items() if key != "ema"}
+    return kept | {"config": deepcopy(whole["config"])}
 
 
 def test_the_intruder_is_one_where_it_is_built(tmp_path: Path) -> None:
