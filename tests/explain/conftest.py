@@ -12,12 +12,16 @@ from leffa.data.published import VitonHD
 from leffa.data.transforms import PersonTransform
 from leffa.models.export import InputSpec, ModelSettings, save_exported
 from leffa.models.leffa import LeffaModel
+from leffa.models.sampler import SamplerSettings
 from leffa.run import CONF
 from leffa.synthetic.write import write_viton_hd
 
 HEIGHT, WIDTH = 64, 48
 SETTINGS = ModelSettings(
-    InputSpec("tryon", HEIGHT, WIDTH, densepose="iuv"), "a test", temperature=0.5
+    InputSpec("tryon", HEIGHT, WIDTH, densepose="iuv"),
+    "a test",
+    sampler=SamplerSettings("ddim", steps=2),
+    temperature=0.5,
 )
 
 

@@ -146,7 +146,7 @@ def test_weights_of_one_name_are_told_apart_by_their_paths(
     run: Run, weights: list[Path], tmp_path: Path
 ) -> None:
     other = shutil.copytree(weights[1], tmp_path / "other" / weights[0].name)
-    usual = ("--ckpt", str(weights[0]), "--compare", str(other))
+    usual = ("--ckpt", str(weights[0]), "--compare", str(other), "--layers", "mid 0")
     assert run(tmp_path / "out", *usual) == 0
     (numbers,) = (tmp_path / "out").glob("*.json")
     assert list(json.loads(numbers.read_text())["models"]) == [str(weights[0]), str(other)]
