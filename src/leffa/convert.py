@@ -147,7 +147,7 @@ def _published_config(place: Path, experiment: str, changes: Sequence[str]) -> d
     from leffa.run.config import checked, choices, compose, resolved
 
     chosen = [f"experiment={experiment}", *changes]
-    config = checked("train", chosen)
+    cfg = checked("train", chosen)
     if (kind := choices("train", chosen)["model"]).startswith("leffa"):
         raise ValueError(
             f"--experiment {experiment}: is of model={kind}; a released file of Leffa goes with "
@@ -158,7 +158,7 @@ def _published_config(place: Path, experiment: str, changes: Sequence[str]) -> d
     told = [f"start_from={quoted(place)}"]
     if (CONF / "backbone" / f"{backbone}.yaml").is_file():
         told = [f"backbone={backbone}", f"backbone.source={quoted(place)}"]
-    if OmegaConf.is_missing(config.data, "root"):
+    if OmegaConf.is_missing(cfg.data, "root"):
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))
     config["name"] = config["run_name"] = f"{config['name']}_published"
