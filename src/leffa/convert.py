@@ -142,12 +142,10 @@ def describe_published(experiment: str) -> tuple[ModelSettings, frozenset[Input]
 
 def _published_config(place: Path, experiment: str, changes: Sequence[str]) -> dict[str, Any]:
     # Imported here: Hydra and Lightning are not for the released files.
-    from omegaconf import OmegaConf
-
-    from leffa.run.config import checked, choices, compose, resolved
+    from leffa.run.config import check, choices, compose, resolved
 
     chosen = [f"experiment={experiment}", *changes]
-    cfg = checked("train", chosen)
+    written = check("train", chosen)
     if (kind := choices("train", chosen)["model"]).startswith("leffa"):
         raise ValueError(
             f"--experiment {experiment}: is of model={kind}; a released file of Leffa goes with "
@@ -158,7 +156,7 @@ def _published_config(place: Path, experiment: str, changes: Sequence[str]) -> d
     told = [f"start_from={quoted(place)}"]
     if (CONF / "backbone" / f"{backbone}.yaml").is_file():
         told = [f"backbone={backbone}", f"backbone.source={quoted(place)}"]
-    if OmegaConf.is_missing(cfg.data, "root"):
+    if written and written["data"]["root"] == "???":
         told.append("data.root=none")  # nothing is trained
     config = resolved(compose("train", [chosen[0], *told, *changes]))
     config["name"] = config["run_name"] = f"{config['name']}_published"
