@@ -62,6 +62,24 @@ def test_a_batch_with_latents_is_encoded_as_one_without(
         assert ours[1].equal(theirs[1])
 
 
+def test_mirrored_samples_have_latents_of_their_own(
+    records: Layout, model: LeffaModel, tmp_path: Path
+) -> None:
+    flipping = replace(TRANSFORM, flip=0.5)
+    cache = build(tmp_path, records, model, flip=0.5)
+    assert len(cache) == 2 * len(records)
+    assert len(build(tmp_path, records, model, flip=0.2)) == len(cache)
+    mirrored = 0
+    for draw in range(4):
+        sample = PersonDataset(records, flipping, latents=cache, packed=True)[1, draw]
+        fresh = model.latents(collate([PersonDataset(records, flipping)[1, draw]]))
+        for picture, latent in fresh.items():
+            torch.testing.assert_close(sample["latents"][picture], latent[0])
+        as_stored = cache[records[1].name]["source"]
+        mirrored += not torch.equal(sample["latents"]["source"], as_stored)
+    assert 0 < mirrored < 4
+
+
 def test_latents_of_a_model_in_channels_last_are_the_same(
     records: Layout, model: LeffaModel, tmp_path: Path
 ) -> None:
@@ -151,7 +169,7 @@ def test_refuses_a_transform_that_augments(
     records: Layout, model: LeffaModel, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="switch the augmentation or the cache off"):
-        build(tmp_path, records, model, flip=0.5)
+        build(tmp_path, records, model, flip=0.5, scale=0.1)
     assert not any(tmp_path.iterdir())
 
 

@@ -16,6 +16,7 @@ from leffa.data.batch import Batch, Record
 from leffa.data.transforms import PersonTransform, Sample
 from leffa.io.processes import ignore_interrupts
 
+MIRRORED = " mirrored"  # after a name: the latents of the mirrored sample
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _LARGEST = 32 << 20  # bytes, the highest threshold that glibc takes on 64 bits
 _NEVER = (1 << 31) - 1
@@ -47,9 +48,11 @@ class PersonDataset(Dataset[Sample]):
         if self.reconstruct and draw % 2:
             record = reconstruction(record)
         transform = self.transform.packed if self.packed else self.transform
-        sample = transform(record, random.Random(f"{self.seed}/{draw}"))
+        seed = f"{self.seed}/{draw}"
+        sample = transform(record, random.Random(seed))
         if self.latents is not None:
-            sample["latents"] = self.latents[sample["name"]]
+            mirrored = self.transform.augmentation.draw(random.Random(seed)).mirror
+            sample["latents"] = self.latents[record.name + MIRRORED * mirrored]
         return sample
 
 

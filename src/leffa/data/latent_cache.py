@@ -2,8 +2,8 @@
 
 A cache holds, for each sample, what `PersonGenerator.latents` computes, in single precision. A run
 with a cache equals one without up to the rounding of another batch size and, in mixed precision,
-of an autoencoder that computes in 16 bits. The images themselves are still read: the
-Leffa loss compares pixels.
+of an autoencoder that computes in 16 bits. Where the transform mirrors, each sample is there twice.
+The images themselves are still read: the Leffa loss compares pixels.
 
     <folder>/<split>_<height>x<width>/cache.json                 whose latents these are
     <folder>/<split>_<height>x<width>/latents_00000.safetensors  of the first 256 samples, ...
@@ -16,7 +16,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache, cached_property, partial
 from inspect import isfunction
 from pathlib import Path
@@ -26,11 +26,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.data import ConcatDataset, Dataset
 
 from leffa.data.batch import Batch, Record
-from leffa.data.dataset import PersonDataset, collate
+from leffa.data.dataset import MIRRORED, PersonDataset, collate
 from leffa.data.keypoints import Annotation
-from leffa.data.transforms import PersonTransform
+from leffa.data.transforms import PersonTransform, Sample
 from leffa.io.atomic import replacing, write_json
 from leffa.io.files import exclusive_lock
 
@@ -73,30 +74,36 @@ class LatentCache(Mapping[str, Latents]):
         batch_size: int = 8,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        if transform != transform.without_augmentation():
+        as_stored = transform.without_augmentation()
+        if transform != replace(as_stored, flip=transform.flip):
             raise ValueError(
-                "latent_cache: a cache keeps one version of every image, and data.transform "
-                "augments; switch the augmentation or the cache off"
+                "latent_cache: a cache keeps every image as it is and mirrored, and data.transform "
+                "augments in other ways too; switch the augmentation or the cache off"
             )
+        versions = {"": as_stored}
+        if transform.flip:
+            versions[MIRRORED] = replace(as_stored, flip=1.0)
+        names = [f"{record.name}{version}" for version in versions for record in records]
         self.folder = folder
-        self._places = {record.name: place for place, record in enumerate(records)}
+        self._places = {name: place for place, name in enumerate(names)}
         self._shards: dict[Path, Any] = {}
-        _claim(folder, _origin(records, transform, encoder))
-        dataset = PersonDataset(records, transform)
-        lacking = [f for f in range(0, len(records), SHARD) if not self._shard(f).is_file()]
+        _claim(folder, _origin(records, [*versions.values()][-1], encoder))  # of any share mirrored
+        dataset = ConcatDataset([PersonDataset(records, each) for each in versions.values()])
+        encode = partial(_encode, dataset, names, encoder)
+        lacking = [f for f in range(0, len(names), SHARD) if not self._shard(f).is_file()]
         if lacking:
-            samples = sum(min(SHARD, len(records) - first) for first in lacking)
-            _check_disk(folder, samples, _encode(dataset, range(1), encoder))
+            samples = sum(min(SHARD, len(names) - first) for first in lacking)
+            _check_disk(folder, samples, encode(range(1)))
         # Several processes share the work: first each takes what no other one is at.
         for patience in (0.0, -1.0):
-            for first in range(0, len(records), SHARD):
-                last = min(first + SHARD, len(records))
+            for first in range(0, len(names), SHARD):
+                last = min(first + SHARD, len(names))
                 path = self._shard(first)
                 with exclusive_lock(Path(f"{path}.lock"), patience) as mine:
                     if mine and not path.is_file():
-                        _write(path, dataset, range(first, last), encoder, batch_size)
+                        _write(path, encode, range(first, last), batch_size)
                 if progress is not None:
-                    progress(last, len(records))
+                    progress(last, len(names))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -127,18 +134,17 @@ class LatentCache(Mapping[str, Latents]):
         return self.folder / f"latents_{index // SHARD:05d}.safetensors"
 
 
-def _write(
-    path: Path, dataset: PersonDataset, indices: range, encoder: LatentEncoder, batch_size: int
-) -> None:
+def _write(path: Path, encode: Callable[[range], Latents], indices: range, batch_size: int) -> None:
     tensors: Latents = {}
     for first in range(indices.start, indices.stop, batch_size):
-        part = range(first, min(first + batch_size, indices.stop))
-        tensors |= _encode(dataset, part, encoder)
+        tensors |= encode(range(first, min(first + batch_size, indices.stop)))
     with replacing(path) as temporary:
         save_file(tensors, temporary)
 
 
-def _encode(dataset: PersonDataset, indices: range, encoder: LatentEncoder) -> Latents:
+def _encode(
+    dataset: Dataset[Sample], names: Sequence[str], encoder: LatentEncoder, indices: range
+) -> Latents:
     """The latents of these samples by `<name>/<picture>`, each (C, h, w), on the CPU."""
     weight = next(encoder.vae.parameters())  # of the precision that a training runs in
     batch = collate([dataset[index] for index in indices])
@@ -151,9 +157,9 @@ def _encode(dataset: PersonDataset, indices: range, encoder: LatentEncoder) -> L
     with torch.no_grad():
         latents = encoder.latents(moved)  # type: ignore[arg-type]  # the same keys
     return {
-        f"{name}/{picture}": values.clone(memory_format=torch.contiguous_format)
+        f"{names[index]}/{picture}": values.clone(memory_format=torch.contiguous_format)
         for picture, each in latents.items()
-        for name, values in zip(batch["name"], each.float().cpu(), strict=True)
+        for index, values in zip(indices, each.float().cpu(), strict=True)
     }
 
 
