@@ -64,8 +64,10 @@ eval: $(READY) ## evaluate: make eval DATASET=NAME [ROOT=DIR] [CKPT=RUN] [PROTOC
 bench: $(READY) ## the quick half of the speed benchmarks, into benchmarks/results
 	$(RUN) benchmarks/arithmetic.py --out benchmarks/results
 	$(RUN) benchmarks/flow_field.py
-	$(RUN) benchmarks/train_step.py --rounds 3 --skip torch.compile --out benchmarks/results
+	$(RUN) benchmarks/train_step.py --rounds 3 --skip "compiled blocks" "compiled networks" --out benchmarks/results
 	$(RUN) benchmarks/attention_losses.py --rounds 3 --out benchmarks/results
+	$(RUN) benchmarks/loader.py --rounds 3
+	$(RUN) benchmarks/inference_speed.py --sizes 256x192 --pictures
 
 clean: ## remove caches and build products; .venv and outputs stay
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage

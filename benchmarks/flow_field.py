@@ -11,19 +11,18 @@ process never falls; time in turns within one process, so that both meet the sam
 
 import argparse
 import math
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
 import torch
+from machine import describe_machine, line, verdict
 from torch import Tensor
 
 from leffa.io.atomic import write_json, write_text
@@ -75,7 +74,7 @@ class MemoryUse:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; the last three compare ours with the written-out flow."""
+    """One line of the table; the last ones compare ours with the written-out flow."""
 
     tokens: int
     implementation: str
@@ -83,6 +82,8 @@ class Row:
     extra_mb: float
     time_ratio: float | None = None
     memory_ratio: float | None = None
+    operations_ratio: float | None = None
+    bytes_ratio: float | None = None  # that operators read and write (`arithmetic.py`)
     largest_difference: float | None = None  # of a flow in [-1, 1]
 
 
@@ -111,6 +112,15 @@ def measure_seconds(implementations: list[str], setting: Setting) -> dict[str, f
                 torch.cuda.synchronize()
             measured.append(time.perf_counter() - start)
     return {name: min(measured) for name, measured in times.items()}
+
+
+def count_ratios(setting: Setting) -> tuple[float, float]:
+    """Of operations and of bytes, ours by those of the written-out flow."""
+    from arithmetic import count  # what it imports would count as memory
+
+    inputs = make_inputs(setting)
+    ours, other = (count(partial(run_once, IMPLEMENTATIONS[n], *inputs)) for n in IMPLEMENTATIONS)
+    return ours[0] / other[0], ours[1] / other[1]
 
 
 def make_inputs(setting: Setting) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,10 +162,13 @@ def measure(setting: Setting, implementations: list[str]) -> list[Row]:
         return rows
     ours, other = rows
     difference = torch.tensor(memory["ours"].flow) - torch.tensor(memory["written out"].flow)
+    operations, traffic = in_new_process(count_ratios, setting)
     compared = replace(
         ours,
         time_ratio=ours.seconds / other.seconds,
         memory_ratio=ours.extra_mb / other.extra_mb,
+        operations_ratio=operations,
+        bytes_ratio=traffic,
         largest_difference=difference.abs().max().item(),
     )
     return [compared, other]
@@ -174,41 +187,29 @@ def check_goals(rows: list[Row]) -> dict[str, bool]:
     return goals
 
 
-def describe_machine(device: str, dtype: str, threads: int) -> dict[str, str | int | float]:
-    """What the figures depend on."""
-    return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": threads,
-        "load before": round(psutil.getloadavg()[0], 1),
-        "dtype": dtype,
-        "torch": torch.__version__,
-    }
-
-
-def cpu_name() -> str:
-    """The processor's name where the system tells it, else its architecture."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
-
-
 def as_markdown(
     machine: dict[str, str | int | float], rows: list[Row], goals: dict[str, bool]
 ) -> str:
     """The report: the machine, the table, the goals."""
-    header = ("tokens", "", "seconds", "extra MB", "of its time", "of its memory", "difference")
+    header = ["tokens", "", "seconds", "ratio of time", "of operations", "of bytes moved"]
+    header += ["goal of time", "extra MB", "ratio of memory", "goal of memory", "difference"]
     lines = ["# flow_field: forward + backward, 8 heads of 40", ""]
     lines += [", ".join(f"{key}: {value}" for key, value in machine.items()), ""]
-    lines += [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    lines += [line(header), "|---" * len(header) + "|"]
     for row in rows:
-        ratios = (row.time_ratio, row.memory_ratio, row.largest_difference)
-        cells = [f"{row.tokens:,}", row.implementation, f"{row.seconds:.3f}", f"{row.extra_mb:.0f}"]
-        cells += ["" if ratio is None else f"{ratio:.2g}" for ratio in ratios]
-        lines.append(f"| {' | '.join(cells)} |")
+        at_goal = row.tokens == 3072 and row.time_ratio is not None
+        cells = [f"{row.tokens:,}", row.implementation, f"{row.seconds:.3f}"]
+        cells += [_ratio(each) for each in (row.time_ratio, row.operations_ratio, row.bytes_ratio)]
+        cells += [verdict(TIME_GOAL, (row.time_ratio or 0) <= TIME_GOAL) if at_goal else ""]
+        cells += [f"{row.extra_mb:.0f}", _ratio(row.memory_ratio)]
+        cells += [verdict(MEMORY_GOAL, (row.memory_ratio or 0) <= MEMORY_GOAL) if at_goal else ""]
+        lines.append(line([*cells, _ratio(row.largest_difference)]))
     lines += ["", *(f"- {goal}: {'met' if met else 'missed'}" for goal, met in goals.items())]
     return "\n".join(lines) + "\n"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
 
 
 def main() -> None:
@@ -223,7 +224,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
 
-    machine = describe_machine(arguments.device, arguments.dtype, arguments.threads)
+    torch.set_num_threads(arguments.threads)
+    machine = describe_machine(arguments.device) | {"dtype": arguments.dtype}
     rows = []
     for tokens in SIZES:
         both = tokens < max(SIZES) or arguments.all

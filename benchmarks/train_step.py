@@ -11,22 +11,22 @@ backward, clipping, AdamW. The plain step has no Leffa loss and none of the choi
 """
 
 import argparse
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
 import torch
 from arithmetic import flop_counter
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
+from loader import processor_time
+from machine import describe_machine, line, time_by_arithmetic
 from torch import Tensor
 
 from leffa.data.batch import Batch
@@ -35,6 +35,7 @@ from leffa.io.atomic import write_json, write_text
 from leffa.losses.flow import LeffaLoss
 from leffa.models.attention import AttentionExchange, attend, project
 from leffa.models.leffa import LeffaModel
+from leffa.training.compile import compile_model
 from leffa.training.objective import DiffusionObjective
 
 # SD1.5's structure - levels, layers, heads, attention at all levels but the last - at a fifth of
@@ -86,7 +87,7 @@ class Bench:
         self.optimizer = self.plain_adamw
         self.loss: LeffaLoss | None = None
         self.parts = 1  # micro-batches of a step
-        self.compiled_calls: list[Any] = []  # made once: the next rounds must not compile again
+        self.compiled_models: dict[bool, Any] = {}
 
     @property
     def networks(self) -> list[UNet2DConditionModel]:
@@ -141,16 +142,25 @@ class Bench:
         unet.set_attn_processor(before)
 
     @contextmanager
-    def compiled(self) -> Iterator[None]:
-        if not self.compiled_calls:
-            for network in self.networks:
-                network.compile()
-                self.compiled_calls.append(network._compiled_call_impl)
-        for network, call in zip(self.networks, self.compiled_calls, strict=True):
-            network._compiled_call_impl = call
+    def compiled(self, whole: bool = False) -> Iterator[None]:
+        """A compiled copy, made once: the next rounds must not compile again."""
+        before = self.model, self.trained, self.optimizer
+        if whole not in self.compiled_models:
+            self.compiled_models[whole] = self.compile_copy(whole)
+        self.model, self.trained, self.optimizer = self.compiled_models[whole]
         yield
-        for network in self.networks:
-            network._compiled_call_impl = None
+        self.model, self.trained, self.optimizer = before
+
+    def compile_copy(self, whole: bool) -> tuple[LeffaModel, list[torch.nn.Parameter], Any]:
+        model = deepcopy(self.model)
+        if whole:
+            model.reference_unet.compile()
+            model.generative_unet.compile()
+        else:
+            compile_model(model, compile_networks=True, channels_last=False)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        fused = self.optimizer.defaults["fused"]
+        return model, trained, torch.optim.AdamW(trained, lr=0.0, fused=fused)
 
     @contextmanager
     def channels_last(self) -> Iterator[None]:
@@ -191,7 +201,8 @@ VARIANTS: dict[str, Callable[[Bench], Any]] = {
     "plain": Bench.plain,
     "Leffa loss on every sample": Bench.leffa_loss,
     "queries on the reference half too": Bench.whole_queries,
-    "torch.compile": Bench.compiled,
+    "compiled blocks": Bench.compiled,
+    "compiled networks": lambda bench: bench.compiled(whole=True),
     "channels_last": Bench.channels_last,
     "fused AdamW": Bench.fused_adamw,
     "cached latents": Bench.cached_latents,
@@ -211,6 +222,7 @@ class Row:
     highest: float
     memory_gb: float | None  # most held during a step, on a GPU
     arithmetic: float | None = None  # ratio of operations to the plain step's (`arithmetic.py`)
+    compiling: float | None = None  # seconds of the first two steps, by the plain step's
 
 
 def pictures(batch: int, height: int, width: int, device: torch.device) -> Batch:
@@ -242,11 +254,12 @@ def measure(bench: Any, rounds: int, variants: Mapping[str, Callable[[Any], Any]
     times: dict[str, list[float]] = {name: [] for name in variants}
     memory: dict[str, float] = {}
     operations: dict[str, int] = {}
+    compiling: dict[str, float] = {}
     for number in range(rounds + 1):
         for name, variant in variants.items():
             with variant(bench):
-                if number == 0 and name == "torch.compile":
-                    bench.step()  # compiles; the next one may compile once more
+                if number == 0 and name.startswith("compiled"):
+                    compiling[name] = compile_seconds(bench)
                 elif number == 0:
                     with flop_counter() as counter:
                         bench.step()
@@ -260,16 +273,30 @@ def measure(bench: Any, rounds: int, variants: Mapping[str, Callable[[Any], Any]
                     memory[name] = torch.cuda.max_memory_allocated() / 1e9
             times[name].append(seconds)
         print(f"round {number} of {rounds}", file=sys.stderr)
+    plain = times["plain"]
     return [
         _row(
             name,
             times[name],
-            times["plain"],
+            plain,
             memory.get(name),
             operations[name] / operations["plain"] if name in operations else None,
+            compiling[name] / statistics.median(plain) if name in compiling else None,
         )
         for name in variants
     ]
+
+
+def compile_seconds(bench: Any) -> float:
+    """Processor seconds of two steps that find nothing compiled; the second may compile more."""
+    from torch._inductor import config
+    from torch._inductor.utils import fresh_cache
+
+    with fresh_cache(), config.patch(compile_threads=1):  # of which others would not be counted
+        begun = processor_time()
+        for _ in range(2):
+            bench.step()
+        return processor_time() - begun
 
 
 def _row(
@@ -278,27 +305,24 @@ def _row(
     plain: list[float],
     memory: float | None,
     arithmetic: float | None,
+    compiling: float | None,
 ) -> Row:
     ratios = [own / other for own, other in zip(seconds, plain, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return Row(name, statistics.median(seconds), middle, low, high, memory, arithmetic)
+    return Row(name, statistics.median(seconds), middle, low, high, memory, arithmetic, compiling)
 
 
 def describe(
-    arguments: argparse.Namespace, networks: str, precision: str, cuda: bool = False
+    arguments: argparse.Namespace, networks: str, precision: str, device: str = "cpu"
 ) -> dict[str, Any]:
     """What the figures depend on."""
     return {
-        "device": torch.cuda.get_device_name() if cuda else f"{os.cpu_count()} CPU cores",
-        "threads": torch.get_num_threads(),
-        "load before": round(psutil.getloadavg()[0], 1),
+        **describe_machine(device),
         "networks": networks,
         "picture": f"{arguments.height}x{arguments.width}",
         "batch": arguments.batch,
         "precision": precision,
         "rounds": arguments.rounds,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
     }
 
 
@@ -317,20 +341,21 @@ def as_markdown(setting: dict[str, Any], rows: list[Row]) -> str:
 
 def table(setting: dict[str, Any], rows: list[Row]) -> str:
     """The setting, and a line for each variant."""
+    header = ["step", "seconds", "ratio to plain", "quartiles"]
+    header += ["arithmetic ratio", "time by it", "goal"]
+    more = {
+        "compiling, in plain steps": [row.compiling for row in rows],
+        "memory (GB)": [row.memory_gb for row in rows],
+    }
+    more = {name: values for name, values in more.items() if any(values)}
     lines = [", ".join(f"{key}: {value}" for key, value in setting.items()), ""]
-    lines += [
-        "| step | seconds | ratio to plain | quartiles | arithmetic | time by it | memory (GB) |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        held = "" if row.memory_gb is None else f"{row.memory_gb:.1f}"
-        counted = " | "
-        if row.arithmetic is not None:
-            counted = f"{row.arithmetic:.2f} | {row.ratio / row.arithmetic:.2f}"
-        lines.append(
-            f"| {row.variant} | {row.seconds:.3f} | {row.ratio:.2f} | "
-            f"{row.lowest:.2f} to {row.highest:.2f} | {counted} | {held} |"
-        )
+    lines += [line([*header, *more]), "|---" + "|---:" * (len(header) + len(more) - 1) + "|"]
+    for number, row in enumerate(rows):
+        cells = [row.variant, f"{row.seconds:.3f}", f"{row.ratio:.2f}"]
+        cells += [f"{row.lowest:.2f} to {row.highest:.2f}"]
+        cells += time_by_arithmetic(row.ratio, row.arithmetic)
+        found = [values[number] for values in more.values()]
+        lines.append(line(cells + ["" if value is None else f"{value:.1f}" for value in found]))
     return "\n".join(lines) + "\n"
 
 
@@ -351,9 +376,9 @@ def step_options(description: str | None) -> argparse.ArgumentParser:
 
 def describe_step(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the figures of a `Bench` depend on."""
-    cuda = arguments.device == "cuda"
-    networks = "SD1.5" if cuda else "SD1.5's structure at a fifth of its width"
-    return describe(arguments, networks, "bf16" if arguments.bf16 else "float32", cuda)
+    device = arguments.device
+    networks = "SD1.5" if device == "cuda" else "SD1.5's structure at a fifth of its width"
+    return describe(arguments, networks, "bf16" if arguments.bf16 else "float32", device)
 
 
 def main() -> None:
