@@ -75,9 +75,13 @@ class FlowRequest:
         return fine and self._names(name)
 
     def of_layer(self, name: str) -> "FlowRequest | None":
-        """The request for the layer of this name only, valid under any name; None if the layer is
-        not requested."""
-        return replace(self, layers=None) if self._names(name) else None
+        """The request for the layer of this name only, valid under any name, its tap called with
+        this one; None if the layer is not requested."""
+        tap = self.tap
+        named: AttentionTap | None = (
+            None if tap is None else lambda _, query, key, *grids: tap(name, query, key, *grids)
+        )
+        return replace(self, layers=None, tap=named) if self._names(name) else None
 
     def _names(self, name: str) -> bool:
         return self.layers is None or any(matches(name, each) for each in self.layers)
