@@ -88,7 +88,7 @@ class LatentCache(Mapping[str, Latents]):
         self._places = {name: place for place, name in enumerate(names)}
         self._shards: dict[Path, Any] = {}
         _claim(folder, _origin(records, [*versions.values()][-1], encoder))  # of any share mirrored
-        dataset = ConcatDataset([PersonDataset(records, each) for each in versions.values()])
+        dataset = ConcatDataset[Sample]([PersonDataset(records, v) for v in versions.values()])
         encode = partial(_encode, dataset, names, encoder)
         lacking = [f for f in range(0, len(names), SHARD) if not self._shard(f).is_file()]
         if lacking:
