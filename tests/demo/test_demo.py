@@ -62,9 +62,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> DemoSettings:
 
 @pytest.fixture(scope="module")
 def results(settings: DemoSettings) -> Results:
-    """Without the pages of its two trainings."""
+    """Without the pages of its two trainings, and on a machine without networks for metrics."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("leffa.training.callbacks.report.write_report", lambda *_: None)
+        patch.setattr("leffa.metrics.weights.find_spec", lambda _: None)
+        patch.setenv("TORCH_HOME", str(settings.out / "torch"))
+        patch.delenv("LEFFA_WEIGHTS", raising=False)
         return run(settings)[0]
 
 
