@@ -1,5 +1,6 @@
 """What a stranger's file must be: judged by its content, before it is decoded."""
 
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -143,3 +144,9 @@ def test_sixteen_bits_are_refused_since_only_white_would_be_left(tmp_path: Path)
 def test_a_limit_that_limits_nothing_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="megapixels"):
         Limits(megapixels=value).check()
+
+
+def test_a_cpu_has_no_time_limit_unless_one_is_given() -> None:
+    assert Limits().seconds_on("cpu") == math.inf
+    assert Limits().seconds_on("cuda") == 600
+    assert Limits(seconds=5).seconds_on("cpu") == Limits(seconds=5).seconds_on("cuda") == 5

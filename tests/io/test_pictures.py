@@ -72,7 +72,9 @@ def test_a_grey_picture_in_the_masks_place_is_refused(tmp_path: Path) -> None:
     agnostic = np.full((32, 24, 3), 250, np.uint8)
     agnostic[8:24, 6:18] = 128
     path = _save(tmp_path / "m.png", agnostic)
-    with pytest.raises(ValueError, match=r"m\.png: 25% of it is grey, so it is no mask"):
+    with pytest.raises(
+        ValueError, match=r"m\.png: 25% of its pixels are grey, so it is not a mask"
+    ):
         open_mask(path)
 
 

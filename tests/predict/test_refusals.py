@@ -30,7 +30,7 @@ def wrong(name: str, given: Files, pair: Files, folder: Path) -> tuple[Files, li
             return (
                 files | {"mask": pair["garment"].parent.parent / "image" / person.name},
                 [],
-                ("is grey, so it is no mask; use the black and white mask file"),
+                ("are grey, so it is not a mask; use a black and white mask"),
             )
         case "black mask":
             return files | {"mask": folder / "black.png"}, [], "black.png: is black all over"

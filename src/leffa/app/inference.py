@@ -143,9 +143,9 @@ class InferenceSession:
         def check_time(where: str) -> None:
             if stop is not None and stop.is_set():
                 raise Stopped
-            if time.monotonic() - start > self.limits.seconds:
+            if time.monotonic() - start > (limit := self.limits.seconds_on(self.device)):
                 raise ValueError(
-                    f"This took longer than {self.limits.seconds:g} s, {where} start the page with "
+                    f"This took longer than {limit:g} s, {where} start the page with "
                     "a larger --timeout"
                 )
 

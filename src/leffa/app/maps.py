@@ -28,7 +28,7 @@ _NO_DENSEPOSE = (
 )
 _NO_MASK = (
     "Brush over what is to be repainted, or upload a mask; the page makes masks itself when it is "
-    "started with --atr FILE and --openpose FILE."
+    "started with --released, or with --atr FILE and --openpose FILE."
 )
 
 

@@ -20,22 +20,27 @@ class Limits:
         megabytes: maximum size of an uploaded file
         megapixels: maximum size of an uploaded image
         steps: maximum sampling steps per image
-        seconds: time limit per image, including its maps; checked after each step
+        seconds: time limit per image, including its maps; checked after each step; default: 600
+            on a GPU, none on a CPU, where a full-size image takes hours
         waiting: maximum number of queued requests
     """
 
     megabytes: Annotated[float, arg(name="max-megabytes")] = 20
     megapixels: Annotated[float, arg(name="max-megapixels")] = 25
     steps: Annotated[int, arg(name="max-steps")] = 100
-    seconds: Annotated[float, arg(name="timeout")] = 600
+    seconds: Annotated[float | None, arg(name="timeout", help_behavior_hint="")] = None
     waiting: Annotated[int, arg(name="queue")] = 16
 
     def check(self) -> None:
         """Raise ValueError where a limit limits nothing."""
         for limit in fields(self):
             value = getattr(self, limit.name)
-            if not (math.isfinite(value) and value > 0):
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"limits: {limit.name}={value}: give a number above 0")
+
+    def seconds_on(self, device: str) -> float:
+        """The time limit per image."""
+        return self.seconds or (math.inf if device == "cpu" else 600.0)
 
     @property
     def bytes(self) -> int:

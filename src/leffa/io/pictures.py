@@ -188,7 +188,8 @@ def _check_black_and_white(mask: Image.Image, path: Path) -> None:
     grey = sum(mask.histogram()[slice(*_GREY)]) / (mask.width * mask.height)
     if grey > _MOST_GREY:
         raise ValueError(
-            f"{path}: {grey:.0%} of it is grey, so it is no mask; use the black and white mask file"
+            f"{path}: {grey:.0%} of its pixels are grey, so it is not a mask; use a black and "
+            "white mask"
         )
 
 

@@ -121,7 +121,7 @@ class Job:
         """Hashing gigabytes would take longer than an image: size and time of what is read do."""
         files = [find_weights(self.weights)]
         if files[0].name == SETTINGS:
-            files += self.weights.rglob("*.safetensors")
+            files += files[0].parent.rglob("*.safetensors")
         found = [path.stat() for path in files]
         return {
             "path": str(self.weights),

@@ -146,7 +146,8 @@ def adopt(entry: Released, source: Path) -> None:
         for pattern in patterns:
             paths = [path for path in sorted(folder.glob(pattern)) if path.is_file()]
             if not paths:
-                raise ValueError(f"{entry.name}: {folder} has no {pattern}")
+                needed = f"{', '.join(patterns)} of {constants.ENDPOINT}/{repository}"
+                raise ValueError(f"{entry.name}: {folder} has no {pattern}; it needs {needed}")
             found += [(repository, path.relative_to(folder).as_posix(), path) for path in paths]
     for repository in entry.parts:
         reference = _folder(repository) / "refs" / _BRANCH
@@ -185,7 +186,8 @@ def _ask(entry: Released, repository: str, **how: Any) -> Any:
         cause = error.__cause__ or error
         reason = first_line(cause)
         command = f"leffa weights fetch {entry.name} --from DIR"
-        copy = f"copy its files to this machine and type `{command}`"
+        files = ", ".join(entry.parts[repository])
+        copy = f"copy its files ({files}) to a folder here and type `{command}`"
         remedy = f"rerun the same command to fetch what is missing; without a network, {copy}"
         refused = isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403)
         if refused or isinstance(cause, RepositoryNotFoundError):
