@@ -143,7 +143,8 @@ def typed(page: Path) -> Iterator[list[str]]:
 
 def composed_by_make(words: list[str]) -> list[str]:
     """The command that `make` would run, without running it."""
-    done = subprocess.run([*words, "-n"], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [*words, "-n", "--no-print-directory"]  # it may itself run below `make`
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     run = done.stdout.replace("\\\n", " ").partition(" evaluate.py ")[2]
     return ["python", "evaluate.py", *shlex.split(run)] if run else words
 
