@@ -239,7 +239,7 @@ def test_a_checkpoint_holds_what_is_trained(tmp_path: Path) -> None:
             {"transformer": TRANSFORMER | {"in_channels": 16}},
             "reads 16 channels, not the 48 of noisy pair, masked pair and mask; give a FLUX.1-Fill",
         ),
-        ({"scheduler": {"beta_start": 0.1}}, "a PairFlux is trained by flow matching, and"),
+        ({"scheduler": {"beta_start": 0.1}}, "a PairFlux is trained by flow matching, but"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(changes: dict[str, Any], expected: str) -> None:
