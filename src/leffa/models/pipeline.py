@@ -168,8 +168,7 @@ class LeffaPipeline(DiffusionPipeline):
                 tensors (`leffa.data.densepose`). None: background everywhere.
             height, width: in pixels; None: of the training, else of the source.
             latents: (B, C, h, w) to start from instead of noise, kept in float32.
-            official_noise: as the released pipeline: latents of the conditions and the first noise
-                are drawn from torch's global generator.
+            official_noise: condition latents and first noise from torch's global generator.
         """
         if unknown := set(callback_on_step_end_tensor_inputs) - {"latents"}:
             raise ValueError(
@@ -186,9 +185,8 @@ class LeffaPipeline(DiffusionPipeline):
         batch = self._inputs.batch(source, reference, mask, densepose, size)
         batch = on_device(batch, self._execution_device)
         with float32_autoencoder(self.vae):
-            images = self._sample(
-                batch, settings, generator, latents, official_noise, callback_on_step_end
-            )
+            noise = (generator, latents, official_noise)
+            images = self._sample(batch, settings, *noise, callback_on_step_end)
             if output_type != "latent":
                 images = self.model.decode(images).clamp(-1, 1)
         if output_type != "latent":
