@@ -242,6 +242,7 @@ def test_a_run_that_is_told_to_stop_goes_on(
 def test_two_processes_stop_together_when_one_is_told_to(synthetic: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     told = runs.kill_at(2, rank=1, number=signal.SIGTERM)
-    codes = runs.train([*runs.overrides(synthetic, folder), *told], tmp_path / "log", ranks=2)
+    arguments = [*runs.overrides(synthetic, folder), *told, "callbacks.stop_on_signal.every=3"]
+    codes = runs.train(arguments, tmp_path / "log", ranks=2)
     assert codes == [128 + signal.SIGTERM, 0]
     assert last(folder)["global_step"] == 3
