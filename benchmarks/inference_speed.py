@@ -202,7 +202,7 @@ def rows_of(size: str, what: str, found: dict[str, Turn]) -> list[Row]:
 
 
 def as_markdown(machine: dict[str, Any], rows: list[Row]) -> str:
-    """The report: the machine and the table; the goal is of a step at 768x576."""
+    """The report: the machine and the table."""
     header = ["size", "", "how", "processor seconds", "ratio to the plain loop"]
     header += ["arithmetic ratio", "time by it", "goal", "largest difference", "spread"]
     lines = ["# Sampling with Leffa at the size of Stable Diffusion 1.5", ""]

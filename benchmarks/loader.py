@@ -11,18 +11,16 @@ with it, and 1 is its time.
 """
 
 import argparse
-import os
 import shutil
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from arithmetic import flop_counter
-from machine import describe_machine, line, time_by_arithmetic, verdict
+from machine import describe_machine, line, processor_time, time_by_arithmetic, verdict
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -61,12 +59,6 @@ def seconds(work: Callable[[], object]) -> float:
     begun = processor_time()
     work()
     return processor_time() - begun
-
-
-def processor_time() -> float:
-    """Seconds of this process and of those that it started and that have ended."""
-    ended = os.times()
-    return time.process_time() + ended.children_user + ended.children_system
 
 
 def turn_about(works: list[Callable[[], object]], rounds: int) -> list[float]:

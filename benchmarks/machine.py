@@ -1,7 +1,8 @@
-"""The machine that a benchmark ran on, and the figures of its tables that mean the same in all."""
+"""What all benchmarks share: the machine, processor time, and the cells of their tables."""
 
 import os
 import platform
+import time
 from pathlib import Path
 
 import psutil
@@ -30,13 +31,19 @@ def _cpu() -> str:
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
 
 
-def time_by_arithmetic(time: float, arithmetic: float | None) -> list[str]:
+def processor_time() -> float:
+    """Seconds of this process and of those that it started and that have ended."""
+    ended = os.times()
+    return time.process_time() + ended.children_user + ended.children_system
+
+
+def time_by_arithmetic(ratio: float, arithmetic: float | None) -> list[str]:
     """Cells of a table: the arithmetic's ratio, the time's ratio by it, and the goal, which what
     is compared with has none of."""
     if arithmetic is None:
         return ["", "", ""]
-    share = time / arithmetic
-    goal = verdict(GOAL, share <= GOAL) if (time, arithmetic) != (1, 1) else ""
+    share = ratio / arithmetic
+    goal = verdict(GOAL, share <= GOAL) if (ratio, arithmetic) != (1, 1) else ""
     return [f"{arithmetic:.2f}", f"{share:.2f}", goal]
 
 

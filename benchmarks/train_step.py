@@ -25,8 +25,7 @@ import torch
 from arithmetic import flop_counter
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
-from loader import processor_time
-from machine import describe_machine, line, time_by_arithmetic
+from machine import describe_machine, line, processor_time, time_by_arithmetic
 from torch import Tensor
 
 from leffa.data.batch import Batch

@@ -61,7 +61,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
     if os.name == "nt":
         for item in items:
             if item.get_closest_marker("posix"):
-                item.add_marker(pytest.mark.skip(reason="Windows has not what this test needs"))
+                item.add_marker(
+                    pytest.mark.skip(reason="needs signals or links that Windows lacks")
+                )
     wanted = [item for item in items if item.get_closest_marker("browser")]
     if not wanted or not (lacking := missing()):
         return

@@ -16,7 +16,7 @@ from leffa.data.batch import Batch, Record
 from leffa.data.transforms import PersonTransform, Sample
 from leffa.io.processes import ignore_interrupts
 
-MIRRORED = " mirrored"  # after a name: the latents of the mirrored sample
+MIRRORED = "/"  # before a name, where no file has it: the latents of the mirrored sample
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _LARGEST = 32 << 20  # bytes, the highest threshold that glibc takes on 64 bits
 _NEVER = (1 << 31) - 1
@@ -52,7 +52,7 @@ class PersonDataset(Dataset[Sample]):
         sample = transform(record, random.Random(seed))
         if self.latents is not None:
             mirrored = self.transform.augmentation.draw(random.Random(seed)).mirror
-            sample["latents"] = self.latents[record.name + MIRRORED * mirrored]
+            sample["latents"] = self.latents[MIRRORED * mirrored + record.name]
         return sample
 
 

@@ -83,7 +83,7 @@ class LatentCache(Mapping[str, Latents]):
         versions = {"": as_stored}
         if transform.flip:
             versions[MIRRORED] = replace(as_stored, flip=1.0)
-        names = [f"{record.name}{version}" for version in versions for record in records]
+        names = [f"{version}{record.name}" for version in versions for record in records]
         self.folder = folder
         self._places = {name: place for place, name in enumerate(names)}
         self._shards: dict[Path, Any] = {}

@@ -106,12 +106,13 @@ def compose(name: str, overrides: list[str]) -> DictConfig:
 
 
 def check(name: str, overrides: list[str]) -> dict[str, Any] | None:
-    """See `check_overrides`."""
+    """The configuration as plain values, None where an argument is an option of Hydra's; ends the
+    program, with one line, where an override is wrong."""
     return check_overrides(overrides, partial(composed, name), CONFIG_ERRORS, CONF)
 
 
 def checked(name: str, overrides: list[str]) -> DictConfig:
-    """The configuration; ends the program, with one line, where an override is wrong."""
+    """The configuration of overrides that are no options; ends the program as `check` does."""
     return OmegaConf.create(check(name, overrides) or composed(name, overrides))
 
 
