@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from leffa.cli_errors import quoted
 from leffa.demo.jobs import Job, pictures_done, run_jobs, steps_done
@@ -75,7 +75,10 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> Results:
     results = collect(settings, runs, {name: part.folder for name, part in evaluations.items()})
     paths = write_report(results, settings.out)
     numbers = metrics_table(results.rows)
-    table = Table("", *(f"{title} {arrow}" for title, arrow in numbers["head"]))
+    # Numbers as narrow as they can be where else the names of the rows would have no room.
+    most = 6 if console.width < 110 else None
+    heads = (Column(f"{title} {arrow}", max_width=most) for title, arrow in numbers["head"])
+    table = Table("", *heads)
     for _, title, cells in numbers["rows"]:
         table.add_row(title, *(text for text, _ in cells))
     console.print(table)
