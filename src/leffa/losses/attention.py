@@ -138,9 +138,13 @@ def _cross_entropy(
     share = known / found.clamp_min(1)[person]  # of each match in the label of its token
     if len(person) <= count:
         query, label, weight = query[:, person], key[:, reference], share
-    else:  # each token once: the mean key of its label
-        led = key[:, reference] * share[:, None]
-        label, weight = torch.zeros_like(query).index_add(1, person, led), matched
+    else:  # each token once: the mean key of its label, without a key for each match
+        order = person.argsort()
+        starts = torch.searchsorted(person[order], torch.arange(count, device=person.device))
+        keys = key.transpose(0, 1).flatten(1)
+        chosen = reference[order], keys, starts
+        label = F.embedding_bag(*chosen, mode="sum", per_sample_weights=share[order])
+        label, weight = label.unflatten(1, (heads, -1)).transpose(0, 1), matched
     logits = (query * label).sum(dim=-1) * scale
     error = (log_sum_exp(query, key, scale)[0] - logits) * weight
     return error.sum() / (matched.sum() * heads).clamp_min(1)
