@@ -32,7 +32,8 @@ class Trial:
         name: of its folder, and of its row in the study's JSON file.
         steps: how many optimizer steps the training has, for the progress bar.
         training: what `train.py` is told; nothing: no training, and `evaluations` name their ckpt.
-        evaluations: what `evaluate.py` is told, by a word that its numbers begin with.
+        evaluations: what `evaluate.py` is told, by a word that its numbers begin with; a word that
+            ends in "@500" has the checkpoint of 500 steps, others the last.
         begins_as: a trial whose training is the same, to the last bit, up to `begins_at` steps. Its
             checkpoint of that step, where there is one, saves these steps.
     """
@@ -83,11 +84,17 @@ def run_trial(folder: Path) -> None:
     numbers: Numbers = {}
     for word, overrides in trial.evaluations.items():
         place = folder / word
-        ckpt = [f"ckpt={folder}"] if trial.training else []
+        ckpt = [f"ckpt={scored(folder, word)}"] if trial.training else []
         _python("evaluate.py", [*overrides, *ckpt, f"paths.output_dir={place}"])
         metrics = json.loads((place / "metrics.json").read_text("utf-8"))["metrics"]
         numbers |= {f"{word}/{key}": value for key, value in metrics.items()}
     write_json(folder / "result.json", numbers)
+
+
+def scored(folder: Path, word: str) -> Path:
+    """What an evaluation of this name generates with: a checkpoint on the way, or the last."""
+    _, at, step = word.partition("@")
+    return folder / "checkpoints" / f"step_{int(step):06d}.ckpt" if at else folder
 
 
 def resumes(folder: Path, trial: Trial) -> str:

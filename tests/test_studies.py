@@ -50,7 +50,7 @@ def test_a_table_has_a_row_for_each_setting_with_runs(script: Script) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", ["attention_study", "dit_study"])
+@pytest.mark.parametrize("study", ["attention_study", "dit_study", "from_base"])
 def test_every_setting_composes(script: Script, study: str) -> None:
     module = script(study)
     names = list(module.settings())
@@ -74,3 +74,17 @@ def test_a_trial_goes_on_from_the_one_that_begins_alike(script: Script, tmp_path
             path.touch()
         assert trials.resumes(tmp_path / "all_seed0", trial) == resumed
     assert trials.resumes(tmp_path / "new", trials.Trial("new", 3, ["a"], {})) == "auto"
+
+
+def test_a_trial_is_scored_on_the_way_and_at_the_end(script: Script, tmp_path: Path) -> None:
+    scored = script("trials").scored
+    assert scored(tmp_path, "curve@250") == tmp_path / "checkpoints" / "step_000250.ckpt"
+    assert scored(tmp_path, "final") == tmp_path
+
+
+def test_the_layer_that_matches_best_is_found_in_each_run(script: Script) -> None:
+    key = "final/flow_layers/{}/epe_px"
+    numbers = {key.format("a"): 3.0, key.format("b"): 2.0, "final/flow_layers/b/pck_3": 0.1}
+    rows = script("from_base").rows({"pose_none_seed1": numbers, "cfld_none_seed0": {}})
+    assert [run["best_layer"] for run in rows["pose_none"]] == [2.0]
+    assert rows["cfld_none"] == [{}]
