@@ -14,7 +14,7 @@ from leffa.models.sampler import SamplerSettings, denoising_step
 from leffa.models.schedulers import make_scheduler, set_timesteps
 
 Golden = dict[str, Tensor]
-CLOSE = {"atol": 1e-5, "rtol": 0}
+CLOSE = {"atol": 5e-5, "rtol": 0}  # processors round the embedding of timesteps differently
 
 
 def per_block(golden: Golden, name: str) -> list[Tensor]:
