@@ -252,3 +252,8 @@ def test_the_warp_error_is_a_mean_over_samples_whatever_their_regions(batch: Bat
     together = warp_values(flow, batch)["warp_error"]
     loss = LeffaLoss()({"layer": flow}, *(batch[k] for k in PICTURES), len(flow)).total
     torch.testing.assert_close(together.mean(), loss)
+
+
+def test_a_flow_of_one_token_has_no_spread(batch: Batch) -> None:
+    flow = torch.zeros(len(batch["name"]), 1, 1, 2)
+    assert not warp_values(flow, batch)["spread"].any()

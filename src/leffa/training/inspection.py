@@ -23,7 +23,8 @@ def warp_values(flow: Tensor, batch: Batch) -> dict[str, Tensor]:
     )
     error = (warp(reference, flow) - source).square().mean(dim=1, keepdim=True) * region
     area = region.sum(dim=(1, 2, 3)).clamp_min(1)
-    spread = flow.flatten(1, 2).std(dim=1).mean(dim=-1)
+    places = flow.flatten(1, 2)
+    spread = places.std(dim=1, correction=min(1, places.shape[1] - 1)).mean(dim=-1)  # of one: 0
     return {"warp_error": error.sum(dim=(1, 2, 3)) / area, "spread": spread}
 
 
