@@ -233,7 +233,8 @@ def densepose_encoding(
 
 
 def _highest(picture: Image.Image, band: int) -> int:
-    return max(value for value, count in enumerate(picture.getchannel(band).histogram()) if count)
+    highest: int = np.asarray(picture.getchannel(band)).max()
+    return highest
 
 
 def _read_uv(path: Path, size: tuple[int, ...]) -> Pixels:

@@ -32,6 +32,7 @@ FEWEST_COLOURS = 33  # of a photograph: label maps and DensePose have up to 25, 
 LOSSY = frozenset({"JPEG", "MPO", "WEBP"})  # formats that change pixels beside an edge
 
 _GREY = (64, 192)  # from, to: neither black nor white, even after JPEG
+_COUNTED = 256  # of a mask's pixels along its shorter side
 _MOST_GREY = 0.1  # of a mask's pixels: soft edges stay far below, an agnostic image far above
 _WHITE = 128  # masks are cut in the middle between black and white
 _COLOURED = 48  # difference of two channels that JPEG does not make of a grey image
@@ -185,7 +186,11 @@ def _check_plain(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _check_black_and_white(mask: Image.Image, path: Path) -> None:
-    grey = sum(mask.histogram()[slice(*_GREY)]) / (mask.width * mask.height)
+    step = max(
+        1, min(mask.size) // _COUNTED
+    )  # a share needs no more, and counting all takes a while
+    few = mask.resize((mask.width // step, mask.height // step), Image.Resampling.NEAREST)
+    grey = sum(few.histogram()[slice(*_GREY)]) / (few.width * few.height)
     if grey > _MOST_GREY:
         raise ValueError(
             f"{path}: {grey:.0%} of its pixels are grey, so it is not a mask; use a black and "
