@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from leffa.cli import main
+from leffa.data.batch import Batch
+from leffa.explain import ExplainSettings, Model, explain
+from leffa.explain.attention import layer_shapes
+from leffa.explain.layers import chosen_layers
+from leffa.inference import load_model
 from leffa.synthetic.write import write_viton_hd
 
 Files = dict[str, Path]
@@ -91,6 +97,26 @@ def test_a_layer_and_a_head_are_shown_first(run: Run, weights: list[Path], tmp_p
     assert run(tmp_path, "--ckpt", str(weights[0]), *wanted) == 0
     (page,) = tmp_path.glob("*.html")
     assert '"view":{"t":1,"layer":1,"head":1}' in page.read_text()
+
+
+def test_the_only_layer_that_the_loss_trains_is_shown_first(
+    weights: list[Path], batch: Batch
+) -> None:
+    """Even where the page has no place for all layers and would leave this one out."""
+    loaded = load_model(weights[0])
+    found = layer_shapes(loaded.model, batch)
+    left_out = next(name for name in found if name not in chosen_layers(found, ()))
+    for layers, asked, first in (
+        ((left_out,), None, left_out),
+        ((left_out,), "all", None),
+        (("up_blocks",), None, None),
+        (None, None, None),
+    ):
+        trained = replace(loaded, settings=replace(loaded.settings, flow_layers=layers))
+        model = Model("a", weights[0], lambda trained=trained: trained)
+        seen = explain([model], batch, ExplainSettings(timesteps=(200,), layer=asked))
+        assert seen.view.layer == first
+        assert (left_out in seen.layers) == left_out.startswith(layers or ("none",))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import torch
 
 from leffa.data.batch import Batch
 from leffa.explain.attention import LayerShape, read_attention
-from leffa.explain.job import BUDGET, chosen_layers
+from leffa.explain.job import BUDGET
+from leffa.explain.layers import chosen_layers
 from leffa.explain.page import Explanation, render
 from leffa.explain.points import FEW, plan_points, start_point
 from leffa.explain.view import View, attended_position, flow_error, peak_mass, true_matches

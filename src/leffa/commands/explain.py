@@ -51,7 +51,7 @@ class Views:
             the generated part
         timesteps: noise levels
         temperature: softmax temperature; 1: as in the network; default: as in its training
-        layer: layer shown first, e.g. 'up 2.1'; default: all
+        layer: layer shown first, e.g. 'up 2.1', or all; default: the trained one, if it is one
         head: head of --layer, from 1; default: the mean
         layers: layers on the page; default: at most 8
         noised: image that noise is added to; default: the person's own for a sample of a paired

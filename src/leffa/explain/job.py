@@ -17,6 +17,7 @@ import torch
 
 from leffa.data.batch import Batch
 from leffa.explain.attention import LayerShape, ModelReading, layer_shapes, read_attention
+from leffa.explain.layers import chosen_layers, full_name, trained_layers
 from leffa.explain.page import Explanation, render
 from leffa.explain.points import plan_points, start_point
 from leffa.explain.sheets import ENDINGS, write_sheets
@@ -41,7 +42,7 @@ from leffa.models.interface import PersonGenerator
 
 TIMESTEPS = (800, 600, 400, 200, 50)
 FIRST = 200  # the timestep that evaluations look at
-MOST_LAYERS = 8  # on a page, where none were chosen
+ALL = "all"  # layers
 BUDGET = 6_500_000  # bytes of numbers, so that the page stays below 10 MB
 
 
@@ -53,9 +54,11 @@ class ExplainSettings:
         timesteps: to which the image is noised.
         temperature: tau; None: that of the first model's weights.
         points: (x, y) in [0, 1] of the image as the model sees it, from the top left.
-        layer: shown first: a dotted name, a short one, or None for all.
+        layer: shown first: a dotted name, a short one, or "all"; None for the one that the loss
+            trains, or all where it trains several.
         head: shown first, from 1; None for the mean.
-        layers: those on the page, dotted or short names; empty for all, or an even choice of many.
+        layers: those on the page, dotted or short names; empty for all, or of many an even choice
+            and those that the loss trains.
         paint: "source" noises the person's own image, as training does; "generated" what the
             model makes.
         seed: of the noise, with the sample's name.
@@ -115,8 +118,10 @@ def explain(
         network = loaded.model.to(place).eval()
         found = _readable_layers(network, here, model.weights)
         if not readings:
-            first, shapes = loaded, chosen_layers(found, settings.layers)
-            plan = _plan(models, batch, settings, first, shapes)
+            first, trained = loaded, trained_layers(found, loaded)
+            shapes = chosen_layers(found, settings.layers, trained)
+            view = _first_view(settings, shapes, trained)
+            plan = _plan(models, batch, settings, first, shapes, view)
         else:
             _check_comparable(models, shapes, found, first, loaded)
         painted = None
@@ -156,8 +161,9 @@ def _plan(
     settings: ExplainSettings,
     first: LoadedModel,
     shapes: dict[str, LayerShape],
+    view: View,
 ) -> Explanation:
-    """The initial view of the page."""
+    """The page without its numbers."""
     asked = [(2 * x - 1, 2 * y - 1) for x, y in settings.points]
     passes = len(settings.timesteps) * len(models)
     points, cells, _ = plan_points(batch, shapes, passes, BUDGET, asked)
@@ -175,7 +181,6 @@ def _plan(
     if has_matches(batch):
         facts["EPE"] = _matches_in_words(batch)
     start = 0 if settings.points else start_point(batch, points)
-    view = _first_view(settings, shapes)
     return Explanation(batch, points, start, view, temperature, [], cells, facts)
 
 
@@ -214,40 +219,22 @@ def _check_comparable(
         )
 
 
-def chosen_layers(found: dict[str, LayerShape], wanted: Sequence[str]) -> dict[str, LayerShape]:
-    """The layers of a page: those wanted, else all of a small model and an even choice of a large
-    one's."""
-    names = list(found)
-    if wanted:
-        full = {_full_name(name, found) for name in wanted}
-        names = [name for name in names if name in full]
-    elif len(names) > MOST_LAYERS:
-        steps = [round(i * (len(names) - 1) / (MOST_LAYERS - 1)) for i in range(MOST_LAYERS)]
-        names = [names[step] for step in steps]
-    return {name: found[name] for name in names}
-
-
-def _full_name(name: str, known: dict[str, LayerShape]) -> str:
-    """The dotted name of a layer given by its dotted or short name."""
-    by_short = {short: full for full, short in short_names(known).items()}
-    full = name if name in known else by_short.get(name)
-    if full is None:
-        raise ValueError(f"layer {name!r}: these weights have {', '.join(by_short)}")
-    return full
-
-
-def _first_view(settings: ExplainSettings, shapes: dict[str, LayerShape]) -> View:
+def _first_view(
+    settings: ExplainSettings, shapes: dict[str, LayerShape], trained: Sequence[str]
+) -> View:
     timestep = min(settings.timesteps, key=lambda timestep: abs(timestep - FIRST))
     head = None if settings.head is None else settings.head - 1
-    if settings.layer is None:
+    (only,) = trained if len(trained) == 1 and trained[0] in shapes else (ALL,)
+    layer = settings.layer or only
+    if layer == ALL:
         if head is not None:
             raise ValueError("a head belongs to a layer: give the layer as well")
         return View(timestep)
-    layer = _full_name(settings.layer, shapes)
+    layer = full_name(layer, shapes)
     if head is not None and not 0 <= head < shapes[layer].heads:
         raise ValueError(
-            f"head {settings.head}: layer {settings.layer} has {shapes[layer].heads}, counted "
-            "from 1"
+            f"head {settings.head}: layer {short_names(shapes)[layer]} has {shapes[layer].heads}, "
+            "counted from 1"
         )
     return View(timestep, layer, head)
 
