@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TIMESTEPS = (50, 200, 400, 600, 800, 950)
 TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-TIMESTEP, TEMPERATURE = 200, 2.0  # where one of the two is fixed; as evaluations and the training
+TIMESTEP, TEMPERATURE = 200, 1.0  # where one of the two is fixed; as evaluations and the training
 MEAN = "mean flow"  # of all layers, as one flow field
 COLOURS = {"control": "#c2570c", "leffa": "#0b6bcb"}
 

@@ -18,10 +18,15 @@ from leffa.io.atomic import write_text
 NAME = "attention_study"
 ALL, MATCHING, BEST = "all", "24x18", "best"
 LAYERS = {  # of the ten; what training is told
-    ALL: ["leffa_loss.min_resolution=0.03125"],
-    MATCHING: [],  # the experiment's own three
+    ALL: ["leffa_loss.layers=all", "leffa_loss.min_resolution=0.03125"],
+    MATCHING: ["leffa_loss.layers=all", "leffa_loss.min_resolution=0.25"],  # three
     BEST: ["leffa_loss.layers=[up_blocks.2.attentions.1]"],
 }
+USUAL = [  # what a setting does not name
+    *LAYERS[MATCHING],
+    "leffa_loss.temperature=2.0",
+    "leffa_loss.blur=0.05",
+]
 PUBLISHED_TEMPERATURE = "leffa_loss.temperature=1.0"  # of all losses but Leffa's
 FULL = ["attention_loss.points=null"]  # every visible pixel has a label
 # Without the blur that untrained attention needs: one layer of the baseline has learnt to match.
@@ -80,10 +85,10 @@ def settings() -> dict[str, list[str]]:
     found = {"none": ["leffa_loss=off"]}
     for weight in (0.01, 0.1, 1.0):
         for layers, told in LAYERS.items():
-            found[f"leffa_{layers}_{weight:g}"] = [*told, f"leffa_loss.weight={weight}"]
+            found[f"leffa_{layers}_{weight:g}"] = [*USUAL, *told, f"leffa_loss.weight={weight}"]
     for rival, (told, weights) in RIVALS.items():
         for weight in weights:
-            found[f"{rival}_{weight:g}"] = [*told, f"leffa_loss.weight={weight}"]
+            found[f"{rival}_{weight:g}"] = [*USUAL, *told, f"leffa_loss.weight={weight}"]
     return found
 
 

@@ -1,6 +1,6 @@
 """The demo's numbers over several seeds, as ranges.
 
-    python benchmarks/demo_seeds.py          into outputs/demo_seeds, six minutes each
+    python benchmarks/demo_seeds.py          into outputs/demo_seeds, five minutes each
     ... --out benchmarks/results             keeps them: demo.json and demo.md
 
 Seed 0 is that of `make demo`. What an earlier run of this program has finished is kept.

@@ -29,11 +29,16 @@ MODELS = {  # experiment, the data set of training, what they are scored on
     "cfld": ("cfld_synthetic", "synthetic_pose", "synthetic_pose_unpaired"),
 }
 BEST = attention_study.LAYERS[attention_study.BEST]
+BLURRED = ["leffa_loss.blur=0.05"]  # which the gradient needs from the base (loss_landscape.py)
 LOSSES = {
     "none": ["leffa_loss=off"],
-    # From the base the gradient needs the blur of the experiments (loss_landscape.py).
-    "leffa_all": ["leffa_loss.weight=2.0", "leffa_loss.min_resolution=0.03125"],
-    "leffa_best": [*BEST, attention_study.PUBLISHED_TEMPERATURE, "leffa_loss.weight=1.0"],
+    "leffa_all": [
+        *BLURRED,
+        "leffa_loss.layers=all",
+        "leffa_loss.temperature=2.0",
+        "leffa_loss.weight=2.0",
+    ],
+    "leffa_best": [*BLURRED, *BEST, attention_study.PUBLISHED_TEMPERATURE, "leffa_loss.weight=1.0"],
     "oracle_best": attention_study.settings()["oracle_best_1"],
 }
 WITHOUT_THE_LAYER = {"idm_vton", "cfld"}  # whose attention has other names

@@ -54,8 +54,10 @@ class Model:
 FROM_BASE = [
     "start_from=null",
     "curriculum=tiny",
+    "leffa_loss.layers=all",
     "leffa_loss.weight=2.0",
-    "leffa_loss.min_resolution=0.03125",
+    "leffa_loss.temperature=2.0",
+    "leffa_loss.blur=0.05",
 ]
 TASKS = {
     "tryon": (

@@ -40,9 +40,11 @@ def trained(
     train_tiny: Callable[..., Path],
     lightened: Callable[[Path], Path],
 ) -> Path:
-    """The folder of a run of three steps."""
+    """The folder of a run of three steps, with the loss on some layers."""
     folder = tmp_path_factory.mktemp("trained")
-    return lightened(train_tiny("tryon_synthetic", synthetic, folder))
+    return lightened(
+        train_tiny("tryon_synthetic", synthetic, folder, "leffa_loss.min_resolution=0.25")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,8 @@ def overrides(data: Path, folder: Path, *changes: str) -> list[str]:
         "curriculum.warmup_steps=2",
         "backbone=tiny_from_scratch",
         "start_from=null",
+        "leffa_loss.layers=all",
+        "leffa_loss.weight=0.3",
         "backbone.unet.block_out_channels=[8,16,16]",
         "backbone.unet.norm_num_groups=4",
         "backbone.unet.attention_head_dim=2",
