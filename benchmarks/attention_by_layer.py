@@ -132,7 +132,7 @@ def to_markdown(result: dict[str, Any]) -> str:
         f"best constant {base['constant']:.1f} px; the ground-truth flow's spread is "
         f"{base['spread']:.3f}."
         f" `{MEAN}`: the flows of all layers averaged",
-        "to one; `mean over layers`: their errors averaged, as evaluations report it.",
+        "to one; `mean over layers`: their errors averaged, as `inspect_layers=all` reports it.",
         "",
         f"## By layer, at t = {TIMESTEP}, tau = {TEMPERATURE:g}",
         "",

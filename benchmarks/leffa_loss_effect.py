@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TASKS = ("tryon", "pose")
 TEMPERATURE = 0.5  # of the runs with several seeds
-TEMPERATURES = (1.0, 2.0, 5.0)  # then with one: 2.0 came out best, and is the experiments' own now
+TEMPERATURES = (1.0, 2.0, 5.0)  # then with one: 2.0 came out best, as in tryon_from_base
 COLUMNS = {
     "flow/epe_px": "EPE (px) ↓",
     "flow/best_layer_epe_px": "best layer ↓",

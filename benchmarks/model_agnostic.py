@@ -182,7 +182,7 @@ def to_markdown(options: argparse.Namespace) -> str:
         f"`python benchmarks/model_agnostic.py --steps {options.steps} --seeds {options.seeds}"
         f"{' --viton DIR' if options.viton else ''}` on "
         f"{machine}, one thread a run.",
-        "Mean ± standard deviation over seeds. Every model has its experiment's own settings;",
+        "Mean ± standard deviation over seeds. Settings of the loss are the same for all models;",
         "steps, batches, data, sampler, scores are the same. Flows are read at t = 200, averaged",
         "over the model's layers, and of the layer where they are best, in pixels of 96x72.",
         f"FID and KID over {256 if options.viton else 64} images are biased: compare rows only. "

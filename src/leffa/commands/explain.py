@@ -53,7 +53,7 @@ class Views:
         temperature: softmax temperature; 1: as in the network; default: as in its training
         layer: layer shown first, e.g. 'up 2.1', or all; default: the trained one, if it is one
         head: head of --layer, from 1; default: the mean
-        layers: layers on the page; default: at most 8
+        layers: layers on the page; default: all, or an even choice of 8 and those trained
         noised: image that noise is added to; default: the person's own for a sample of a paired
             dataset, otherwise the generated one
         seed: noise seed

@@ -58,7 +58,7 @@ class LoadedModel:
 
     @property
     def flow_request(self) -> FlowRequest:
-        """How its flows are read, at the temperature and resolution of its training."""
+        """How its flows are read: in the layers and at the temperature of its training."""
         return self.settings.flow_request
 
     @property

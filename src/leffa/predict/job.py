@@ -280,7 +280,8 @@ def look_up_flow(
 ) -> Tensor:
     """Where each pixel of a result (B, 3, H, W) looks in the reference, (B, H, W, 2) in [-1, 1].
 
-    The result is noised and the network asked once more; the flow is the mean over layers.
+    The result is noised and the network asked once more; the flow is the mean over the layers of
+    the request.
 
     Raises:
         ValueError: no layer is as fine as the request wants.
