@@ -41,7 +41,6 @@ LOSSES = {
     "leffa_best": [*BLURRED, *BEST, attention_study.PUBLISHED_TEMPERATURE, "leffa_loss.weight=1.0"],
     "oracle_best": attention_study.settings()["oracle_best_1"],
 }
-WITHOUT_THE_LAYER = {"idm_vton", "cfld"}  # whose attention has other names
 FROM_BASE = ["start_from=null", "curriculum=tiny", f"curriculum.stages.0.steps={STEPS}"]
 HEADING = "model, loss"
 COLUMNS = {
@@ -60,12 +59,7 @@ CURVE = {
 
 def settings() -> dict[str, tuple[str, list[str]]]:
     """Model, and what training is told of the loss, by the setting's name."""
-    return {
-        f"{model}_{loss}": (model, told)
-        for model in MODELS
-        for loss, told in LOSSES.items()
-        if not (model in WITHOUT_THE_LAYER and loss.endswith("_best"))
-    }
+    return {f"{model}_{loss}": (model, told) for model in MODELS for loss, told in LOSSES.items()}
 
 
 def trials(names: list[str], seeds: int) -> Iterator[Trial]:
