@@ -10,7 +10,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from leffa.run.config import build
-from leffa.training.checkpoints import AtomicCheckpointIO, ResumePoint
+from leffa.training.checkpoints import AtomicCheckpointIO
 
 # Keys of Lightning's Trainer that other settings determine.
 DECIDED = {
@@ -81,7 +81,7 @@ def _check_strategy(strategy: str | dict[str, Any]) -> None:
     given = strategy if isinstance(strategy, dict) else {"_target_": strategy}
     name, one_file = str(given["_target_"]), given.get("save_distributed_checkpoint") is False
     foreign = any(word in name.lower() for word in ("fsdp", "deepspeed", "xla"))
-    if foreign or (_in_shards(given) and not one_file):
+    if foreign or (in_shards(given) and not one_file):
         raise ValueError(
             f"trainer.strategy={name}: its checkpoints are not of this program's format; "
             "give trainer=fsdp where memory is short, trainer=ddp otherwise"
@@ -104,24 +104,8 @@ def _check_precision(config: dict[str, Any]) -> None:
         )
 
 
-def check_resumed(point: ResumePoint, config: dict[str, Any]) -> None:
-    """Refuse to resume a rehearsal, or in shards without them before: Lightning numbers the
-    optimiser's state of a run in shards otherwise, and would find that of other weights."""
-    before = point.config
-    if before.get("rehearse") and not config["rehearse"]:
-        raise ValueError(
-            f"{point.path}: was made with debug=rehearse, whose steps do not train; give another "
-            "paths.output_dir"
-        )
-    sharded = _in_shards(before["trainer"]["strategy"])
-    if _in_shards(config["trainer"]["strategy"]) and not sharded:
-        raise ValueError(
-            f"{point.path}: was trained without trainer=fsdp and resumes only without it; "
-            f"start_from={point.path} with another paths.output_dir takes its weights alone"
-        )
-
-
-def _in_shards(strategy: str | dict[str, Any]) -> bool:
+def in_shards(strategy: str | dict[str, Any]) -> bool:
+    """Whether the strategy is that of trainer=fsdp."""
     return "modelparallel" in str(strategy).lower()
 
 

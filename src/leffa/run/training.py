@@ -21,6 +21,7 @@ from leffa.run.config import (
     build,
     changes,
     folder_has_time,
+    in_sweep,
     job_overrides,
     kept_by_experiment,
     resolved,
@@ -28,7 +29,8 @@ from leffa.run.config import (
 from leffa.run.evaluation import prepare_data
 from leffa.run.inputs import feed_training
 from leffa.run.processes import process_group
-from leffa.run.trainer import build_trainer, check_resumed
+from leffa.run.resuming import check_resumed
+from leffa.run.trainer import build_trainer
 from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.checkpoints import ResumePoint, resume_point
 from leffa.training.compile import compile_model
@@ -68,7 +70,8 @@ def train(cfg: DictConfig) -> float | None:
     checkpoint, step = None, 0
     if resumed is not None:
         checkpoint, step = resumed.path, resumed.step
-        check_resumed(resumed, config)
+        complete = step >= _curriculum(config).steps
+        check_resumed(resumed, config, complete, in_sweep())
         if config["start_from"] is not None:
             log.warning("start_from is not read: the run resumes from %s", checkpoint)
     check_unclaimed(folder, WRITTEN, ENVIRONMENT)

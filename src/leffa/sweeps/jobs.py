@@ -114,10 +114,10 @@ def _same_config(folder: Path, config: Mapping[str, Any]) -> bool:
     if not path.is_file():
         return False
     before = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return _relevant(before) == _relevant(json.loads(json.dumps(config)))
+    return relevant(before) == relevant(json.loads(json.dumps(config)))
 
 
-def _relevant(config: Mapping[str, Any]) -> dict[str, Any]:
+def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the result."""
     kept = {key: value for key, value in config.items() if key not in IGNORED_KEYS}
     trainer = kept.get("trainer", {}).items()
