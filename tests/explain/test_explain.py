@@ -111,12 +111,16 @@ def test_the_only_layer_that_the_loss_trains_is_shown_first(
         ((left_out,), "all", None),
         (("up_blocks",), None, None),
         (None, None, None),
+        (None, left_out, left_out),
+        (None, left_out.removesuffix(".transformer_blocks.0.attn1"), left_out),
     ):
         trained = replace(loaded, settings=replace(loaded.settings, flow_layers=layers))
         model = Model("a", weights[0], lambda trained=trained: trained)
         seen = explain([model], batch, ExplainSettings(timesteps=(200,), layer=asked))
         assert seen.view.layer == first
-        assert (left_out in seen.layers) == left_out.startswith(layers or ("none",))
+        assert (left_out in seen.layers) == left_out.startswith((*(layers or ()), first or "none"))
+    everything = ExplainSettings(timesteps=(200,), layers=["all"])
+    assert explain([model], batch, everything).layers == list(found)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +129,8 @@ def test_the_only_layer_that_the_loss_trains_is_shown_first(
         (["--layer", "up 9"], "layer 'up 9': these weights have down 0.0, down 1.0"),
         (["--layer", "mid 0", "--head", "4"], "head 4: layer mid 0 has 3, counted from 1"),
         (["--head", "1"], "a head belongs to a layer"),
+        (["--layer", "up_blocks"], "layer 'up_blocks': names 6 layers; give one, or all"),
+        (["--layer", "mid 0", "--layers", "up 0.0"], "layer 'mid 0': is not among the layers of"),
         (["--point", "0.5"], "--point 0.5: give X,Y"),
         (["--point", "3,0"], "point 3,0: give x and y from 0 to 1"),
         (["--timesteps", "a"], "--timesteps a: give numbers"),

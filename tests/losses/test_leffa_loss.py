@@ -1,6 +1,6 @@
 """The Leffa loss: who takes part, where it looks, and how it is averaged."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -119,6 +119,12 @@ def test_selects_early_timesteps_and_excludes_the_threshold() -> None:
 def test_selects_only_samples_that_are_usable() -> None:
     usable = torch.tensor([True, False, True])
     assert LeffaLoss().select(torch.tensor([1, 2, 900]), usable).tolist() == [0]
+
+
+@pytest.mark.parametrize("layers", [None, 3, [], "", [None]])
+def test_layers_are_names_or_one_line_says_so(layers: Any) -> None:
+    with pytest.raises(ValueError, match=r"leffa_loss\.layers must be all, auto, or names of"):
+        LeffaLoss(layers=layers)
 
 
 def test_min_resolution_is_inclusive_unless_strict() -> None:

@@ -17,7 +17,7 @@ import torch
 
 from leffa.data.batch import Batch
 from leffa.explain.attention import LayerShape, ModelReading, layer_shapes, read_attention
-from leffa.explain.layers import chosen_layers, full_name, trained_layers
+from leffa.explain.layers import ALL, chosen_layers, full_names, trained_layers
 from leffa.explain.page import Explanation, render
 from leffa.explain.points import plan_points, start_point
 from leffa.explain.sheets import ENDINGS, write_sheets
@@ -42,7 +42,6 @@ from leffa.models.interface import PersonGenerator
 
 TIMESTEPS = (800, 600, 400, 200, 50)
 FIRST = 200  # the timestep that evaluations look at
-ALL = "all"  # layers
 BUDGET = 6_500_000  # bytes of numbers, so that the page stays below 10 MB
 
 
@@ -118,9 +117,10 @@ def explain(
         network = loaded.model.to(place).eval()
         found = _readable_layers(network, here, model.weights)
         if not readings:
-            first, trained = loaded, trained_layers(found, loaded)
-            shapes = chosen_layers(found, settings.layers, trained)
-            view = _first_view(settings, shapes, trained)
+            first, start = loaded, _first_layers(settings, found, loaded)
+            trained = trained_layers(found, loaded)
+            shapes = chosen_layers(found, settings.layers, [*start, *trained])
+            view = _first_view(settings, shapes, start)
             plan = _plan(models, batch, settings, first, shapes, view)
         else:
             _check_comparable(models, shapes, found, first, loaded)
@@ -219,18 +219,32 @@ def _check_comparable(
         )
 
 
+def _first_layers(
+    settings: ExplainSettings, found: dict[str, LayerShape], loaded: LoadedModel
+) -> list[str]:
+    """The layer asked for, or those that the loss trains; none: all."""
+    if settings.layer == ALL:
+        return []
+    if settings.layer is None:
+        return trained_layers(found, loaded)
+    names = full_names(settings.layer, found)
+    if len(names) > 1:
+        raise ValueError(f"layer {settings.layer!r}: names {len(names)} layers; give one, or all")
+    return names
+
+
 def _first_view(
-    settings: ExplainSettings, shapes: dict[str, LayerShape], trained: Sequence[str]
+    settings: ExplainSettings, shapes: dict[str, LayerShape], start: Sequence[str]
 ) -> View:
     timestep = min(settings.timesteps, key=lambda timestep: abs(timestep - FIRST))
     head = None if settings.head is None else settings.head - 1
-    (only,) = trained if len(trained) == 1 and trained[0] in shapes else (ALL,)
-    layer = settings.layer or only
-    if layer == ALL:
+    layer = start[0] if len(start) == 1 else None
+    if layer not in shapes:
+        if settings.layer not in (None, ALL):
+            raise ValueError(f"layer {settings.layer!r}: is not among the layers of the page")
         if head is not None:
             raise ValueError("a head belongs to a layer: give the layer as well")
         return View(timestep)
-    layer = full_name(layer, shapes)
     if head is not None and not 0 <= head < shapes[layer].heads:
         raise ValueError(
             f"head {settings.head}: layer {short_names(shapes)[layer]} has {shapes[layer].heads}, "

@@ -7,6 +7,7 @@ from leffa.explain.view import short_names
 from leffa.inference.loaded import LoadedModel
 from leffa.losses.request import matches
 
+ALL = "all"
 MOST_LAYERS = 8  # on a page, where none were chosen
 
 
@@ -17,25 +18,28 @@ def trained_layers(found: dict[str, LayerShape], loaded: LoadedModel) -> list[st
 
 
 def chosen_layers(
-    found: dict[str, LayerShape], wanted: Sequence[str], trained: Sequence[str] = ()
+    found: dict[str, LayerShape], wanted: Sequence[str], shown: Sequence[str] = ()
 ) -> dict[str, LayerShape]:
     """The layers of a page: those wanted, else all of a small model, and of a large one an even
-    choice and those trained."""
+    choice and those to be `shown` in any case."""
     names = list(found)
     if wanted:
-        full = {full_name(name, found) for name in wanted}
+        full = {each for name in wanted for each in full_names(name, found)}
         names = [name for name in names if name in full]
     elif len(names) > MOST_LAYERS:
         steps = [round(i * (len(names) - 1) / (MOST_LAYERS - 1)) for i in range(MOST_LAYERS)]
-        chosen = {names[step] for step in steps}.union(trained)
+        chosen = {names[step] for step in steps}.union(shown)
         names = [name for name in names if name in chosen]
     return {name: found[name] for name in names}
 
 
-def full_name(name: str, known: dict[str, LayerShape]) -> str:
-    """The dotted name of a layer given by its dotted or short name."""
+def full_names(name: str, known: dict[str, LayerShape]) -> list[str]:
+    """The dotted names of the layers that a short name, or a pattern of `leffa_loss.layers`, names;
+    all of them for "all"."""
     by_short = {short: full for full, short in short_names(known).items()}
-    full = name if name in known else by_short.get(name)
-    if full is None:
+    if name in by_short:
+        return [by_short[name]]
+    full = [each for each in known if name == ALL or matches(each, name)]
+    if not full:
         raise ValueError(f"layer {name!r}: these weights have {', '.join(by_short)}")
     return full

@@ -103,7 +103,9 @@ def as_patterns(
     Raises:
         ValueError: there is no pattern.
     """
-    patterns = (layers,) if isinstance(layers, str) else tuple(layers)
+    patterns = (layers,) if isinstance(layers, str) else ()
+    if isinstance(layers, list | tuple):
+        patterns = tuple(layers)
     if not patterns or not all(isinstance(each, str) and each for each in patterns):
         raise ValueError(f"{known}, or names of layers, got {layers!r}")
     return patterns
