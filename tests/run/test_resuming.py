@@ -35,8 +35,8 @@ def test_names_the_settings_that_decide_the_result(before: dict[str, Any]) -> No
     ("complete", "in_sweep", "said"),
     [
         (False, False, None),
-        (True, False, "run: holds a complete run with other settings (seed 0 -> 1"),
-        (False, True, "run: holds a run with other settings (seed 0 -> 1"),
+        (True, False, "is of a complete run with other settings (seed 0 -> 1"),
+        (False, True, "is of a run with other settings (seed 0 -> 1"),
     ],
 )
 def test_a_run_that_cannot_take_them_is_refused(
@@ -62,4 +62,4 @@ def test_a_run_that_cannot_take_them_is_refused(
         return
     with pytest.raises(ValueError) as caught:
         check_resumed(point, now, complete, in_sweep)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(f"{point.path}: {said}")

@@ -186,9 +186,7 @@ def _check_plain(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _check_black_and_white(mask: Image.Image, path: Path) -> None:
-    step = max(
-        1, min(mask.size) // _COUNTED
-    )  # a share needs no more, and counting all takes a while
+    step = max(1, min(mask.size) // _COUNTED)  # for a share, counting a part is enough
     few = mask.resize((mask.width // step, mask.height // step), Image.Resampling.NEAREST)
     grey = sum(few.histogram()[slice(*_GREY)]) / (few.width * few.height)
     if grey > _MOST_GREY:

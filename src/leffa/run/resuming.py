@@ -1,7 +1,6 @@
 """What a run that resumes shares with the one that it continues."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from leffa.run.trainer import in_shards
@@ -51,11 +50,10 @@ def check_resumed(
     settings = ", ".join(changed[:_SHOWN]) + more
     other = not all(each.startswith(_LENGTH) for each in changed)
     if complete or (in_sweep and other):
-        folder = Path(config["paths"]["output_dir"])
         what = "a complete run" if complete else "a run"
         raise ValueError(
-            f"{folder}: holds {what} with other settings ({settings}); give another "
-            "paths.output_dir, or move this folder away"
+            f"{point.path}: is of {what} with other settings ({settings}); give another "
+            f"paths.output_dir, where start_from={point.path} begins with its weights"
         )
     log.warning("the run resumes with settings other than before: %s", settings)
 
