@@ -10,7 +10,7 @@ REPORT = ("report.html", "samples.png", "metrics.json")
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """The defaults take about five minutes on two free cores.
+    """The defaults take five to six minutes on two free cores.
 
     Args:
         out: output folder
