@@ -12,7 +12,17 @@ benchmarks/results/dit_study.json; a setting that stands there is not repeated.
 
 from collections.abc import Iterator
 
-from trials import RESULTS, ROOT, Numbers, Trial, collect, run_trials, study_options, table
+from trials import (
+    RESULTS,
+    ROOT,
+    Numbers,
+    Trial,
+    collect,
+    least_error,
+    run_trials,
+    study_options,
+    table,
+)
 
 from leffa.io.atomic import write_text
 
@@ -20,12 +30,12 @@ NAME = "dit_study"
 STAGES = {"denoising": 1500, "leffa": 500}  # steps of each
 BLOCKS = {"fitdit": 6, "catvton_flux": 6}  # of the tiny ones
 COLUMNS = {
-    "flow/epe_px": ("EPE, all blocks (px) ↓", 1),
-    "best_block": ("best block ↓", 1),
-    "paired/psnr": ("PSNR (dB) ↑", 2),
-    "paired/ssim": ("SSIM ↑", 3),
-    "fidelity/interior_ssim": ("interior SSIM ↑", 3),
-    "fidelity/interior_ciede2000": ("colour ΔE ↓", 2),
+    "paired/flow/epe_px": ("EPE, all blocks (px) ↓", 1),
+    "best_layer": ("best block ↓", 1),
+    "paired/paired/psnr": ("PSNR (dB) ↑", 2),
+    "paired/paired/ssim": ("SSIM ↑", 3),
+    "paired/fidelity/interior_ssim": ("interior SSIM ↑", 3),
+    "paired/fidelity/interior_ciede2000": ("colour ΔE ↓", 2),
 }
 
 
@@ -86,23 +96,12 @@ def rows(known: dict[str, Numbers]) -> dict[str, list[Numbers]]:
     """The finished runs, by setting."""
     return {
         name: [
-            _with_best_block(numbers)
+            numbers | least_error(numbers, "paired/")
             for run, numbers in known.items()
             if run.rpartition("_seed")[0] == name
         ]
         for name in settings()
     }
-
-
-def _with_best_block(numbers: Numbers) -> Numbers:
-    """Without the evaluation's word, and with the least end-point error of a block."""
-    plain = {key.removeprefix("paired/"): value for key, value in numbers.items()}
-    blocks = [
-        value
-        for key, value in plain.items()
-        if key.startswith("flow_layers/") and key.endswith("/epe_px")
-    ]
-    return {**plain, "best_block": min(blocks)}
 
 
 def main() -> None:

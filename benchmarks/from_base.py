@@ -14,7 +14,17 @@ not repeated.
 from collections.abc import Iterator
 
 import attention_study
-from trials import RESULTS, ROOT, Numbers, Trial, collect, run_trials, study_options, table
+from trials import (
+    RESULTS,
+    ROOT,
+    Numbers,
+    Trial,
+    collect,
+    least_error,
+    run_trials,
+    study_options,
+    table,
+)
 
 from leffa.io.atomic import write_text
 
@@ -92,13 +102,7 @@ def rows(known: dict[str, Numbers]) -> dict[str, list[Numbers]]:
     """The finished runs, by setting, with the least end-point error of a layer."""
     found: dict[str, list[Numbers]] = {name: [] for name in settings()}
     for run, numbers in known.items():
-        layers = [
-            value
-            for key, value in numbers.items()
-            if key.startswith("final/flow_layers/") and key.endswith("/epe_px")
-        ]
-        best = {"best_layer": min(layers)} if layers else {}
-        found[run.rpartition("_seed")[0]].append(numbers | best)
+        found[run.rpartition("_seed")[0]].append(numbers | least_error(numbers, "final/"))
     return found
 
 

@@ -110,6 +110,17 @@ def _python(program: str, arguments: Sequence[str]) -> None:
     subprocess.run([sys.executable, str(ROOT / program), *arguments, data], cwd=ROOT, check=True)
 
 
+def least_error(numbers: Numbers, word: str = "") -> Numbers:
+    """The end-point error of the layer nearest to the ground-truth flow, as `best_layer`; nothing
+    without one. `word` is that of the evaluation, with its slash."""
+    found = [
+        value
+        for key, value in numbers.items()
+        if key.startswith(f"{word}flow_layers/") and key.endswith("/epe_px")
+    ]
+    return {"best_layer": min(found)} if found else {}
+
+
 def cell(values: Sequence[float], digits: int) -> str:
     """Over seeds: the value of one, the mean with the least and the greatest of several."""
     if not values:

@@ -46,7 +46,7 @@ def test_a_table_has_a_row_for_each_setting_with_runs(script: Script) -> None:
     lines = script("trials").table("loss", columns, rows).splitlines()
     assert lines[2:] == ["| start | 1 | 20.0 | - |", "| none | 2 | 20.0 | - |"]
     blocks = script("dit_study").rows({"fitdit_all_seed2": numbers})["fitdit_all"]
-    assert [run["best_block"] for run in blocks] == [3.0]
+    assert [run["best_layer"] for run in blocks] == [3.0]
 
 
 @pytest.mark.slow
