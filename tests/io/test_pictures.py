@@ -78,6 +78,22 @@ def test_a_grey_picture_in_the_masks_place_is_refused(tmp_path: Path) -> None:
         open_mask(path)
 
 
+@pytest.mark.parametrize("size", [(768, 1024), (2000, 3000)])
+def test_of_a_large_mask_every_part_counts(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Its check looks at some of its pixels alone."""
+    mask, path = Image.new("L", size, 255), tmp_path / "m.png"
+    for share, refused in ((0.08, False), (0.12, True)):
+        for corner in ((0, 0), (0, size[1] - round(share * size[1]))):
+            grey = mask.copy()
+            grey.paste(128, (*corner, size[0], corner[1] + round(share * size[1])))
+            grey.save(path)
+            if refused:
+                with pytest.raises(ValueError, match="12% of its pixels are grey"):
+                    open_mask(path)
+            else:
+                assert open_mask(path).size == size
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_masks_in_one_and_three_channels_are_read(tmp_path: Path, channels: int) -> None:
     mask = np.zeros((8, 8), np.uint8)

@@ -1,6 +1,7 @@
 """What is said where a run resumes with other settings than it began with."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from leffa.run import compose
 from leffa.run.config import resolved
 from leffa.run.resuming import changed_settings, check_resumed
+from leffa.synthetic.write import write_viton_hd
 from leffa.training.checkpoints import ResumePoint
 
 
@@ -63,3 +65,19 @@ def test_a_run_that_cannot_take_them_is_refused(
     with pytest.raises(ValueError) as caught:
         check_resumed(point, now, complete, in_sweep)
     assert str(caught.value).startswith(f"{point.path}: {said}")
+
+
+def test_a_complete_run_is_not_the_result_of_other_settings(
+    train_tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Nor is what it says of itself rewritten; with its own settings it has nothing left to do."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    write_viton_hd(data, train=4, test=2, height=64, width=48)
+    train_tiny("tryon_synthetic", data, run)
+    again = ("tryon_synthetic", data, run, "resume=auto")
+    train_tiny(*again)
+    with pytest.raises(
+        ValueError, match=r"is of a complete run with other settings \(leffa_loss\."
+    ):
+        train_tiny(*again, "leffa_loss.weight=5")
+    assert "weight: 5" not in (run / "config.yaml").read_text()
