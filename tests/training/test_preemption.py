@@ -11,7 +11,7 @@ from lightning import Trainer
 
 from leffa.data.datamodule import PersonDataModule
 from leffa.training.callbacks.checkpoints import Checkpoints
-from leffa.training.callbacks.preemption import StopOnSignal
+from leffa.training.callbacks.preemption import StopOnSignal, exit_on_sigterm
 from leffa.training.callbacks.report import RunReport
 from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.module import PersonGenerationModule
@@ -60,3 +60,34 @@ def test_a_run_that_is_told_to_stop_saves_the_step_it_is_in(
     asked = tmp_path / "asked"
     assert asked.exists() is (name == "SIGUSR1")
     assert not asked.exists() or asked.read_text() == "requeue 4711\n"
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_run_that_is_told_to_stop_between_stages_stops_at_once(
+    make_module: Callable[..., PersonGenerationModule],
+    make_datamodule: Callable[..., PersonDataModule],
+    make_trainer: Callable[..., Trainer],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    step: int,
+) -> None:
+    """Where latents are cached, before the first step of a stage: that may take hours."""
+    stages = [Stage(name, 1, 32, 24, 2, 1e-2) for name in ("first", "second")]
+    datamodule = make_datamodule(stages)
+    load = datamodule.train_dataloader
+
+    def killed_while_caching() -> object:
+        if datamodule.trainer.global_step == step:
+            signal.raise_signal(signal.SIGTERM)
+            pytest.fail("the signal was ignored")
+        return load()
+
+    monkeypatch.setattr(datamodule, "train_dataloader", killed_while_caching)
+    trainer = make_trainer(
+        stages, StageSchedule([1, 1]), Checkpoints(str(tmp_path)), StopOnSignal(), checkpoints=True
+    )
+    with exit_on_sigterm(), pytest.raises(SystemExit) as stop:
+        trainer.fit(make_module(stages), datamodule)
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.glob("step_*")] == ["step_000001.ckpt"][:step]

@@ -31,6 +31,7 @@ from leffa.run.inputs import feed_training
 from leffa.run.processes import process_group
 from leffa.run.resuming import check_resumed
 from leffa.run.trainer import build_trainer
+from leffa.training.callbacks.preemption import exit_on_sigterm
 from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.checkpoints import ResumePoint, resume_point
 from leffa.training.compile import compile_model
@@ -79,7 +80,8 @@ def train(cfg: DictConfig) -> float | None:
     if run.trainer.is_global_zero:
         write_run_metadata(folder, run.config, changes(cfg), step)
         begin_logs(run.trainer.loggers, step, run.config)
-    with process_group(run.trainer, overrides, folder, shared=not folder_has_time(cfg)):
+    shared = not folder_has_time(cfg)
+    with process_group(run.trainer, overrides, folder, shared=shared), exit_on_sigterm():
         run.trainer.fit(run.module, run.datamodule, ckpt_path=checkpoint, weights_only=True)
     measured = run.trainer.callback_metrics
     for key in sorted(measured):
