@@ -70,8 +70,9 @@ class PerImageMetric(Metric):
         if count < 2 or not values.isfinite().all():
             return None
         random = np.random.default_rng(seed)
-        draws = (torch.from_numpy(random.integers(0, count, count)) for _ in range(resamples))
-        found = torch.stack([self.aggregate(values[draw]) for draw in draws]).double()
+        sizes = (min(100, resamples - done) for done in range(0, resamples, 100))
+        draws = (torch.from_numpy(random.integers(0, count, (size, count))) for size in sizes)
+        found = torch.cat([self.aggregate(values[draw]) for draw in draws]).double()
         low, high = found.quantile(torch.tensor([0.025, 0.975]).double()).tolist()
         return low, high
 
