@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import pickle
 import shutil
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
@@ -108,20 +110,29 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _parse_once() -> Iterator[None]:
-    """The same YAML is parsed once for all that is composed of it: a quarter of composing."""
-    load = OmegaConf.load
+def _compose_once() -> Iterator[None]:
+    """The same configuration is composed once, and the same YAML parsed once: two thirds of the
+    time. Unpickling gives a copy of its own quicker than `deepcopy`."""
+    load, compose = OmegaConf.load, hydra.compose
 
     @cache
-    def parsed(text: str) -> Any:
-        return OmegaConf.to_container(load(io.StringIO(text)))
+    def parsed(text: str) -> bytes:
+        return pickle.dumps(load(io.StringIO(text)))
+
+    @cache
+    def composed(name: str, *overrides: str, **options: bool) -> bytes:
+        return pickle.dumps(compose(name, list(overrides), **options))
 
     def load_once(file: Any) -> Any:
         text = file.read() if hasattr(file, "read") else Path(file).read_text(encoding="utf-8")
-        return OmegaConf.create(parsed(text))
+        return pickle.loads(parsed(text))
+
+    def compose_once(name: str, overrides: Sequence[str], **options: bool) -> Any:
+        return pickle.loads(composed(name, *overrides, **options))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConf, "load", load_once)
+        patch.setattr(hydra, "compose", compose_once)
         yield
 
 
