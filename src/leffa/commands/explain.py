@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -68,7 +68,7 @@ class Views:
     noised: Unset[Literal["source", "generated"]] = None
     seed: int = 0
 
-    def settings(self, paired: bool) -> "ExplainSettings":
+    def settings(self) -> "ExplainSettings":
         """The same as numbers and lists."""
         from leffa.explain import ExplainSettings
 
@@ -83,7 +83,7 @@ class Views:
             layer=self.layer,
             head=self.head,
             layers=[name.strip() for name in self.layers.split(",") if name.strip()],
-            paint=self.noised or ("source" if paired else "generated"),
+            paint=self.noised or "source",
             seed=self.seed,
         )
 
@@ -120,11 +120,13 @@ def explain(
     from leffa.io.progress import progress_bar
 
     check_folder(out)
+    settings = views.settings()  # mistakes are told before the weights are loaded
     tell_baseline(weights.ckpt)
     models = _models(weights, compare)
     find = _of_pictures if sample.dataset is None else _of_dataset
     record, transform, paired = find(sample, pictures, inputs, models[0])
-    settings = views.settings(paired)
+    if not paired and views.noised is None:
+        settings = replace(settings, paint="generated")
     batch: Batch = collate([PersonDataset([record], transform)[0]])
     files = [path for path in vars(record).values() if isinstance(path, Path)]
     check_writable(explained_files(record.name, settings, out), files)
