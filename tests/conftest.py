@@ -221,6 +221,27 @@ def built_once() -> Iterator[None]:
         yield
 
 
+@cache
+def _loaded(place: Path, modified: int, *given: str | None) -> Any:
+    from leffa.inference.loaded import load_model
+
+    return load_model(place, *given)
+
+
+@pytest.fixture(scope="module")
+def loaded_once() -> Iterator[None]:
+    """Weights that many commands only look at are loaded once while they stay as they are."""
+    from leffa.inference.loaded import find_weights
+
+    def load(place: Path, *given: str | None, file: Path | None = None) -> Any:
+        return _loaded(place, find_weights(place).stat().st_mtime_ns, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leffa.inference.load_model", load)
+        patch.setattr("leffa.run.evaluation.load_model", load)
+        yield
+
+
 @pytest.fixture(scope="session")
 def lightened() -> Callable[[Path], Path]:
     """A run's folder whose last checkpoint lacks the optimiser's state, which no loading of the

@@ -22,7 +22,7 @@ QUICK = ["protocol=leffa", "protocol.name=quick", "~protocol.sets", "~protocol.p
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _read_once(read_once: None, built_once: None) -> None:
+def _loaded_once(loaded_once: None) -> None:
     """For all tests here."""
 
 
@@ -62,10 +62,11 @@ def run_evaluation(usual: list[str]) -> Evaluate:
     """evaluate.py with these further arguments; its sheets are not enlarged."""
 
     def run(folder: Path, *arguments: str) -> Evaluation:
-        output = [*QUICK, f"paths.output_dir={folder}"]
+        config = compose("evaluate", [*usual, *QUICK, *arguments])
+        config.paths.output_dir = str(folder)  # here, so that the same one is composed once
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("leffa.evaluation.samples.CELL", HEIGHT)
-            return evaluate(compose("evaluate", [*usual, *output, *arguments]), progress=False)
+            return evaluate(config, progress=False)
 
     return run
 

@@ -72,8 +72,9 @@ def test_two_evaluations_do_not_work_in_one_folder(
 
 
 def test_a_checkpoint_is_read_once(
-    run_evaluation: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_evaluation: Evaluate, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    place = shutil.copytree(trained, tmp_path / "trained")  # which no other test has loaded
     read: list[Path] = []
 
     def counted(path: Path) -> Any:
@@ -81,7 +82,7 @@ def test_a_checkpoint_is_read_once(
         return read_pickle(path)
 
     monkeypatch.setattr("leffa.inference.checkpoints.read_pickle", counted)
-    run_evaluation(tmp_path, "limit=1")
+    run_evaluation(tmp_path / "out", "limit=1", f"ckpt={place}")
     assert len(read) == 1
 
 

@@ -1,8 +1,5 @@
 """The shipped tiny model, untrained as a reference model, and synthetic persons."""
 
-from collections.abc import Iterator
-from copy import deepcopy
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ from leffa.data.batch import Batch
 from leffa.data.dataset import PersonDataset, collate
 from leffa.data.published import VitonHD
 from leffa.data.transforms import PersonTransform
-from leffa.models.export import InputSpec, ModelSettings, load_exported, save_exported
+from leffa.models.export import InputSpec, ModelSettings, save_exported
 from leffa.models.leffa import LeffaModel
 from leffa.models.sampler import SamplerSettings
 from leffa.run import CONF
@@ -71,17 +68,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-@cache
-def _loaded(folder: Path) -> tuple[LeffaModel, ModelSettings]:
-    return load_exported(folder)
-
-
 @pytest.fixture(autouse=True, scope="module")
-def _loaded_once() -> Iterator[None]:
-    """Exported models are read once, and copied."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "leffa.inference.loaded.load_exported",
-            lambda place: deepcopy(_loaded(place.absolute())),
-        )
-        yield
+def _loaded_once(loaded_once: None) -> None:
+    """For all tests here."""

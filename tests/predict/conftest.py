@@ -16,7 +16,7 @@ GIVEN = ("person", "garment", "mask", "densepose")  # what try-on with a mask fi
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _read_once(read_once: None) -> None:
+def _read_once(read_once: None, loaded_once: None) -> None:
     """For all tests here."""
 
 
