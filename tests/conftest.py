@@ -59,6 +59,21 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """In `make test` a process runs all tests of a folder, whose fixtures are then made once; slow
+    tests make a folder too long for that."""
+    if "not slow" not in config.getoption("markexpr"):
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFolder(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "/".join(nodeid.split("/")[:2])
+
+    return ByFolder(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
     if os.name == "nt":
         for item in items:
