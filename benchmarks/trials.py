@@ -111,12 +111,12 @@ def _python(program: str, arguments: Sequence[str]) -> None:
 
 
 def least_error(numbers: Numbers, word: str = "") -> Numbers:
-    """The end-point error of the layer nearest to the ground-truth flow, as `best_layer`; nothing
-    without one. `word` is that of the evaluation, with its slash."""
+    """The end-point error of the layer nearest to the ground-truth flow, or to stored matches, as
+    `best_layer`; nothing without one. `word` is that of the evaluation, with its slash."""
     found = [
         value
         for key, value in numbers.items()
-        if key.startswith(f"{word}flow_layers/") and key.endswith("/epe_px")
+        if key.startswith(f"{word}flow_layers/") and key.endswith(("/epe_px", "/match_epe_px"))
     ]
     return {"best_layer": min(found)} if found else {}
 

@@ -1,10 +1,11 @@
 """The studies of `benchmarks/`: what they keep, and that their settings are settings."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from leffa.run import compose
@@ -57,6 +58,17 @@ def test_every_setting_composes(script: Script, study: str) -> None:
     planned = (
         module.trials(names, 500, 1) if study == "attention_study" else module.trials(names, 1)
     )
+    assert_composes(planned)
+
+
+@pytest.mark.slow
+def test_every_setting_on_photographs_composes(script: Script) -> None:
+    module, viton, taef2, start = script("photographs"), Path("v"), Path("t"), Path("s")
+    assert_composes([module.baseline(viton, taef2)])
+    assert_composes(module.trials(list(module.LOSSES), 1, viton, taef2, start))
+
+
+def assert_composes(planned: Iterable[Any]) -> None:
     for trial in planned:
         compose("train", trial.training)
         for told in trial.evaluations.values():
@@ -88,3 +100,25 @@ def test_the_layer_that_matches_best_is_found_in_each_run(script: Script) -> Non
     rows = script("from_base").rows({"pose_none_seed1": numbers, "cfld_none_seed0": {}})
     assert [run["best_layer"] for run in rows["pose_none"]] == [2.0]
     assert rows["cfld_none"] == [{}]
+    at_matches = {"paired/flow_layers/a/match_epe_px": 4.0}
+    rows = script("photographs").rows({"baseline": at_matches, "none_seed0": {}})
+    assert [run["best_layer"] for run in rows["baseline"]] == [4.0]
+    assert rows["none"] == [{}]
+
+
+def test_where_a_loss_helps_is_measured_by_pixels(script: Script) -> None:
+    """An image with an edge on its left half; the flow looks straight ahead but in its last row."""
+    module = script("attention_by_region")
+    true = np.zeros((1, 4, 8, 3), np.float32)
+    true[:, :, :2] = 1
+    y, x = np.meshgrid(np.linspace(-1, 1, 4), np.linspace(-1, 1, 8), indexing="ij")
+    flow = np.stack([x, y], -1)[None].astype(np.float32)
+    flow[:, 3] += (2 / 7, 0)
+    assert module.motion(flow[0]) == pytest.approx(np.eye(4)[3][:, None].repeat(8, 1), abs=1e-5)
+    masks = module.regions(true, flow, np.ones((1, 4, 8), bool))
+    assert masks["detail"][0, 0].tolist() == [False, True, True] + [False] * 5
+    assert masks["moved"].sum() == 8
+    assert masks["moved"][0, 3].all()
+    wrong = true + 0.1 * masks["moved"][..., None]
+    scores = module.psnr(wrong, true, {name: masks[name] for name in ("garment", "moved")})
+    assert scores == pytest.approx({"garment": 26.0206, "moved": 20.0}, abs=1e-3)
