@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 READY := .venv/.ready
 BOOTSTRAP := build/uv
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile # a module's fixtures are made once
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile # fixtures of a module, or in `make test` of a folder, are made once
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo app test test-all test-browser test-docs docs docs-serve check audit format eval bench clean
