@@ -92,9 +92,9 @@ def trials(names: list[str], seeds: int) -> Iterator[Trial]:
             ]
             quick = [f"dataset={scored_on}", "protocol=leffa@2", "sampler.steps=15"]
             final = [*quick, "inspect_layers=all", "inspect_temperature=1"]
-            metrics = "metrics=[ssim,psnr,interior_ssim,interior_ciede2000]"
+            garment = ",interior_ssim,interior_ciede2000" if "tryon" in scored_on else ""
             evaluations = {f"curve@{step}": [*quick, "metrics=[psnr]"] for step in SCORED_AT}
-            evaluations["final"] = [*final, metrics]
+            evaluations["final"] = [*final, f"metrics=[ssim,psnr{garment}]"]
             yield Trial(f"{name}_seed{seed}", STEPS, training, evaluations)
 
 
