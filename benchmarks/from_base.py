@@ -86,7 +86,7 @@ def trials(names: list[str], seeds: int) -> Iterator[Trial]:
                 f"data.prepare.train={PERSONS}",
                 "data.val_samples=0",
                 "callbacks.checkpoint.every_n_train_steps=250",
-                "callbacks.checkpoint.keep=4",
+                "callbacks.checkpoint.keep=8",  # and those of interruptions
                 f"seed={seed}",
                 *told,
             ]
