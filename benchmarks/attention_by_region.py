@@ -83,7 +83,9 @@ def main() -> None:
     masks = regions(true, flows, valid)
     scores = {}
     for evaluation in options.evaluations:
-        title, _, folder = evaluation.partition("=")
+        title, given, folder = evaluation.partition("=")
+        if not given or title in scores:
+            parser.error(f"{evaluation}: give NAME=EVALUATION, each name once")
         images = read([Path(folder, "images", f"{name}.png") for name in names])
         scores[title] = psnr(images, true, masks)
     write_json(RESULTS / f"{NAME}.json", scores)
