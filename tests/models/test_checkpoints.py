@@ -74,7 +74,9 @@ def test_without_a_template_the_keys_and_shapes_are_the_official_ones(
 def test_every_key_is_loaded_or_dropped_for_a_reason(official: tuple[Path, Path]) -> None:
     base, weights = official
     state = load_weights(weights)
+    before = torch.get_rng_state()
     model = load_official(base, weights)
+    assert torch.equal(torch.get_rng_state(), before)  # see WithoutInitialization
     dropped = load_official_state(model, state)
     assert set(dropped.values()) <= set(DROPPED.values())
     own = {

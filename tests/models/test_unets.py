@@ -1,15 +1,18 @@
 """The surgery on stock UNets: what changes, what stays, and what is gone."""
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leffa.models.attention import self_attention_names
-from leffa.models.loading import hub_file, load_scheduler, load_unet, load_vae
+from leffa.models.loading import SHIPPED_VAE, hub_file, load_scheduler, load_unet, load_vae
 from leffa.models.unets import make_generative, make_reference, refit_conv_in
 
 SD15 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
@@ -134,7 +137,20 @@ def test_names_the_part_that_a_folder_lacks(load: Any, part: str, tmp_path: Path
 def test_a_saved_unet_loads_from_its_folder(sd15_config: dict[str, Any], tmp_path: Path) -> None:
     unet = load_unet(sd15_config)
     unet.save_pretrained(tmp_path / "unet")
+    before = torch.get_rng_state()
     torch.testing.assert_close(load_unet(tmp_path).state_dict(), unet.state_dict())
+    # No initial value is drawn that the file replaces: at full size that takes seconds.
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_autoencoder_without_a_weight_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED_VAE, tmp_path / "vae")
+    file = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    lost = state.popitem()[0]
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=rf"1 keys are missing \({re.escape(lost)}\)"):
+        load_vae(tmp_path)
 
 
 def test_a_single_file_comes_from_the_hub_where_there_is_none_here(

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from leffa.io.atomic import replacing
-from leffa.io.weights import check_state, load_weights
+from leffa.io.weights import WithoutInitialization, check_state, load_weights
 from leffa.models.leffa import LeffaModel
 from leffa.models.loading import load_scheduler
 from leffa.models.unets import stock_state, stock_weights
@@ -40,7 +40,8 @@ def load_official(base: str | Path, weights: str | Path) -> LeffaModel:
     scheduler = dict(load_scheduler(base).config)
     if unet.get("addition_embed_type") == "text_time":  # older configs lack what is newer
         scheduler["rescale_betas_zero_snr"] = True
-    model = LeffaModel(unet=unet, vae=vae, scheduler=scheduler)
+    with WithoutInitialization():
+        model = LeffaModel(unet=unet, vae=vae, scheduler=scheduler)
     state = load_weights(weights)
     dropped = load_official_state(model, state, name=str(weights))
     counts = (len(state) - len(dropped), len(dropped))

@@ -20,7 +20,13 @@ from diffusers import (
 from diffusers.utils import _get_model_file
 from torch import Tensor, nn
 
-from leffa.io.weights import SUFFIXES, check_state, load_weights, refuse
+from leffa.io.weights import (
+    SUFFIXES,
+    WithoutInitialization,
+    check_state,
+    load_weights,
+    refuse,
+)
 from leffa.losses.diffusion import DiffusionSchedule
 from leffa.losses.flow_matching import DynamicShift, FlowMatchingSchedule
 from leffa.losses.schedule import NoiseSchedule
@@ -153,17 +159,7 @@ def load_unet(
     if on_meta_device():
         config = UNet2DConditionModel.load_config(location, subfolder=subfolder)
         return UNet2DConditionModel.from_config({**config, **changes})
-    unet, found = UNet2DConditionModel.from_pretrained(
-        location,
-        subfolder=subfolder,
-        torch_dtype=torch.float32,
-        low_cpu_mem_usage=False,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-        **changes,
-    )
-    check_found(source, found)
-    return unet
+    return read_pretrained(UNet2DConditionModel, source, location, subfolder, **changes)
 
 
 def load_vae(source: Source | Autoencoder | None) -> Autoencoder:
@@ -192,7 +188,7 @@ def load_vae(source: Source | Autoencoder | None) -> Autoencoder:
     if location is None or on_meta_device():
         vae = classes[name].from_config(config)
     else:
-        vae = classes[name].from_pretrained(location, subfolder=subfolder, low_cpu_mem_usage=False)
+        vae = read_pretrained(classes[name], source, location, subfolder)
     return vae.requires_grad_(False).eval()
 
 
@@ -269,6 +265,27 @@ def copy_weights(
         for key, place in places.items():
             if place.requires_grad:
                 place.copy_(state[key])
+
+
+def read_pretrained(
+    kind: Any, source: Source, location: str, subfolder: str | None, **more: Any
+) -> Any:
+    """A network of diffusers with the weights of its folder or hub id, by default in float32.
+
+    Raises:
+        ValueError: a weight has no place, or a place no weight.
+    """
+    usual = {
+        "torch_dtype": torch.float32,
+        "low_cpu_mem_usage": False,
+        "ignore_mismatched_sizes": True,  # which are reported instead
+    }
+    with WithoutInitialization():
+        network, found = kind.from_pretrained(
+            location, subfolder=subfolder, output_loading_info=True, **(usual | more)
+        )
+    check_found(named(source), found)
+    return network
 
 
 def check_found(source: str | Path, found: Mapping[str, Iterable[Any]]) -> None:

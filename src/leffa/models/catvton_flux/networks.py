@@ -9,7 +9,7 @@ from diffusers import BitsAndBytesConfig, FluxTransformer2DModel
 from torch import nn
 
 from leffa.models.catvton_flux.attention import Tap, tap_joint_attention
-from leffa.models.loading import Source, check_found, locate, on_meta_device
+from leffa.models.loading import Source, locate, on_meta_device, read_pretrained
 from leffa.models.lora import ATTENTION, add_lora, check_lora
 from leffa.models.trainable import check_choice, check_pretrained
 
@@ -112,13 +112,13 @@ def load_transformer(
         raise ValueError(f"{source}: holds a {found}, not a {name}; give a FLUX.1")
     if on_meta_device():
         return FluxTransformer2DModel.from_config(config)
-    more: dict[str, Any] = {"low_cpu_mem_usage": False, "ignore_mismatched_sizes": True}
+    more: dict[str, Any] = {"torch_dtype": dtype}
     if quantization != "none":
-        more = {"quantization_config": _bits(quantization)}
-    transformer, found = FluxTransformer2DModel.from_pretrained(
-        location, subfolder=subfolder, torch_dtype=dtype, output_loading_info=True, **more
+        more["quantization_config"] = _bits(quantization)
+        more |= {"low_cpu_mem_usage": True, "ignore_mismatched_sizes": False}
+    transformer: FluxTransformer2DModel = read_pretrained(
+        FluxTransformer2DModel, source, location, subfolder, **more
     )
-    check_found(source, found)
     return transformer
 
 
