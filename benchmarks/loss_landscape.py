@@ -3,10 +3,9 @@
     python benchmarks/loss_landscape.py
 
 An untrained attention is flat: every query looks at the middle of the reference. Here that constant
-    flow
-is given to the loss, and its gradient is compared with the direction to the true position, which
-the synthetic data has. The cosine is 1 for a perfect hint and 0 for noise. Sharp detail turns the
-hint into noise; blurring reference and target before they are compared brings it back.
+flow is given to the loss, and its gradient is compared with the direction to the true position,
+which the synthetic data has. The cosine is 1 for a perfect hint and 0 for noise. Sharp detail turns
+the hint into noise; blurring reference and target before they are compared brings it back.
 """
 
 from pathlib import Path
