@@ -57,6 +57,10 @@ def test_the_help_of_a_command_has_each_option_with_its_purpose_and_default(
         printed = capsys.readouterr().out
         assert printed.startswith(f"usage: leffa {command} [-h] ")
         assert "(default: None)" not in printed
+        for option in re.findall(r"^[│ ]{,2}(-.*\n(?:[│ ] {5,}\S.*\n)*)", printed, re.MULTILINE):
+            name, *purpose = re.split(r"\s{2,}", option.strip(" │\n"), maxsplit=1)
+            told = name.startswith("---") or (purpose and not purpose[0].startswith("("))
+            assert told, (command, name)
     with pytest.raises(SystemExit):
         main(["draw", "--help"])
     assert re.search(r"--workers INT +number of processes \(default: 1\)", capsys.readouterr().out)

@@ -53,7 +53,7 @@ class Serving:
     """Where the page is served.
 
     Args:
-                host: 0.0.0.0: all networks of this machine; 127.0.0.1: this machine only
+        host: 0.0.0.0: all networks of this machine; 127.0.0.1: this machine only
         port: default: the first free one from 7860
         share: also open a public address through gradio's servers
         mcp: also offer tools for language models; needs gradio[mcp]

@@ -54,7 +54,7 @@ def app(
     """Serve a web page with try-on and pose transfer, by default for this machine only.
 
     Args:
-                maps: without these, users upload maps or brush masks
+        maps: without these, users upload maps or brush masks
     """
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("the web page needs the package gradio: pip install -e '.[app]'")
