@@ -7,7 +7,6 @@ In every block the person's queries attend to [person; garment]: the garment's k
 those of the garment network's own projections. That is where a flow is read.
 """
 
-from leffa.models.fitdit.conditioning import Conditioning
-from leffa.models.fitdit.model import FitDiT
+from leffa.models.fitdit.model import Conditioning, FitDiT
 
 __all__ = ["Conditioning", "FitDiT"]

@@ -7,6 +7,7 @@ prediction.noise, prediction.flows["transformer_blocks.0.attn"]
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -19,7 +20,6 @@ from leffa.losses.precision import at_least_float32
 from leffa.losses.request import FlowRequest
 from leffa.losses.schedule import Generators
 from leffa.models.attention import AttentionExchange, ReferenceAttention
-from leffa.models.fitdit.conditioning import Conditioning
 from leffa.models.fitdit.networks import (
     PATCH,
     RecordingAttention,
@@ -36,7 +36,7 @@ from leffa.models.latent import Picture, grid_of, network_input
 from leffa.models.loading import Autoencoder, Source
 from leffa.models.lora import add_lora, check_lora, merge_adapters
 from leffa.models.memory import RunMemory
-from leffa.models.reference import ReferenceGenerator, ReferenceTokens
+from leffa.models.reference import ReferenceConditioning, ReferenceGenerator, ReferenceTokens
 from leffa.models.trainable import (
     check_choice,
     check_trainable,
@@ -48,6 +48,21 @@ Part = Literal["garment", "denoiser", "pose_guider"]
 PARTS: tuple[Part, ...] = ("garment", "denoiser", "pose_guider")
 Denoised = Literal["person", "garment"]
 Pooled = Literal["clip", "none"]
+
+
+@dataclass(frozen=True)
+class Conditioning(ReferenceConditioning):
+    """What FitDiT knows beside the noisy latent.
+
+    Without its garment a sample has a garment latent of zeros and a pooled embedding of zeros, as
+    in the published guidance; mask, person and body map stay.
+    """
+
+    references = ("garment", "pooled")
+    known: Tensor  # (B, C + 1, h, w) joins the noisy latent along channels: masked person, mask
+    body: Tensor  # (B, L, D) tokens of the body map
+    garment: Tensor  # (B or 1, C, h, w) clean latent
+    pooled: Tensor  # (B or 1, P)
 
 
 class FitDiT(ReferenceGenerator):
