@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from leffa.cli import main
-from leffa.models.leffa import LeffaModel
+from leffa.models import leffa
 
 STEPS = 2
 
 
 def predict(run: Path, table: Path, out: Path) -> None:
-    usual = ["--ckpt", str(run), "--device", "cpu", "--steps", str(STEPS)]
+    usual = ["--ckpt", str(run), "--device", "cpu", "--steps", str(STEPS), "--guidance", "2.5"]
     assert main(["predict", *usual, "--table", str(table), "--out", str(out)]) == 0
 
 
@@ -28,13 +28,13 @@ def test_three_persons_in_one_garment_get_the_pictures_of_three_runs(
     run: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    original = LeffaModel.reference_features
+    original = leffa.reference_features
 
-    def counted(model: LeffaModel, latent: Any, timesteps: Any) -> Any:
+    def counted(unet: Any, latent: Any, timesteps: Any) -> Any:
         calls.append(len(latent))
-        return original(model, latent, timesteps)
+        return original(unet, latent, timesteps)
 
-    monkeypatch.setattr(LeffaModel, "reference_features", counted)
+    monkeypatch.setattr(leffa, "reference_features", counted)
     test = synthetic / "test"
     garment = sorted((test / "cloth").iterdir())[0]
     stems = sorted(path.stem for path in (test / "image").iterdir())
