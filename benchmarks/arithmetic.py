@@ -31,6 +31,7 @@ from leffa.estimate.count import CPU_ATTENTION, forget_values, step_loss
 from leffa.io.atomic import write_json, write_text
 from leffa.losses.flow import LeffaLoss
 from leffa.models.interface import PersonGenerator
+from leffa.models.latent import reference_features
 from leffa.models.leffa import LeffaModel
 from leffa.models.memory import RunMemory
 from leffa.run import settings
@@ -102,7 +103,8 @@ def sampling(model: LeffaModel, height: int, width: int) -> dict[str, tuple[int,
     plain = PlainLeffa(model)
     first = count(lambda: model.predict_branches(noisy, timesteps, branches))
     # Without a reference the features are the same for every picture of a run.
-    empty = count(lambda: model.reference_features(known.reference, timesteps))
+    unet = model.reference_unet
+    empty = count(lambda: reference_features(unet, known.reference, timesteps))
     model.predict_branches(noisy, timesteps, cached)
     return {
         PLAIN: count(

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from leffa.models.checkpoints import load_official
+from leffa.models.latent import reference_features
 from leffa.models.leffa import Conditioning, LeffaModel
 
 # All that the files of Stable Diffusion 1.5 inpainting have, written by diffusers 0.6 in 2022.
@@ -49,7 +50,8 @@ def test_reference_features_are_the_official_ones(
 ) -> None:
     model, golden = recorded
     expected = [golden[key] for key in sorted(golden) if key.startswith("reference_feature_")]
-    features = model.reference_features(golden["ref_latent"], golden["timesteps"])
+    latent, timesteps = golden["ref_latent"], golden["timesteps"]
+    features = reference_features(model.reference_unet, latent, timesteps)
     assert len(features) == len(expected)
     torch.testing.assert_close(list(features.values()), expected, atol=1e-5, rtol=0)
 

@@ -146,10 +146,6 @@ class LeffaModel(ReferenceGenerator):
         reference = self.latent(batch, "reference", generator, sample)
         return Conditioning(torch.cat([planes[part] for part in self.parts], dim=1), reference)
 
-    def reference_features(self, latent: Tensor, timesteps: Tensor) -> Features:
-        """(B, L, C) by layer name, see `latent.reference_features`."""
-        return reference_features(self.reference_unet, latent, timesteps)
-
     def predict_together(
         self,
         noisy: Tensor,
@@ -195,7 +191,8 @@ class LeffaModel(ReferenceGenerator):
             parts = [self._features_of_one(branch, timesteps) for branch in branches]
         else:
             counts = [len(branch.reference) for branch in branches]
-            together = self.reference_features(
+            together = reference_features(
+                self.reference_unet,
                 torch.cat([branch.reference for branch in branches]),
                 torch.cat([timesteps[:count] for count in counts]),
             )
@@ -210,7 +207,8 @@ class LeffaModel(ReferenceGenerator):
         latent = branch.reference
 
         def compute() -> ReferenceTokens:
-            return ReferenceTokens(self.reference_features(latent, timesteps[: len(latent)]))
+            at = timesteps[: len(latent)]
+            return ReferenceTokens(reference_features(self.reference_unet, latent, at))
 
         return branch.get_or_compute(compute, timesteps).features
 
