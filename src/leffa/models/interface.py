@@ -61,6 +61,7 @@ class PersonGenerator(nn.Module, ABC):
     schedule: NoiseSchedule
     scheduler_config: dict[str, object]
     vae: nn.Module  #: frozen
+    patch_size: ClassVar[int] = 1  #: latent cells along each side of a token
 
     def excluded_keys(self) -> frozenset[str]:
         """The keys that checkpoints omit: frozen weights, which the configuration names."""
@@ -124,9 +125,8 @@ class PersonGenerator(nn.Module, ABC):
         """(C, h, w) of the noise from which sampling starts."""
 
     def token_count(self, latent: tuple[int, int, int]) -> int:
-        """The number of tokens of a latent (C, h, w), by which flow matching shifts sigma: one per
-        cell, fewer in networks with patches."""
-        return latent[1] * latent[2]
+        """The number of tokens of a latent (C, h, w), by which flow matching shifts sigma."""
+        return latent[1] * latent[2] // self.patch_size**2
 
     @abstractmethod
     def predict_noise(

@@ -43,7 +43,6 @@ class LatentGenerator(PersonGenerator):
     """
 
     pictures: ClassVar[tuple[Picture, ...]] = ("source", "reference")
-    patch_size: ClassVar[int] = 1  # latent cells along each side of a token
     needs_flow_matching: ClassVar[bool] = False
     vae: Autoencoder
 
@@ -95,10 +94,6 @@ class LatentGenerator(PersonGenerator):
                 f"images of {height}x{width} are not a multiple of {side} pixels, one {unit}"
             )
         return self.latent_channels, height // self.downscale, width // self.downscale
-
-    def token_count(self, latent: tuple[int, int, int]) -> int:
-        """Of a latent (C, h, w): one token for each patch of cells."""
-        return latent[1] * latent[2] // self.patch_size**2
 
     def image(self, batch: Batch, picture: Picture) -> Tensor:
         """The image (B, 3, H, W) that the autoencoder encodes."""
@@ -170,8 +165,11 @@ class LatentGenerator(PersonGenerator):
 
     def _exact(self, like: Tensor) -> AbstractContextManager[Any]:
         """A context without autocast to float16, in which SDXL's autoencoder overflows."""
-        overflows = bool(self.vae.config.get("force_upcast", False))
-        return without_autocast(like) if overflows and _in_float16(like) else nullcontext()
+        kind, overflows = like.device.type, bool(self.vae.config.get("force_upcast", False))
+        autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        if overflows and autocast and torch.get_autocast_dtype(kind) == torch.float16:
+            return without_autocast(like)
+        return nullcontext()
 
 
 def reference_features(
@@ -216,13 +214,6 @@ def network_input(network: nn.Module, tensor: Tensor) -> Tensor:
 def grid_of(latent: Tensor) -> tuple[int, int]:
     """(h, w) of a latent (B, C, h, w)."""
     return latent.shape[-2], latent.shape[-1]
-
-
-def _in_float16(like: Tensor) -> bool:
-    """Whether autocast computes in float16 where the tensor lies."""
-    kind = like.device.type
-    available = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    return available and torch.get_autocast_dtype(kind) == torch.float16
 
 
 def cell_size(vae: Autoencoder) -> int:

@@ -53,16 +53,14 @@ def make_scheduler(
     """
     check_sampler(name, training_config)
     if not is_flow_matching(training_config):
-        changes: dict[str, Any] = {}
-        if set_alpha_to_one is not None:
-            changes["set_alpha_to_one"] = set_alpha_to_one
+        changes = {} if set_alpha_to_one is None else {"set_alpha_to_one": set_alpha_to_one}
         return getattr(diffusers, SCHEDULERS[name]).from_config(training_config, **changes)
     kind = getattr(diffusers, FLOW_MATCHING[name])
     if name == "euler":
         return kind.from_config(training_config)
     shift = training_config.get("shift", 1.0)
-    changes = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": shift}
-    return kind.from_config(training_config, **changes)
+    flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": shift}
+    return kind.from_config(training_config, **flow)
 
 
 def set_timesteps(scheduler: Any, steps: int, device: torch.device, tokens: int) -> None:
