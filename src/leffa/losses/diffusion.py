@@ -107,15 +107,9 @@ class TimestepSampling:
                 f"timestep_sampling must be 'uniform' or 'cubic', got {self.distribution!r}"
             )
 
-    def sample(
-        self,
-        count: int,
-        steps: int,
-        generators: Generators = None,
-        device: torch.device | None = None,
-    ) -> Tensor:
+    def sample(self, count: int, steps: int, generators: Generators = None) -> Tensor:
         """(count,) integers in [0, steps)."""
-        u = draw(torch.rand, (count,), generators, device)
+        u = draw(torch.rand, (count,), generators)
         share = u if self.distribution == "uniform" else 1 - u**3
         return (share * steps).long().clamp_(0, steps - 1)
 

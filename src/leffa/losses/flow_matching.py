@@ -131,19 +131,13 @@ class SigmaSampling:
         if self.shift <= 0:
             raise ValueError(f"shift must be positive, got {self.shift}")
 
-    def sample(
-        self,
-        count: int,
-        steps: int,
-        generators: Generators = None,
-        device: torch.device | None = None,
-    ) -> Tensor:
+    def sample(self, count: int, steps: int, generators: Generators = None) -> Tensor:
         """(count,) timesteps in [0, steps], float32: sigma is continuous, not from a table."""
         if self.law == "logit_normal":
-            normal = draw(torch.randn, (count,), generators, device)
+            normal = draw(torch.randn, (count,), generators)
             sigma = torch.sigmoid(self.logit_mean + self.logit_std * normal)
         else:
-            sigma = draw(torch.rand, (count,), generators, device)
+            sigma = draw(torch.rand, (count,), generators)
             sigma = sigma if self.law == "uniform" else self._mode(sigma)
         return steps * shift_sigma(sigma, self.shift)
 

@@ -45,13 +45,7 @@ class NoiseSchedule(Protocol):
 class TimestepLaw(Protocol):
     """A distribution of training timesteps."""
 
-    def sample(
-        self,
-        count: int,
-        steps: int,
-        generators: Generators = None,
-        device: torch.device | None = None,
-    ) -> Tensor:
+    def sample(self, count: int, steps: int, generators: Generators = None) -> Tensor:
         """(count,) timesteps of a schedule with `steps` steps."""
 
     def probability_below(self, timestep: float, steps: int) -> float:
