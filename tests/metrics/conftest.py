@@ -87,8 +87,8 @@ def tensorflow_inception() -> Inception:
 def inception(tensorflow_inception: Inception, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every metric gets the network that is loaded already."""
     for kind in ("clean_fid", "pytorch_fid"):
-        loaded = KINDS[kind]._replace(load=lambda: tensorflow_inception)
-        monkeypatch.setitem(KINDS, kind, loaded)
+        prepare, _ = KINDS[kind]
+        monkeypatch.setitem(KINDS, kind, (prepare, lambda: tensorflow_inception))
 
 
 class Thumbnail(nn.Module):

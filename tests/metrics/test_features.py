@@ -79,7 +79,7 @@ def test_the_network_of_pose_transfer_is_torchvisions(
     with torch.no_grad():
         expected = theirs(inputs)
         ours = Inception(theirs.state_dict(), tensorflow=False)(
-            KINDS["torchvision"].prepare(painted_images[0])
+            KINDS["torchvision"][0](painted_images[0])
         )
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
 
@@ -124,7 +124,7 @@ def test_the_network_of_2015_is_read_from_pytorch_fids_file(
     features = {k: v for k, v in random_torchvision.state_dict().items() if "fc." not in k}
     pytorch_fids_file(tmp_path / TENSORFLOW_INCEPTION.name, features, monkeypatch)
     images = torch.rand(1, 3, 40, 30, generator=torch.Generator().manual_seed(0))
-    ours, inputs = InceptionFeatures(), KINDS["clean_fid"].prepare(images)
+    ours, inputs = InceptionFeatures(), KINDS["clean_fid"][0](images)
     assert ours(images).equal(Inception(features, tensorflow=True)(inputs))
     assert (ours(images) - Inception(features, tensorflow=False)(inputs)).abs().max() > 0.01
     assert ours.label.startswith("pt_inception-2015-12-05-6726825d.pth, SHA256")
@@ -134,7 +134,7 @@ def test_the_network_of_2015_is_read_from_pytorch_fids_file(
 def test_both_files_of_the_network_of_2015_give_the_same_features(
     painted_images: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packaged, inputs = load_tensorflow(), KINDS["pytorch_fid"].prepare(painted_images[0])
+    packaged, inputs = load_tensorflow(), KINDS["pytorch_fid"][0](painted_images[0])
     weights = _of_torchscript(PACKAGED_INCEPTION.locate())
     pytorch_fids_file(tmp_path / TENSORFLOW_INCEPTION.name, weights, monkeypatch)
     monkeypatch.setattr("leffa.metrics.weights.find_spec", lambda _: None)

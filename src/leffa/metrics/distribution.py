@@ -181,13 +181,10 @@ class DistributionMetrics(nn.Module):
 
     def add_features(self, features: Tensor, *, real: bool) -> None:
         """Add images by their features, (B, D)."""
-        self._add(features, real)
-        if self.keep:
-            self.kept[real].append(features.cpu())
-
-    def _add(self, features: Tensor, real: bool) -> None:
         for metric in self.metrics.values():
             metric.update(features.to(metric.device), real=real)
+        if self.keep:
+            self.kept[real].append(features.cpu())
 
     def features(self, *, real: bool) -> Tensor:
         """The features so far, (N, D), in the order in which they came."""
@@ -199,7 +196,7 @@ class DistributionMetrics(nn.Module):
         for metric in part.metrics.values():
             metric.reset()
         for real, chosen in indices.items():
-            part._add(self.features(real=real)[chosen], real)
+            part.add_features(self.features(real=real)[chosen], real=real)
         return part
 
     def compute(self) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ the extractor and has a name:
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,27 +31,23 @@ class InceptionFeatures(nn.Module):
 
     def __init__(self, kind: FeatureName = "clean_fid") -> None:
         super().__init__()
-        self.kind = kind
-        self.network = KINDS[kind].load()
-
-    @property
-    def label(self) -> str:
-        """What a result records of the network's weights."""
-        return self.network.label
+        self.prepare, load = KINDS[kind]
+        self.network = load()
+        self.label = self.network.label  #: what a result records of its weights
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, 2048) of images (B, 3, H, W), each resized to 299x299."""
-        features: Tensor = self.network(KINDS[self.kind].prepare(images))
+        features: Tensor = self.network(self.prepare(images))
         return features
 
 
-def clean_resize(images: Tensor, size: int = SIDE) -> Tensor:
-    """Resize as clean-fid does: (B, 3, H, W) -> (B, 3, size, size) floats in [0, 255]."""
+def clean_resize(images: Tensor) -> Tensor:
+    """Resize as clean-fid does: (B, 3, H, W) -> (B, 3, 299, 299) floats in [0, 255]."""
     if images.is_floating_point():
         images = (images * 255).round()  # as saving them would
     # float64: the filter's weights in float32 would move a pixel by 0.004 from what PIL computes.
-    resized = F.interpolate(exact(images), (size, size), mode="bicubic", antialias=True)
+    resized = F.interpolate(exact(images), (SIDE, SIDE), mode="bicubic", antialias=True)
     return resized.clamp(0, 255).float().to(images.device)
 
 
@@ -76,15 +72,9 @@ def _plain_resize(images: Tensor) -> Tensor:
     return F.interpolate(images.float(), (SIDE, SIDE), mode="bilinear", align_corners=False)
 
 
-class Kind(NamedTuple):
-    """One way of making features."""
-
-    prepare: Callable[[Tensor], Tensor]
-    load: Callable[[], Inception]
-
-
-KINDS: dict[FeatureName, Kind] = {
-    "clean_fid": Kind(_clean_fid, load_tensorflow),
-    "pytorch_fid": Kind(_pytorch_fid, load_tensorflow),
-    "torchvision": Kind(_torchvision, load_torchvision),
+# How images are prepared, and what loads the network.
+KINDS: dict[FeatureName, tuple[Callable[[Tensor], Tensor], Callable[[], Inception]]] = {
+    "clean_fid": (_clean_fid, load_tensorflow),
+    "pytorch_fid": (_pytorch_fid, load_tensorflow),
+    "torchvision": (_torchvision, load_torchvision),
 }

@@ -16,7 +16,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from leffa.data.batch import Batch
-from leffa.losses.flow import upsample
+from leffa.losses.flow import coordinates, upsample
 from leffa.losses.matches import flow_at, stored_matches
 from leffa.metrics.precision import Float64Metric, exact
 
@@ -160,8 +160,8 @@ class ConstantFlow(Float64Metric):
 
 def identity_flow(height: int, width: int) -> Tensor:
     """The flow that maps every position to itself, (H, W, 2)."""
-    y, x = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    places = coordinates((height, width), device=torch.device("cpu"), dtype=torch.float32)
+    return places.view(height, width, 2)
 
 
 def flow_baselines(batches: Callable[[], Iterable[Batch]]) -> dict[str, float]:

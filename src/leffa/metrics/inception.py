@@ -17,7 +17,7 @@ from torchvision.models import inception_v3
 from torchvision.models.inception import BasicConv2d
 
 from leffa.io.weights import load_weights
-from leffa.metrics.weights import WeightsFile, locate_one
+from leffa.metrics.weights import MissingWeights, WeightsFile
 
 FEATURES = 2048
 
@@ -90,8 +90,12 @@ def _pool_as_tensorflow(layers: fx.GraphModule) -> None:
 
 def load_tensorflow() -> Inception:
     """TensorFlow's network of 2015-12-05; it expects (value - 128) / 128."""
-    file, place = locate_one((PACKAGED_INCEPTION, TENSORFLOW_INCEPTION))
-    weights = _of_torchscript(place) if file is PACKAGED_INCEPTION else load_weights(place)
+    file = PACKAGED_INCEPTION
+    try:
+        weights = _of_torchscript(file.locate())
+    except MissingWeights:
+        file = TENSORFLOW_INCEPTION
+        weights = load_weights(file.locate())
     return Inception(weights, tensorflow=True, label=file.label)
 
 

@@ -12,9 +12,8 @@ from leffa.io.pictures import check_upright, marked_region
 from leffa.io.pictures import decode as decode_file
 from leffa.io.processes import ignore_interrupts
 from leffa.io.progress import progress_bar
-from leffa.metrics.plan import Picture
+from leffa.metrics.plan import Group, Picture
 
-Group = tuple[Picture, ...]  # what belongs together: a prediction, its true image, its mask
 Views = list[Tensor]  # the views of one batch, each (B, 3, H, W)
 
 

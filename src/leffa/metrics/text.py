@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchmetrics.functional.text import edit_distance
 
 from leffa.io.pictures import open_picture
 from leffa.metrics.paired import PerImageMetric, Role, check_images
@@ -85,13 +86,7 @@ def letters(lines: Any) -> str:
 
 def similarity(one: str, other: str) -> float:
     """1 - edit distance (Levenshtein, 1966) / length of the longer; 1 for two empty texts."""
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, start=1):
-        before, row[0] = row[0], i
-        for j, against in enumerate(other, start=1):
-            replaced = before + (letter != against)
-            before, row[j] = row[j], min(replaced, row[j] + 1, row[j - 1] + 1)
-    return 1 - row[-1] / max(len(one), len(other), 1)
+    return 1 - edit_distance(one, other).item() / max(len(one), len(other), 1)
 
 
 @cache

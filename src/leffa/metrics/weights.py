@@ -1,8 +1,7 @@
 """The networks behind LPIPS, FID and KID: local files, checked by hash, never downloaded."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,15 +64,6 @@ class WeightsFile:
             spec = find_spec(package)  # finds the folder without running the package's code
             if spec is not None and spec.submodule_search_locations:
                 yield Path(spec.submodule_search_locations[0]) / file
-
-
-def locate_one(files: Sequence[WeightsFile]) -> tuple[WeightsFile, Path]:
-    """The first that is here, of several files that hold one network; errors are the last's."""
-    *others, last = files
-    for file in others:
-        with suppress(MissingWeights):
-            return file, file.locate()
-    return last, last.locate()
 
 
 def _hub_folder() -> Path:
