@@ -128,7 +128,7 @@ def test_timesteps_are_drawn_finely_whatever_the_usual_type_of_numbers() -> None
 
 
 def test_names_an_unknown_prediction_type_and_distribution() -> None:
-    with pytest.raises(ValueError, match="prediction_type must be 'epsilon' or 'v_prediction'"):
+    with pytest.raises(ValueError, match="prediction_type must be one of epsilon, v_pred"):
         DiffusionSchedule(torch.ones(3), "sample")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="timestep_sampling must be 'uniform' or 'cubic'"):
+    with pytest.raises(ValueError, match="timestep_sampling must be one of uniform, cubic"):
         TimestepSampling("square")  # type: ignore[arg-type]

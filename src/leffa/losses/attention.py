@@ -29,7 +29,7 @@ from leffa.losses.matches import (
 )
 from leffa.losses.precision import at_least_float32, without_autocast
 from leffa.losses.request import LayerTokens, Supervision
-from leffa.losses.schedule import Gate
+from leffa.losses.schedule import Gate, check_choice
 
 Name = Literal["leffa", "matches", "total_variation", "entropy", "photometric", "oracle"]
 Space = Literal["tokens", "coordinates"]
@@ -212,14 +212,9 @@ class AttentionLoss(LeffaLoss):
         **gates: Any,
     ) -> None:
         super().__init__(**gates)
-        if name not in get_args(Name):
-            raise ValueError(f"attention_loss must be one of {_listed(Name)}, got {name!r}")
-        if space not in get_args(Space):
-            raise ValueError(f"attention_loss.space must be one of {_listed(Space)}, got {space!r}")
-        if labels not in get_args(Labels):
-            raise ValueError(
-                f"attention_loss.labels must be one of {_listed(Labels)}, got {labels!r}"
-            )
+        check_choice("attention_loss", name, get_args(Name))
+        check_choice("attention_loss.space", space, get_args(Space))
+        check_choice("attention_loss.labels", labels, get_args(Labels))
         if points is not None and (not isinstance(points, int) or points < 1):
             raise ValueError(f"attention_loss.points must be positive or null, got {points!r}")
         regularisers = {"total_variation": total_variation_weight, "entropy": entropy_weight}
@@ -292,7 +287,3 @@ class AttentionLoss(LeffaLoss):
             return matches_in_region(at_least_float32(stored), region)
         assert truth is not None and valid is not None
         return flow_matches(truth, valid * region, self.points)
-
-
-def _listed(choices: Any) -> str:
-    return ", ".join(get_args(choices))

@@ -5,12 +5,12 @@ epsilon-prediction asks for eps; v-prediction for sqrt(a_t) eps - sqrt(1 - a_t) 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from leffa.losses.schedule import Gate, Generators, NoiseSchedule, draw
+from leffa.losses.schedule import Gate, Generators, NoiseSchedule, check_choice, draw
 
 PredictionType = Literal["epsilon", "v_prediction"]
 
@@ -30,10 +30,7 @@ class DiffusionSchedule(NoiseSchedule):
     gated_by: ClassVar[Gate] = "max_timestep"
 
     def __init__(self, alphas_cumprod: Tensor, prediction_type: PredictionType = "epsilon") -> None:
-        if prediction_type not in ("epsilon", "v_prediction"):
-            raise ValueError(
-                f"prediction_type must be 'epsilon' or 'v_prediction', got {prediction_type!r}"
-            )
+        check_choice("prediction_type", prediction_type, get_args(PredictionType))
         self.alphas_cumprod = alphas_cumprod.detach().double()
         self.prediction_type = prediction_type
         self._on_device: dict[torch.device, Tensor] = {}
@@ -102,10 +99,7 @@ class TimestepSampling:
     distribution: Literal["uniform", "cubic"] = "uniform"
 
     def __post_init__(self) -> None:
-        if self.distribution not in ("uniform", "cubic"):
-            raise ValueError(
-                f"timestep_sampling must be 'uniform' or 'cubic', got {self.distribution!r}"
-            )
+        check_choice("timestep_sampling", self.distribution, ("uniform", "cubic"))
 
     def sample(self, count: int, steps: int, generators: Generators = None) -> Tensor:
         """(count,) integers in [0, steps)."""

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from leffa.losses.blur import gaussian_blur
 from leffa.losses.precision import at_least_float32, without_autocast
 from leffa.losses.request import AttentionTap, FlowRequest, LayerTokens, Supervision, as_patterns
-from leffa.losses.schedule import Gate, NoiseSchedule
+from leffa.losses.schedule import Gate, NoiseSchedule, check_choice
 
 MAX_TIMESTEP, MAX_SIGMA = 500, 0.617  # the gates' defaults
 
@@ -171,8 +171,7 @@ class LeffaLoss(nn.Module):
             raise ValueError(f"leffa_loss.temperature must be positive, got {temperature}")
         if weight < 0:
             raise ValueError(f"leffa_loss.weight must not be negative, got {weight}")
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"leffa_loss.reduction must be 'mean' or 'sum', got {reduction!r}")
+        check_choice("leffa_loss.reduction", reduction, ("mean", "sum"))
         if blur < 0:
             raise ValueError(f"leffa_loss.blur must not be negative, got {blur}")
         if auto_layers < 1:

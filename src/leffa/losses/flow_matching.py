@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from leffa.losses.precision import at_least_float32
-from leffa.losses.schedule import Gate, Generators, NoiseSchedule, draw
+from leffa.losses.schedule import Gate, Generators, NoiseSchedule, check_choice, draw
 
 Law = Literal["uniform", "logit_normal", "mode"]
 Weighting = Literal["none", "sigma_sqrt", "cosmap"]
@@ -121,9 +121,7 @@ class SigmaSampling:
     shift: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.law not in get_args(Law):
-            known = ", ".join(get_args(Law))
-            raise ValueError(f"timestep_sampling must be one of {known}, got {self.law!r}")
+        check_choice("timestep_sampling", self.law, get_args(Law))
         if self.logit_std <= 0:
             raise ValueError(f"logit_std must be positive, got {self.logit_std}")
         if not -1 <= self.mode_scale <= (largest := 2 / (math.pi - 2)):
@@ -168,9 +166,7 @@ def sigma_weight(sigma: Tensor, weighting: Weighting) -> Tensor:
     "sigma_sqrt" is 1 / sigma^2, no larger than at sigma = 1/1000, the least of diffusers' table;
     "cosmap" is the density of Eq. 21, 2 / (pi (1 - 2 sigma + 2 sigma^2)).
     """
-    if weighting not in get_args(Weighting):
-        known = ", ".join(get_args(Weighting))
-        raise ValueError(f"weighting must be one of {known}, got {weighting!r}")
+    check_choice("weighting", weighting, get_args(Weighting))
     if weighting == "none":
         return torch.ones_like(sigma)
     if weighting == "sigma_sqrt":

@@ -4,7 +4,7 @@ predict, and at which timesteps. `losses.diffusion` and `losses.flow_matching` a
 A timestep lies in [0, T], and is passed to the network; the larger, the noisier.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -16,6 +16,12 @@ from leffa.losses.precision import at_least_float32
 Generators = torch.Generator | list[torch.Generator] | None
 # The setting of the Leffa loss that excludes samples with too much noise.
 Gate = Literal["max_timestep", "max_sigma"]
+
+
+def check_choice(key: str, value: object, known: Iterable[str]) -> None:
+    """Raise ValueError where a key of the configuration has another value than those known."""
+    if value not in (names := list(known)):
+        raise ValueError(f"{key} must be one of {', '.join(names)}, got {value!r}")
 
 
 class NoiseSchedule(Protocol):

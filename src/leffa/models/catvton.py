@@ -27,7 +27,7 @@ from leffa.data.batch import Batch
 from leffa.io.atomic import replacing
 from leffa.io.weights import load_weights
 from leffa.losses.request import FlowRequest
-from leffa.losses.schedule import Generators
+from leffa.losses.schedule import Generators, check_choice
 from leffa.models.attention import (
     AttentionExchange,
     ExchangeProcessor,
@@ -40,7 +40,7 @@ from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture
 from leffa.models.loading import Autoencoder, Source, copy_weights
 from leffa.models.reference import ReferenceConditioning
-from leffa.models.trainable import check_choice, checkpoint_gradients
+from leffa.models.trainable import checkpoint_gradients
 from leffa.models.unets import drop_text_attention, load_partly_trained
 
 Trainable = Literal["attention", "all"]

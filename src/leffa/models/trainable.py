@@ -6,12 +6,6 @@ from typing import Any
 from torch import nn
 
 
-def check_choice(key: str, value: object, known: Iterable[str]) -> None:
-    """Raise ValueError where a key of the configuration has another value than those known."""
-    if value not in (names := list(known)):
-        raise ValueError(f"{key} must be one of {', '.join(names)}, got {value!r}")
-
-
 def check_trainable(trainable: Sequence[str], sources: Mapping[str, Any]) -> None:
     """Raise ValueError where `model.trainable` names no network of a model, or leaves out one that
     is random.

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from leffa.losses.precision import at_least_float32
 from leffa.losses.request import FlowRequest
+from leffa.losses.schedule import check_choice
 from leffa.models.catvton_flux.attention import JointExchange, Split, Tap
 from leffa.models.catvton_flux.networks import (
     Quantization,
@@ -38,7 +39,7 @@ from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator
 from leffa.models.loading import Autoencoder, Source
 from leffa.models.reference import ReferenceConditioning
-from leffa.models.trainable import check_choice, checkpoint_gradients
+from leffa.models.trainable import checkpoint_gradients
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import torch
 from diffusers import BitsAndBytesConfig, FluxTransformer2DModel
 from torch import nn
 
+from leffa.losses.schedule import check_choice
 from leffa.models.catvton_flux.attention import Tap, tap_joint_attention
 from leffa.models.loading import Source, locate, on_meta_device, read_pretrained
 from leffa.models.lora import ATTENTION, add_lora, check_lora
-from leffa.models.trainable import check_choice, check_pretrained
+from leffa.models.trainable import check_pretrained
 
 Trainable = Literal["attention", "all"]
 Quantization = Literal["none", "8bit", "4bit"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from leffa.data.batch import Batch
 from leffa.losses.request import FlowRequest
-from leffa.losses.schedule import Generators, draw
+from leffa.losses.schedule import Generators, check_choice, draw
 from leffa.models import interface
 from leffa.models.cfld.appearance import AppearanceBiases
 from leffa.models.cfld.attention import (
@@ -31,7 +31,7 @@ from leffa.models.cfld.published import load_published
 from leffa.models.interface import Input, Prediction
 from leffa.models.latent import LatentGenerator, Picture, grid_of
 from leffa.models.loading import Autoencoder, Source
-from leffa.models.trainable import check_choice, checkpoint_gradients
+from leffa.models.trainable import checkpoint_gradients
 from leffa.models.unets import load_partly_trained
 
 POSE_CHANNELS = 21  # skeleton 3, heat maps 18

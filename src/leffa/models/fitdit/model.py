@@ -18,7 +18,7 @@ from torch import Tensor
 from leffa.data.batch import Batch
 from leffa.losses.precision import at_least_float32
 from leffa.losses.request import FlowRequest
-from leffa.losses.schedule import Generators
+from leffa.losses.schedule import Generators, check_choice
 from leffa.models.attention import AttentionExchange, ReferenceAttention
 from leffa.models.fitdit.networks import (
     PATCH,
@@ -38,7 +38,6 @@ from leffa.models.lora import add_lora, check_lora, merge_adapters
 from leffa.models.memory import RunMemory
 from leffa.models.reference import ReferenceConditioning, ReferenceGenerator, ReferenceTokens
 from leffa.models.trainable import (
-    check_choice,
     check_trainable,
     checkpoint_gradients,
     freeze_all_but,
