@@ -32,7 +32,8 @@ def doctor(
         workers: number of processes
     """
     from leffa.data.doctor.examine import examine
-    from leffa.data.doctor.sheet import write_json, write_sheet
+    from leffa.data.doctor.sheet import write_sheet
+    from leffa.io.atomic import write_text
     from leffa.io.outputs import check_writable
     from leffa.io.progress import progress_bar
 
@@ -41,9 +42,10 @@ def doctor(
             check_writable([file], option=option)
     with progress_bar("opening files") as progress:
         report = examine(root, dataset, workers, progress)
-    for write, file in ((write_json, json), (write_sheet, html)):
-        if file is not None:
-            write(report, file)
+    if json is not None:
+        write_text(json, report.to_json())
+    if html is not None:
+        write_sheet(report, html)
     print(report.to_text())
     return 0 if report.clean else 1
 

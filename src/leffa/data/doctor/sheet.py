@@ -145,8 +145,3 @@ def _small(image: Image.Image) -> Image.Image:
 
 def _size(image: Image.Image) -> tuple[int, int]:
     return max(1, round(image.width * _HEIGHT / image.height)), _HEIGHT
-
-
-def write_json(report: Report, path: Path) -> None:
-    """Write the report as JSON, atomically."""
-    write_text(path, report.to_json())

@@ -22,4 +22,3 @@ class DensePoseEstimator(Protocol):
     def find_surface(self, image: Image.Image) -> NDArray[np.uint8]:
         """(H, W, 3) part id (0 background, 1 to 24), U and V from 0 to 255, of the photo's size.
         Raises ValueError where nobody was found."""
-        ...

@@ -19,8 +19,6 @@ class PersonParser(Protocol):
     @property
     def label_set(self) -> LabelSet:
         """What the labels mean (`data.labels.LABELS`)."""
-        ...
 
     def parse(self, image: Image.Image) -> NDArray[np.uint8]:
         """(H, W) the labels of a photo; raises ValueError where it cannot be parsed."""
-        ...

@@ -19,4 +19,3 @@ class PoseEstimator(Protocol):
     def find_pose(self, image: Image.Image) -> NDArray[np.float32]:
         """(25, 3) BODY_25 (`data.keypoints`): x and y in pixels of the photo, confidence from 0 to
         1; (0, 0, 0) for a joint that was not found. Raises ValueError where nobody was."""
-        ...
