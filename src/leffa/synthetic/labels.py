@@ -4,7 +4,6 @@ from enum import IntEnum
 
 import numpy as np
 
-from leffa.data.part_colours import PART_COLOURS
 from leffa.synthetic.raster import Pixels
 
 
@@ -39,6 +38,3 @@ BODY_25 = (
     "left_ankle", "right_eye", "left_eye", "right_ear", "left_ear", "left_big_toe",
     "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
 )  # fmt: skip
-
-DENSEPOSE_RGB: Pixels = PART_COLOURS.astype(np.uint8)
-"""(25, 3) colours of VITON-HD's `image-densepose`: OpenCV's PARULA at grey k * 255 / 24."""

@@ -16,13 +16,14 @@ from PIL import Image
 
 from leffa.data.keypoints import to_coco_18
 from leffa.data.labels import CATEGORIES, Category
-from leffa.synthetic import labels
+from leffa.data.part_colours import PART_COLOURS
 from leffa.synthetic.annotations import agnostic_mask, body_map, find_keypoints
 from leffa.synthetic.body import CHIN, CROWN, Pose, draw_pose, draw_shape
 from leffa.synthetic.figure import Placement, build_figure
 from leffa.synthetic.flatlay import FlatLay, lay_flat
 from leffa.synthetic.flows import flow_between, flow_to_flat
 from leffa.synthetic.garments import Garment, Kind, draw_garment
+from leffa.synthetic.labels import ATR_OF_CIHP
 from leffa.synthetic.looks import draw_look
 from leffa.synthetic.raster import Floats, Mask, Pixels
 from leffa.synthetic.scene import Person, Scene
@@ -43,12 +44,12 @@ class PersonDrawing:
     @property
     def parsing_atr(self) -> Pixels:
         """(H, W) the parsing in the ATR-18 labels of DressCode."""
-        return labels.ATR_OF_CIHP[self.parsing]
+        return ATR_OF_CIHP[self.parsing]
 
     @property
     def densepose_rgb(self) -> Pixels:
         """(H, W, 3) part map in the colours of VITON-HD's `image-densepose`."""
-        return labels.DENSEPOSE_RGB[self.iuv[..., 0]]
+        return PART_COLOURS.astype(np.uint8)[self.iuv[..., 0]]
 
     @property
     def keypoints_coco18(self) -> Floats:
