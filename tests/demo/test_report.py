@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from leffa.demo.report import metrics_table
-from leffa.demo.results import running_mean
 from leffa.demo.reuse import claim, fingerprint, finish
+from leffa.training.curves import running_mean
 
 
 def test_the_table_marks_the_best_model_and_no_baseline() -> None:

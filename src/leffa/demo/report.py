@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from leffa.demo.results import Results, running_mean
+from leffa.demo.results import Results
 from leffa.demo.settings import REPORT
 from leffa.evaluation import sample_folder
 from leffa.io.atomic import write_json, write_text
@@ -20,6 +20,7 @@ from leffa.io.pages import data_address, render
 from leffa.io.png import encode_png, read_png, save_png
 from leffa.metrics.flow import identity_flow
 from leffa.pictures import contact_sheet, flow_picture
+from leffa.training.curves import running_mean
 
 # Columns of samples.png: (heading, column of an evaluation, model whose evaluation has it).
 COLUMNS = (

@@ -1,7 +1,6 @@
 """What the demo's trainings and evaluations left behind, as numbers."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,9 +58,3 @@ def collect(
         },
         versions=last["scores"]["versions"],
     )
-
-
-def running_mean(points: Points, window: int) -> Points:
-    """Each value replaced by the mean of itself and up to `window - 1` before it."""
-    recent = [points[max(0, end - window) : end] for end in range(1, len(points) + 1)]
-    return [(part[-1][0], math.fsum(value for _, value in part) / len(part)) for part in recent]

@@ -19,3 +19,9 @@ def read_curves(log: Path) -> dict[str, Points]:
                     if value and math.isfinite(float(value)):
                         curves.setdefault(name, []).append((step, float(value)))
     return curves
+
+
+def running_mean(points: Points, window: int) -> Points:
+    """Each value replaced by the mean of itself and up to `window - 1` before it."""
+    recent = [points[max(0, end - window) : end] for end in range(1, len(points) + 1)]
+    return [(part[-1][0], math.fsum(value for _, value in part) / len(part)) for part in recent]

@@ -1,6 +1,5 @@
 """The report of a training run: one page without scripts, made from the files in its folder."""
 
-import math
 from collections.abc import Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
@@ -11,7 +10,7 @@ import yaml
 from leffa.io.atomic import write_text
 from leffa.io.charts import COLOURS, Line, line_chart
 from leffa.io.pages import data_address, render
-from leffa.training.curves import CSV_LOG, Points, read_curves
+from leffa.training.curves import CSV_LOG, Points, read_curves, running_mean
 from leffa.training.run_metadata import CHANGES, CONFIG, ENVIRONMENT
 
 REPORT = "report.html"
@@ -77,11 +76,7 @@ def _charts(curves: Mapping[str, Points]) -> Iterator[str]:
 def _thinned(name: str, points: Points) -> Points:
     """A noisy curve as its running mean, a long one thinned out."""
     if not name.startswith("val/"):
-        points = [
-            (step, math.fsum(value for _, value in recent) / len(recent))
-            for index, (step, _) in enumerate(points)
-            if (recent := points[max(0, index + 1 - SMOOTHED) : index + 1])
-        ]
+        points = running_mean(points, SMOOTHED)
     return points[:: -(-len(points) // DRAWN)]
 
 
