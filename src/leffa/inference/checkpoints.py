@@ -52,7 +52,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def weights_of(content: dict[str, Any], weights: Weights | None, file: Path) -> dict[str, Any]:
-    """The weights of a checkpoint: as trained ("raw"), or their running average ("ema").
+    """The model's weights in a checkpoint: as trained ("raw"), or their running average ("ema").
 
     Args:
         weights: None for the average where the checkpoint has one.
@@ -64,23 +64,21 @@ def weights_of(content: dict[str, Any], weights: Weights | None, file: Path) -> 
         raise ValueError(
             f"ckpt={file}: has no averaged weights: it was trained without callbacks=ema"
         )
-    if weights == "raw" or average is None:
-        return content["state_dict"]
-    return content["state_dict"] | average["weights"]
+    state = content["state_dict"]
+    if weights != "raw" and average is not None:
+        state = state | average["weights"]
+    # Lightning's module holds the model as `model`.
+    return {key.removeprefix("model."): value for key, value in state.items()}
 
 
 def fill_model(model: PersonGenerator, state: dict[str, Tensor], file: Path) -> None:
     """Load every weight but those that checkpoints leave out (`PersonGenerator.excluded_keys`).
-
-    Args:
-        state: with the names of the LightningModule, whose `model` this is.
 
     Raises:
         ValueError: the weights are of another model.
     """
     own = model.state_dict()
     excluded = model.excluded_keys()
-    state = {key.removeprefix("model."): value for key, value in state.items()}
     places = {key: own[key] for key in own if key in state or key not in excluded}
     check_state(f"ckpt={file}: is of another model", state, places)
     model.load_state_dict(state, strict=False)

@@ -232,6 +232,5 @@ def _built(folder: Path, config: dict[str, Any] | None) -> PersonGenerator:
     if config is None:
         raise ValueError(f"{folder / SETTINGS}: has no configuration; convert the weights again")
     model = build_model(config, folder / SETTINGS)
-    state = load_weights(folder / WEIGHTS)
-    fill_model(model, {f"model.{key}": each for key, each in state.items()}, folder)
+    fill_model(model, load_weights(folder / WEIGHTS), folder)
     return model

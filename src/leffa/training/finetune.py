@@ -113,17 +113,13 @@ def _of_checkpoint(content: dict[str, Any], file: Path) -> tuple[dict[str, Tenso
 def _of_folder(folder: Path) -> tuple[dict[str, Tensor], Any]:
     if is_pipeline(folder):
         model, _ = load_exported(folder)
-        state = {f"model.{key}": value for key, value in model.saved_state().items()}
-        return state, model.scheduler_config
-    state = load_weights(folder / WEIGHTS)
+        return model.saved_state(), model.scheduler_config
     config = read_settings(folder).config or {}
-    schedule = config.get("model", {}).get("scheduler")
-    return {f"model.{key}": value for key, value in state.items()}, schedule
+    return load_weights(folder / WEIGHTS), config.get("model", {}).get("scheduler")
 
 
 def _fill(model: PersonGenerator, state: dict[str, Tensor], place: Path) -> None:
-    frozen = {f"model.{key}" for key in model.excluded_keys()}
-    if lost := sorted(frozen & state.keys()):
+    if lost := sorted(model.excluded_keys() & state.keys()):
         raise ValueError(
             f"start_from={place}: was trained as a whole, and {len(lost)} of its weights are "
             f"frozen here, where no checkpoint would keep them, first {lost[0]}; add "
