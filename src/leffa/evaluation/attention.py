@@ -6,6 +6,7 @@ flow within the garment is. Each sample's value goes to a file of its own.
 """
 
 import json
+from dataclasses import replace
 from statistics import fmean
 
 import torch
@@ -37,7 +38,7 @@ def write_attention(model: PersonGenerator, batch: Batch, work: Work) -> None:
     picture = read_png(work.folder.images / f"{name}.png")
     painted = add_padding(picture, record, work.how.transform)[None].to(batch["source"].device)
     encoded = encode_batch(model, batch, painted)
-    request = work.share_request
+    request = replace(work.settings.flow_request, share=True)
     found: dict[str, list[float]] = {}
     for timestep in work.settings.inspect_timesteps:
         prediction = noised_forward(model, encoded, timestep, request).prediction

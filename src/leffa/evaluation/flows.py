@@ -65,7 +65,8 @@ def flow_values(
 @torch.no_grad()
 def write_flow_values(model: PersonGenerator, record: Record, batch: Batch, work: Work) -> None:
     """Write `flow_values` of a record, a batch of one, to its file."""
-    values = flow_values(model, batch, work.settings.flow_request, work.flow_timesteps)
+    settings = work.settings
+    values = flow_values(model, batch, settings.flow_request, settings.inspect_timesteps)
     write_json(work.folder.flow_file(record), values, indent=None)
 
 

@@ -1,7 +1,7 @@
 """The settings of an evaluation, and the work that follows from them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +50,9 @@ class Work:
     share: bool = False  # whether the garment's share of the attention is wanted
 
     @property
-    def flow_timesteps(self) -> Sequence[int]:
-        """None for unpaired samples."""
-        return self.settings.inspect_timesteps if self.settings.paired else ()
-
-    @property
-    def share_request(self) -> FlowRequest:
-        """The garment's share of the attention in the layers of the flow request."""
-        return replace(self.settings.flow_request, share=True)
-
-    @property
     def with_truth(self) -> list[Record]:
-        """The samples whose flow is scored: by a ground-truth flow, or stored matches."""
-        if not self.flow_timesteps:
+        """Paired samples with a ground-truth flow or stored matches, by which theirs is scored."""
+        if not self.settings.paired:
             return []
         return [one for one in self.records if one.flow is not None or one.matches is not None]
 
