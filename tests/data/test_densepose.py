@@ -83,14 +83,6 @@ def test_iuv_is_encoded_as_u_v_and_part() -> None:
     assert labels.unpack().flatten().tolist() == [0, 0, 0]
 
 
-def test_parts_are_the_same_in_every_encoding() -> None:
-    labels = np.arange(25, dtype=np.uint8).reshape(5, 5)
-    iuv = np.stack([labels, labels * 3, labels * 5], axis=-1)
-    assert (IUVDensePose().parts(iuv) == labels).all()
-    assert (LabelDensePose().parts(labels) == labels).all()
-    assert (ColourDensePose().parts(PART_COLOURS[labels].astype(np.uint8)) == labels).all()
-
-
 @pytest.mark.parametrize("order", ["iuv", "vui", "ivu"])
 def test_iuv_is_read_in_each_order_of_its_channels(tmp_path: Path, order: str) -> None:
     rng = np.random.default_rng(0)

@@ -198,14 +198,6 @@ def test_the_joints_of_a_picture_are_those_that_were_rendered(synthetic: Path) -
     assert np.abs(found[seen, :2] * (WIDTH, HEIGHT) - true[seen, :2]).max() < 0.5
 
 
-def test_pose_transfer_works_without_densepose(synthetic: Path) -> None:
-    record = DeepFashion(synthetic / "deepfashion", "test", densepose="none")[0]
-    make = PersonTransform(64, 48, task="pose", densepose="skeleton", loss_region="all")
-    sample = make(record, random.Random(0))
-    assert sample["densepose"].max() > 0.5
-    assert sample["densepose"].min() == -1
-
-
 def test_joints_of_nted_are_found_beside_the_pictures(fashion: Path) -> None:
     for split in ("train", "test"):
         (fashion / f"fasion-resize-annotation-{split}.csv").unlink()

@@ -51,7 +51,7 @@ def psnr_of_the_warped_reference(records: Sequence[Record], transform: PersonTra
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (96, 72), (64, 48)])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (64, 48)])
 def test_the_ground_truth_flow_survives_resize_and_mirror(
     root: Path, size: tuple[int, int], flip: float
 ) -> None:
@@ -74,15 +74,6 @@ def test_the_ground_truth_flow_comes_through_every_layout(root: Path, flip: floa
     assert psnr_of_the_warped_reference(market, pose) > 24
     turned = PersonTransform(HEIGHT, WIDTH, task="pose", densepose="vui", flip=flip)
     assert psnr_of_the_warped_reference(WPose(root / "wpose"), turned) > 24
-
-
-def test_the_test_lists_are_read_paired_and_unpaired(root: Path) -> None:
-    for layout, folder in ((VitonHD, "viton_hd"), (DressCode, "dress_code")):
-        paired = layout(root / folder, split="test")
-        unpaired = layout(root / folder, split="test", pairs="unpaired")
-        assert len(paired) == len(unpaired)
-        assert {record.source for record in paired} == {record.source for record in unpaired}
-        assert all("__" in record.name for record in unpaired)
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])

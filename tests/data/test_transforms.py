@@ -139,11 +139,6 @@ def test_the_foreground_comes_from_the_parse_where_there_is_no_densepose(viton_h
     assert sample["loss_region"][0, 0].tolist() == [0] * 3 + [1] * 9
 
 
-def test_every_pixel_can_count(viton_hd: Path) -> None:
-    sample = take(PersonTransform(**SIZE, loss_region="all"), VitonHD(viton_hd)[0])
-    assert sample["loss_region"].all()
-
-
 def test_a_recipe_builds_the_mask_in_pixels_of_the_sample(viton: Path) -> None:
     transform = PersonTransform(**SIZE, densepose="skeleton", agnostic=lowest_row)
     mask = take(transform, Viton(viton)[0])["mask"]

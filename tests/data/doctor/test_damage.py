@@ -27,7 +27,6 @@ def test_finds_and_names_the_damage(
     report = examine(root)
     found = problem(report, kind)
     assert any(named in name for name in found.names)
-    assert report.clean is all(entry.harmless for entry in report.problems)
     assert report.clean == KINDS[kind].harmless or kind in ("same-picture", "train-in-test")
     assert kind in report.to_text()
 
@@ -127,4 +126,3 @@ def test_every_kind_of_damage_has_a_test() -> None:
         *("colour-profile", "left-out", "matches-content"),
     }
     assert tested | elsewhere == set(KINDS)
-    assert len({kind for kind in tested if not KINDS[kind].harmless}) >= 25
