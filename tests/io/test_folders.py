@@ -90,7 +90,7 @@ def test_a_table_finds_files_in_either_spelling(tmp_path: Path) -> None:
     assert Spelling()(tmp_path / "not" / "there.png") == tmp_path / "not" / "there.png"
 
 
-def test_scores_match_in_either_spelling_and_refuse_doubles(tmp_path: Path) -> None:
+def test_scores_match_in_either_spelling(tmp_path: Path) -> None:
     from PIL import Image
 
     for name in (f"{NFD}.PNG", "b.jfif"):
@@ -99,8 +99,3 @@ def test_scores_match_in_either_spelling_and_refuse_doubles(tmp_path: Path) -> N
     found = read_folder(tmp_path)
     assert found.images.keys() == {NFC, "b"}
     assert found.problems == []
-    fill(tmp_path, "b.png")
-    assert (
-        "two files of one name, remove one (1): b.jfif and b.png"
-        in read_folder(tmp_path).problems[0]
-    )

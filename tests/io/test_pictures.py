@@ -8,7 +8,6 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from leffa.data.files import check_same_size
 from leffa.io.colour import as_srgb
 from leffa.io.pictures import (
     marked_region,
@@ -153,12 +152,6 @@ def test_harmless_headers_are_welcome(tmp_path: Path, how: str) -> None:
     path = _changed_by_convert(tmp_path / "a.png", how)
     with Image.open(path) as image:
         assert open_picture(path).tobytes() == image.convert("RGB").tobytes()
-
-
-def test_two_sizes_of_one_person_name_both_files() -> None:
-    small, large = Image.new("L", (12, 16)), Image.new("L", (24, 32))
-    with pytest.raises(ValueError, match=r"mask\.png is 12x16 but person\.jpg is 24x32"):
-        check_same_size(small, Path("mask.png"), large, Path("person.jpg"))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

@@ -172,7 +172,6 @@ def test_asks_the_model_for_what_it_was_configured_with() -> None:
     ("key", "arguments"),
     [
         ("temperature", {"temperature": 0.0}),
-        ("layers", {"layers": []}),
         ("auto_layers", {"layers": "auto", "auto_layers": 0}),
         ("weight", {"weight": -1.0}),
         ("enabled", {"enabled": "off"}),

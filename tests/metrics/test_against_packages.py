@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from leffa.metrics.distribution import FID, KID
-from leffa.metrics.features import InceptionFeatures, clean_resize
+from leffa.metrics.features import InceptionFeatures
 
 # Their own code, on a newer scipy, torch and setuptools than they were written for.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -77,28 +77,6 @@ def test_fid_and_kid_are_torch_fidelitys(features: tuple[Tensor, Tensor]) -> Non
     )
     ours, _ = kid(pred, real, 2, 150)
     assert ours == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-6)
-
-
-def test_resizing_and_features_are_clean_fids(images: tuple[Tensor, Tensor]) -> None:
-    clean_resizer = pytest.importorskip("cleanfid.resize")
-    picture = (images[0][0] * 255).round().to(torch.uint8)
-    resize = clean_resizer.build_resizer("clean")
-    theirs = resize(picture.permute(1, 2, 0).numpy())
-    ours = clean_resize(picture[None])[0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(ours, theirs.clip(0, 255), atol=1e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("inception")
-def test_kid_of_pictures_is_clean_fids(images: tuple[Tensor, Tensor]) -> None:
-    """Inception's features of noise and of photographs; whole sets, no random subsets."""
-    clean_fid = pytest.importorskip("cleanfid.fid")
-    extractor = InceptionFeatures()
-    pred, real = (extractor(each) for each in images)
-    theirs = clean_fid.kernel_distance(
-        real.double().numpy(), pred.double().numpy(), num_subsets=2, max_subset_size=1000
-    )
-    assert kid(pred, real, 2, 1000)[0] == pytest.approx(theirs, rel=1e-6)
 
 
 @pytest.mark.slow

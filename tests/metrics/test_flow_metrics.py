@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from leffa.losses.flow import upsample
 from leffa.metrics.flow import (
     ConstantFlow,
     FlowMetrics,
@@ -81,11 +80,6 @@ def test_spread_is_zero_for_a_collapsed_flow_and_that_of_a_uniform_law_for_ident
     identity.update(true, true, valid)
     assert collapsed.compute()["spread"].item() == pytest.approx(0, abs=1e-6)
     assert identity.compute()["spread"].item() == pytest.approx(3**-0.5, abs=0.01)
-
-
-def test_upsampling_keeps_the_corners_and_the_identity() -> None:
-    coarse = identity_flow(3, 4)[None]
-    torch.testing.assert_close(upsample(coarse, (24, 32))[0], identity_flow(24, 32))
 
 
 def test_identity_flow_has_x_before_y() -> None:

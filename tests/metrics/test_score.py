@@ -18,7 +18,6 @@ from leffa.metrics.protocols import (
     KIDSettings,
     LPIPSSettings,
     SSIMSettings,
-    get_protocol,
 )
 from leffa.metrics.score import score_folders
 
@@ -182,12 +181,6 @@ def test_the_result_file_holds_all_that_decides_the_numbers(
     assert result["images"] == {"pred": 3, "real": 3}
 
 
-def test_predictions_in_jpeg_are_noted(folders: tuple[Path, Path]) -> None:
-    _, true = folders
-    (note,) = score_folders(true, true, FAST).notes
-    assert "stored as JPEG" in note
-
-
 @pytest.mark.usefixtures("inception")
 def test_unpaired_folders_get_set_metrics_only(folders: tuple[Path, Path]) -> None:
     pred, true = folders
@@ -196,15 +189,6 @@ def test_unpaired_folders_get_set_metrics_only(folders: tuple[Path, Path]) -> No
     assert scores.images == {"pred": 3, "real": 3}
     assert "biased" in scores.notes[0]
     assert "2015-12-05" in scores.weights["kid"]
-
-
-@pytest.mark.usefixtures("thumbnails")
-def test_the_real_set_can_be_another_folder(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    pred, true = folders
-    draw(tmp_path / "train", *(f"{i}.png" for i in range(5)), size=(18, 24))
-    scores = score_folders(pred, true, KID_ONLY, real=tmp_path / "train")
-    assert scores.values.keys() == {"ssim", "psnr", "kid", "kid_std"}
-    assert scores.images == {"pred": 3, "real": 5}
 
 
 def test_unpaired_folders_of_different_size_need_a_named_real_set(
@@ -239,11 +223,6 @@ def test_no_convolution_is_rounded_to_tf32_while_pictures_are_scored(
 def test_names_without_pairs_are_refused(folders: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match="they need paired=True"):
         score_folders(*folders, FAST, paired=False, names={"00": "01"})
-
-
-def test_a_misspelt_protocol_gets_the_list_of_names() -> None:
-    with pytest.raises(ValueError, match=r"no protocol 'lefa'; choose from: .*, leffa, "):
-        get_protocol("lefa")
 
 
 def test_a_turned_image_is_refused_by_name(folders: tuple[Path, Path]) -> None:

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from leffa.data.keypoints import read_keypoints
-from leffa.data.recipe import AgnosticRecipe, PersonMaps
-from leffa.data.transforms import PersonTransform
+from leffa.data.recipe import PersonMaps
 from leffa.preprocess.agnostic import AGNOSTIC
 
 RECIPES = ["hr_viton", "ladi_vton", "viton", "viton_hd"]  # for upper garments, by CIHP labels
@@ -137,11 +136,6 @@ def test_a_person_without_shoulders_is_an_error(name: str) -> None:
     joints[5] = 0
     with pytest.raises(ValueError, match="the pose has no shoulders"):
         AGNOSTIC[name](PersonMaps(parse, joints))
-
-
-def test_a_recipe_fits_the_transform() -> None:
-    recipe: AgnosticRecipe = AGNOSTIC["viton"]
-    assert PersonTransform(256, 192, agnostic=recipe).agnostic is recipe
 
 
 @pytest.fixture(scope="module")

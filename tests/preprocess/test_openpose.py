@@ -115,11 +115,6 @@ def test_who_stands_out_most_comes_first() -> None:
     assert people[0][1, 0] == pytest.approx(230, abs=1)
 
 
-def test_an_empty_picture_has_nobody() -> None:
-    maps, fields = draw([])
-    assert find_people(maps, fields) == []
-
-
 def test_peaks_are_local_maxima_above_a_tenth() -> None:
     confidence = np.zeros((60, 60), np.float32)
     y, x = np.mgrid[:60, :60]

@@ -194,13 +194,6 @@ def test_maps_are_found_in_any_spelling_and_not_made_twice(
     assert prepare_photos(root, tools(drawings)).written == []
 
 
-def test_two_photos_of_one_name_are_refused(root: Path, drawings: dict[str, PersonDrawing]) -> None:
-    Image.new("RGB", (96, 128)).save(root / "persons" / "anna.jpg")
-    with pytest.raises(ValueError, match=r"anna.png and anna.jpg have one name"):
-        prepare_photos(root, tools(drawings))
-    assert not (root / "parse").exists()
-
-
 def test_a_photo_of_nobody_does_not_stop_the_rest(
     root: Path, drawings: dict[str, PersonDrawing]
 ) -> None:

@@ -1,10 +1,6 @@
 """Pictures in the sizes in use; an interrupted run goes on with the same bytes."""
 
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -77,36 +73,6 @@ def test_a_finished_file_is_not_made_again(download: Callable[[str], Path]) -> N
     assert seen == [(6, 6)]
     assert first.stat().st_mtime_ns == kept
     assert second.read_bytes() == made
-
-
-@pytest.mark.posix
-@pytest.mark.slow
-def test_a_killed_run_is_completed_with_the_same_bytes(
-    download: Callable[[str], Path], tmp_path: Path
-) -> None:
-    root = download("deepfashion")
-    size = (704, 1024)  # large, so that the run lasts until it is killed
-    folder = root / "1024x704"
-    program = (
-        "from pathlib import Path\n"
-        "from leffa.preprocess.prepare.resize import resize_deepfashion\n"
-        f"resize_deepfashion(Path({str(root)!r}), [{size}])"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program])
-    deadline = time.monotonic() + 120
-    while not (folder.is_dir() and any(folder.glob("fashion*.png"))):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    interrupted = {path.name for path in folder.glob("fashion*.png")}
-    assert 0 < len(interrupted) < 6
-    resize_deepfashion(root, [size])
-    whole = contents(folder)
-    shutil.rmtree(folder)
-    assert contents(resize_deepfashion(root, [size])[0]) == whole
-    assert len(whole) == 6
 
 
 def test_processes_make_the_same_files(tmp_path: Path) -> None:
