@@ -70,6 +70,7 @@ def test_a_colour_changes_alike_in_every_picture() -> None:
         ({"scale": 1.0}, "scale=1.0: is the largest change"),
         ({"shift": -0.1}, "shift=-0.1: is the largest change"),
         ({"colour": 2.0}, "colour=2.0: is the largest change"),
+        ({"flip": None}, "flip=None: is not a number"),
     ],
 )
 def test_a_wrong_amount_is_an_error(options: dict[str, float], message: str) -> None:

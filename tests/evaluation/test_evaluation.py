@@ -143,10 +143,14 @@ def test_the_ranking_goes_from_best_to_worst(
     ("argument", "message"),
     [
         ("limit=0", "limit=0: give a number from 1"),
+        ("limit=1.5", "limit=1.5: is not a whole number"),
         ("batch_size=0", "batch_size=0: give a number from 1"),
         ("precision=half", "precision=half: choose one of 32-true"),
         ("devices=0", "devices=0: give a number from 1, or auto"),
         ("inspect_timesteps=[]", "inspect_timesteps is empty"),
+        ("inspect_timesteps=200", r"inspect_timesteps=200: is not a list, such as \[200\]"),
+        ("inspect_timesteps=[200,1000]", "inspect_timesteps=1000: give 0 to 999"),
+        ("sampler.steps=2000", "sampler.steps=2000: give 1000 at most"),
         (
             "inspect_layers=auto",
             "inspect_layers=auto: matches no layer of this LeffaModel; it has ",

@@ -134,7 +134,7 @@ def test_the_only_layer_that_the_loss_trains_is_shown_first(
         (["--point", "0.5"], "--point 0.5: give X,Y"),
         (["--point", "3,0"], "point 3,0: give x and y from 0 to 1"),
         (["--timesteps", "a"], "--timesteps a: give numbers"),
-        (["--timesteps", "1000"], "timestep 1000: give 0 to 999"),
+        (["--timesteps", "1000"], "timestep=1000: give 0 to 999"),
         (["--temperature", "0"], "temperature must be positive"),
         (["--sample", "nobody"], "--sample nobody: the dataset synthetic_tryon has 2 samples"),
         (["--person", "x.jpg"], "--dataset and --person exclude each other"),

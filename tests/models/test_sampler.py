@@ -306,7 +306,12 @@ def test_images_lie_in_range_and_each_step_is_told(
     ("changes", "message"),
     [
         ({"scheduler": "magic"}, "sampler.scheduler: unknown 'magic'; choose from ddpm, ddim"),
-        ({"steps": 0}, "sampler.steps must be at least 1, got 0"),
+        ({"steps": 0}, "sampler.steps=0: give a number from 1"),
+        ({"steps": 2.5}, "sampler.steps=2.5: is not a whole number"),
+        ({"seed": None}, "sampler.seed=None: is not a whole number"),
+        ({"guidance": None}, "sampler.guidance=None: is not a number"),
+        ({"guidance_rescale": -1.0}, "sampler.guidance_rescale must not be negative, got -1.0"),
+        ({"paste_feather": -3}, "sampler.paste_feather=-3: give a number from 0"),
         ({"noise": "white"}, "sampler.noise must be 'per_name' or 'global', got 'white'"),
         ({"noise_scale": 70}, r"sampler.noise_scale must lie in \[0, 1\], got 70"),
         ({"scheduler": "ddim", "eta": 1.5}, r"sampler.eta must lie in \[0, 1\], got 1.5"),

@@ -117,6 +117,7 @@ def make(
     objective: TrainingObjective,
     loss: LeffaLoss,
     sampler: SamplerSettings = EULER,
+    inspect_timestep: int = 200,
 ) -> PersonGenerationModule:
     return PersonGenerationModule(
         model=model,
@@ -125,6 +126,7 @@ def make(
         leffa_loss=loss,
         objective=objective,
         sampler=sampler,
+        inspect_timestep=inspect_timestep,
     )
 
 
@@ -142,6 +144,12 @@ def test_what_makes_no_sense_is_refused_before_work(
         make(model, DiffusionObjective(), LeffaLoss(max_sigma=0.4), ddim)
     with pytest.raises(ValueError, match=r"leffa_loss.max_sigma=0.0 with .*: no sample can take"):
         make(flow_model, flow, LeffaLoss(max_sigma=0.0))
+    many = SamplerSettings("ddim", steps=1001)
+    with pytest.raises(ValueError, match=r"sampler.steps=1001: give 1000 at most"):
+        make(model, DiffusionObjective(), LeffaLoss(), many)
+    for timestep in (-1, 1000):
+        with pytest.raises(ValueError, match=f"inspect_timestep={timestep}: give 0 to 999"):
+            make(model, DiffusionObjective(), LeffaLoss(), ddim, timestep)
     make(flow_model, flow, LeffaLoss(max_timestep=1000, max_sigma=1.0))
 
 

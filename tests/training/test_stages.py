@@ -78,7 +78,7 @@ def test_the_rate_cools_down_at_the_end_of_the_run() -> None:
 @pytest.mark.parametrize("key", ["steps", "height", "width", "batch_size"])
 def test_a_stage_of_nothing_is_an_error(key: str) -> None:
     values = {"steps": 1, "height": 8, "width": 8, "batch_size": 1} | {key: 0}
-    with pytest.raises(ValueError, match=f"curriculum: stage 'empty' has {key}=0: at least 1"):
+    with pytest.raises(ValueError, match=f"stage 'empty' has {key}=0: give a number from 1"):
         Stage("empty", learning_rate=1e-3, **values)
 
 
@@ -137,8 +137,8 @@ def test_a_micro_batch_follows_from_the_size_of_the_pictures(
 @pytest.mark.parametrize(
     ("largest", "words"),
     [
-        (0, "hardware.micro_batch=0: at least 1"),
-        ({"512x384": 0}, "hardware.micro_batch.512x384=0: at least 1"),
+        (0, "hardware.micro_batch=0: give a number from 1"),
+        ({"512x384": 0}, "hardware.micro_batch.512x384=0: give a number from 1"),
         ({"large": 2}, "hardware.micro_batch.large: is not a size"),
         ({}, "hardware.micro_batch: give a number"),
     ],
@@ -149,7 +149,7 @@ def test_a_micro_batch_that_is_none_is_named(largest: Largest, words: str) -> No
 
 
 def test_a_validation_every_so_many_steps_of_no_step_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"trainer\.val_check_interval=0: at least 1"):
+    with pytest.raises(ValueError, match=r"trainer\.val_check_interval=0: give a number from 1"):
         StageSchedule([1], 0)
     with pytest.raises(ValueError, match=r"trainer\.val_check_interval=0\.5: is not a whole"):
         StageSchedule([1], 0.5)  # type: ignore[arg-type]

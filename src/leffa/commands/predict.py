@@ -173,7 +173,7 @@ class Sampling:
             sampler = SamplerSettings.official(**given)
         else:
             sampler = loaded.settings.sampler.with_changes(**given)
-        check_sampler(sampler.scheduler, loaded.model.scheduler_config)
+        check_sampler(sampler.scheduler, loaded.model.scheduler_config, sampler.steps)
         if sampler.noise == "global" and batch_size > 1:
             raise ValueError(
                 f"--batch-size {batch_size}: the released pipeline draws the noise of a batch at "

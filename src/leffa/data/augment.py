@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from leffa.io.numbers import check_number
+
 _LUMA = np.array((0.299, 0.587, 0.114))  # ITU-R 601, what PIL's mode L uses
 _MID_GREY = 127.5
 
@@ -49,6 +51,8 @@ class Augmentation:
     colour: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_number(name, value)
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip={self.flip}: is a probability; give a number from 0 to 1")
         for name in ("scale", "shift", "colour"):

@@ -17,6 +17,7 @@ from leffa.data.doctor.quick import check_records
 from leffa.data.latent_cache import LatentCache, LatentEncoder
 from leffa.data.packed import unpack
 from leffa.data.transforms import PersonTransform, Sample
+from leffa.io.numbers import check_count
 from leffa.io.progress import progress_bar
 
 
@@ -104,6 +105,8 @@ class PersonDataModule(LightningDataModule):
         reconstruct: bool = False,
     ) -> None:
         super().__init__()
+        check_count("seed", seed, least=0)
+        check_count("data.val_samples", val_samples, least=0)
         if not len(train):
             raise ValueError("data.train has no samples")
         self.train_records = train

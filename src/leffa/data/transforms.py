@@ -35,6 +35,7 @@ from leffa.data.matches import matches_inside, mirror_matches, place_matches, re
 from leffa.data.packed import Packed, pack, unpack
 from leffa.data.pose import draw_skeleton, pose_tensor
 from leffa.data.recipe import AgnosticRecipe, agnostic_mask
+from leffa.io.numbers import check_count
 from leffa.io.pictures import open_mask, open_photograph, open_picture
 
 Sample = dict[str, Any]
@@ -117,10 +118,8 @@ class PersonTransform:
         check_choice("image_filter", self.image_filter, FILTERS)
         check_choice("fit", self.fit, ("stretch", "pad"))
         check_choice("moves", self.moves, ("source", "both"))
-        if min(self.height, self.width) < 2:
-            raise ValueError(
-                f"height={self.height}, width={self.width}: give at least 2 pixels each"
-            )
+        check_count("height", self.height, least=2)
+        check_count("width", self.width, least=2)
         _ = self.augmentation, self.encoding  # their own checks, before any file is opened
 
     @property

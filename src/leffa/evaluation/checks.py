@@ -8,6 +8,7 @@ from leffa.data.transforms import PersonTransform
 from leffa.evaluation.attention import NAME as ATTENTION
 from leffa.evaluation.settings import EvaluationSettings, Work
 from leffa.inference.generate import PRECISIONS
+from leffa.io.numbers import check_count
 from leffa.metrics.folders import FolderMismatch, read_folder
 from leffa.metrics.paired import Role
 from leffa.metrics.protocols import Protocol
@@ -38,10 +39,7 @@ def check_before_work(
                 f"the evaluation starts its own processes, and {launcher} started it "
                 f"{os.environ[variable]} times: start it once, with devices=N"
             )
-    if settings.limit is not None and settings.limit < 1:
-        raise ValueError(f"limit={settings.limit}: give a number from 1, or null for all samples")
-    if settings.batch_size < 1:
-        raise ValueError(f"batch_size={settings.batch_size}: give a number from 1")
+    check_count("batch_size", settings.batch_size)
     if settings.precision not in PRECISIONS:
         known = ", ".join(PRECISIONS)
         raise ValueError(f"precision={settings.precision}: choose one of {known}")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch, target
-from leffa.inference.forward import encode_batch, noised_forward
+from leffa.inference.forward import check_timesteps, encode_batch, noised_forward
 from leffa.losses.flow import coordinates, flow_field
 from leffa.losses.matches import nearest_tokens
 from leffa.losses.precision import at_least_float32
@@ -168,9 +168,7 @@ def read_attention(
     """
     if len(batch["name"]) != 1:
         raise ValueError(f"attention is read of one sample, not of {len(batch['name'])}")
-    for timestep in timesteps:
-        if not 0 <= timestep < model.schedule.steps:
-            raise ValueError(f"timestep {timestep}: give 0 to {model.schedule.steps - 1}")
+    check_timesteps("timestep", timesteps, model)
     painted = target(batch) if painted is None else painted
     encoded = encode_batch(model, batch, painted)
     seen = ModelReading(title, painted.float().cpu())

@@ -6,12 +6,14 @@ noised_forward(model, encoded, timestep=200, request=FlowRequest()).prediction.f
 The noise of a sample comes from (seed, name), so two models see the same input.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from leffa.data.batch import Batch
+from leffa.io.numbers import check_number
 from leffa.losses.request import FlowRequest
 from leffa.losses.schedule import denoising_loss
 from leffa.models.interface import Conditioning, PersonGenerator, Prediction
@@ -37,6 +39,15 @@ class NoisedForward:
     def loss(self) -> Tensor:
         """The denoising loss of each sample, (B,)."""
         return denoising_loss(self.prediction.noise, self.target)
+
+
+def check_timesteps(key: str, timesteps: Sequence[int], model: PersonGenerator) -> None:
+    """Raise ValueError for one that the model's schedule does not have."""
+    last = model.schedule.steps - 1
+    for timestep in timesteps:
+        check_number(key, timestep, int)
+        if not 0 <= timestep <= last:
+            raise ValueError(f"{key}={timestep}: give 0 to {last}")
 
 
 @torch.no_grad()

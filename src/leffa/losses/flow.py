@@ -174,8 +174,12 @@ class LeffaLoss(nn.Module):
         check_choice("leffa_loss.reduction", reduction, ("mean", "sum"))
         if blur < 0:
             raise ValueError(f"leffa_loss.blur must not be negative, got {blur}")
-        if auto_layers < 1:
-            raise ValueError(f"leffa_loss.auto_layers must be positive, got {auto_layers}")
+        if not isinstance(auto_layers, int) or auto_layers < 1:
+            raise ValueError(
+                f"leffa_loss.auto_layers must be a positive whole number, got {auto_layers}"
+            )
+        if isinstance(max_timestep, bool) or not isinstance(max_timestep, (int, float)):
+            raise ValueError(f"leffa_loss.max_timestep must be a number, got {max_timestep!r}")
         if not 0 <= max_sigma <= 1:
             raise ValueError(f"leffa_loss.max_sigma must lie in [0, 1], got {max_sigma}")
         self.enabled = enabled

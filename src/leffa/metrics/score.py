@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leffa.io.colour import SRGB
+from leffa.io.numbers import check_count
 from leffa.metrics.distribution import small_set_note
 from leffa.metrics.folders import ImageFolder, read_folder
 from leffa.metrics.loading import read_batches
@@ -65,8 +66,7 @@ def score_folders(
         FolderMismatch: the folders do not fit each other; lists how, before anything is computed.
         FileNotFoundError, ValueError: a folder does not exist, or a setting is wrong.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: give a number from 1")
+    check_count("batch_size", batch_size)
     protocol = get_protocol(protocol).only(metrics)
     folders, plan = _read(protocol, pred, true, real, beside or {}, paired, names)
     scorer = Scorer(

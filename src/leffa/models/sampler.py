@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from leffa.data.batch import Batch
+from leffa.io.numbers import check_count, check_number
 from leffa.losses.precision import without_autocast
 from leffa.models.interface import Conditioning, PersonGenerator
 from leffa.models.memory import RunMemory
@@ -71,8 +72,13 @@ class SamplerSettings:
                 f"sampler.scheduler: unknown {self.scheduler!r}; "
                 f"choose from {', '.join(SCHEDULERS)}"
             )
-        if self.steps < 1:
-            raise ValueError(f"sampler.steps must be at least 1, got {self.steps}")
+        check_count("sampler.steps", self.steps)
+        check_count("sampler.paste_feather", self.paste_feather, least=0)
+        check_number("sampler.seed", self.seed, int)
+        for key in ("guidance", "guidance_rescale"):
+            check_number(f"sampler.{key}", getattr(self, key))
+            if getattr(self, key) < 0:
+                raise ValueError(f"sampler.{key} must not be negative, got {getattr(self, key)}")
         if self.noise not in ("per_name", "global"):
             raise ValueError(f"sampler.noise must be 'per_name' or 'global', got {self.noise!r}")
         if (latents := self.condition_latents) not in (None, "mode", "sample"):

@@ -30,17 +30,19 @@ def known_samplers(training_config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(FLOW_MATCHING if is_flow_matching(training_config) else SCHEDULERS)
 
 
-def check_sampler(name: str, training_config: Mapping[str, Any]) -> None:
-    """Refuse a sampler that is not of the kind that a model was trained by.
+def check_sampler(name: str, training_config: Mapping[str, Any], steps: int = 1) -> None:
+    """Refuse a sampler that is not of the kind that a model was trained by, or has too many steps.
 
     Raises:
-        ValueError: names those that are.
+        ValueError: names those that are, or the most.
     """
     if name not in (known := known_samplers(training_config)):
         raise ValueError(
             f"sampler.scheduler={name}: is for diffusion, but this model was trained by flow "
             f"matching: give one of {', '.join(known)}"
         )
+    if steps > (most := training_config.get("num_train_timesteps", 1000)):
+        raise ValueError(f"sampler.steps={steps}: give {most} at most, the timesteps of the model")
 
 
 def make_scheduler(

@@ -29,6 +29,7 @@ from leffa.inference.generate import (
 from leffa.inference.loaded import LoadedModel, find_weights
 from leffa.io.atomic import write_json
 from leffa.io.files import sha256_of
+from leffa.io.numbers import check_count
 from leffa.io.outputs import check_writable, marked
 from leffa.io.png import save_png, to_uint8
 from leffa.io.progress import progress_bar
@@ -192,8 +193,7 @@ def predict(
     """
     if job.precision not in (known := get_args(Precision)):
         raise ValueError(f"precision={job.precision}: choose one of {', '.join(known)}")
-    if job.batch_size < 1:
-        raise ValueError(f"batch_size={job.batch_size}: give a number from 1")
+    check_count("batch_size", job.batch_size)
     (place,) = choose_devices(device, 1)
     todo = _checked(job, progress)
     job.out.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,11 @@ from leffa.data.transforms import PersonTransform
 from leffa.evaluation import Evaluation, EvaluationSettings, evaluate_model
 from leffa.inference.checkpoints import Weights
 from leffa.inference.devices import choose_devices
+from leffa.inference.forward import check_timesteps
 from leffa.inference.inputs import feed
 from leffa.inference.loaded import LoadedModel, find_weights, load_model
 from leffa.io.files import exclusive_lock
+from leffa.io.numbers import check_count
 from leffa.io.progress import progress_bar
 from leffa.losses.request import FlowRequest, as_patterns
 from leffa.models.interface import PersonGenerator
@@ -34,6 +36,8 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     """Generate the images of a dataset with a trained model, and score them."""
     config = resolved(cfg)
     devices = choose_devices(config["device"], config["devices"])
+    if config["limit"] is not None:
+        check_count("limit", config["limit"])
     place = Path(config["ckpt"])
     file = find_weights(place)
     written = file.stat().st_mtime_ns
@@ -46,7 +50,10 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         check_records(scored, transform)
     loaded = _loaded(place, config["weights"], file, written)
     sampler = build(config["sampler"])
-    check_sampler(sampler.scheduler, loaded.model.scheduler_config)
+    check_sampler(sampler.scheduler, loaded.model.scheduler_config, sampler.steps)
+    if not isinstance(timesteps := config["inspect_timesteps"], list):
+        raise ValueError(f"inspect_timesteps={timesteps}: is not a list, such as [200]")
+    check_timesteps("inspect_timesteps", timesteps, loaded.model)
     names, without = (str(place), dataset["name"]), config["without_densepose"]
     fed = feed(transform, records, loaded.inputs, loaded.model, names, without)
     batch_size = config["batch_size"]
@@ -57,7 +64,7 @@ def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
         paired=dataset["paired"],
         sampler=sampler,
         flow_request=_flow_request(loaded, config["inspect_layers"], config["inspect_temperature"]),
-        inspect_timesteps=config["inspect_timesteps"],
+        inspect_timesteps=timesteps,
         protocol=config["protocol"],
         metrics=config["metrics"],
         batch_size=batch_size,

@@ -18,7 +18,7 @@ from leffa.data.batch import Batch
 from leffa.data.datamodule import micro_batch_draws
 from leffa.inference.checkpoints import FLOW_LAYERS, INPUTS
 from leffa.inference.devices import to_device
-from leffa.inference.forward import encode_batch, noised_forward
+from leffa.inference.forward import check_timesteps, encode_batch, noised_forward
 from leffa.inference.generate import generate_batch
 from leffa.losses.flow import LeffaLoss
 from leffa.metrics.flow import KINDS
@@ -53,8 +53,9 @@ class PersonGenerationModule(LightningModule):
         inputs: what the model reads of a person (`InputSpec`), as plain values; kept likewise.
 
     Raises:
-        ValueError: objective or sampler are not of the model's kind; or a stage uses the Leffa
-            loss, and no sample could take part in it.
+        ValueError: objective or sampler are not of the model's kind; a timestep or a number of
+            steps that it does not have; or a stage uses the Leffa loss, and no sample could take
+            part in it.
     """
 
     def __init__(
@@ -73,7 +74,8 @@ class PersonGenerationModule(LightningModule):
         super().__init__()
         wanted = leffa_loss.active and any(stage.leffa_loss for stage in curriculum.stages)
         objective.check(model.schedule, leffa_loss if wanted else None)
-        check_sampler(sampler.scheduler, model.scheduler_config)
+        check_sampler(sampler.scheduler, model.scheduler_config, sampler.steps)
+        check_timesteps("inspect_timestep", [inspect_timestep], model)
         self.model = model
         self.leffa_loss = leffa_loss
         self.leffa_loss_on = False

@@ -190,6 +190,10 @@ class DiffusionObjective(TrainingObjective):
     def __post_init__(self) -> None:
         super().__post_init__()
         TimestepSampling(self.timestep_sampling)  # refuses what it does not know
+        if self.min_snr_gamma is not None and self.min_snr_gamma <= 0:
+            raise ValueError(
+                f"objective.min_snr_gamma must be positive or null, got {self.min_snr_gamma}"
+            )
 
     def law(self, schedule: NoiseSchedule, tokens: int) -> TimestepLaw:
         return TimestepSampling(self.timestep_sampling)

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
+from leffa.io.numbers import check_count, check_number
+
 Largest = int | Mapping[str, int]  # micro-batch that fits, at any size or by size ("1024x768")
 
 
@@ -22,7 +24,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         name = f"curriculum: stage {self.name!r} has"
-        check_number(f"{name} learning_rate", self.learning_rate, (int, float))
+        check_number(f"{name} learning_rate", self.learning_rate)
+        if self.learning_rate < 0:
+            raise ValueError(f"{name} learning_rate={self.learning_rate}: is negative")
         for key in ("steps", "height", "width", "batch_size"):
             check_count(f"{name} {key}", getattr(self, key))
 
@@ -63,9 +67,9 @@ class Curriculum:
     ) -> None:
         if not stages:
             raise ValueError("curriculum: needs at least one stage")
-        check_number("curriculum.warmup_steps", warmup_steps, int)
-        check_number("curriculum.cooldown_steps", cooldown_steps, int)
-        check_number("curriculum.warmup_start", warmup_start, (int, float))
+        check_count("curriculum.warmup_steps", warmup_steps, least=0)
+        check_count("curriculum.cooldown_steps", cooldown_steps, least=0)
+        check_number("curriculum.warmup_start", warmup_start)
         if not 0 <= warmup_start <= 1:
             raise ValueError(f"curriculum.warmup_start must lie in [0, 1], got {warmup_start}")
         if max_steps is not None:
@@ -113,13 +117,6 @@ def rehearsal(stages: Sequence[Stage], steps: int = 3) -> list[Stage]:
     return [*before, replace(last, steps=max(1, steps - len(before)))]
 
 
-def check_number(key: str, value: object, wanted: type | tuple[type, ...]) -> None:
-    """Refuse what YAML reads as a text, e.g. 1e-3 without a point."""
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        kind = "a whole number" if wanted is int else "a number (1e-3 is written 1.0e-3 in YAML)"
-        raise ValueError(f"{key}={value}: is not {kind}")
-
-
 def _capped(stages: Sequence[Stage], cap: int | None) -> tuple[Stage, ...]:
     kept, left = [], cap
     for stage in stages:
@@ -154,13 +151,6 @@ def largest_at(largest: Largest, height: int, width: int) -> int:
         return by_pixels[min(enough)]
     most = max(by_pixels)
     return max(1, by_pixels[most] * most // (height * width))
-
-
-def check_count(key: str, value: object) -> None:
-    """Refuse what is not a whole number from 1 on."""
-    check_number(key, value, int)
-    if isinstance(value, int) and value < 1:
-        raise ValueError(f"{key}={value}: at least 1")
 
 
 @dataclass(frozen=True)

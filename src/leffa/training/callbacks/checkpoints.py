@@ -20,6 +20,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from leffa.data.batch import Batch
 from leffa.inference.checkpoints import LAST
+from leffa.io.numbers import check_count
 from leffa.training.callbacks.base import BatchCallback
 from leffa.training.checkpoints import BEST, link, saved_step
 from leffa.training.module import PersonGenerationModule as Module
@@ -52,8 +53,7 @@ class Checkpoints(BatchCallback, Checkpoint):
         mode: Literal["min", "max"] = "min",
     ) -> None:
         for key, value in (("every_n_train_steps", every_n_train_steps), ("keep", keep)):
-            if value < 1:
-                raise ValueError(f"callbacks.checkpoint.{key} must be at least 1, got {value}")
+            check_count(f"callbacks.checkpoint.{key}", value)
         if mode not in ("min", "max"):
             raise ValueError(f"callbacks.checkpoint.mode must be min or max, got {mode}")
         self.folder = Path(dirpath)

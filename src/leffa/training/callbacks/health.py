@@ -17,6 +17,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.optim import Optimizer
 
 from leffa.data.batch import Batch
+from leffa.io.numbers import check_count, check_number
 from leffa.training.callbacks.base import BatchCallback
 from leffa.training.module import PersonGenerationModule as Module
 from leffa.training.objective import StepResult
@@ -46,6 +47,9 @@ class Health(BatchCallback):
     def __init__(
         self, buckets: int = 4, collapse_spread: float = 0.02, collapse_patience: int = 3
     ) -> None:
+        check_count("callbacks.health.buckets", buckets)
+        check_count("callbacks.health.collapse_patience", collapse_patience)
+        check_number("callbacks.health.collapse_spread", collapse_spread)
         self.buckets = buckets
         self.collapse_spread = collapse_spread
         self.collapse_patience = collapse_patience

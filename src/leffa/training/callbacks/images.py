@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from leffa.data.batch import Batch
+from leffa.io.numbers import check_count
 from leffa.io.png import save_png, to_uint8
 from leffa.pictures import sample_rows
 from leffa.training.module import PersonGenerationModule
@@ -23,6 +24,7 @@ class ImageGrid(Callback):
 
     def __init__(self, folder: str, rows: int = 6) -> None:
         self.folder = Path(folder)
+        check_count("callbacks.images.rows", rows)
         self.rows = rows
 
     def on_validation_batch_end(

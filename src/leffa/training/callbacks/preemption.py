@@ -15,6 +15,7 @@ import torch
 from lightning import Trainer
 
 from leffa.data.batch import Batch
+from leffa.io.numbers import check_count
 from leffa.training.callbacks.base import BatchCallback
 from leffa.training.callbacks.checkpoints import Checkpoints
 from leffa.training.module import PersonGenerationModule as Module
@@ -40,8 +41,7 @@ class StopOnSignal(BatchCallback):
     """
 
     def __init__(self, requeue: bool = True, every: int = 10) -> None:
-        if every < 1:
-            raise ValueError(f"callbacks.stop_on_signal.every must be positive, got {every}")
+        check_count("callbacks.stop_on_signal.every", every)
         self.requeue = requeue
         self.every = every
         self.received = 0

@@ -7,6 +7,7 @@ from typing import Any
 from lightning import Trainer
 
 from leffa.data.batch import Batch
+from leffa.io.numbers import check_number
 from leffa.training.callbacks.base import BatchCallback
 from leffa.training.module import PersonGenerationModule as Module
 from leffa.training.report import write_report
@@ -17,6 +18,7 @@ class RunReport(BatchCallback):
 
     def __init__(self, folder: str, every_minutes: float = 2.0) -> None:
         self.folder = Path(folder)
+        check_number("callbacks.report.every_minutes", every_minutes)
         self.every = 60 * every_minutes
         self.written = time.monotonic()
 

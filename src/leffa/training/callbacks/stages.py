@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from leffa.data.batch import Batch
+from leffa.io.numbers import check_count
 from leffa.training.callbacks.base import BatchCallback
 from leffa.training.module import PersonGenerationModule as Module
-from leffa.training.stages import check_count
 
 
 class StageSchedule(BatchCallback):

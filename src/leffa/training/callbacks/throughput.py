@@ -8,6 +8,7 @@ import torch
 from lightning import Trainer
 
 from leffa.data.batch import Batch
+from leffa.io.numbers import check_count
 from leffa.training.callbacks.base import BatchCallback
 from leffa.training.module import PersonGenerationModule as Module
 
@@ -18,6 +19,7 @@ class Throughput(BatchCallback):
     the process, has held so far."""
 
     def __init__(self, every: int = 10) -> None:
+        check_count("callbacks.throughput.every", every)
         self.every = every
         self._restart()
 
