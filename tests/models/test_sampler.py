@@ -290,6 +290,9 @@ def test_feathering_blends_outside_the_mask_only() -> None:
     assert (blended[3:6, 3:6] == 1).all()
     assert 0 < blended[4, 2] < 1
     assert blended[4, 0] == 0  # three pixels away
+    wider = paste(generated, source, mask, feather=20)[0, 0]  # than the picture
+    assert (wider[3:6, 3:6] == 1).all()
+    assert (wider > 0).all()
 
 
 def test_images_lie_in_range_and_each_step_is_told(

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from leffa.data.batch import Batch
 from leffa.io.numbers import check_count, check_number
+from leffa.losses.blur import gaussian_blur
 from leffa.losses.precision import without_autocast
 from leffa.models.interface import Conditioning, PersonGenerator
 from leffa.models.memory import RunMemory
@@ -264,7 +264,7 @@ def paste(generated: Tensor, source: Tensor, mask: Tensor, feather: int = 0) -> 
     W)."""
     if feather > 0:
         with without_autocast(mask):  # the blur is a convolution
-            blurred = gaussian_blur(mask, kernel_size=2 * feather + 1)
+            blurred = gaussian_blur(mask, feather / 3)  # which reaches `feather` pixels
         # Outwards only: inside the mask nothing of the source may shine through.
         mask = torch.maximum(mask, blurred)
     return generated * mask + source * (1 - mask)
