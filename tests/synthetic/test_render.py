@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from leffa.data.labels import CATEGORIES, Category
-from leffa.data.part_colours import PART_COLOURS
 from leffa.synthetic.body import SIGN
 from leffa.synthetic.labels import BODY_25, Parsing
 from leffa.synthetic.render import (
@@ -154,7 +153,6 @@ def test_the_other_label_sets_say_the_same() -> None:
     person = tryon(1, "dresses").person
     assert np.all(person.parsing_atr[person.parsing == Parsing.DRESS] == 7)
     assert np.all(person.parsing_atr[person.parsing == Parsing.LEFT_LEG] == 12)
-    assert np.array_equal(person.densepose_rgb, PART_COLOURS[person.iuv[..., 0]])
     assert np.array_equal(person.keypoints_coco18[8:], person.keypoints[9:19])
 
 

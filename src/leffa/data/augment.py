@@ -63,7 +63,6 @@ class Augmentation:
                 )
 
     def draw(self, rng: random.Random) -> Draw:
-        """The random changes of the next sample."""
         mirror = rng.random() < self.flip
         zoom = 1 + rng.uniform(-self.scale, self.scale) if self.scale else 1.0
         shift = (0.0, 0.0)

@@ -139,7 +139,6 @@ class PersonTransform:
 
     @cached_property
     def augmentation(self) -> Augmentation:
-        """The random changes."""
         return Augmentation(self.flip, self.scale, self.shift, self.colour)
 
     @cached_property

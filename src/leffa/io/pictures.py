@@ -52,7 +52,6 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """The header of an image."""
     try:
         with Image.open(path) as image:
             # Asked for its EXIF, an undecoded PNG decodes itself.

@@ -37,7 +37,6 @@ class DiffusionSchedule(NoiseSchedule):
 
     @property
     def steps(self) -> int:
-        """T, the number of training timesteps."""
         return len(self.alphas_cumprod)
 
     def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -46,7 +45,6 @@ class DiffusionSchedule(NoiseSchedule):
         return signal * clean + sigma * noise
 
     def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What the network must predict, (B, C, h, w)."""
         if self.prediction_type == "epsilon":
             return noise
         signal, sigma = self._weights(timesteps, clean)
@@ -108,6 +106,5 @@ class TimestepSampling:
         return (share * steps).long().clamp_(0, steps - 1)
 
     def probability_below(self, timestep: float, steps: int) -> float:
-        """The probability that a sampled timestep is less than `timestep`."""
         share = min(max(timestep / steps, 0.0), 1.0)
         return share if self.distribution == "uniform" else 1 - (1 - share) ** (1 / 3)

@@ -24,9 +24,9 @@ def shift_sigma(sigma: Tensor, shift: float) -> Tensor:
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
-def resolution_shift(tokens: int, base_tokens: int = 256) -> float:
+def resolution_shift(tokens: int) -> float:
     """sqrt(m / n) of Eq. 23; 256 tokens are an image of 256x256 at 16 pixels per token."""
-    return math.sqrt(tokens / base_tokens)
+    return math.sqrt(tokens / 256)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,6 @@ class SigmaSampling:
         return steps * shift_sigma(sigma, self.shift)
 
     def probability_below(self, timestep: float, steps: int) -> float:
-        """The probability that a sampled timestep is less than `timestep`."""
         bound = min(max(timestep / steps, 0.0), 1.0)
         bound = bound / (self.shift - (self.shift - 1) * bound)  # before the shift
         if self.law == "uniform" or bound in (0.0, 1.0):

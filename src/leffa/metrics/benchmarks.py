@@ -24,7 +24,6 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """The benchmark's name in full."""
         return benchmark_of(self.benchmark).title
 
     @property

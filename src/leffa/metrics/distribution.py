@@ -47,7 +47,7 @@ class FID(Float64Metric):
         self.products[int(real)].addmm_(features.T, features)
 
     def compute(self) -> Tensor:
-        """The distance, a scalar."""
+        """The distance |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), a scalar."""
         if self.count.min() < 2:
             pred, real = self.count.long().tolist()
             raise ValueError(
@@ -55,18 +55,11 @@ class FID(Float64Metric):
             )
         mean = self.total / self.count[:, None]
         scatter = self.products - self.count[:, None, None] * mean[:, :, None] * mean[:, None, :]
-        covariance = scatter / (self.count[:, None, None] - 1)
-        return frechet_distance(mean[0], covariance[0], mean[1], covariance[1])
-
-
-def frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Tensor:
-    """|mean_a - mean_b|^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)) of two Gaussians, float64.
-
-    The last trace is the sum of the singular values of cov_a^(1/2) cov_b^(1/2): exact to rounding,
-    while the eigenvalues of the product lose half of the digits.
-    """
-    overlap = torch.linalg.svdvals(_root(cov_a).T @ _root(cov_b)).sum()
-    return (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * overlap
+        a, b = scatter / (self.count[:, None, None] - 1)
+        # tr((A B)^(1/2)) is the sum of the singular values of A^(1/2) B^(1/2): exact to rounding,
+        # while the eigenvalues of the product lose half of the digits.
+        overlap = torch.linalg.svdvals(_root(a).T @ _root(b)).sum()
+        return (mean[0] - mean[1]).square().sum() + a.trace() + b.trace() - 2 * overlap
 
 
 def _root(covariance: Tensor) -> Tensor:

@@ -171,9 +171,9 @@ def ssim(
     return torch.stack([each.mean() for each in planes]).view(pred.shape[:2]).mean(dim=1)
 
 
-def ssim_maps(pred: Tensor, true: Tensor, sigma: float = 1.5) -> Tensor:
+def ssim_maps(pred: Tensor, true: Tensor) -> Tensor:
     """SSIM at each pixel of each channel, (B, C, H, W) float64, reflected at the border."""
-    return torch.stack(list(_ssim_planes(pred, true, "full", sigma))).view(pred.shape)
+    return torch.stack(list(_ssim_planes(pred, true, "full", 1.5))).view(pred.shape)
 
 
 def _ssim_planes(

@@ -53,7 +53,6 @@ class Line:
 
     @property
     def protocol(self) -> str:
-        """The protocols in words."""
         return ", ".join(self.protocols) or "unknown"
 
     @property

@@ -51,7 +51,6 @@ class Scores:
         return result
 
     def save(self, path: Path) -> None:
-        """Write the JSON file."""
         write_text(path, json.dumps(marked(self.as_dict()), indent=2, allow_nan=False) + "\n")
 
     def to_markdown(self) -> str:

@@ -132,7 +132,6 @@ def _toward(degrees: float, sign: int = 1) -> Point:
 
 
 def draw_shape(rng: Generator) -> BodyShape:
-    """A random body."""
     bulk = rng.uniform(0.92, 1.12)
     return BodyShape(
         shoulders=rng.uniform(0.93, 1.08),

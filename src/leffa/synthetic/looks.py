@@ -121,7 +121,6 @@ def _lay(rgb: Floats, cover: Floats, colour: Floats) -> None:
 
 
 def draw_look(rng: Generator) -> Look:
-    """A random person."""
     skin = np.array(_SKIN[rng.integers(len(_SKIN))]) * rng.uniform(0.95, 1.04)
     style = str(rng.choice(["short", "bob", "long", "bun"], p=[0.3, 0.2, 0.35, 0.15]))
     in_front = rng.random(2) < 0.45 if style == "long" else np.zeros(2, bool)

@@ -45,7 +45,6 @@ class Painter:
         self.body_surface = np.zeros((*size, 2), np.float32)
 
     def paint(self, layer: Layer, ribbon: Ribbon, chart: Chart) -> None:
-        """Paint one layer over what is there."""
         self.layers.append(layer)
         if min(chart.s.shape) < 2:
             return

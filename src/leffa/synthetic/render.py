@@ -16,7 +16,6 @@ from PIL import Image
 
 from leffa.data.keypoints import to_coco_18
 from leffa.data.labels import CATEGORIES, Category
-from leffa.data.part_colours import PART_COLOURS
 from leffa.synthetic.annotations import agnostic_mask, body_map, find_keypoints
 from leffa.synthetic.body import CHIN, CROWN, Pose, draw_pose, draw_shape
 from leffa.synthetic.figure import Placement, build_figure
@@ -45,11 +44,6 @@ class PersonDrawing:
     def parsing_atr(self) -> Pixels:
         """(H, W) the parsing in the ATR-18 labels of DressCode."""
         return ATR_OF_CIHP[self.parsing]
-
-    @property
-    def densepose_rgb(self) -> Pixels:
-        """(H, W, 3) part map in the colours of VITON-HD's `image-densepose`."""
-        return PART_COLOURS.astype(np.uint8)[self.iuv[..., 0]]
 
     @property
     def keypoints_coco18(self) -> Floats:

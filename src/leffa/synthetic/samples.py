@@ -16,6 +16,7 @@ from leffa.data.catalog.spec import TREE, DatasetSpec, GroupSpec, SyntheticSpec,
 from leffa.data.inshop import release_path
 from leffa.data.keypoints import openpose_json
 from leffa.data.labels import Category
+from leffa.data.part_colours import PART_COLOURS
 from leffa.synthetic import encode
 from leffa.synthetic.labels import Parsing
 from leffa.synthetic.raster import Pixels
@@ -65,7 +66,6 @@ class Sample:
 
     @property
     def spec(self) -> GroupSpec:
-        """Of its group."""
         return CATALOG[self.recipe.layout].group(self.group)
 
     @property
@@ -177,7 +177,7 @@ def _lip(person: PersonDrawing) -> bytes:
 
 ENCODERS: dict[str, Callable[[PersonDrawing], Content]] = {
     "photo": lambda person: person.image,
-    "colour": lambda person: person.densepose_rgb,
+    "colour": lambda person: PART_COLOURS.astype(np.uint8)[person.iuv[..., 0]],
     "iuv": lambda person: person.iuv,
     "vui": lambda person: np.ascontiguousarray(person.iuv[..., ::-1]),
     "labels": lambda person: person.iuv[..., 0],

@@ -203,7 +203,6 @@ def _write_lists(
 
 
 def _rows(listing: ListSpec, samples: Sequence[Sample], count: int, seed: int) -> Iterable[str]:
-    """The lines of a list."""
     match listing.form:
         case "names":
             yield from (one.name("picture", key) for one in samples for key in range(len(one.keys)))

@@ -47,7 +47,6 @@ class FileSpec:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """The folder's names."""
         return (self.folder,) if isinstance(self.folder, str) else self.folder
 
     @property
@@ -178,7 +177,6 @@ class DatasetSpec:
     synthetic: SyntheticSpec | None = None  # None where no synthetic copy can be written
 
     def group(self, name: str) -> GroupSpec:
-        """The group of this name."""
         return next(group for group in self.groups if group.name == name)
 
     @property

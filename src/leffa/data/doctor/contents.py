@@ -51,7 +51,6 @@ class Inspection:
         self.body, self.near = np.asarray(image) >= 128, near_body(region)
 
     def add(self, kind: str, detail: str = "") -> None:
-        """Record a finding."""
         self.findings.append((kind, detail))
 
 

@@ -119,7 +119,6 @@ class Report:
         return all(problem.harmless for problem in self.problems)
 
     def to_text(self) -> str:
-        """For the terminal."""
         synthetic = ", a synthetic copy" if self.synthetic else ""
         lines = [f"{self.title} ({self.dataset}{synthetic}) in {self.root}", ""]
         lines += [f"  {count.line}" for count in self.counts]

@@ -48,7 +48,6 @@ class Survey:
     own: dict[str | None, Sequence[Record]] = field(default_factory=dict)
 
     def add(self, kind: str, where: str, name: str = "", detail: str = "") -> None:
-        """Record a finding."""
         self.findings.append(Finding(kind, where, name, detail))
 
     def splits(self, present: Present) -> set[str]:

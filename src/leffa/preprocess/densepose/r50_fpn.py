@@ -153,7 +153,6 @@ def densepose_r50_fpn(
 
 
 def load_network(path: str | Path) -> ChartRCNN:
-    """See `densepose_r50_fpn`."""
     with torch.device("meta"):
         model = ChartRCNN()
     weights = {
