@@ -64,7 +64,7 @@ def flow_picture(flow: Tensor, shown: Tensor) -> Tensor:
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[Tensor]], headings: Sequence[str], scale: int = 2, gap: int = 6
+    rows: Sequence[Sequence[Tensor]], headings: Sequence[str], scale: int = 2
 ) -> Image.Image:
     """Images in rows on white, each column under its heading.
 
@@ -72,10 +72,9 @@ def contact_sheet(
         rows: images (3, H, W) in [-1, 1], all of one size; not more in a row than headings.
         headings: one per column; may hold a line break.
         scale: by which the images are enlarged.
-        gap: between images, in pixels of the sheet.
     """
     height, width = (scale * side for side in rows[0][0].shape[-2:])
-    columns = len(rows[0])
+    columns, gap = len(rows[0]), 6  # pixels between images
     letters = max(10.0, width / 10)  # their height
     font = ImageFont.load_default(letters)
     lines = max(heading.count("\n") + 1 for heading in headings[:columns])

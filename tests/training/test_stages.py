@@ -16,8 +16,8 @@ STAGES = (
 def test_a_stage_ends_where_the_next_begins() -> None:
     curriculum = Curriculum(STAGES)
     assert curriculum.steps == 7
-    names = [curriculum.at(step).name for step in range(9)]
-    assert names == ["small"] * 3 + ["large"] * 6  # beyond the end, the last one
+    rates = [curriculum.learning_rate(step) for step in range(9)]
+    assert rates == [1e-3] * 3 + [1e-4] * 6  # beyond the end, that of the last one
 
 
 def test_a_number_of_steps_leads_to_a_place_within_a_stage() -> None:

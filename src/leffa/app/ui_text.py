@@ -45,10 +45,9 @@ def api(address: str = ADDRESS) -> str:
     return str(_TEXT["api"]).replace("ADDRESS", address).replace("CONSENT", CONSENT)
 
 
-def title(text: str, hint: str = "") -> str:
+def title(text: str, hint: str) -> str:
     """A heading inside a tab."""
-    below = f'<p class="leffa-hint">{hint}</p>' if hint else ""
-    return f'<p class="leffa-title">{text}</p>{below}'
+    return f'<p class="leffa-title">{text}</p><p class="leffa-hint">{hint}</p>'
 
 
 def status(text: str, kind: str = "") -> str:

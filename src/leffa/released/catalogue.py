@@ -7,8 +7,6 @@ from pathlib import Path
 
 import yaml
 
-FILE = Path(__file__).with_name("catalogue.yaml")
-
 
 @dataclass(frozen=True)
 class Released:
@@ -41,9 +39,9 @@ class Released:
     bases: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_catalogue(path: Path = FILE) -> dict[str, Released]:
+def read_catalogue() -> dict[str, Released]:
     """By name, in the file's order."""
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     found = {}
     for name, entry in entries.items():
         parts = {repo: tuple(files) for repo, files in entry.pop("parts", {}).items()}

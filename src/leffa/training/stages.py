@@ -98,23 +98,20 @@ class Curriculum:
             step -= stage.steps
         return len(self.stages), 0
 
-    def at(self, step: int) -> Stage:
-        """The stage of an optimiser step; beyond the end, the last one."""
-        number, _ = self.position(step)
-        return self.stages[min(number, len(self.stages) - 1)]
-
     def learning_rate(self, step: int) -> float:
-        """Of an optimiser step, counted from 0."""
+        """Of an optimiser step, counted from 0; beyond the end, that of the last stage."""
+        stage, _ = self.position(step)
+        full = self.stages[min(stage, len(self.stages) - 1)].learning_rate
         begun = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
         begun = self.warmup_start + (1 - self.warmup_start) * begun
         left = (self.steps - step) / self.cooldown_steps if self.cooldown_steps else 1.0
-        return self.at(step).learning_rate * max(0.0, min(1.0, begun, left))
+        return full * max(0.0, min(1.0, begun, left))
 
 
-def rehearsal(stages: Sequence[Stage], steps: int = 3) -> list[Stage]:
-    """Every stage for a step of one image, and the last one for what is left of `steps`."""
+def rehearsal(stages: Sequence[Stage]) -> list[Stage]:
+    """Every stage for a step of one image, and the last one for what is left of three."""
     *before, last = [replace(stage, steps=1, batch_size=1) for stage in stages]
-    return [*before, replace(last, steps=max(1, steps - len(before)))]
+    return [*before, replace(last, steps=max(1, 3 - len(before)))]
 
 
 def _capped(stages: Sequence[Stage], cap: int | None) -> tuple[Stage, ...]:
