@@ -13,11 +13,11 @@ from PIL import Image
 
 from leffa.app.examples import Examples
 from leffa.app.inference import InferenceSession
+from leffa.photo_to_picture.maps import OF_FILES
 from leffa.photo_to_picture.networks import PublishedTools
 from leffa.preprocess.photo import Tools, prepare_photo
 from leffa.preprocess.synthetic_labels import SyntheticLabels
 
-DEFAULT_RECIPE = "leffa_hd_clean"  # of models that were trained on mask files
 _NO_KEYPOINTS = (
     "This model needs the joints of the photograph: start the page with --openpose FILE, which "
     "finds them."
@@ -53,7 +53,7 @@ class MapMaker:
     Args:
         examples: drawings that need no network.
         tools: networks; its encoding, recipe and category are set here.
-        recipe: of the mask; None: that of the training, else `DEFAULT_RECIPE`.
+        recipe: of the mask; None: that of the training, else `OF_FILES`.
     """
 
     _lock = threading.Lock()  # networks, which several makers share, take one photograph at a time
@@ -69,7 +69,7 @@ class MapMaker:
         self.examples = examples
         self.tools = tools
         self.recipe = recipe or model.inputs.recipe
-        self.mask_recipe = self.recipe or DEFAULT_RECIPE
+        self.mask_recipe = self.recipe or OF_FILES
 
     def make(self, picture: Image.Image, category: str, folder: Path) -> Maps:
         """The maps of a photograph, as files below `folder`, which is emptied first."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from leffa.data.transforms import PersonTransform
     from leffa.explain import ExplainSettings, Model
 
-RELEASED = (".pth", ".pt", ".safetensors", ".bin")
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -143,7 +141,7 @@ def _models(given: Weights, other: Path | None) -> "list[Model]":
     from functools import cache, partial
 
     from leffa.explain import Model
-    from leffa.inference import load_model
+    from leffa.inference.loaded import OFFICIAL_SUFFIXES, load_model
 
     if other == given.ckpt:
         raise ValueError(f"--compare {other}: are the same weights as those of --ckpt")
@@ -153,7 +151,7 @@ def _models(given: Weights, other: Path | None) -> "list[Model]":
         titles = [str(path) for path in paths]
     models: list[Model] = []
     for path, title in zip(paths, titles, strict=True):
-        ours = path.suffix not in RELEASED and len(paths) > 1  # --base is then the other's
+        ours = path.suffix not in OFFICIAL_SUFFIXES and len(paths) > 1  # --base is then the other's
         base, preset = (None, None) if ours else (given.base, given.preset)
         load = partial(load_model, path, "raw" if given.raw else None, base, preset)
         # The first one is asked how images are read before it is asked where it looks.
@@ -166,7 +164,7 @@ def _title(path: Path) -> str:
     absolute = path.absolute()
     if path.suffix == ".ckpt" and absolute.parent.name == "checkpoints":
         return absolute.parents[1].name
-    return absolute.stem if path.suffix in (*RELEASED, ".ckpt") else absolute.name
+    return absolute.stem if path.is_file() else absolute.name
 
 
 def _of_pictures(
