@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from importlib import import_module
 from inspect import getdoc
-from typing import NoReturn
 
 import tyro
 
@@ -65,7 +64,8 @@ def _main(words: list[str]) -> int:
         sys.exit(0)
     if not words or words[0] not in COMMANDS:
         lack = f"unknown command {words[0]}{nearest(words[0], COMMANDS)}" if words else "no command"
-        _refuse(f"{USAGE}\nleffa: error: {lack}; `leffa --help` lists the commands")
+        print(f"{USAGE}\nleffa: error: {lack}; `leffa --help` lists the commands", file=sys.stderr)
+        sys.exit(2)
     try:
         run = _parse(words[0], words[1:])
         with _logged():
@@ -104,11 +104,6 @@ def _parse(command: str, words: Sequence[str]) -> Run:
         return partial(called, *args, **kwargs)
 
     return tyro.cli(bind, prog=f"leffa {command}", args=words, config=(tyro.conf.DisallowNone,))
-
-
-def _refuse(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    sys.exit(2)
 
 
 def _run(run: Run) -> int | None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.models.attention import AttentionExchange
+from leffa.models.clip import clip_pixels
 from leffa.models.idm_vton import IDMVTON, Conditioning
 from leffa.models.idm_vton.encoders import ImageEncoder, Prompt
 from leffa.models.idm_vton.networks import TextAttention, attach, load_tryon, tryon_channels
@@ -125,10 +126,9 @@ def test_the_base_is_told_the_whole_size_of_the_picture(
 
 
 def test_pictures_are_prepared_as_clip_s_own_processor_does() -> None:
-    encoder = ImageEncoder.load(CLIP | {"image_size": 24})
     picture = torch.randint(0, 256, (3, 64, 48), generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.avg_pool2d(picture.float()[None], 9, 1, 4).round()
-    ours = encoder.prepare(smooth / 127.5 - 1)
+    ours = clip_pixels(smooth / 127.5 - 1, 24)
     processor = transformers.CLIPImageProcessor(
         size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24}
     )

@@ -28,9 +28,9 @@ from leffa.models.catvton_flux.networks import (
 )
 from leffa.models.catvton_flux.packing import AXES, PATCH, Grid, unpack
 from leffa.models.catvton_flux.published import (
+    LORA_FILE,
     load_lora,
     load_whole,
-    lora_file,
     save_lora,
     save_whole,
 )
@@ -156,7 +156,8 @@ class CatVTONFlux(LatentGenerator):
 
     def load_published(self, place: Path) -> None:
         """A LoRA file or its folder, or the folder of a whole transformer."""
-        if (file := lora_file(place)) is not None:
+        file = place if place.is_file() else place / LORA_FILE
+        if file.is_file():
             load_lora(self.transformer, file)
         else:
             load_whole(self.transformer, place)

@@ -21,13 +21,6 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 PREFIX = "transformer."
 
 
-def lora_file(place: Path) -> Path | None:
-    """The file of adapters that a place is or holds; None: it is a folder of something else."""
-    if place.is_file():
-        return place
-    return place / LORA_FILE if (place / LORA_FILE).is_file() else None
-
-
 def load_lora(transformer: Any, place: Path) -> None:
     """Fill the adapters of a transformer from a file of adapters for diffusers.
 

@@ -72,18 +72,13 @@ class ImageEncoder(nn.Module):
         return int(self.clip.config.hidden_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] to tokens (B, T, E), prepared as CLIP's processor does: the short
-        side is resized, the middle of the long one kept."""
-        return self._tokens(self.prepare(images))
+        """(B, 3, H, W) in [-1, 1] to tokens (B, T, E)."""
+        return self._tokens(clip_pixels(images, self.clip.config.image_size))
 
     def nothing(self, like: Tensor) -> Tensor:
         """The tokens (1, T, E) of no image: of zeros, as the published guidance has them."""
         side = self.clip.config.image_size
         return self._tokens(like.new_zeros(1, 3, side, side))
-
-    def prepare(self, images: Tensor) -> Tensor:
-        """What CLIP is shown, (B, 3, S, S)."""
-        return clip_pixels(images, self.clip.config.image_size)
 
     def _tokens(self, pixels: Tensor) -> Tensor:
         pixels = pixels.to(self.clip.dtype)
