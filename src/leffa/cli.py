@@ -83,7 +83,6 @@ def _main(words: list[str]) -> int:
 
 
 def function(command: str) -> Callable[..., int | None]:
-    """The function that is a command."""
     module = import_module(f"leffa.commands.{COMMANDS[command]}")
     found: Callable[..., int | None] = getattr(module, command.replace("-", "_"))
     return found

@@ -157,7 +157,6 @@ def _retired(conf: Path) -> dict[str, str]:
 
 
 def _choices(group: Path) -> str:
-    """The files of a config group."""
     return ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
 
 

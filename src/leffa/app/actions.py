@@ -23,15 +23,12 @@ STOPPED = status("Stopped; nothing was made.", "warn")
 
 
 class Actions:
-    """The controls of one tab, or of one endpoint."""
-
     def __init__(self, handler: RequestHandler, sessions: Sessions) -> None:
         self.handler = handler
         self.sessions = sessions
         self.text = handler.text
 
     def session(self, request: gr.Request) -> Session:
-        """Whose controls these are."""
         return self.sessions.of(request.session_hash)
 
     def show_person(self, person: Upload, category: str, request: gr.Request) -> tuple[Any, str]:
@@ -111,12 +108,10 @@ class Actions:
         return status(text, "error"), *_buttons(working=False)
 
     def stop(self, request: gr.Request) -> Shown:
-        """The user pressed Stop."""
         self.session(request).stop(self.handler.task)
         return STOPPED, *_buttons(working=False)
 
     def show_again(self, request: gr.Request, event: gr.SelectData) -> Shown:
-        """Show an earlier image of the session."""
         results = self.session(request).results.get(self.handler.task, [])
         index = len(results) - 1 - int(event.index)
         return self._shown(results[index]) if 0 <= index < len(results) else (gr.skip(),) * 5

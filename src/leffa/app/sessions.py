@@ -37,7 +37,6 @@ class Session:
         self._lock = threading.Lock()
 
     def new_folder(self) -> Path:
-        """For the files of a job."""
         folder = self.folder / f"{next(self._jobs):04d}"
         folder.mkdir(parents=True)
         return folder
@@ -131,7 +130,6 @@ class Sessions:
                 self.close(key)
 
     def close_all(self) -> None:
-        """End them all."""
         for key in list(self._sessions):
             self.close(key)
 

@@ -39,7 +39,6 @@ class Limits:
                 raise ValueError(f"limits: {limit.name}={value}: give a number above 0")
 
     def seconds_on(self, device: str) -> float:
-        """The time limit per image."""
         return self.seconds or (math.inf if device == "cpu" else 600.0)
 
     @property

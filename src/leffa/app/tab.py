@@ -213,7 +213,6 @@ def _gallery(name: str, **options: Any) -> gr.Gallery:
 
 
 def _choice(pictures: list[Path], name: str) -> gr.Gallery:
-    """Images to choose one of."""
     shown: dict[str, Any] = {"columns": len(pictures), "rows": 1, "height": 112}
     files = [str(path) for path in pictures]
     return _gallery(name, value=files, elem_classes="leffa-examples", **shown)

@@ -46,7 +46,6 @@ def api(address: str = ADDRESS) -> str:
 
 
 def title(text: str, hint: str) -> str:
-    """A heading inside a tab."""
     return f'<p class="leffa-title">{text}</p><p class="leffa-hint">{hint}</p>'
 
 

@@ -59,7 +59,6 @@ class Weights:
     preset: Annotated[Preset | None, arg(name="as", help_behavior_hint="")] = None
 
     def load(self) -> "LoadedModel":
-        """Read them."""
         from leffa.inference import load_model
 
         return load_model(self.ckpt, "raw" if self.raw else None, self.base, self.preset)
@@ -93,7 +92,6 @@ class Pictures:
     category: Category = "upper_body"
 
     def records(self) -> Any:
-        """The pairs that were chosen."""
         from leffa.data.folder import FolderPairs
         from leffa.predict.pairs import MAPS, pairs_of_files, pairs_of_table
 
@@ -113,7 +111,6 @@ class Pictures:
         return pairs_of_files(self.person, self.garment, maps, self.category)
 
     def given(self, *options: str) -> list[str]:
-        """Which of these options were given."""
         return [name for name in options if getattr(self, name) is not None]
 
 

@@ -30,7 +30,6 @@ class Job:
     done: Callable[[], int]  # says how much of it is done, such as `steps_done`
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the process, on one thread."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, *self.arguments]
@@ -85,5 +84,4 @@ def steps_done(run: Path) -> int:
 
 
 def pictures_done(evaluation: Path) -> int:
-    """How many images an evaluation in this folder has made."""
     return sum(1 for _ in (evaluation / "images").glob("*.png"))

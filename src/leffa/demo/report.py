@@ -113,7 +113,6 @@ def metrics_table(rows: dict[str, dict[str, float]]) -> dict[str, Any]:
 
 
 def _charts(results: Results) -> list[str]:
-    """The training curves, as SVG."""
     end = max((step for step, _ in results.curves["leffa"].get("train/diffusion", [])), default=0.0)
     baselines = [
         Line(title, [(0.0, value), (end, value)], INK, style)

@@ -52,7 +52,6 @@ def claim(folder: Path, mark: str, fresh: bool = False) -> bool:
 
 
 def finish(folder: Path, mark: str) -> None:
-    """Record that the part in `folder` is complete."""
     write_json(folder / STAMP, {"fingerprint": mark})
 
 

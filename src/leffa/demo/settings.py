@@ -37,7 +37,6 @@ class DemoSettings:
     sampler_steps: Suppress[int] = 15
 
     def check(self) -> None:
-        """Raise ValueError where a value makes no sense."""
         if self.steps < 1:
             raise ValueError(f"--steps must be at least 1, got {self.steps}")
         if self.processes < 0:

@@ -43,7 +43,6 @@ class Setting:
         return "16" in self.precision
 
     def split(self, stage: Stage) -> MicroBatch:
-        """How a stage's batch is split over the devices."""
         largest = largest_at(self.micro_batch, stage.height, stage.width)
         return MicroBatch.split(stage.batch_size, self.devices, largest)
 
@@ -87,7 +86,6 @@ def largest_stage(
 
 
 def fits(weights: Weights, stages: list[Stage], setting: Setting, count: Count) -> bool:
-    """Whether every stage fits on a device."""
     if setting.memory_gb is None:
         return True
     return largest_stage(weights, stages, setting, count)[1] <= setting.memory_gb * GB

@@ -74,7 +74,6 @@ class EvaluationFolder:
         write_json(path, settings)
 
     def write_manifest(self, records: Sequence[Record]) -> None:
-        """Write each sample's category and files."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         columns = ["name", "category", "source", "reference"]

@@ -79,7 +79,6 @@ class Explanation:
 
 
 def render(explanation: Explanation) -> str:
-    """The page, as HTML."""
     block = _Block()
     data = _data(explanation, block)
     packed = zlib.compress(b"".join(block.parts), level=9)

@@ -81,7 +81,6 @@ def has_truth(batch: Batch) -> bool:
 
 
 def has_matches(batch: Batch) -> bool:
-    """Whether there are stored matches of the pair."""
     return any(map(len, stored_matches(batch["matches"]))) if "matches" in batch else False
 
 

@@ -53,7 +53,6 @@ class LoadedModel:
 
     @property
     def inputs(self) -> InputSpec:
-        """What it was trained to read."""
         return self.settings.inputs
 
     @property

@@ -71,7 +71,6 @@ class PipelineInputs:
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors there."""
     return {k: v.to(device) if torch.is_tensor(v) else v for k, v in batch.items()}  # type: ignore[return-value]  # the same keys
 
 

@@ -163,7 +163,6 @@ def remove_all_but_masks(roots: Iterable[Path]) -> None:
 
 
 def _given(record: Record) -> dict[str, Path]:
-    """The maps given with the photo."""
     files = {kind: getattr(record, kind) for kind in PUBLISHED}
     return {kind: file for kind, file in files.items() if isinstance(file, Path)}
 

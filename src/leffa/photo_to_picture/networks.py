@@ -45,12 +45,10 @@ class PublishedNetworks:
 
     @cached_property
     def openpose(self) -> OpenPose:
-        """Finds the joints of all persons."""
         return openpose(published("openpose"), self.device)
 
     @cached_property
     def densepose(self) -> DensePoseEstimator:
-        """From the published .pkl."""
         return densepose_r50_fpn(published("densepose"), self.device)
 
 

@@ -117,7 +117,6 @@ class Weights:
 
     @classmethod
     def of(cls, loaded: LoadedModel, path: Path) -> "Weights":
-        """Those that are loaded."""
         return cls(loaded.settings, loaded.model.inputs, path=path, loaded=loaded)
 
     @classmethod
@@ -134,7 +133,6 @@ class Weights:
 
     @property
     def inputs(self) -> InputSpec:
-        """What they read."""
         return self.settings.inputs
 
     @property

@@ -79,7 +79,6 @@ class Job:
 
     @property
     def precision(self) -> str:
-        """That of `performance`."""
         return self.performance.precision or "32-true"
 
     def settings(self, record: Record) -> dict[str, Any]:
@@ -103,7 +102,6 @@ class Job:
         }
 
     def files(self, record: Record) -> dict[str, Path]:
-        """The files read for a pair."""
         files = {field: getattr(record, field) for field in _FILES}
         return {
             field: file.path if isinstance(file, Annotation) else file
@@ -112,7 +110,6 @@ class Job:
         }
 
     def outputs(self, record: Record) -> list[Path]:
-        """The files written for a pair."""
         picture = f"{record.name}.png"
         flow = [self.out / folder / picture for folder in ("warped", "flow") if self.save_flow]
         return [self.out / picture, self.out / f"{record.name}.json", *flow]
@@ -234,7 +231,6 @@ def _checked(job: Job, progress: bool) -> list[Record]:
 
 @torch.no_grad()
 def _write(job: Job, how: Generation, loaded: LoadedModel, made: GeneratedBatch) -> None:
-    """Write the images of one batch."""
     records, batch, generated = made
     mask, seen = batch["mask"], dict[str, Tensor]()
     if job.save_flow:

@@ -65,7 +65,6 @@ def _pictures(path: Path) -> dict[str, Path]:
 
 
 def _maps_of(people: Collection[str], path: Path, field: str) -> dict[str, Path]:
-    """The maps of one field by person."""
     if path.is_file():
         return dict.fromkeys(people, path)
     found = files_by_name(path, (".json",) if field == "keypoints" else SUFFIXES)

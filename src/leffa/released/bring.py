@@ -22,7 +22,6 @@ class Store(Protocol):
 
 
 def store(entry: Released) -> Store:
-    """What keeps these weights."""
     return cast(Store, direct if entry.urls else hub)
 
 

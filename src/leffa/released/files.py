@@ -45,7 +45,6 @@ def check_disk(names: str, needed: int, folder: Path, variable: str) -> int:
 
 
 def count_files(files: Sized) -> str:
-    """How many, in words."""
     return "1 file" if len(files) == 1 else f"{len(files)} files"
 
 

@@ -125,7 +125,6 @@ def _flow_request(
 def _loaded_model(
     place: Path, weights: Weights | None, file: Path, written: int
 ) -> PersonGenerator:
-    """For the other processes of an evaluation."""
     return _loaded(place, weights, file, written).model
 
 

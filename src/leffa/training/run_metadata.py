@@ -53,7 +53,6 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 
 
 def environment() -> dict[str, Any]:
-    """The environment of a run, as plain values."""
     import torch  # a configuration alone needs it not
 
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -31,7 +31,6 @@ class Stage:
             check_count(f"{name} {key}", getattr(self, key))
 
     def describe(self) -> str:
-        """In a few words, for logs."""
         return f"{self.name}: {self.steps} steps at {self.height}x{self.width}"
 
     @classmethod
@@ -84,7 +83,6 @@ class Curriculum:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole run."""
         return sum(stage.steps for stage in self.stages)
 
     def position(self, step: int) -> tuple[int, int]:

@@ -57,7 +57,6 @@ class PairFlux(CatVTONFlux, layout="pair"):
         return super().image(batch, picture)
 
     def latent_shape(self, batch: Batch) -> tuple[int, int, int]:
-        """Of the pair."""
         channels, height, width = super().latent_shape(batch)
         return channels, height, 2 * width
 

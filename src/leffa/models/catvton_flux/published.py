@@ -87,6 +87,5 @@ def load_whole(transformer: nn.Module, place: Path) -> None:
 
 
 def save_whole(transformer: Any, folder: Path) -> None:
-    """Write the transformer as diffusers does."""
     with new_folder(folder) as temporary:
         transformer.save_pretrained(temporary)
