@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -61,6 +62,14 @@ def flow_picture(flow: Tensor, shown: Tensor) -> Tensor:
     x, y = flow.float().clamp(-1, 1).unbind(dim=-1)
     colours = torch.stack([x, y, -(x + y) / 2], dim=1)
     return colours * shown + (1 - shown)
+
+
+def at_most(images: Tensor, height: int) -> Tensor:
+    """Images (B, C, H, W) made smaller, if they are higher; at least float32."""
+    if images.shape[-2] <= height:
+        return images.float()
+    size = (height, round(height * images.shape[-1] / images.shape[-2]))
+    return F.interpolate(images.float(), size, mode="bilinear", antialias=True)
 
 
 def contact_sheet(

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from leffa.data.dataset import PersonDataset, collate
@@ -16,7 +15,7 @@ from leffa.inference.padding import add_padding
 from leffa.io.png import read_png, save_png
 from leffa.metrics.result import Scores
 from leffa.models.interface import PersonGenerator
-from leffa.pictures import HEADINGS, contact_sheet, sample_rows
+from leffa.pictures import HEADINGS, at_most, contact_sheet, sample_rows
 
 SHOWN = 8  # samples in samples.png
 RANKED = 4  # best, and as many median and worst ones
@@ -66,7 +65,7 @@ def write_sheets(model: PersonGenerator, work: Work, ranking: dict[str, Any] | N
         for sheet in (sheet for sheet, names in sheets.items() if name in names):
             for heading, cell in zip(HEADINGS, row, strict=False):  # not all have a true one
                 save_png(cell, sample_folder(work.folder.path, heading, sheet) / f"{name}.png")
-        rows[name] = [_at_most(cell, CELL) for cell in row]
+        rows[name] = [at_most(cell[None], CELL)[0] for cell in row]
     scale = max(1, CELL // next(iter(rows.values()))[0].shape[-2])
     for sheet, names in sheets.items():
         shown = contact_sheet([rows[name] for name in names], HEADINGS, scale)
@@ -86,11 +85,3 @@ def _pictures(
     generated = read_png(work.folder.images / f"{record.name}.png")
     (row,) = sample_rows(batch, add_padding(generated, record, dataset.transform)[None], flows)
     return row
-
-
-def _at_most(image: Tensor, height: int) -> Tensor:
-    """(3, H, W) made smaller, if it is higher."""
-    if image.shape[-2] <= height:
-        return image
-    size = (height, round(height * image.shape[-1] / image.shape[-2]))
-    return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]

@@ -14,7 +14,6 @@ from typing import Any
 
 import matplotlib
 import torch
-import torch.nn.functional as F
 from markupsafe import Markup
 from torch import Tensor
 
@@ -35,7 +34,7 @@ from leffa.io.pages import render as render_page
 from leffa.io.png import encode_png
 from leffa.losses.flow import warp
 from leffa.metrics.flow import identity_flow
-from leffa.pictures import flow_picture
+from leffa.pictures import at_most, flow_picture
 
 TALLEST = 384  # pixels of an image on the page
 COLOURS = "inferno"  # of the attention, from none to the most
@@ -117,7 +116,7 @@ def _data(explanation: Explanation, block: _Block) -> dict[str, Any]:
     height, width = batch["reference"].shape[-2:]
     legend = flow_picture(identity_flow(height, width)[None], torch.ones(1, 1, height, width))
     return {
-        "size": list(_shown(batch["reference"]).shape[-2:]),
+        "size": list(at_most(batch["reference"], TALLEST).shape[-2:]),
         "pixels": [height, width],
         "temperature": explanation.temperature,
         "timesteps": explanation.timesteps,
@@ -220,14 +219,5 @@ def _rounded(place: list[float]) -> list[float]:
     return [round(value, 5) for value in place]
 
 
-def _shown(image: Tensor) -> Tensor:
-    """The image at the page's size, at most."""
-    height, width = image.shape[-2:]
-    if height <= TALLEST:
-        return image.float()
-    size = (TALLEST, round(TALLEST * width / height))
-    return F.interpolate(image.float(), size, mode="bilinear", antialias=True)
-
-
 def _address(image: Tensor) -> str:
-    return data_address(encode_png(_shown(image.float().cpu())[0]))
+    return data_address(encode_png(at_most(image.float().cpu(), TALLEST)[0]))

@@ -27,24 +27,15 @@ _OF_TASK = {"tryon": ("leffa_tryon", "leffa_tryon_dc"), "pose": ("leffa_pose",)}
 
 @dataclass(frozen=True)
 class PhotoRequest:
-    """Which images to generate, and how.
+    """Which images to generate, and how: what `leffa tryon` and `leffa pose` are told.
 
     Args:
         task: "tryon", or "pose": the reference's person as the person stands.
-        out: the folder of the images.
-        person: a photo, or a folder of them; None with `table`.
-        reference: a garment, or for pose transfer a photo; or a folder. None with `table`.
-        table: a CSV file of pairs instead (`data.folder.FolderPairs`).
-        category: "upper_body", "lower_body" or "dresses", of pairs whose table does not say.
+        person, reference: files or folders; None with `table`, see `data.folder.FolderPairs`.
         weights: a name of `leffa weights list`, or a path that `load_model` takes; None: released
             Leffa's, of DressCode for lower garments and dresses, which the other has never seen.
-        steps: of the sampler; None: its own number.
-        seed: of the noise.
-        mask: white is repainted; a folder where the person is one. None: it is made.
-        worn: the garment is cut out of a photo of someone wearing it.
-        paste_back: keep the photo's own pixels outside the mask.
-        keep_maps: keep parsing, keypoints and DensePose beside the mask.
-        device: "auto", "cpu", "cuda", "mps".
+        steps: None: the sampler's own number.
+        mask: None: it is made.
     """
 
     task: Literal["tryon", "pose"]
