@@ -66,6 +66,24 @@ def noise_for(model: PersonGenerator, batch: Batch) -> Tensor:
     return torch.randn(len(batch["name"]), *model.latent_shape(batch), generator=generator)
 
 
+def predict(model: PersonGenerator, batch: Batch, flow: FlowRequest | None = None) -> Prediction:
+    """At a timestep for each sample."""
+    timesteps = torch.arange(1, len(batch["name"]) + 1) * 100.0
+    return model.predict_noise(noise_for(model, batch), timesteps, model.encode(batch), flow)
+
+
+def check_flows_of_some(model: PersonGenerator, batch: Batch) -> None:
+    """Asking for flows changes no prediction, and those of some of 4 samples are those of all."""
+    chosen = torch.tensor([3, 1])
+    quiet, everyone = predict(model, batch), predict(model, batch, ALL_LAYERS)
+    assert quiet.flows == {}
+    assert torch.equal(quiet.noise, everyone.noise)
+    some = predict(model, batch, FlowRequest(1.0, 0.0, samples=chosen)).flows
+    assert some.keys() == everyone.flows.keys()
+    for name, flow in some.items():
+        torch.testing.assert_close(flow, everyone.flows[name][chosen])
+
+
 def leffa_loss(prediction: Prediction, batch: Batch) -> Tensor:
     """Of a step in which every sample takes part."""
     pictures = (batch["reference"], batch["source"], batch["loss_region"])

@@ -115,14 +115,6 @@ def test_a_tar_archive_of_the_first_pytorch_is_refused_with_a_remedy(tmp_path: P
     )
 
 
-def test_runs_nothing_that_hides_in_an_old_file(tmp_path: Path) -> None:
-    victim, path = tmp_path / "victim", tmp_path / "evil.pth"
-    content = {"weight": torch.ones(1), "payload": _Intruder(victim)}
-    torch.save(content, path, _use_new_zipfile_serialization=False)
-    assert "not a file of plain tensors" in refusal(lambda: load_weights(path))
-    assert not victim.exists()
-
-
 def test_reads_a_state_dict_inside_a_checkpoint(state: State, tmp_path: Path) -> None:
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "wrapped.pth")
     assert load_weights(tmp_path / "wrapped.pth").keys() == state.keys()
@@ -141,21 +133,6 @@ def test_a_foreign_key_is_an_error(model: LeffaModel, state: State) -> None:
     state["unet.control.weight"] = torch.zeros(1)
     assert refusal(lambda: load_official_state(model, state, "file.pth")) == (
         "file.pth: does not fit: 1 keys have no place here (unet.control.weight)"
-    )
-
-
-def test_a_missing_key_is_an_error(model: LeffaModel, state: State) -> None:
-    del state["unet.conv_in.bias"]
-    assert refusal(lambda: load_official_state(model, state, "file.pth")) == (
-        "file.pth: does not fit: 1 keys are missing (unet.conv_in.bias)"
-    )
-
-
-def test_a_wrong_shape_is_an_error(model: LeffaModel, state: State) -> None:
-    state["unet.conv_in.weight"] = torch.zeros(16, 9, 3, 3)
-    assert refusal(lambda: load_official_state(model, state, "file.pth")) == (
-        "file.pth: does not fit: 1 keys have another shape "
-        "(unet.conv_in.weight (16, 9, 3, 3) for (16, 12, 3, 3))"
     )
 
 
@@ -193,11 +170,13 @@ class _Intruder:
         return (Path.touch, (self.path,))
 
 
-def test_runs_nothing_that_hides_in_a_file(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    torch.save({"weight": torch.ones(1), "payload": _Intruder(victim)}, tmp_path / "evil.pth")
-    message = refusal(lambda: load_weights(tmp_path / "evil.pth"))
-    assert message.startswith(f"{tmp_path / 'evil.pth'}: not a file of plain tensors")
+@pytest.mark.parametrize("as_zip", [True, False], ids=["zip", "before_1_6"])
+def test_runs_nothing_that_hides_in_a_file(as_zip: bool, tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "evil.pth"
+    content = {"weight": torch.ones(1), "payload": _Intruder(victim)}
+    torch.save(content, path, _use_new_zipfile_serialization=as_zip)
+    message = refusal(lambda: load_weights(path))
+    assert message.startswith(f"{path}: not a file of plain tensors")
     assert not victim.exists()
 
 

@@ -7,21 +7,23 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderTiny
-from model_parts import ALL_LAYERS, MakeBatch, gradients, leffa_loss, noise_for
+from model_parts import (
+    ALL_LAYERS,
+    MakeBatch,
+    check_flows_of_some,
+    gradients,
+    leffa_loss,
+    noise_for,
+    predict,
+)
 from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.flow import LeffaLoss
 from leffa.losses.request import FlowRequest
-from leffa.models.interface import Prediction
 from leffa.models.leffa import LeffaModel, Part
 
 Build = Callable[..., LeffaModel]
-
-
-def predict(model: LeffaModel, batch: Batch, flow: FlowRequest | None = None) -> Prediction:
-    timesteps = torch.arange(1, len(batch["name"]) + 1) * 100
-    return model.predict_noise(noise_for(model, batch), timesteps, model.encode(batch), flow)
 
 
 def total_loss(model: LeffaModel, batch: Batch) -> Tensor:
@@ -129,22 +131,10 @@ def test_a_flow_has_the_size_of_its_layer(
     assert len(flows) == 7
 
 
-def test_flows_of_some_samples_equal_those_of_the_full_batch(
+def test_asking_for_flows_changes_no_noise_and_some_samples_are_those_of_all(
     build_model: Build, make_batch: MakeBatch
 ) -> None:
-    model, batch, chosen = build_model(), make_batch(4), torch.tensor([3, 1])
-    everyone = predict(model, batch, ALL_LAYERS).flows
-    some = predict(model, batch, FlowRequest(1.0, 0.0, samples=chosen)).flows
-    assert some.keys() == everyone.keys()
-    for name, flow in some.items():
-        torch.testing.assert_close(flow, everyone[name][chosen])
-
-
-def test_returns_no_flow_unless_asked(build_model: Build, make_batch: MakeBatch) -> None:
-    model, batch = build_model(), make_batch()
-    quiet, asked = predict(model, batch), predict(model, batch, ALL_LAYERS)
-    assert quiet.flows == {}
-    assert torch.equal(quiet.noise, asked.noise)
+    check_flows_of_some(build_model(), make_batch(4))
 
 
 def test_flows_come_from_layers_that_are_fine_enough(

@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from model_parts import SD15, save_base
 
 from leffa.models.catvton import CatVTON
 
 sys.path.append(str(Path(__file__).parent))
 from catvton_parts import Bases, build
+from model_parts import SD15, save_base
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 import torch
-from catvton_parts import (
+from catvton_parts import Bases, attention_names
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention, AttnProcessor
+from model_parts import (
     ALL_LAYERS,
-    Bases,
     MakeBatch,
-    attention_names,
+    check_flows_of_some,
     gradients,
     leffa_loss,
     noise_for,
     predict,
 )
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor
 
 from leffa.losses.flow import coordinates
@@ -69,17 +69,6 @@ def test_a_dropped_garment_is_shown_as_zeros_and_nothing_else_changes(
     assert torch.equal(partly[:, :, :8], whole[:, :, :8])
     assert torch.equal(partly[1], whole[1])
     assert torch.equal(nothing[0], partly[0])
-
-
-def test_guidance_weights_sum_to_one_and_end_with_the_garment(
-    model: CatVTON, make_batch: MakeBatch
-) -> None:
-    conditioning = model.encode(make_batch())
-    branches = conditioning.branches(2.5)
-    assert [weight for weight, _ in branches] == [-1.5, 2.5]
-    assert not branches[0][1].garment.any()
-    assert branches[-1][1] is conditioning
-    assert conditioning.branches(1.0) == [(1.0, conditioning)]
 
 
 def test_predicts_what_a_stock_unet_predicts_whose_text_attention_returns_its_input(
@@ -145,13 +134,7 @@ def test_the_resolution_of_a_layer_is_that_of_the_person_s_picture(
 def test_asking_for_flows_changes_no_noise_and_some_samples_are_those_of_all(
     model: CatVTON, make_batch: MakeBatch
 ) -> None:
-    batch, chosen = make_batch(4), torch.tensor([3, 1])
-    quiet, everyone = predict(model, batch), predict(model, batch, ALL_LAYERS)
-    assert quiet.flows == {}
-    assert torch.equal(quiet.noise, everyone.noise)
-    some = predict(model, batch, FlowRequest(1.0, 0.0, samples=chosen)).flows
-    for name, flow in some.items():
-        torch.testing.assert_close(flow, everyone.flows[name][chosen])
+    check_flows_of_some(model, make_batch(4))
 
 
 def test_the_garments_share_of_the_attention_is_read_in_every_layer(

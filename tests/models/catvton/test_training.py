@@ -2,18 +2,10 @@
 
 import pytest
 import torch
-from catvton_parts import (
-    ALL_LAYERS,
-    Bases,
-    MakeBatch,
-    attention_names,
-    build,
-    gradients,
-    leffa_loss,
-    predict,
-)
+from catvton_parts import Bases, attention_names, build
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
+from model_parts import ALL_LAYERS, MakeBatch, gradients, leffa_loss, predict
 
 from leffa.data.batch import Batch
 from leffa.models.attention import PassthroughAttention

@@ -4,14 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from model_parts import ALL_LAYERS, VAE, MakeBatch, gradients, leffa_loss, noise_for
+from model_parts import (
+    VAE,
+)
 
-from leffa.data.batch import Batch
-from leffa.losses.request import FlowRequest
 from leffa.models.catvton_flux import CatVTONFlux
-from leffa.models.interface import Prediction
-
-__all__ = ["ALL_LAYERS", "VAE", "MakeBatch", "gradients", "leffa_loss", "noise_for"]
 
 # Of the autoencoder VAE: 4 channels of 2x2 pixels, so a token has 16 latent numbers and 16 pixels.
 TRANSFORMER: dict[str, Any] = {
@@ -39,8 +36,3 @@ def build(transformer: dict[str, Any] | Path = TRANSFORMER, **changes: Any) -> C
     torch.manual_seed(0)
     settings: dict[str, Any] = {"trainable": "all", **changes}
     return CatVTONFlux(transformer, VAE, SCHEDULER, TEXT, **settings)
-
-
-def predict(model: CatVTONFlux, batch: Batch, flow: FlowRequest | None = None) -> Prediction:
-    timesteps = torch.arange(1, len(batch["name"]) + 1) * 100.0
-    return model.predict_noise(noise_for(model, batch), timesteps, model.encode(batch), flow)

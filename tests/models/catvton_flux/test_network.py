@@ -5,20 +5,17 @@ from typing import Any
 
 import pytest
 import torch
-from catvton_flux_parts import (
+from catvton_flux_parts import BLOCKS, SCHEDULER, TEXT, TRANSFORMER, build
+from diffusers import SD3Transformer2DModel
+from model_parts import (
     ALL_LAYERS,
-    BLOCKS,
-    SCHEDULER,
-    TEXT,
-    TRANSFORMER,
     VAE,
     MakeBatch,
-    build,
+    check_flows_of_some,
     gradients,
     leffa_loss,
     predict,
 )
-from diffusers import SD3Transformer2DModel
 from torch import Tensor
 
 from leffa.losses.flow import coordinates
@@ -122,13 +119,7 @@ def test_every_block_shows_a_flow_of_the_person_s_grid(
 def test_asking_for_flows_changes_no_velocity_and_some_samples_are_those_of_all(
     model: CatVTONFlux, make_batch: MakeBatch
 ) -> None:
-    batch, chosen = make_batch(4), torch.tensor([3, 1])
-    quiet, everyone = predict(model, batch), predict(model, batch, ALL_LAYERS)
-    assert quiet.flows == {}
-    assert torch.equal(quiet.noise, everyone.noise)
-    some = predict(model, batch, FlowRequest(1.0, 0.0, samples=chosen)).flows
-    for name, flow in some.items():
-        torch.testing.assert_close(flow, everyone.flows[name][chosen])
+    check_flows_of_some(model, make_batch(4))
 
 
 def test_before_rope_reads_content_alone_and_changes_no_velocity(make_batch: MakeBatch) -> None:

@@ -6,18 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from catvton_flux_parts import (
-    ALL_LAYERS,
-    BLOCKS,
-    TRANSFORMER,
-    MakeBatch,
-    build,
-    gradients,
-    leffa_loss,
-    noise_for,
-    predict,
-)
+from catvton_flux_parts import BLOCKS, TRANSFORMER, build
 from diffusers import FluxPipeline, FluxTransformer2DModel
+from model_parts import ALL_LAYERS, MakeBatch, gradients, leffa_loss, noise_for, predict
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 

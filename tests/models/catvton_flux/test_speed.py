@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 import torch._dynamo.testing
-from catvton_flux_parts import ALL_LAYERS, BLOCKS, MakeBatch, build, gradients, leffa_loss, predict
+from catvton_flux_parts import BLOCKS, build
+from model_parts import ALL_LAYERS, MakeBatch, gradients, leffa_loss, predict
 from torch import Tensor
 
 from leffa.data.batch import Batch

@@ -2,20 +2,9 @@
 
 import pytest
 import torch
-from catvton_flux_parts import (
-    ALL_LAYERS,
-    BLOCKS,
-    SCHEDULER,
-    TEXT,
-    TRANSFORMER,
-    VAE,
-    MakeBatch,
-    gradients,
-    leffa_loss,
-    noise_for,
-    predict,
-)
+from catvton_flux_parts import BLOCKS, SCHEDULER, TEXT, TRANSFORMER
 from diffusers import FluxKontextPipeline, FluxTransformer2DModel
+from model_parts import ALL_LAYERS, VAE, MakeBatch, gradients, leffa_loss, noise_for, predict
 
 from leffa.losses.request import FlowRequest
 from leffa.models.catvton_flux import CatVTONFlux, PairFlux, TokensFlux

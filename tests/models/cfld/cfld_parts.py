@@ -4,15 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from model_parts import ALL_LAYERS, SD15, VAE, MakeBatch, gradients, leffa_loss, noise_for
+from model_parts import SD15, noise_for
 from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.request import FlowRequest
 from leffa.models.cfld import CFLD, Conditioning
 from leffa.models.interface import Prediction
-
-__all__ = ["ALL_LAYERS", "VAE", "MakeBatch", "gradients", "leffa_loss", "noise_for"]
 
 UNET = SD15 | {
     "block_out_channels": [16, 32, 32],

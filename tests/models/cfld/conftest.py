@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_parts import save_base
 
 from leffa.data.batch import Batch
 from leffa.models.cfld import CFLD
 
 sys.path.append(str(Path(__file__).parent))
-from cfld_parts import UNET, MakeBatch, build
+from cfld_parts import UNET, build
+from model_parts import MakeBatch, save_base
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from cfld_parts import (
-    ALL_LAYERS,
-    SHOWN,
-    MakeBatch,
-    heads_first,
-    predict,
-)
+from cfld_parts import SHOWN, heads_first, predict
+from model_parts import MakeBatch, check_flows_of_some
 from torch import Tensor
 
 from leffa.losses.flow import coordinates
@@ -97,10 +92,4 @@ def test_flows_come_from_the_up_blocks_that_are_fine_enough(
 def test_asking_for_flows_changes_no_noise_and_some_samples_are_those_of_all(
     model: CFLD, with_pose: MakeBatch
 ) -> None:
-    batch, chosen = with_pose(4), torch.tensor([3, 1])
-    quiet, everyone = predict(model, batch), predict(model, batch, ALL_LAYERS)
-    assert quiet.flows == {}
-    assert torch.equal(quiet.noise, everyone.noise)
-    some = predict(model, batch, FlowRequest(1.0, 0.0, samples=chosen)).flows
-    for name, flow in some.items():
-        torch.testing.assert_close(flow, everyone.flows[name][chosen])
+    check_flows_of_some(model, with_pose(4))

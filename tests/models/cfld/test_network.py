@@ -6,18 +6,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from cfld_parts import (
-    ALL_LAYERS,
-    DECODER,
-    ENCODER,
-    SHOWN,
-    TIMESTEPS,
-    MakeBatch,
-    build,
-    noise_for,
-    predict,
-)
+from cfld_parts import DECODER, ENCODER, SHOWN, TIMESTEPS, build, predict
 from diffusers import UNet2DConditionModel
+from model_parts import ALL_LAYERS, MakeBatch, noise_for
 from torch import Tensor
 
 from leffa.data.batch import Batch

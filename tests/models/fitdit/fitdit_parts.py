@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from model_parts import predict
 from torch import Tensor
 
 from leffa.data.batch import Batch
 from leffa.losses.request import FlowRequest
 from leffa.models.fitdit import FitDiT
-from leffa.models.interface import Prediction
 
 ALL_LAYERS = FlowRequest(temperature=2.0, min_resolution=0.0)
 SCHEDULER = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
@@ -62,13 +62,6 @@ def random(**changes: Any) -> FitDiT:
     torch.manual_seed(1)
     torch.nn.init.normal_(model.pose_guider.out.weight, std=0.1)
     return model
-
-
-def predict(model: FitDiT, batch: Batch, flow: FlowRequest | None = None) -> Prediction:
-    generator = torch.Generator().manual_seed(11)
-    noisy = torch.randn(len(batch["name"]), *model.latent_shape(batch), generator=generator)
-    timesteps = torch.arange(1, len(batch["name"]) + 1) * 100.0
-    return model.predict_noise(noisy, timesteps, model.encode(batch), flow)
 
 
 def results(model: FitDiT, batch: Batch) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 from diffusers import SD3Transformer2DModel
-from fitdit_parts import TRANSFORMER, VAE, build, predict, random
+from fitdit_parts import TRANSFORMER, VAE, build, random
+from model_parts import predict
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel
 

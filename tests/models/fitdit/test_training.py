@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 import torch._dynamo.testing
-from fitdit_parts import ALL_LAYERS, SCHEDULER, TRANSFORMER, predict, random, results
+from fitdit_parts import ALL_LAYERS, SCHEDULER, TRANSFORMER, random, results
+from model_parts import predict
 from torch import Tensor
 
 from leffa.data.batch import Batch
