@@ -91,7 +91,7 @@ def _from_table(root: Path, table: Path, category: str) -> list[Record]:
             "person,garment, or give table=null to take the folders persons/ and garments/"
         )
     pairs = []
-    for line, values in read_table(table, _NEEDED, ("name", "category", *_OPTIONAL.values())).rows:
+    for line, values in read_table(table, _NEEDED, ("name", "category", *_OPTIONAL.values())):
         if not (values["person"] and values["garment"]):
             raise ValueError(f"{table}: line {line} lacks its person or its garment")
         pairs.append(values)

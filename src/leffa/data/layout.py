@@ -155,7 +155,7 @@ def read_csv_pairs(path: Path) -> list[tuple[str, str]]:
     again = "copy the list again from its release"
     read_lines(path)  # its own errors
     pairs = []
-    for number, row in read_table(path, ("from", "to")).rows:
+    for number, row in read_table(path, ("from", "to")):
         if not (row["from"] and row["to"]):
             raise ValueError(f"{path}: line {number} lacks one of its two images; {again}")
         pairs.append((row["from"], row["to"]))

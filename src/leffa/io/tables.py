@@ -8,7 +8,6 @@ import csv
 import difflib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 _NO_TEXT = {  # by the first bytes
@@ -17,14 +16,6 @@ _NO_TEXT = {  # by the first bytes
     b"<!doc": "a web page, not the file behind it; download the file itself",
 }
 _SEPARATORS = ",;\t"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with a header."""
-
-    columns: list[str]  # without unnamed ones such as pandas' index
-    rows: list[tuple[int, dict[str, str]]]  # (line number, cell by column), without blank rows
 
 
 def read_text(path: Path) -> str:
@@ -54,8 +45,11 @@ def _decode(data: bytes, path: Path) -> str:
     return text
 
 
-def read_table(path: Path, needed: Sequence[str], known: Sequence[str] = ()) -> Table:
-    """A table whose first line names its columns.
+def read_table(
+    path: Path, needed: Sequence[str], known: Sequence[str] = ()
+) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a table whose first line names its columns: (line number, cell by column),
+    without blank rows, and without unnamed columns such as pandas' index.
 
     Args:
         needed: columns that must be there.
@@ -92,7 +86,7 @@ def read_table(path: Path, needed: Sequence[str], known: Sequence[str] = ()) -> 
                 f"{len(header)})"
             )
         rows.append((number, {c: cell for c, cell in zip(header, row, strict=True) if c}))
-    return Table(columns, rows)
+    return rows
 
 
 def header_cells(path: Path) -> set[str]:

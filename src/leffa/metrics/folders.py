@@ -174,7 +174,7 @@ def read_pairs(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list of pairs")
     pairs: dict[str, str] = {}
-    for number, row in read_table(path, PAIR_COLUMNS).rows:
+    for number, row in read_table(path, PAIR_COLUMNS):
         pred, true = (_without_suffix(row[column]) for column in PAIR_COLUMNS)
         if not pred or not true:
             raise ValueError(f"{path}: line {number}: give a prediction and its true image")

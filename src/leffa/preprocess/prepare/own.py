@@ -76,7 +76,7 @@ def _mask_names(records: Iterable[Record]) -> Names:
 
 def _with_masks(table: Path, records: Sequence[Record], names: Names) -> str:
     """The user's lines, which the records are of, with a mask in each."""
-    rows = [row for _, row in read_table(table, ("person", "garment")).rows]
+    rows = [row for _, row in read_table(table, ("person", "garment"))]
     for row, record in zip(rows, records, strict=True):
         if record.mask is None:
             row["mask"] = f"{MASKS}/{names[record.source, record.category]}"
