@@ -36,7 +36,7 @@ from leffa.losses.diffusion import DiffusionSchedule, TimestepSampling
 from leffa.losses.schedule import denoising_loss
 from leffa.models.attention import PassthroughAttention, SelfAttention, self_attention_names
 from leffa.models.loading import SHIPPED_VAE, Autoencoder, load_scheduler, load_unet, load_vae
-from leffa.synthetic.render import CATEGORIES, VERSION, draw_pose_pair, draw_tryon
+from leffa.synthetic.render import CATEGORIES, VERSION, draw_pose_set, draw_tryon
 
 CONFIG: dict[str, Any] = {
     "sample_size": 24,
@@ -82,8 +82,8 @@ def draw_pictures(start: int, count: int, size: tuple[int, int]) -> tuple[Tensor
         # Half of them upper-body, as in VITON-HD.
         category = CATEGORIES[0] if index % 2 else CATEGORIES[index // 2 % 3]
         tryon = draw_tryon(SEED, index, *size, category=category)
-        pair = draw_pose_pair(SEED, index, *size)
-        pictures += [tryon.person.image, tryon.garment, pair.source.image, pair.reference.image]
+        poses = draw_pose_set(SEED, index, *size, poses=2).drawings
+        pictures += [tryon.person.image, tryon.garment, *(each.image for each in poses)]
         masks += [tryon.agnostic_mask, *(_box(rng, size) for _ in range(3))]
     return (
         torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div(127.5).sub(1),

@@ -8,19 +8,14 @@ import pytest
 from leffa.data.labels import CATEGORIES, Category
 from leffa.synthetic.body import SIGN
 from leffa.synthetic.labels import BODY_25, Parsing
-from leffa.synthetic.render import (
-    PosePairDrawing,
-    draw_pose_pair,
-    draw_pose_set,
-    draw_tryon,
-)
+from leffa.synthetic.render import PoseSet, draw_pose_set, draw_tryon
 
 from .drawings import COUNT, HEIGHT, WIDTH, psnr, tryon, warp
 
 
 @cache
-def pose_pair(index: int) -> PosePairDrawing:
-    return draw_pose_pair(3, index, HEIGHT, WIDTH)
+def pose_pair(index: int) -> PoseSet:
+    return draw_pose_set(3, index, HEIGHT, WIDTH, poses=2)
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
@@ -103,27 +98,26 @@ def test_the_ground_truth_flow_is_no_similarity() -> None:
 def test_warping_the_reference_by_the_ground_truth_flow_reproduces_the_source() -> None:
     scores = []
     for index in range(COUNT):
-        pair = pose_pair(index)
-        seen = pair.flow_valid
-        assert seen.sum() > 0.25 * (pair.source.parsing > 0).sum()
-        scores.append(
-            psnr(warp(pair.reference.image, pair.flow)[seen], pair.source.image[seen].astype(float))
-        )
+        source, reference = pose_pair(index).drawings
+        flow, seen = pose_pair(index).flow(source=0, reference=1)
+        assert seen.sum() > 0.25 * (source.parsing > 0).sum()
+        warped = warp(reference.image, flow)
+        scores.append(psnr(warped[seen], source.image[seen].astype(float)))
     assert np.mean(scores) >= 24
 
 
 def test_pose_flow_leads_to_the_same_label_of_the_other_picture() -> None:
     for index in range(COUNT):
-        pair = pose_pair(index)
-        xy = (pair.flow[pair.flow_valid] + 1) / 2 * [WIDTH - 1, HEIGHT - 1]
-        x, y = np.round(xy).astype(int).T
-        assert np.array_equal(pair.reference.parsing[y, x], pair.source.parsing[pair.flow_valid])
+        source, reference = pose_pair(index).drawings
+        flow, seen = pose_pair(index).flow(source=0, reference=1)
+        x, y = np.round((flow[seen] + 1) / 2 * [WIDTH - 1, HEIGHT - 1]).astype(int).T
+        assert np.array_equal(reference.parsing[y, x], source.parsing[seen])
 
 
 def test_pose_flow_from_a_picture_to_itself_is_the_identity() -> None:
-    pair = draw_pose_set(2, 1, HEIGHT, WIDTH, poses=1).pair(source=0, reference=0)
-    y, x = np.nonzero(pair.flow_valid)
-    xy = (pair.flow[pair.flow_valid] + 1) / 2 * [WIDTH - 1, HEIGHT - 1]
+    flow, seen = draw_pose_set(2, 1, HEIGHT, WIDTH, poses=1).flow(source=0, reference=0)
+    y, x = np.nonzero(seen)
+    xy = (flow[seen] + 1) / 2 * [WIDTH - 1, HEIGHT - 1]
     assert len(x) > 1000
     assert np.abs(xy - np.stack([x, y], axis=1)).max() < 0.1
 
@@ -184,7 +178,7 @@ def test_keypoints_in_sight_lie_on_their_parts() -> None:
     }
     found = 0
     for index in range(COUNT):
-        person = pose_pair(index).source
+        person = pose_pair(index).drawings[0]
         for row, name in enumerate(BODY_25):
             side, _, joint = name.partition("_")
             x, y, confidence = person.keypoints[row]
@@ -205,7 +199,7 @@ def test_keypoints_out_of_the_picture_are_zero() -> None:
 
 def test_left_and_right_are_the_persons() -> None:
     for index in range(COUNT):
-        keypoints = pose_pair(index).source.keypoints
+        keypoints = pose_pair(index).drawings[0].keypoints
         right, left = (keypoints[BODY_25.index(f"{side}_shoulder"), 0] for side in SIGN)
         assert right < left
         parsing = tryon(index, "dresses").person.parsing
@@ -273,7 +267,7 @@ def test_any_size_can_be_drawn(size: tuple[int, int]) -> None:
         drawing = draw_tryon(0, 0, *size, category)
         assert drawing.person.image.shape == drawing.garment.shape == (*size, 3)
         assert drawing.flow.shape == (*size, 2)
-    assert draw_pose_pair(0, 0, *size).flow_valid.any()
+    assert draw_pose_set(0, 0, *size, poses=2).flow(0, 1)[1].any()
 
 
 def test_an_unknown_category_is_refused() -> None:

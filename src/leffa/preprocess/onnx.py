@@ -38,10 +38,9 @@ class OnnxModel:
         if len(inputs) != 1:
             raise ValueError(f"{path}: has {len(inputs)} inputs, expected one image")
         self._input: str = inputs[0].name
-        self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, picture: NDArray[np.generic]) -> list[NDArray[np.float32]]:
-        """The model's outputs, in the order of their names in `outputs`.
+        """The model's outputs, in the order of the file.
 
         Raises:
             ValueError: the model cannot read such an image, or memory is too short for it.

@@ -70,30 +70,19 @@ class TryOnDrawing:
 
 
 @dataclass(frozen=True)
-class PosePairDrawing:
-    """One person's appearance in two poses."""
-
-    source: PersonDrawing  # the pose to generate
-    reference: PersonDrawing  # where the appearance comes from
-    flow: Floats  # (H, W, 2) source -> reference, see `flows`; 0 where unknown
-    flow_valid: Mask  # (H, W) the same surface point is seen in both images
-
-
-@dataclass(frozen=True)
 class PoseSet:
     """One person in one outfit before one backdrop, in several poses."""
 
     drawings: tuple[PersonDrawing, ...]
     _scenes: tuple[Scene, ...] = field(repr=False)
 
-    def pair(
+    def flow(
         self, source: int, reference: int, appearance: "PoseSet | None" = None
-    ) -> PosePairDrawing:
-        """Two of the images, with the ground-truth flow from the one to the other; the reference
+    ) -> tuple[Floats, Mask]:
+        """The ground-truth flow from one image to another, see `flows.flow_between`; the reference
         is one of `appearance` where this set was rendered with that person's."""
         there = appearance or self
-        flow, valid = flow_between(self._scenes[source], there._scenes[reference])
-        return PosePairDrawing(self.drawings[source], there.drawings[reference], flow, valid)
+        return flow_between(self._scenes[source], there._scenes[reference])
 
 
 def draw_tryon(
@@ -187,11 +176,6 @@ def _appear(
     outfit = tuple(_lay_out(garments, place, size))
     person = Person(draw_shape(rng), draw_look(rng), outfit)
     return rng, person, place, _draw_backdrop(rng, size)
-
-
-def draw_pose_pair(seed: int, index: int, height: int, width: int) -> PosePairDrawing:
-    """Render one person in two poses: the first two of their `draw_pose_set`."""
-    return draw_pose_set(seed, index, height, width, poses=2).pair(source=0, reference=1)
 
 
 def _draw_backdrop(rng: Generator, size: tuple[int, int]) -> Floats:

@@ -142,8 +142,7 @@ class Sample:
         for path, encoder, key in self.files():
             if encoder == "flow":
                 reference, source = self.pairs[key]
-                pair = people.pair(source, reference, other)
-                contents[path] = encode.flow(pair.flow, pair.flow_valid)
+                contents[path] = encode.flow(*people.flow(source, reference, other))
             elif encoder == "joints":
                 joints, frame = persons[key].keypoints_coco18, CATALOG[recipe.layout].frame
                 contents[path] = encode.annotation(joints, size, frame)
