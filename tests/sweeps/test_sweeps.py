@@ -80,6 +80,19 @@ def test_a_failed_job_is_shown_and_tried_again(tmp_path: Path) -> None:
     assert summary(tmp_path)[1] == 0
 
 
+def test_a_refused_job_leaves_the_result_of_the_run_in_its_folder(tmp_path: Path) -> None:
+    job(tmp_path / "a", config(), 3.0)
+
+    def refused() -> float:
+        raise ValueError("holds another run")
+
+    assert run_job(tmp_path / "a", config(weight=2.0), refused) is None
+    text, failed = summary(tmp_path)
+    assert (failed, text.splitlines()[1]) == (1, "  a: holds another run")
+    assert read_sweep(tmp_path).cells[0].mean == 3.0
+    assert job(tmp_path / "a", config(), ValueError("it was trained again")) == 3.0
+
+
 def test_of_many_processes_of_a_job_one_tells(tmp_path: Path) -> None:
     for folder, first in (("third", False), ("first", True)):
         assert run_job(tmp_path / folder, config(), lambda: 3.0, writes_result=first) == 3.0

@@ -7,7 +7,7 @@ failed. A job that was killed has none, and is done again like a failed one.
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Result:
     state: str  # "finished" or "failed"
     metric: str
     value: float | None = None  # None where it was not measured
-    reason: str = ""
+    reason: str = ""  # of the failure; beside "finished", why other settings were refused later
 
 
 def run_job(
@@ -58,17 +58,22 @@ def run_job(
     if before is not None and before.state == "finished" and _same_config(folder, config):
         log.info("%s: finished before, %s = %s", folder, before.metric, before.value)
         return before.value
+    settings = _settings(folder)
     if writes_result:
         (folder / RESULT).unlink(missing_ok=True)
+    value = None
     try:
-        result = Result("finished", metric, train())
+        value = train()
+        result = Result("finished", metric, value)
     except failures as error:
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
         log.error("%s: failed: %s", folder, reason)
         result = Result("failed", metric, reason=reason)
+        if before is not None and before.state == "finished" and _settings(folder) == settings:
+            result = replace(before, reason=reason)  # refused: the finished run is as it was
     if writes_result:
         write_json(folder / RESULT, asdict(result), indent=1, durable=True)
-    return result.value
+    return value
 
 
 def read_result(folder: Path) -> Result | None:
@@ -98,9 +103,8 @@ def summary(folder: Path, since: float = 0.0) -> tuple[str, int]:
     finished, failed = 0, []
     for job in job_folders(folder):
         result = read_result(job)
-        if result is not None and result.state == "finished":
-            finished += 1
-        elif result is not None and (job / RESULT).stat().st_mtime >= since:
+        finished += result is not None and result.state == "finished"
+        if result is not None and result.reason and (job / RESULT).stat().st_mtime >= since:
             failed.append(f"  {job.name}: {result.reason}")
     first = f"{folder}: {finished} finished, {len(failed)} failed"
     if failed:
@@ -110,11 +114,14 @@ def summary(folder: Path, since: float = 0.0) -> tuple[str, int]:
 
 def _same_config(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether the run in this folder had a configuration with the same result."""
+    before = _settings(folder)
+    return before is not None and relevant(before) == relevant(json.loads(json.dumps(config)))
+
+
+def _settings(folder: Path) -> dict[str, Any] | None:
+    """Of the run in this folder."""
     path = folder / CONFIG
-    if not path.is_file():
-        return False
-    before = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return relevant(before) == relevant(json.loads(json.dumps(config)))
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def relevant(config: Mapping[str, Any]) -> dict[str, Any]:
