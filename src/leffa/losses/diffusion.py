@@ -50,13 +50,6 @@ class DiffusionSchedule(NoiseSchedule):
         signal, sigma = self._weights(timesteps, clean)
         return signal * noise - sigma * clean
 
-    def clean_estimate(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
-        """The z_0, (B, C, h, w), that a prediction of the network implies at timesteps (B,)."""
-        signal, sigma = self._weights(timesteps, noisy)
-        if self.prediction_type == "epsilon":
-            return (noisy - sigma * prediction) / signal
-        return signal * noisy - sigma * prediction
-
     def gate(self, value: float) -> float:
         """The timestep in [0, T) from which on a sample takes no part: `value` itself."""
         return value

@@ -82,24 +82,17 @@ class FlowMatchingSchedule(NoiseSchedule):
 
     def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """z, (B, C, h, w), for x and noise of that shape and timesteps (B,) in [0, T]."""
-        sigma = self._sigma(timesteps, clean)
+        sigma = timesteps.to(torch.promote_types(clean.dtype, torch.float32)) / self.steps
+        sigma = sigma.view(-1, *[1] * (clean.ndim - 1))
         return (1 - sigma) * clean + sigma * noise
 
     def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """The velocity eps - x, (B, C, h, w); the same at all timesteps."""
         return at_least_float32(noise) - at_least_float32(clean)
 
-    def clean_estimate(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
-        """The x, (B, C, h, w), that a predicted velocity implies at timesteps (B,)."""
-        return noisy - self._sigma(timesteps, noisy) * prediction
-
     def gate(self, value: float) -> float:
         """The timestep in [0, T] of a sigma in [0, 1]."""
         return value * self.steps
-
-    def _sigma(self, timesteps: Tensor, like: Tensor) -> Tensor:
-        sigma = timesteps.to(torch.promote_types(like.dtype, torch.float32)) / self.steps
-        return sigma.view(-1, *[1] * (like.ndim - 1))
 
 
 @dataclass(frozen=True)

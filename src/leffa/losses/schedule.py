@@ -41,9 +41,6 @@ class NoiseSchedule(Protocol):
     def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """What the network must predict, (B, C, h, w)."""
 
-    def clean_estimate(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
-        """The clean latent that a prediction implies, (B, C, h, w)."""
-
     def gate(self, value: float) -> float:
         """The timestep that corresponds to a value of `gated_by`."""
 
