@@ -17,25 +17,6 @@ def row(tables: dict[str, Table], table: str, method: str) -> Line:
     return next(row for row in tables[table].rows if row.method == method)
 
 
-def test_every_table_of_the_paper_is_there(tables: dict[str, Table]) -> None:
-    counts = {
-        "leffa_table_1": 11,
-        "leffa_table_2": 6,
-        "leffa_table_3_256": 13,
-        "leffa_table_3_512": 7,
-        "leffa_table_4": 6,
-        "leffa_table_5_upper": 8,
-        "leffa_table_5_lower": 6,
-        "leffa_table_5_dresses": 6,
-        "leffa_table_6": 2,
-        "leffa_table_7": 2,
-        "leffa_table_8": 3,
-        "leffa_table_9": 4,
-        "market_1501": 7,
-    }
-    assert {name: len(tables[name].rows) for name in counts} == counts
-
-
 def test_spot_values(tables: dict[str, Table]) -> None:
     for table, method, values in (
         ("leffa_table_1", "Leffa", [4.54, 0.05, 0.899, 0.048, 8.52, 0.32]),
