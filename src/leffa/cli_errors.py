@@ -30,7 +30,6 @@ def check_overrides(
         arguments: the command line after the program's name.
         compose: from overrides to the configuration, as plain values.
         config_errors: what `compose` raises when an override is wrong.
-        conf: the folder of the config groups.
 
     Returns:
         The configuration; None where an argument is an option, of Hydra's own.

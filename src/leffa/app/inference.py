@@ -42,7 +42,6 @@ class Sampling:
 
     Args:
         without_densepose: do without the map, at a cost in quality.
-        paste_back: keep the photograph outside the mask.
     """
 
     category: str = "upper_body"
@@ -92,7 +91,6 @@ class InferenceSession:
     Args:
         weights: of the model, which is loaded for the first job if it is not yet.
         device: "auto", "cpu", "cuda".
-        performance: None: the usual.
     """
 
     def __init__(

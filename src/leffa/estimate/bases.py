@@ -26,7 +26,6 @@ def without_weights(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     Args:
         model: as in conf/model, resolved.
-        folder: where the config files are written.
 
     Raises:
         ValueError: a hub id that is not known here.

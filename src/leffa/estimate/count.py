@@ -93,7 +93,6 @@ def count_step(
     Args:
         height, width: of the images, in pixels.
         half: whether the precision is a mixed 16-bit one.
-        checkpointing: whether gradient checkpointing is on.
 
     Raises:
         ValueError: the model cannot make images of this size.
@@ -127,7 +126,6 @@ def count_sampling(
     Args:
         model: stays as it is.
         height, width: of the image, in pixels.
-        guidance: see `SamplerSettings`.
     """
     before, first, step, after = (
         FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) for _ in range(4)

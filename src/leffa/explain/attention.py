@@ -103,7 +103,6 @@ class LayerReading:
     """The attention of one layer at one timestep.
 
     Args:
-        shape: of the layer.
         flows: (N, h, w, 2), the flow of each head; their mean is what `flow_field` gives.
         token: (P,) for each point, which of the R rows is its.
         rows: of the R different tokens that the points fall on.

@@ -49,10 +49,8 @@ class Explanation:
         points: (P, 2), (x, y) in [-1, 1].
         start: the point that is shown first.
         view: what is shown first.
-        temperature: at which attention was read.
         readings: of one model, or of two to compare.
         cells: maps and flows on the page have at most so many along a side.
-        facts: further information, by heading.
     """
 
     batch: Batch

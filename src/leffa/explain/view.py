@@ -24,7 +24,6 @@ class View:
     """Which attention is shown.
 
     Args:
-        timestep: one that was looked at.
         layer: a dotted name; None for the mean over layers.
         head: from 0; None for the mean over heads.
     """

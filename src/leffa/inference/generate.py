@@ -55,6 +55,7 @@ class Generation:
     def open_batches(
         self, records: Sequence[Record], batch_size: int, device: torch.device
     ) -> Iterator[Batch]:
+        """Batches of these records on the device."""
         loader = open_batches(
             records, self.transform, batch_size, self.workers, device.type == "cuda"
         )

@@ -35,7 +35,6 @@ def feed(
     where they are not those of the training.
 
     Args:
-        inputs: the input format of the weights.
         names: of weights and dataset, for messages.
 
     Raises:

@@ -53,6 +53,7 @@ class LoadedModel:
 
     @property
     def inputs(self) -> InputSpec:
+        """What it was trained to read."""
         return self.settings.inputs
 
     @property

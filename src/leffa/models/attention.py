@@ -170,9 +170,6 @@ class ExchangeProcessor(ABC):
     """An attention processor of diffusers that takes part in an exchange.
 
     diffusers passes the `cross_attention_kwargs` that `__call__` names.
-
-    Args:
-        name: the layer's dotted name.
     """
 
     shows_flow = False  # whether the flow can be read from this layer

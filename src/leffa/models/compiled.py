@@ -44,9 +44,6 @@ def compile_blocks(network: nn.Module, backend: Any = "inductor") -> None:
     are first called, without a graph break.
 
     Other networks are unchanged. A new image size compiles again.
-
-    Args:
-        backend: of `torch.compile`.
     """
     repeated = getattr(network, "_repeated_blocks", None)
     if not repeated:

@@ -68,9 +68,7 @@ class ModelSettings:
     """A model's input format, default sampler and provenance, as plain values.
 
     Args:
-        inputs: its input format.
         source: a description of the file that the weights come from.
-        sampler: default sampler settings.
         temperature, min_resolution, strict, flow_layers: how its flow is read, see `FlowRequest`.
         step: optimizer steps; None for third-party weights.
         config: resolved training configuration; None for third-party weights.

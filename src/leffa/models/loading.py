@@ -231,7 +231,6 @@ def load_transformers(kind: Any, source: str | Path, part: str) -> Any:
     """A network of the package transformers, in float32.
 
     Args:
-        kind: its class.
         source, part: see `locate`.
     """
     location, subfolder = locate(source, part)

@@ -30,7 +30,6 @@ class SamplerSettings:
 
     Args:
         scheduler: a name of `SCHEDULERS`; of flow matching, of `FLOW_MATCHING`.
-        steps: sampling steps.
         guidance: classifier-free guidance scale; 1 turns guidance off.
         guidance_rescale: how far the guided prediction is rescaled to the standard deviation of the
             conditional one (arXiv 2305.08891, section 3.4); 0 is off.

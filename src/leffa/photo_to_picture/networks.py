@@ -83,7 +83,6 @@ class OneWhole(OpenPose):
     """OpenPose that refuses a photo whose person cannot be dressed.
 
     Args:
-        found: what finds the joints.
         category: of the garment; an unknown one needs no joint in particular.
     """
 

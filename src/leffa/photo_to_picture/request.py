@@ -96,7 +96,6 @@ class Weights:
         entry: of the catalogue; None for a path.
         path: None for an entry.
         preset: which released model they are, if they are one.
-        loaded: once they are.
     """
 
     settings: ModelSettings

@@ -45,7 +45,6 @@ def run_job(
     """Train, unless this folder holds the finished run of the same configuration.
 
     Args:
-        folder: of the job.
         config: resolved.
         train: gives the objective.
         failures: what is recorded as a failure of this job alone.

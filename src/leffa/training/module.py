@@ -40,10 +40,8 @@ class PersonGenerationModule(LightningModule):
     """Trains any `PersonGenerator`.
 
     Args:
-        model: what is trained.
         optimizer: from the trainable parameters to an optimiser; its learning rate is the
             curriculum's.
-        curriculum: the stages of the run.
         leffa_loss: added in the stages that ask for it; or another of `losses.attention`.
         objective: how timesteps are sampled and the denoising loss is weighted.
         sampler: how validation images are generated.

@@ -47,7 +47,6 @@ class JointAttention(ExchangeProcessor):
     """FLUX's attention, from which the flow can be read.
 
     Args:
-        name: the layer's dotted name.
         tap: where queries and keys are read.
     """
 

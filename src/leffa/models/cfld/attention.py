@@ -59,7 +59,6 @@ class PromptAttention(ExchangeProcessor):
     """An attention of the UNet, to itself or to the prompt.
 
     Args:
-        name: of the layer.
         shows_flow: whether it is one that the flow is read from.
         keeps_input: also returns what it is given, as networks do that were trained without text
             (`models.attention.PassthroughAttention`).

@@ -90,7 +90,6 @@ class TextEncoders(nn.Module):
 
     Args:
         encoders: CLIP's text model, and OpenCLIP's with its projection.
-        tokenizers: one for each.
     """
 
     def __init__(self, encoders: Sequence[Any], tokenizers: Sequence[Any]) -> None:

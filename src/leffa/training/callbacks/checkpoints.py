@@ -33,7 +33,6 @@ class Checkpoints(BatchCallback, Checkpoint):
     """Saves every so many steps, at the end of each stage, and after the best validation so far.
 
     Args:
-        dirpath: the folder of the checkpoints.
         every_n_train_steps: optimiser steps between two of them.
         keep: how many of the last ones stay; from 2 on there is one to fall back to.
         monitor: the validation metric that decides which is best, if it is measured.
