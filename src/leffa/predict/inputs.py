@@ -71,7 +71,7 @@ def chosen_transform(
         height=height,
         width=width,
         task="pose" if unmasked else inputs.task,
-        agnostic=_agnostic(recipe),
+        agnostic=None if recipe is None else AGNOSTIC[recipe],
         label_set=label_set or inputs.label_set,
         fit=fit,
         **densepose,
@@ -98,13 +98,10 @@ def _recipe(wanted: str | None, inputs: InputSpec, records: Sequence[Record]) ->
         return None
     has_masks = any(record.mask is not None for record in records)
     has_maps = all(record.parse is not None for record in records)
-    return wanted or (inputs.recipe if has_maps and not has_masks else None)
-
-
-def _agnostic(recipe: str | None) -> Any:
+    recipe = wanted or (inputs.recipe if has_maps and not has_masks else None)
     if recipe is not None and recipe not in AGNOSTIC:
         raise ValueError(f"--recipe {recipe}: choose one of {', '.join(AGNOSTIC)}")
-    return None if recipe is None else AGNOSTIC[recipe]
+    return recipe
 
 
 def _size(text: str | None, loaded: LoadedModel) -> tuple[int, int]:
