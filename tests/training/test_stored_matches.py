@@ -52,26 +52,6 @@ def photographs(synthetic: Path, tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint")  # it deals on exactly
-@pytest.mark.slow  # what a run keeps does not depend on its loss
-@pytest.mark.parametrize("space", ["tokens", "coordinates"])
-def test_a_run_with_them_resumes_where_it_stopped(
-    space: str, photographs: Path, tmp_path: Path
-) -> None:
-    words = [*WORDS, f"attention_loss.space={space}"]
-    whole, resumed, off = (tmp_path / name for name in ("whole", "resumed", "off"))
-    train(compose("train", runs.overrides(photographs, whole, *words)))
-    begun = whole / "checkpoints" / "step_000001.ckpt"
-    train(compose("train", runs.overrides(photographs, resumed, *words, f"resume={begun}")))
-    train(compose("train", runs.overrides(photographs, off, *words, "leffa_loss=off")))
-    ends = [
-        torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
-        for folder in (whole, resumed, off)
-    ]
-    assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
-    assert any(not torch.equal(value, ends[2][key]) for key, value in ends[0].items())
-
-
 def test_trains_on_them_in_the_layers_nearest_to_them(
     photographs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
