@@ -214,6 +214,10 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
         ("trainer.precision=16-mixed", "trainer.precision=16-mixed: a fused optimiser undoes"),
         ("+trainer.max_epochs=3", "trainer.max_epochs cannot be given: a stage is an epoch"),
         ("+trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches cannot be given"),
+        ("+trainer.limit_train_batches=2", "trainer.limit_train_batches cannot be given: a stage"),
+        ("+trainer.plugins=[]", "trainer.plugins cannot be given: checkpoints are written by"),
+        ("+optimizer.lr=0.1", "optimizer.lr cannot be given: it is that of the stage: curriculum."),
+        ("gradient_clip_val=-1", "gradient_clip_val=-1: is negative"),
         (
             "curriculum.stages=[{name:a,steps:1,heigth:64,width:48,batch_size:1}]",
             "curriculum: stage 'a' has an unknown heigth; choose from name, steps, height",
@@ -234,7 +238,7 @@ def test_a_wrong_value_is_named(viton: Path, tmp_path: Path, mistake: str, line:
     """By the errors that `program` prints."""
     chosen = ["experiment=viton_256", "debug=tiny", f"data.root={viton}"]
     with pytest.raises((ValueError, OSError, *CONFIG_ERRORS)) as caught:
-        train(compose("train", [*chosen, f"paths.output_dir={tmp_path}", mistake]))
+        train(compose("train", [*chosen, f"paths.output_dir={tmp_path}", *mistake.split()]))
     assert str(caught.value).startswith(line)
 
 

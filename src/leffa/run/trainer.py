@@ -9,16 +9,29 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from leffa.io.numbers import check_number
 from leffa.run.config import build
 from leffa.training.checkpoints import AtomicCheckpointIO
 
-# Keys of Lightning's Trainer that other settings determine.
+_STEPS = "a stage has the steps that it says; trainer.max_steps ends a run earlier"
+# Keys of Lightning's Trainer, and of the optimiser, that other settings determine.
 DECIDED = {
-    "accumulate_grad_batches": "it follows from a stage's batch_size and hardware.micro_batch",
-    "max_epochs": "a stage is an epoch; trainer.max_steps ends a run earlier",
-    "callbacks": "they are the group callbacks",
-    "logger": "it is the group logger",
-    "default_root_dir": "it is paths.output_dir",
+    "trainer.accumulate_grad_batches": "it follows from a stage's batch_size and "
+    "hardware.micro_batch",
+    "trainer.max_epochs": "a stage is an epoch; trainer.max_steps ends a run earlier",
+    "trainer.check_val_every_n_epoch": "a stage ends with a validation; more of them: "
+    "trainer.val_check_interval",
+    "trainer.limit_train_batches": _STEPS,
+    "trainer.overfit_batches": _STEPS,
+    "trainer.fast_dev_run": f"{_STEPS}, and debug=tiny takes three",
+    "trainer.max_time": f"{_STEPS}; a run that gets SIGTERM, as from `timeout 8h`, saves and stops",
+    "trainer.reload_dataloaders_every_n_epochs": "each stage has a loader of its own",
+    "trainer.use_distributed_sampler": "the data module distributes the micro-batches itself",
+    "trainer.plugins": "checkpoints are written by the program's own",
+    "trainer.callbacks": "they are the group callbacks",
+    "trainer.logger": "it is the group logger",
+    "trainer.default_root_dir": "it is paths.output_dir",
+    "optimizer.lr": "it is that of the stage: curriculum.stages.0.learning_rate of the first one",
 }
 
 
@@ -26,15 +39,21 @@ def build_trainer(config: dict[str, Any], epochs: int) -> Trainer:
     """One stage is one epoch; the curriculum has counted `max_steps` already.
 
     Raises:
-        ValueError: a key that other settings determine, a precision that learns nothing, an
-            unsupported strategy, or several devices on a machine without a GPU.
+        ValueError: a key that other settings determine, a precision that learns nothing, a
+            negative limit of gradients, an unsupported strategy, or several devices on a machine
+            without a GPU.
     """
     given = config["trainer"]
     for key, reason in DECIDED.items():
-        if key in given:
-            raise ValueError(f"trainer.{key} cannot be given: {reason}")
+        group, _, name = key.partition(".")
+        if name in config[group]:
+            raise ValueError(f"{key} cannot be given: {reason}")
     _check_strategy(given["strategy"])
     _check_precision(config)
+    if (clip := given.get("gradient_clip_val")) is not None:
+        check_number("gradient_clip_val", clip)
+        if clip < 0:
+            raise ValueError(f"gradient_clip_val={clip}: is negative; null clips nothing")
     decided: dict[str, Any] = {"max_steps": -1, "val_check_interval": None}
     if not config["data"]["val_samples"]:
         decided["limit_val_batches"] = 0
@@ -48,6 +67,7 @@ def build_trainer(config: dict[str, Any], epochs: int) -> Trainer:
             max_epochs=epochs,
             plugins=[AtomicCheckpointIO()],
             reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
             default_root_dir=config["paths"]["output_dir"],
             logger=_parts(config["logger"]),
             callbacks=_parts(config["callbacks"]),
