@@ -218,6 +218,12 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
         ("+trainer.plugins=[]", "trainer.plugins cannot be given: checkpoints are written by"),
         ("+optimizer.lr=0.1", "optimizer.lr cannot be given: it is that of the stage: curriculum."),
         ("gradient_clip_val=-1", "gradient_clip_val=-1: is negative"),
+        ("hardware.gradient_checkpointing=no", "hardware.gradient_checkpointing=no: give true or"),
+        ("callbacks=ema callbacks.ema.validate=Off", "callbacks.ema.validate=Off: give true or"),
+        (
+            "curriculum.stages.2.leffa_loss=no",
+            "curriculum: stage 'leffa' has leffa_loss=no: give true or false",
+        ),
         (
             "curriculum.stages=[{name:a,steps:1,heigth:64,width:48,batch_size:1}]",
             "curriculum: stage 'a' has an unknown heigth; choose from name, steps, height",

@@ -227,6 +227,9 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     written = dotted(_container(cfg))
     if missing := [key for key, value in written.items() if value == "???"]:
         raise ValueError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
+    for key, value in written.items():  # to Hydra these are texts, and any text would be true
+        if str(value).lower() in ("yes", "no", "on", "off"):
+            raise ValueError(f"{key}={value}: give true or false")
     try:
         return _container(cfg, resolve=True)
     except InterpolationKeyError as error:

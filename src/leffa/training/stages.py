@@ -27,6 +27,8 @@ class Stage:
         check_number(f"{name} learning_rate", self.learning_rate)
         if self.learning_rate < 0:
             raise ValueError(f"{name} learning_rate={self.learning_rate}: is negative")
+        if not isinstance(self.leffa_loss, bool):
+            raise ValueError(f"{name} leffa_loss={self.leffa_loss}: give true or false")
         for key in ("steps", "height", "width", "batch_size"):
             check_count(f"{name} {key}", getattr(self, key))
 
