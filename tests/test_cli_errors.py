@@ -286,3 +286,11 @@ def test_of_an_error_that_lists_problems_every_line_is_told_of_others_the_first(
     listed = "".join(f"- {problem}\n" for problem in problems)
     expected = f"error: cannot score these folders:\n{listed}error: the first line\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("key", ["hardware.compile=true", "hardware.precision=bf16-mixed"])
+def test_an_evaluation_refuses_what_only_trainings_read_of_the_hardware(
+    command: Callable[..., str], key: str
+) -> None:
+    printed = command("evaluate", "dataset=synthetic_tryon", "ckpt=tryon_baseline", key)
+    assert printed.startswith(f"{key.partition('=')[0]}: is for trainings; an evaluation reads")

@@ -25,16 +25,19 @@ from leffa.io.progress import progress_bar
 from leffa.losses.request import FlowRequest, as_patterns
 from leffa.models.interface import PersonGenerator
 from leffa.models.schedulers import check_sampler
-from leffa.run.config import build, checked, resolved
+from leffa.run.config import build, checked, job_overrides, resolved
 from leffa.training.layers import check_patterns
 from leffa.training.stages import largest_at
 
 log = logging.getLogger(__name__)
 
+HARDWARE = ("micro_batch", "num_workers", "draw_workers")  # what an evaluation reads of it
+
 
 def evaluate(cfg: DictConfig, progress: bool = True) -> Evaluation:
     """Generate the images of a dataset with a trained model, and score them."""
     config = resolved(cfg)
+    _check_hardware(job_overrides() or [])
     devices = choose_devices(config["device"], config["devices"])
     if config["limit"] is not None:
         check_count("limit", config["limit"])
@@ -101,6 +104,17 @@ def test_set(overrides: list[str]) -> tuple[Sequence[Record], PersonTransform, b
     dataset = resolved(checked("evaluate", [*overrides, "ckpt=none"]))["dataset"]
     prepare_data(dataset)
     return build(dataset["records"]), build(dataset["transform"]), bool(dataset["paired"])
+
+
+def _check_hardware(overrides: Sequence[str]) -> None:
+    """Refuse a key of `hardware` that only trainings read; a preset may have it."""
+    for override in overrides:
+        group, _, key = override.lstrip("+").partition("=")[0].partition(".")
+        if group == "hardware" and key.partition(".")[0] not in HARDWARE:
+            raise ValueError(
+                f"hardware.{key}: is for trainings; an evaluation reads hardware."
+                f"{', hardware.'.join(HARDWARE)}, and its precision is precision=..."
+            )
 
 
 def _flow_request(
