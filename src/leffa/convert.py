@@ -64,7 +64,11 @@ def convert(
         raise ValueError(
             f"{out}: --evaluation and --dtype go with a folder as --out, without --published"
         )
+    if published and out.suffix == ".ckpt":
+        raise ValueError(f"{out}: a .ckpt is of this program; leave --published or .ckpt out")
     trained = load_model(weights, "raw" if raw else None, base, preset)
+    if published and isinstance(trained.model, LeffaModel) and out.suffix not in OFFICIAL_SUFFIXES:
+        raise ValueError(f"{out}: give --out FILE.pth or FILE.safetensors, which can be read again")
     if published:
         trained.model.save_published(out)
         return

@@ -191,6 +191,8 @@ def test_a_mistake_is_one_line(
         (run, exported, [], f"{exported}: is not empty; give another --out, or delete it"),
         (run, tmp_path / "x", ["--base", "y"], "--base goes with a released file (.pth)"),
         (run, tmp_path / "x.pth", ["--dtype", "float16"], "go with a folder as --out"),
+        (run, tmp_path / "x.ckpt", ["--published"], "x.ckpt: a .ckpt is of this program"),
+        (run, tmp_path / "x", ["--published"], "x: give --out FILE.pth or FILE.safetensors"),
         (run, tmp_path / "x", ["--evaluation", str(tmp_path)], "is not a result of evaluate.py"),
         (tmp_path / "y", tmp_path / "x", [], "y: no such weights"),
     ]
