@@ -148,14 +148,13 @@ def make_trainer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trai
             max_epochs=len(stages),
             reload_dataloaders_every_n_epochs=1,
             limit_val_batches=1.0 if validate else 0,
-            num_sanity_val_steps=0,
             use_distributed_sampler=False,
             logger=False,
             enable_checkpointing=checkpoints,
             enable_model_summary=False,
             default_root_dir=root,
             callbacks=list(callbacks),
-            **{"enable_progress_bar": False, **settings},
+            **{"enable_progress_bar": False, "num_sanity_val_steps": 0, **settings},
         )
 
     return make

@@ -1,20 +1,29 @@
 """What a run leaves in its checkpoint, and how a model comes back from it."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
+from lightning import Trainer
 
 from leffa.data.batch import Batch
+from leffa.data.datamodule import PersonDataModule
 from leffa.data.packed import unpack
 from leffa.inference import load_model
 from leffa.inference.forward import encode_batch, noised_forward
 from leffa.losses.request import FlowRequest
 from leffa.models.export import InputSpec
 from leffa.run import Run, assemble, compose
+from leffa.training.callbacks.checkpoints import Checkpoints
+from leffa.training.callbacks.stages import StageSchedule
 from leffa.training.checkpoints import AtomicCheckpointIO, link, resume_point
+from leffa.training.module import PersonGenerationModule
+from leffa.training.stages import Stage
+
+STAGES = [Stage("only", 1, height=16, width=16, batch_size=2, learning_rate=0.1)]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +75,36 @@ def test_a_checkpoint_holds_what_was_trained_and_no_more(content: dict[str, Any]
     trained = {name for name, value in run.module.named_parameters() if value.requires_grad}
     assert set(content["state_dict"]) == trained
     assert not any("vae" in name for name in trained)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_best_is_not_that_of_a_sanity_check(
+    make_module: Callable[..., PersonGenerationModule],
+    make_datamodule: Callable[..., PersonDataModule],
+    make_trainer: Callable[..., Trainer],
+    tmp_path: Path,
+    mode: Literal["min", "max"],
+) -> None:
+    saved = Checkpoints(str(tmp_path), monitor="val/ssim", mode=mode)
+    parts = (StageSchedule([1]), saved)
+    trainer = make_trainer(STAGES, *parts, checkpoints=True, validate=True, num_sanity_val_steps=1)
+    trainer.fit(make_module(STAGES), make_datamodule(STAGES, val_samples=2))
+    assert abs(saved.best) == trainer.callback_metrics["val/ssim"].item()  # of the end alone
+
+
+def test_a_metric_that_is_not_measured_is_told_once(
+    make_module: Callable[..., PersonGenerationModule],
+    make_datamodule: Callable[..., PersonDataModule],
+    make_trainer: Callable[..., Trainer],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    parts = (StageSchedule([1, 1]), Checkpoints(str(tmp_path), monitor="val/sim"))
+    trainer = make_trainer(STAGES * 2, *parts, checkpoints=True, validate=True)
+    trainer.fit(make_module(STAGES * 2), make_datamodule(STAGES * 2, val_samples=2))
+    (told,) = [text for text in caplog.messages if text.startswith("val/sim is not measured")]
+    assert "val/ssim" in told
+    assert not (tmp_path / "best.ckpt").exists()
 
 
 def test_weights_alone_are_no_run_to_go_on_with(content: dict[str, Any], tmp_path: Path) -> None:

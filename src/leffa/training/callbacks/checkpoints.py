@@ -63,6 +63,7 @@ class Checkpoints(BatchCallback, Checkpoint):
         self.best = math.inf  # of sign * metric
         self.due = self.best_is_new = False
         self.saved = -1
+        self.told = False  # that the metric is not measured
 
     def on_train_start(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
         self.saved = trainer.global_step
@@ -76,8 +77,20 @@ class Checkpoints(BatchCallback, Checkpoint):
         self.due = self.due or (step > self.saved and step % self.every == 0)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Module) -> None:  # type: ignore[override]
-        value = trainer.callback_metrics.get(self.monitor) if self.monitor else None
-        if value is None or trainer.state.fn != TrainerFn.FITTING:
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if self.monitor is None or not fitting:
+            return
+        measured = trainer.callback_metrics
+        value = measured.get(self.monitor)
+        if value is None:
+            if not self.told:
+                few = sorted(key for key in measured if "val/" in key and "layers" not in key)
+                log.warning(
+                    "%s is not measured, so there is no best.ckpt, and a sweep has nothing to "
+                    "compare; objective_metric may be %s",
+                    *(self.monitor, ", ".join(few)),
+                )
+            self.told = True
             return
         if self.sign * value.item() < self.best:
             self.best = self.sign * value.item()
