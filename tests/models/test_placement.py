@@ -32,7 +32,7 @@ import idm_vton_parts
 
 CPU = torch.device("cpu")
 SLOW = pytest.mark.slow
-SOURCES = (cfld_parts.UNET, cfld_parts.VAE, idm_vton_parts.SCHEDULER)
+SOURCES = (cfld_parts.UNET, idm_vton_parts.VAE, idm_vton_parts.SCHEDULER)
 CFLD_PARTS = {"encoder": cfld_parts.ENCODER, "decoder": cfld_parts.DECODER, "appearance_depth": 1}
 MODELS: dict[str, Callable[[], PersonGenerator]] = {
     "leffa": lambda: LeffaModel(*SOURCES),
