@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -227,13 +227,26 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     written = dotted(_container(cfg))
     if missing := [key for key, value in written.items() if value == "???"]:
         raise ValueError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
-    for key, value in written.items():  # to Hydra these are texts, and any text would be true
-        if str(value).lower() in ("yes", "no", "on", "off"):
+    for key, value in written.items():
+        group, _, name = key.rpartition(".")
+        if group == "trainer" or name not in _switches():  # Lightning checks its own
+            continue
+        # `no` is a text to Hydra, and would be true.
+        if type(value) in (int, str) and "${" not in str(value):
             raise ValueError(f"{key}={value}: give true or false")
     try:
         return _container(cfg, resolve=True)
     except InterpolationKeyError as error:
         raise ValueError(_unmet(error)) from None
+
+
+@cache
+def _switches() -> frozenset[str]:
+    """The names of the keys that are true or false in the files of conf."""
+    texts = [path.read_text(encoding="utf-8") for path in CONF.rglob("*.yaml")]
+    return frozenset(
+        name for text in texts for name in re.findall(r"^ *(\w+): (?:true|false)\b", text, re.M)
+    )
 
 
 def _unmet(error: InterpolationKeyError) -> str:

@@ -160,8 +160,6 @@ def _without_leaks(
     """Where `dataset.clean` asks for it, the samples whose images are not in the training split
     too, and the names of the others."""
     dataset = config["dataset"]
-    if not isinstance(dataset["clean"], bool):
-        raise ValueError(f"dataset.clean={dataset['clean']}: give true or false")
     if not dataset["clean"]:
         return records, []
     if "split" not in dataset["records"]:
