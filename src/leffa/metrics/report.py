@@ -32,14 +32,16 @@ def column(name: str) -> Column:
     return COLUMNS.get(name, Column(name))
 
 
-def results_table(rows: Mapping[str, Mapping[str, float]], columns: Sequence[str]) -> str:
+def results_table(
+    rows: Mapping[str, Mapping[str, float]], columns: Sequence[str], decimals: int = 4
+) -> str:
     """Markdown: a row per result (name -> metric -> value), a column per metric."""
     heads = (column(name).heading for name in columns)
     lines = [["", *heads], ["---", *("---:" for _ in columns)]]
     for name, row in rows.items():
-        lines.append([name, *(_text(row[c]) if c in row else "-" for c in columns)])
+        lines.append([name, *(_text(row[c], decimals) if c in row else "-" for c in columns)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _text(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+def _text(value: float, decimals: int) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{decimals}f}"
