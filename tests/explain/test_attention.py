@@ -112,7 +112,7 @@ def test_only_the_layers_asked_for_are_kept(model: LeffaModel, batch: Batch) -> 
 def test_refuses_a_timestep_that_the_schedule_does_not_have(
     model: LeffaModel, batch: Batch
 ) -> None:
-    with pytest.raises(ValueError, match="timestep 1000: give 0 to 999"):
+    with pytest.raises(ValueError, match="timestep=1000: give 0 to 999"):
         read_attention(model, batch, POINTS, [1000], TAU)
 
 
