@@ -220,6 +220,7 @@ def test_a_root_that_does_not_exist_is_named(command: Callable[..., str], tmp_pa
         ("gradient_clip_val=-1", "gradient_clip_val=-1: is negative"),
         ("hardware.gradient_checkpointing=no", "hardware.gradient_checkpointing=no: give true or"),
         ("callbacks=ema callbacks.ema.validate=Off", "callbacks.ema.validate=Off: give true or"),
+        ("objective_metric=val/ssim", "objective_metric=val/ssim: more is better, and best.ckpt"),
         ("hardware.compile=flase", "hardware.compile=flase: give true or false"),
         (
             "curriculum.stages.2.leffa_loss=no",

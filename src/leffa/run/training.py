@@ -14,6 +14,7 @@ from leffa.data.datamodule import PersonDataModule
 from leffa.inference.foreign import FILLING
 from leffa.inference.loaded import inputs_of_config
 from leffa.io.outputs import check_unclaimed
+from leffa.metrics.report import column
 from leffa.models.export import BASELINES
 from leffa.models.interface import PersonGenerator
 from leffa.models.latent import log_parameters
@@ -65,6 +66,7 @@ def train(cfg: DictConfig) -> float | None:
             "resume=auto needs the folder of the run: add paths.output_dir=DIR, since the usual "
             "one has the time in its name"
         )
+    _check_objective(config)
     for line in kept_by_experiment(cfg):
         log.warning(line)
     resumed = resume_point(config["resume"], folder / "checkpoints")
@@ -93,6 +95,17 @@ def train(cfg: DictConfig) -> float | None:
     # A run that was complete before measures nothing.
     points = read_curves(folder / CSV_LOG).get(cfg.objective_metric)
     return points[-1][1] if points else None
+
+
+def _check_objective(config: dict[str, Any]) -> None:
+    """Refuse a best checkpoint that would be the worst."""
+    metric, checkpoint = config["objective_metric"], config["callbacks"].get("checkpoint")
+    higher = column(str(metric).removeprefix("val/")).higher
+    if higher and checkpoint is not None and checkpoint["mode"] == "min":
+        raise ValueError(
+            f"objective_metric={metric}: more is better, and best.ckpt would be the worst; add "
+            "callbacks.checkpoint.mode=max (sweeps: leffa sweep-report --max)"
+        )
 
 
 def assemble(cfg: DictConfig, resumed: ResumePoint | None = None) -> Run:
