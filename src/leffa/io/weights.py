@@ -1,7 +1,7 @@
 """Files of weights, read as plain data: nothing in them is ever run."""
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from leffa.io.terminal import first_line
 
@@ -36,19 +35,6 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     ):
         raise ValueError(f"{path}: expected a state dict, names to tensors")
     return state
-
-
-class WithoutInitialization(TorchFunctionMode):
-    """Networks made under it hold arbitrary numbers: for weights of a file, all of which follow.
-    Initialising a UNet of SD1.5 takes 7 s of a core."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == nn.init.__name__:
-            return kwargs.get("tensor", *args[:1])
-        return func(*args, **kwargs)
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:

@@ -20,13 +20,7 @@ from diffusers import (
 from diffusers.utils import _get_model_file
 from torch import Tensor, nn
 
-from leffa.io.weights import (
-    SUFFIXES,
-    WithoutInitialization,
-    check_state,
-    load_weights,
-    refuse,
-)
+from leffa.io.weights import SUFFIXES, check_state, load_weights, refuse
 from leffa.losses.diffusion import DiffusionSchedule
 from leffa.losses.flow_matching import DynamicShift, FlowMatchingSchedule
 from leffa.losses.schedule import NoiseSchedule
@@ -279,10 +273,9 @@ def read_pretrained(
         "low_cpu_mem_usage": False,
         "ignore_mismatched_sizes": True,  # which are reported instead
     }
-    with WithoutInitialization():
-        network, found = kind.from_pretrained(
-            location, subfolder=subfolder, output_loading_info=True, **(usual | more)
-        )
+    network, found = kind.from_pretrained(
+        location, subfolder=subfolder, output_loading_info=True, **(usual | more)
+    )
     check_found(named(source), found)
     return network
 
